@@ -1,0 +1,68 @@
+"""The command-line application."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from landscape.errors import LandscapeError
+
+from . import console
+from .hessian import hessian
+from .plot import plot
+from .sharpness import sharpness
+from .surface import surface
+from .train import train
+
+
+class _Group(TyperGroup):
+    """A group that prints a user's error as a sentence and a hint, and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LandscapeError as error:
+            console.show_error(error)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as interrupt:
+            console.say("\nInterrupted.")
+            raise typer.Exit(130) from interrupt
+
+
+app = typer.Typer(
+    name="landscape",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Look at the loss landscape of trained neural networks: surfaces, Hessian eigenvalues, sharpness.",
+)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"landscape {version('landscape-toolkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    # cuBLAS repeats itself bit for bit only with a fixed workspace, chosen before torch starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+for command in (train, surface, hessian, sharpness, plot):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the application."""
+    app()

@@ -1,0 +1,134 @@
+"""What the terminal shows: answers on stdout, everything else on stderr. The only user of rich."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from landscape.errors import LandscapeError
+
+
+def show_error(error: LandscapeError) -> None:
+    """Print a user's error: one sentence and a hint."""
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print("Error:", style="bold red", end=" ")
+    console.print(error.message, markup=False)
+    if error.hint:
+        console.print("Hint:", style="bold", end=" ")
+        console.print(error.hint, markup=False)
+
+
+def say(text: str) -> None:
+    """Print a remark to stderr."""
+    typer.echo(text, err=True)
+
+
+def answer(text: str) -> None:
+    """Print part of the answer to stdout."""
+    typer.echo(text)
+
+
+def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout: the first column left-aligned, numbers right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    console.print(title, style="bold", soft_wrap=True, markup=False)
+    console.print(table)
+
+
+def answer_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object to stdout; numbers that are not finite become null."""
+    typer.echo(json.dumps(_finite(value), indent=2))
+
+
+def number(value: float | None, digits: int = 6) -> str:
+    """Format a number for a table; None is a dash."""
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def percent(value: float | None) -> str:
+    """Format a share for a table; None is a dash."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def resumable(saved: str) -> Iterator[None]:
+    """On Ctrl-C say what was saved and which command goes on, and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
+        say(f"\nInterrupted. {saved} To go on:\n  {shlex.join(['landscape', *arguments, '--resume'])}")
+        raise typer.Exit(130) from exc
+
+
+class TerminalProgress:
+    """A progress line on stderr with the rate, the time left and the current values.
+
+    Shows nothing where stderr is no terminal.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: Any = None
+
+    def start(self, task: str, total: int | None) -> None:
+        """Begin a task."""
+        self._bar.start()
+        self._task = self._bar.add_task(task, total=total, values="")
+
+    def update(self, completed: int, **fields: float) -> None:
+        """Show how far it is."""
+        values = " ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fields.items())
+        self._bar.update(self._task, completed=completed, values=values)
+
+    def stop(self) -> None:
+        """Remove the line."""
+        self._bar.remove_task(self._task)
+        self._bar.stop()

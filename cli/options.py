@@ -1,0 +1,170 @@
+"""Options that several commands share, as dataclasses that expand into a command's parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from landscape.errors import InputError
+
+CheckpointArgument = Annotated[
+    Path, typer.Argument(help="Checkpoint: ours, or any state dict (.pt, .pth, .th, .safetensors).", metavar="CKPT")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which model, data and loss."""
+
+    model: Annotated[
+        str | None, typer.Option(help="Model: built-in name, pkg.module:function or path/to/file.py:function.")
+    ] = None
+    model_arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the model, as key=value; repeatable.", metavar="KEY=VALUE")
+    ] = None
+    data: Annotated[str | None, typer.Option(help="Data: built-in name or import string, as for --model.")] = None
+    data_arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the data, as key=value; repeatable.", metavar="KEY=VALUE")
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder that holds the data set's files, as published.", metavar="DIR")
+    ] = None
+    loss: Annotated[
+        str | None, typer.Option(help="Loss: cross-entropy, mse or an import string of loss(outputs, targets).")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemOptions(ModelOptions):
+    """How a checkpoint is evaluated."""
+
+    samples: Annotated[
+        int | None, typer.Option(help="Evaluate on a fixed class-balanced subset of this many examples.", metavar="N")
+    ] = None
+    bn: Annotated[str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")] = "stored"
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32"
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples a forward pass; by default chosen for model and device.")
+    ] = None
+
+
+def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace each parameter of a command that is annotated with an options class by its fields.
+
+    Args:
+        *options: Dataclasses whose fields are annotated as Typer parameters.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        owners = {name: hint for name, hint in hints.items() if hint in options}
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            for name, owner in owners.items():
+                values[name] = owner(**{field.name: values.pop(field.name) for field in dataclasses.fields(owner)})
+            command(**values)
+
+        parameters = inspect.signature(command).parameters.values()
+        expanded = [item for parameter in parameters for item in _fields_of(parameter, hints, owners)]
+        required = [parameter for parameter in expanded if parameter.default is inspect.Parameter.empty]
+        optional = [parameter for parameter in expanded if parameter.default is not inspect.Parameter.empty]
+        wrapper.__signature__ = inspect.Signature(required + optional)  # pyright: ignore[reportAttributeAccessIssue]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
+        return wrapper
+
+    return decorate
+
+
+def _fields_of(parameter: inspect.Parameter, hints: dict[str, Any], owners: dict[str, type]) -> list[inspect.Parameter]:
+    if parameter.name not in owners:
+        return [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
+    owner = owners[parameter.name]
+    field_hints = get_type_hints(owner, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field_hints[field.name]
+        )
+        for field in dataclasses.fields(owner)
+    ]
+
+
+def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
+    """Parse `key=value` pairs; a value is an integer, a float, true, false, none or a string.
+
+    Raises:
+        InputError: If a pair has no equals sign.
+    """
+    arguments = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"{option} must be key=value, got {pair!r}.")
+        arguments[key.strip().replace("-", "_")] = _parse_value(value.strip())
+    return arguments
+
+
+def _parse_value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_numbers(text: str, option: str) -> list[float]:
+    """Parse numbers separated by commas.
+
+    Raises:
+        InputError: If one of them is no number.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as exc:
+        raise InputError(
+            f"{option} must be numbers separated by commas, got {text!r}.", hint=f"Pass {option} 0.05,0.1."
+        ) from exc
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Parse `start:stop`.
+
+    Raises:
+        InputError: If it is not two numbers.
+    """
+    try:
+        start, stop = (float(part) for part in text.split(":"))
+    except ValueError as exc:
+        raise InputError(f"--range must be start:stop, got {text!r}.", hint="Pass --range -1:1.") from exc
+    return start, stop
+
+
+def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:
+    """Parse `21` or `21x11`, the number of points along each direction.
+
+    Raises:
+        InputError: If it is not one number, or one for each direction.
+    """
+    try:
+        sizes = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError as exc:
+        raise InputError(f"--grid must be N or NxM, got {text!r}.", hint="Pass --grid 21 or --grid 21x11.") from exc
+    if len(sizes) == 1:
+        return sizes * num_dimensions
+    if len(sizes) != num_dimensions:
+        raise InputError(f"--grid {text} has {len(sizes)} numbers, but --dims is {num_dimensions}.")
+    return sizes

@@ -1,0 +1,59 @@
+"""`landscape plot`: figures from results files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.errors import InputError
+
+from . import console
+from .options import Force
+from .resolve import prepare_output
+
+
+def plot(
+    files: Annotated[
+        list[Path], typer.Argument(help="Results files of one kind; several are drawn side by side.", metavar="FILE...")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="curve, contour, filled, heatmap, surface, eigenvalues or history; chosen by the file if not given."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Figure (.png, .svg or .pdf); by default FILE with the suffix .png.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")] = None,
+    split: Annotated[str | None, typer.Option(help="Data split, or all of them, where the file holds several.")] = None,
+    quantity: Annotated[str, typer.Option(help="loss or accuracy.")] = "loss",
+    title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
+    force: Force = False,
+) -> None:
+    """Draw results: surfaces, eigenvalues, training curves; several on one shared scale."""
+    path = out or files[0].with_suffix(".png")
+    labels = _labels(files, label)
+    prepare_output(path, force=force)
+    from landscape.io.store import read_result
+    from landscape.plot import draw, save_figure
+
+    results = [read_result(file) for file in files]
+    figure = draw(results, labels=labels, kind=kind, split=split, quantity=quantity, title=title)
+    save_figure(figure, path)
+    console.answer(str(path))
+
+
+def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:
+    """Return the labels given, or what tells the files' paths apart: their folder or their name."""
+    if given:
+        if len(given) != len(files):
+            raise InputError(f"there must be one --label for each file, got {len(given)} for {len(files)}.")
+        return given
+    stems = [file.name.removesuffix(".h5") for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{file.resolve().parent.name}/{stem}" for file, stem in zip(files, stems, strict=True)]

@@ -1,0 +1,223 @@
+"""From options and a checkpoint to problems: which model, which data, loaded and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import CheckpointError, DataError, InputError, PluginError, StoreError
+
+from .options import ModelOptions, ProblemOptions, parse_arguments
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from landscape.io.checkpoint import Checkpoint, Recipe
+    from landscape.problem import Problem
+
+SPLITS = ("train", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A checkpoint's problems, split name -> problem, and what to record about them."""
+
+    problems: Mapping[str, Problem]
+    settings: Mapping[str, Any]
+
+
+def prepare_output(path: Path, *, force: bool, resume: bool | None = None) -> None:
+    """Refuse an output that exists, unless it is to be replaced or continued.
+
+    Args:
+        path: The output.
+        force: Whether it is to be replaced.
+        resume: Whether it is to be continued; None where the command cannot do that.
+
+    Raises:
+        StoreError: If it is refused.
+    """
+    if path.is_dir():
+        raise StoreError(f"output {path} is a folder.", hint="Name a file.")
+    if path.exists() and not (force or resume):
+        go_on = "" if resume is None else "--resume to continue it, "
+        raise StoreError(f"output {path} exists.", hint=f"Pass {go_on}--force to replace it, or another --out.")
+
+
+def split_names(split: str, *, can_be_both: bool) -> tuple[str, ...]:
+    """Return the splits that `train`, `test` or, where it can be, `both` means.
+
+    Raises:
+        InputError: If it is none of them.
+    """
+    if split in SPLITS:
+        return (split,)
+    if split == "both" and can_be_both:
+        return SPLITS
+    raise InputError(f"split must be {'train, test or both' if can_be_both else 'train or test'}, got {split!r}.")
+
+
+def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) -> Opened:
+    """Load a checkpoint and the data, and make a problem for each split.
+
+    Raises:
+        LandscapeError: If any part is missing or does not fit.
+    """
+    from landscape.io.checkpoint import load_checkpoint, load_weights
+    from landscape.io.plugins import find_loss
+    from landscape.problem import Problem
+
+    checkpoint = load_checkpoint(path)
+    recipe = _merge(options, checkpoint)
+    model = seeded_model(recipe, seed=0)
+    load_weights(model, checkpoint)
+    data: dict[str, Any] = dict(zip(SPLITS, load_splits(recipe), strict=True))
+    loss = find_loss(recipe.loss or "cross-entropy")
+    problems = {
+        split: Problem(
+            model,
+            _subset(_require_split(data, split), options.samples),
+            loss,
+            device=options.device,
+            dtype=options.dtype,
+            batchnorm=options.bn,
+            batch_size=options.batch_size,
+            calibration=data["train"],
+        )
+        for split in splits
+    }
+    settings = {
+        "checkpoint": str(path),
+        **dataclasses.asdict(recipe),
+        "samples": options.samples,
+        "command": sys.argv[1:],
+    }
+    return Opened(problems, settings)
+
+
+def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
+    """Build the recipe's model with initial weights drawn by `seed`, outside the global generator."""
+    import torch
+
+    from landscape.io.plugins import build_model
+
+    if recipe.model is None:
+        raise InputError("a model is needed.", hint=_model_hint())
+    with torch.random.fork_rng([]):
+        torch.random.manual_seed(seed)
+        return build_model(recipe.model, recipe.model_args)
+
+
+def load_splits(recipe: Recipe) -> tuple[Any, Any]:
+    """Return the data (train, test); test may be None."""
+    from landscape.io.plugins import build_data
+
+    if recipe.data is None:
+        raise InputError("data are needed.", hint="Pass --data NAME or --data file.py:function.")
+    folder = {} if recipe.data_dir is None else {"data_dir": recipe.data_dir}
+    return build_data(recipe.data, {**recipe.data_args, **folder})
+
+
+def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
+    """Return the recipe of what was typed, with defaults for model and data, all arguments recorded."""
+    from landscape.io.checkpoint import Recipe
+
+    return _complete(
+        Recipe(
+            model=options.model or model,
+            model_args=parse_arguments(options.model_arg, "--model-arg"),
+            data=options.data or data,
+            data_args=parse_arguments(options.data_arg, "--data-arg"),
+            data_dir=None if options.data_dir is None else str(options.data_dir.resolve()),
+            loss=options.loss or "cross-entropy",
+        )
+    )
+
+
+def _complete(recipe: Recipe) -> Recipe:
+    """Fill in the defaults of built-in models and data, and check the data folder."""
+    from landscape.data import data_arguments, needs_folder
+    from landscape.io.plugins import is_import_string
+    from landscape.models import model_arguments
+
+    if recipe.model and not is_import_string(recipe.model):
+        recipe = dataclasses.replace(recipe, model_args=model_arguments(recipe.model, **recipe.model_args))
+    if recipe.data and not is_import_string(recipe.data):
+        takes_folder = needs_folder(recipe.data)
+        folder = {"data_dir": recipe.data_dir} if takes_folder and recipe.data_dir else {}
+        arguments = data_arguments(recipe.data, **recipe.data_args, **folder)
+        arguments.pop("data_dir", None)
+        recipe = dataclasses.replace(recipe, data_args=arguments, data_dir=recipe.data_dir if takes_folder else None)
+    return recipe
+
+
+def _merge(options: ProblemOptions, checkpoint: Checkpoint) -> Recipe:
+    """Combine what was typed with what the checkpoint records; what was typed wins.
+
+    A file never chooses code: an import string that it records is only printed.
+    """
+    typed, recorded = options, checkpoint.recipe
+    for option in ("model", "data", "loss"):
+        _refuse_recorded_code(option, getattr(typed, option), getattr(recorded, option))
+    if typed.model is None and recorded.model is None:
+        raise CheckpointError(f"{checkpoint.path} does not say which model it belongs to.", hint=_model_hint())
+    if typed.data is None and recorded.data is None:
+        raise CheckpointError(
+            f"{checkpoint.path} does not say which data it was trained on.",
+            hint="Pass --data NAME or --data file.py:function.",
+        )
+    model_args = parse_arguments(typed.model_arg, "--model-arg")
+    data_args = parse_arguments(typed.data_arg, "--data-arg")
+    is_same_model = typed.model in (None, recorded.model)
+    is_same_data = typed.data in (None, recorded.data)
+    folder = str(typed.data_dir.resolve()) if typed.data_dir else recorded.data_dir if is_same_data else None
+    return _complete(
+        dataclasses.replace(
+            recorded,
+            model=typed.model or recorded.model,
+            model_args={**(recorded.model_args if is_same_model else {}), **model_args},
+            data=typed.data or recorded.data,
+            data_args={**(recorded.data_args if is_same_data else {}), **data_args},
+            data_dir=folder,
+            loss=typed.loss or recorded.loss,
+        )
+    )
+
+
+def _refuse_recorded_code(option: str, typed: str | None, recorded: str | None) -> None:
+    from landscape.io.plugins import is_import_string
+
+    if typed is None and recorded is not None and is_import_string(recorded):
+        raise PluginError(
+            f"the checkpoint was trained with --{option} {recorded}, and a file never chooses code.",
+            hint=f"If you trust it, pass --{option} {recorded}.",
+        )
+
+
+def _model_hint() -> str:
+    from landscape.models import MODELS
+
+    return f"Pass --model with one of {', '.join(MODELS)}, or --model path/to/file.py:function."
+
+
+def _require_split(data: Mapping[str, Any], split: str) -> Any:
+    if data[split] is None:
+        raise DataError(f"the data have no {split} split.", hint="Pass --split train.")
+    return data[split]
+
+
+def _subset(source: Any, num_samples: int | None) -> Any:
+    """Return a fixed class-balanced subset, or everything."""
+    import torch
+
+    from landscape.batches import as_data
+    from landscape.data.subset import balanced_subset
+
+    data = as_data(source)
+    if num_samples is None:
+        return data
+    everything = data.take(torch.arange(data.num_examples))
+    return everything.take(balanced_subset(everything.targets, num_samples))

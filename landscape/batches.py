@@ -1,0 +1,239 @@
+"""What a user calls data, read once: inputs and targets on one device, in a fixed order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+
+from landscape.errors import InputError
+
+Batch: TypeAlias = tuple[Any, Any]
+"""`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
+
+_ACCEPTED = "a Dataset, a DataLoader, a pair of tensors (inputs, targets) or a list of batches"
+
+
+@dataclass(frozen=True)
+class TensorData:
+    """Examples stacked along the first dimension, so that any of them can be taken.
+
+    Attributes:
+        inputs: A tensor (N, ...), or a tuple or dict of such tensors.
+        targets: A tensor (N, ...).
+    """
+
+    inputs: Any
+    targets: Tensor
+
+    @property
+    def num_examples(self) -> int:
+        """N."""
+        return len(self.targets)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> TensorData:
+        """Return the same examples on `device`, floating tensors in `dtype`."""
+        return TensorData(_move(self.inputs, device, dtype), _move(self.targets, device, dtype))
+
+    def take(self, indices: Tensor) -> TensorData:
+        """Return the examples at `indices` (n,), in that order."""
+        picked = indices.to(self.targets.device)
+        return TensorData(map_tensors(lambda t: t[picked], self.inputs), self.targets[picked])
+
+    def batches(self, batch_size: int) -> list[Batch]:
+        """Cut into consecutive views of `batch_size` examples, the last one possibly smaller."""
+        cuts = [slice(i, i + batch_size) for i in range(0, self.num_examples, batch_size)]
+        return [(map_tensors(lambda t, cut=cut: t[cut], self.inputs), self.targets[cut]) for cut in cuts]
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield batches of examples in the random order that the CPU `generator` draws."""
+        order = torch.randperm(self.num_examples, generator=generator).to(self.targets.device)
+        for indices in order.split(batch_size):
+            part = self.take(indices)
+            yield part.inputs, part.targets
+
+
+@dataclass(frozen=True)
+class BatchData:
+    """Batches that the user made, kept as they are.
+
+    Attributes:
+        items: The batches, in order.
+    """
+
+    items: tuple[Batch, ...]
+
+    @property
+    def num_examples(self) -> int:
+        """Examples in all batches."""
+        return sum(batch_length(batch) for batch in self.items)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> BatchData:
+        """Return the same batches on `device`, floating tensors in `dtype`."""
+        return BatchData(tuple((_move(x, device, dtype), _move(y, device, dtype)) for x, y in self.items))
+
+    def take(self, indices: Tensor) -> TensorData:
+        """Return the examples at `indices` (n,), in that order.
+
+        Raises:
+            InputError: If the batches hold anything that cannot be stacked.
+        """
+        return self._stacked().take(indices)
+
+    def batches(self, batch_size: int) -> list[Batch]:
+        """Return the user's batches; their size is his choice, `batch_size` does not change it."""
+        return list(self.items)
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield the user's batches in the random order that the CPU `generator` draws."""
+        for i in map(int, torch.randperm(len(self.items), generator=generator)):
+            yield self.items[i]
+
+    def _stacked(self) -> TensorData:
+        try:
+            return TensorData(
+                torch.cat([inputs for inputs, _ in self.items]),
+                torch.cat([targets for _, targets in self.items]),
+            )
+        except (TypeError, RuntimeError) as exc:
+            raise InputError(
+                "examples can only be picked out of batches of tensors of one shape.",
+                hint="Give the data as a Dataset or as a pair of tensors, or use all of it.",
+            ) from exc
+
+
+Data: TypeAlias = TensorData | BatchData
+
+
+def as_data(source: Any) -> Data:
+    """Read what a user calls data, once and in order.
+
+    Args:
+        source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair of
+            tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, or
+            data that was read before.
+
+    Returns:
+        `TensorData` where examples can be picked one by one, `BatchData` otherwise.
+
+    Raises:
+        InputError: If it is none of these, or is empty.
+    """
+    data = _read(source)
+    if data.num_examples == 0:
+        raise InputError("data must hold at least one example, got none.")
+    return data
+
+
+def _read(source: Any) -> Data:
+    if isinstance(source, TensorData | BatchData):
+        return source
+    if _is_tensor_pair(source):
+        return _tensor_data(source[0], source[1])
+    if isinstance(source, TensorDataset) and len(source.tensors) == 2:
+        return _tensor_data(*source.tensors)
+    if isinstance(source, DataLoader):
+        return BatchData(tuple(_as_batch(item) for item in source))
+    if isinstance(source, Dataset):
+        return _collate_dataset(source)
+    if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
+        return BatchData(tuple(_as_batch(item) for item in source))
+    raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
+
+
+def _is_tensor_pair(source: Any) -> bool:
+    is_pair = isinstance(source, tuple) and len(source) == 2
+    return is_pair and isinstance(source[1], Tensor) and not isinstance(source[0], list)
+
+
+def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
+    lengths = {len(t) if t.ndim else 0 for t in [*tensors_in(inputs), targets]}
+    if len(lengths) != 1:
+        raise InputError(f"inputs and targets must have the same length, got lengths {sorted(lengths)}.")
+    return TensorData(inputs, targets)
+
+
+def _collate_dataset(dataset: Dataset) -> Data:
+    length = len(dataset)  # pyright: ignore[reportArgumentType]
+    if length == 0:
+        return BatchData(())
+    try:
+        inputs, targets = default_collate([dataset[i] for i in range(length)])
+    except (TypeError, ValueError, RuntimeError) as exc:
+        raise InputError(
+            f"the examples of a Dataset must be (input, target) pairs that stack: {exc}",
+            hint="Wrap it in a DataLoader with your own collate_fn.",
+        ) from exc
+    return _tensor_data(tuple(inputs) if isinstance(inputs, list) else inputs, targets)
+
+
+def _as_batch(item: Any) -> Batch:
+    if isinstance(item, tuple | list) and len(item) == 2:
+        inputs, targets = item
+        return (tuple(inputs) if isinstance(inputs, list) else inputs), targets
+    targets = getattr(item, "y", None)
+    if hasattr(item, "to") and targets is not None:  # a PyTorch Geometric batch
+        return item, targets
+    raise InputError(
+        f"a batch must be (inputs, targets), got {type(item).__name__}.",
+        hint="Return pairs from the data function; inputs may be a tensor, a tuple or a dict.",
+    )
+
+
+def batch_length(batch: Batch) -> int:
+    """Return the number of examples in a batch: the length of its targets."""
+    targets = batch[1]
+    if isinstance(targets, Tensor):
+        return targets.shape[0] if targets.ndim else 1
+    return len(targets)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply `function` to every tensor in a nest of tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(map_tensors(function, item) for item in value)
+    return value
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """List every tensor in a nest of tuples, lists, dicts and objects with `to_dict`, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    if isinstance(value, tuple | list):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    if hasattr(value, "to_dict"):
+        return tensors_in(value.to_dict())
+    return []
+
+
+def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if hasattr(value, "to") and not isinstance(value, Tensor):
+        return value.to(device)
+    return map_tensors(lambda t: t.to(device, dtype if t.is_floating_point() else None), value)
+
+
+def hash_tensors(tensors: Sequence[Tensor]) -> str:
+    """Return the SHA-256 of shapes, dtypes and contents, in order."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def hash_data(data: Data) -> str:
+    """Return the SHA-256 of all inputs and targets, in evaluation order."""
+    parts = data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
+    return hash_tensors(tensors_in(parts))

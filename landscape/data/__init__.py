@@ -1,0 +1,56 @@
+"""Built-in data sets by name; one a file, imported when one is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from landscape.registry import Registry
+
+if TYPE_CHECKING:
+    from landscape.data.normalization import Examples
+
+DATASETS: dict[str, str] = {
+    "digits": "landscape.data.digits:digits",
+    "cifar10": "landscape.data.cifar:cifar10",
+    "cifar100": "landscape.data.cifar:cifar100",
+    "fashion-mnist": "landscape.data.fashion_mnist:fashion_mnist",
+}
+"""Name to import string."""
+
+_REGISTRY = Registry("data", DATASETS)
+
+
+def build_data(name: str, **kwargs: Any) -> tuple[Examples, Examples]:
+    """Read a data set into memory.
+
+    Args:
+        name: One of `DATASETS`.
+        **kwargs: The data set's own arguments, as `data_arguments` names them.
+
+    Returns:
+        Training and test examples, each (inputs, targets): normalized float32 (N, C, H, W) and int64 (N,)
+        tensors on the CPU.
+
+    Raises:
+        InputError: If the name or an argument is not accepted.
+        DataError: If a file is missing or damaged.
+    """
+    return _REGISTRY.build(name, kwargs)
+
+
+def data_arguments(name: str, **kwargs: Any) -> dict[str, Any]:
+    """Return the arguments of `build_data` with the defaults filled in: what a checkpoint records.
+
+    Raises:
+        InputError: If the name or an argument is not accepted.
+    """
+    return _REGISTRY.arguments(name, kwargs)
+
+
+def needs_folder(name: str) -> bool:
+    """Return whether the data set is read from a folder, its argument `data_dir`.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
+    return _REGISTRY.accepts(name, "data_dir")

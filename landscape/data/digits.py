@@ -1,0 +1,51 @@
+"""The handwritten digits that come with scikit-learn: no file to download."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
+
+NORMALIZATIONS = {
+    # Over all pixels of the 1797 images, divided by 16.
+    "digits": Normalization((0.3053,), (0.3760,)),
+    "none": Normalization((0.0,), (1.0,)),
+}
+
+WHITE = 16
+"""A pixel counts the dark points in a 4x4 cell of the scan."""
+
+TEST_EVERY = 5
+
+
+def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
+    """Read the 1797 digits, 8x8 pixels, ten classes.
+
+    The split is class-stratified and the same everywhere: of the examples ordered by class, and within a
+    class as stored, every fifth one is a test example.
+
+    Args:
+        normalization: "digits" (the data set's own mean and standard deviation) or "none" (pixels in [0, 1]).
+
+    Returns:
+        1437 training and 360 test examples, inputs (N, 1, 8, 8).
+
+    Raises:
+        InputError: If the normalization is unknown.
+
+    Source:
+        Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI, test set; `load_digits`.
+    """
+    chosen = choose_normalization(normalization, NORMALIZATIONS)
+    pixels, labels = load_digits(return_X_y=True)
+    images = pixels.astype(np.uint8).reshape(-1, 1, 8, 8)
+    is_test = _stratified_test_mask(labels)
+    train = as_examples(images[~is_test], labels[~is_test], chosen, white=WHITE)
+    return train, as_examples(images[is_test], labels[is_test], chosen, white=WHITE)
+
+
+def _stratified_test_mask(labels: np.ndarray) -> np.ndarray:
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[np.argsort(labels, kind="stable")[::TEST_EVERY]] = True
+    return is_test

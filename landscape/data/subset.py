@@ -1,0 +1,43 @@
+"""Subsets of examples on which a landscape is cheaper to compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+
+
+def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tensor:
+    """Draw examples at random, as equally often from each class as their numbers allow.
+
+    Class counts differ by at most one, except that a class with too few examples gives all it has. Targets
+    that are no class numbers (floating point, or more than one dimension) give a uniform random subset.
+    Subsets of two sizes need not be nested.
+
+    Args:
+        targets: Class numbers (N,), or any tensor (N, ...).
+        num_samples: Number of examples to draw, 1 to N.
+        seed: Of a generator of its own.
+
+    Returns:
+        Indices (num_samples,), int64 on the CPU, ascending.
+
+    Raises:
+        InputError: If num_samples is outside 1 to N.
+    """
+    if not 1 <= num_samples <= len(targets):
+        raise InputError(f"num_samples must be from 1 to {len(targets)}, got {num_samples}.")
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    if targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex()):
+        # A class's k-th example comes after every other class's (k-1)-th.
+        order = order[torch.argsort(_rank_within_class(targets.cpu()[order]), stable=True)]
+    return order[:num_samples].sort().values
+
+
+def _rank_within_class(targets: Tensor) -> Tensor:
+    """Return (N,): how many earlier elements equal each one."""
+    by_class = torch.argsort(targets, stable=True)
+    _, counts = torch.unique_consecutive(targets[by_class], return_counts=True)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return torch.empty_like(by_class).index_put_((by_class,), torch.arange(len(targets)) - first)

@@ -1,0 +1,1 @@
+"""Curvature: the algorithms take a symmetric operator and never see a model."""

@@ -1,0 +1,1 @@
+"""Files: checkpoints, results, and the user's own model, data and loss."""

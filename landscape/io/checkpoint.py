@@ -1,0 +1,210 @@
+"""Read and write checkpoints: the only place that calls torch.load and torch.save.
+
+A checkpoint never runs code: only tensors and plain values are read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import CheckpointError
+from landscape.files import replacing
+
+_FORMAT = "landscape-checkpoint"
+_VERSION = 1
+_NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+_PREFIXES = ("module.", "_orig_mod.")
+_COUNTER = "num_batches_tracked"  # counts batches in training; older checkpoints lack it
+_READ_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError)
+_READ_ERRORS += (TypeError, UnicodeDecodeError, ImportError, AssertionError, OSError)
+_NAMED = 5  # keys named in a message
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to rebuild the problem that a checkpoint was trained on.
+
+    Attributes:
+        model: Built-in name or import string.
+        model_args: Its keyword arguments.
+        data: Built-in name or import string.
+        data_args: Its keyword arguments, the data folder apart.
+        data_dir: The data folder, absolute; None where the data need none.
+        loss: Built-in name or import string.
+    """
+
+    model: str | None = None
+    model_args: dict[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    data_args: dict[str, Any] = field(default_factory=dict)
+    data_dir: str | None = None
+    loss: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: The file.
+        state_dict: Name -> tensor, wrappers' prefixes removed.
+        recipe: What was recorded of model and data; all None in a foreign file.
+        training: What training needs to go on; None in a foreign file.
+    """
+
+    path: Path
+    state_dict: dict[str, Any]
+    recipe: Recipe
+    training: dict[str, Any] | None = None
+
+
+def save_checkpoint(path: Path, state_dict: Mapping[str, Any], recipe: Recipe, training: Mapping[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        CheckpointError: If it cannot be written; an older file of that name stays.
+    """
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "state_dict": dict(state_dict),
+        "recipe": asdict(recipe),
+        "training": dict(training),
+    }
+    try:
+        with replacing(path) as beside:
+            torch.save(content, beside)
+    except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
+        raise CheckpointError(f"{path} cannot be written: {_first_line(exc)}") from exc
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of ours or of anybody: `torch.save` or safetensors.
+
+    State dicts are found bare or nested under the usual keys; the prefixes that DataParallel and
+    torch.compile add are removed.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but tensors
+            and plain values; nothing in it is run in any case.
+    """
+    if not path.exists():
+        raise CheckpointError(f"checkpoint {path} does not exist.")
+    if path.is_dir():
+        raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state_dict = _strip_prefixes(_find_state_dict(path, content))
+    if content.get("format") != _FORMAT:
+        return Checkpoint(path, state_dict, Recipe())
+    if content["version"] > _VERSION:
+        raise CheckpointError(
+            f"{path} was written by a newer version of the toolkit (format {content['version']}).",
+            hint="Update landscape-toolkit.",
+        )
+    return Checkpoint(path, state_dict, Recipe(**content["recipe"]), content["training"])
+
+
+def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint into `module`, every tensor of it.
+
+    Raises:
+        CheckpointError: If keys or shapes do not match, the first five of each kind named.
+    """
+    have, want = checkpoint.state_dict, module.state_dict()
+    missing = [key for key in want if key not in have and not key.endswith(_COUNTER)]
+    unexpected = [key for key in have if key not in want]
+    reshaped = [
+        f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
+        for key in want
+        if key in have and _shape(have[key]) != _shape(want[key])
+    ]
+    problems = [_count("missing", missing), _count("unexpected", unexpected), _count("of another shape", reshaped)]
+    if any(problems):
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit the model: {'; '.join(filter(None, problems))}.",
+            hint="Check --model and --model-arg.",
+        )
+    module.load_state_dict(have, strict=False)
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd file is an error below or no matter
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _READ_ERRORS as exc:
+        found = re.search(r"(?:GLOBAL|global|function|class) ([\w.]+)", str(exc))
+        if isinstance(exc, pickle.UnpicklingError) and found and "nsupported" in str(exc):
+            raise CheckpointError(
+                f"{path} holds objects other than tensors ({found.group(1)}); it was refused, and nothing in it ran.",
+                hint="If you trust its source, save the weights alone: torch.save(model.state_dict(), path).",
+            ) from exc
+        raise CheckpointError(
+            f"{path} is damaged or is no checkpoint: {type(exc).__name__} while it was read.",
+            hint="A checkpoint is written by torch.save or safetensors; copy or download the file again.",
+        ) from exc
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as exc:
+        raise CheckpointError(
+            f"{path} is damaged or is no safetensors file: {_first_line(exc)}", hint="Copy or download the file again."
+        ) from exc
+
+
+def _numpy_scalars() -> list[Any]:
+    """List what a NumPy scalar in somebody's metadata pickles as, under old and new names."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
+    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *dtypes]
+
+
+def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
+    if isinstance(content, Mapping):
+        if content and any(isinstance(value, Tensor) for value in content.values()):
+            return dict(content)
+        for key in _NESTING_KEYS:
+            if isinstance(content.get(key), Mapping):
+                return _find_state_dict(path, content[key])
+    found = ", ".join(map(str, list(content)[:_NAMED])) if isinstance(content, Mapping) else type(content).__name__
+    raise CheckpointError(
+        f"{path} holds no state dict; it holds: {found or 'nothing'}.",
+        hint=f"A state dict may stand bare or under one of {', '.join(_NESTING_KEYS)}.",
+    )
+
+
+def _strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state_dict):
+            return _strip_prefixes({key.removeprefix(prefix): value for key, value in state_dict.items()})
+    return state_dict
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def _count(kind: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{rest}"
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).splitlines()[0] if str(exc) else type(exc).__name__

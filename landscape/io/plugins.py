@@ -1,0 +1,161 @@
+"""Models, data sets and losses by name: built in, or the user's own by import string."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from landscape import data as builtin_data
+from landscape import models as builtin_models
+from landscape.errors import LandscapeError, PluginError
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "cross-entropy": nn.functional.cross_entropy,
+    "mse": nn.functional.mse_loss,
+}
+"""Name -> built-in loss."""
+
+
+def is_import_string(name: str) -> bool:
+    """Whether a name is `pkg.module:function` or `path/to/file.py:function`, not a built-in one."""
+    return ":" in name
+
+
+def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a model by built-in name or import string.
+
+    Raises:
+        PluginError: Saying whether the module, the attribute, the call or the returned type is wrong.
+        InputError: If a built-in name or its arguments are unknown.
+    """
+    if not is_import_string(name):
+        return builtin_models.build_model(name, **arguments)
+    model = _call(name, "model", arguments)
+    if not isinstance(model, nn.Module):
+        raise PluginError(f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}.")
+    return model
+
+
+def build_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the pair (train, test) of a data set by built-in name or import string; test may be None.
+
+    Raises:
+        PluginError: Saying whether the module, the attribute, the call or the returned type is wrong.
+        InputError: If a built-in name or its arguments are unknown.
+        DataError: If its files are missing or damaged.
+    """
+    if not is_import_string(name):
+        return builtin_data.build_data(name, **arguments)
+    splits = _call(name, "data", arguments)
+    if not (isinstance(splits, tuple | list) and len(splits) == 2):
+        raise PluginError(
+            f"--data {name} must return a pair (train, test), it returned {type(splits).__name__}.",
+            hint="test may be None.",
+        )
+    return splits[0], splits[1]
+
+
+def find_loss(name: str) -> Callable[..., Any]:
+    """Return a loss function by built-in name or import string.
+
+    Raises:
+        PluginError: If it cannot be found or is not callable.
+    """
+    if not is_import_string(name):
+        if name not in LOSSES:
+            raise PluginError(
+                f"loss must be one of {', '.join(LOSSES)} or an import string, got {name!r}.",
+                hint="Pass --loss file.py:function with function(outputs, targets) -> scalar mean.",
+            )
+        return LOSSES[name]
+    return _find(name, "loss")
+
+
+def _call(name: str, what: str, arguments: Mapping[str, Any]) -> Any:
+    function = _find(name, what)
+    try:
+        return function(**arguments)
+    except LandscapeError:
+        raise
+    except Exception as exc:
+        raise PluginError(f"--{what} {name} raised {_summary(exc)}.", hint=_place(exc)) from exc
+
+
+def _find(name: str, what: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.rpartition(":")
+    module = _import(module_name, name, what)
+    try:
+        function = getattr(module, attribute)
+    except AttributeError as exc:
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise PluginError(
+            f"--{what} {name}: {module_name} has no {attribute!r}.", hint=f"It has: {', '.join(known[:10])}."
+        ) from exc
+    if not callable(function):
+        raise PluginError(f"--{what} {name}: {attribute} must be callable, it is a {type(function).__name__}.")
+    return function
+
+
+def _import(module_name: str, name: str, what: str) -> ModuleType:
+    is_file = module_name.endswith(".py")
+    if is_file and not Path(module_name).is_file():
+        raise PluginError(f"--{what} {name}: there is no file {module_name}.")
+    folder = str(Path(module_name).resolve().parent) if is_file else os.getcwd()
+    try:
+        with _importable(folder):
+            return _import_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
+            raise PluginError(
+                f"--{what} {name}: there is no module {exc.name}.",
+                hint="Install it, run from the folder that holds it, or give path/to/file.py:function.",
+            ) from exc
+        raise PluginError(
+            f"--{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
+        ) from exc
+    except Exception as exc:
+        raise PluginError(
+            f"--{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
+        ) from exc
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} cannot be imported.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # so that its classes can be copied and pickled
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    """Let modules in `folder` be imported inside."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _summary(exc: BaseException) -> str:
+    first = str(exc).splitlines()[0] if str(exc) else ""
+    return f"{type(exc).__name__}: {first}".rstrip(": .")
+
+
+def _place(exc: BaseException) -> str:
+    """Say where in the user's own code it was raised: the last frame that is not a library's."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "site-packages" not in frame.filename]
+    frames = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<")]
+    return f"At {frames[-1].filename}:{frames[-1].lineno}." if frames else ""

@@ -1,0 +1,167 @@
+"""Results in versioned HDF5: the only place that imports h5py. Torch is not needed to read them.
+
+Arrays are datasets, dictionaries of arrays are groups of datasets, numbers and strings are
+attributes, everything else is a dataset that holds JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import h5py
+import numpy as np
+
+from landscape.errors import StoreError
+from landscape.files import replacing
+from landscape.results import History, Measure, Provenance, Sharpness, Spectrum, Surface
+
+Result: TypeAlias = Surface | Spectrum | Sharpness | History
+
+KINDS: dict[str, type[Any]] = {"surface": Surface, "spectrum": Spectrum, "sharpness": Sharpness, "history": History}
+"""Kind of file -> class of result."""
+
+_FORMAT = "landscape"
+_SCHEMA = 1
+
+R = TypeVar("R", Surface, Spectrum, Sharpness, History)
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result, whole or not at all.
+
+    Raises:
+        StoreError: If it cannot be written; an older file of that name stays.
+    """
+    kind = next(name for name, cls in KINDS.items() if isinstance(result, cls))
+    try:
+        with replacing(path) as beside, h5py.File(beside, "w") as file:
+            file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind})
+            for field in dataclasses.fields(result):
+                _write(file, field.name, getattr(result, field.name))
+    except (OSError, RuntimeError) as exc:
+        raise StoreError(
+            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+        ) from exc
+
+
+def read_result(path: Path) -> Result:
+    """Read a result of any kind.
+
+    Raises:
+        StoreError: If the file is missing, damaged, or was not written by this toolkit.
+    """
+    if not path.exists():
+        raise StoreError(f"results file {path} does not exist.")
+    try:
+        with h5py.File(path, "r") as file:
+            _require_ours(path, file)
+            cls = KINDS[str(file.attrs["kind"])]
+            return cls(**{field.name: _read(file, field.name) for field in dataclasses.fields(cls)})
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
+        raise StoreError(
+            f"{path} is damaged or is no HDF5 file of this toolkit.",
+            hint="Results are written by landscape surface, hessian, sharpness and train.",
+        ) from exc
+
+
+def _require_ours(path: Path, file: h5py.File) -> None:
+    if file.attrs.get("format") != _FORMAT or file.attrs.get("kind") not in KINDS:
+        raise StoreError(
+            f"{path} is an HDF5 file of something else.",
+            hint="Results are written by landscape surface, hessian, sharpness and train.",
+        )
+    if int(str(file.attrs["schema"])) > _SCHEMA:
+        raise StoreError(
+            f"{path} was written by a newer version of the toolkit (schema {file.attrs['schema']}).",
+            hint="Update landscape-toolkit.",
+        )
+
+
+def _write(file: h5py.File, name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, np.ndarray):
+        file.create_dataset(name, data=value)
+    elif _is_dict_of_arrays(value):
+        group = file.create_group(name, track_order=True)
+        for key, array in value.items():
+            group.create_dataset(key, data=array)
+    elif isinstance(value, bool | int | float | str):
+        file.attrs[name] = value
+    else:
+        file.create_dataset(name, data=json.dumps(_plain(value)))
+
+
+def _read(file: h5py.File, name: str) -> Any:
+    if name in file.attrs:
+        value = file.attrs[name]
+        return value.item() if isinstance(value, np.generic) else value
+    if name not in file:
+        return None
+    item = file[name]
+    if isinstance(item, h5py.Group):
+        return {key: _array(item[key]) for key in item}
+    value = _array(item)
+    return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
+
+
+def _array(dataset: Any) -> Any:
+    return dataset[()]
+
+
+def _structured(name: str, value: Any) -> Any:
+    if name == "provenance":
+        return Provenance(**value)
+    if name == "measures":
+        return tuple(Measure(**measure) for measure in value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _is_dict_of_arrays(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
+
+
+class FileSink(Generic[R]):
+    """A sink that keeps the newest state in one file, which is whole at every instant.
+
+    Args:
+        path: The file.
+        resume: Whether what the file holds is to be continued.
+        interval: Least seconds between two writes; `flush` writes at once.
+    """
+
+    def __init__(self, path: Path, *, resume: bool, interval: float = 10.0) -> None:
+        self._path = path
+        self._resume = resume
+        self._interval = interval
+        self._pending: R | None = None
+        self._written_at = -np.inf
+
+    def load(self) -> R | None:
+        """Return what the file holds, if it is to be continued and exists."""
+        return read_result(self._path) if self._resume and self._path.exists() else None  # pyright: ignore[reportReturnType]
+
+    def save(self, result: R) -> None:
+        """Take the newest state; write it if the last write is `interval` seconds ago."""
+        self._pending = result
+        if time.monotonic() - self._written_at >= self._interval:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the newest state now, if it has not been written."""
+        if self._pending is not None:
+            write_result(self._path, self._pending)
+            self._pending = None
+            self._written_at = time.monotonic()

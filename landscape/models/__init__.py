@@ -1,0 +1,47 @@
+"""Built-in architectures by name; one family a file, imported when one is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from landscape.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_DEPTHS = (20, 32, 44, 56, 110)
+
+MODELS: dict[str, str] = {
+    "mlp": "landscape.models.mlp:mlp",
+    "lenet": "landscape.models.lenet:lenet",
+    **{f"resnet{depth}": f"landscape.models.resnet:resnet{depth}" for depth in _DEPTHS},
+    **{f"resnet{depth}-noshort": f"landscape.models.resnet:resnet{depth}_noshort" for depth in _DEPTHS},
+}
+"""Name to import string."""
+
+_REGISTRY = Registry("model", MODELS)
+
+
+def build_model(name: str, **kwargs: Any) -> nn.Module:
+    """Build an architecture with random weights from torch's global generator.
+
+    Args:
+        name: One of `MODELS`.
+        **kwargs: The architecture's own arguments, as `model_arguments` names them.
+
+    Returns:
+        The model in training mode, float32, on the CPU.
+
+    Raises:
+        InputError: If the name or an argument is not accepted.
+    """
+    return _REGISTRY.build(name, kwargs)
+
+
+def model_arguments(name: str, **kwargs: Any) -> dict[str, Any]:
+    """Return the arguments of `build_model` with the defaults filled in: what a checkpoint records.
+
+    Raises:
+        InputError: If the name or an argument is not accepted.
+    """
+    return _REGISTRY.arguments(name, kwargs)

@@ -1,0 +1,35 @@
+"""He initialization, and the sizes that a model can have."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from landscape.errors import InputError
+
+
+def initialize_he(model: nn.Module, *, nonlinearity: Literal["relu", "tanh"] = "relu") -> None:
+    """Draw convolution and linear weights from N(0, gain^2 / fan_in) and set their biases to 0, in place.
+
+    The gain is sqrt(2) for "relu" and torch's 5/3 for "tanh".
+
+    Source:
+        He et al. (2015), Delving Deep into Rectifiers, arXiv:1502.01852, Eq. 10.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity=nonlinearity)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def check_at_least(minimum: int, **sizes: int) -> None:
+    """Check every size against `minimum`.
+
+    Raises:
+        InputError: Naming the first size that is smaller.
+    """
+    for name, size in sizes.items():
+        if size < minimum:
+            raise InputError(f"{name} must be at least {minimum}, got {size}.")

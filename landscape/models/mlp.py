@@ -1,0 +1,48 @@
+"""Multilayer perceptron."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from landscape.errors import InputError
+from landscape.models.initialization import check_at_least, initialize_he
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+def mlp(
+    *,
+    in_features: int = 64,
+    width: int = 64,
+    depth: int = 2,
+    num_classes: int = 10,
+    activation: str = "relu",
+) -> nn.Module:
+    """Build a multilayer perceptron that flattens its input; the defaults fit the digits.
+
+    Args:
+        in_features: Size of one flattened input.
+        width: Units in each hidden layer.
+        depth: Number of hidden layers; 0 is multinomial logistic regression.
+        num_classes: Number of outputs.
+        activation: "relu", "tanh" or "gelu"; the last two have a loss that is smooth in the weights.
+
+    Returns:
+        A model (N, ...) -> (N, num_classes), He initialized.
+
+    Raises:
+        InputError: If a size is too small or the activation unknown.
+    """
+    check_at_least(0, depth=depth)
+    check_at_least(1, in_features=in_features, width=width, num_classes=num_classes)
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    sizes = [in_features, *[width] * depth]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+    model = nn.Sequential(*layers, nn.Linear(sizes[-1], num_classes))
+    initialize_he(model, nonlinearity="tanh" if activation == "tanh" else "relu")
+    return model

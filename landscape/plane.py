@@ -1,0 +1,81 @@
+"""A line or a plane in weight space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.reductions import dot
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Where a point lies relative to a plane.
+
+    Attributes:
+        coordinates: Coordinates of the nearest point of the plane, (number of directions,).
+        distance: Euclidean distance out of the plane.
+    """
+
+    coordinates: np.ndarray
+    distance: float
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The points origin + a d_1 (+ b d_2).
+
+    Attributes:
+        origin: Weights at (0, 0), (P,).
+        directions: One or two vectors (P,), neither normalised nor orthogonal to each other.
+    """
+
+    origin: Tensor
+    directions: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.directions) not in (1, 2):
+            raise InputError(f"a plane has one or two directions, got {len(self.directions)}.")
+        for direction in self.directions:
+            if direction.shape != self.origin.shape:
+                raise InputError(
+                    f"directions must have the shape of the weights {tuple(self.origin.shape)}, "
+                    f"got {tuple(direction.shape)}."
+                )
+
+    def point(self, *coordinates: float) -> Tensor:
+        """Return origin + sum of coordinate times direction, (P,), computed afresh from the origin."""
+        w = self.origin
+        for coordinate, direction in zip(coordinates, self.directions, strict=True):
+            w = torch.add(w, direction, alpha=coordinate)
+        return w
+
+    def gram(self) -> np.ndarray:
+        """Return the inner products of the directions, in float64."""
+        return np.array([[dot(u, v) for v in self.directions] for u in self.directions])
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Euclidean norms of the directions."""
+        return np.sqrt(np.diag(self.gram()))
+
+    @property
+    def cosine(self) -> float | None:
+        """Cosine between the two directions; None for a line or a direction of norm 0."""
+        if len(self.directions) == 1:
+            return None
+        gram = self.gram()
+        scale = float(np.sqrt(gram[0, 0] * gram[1, 1]))
+        return float(gram[0, 1]) / scale if scale > 0 else None
+
+    def project(self, w: Tensor) -> Projection:
+        """Return the point of the plane nearest to `w` (P,), by the Gram system of the directions."""
+        offset = w - self.origin
+        moments = np.array([dot(d, offset) for d in self.directions])
+        coordinates, *_ = np.linalg.lstsq(self.gram(), moments, rcond=None)
+        rest = w - self.point(*coordinates.tolist())
+        return Projection(coordinates, float(np.sqrt(dot(rest, rest))))

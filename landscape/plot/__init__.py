@@ -1,0 +1,63 @@
+"""Figures of results; the only place that imports matplotlib, and not before a function is asked for.
+
+Every function draws on figures of its own or on the axes that it is given, through matplotlib's
+object-oriented interface: no pyplot, no backend, no global setting is changed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.plot.figure import draw
+    from landscape.plot.history import plot_history
+    from landscape.plot.kinds import KINDS, QUANTITIES, kinds_of
+    from landscape.plot.plane import plot_contour, plot_filled_contour, plot_heatmap
+    from landscape.plot.profile import plot_profile
+    from landscape.plot.save import FORMATS, save_figure
+    from landscape.plot.spectrum import plot_eigenvalues
+    from landscape.plot.surface3d import plot_surface3d
+
+__all__ = [
+    "FORMATS",
+    "KINDS",
+    "QUANTITIES",
+    "draw",
+    "kinds_of",
+    "plot_contour",
+    "plot_eigenvalues",
+    "plot_filled_contour",
+    "plot_heatmap",
+    "plot_history",
+    "plot_profile",
+    "plot_surface3d",
+    "save_figure",
+]
+
+_MODULES = {
+    "FORMATS": "save",
+    "KINDS": "kinds",
+    "QUANTITIES": "kinds",
+    "draw": "figure",
+    "kinds_of": "kinds",
+    "plot_contour": "plane",
+    "plot_eigenvalues": "spectrum",
+    "plot_filled_contour": "plane",
+    "plot_heatmap": "plane",
+    "plot_history": "history",
+    "plot_profile": "profile",
+    "plot_surface3d": "surface3d",
+    "save_figure": "save",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

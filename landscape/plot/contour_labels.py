@@ -1,0 +1,104 @@
+"""Where the labels of contour lines go: clear of the center, of the frame and of each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
+from matplotlib.path import Path
+
+from landscape.plot.style import format_level
+
+# Lengths in points, which is what a reader sees; the labels are about 15 x 6.
+_FONT_SIZE = 7.0
+_CHARACTER_WIDTH = 0.62 * _FONT_SIZE
+_FROM_CENTER = 18.0
+_FROM_FRAME = 12.0
+_FROM_LINES = 4.5
+_FROM_LABELS = 22.0
+_FAR_ENOUGH = 60.0  # beyond this, more distance from other labels is no better
+_MAX_CANDIDATES = 60
+_CORNERS = np.array([(-9.0, -5.0), (9.0, -5.0), (9.0, 5.0), (-9.0, 5.0), (0.0, 0.0)])
+_MIN_TURNS = 2.5  # label widths that a line must have to keep its shape around a label
+
+
+def label_contours(ax: Axes, contours: ContourSet) -> None:
+    """Label each contour line once, where there is room; a line without room stays without.
+
+    Call it once the layout is final: the distances are those on paper.
+    """
+    pieces = [_pieces(ax, path) for path in contours.get_paths()]
+    spots: list[np.ndarray] = []
+    for index, level in enumerate(contours.levels):
+        others = [piece for i, line in enumerate(pieces) if i != index for piece in line]
+        width = _CHARACTER_WIDTH * len(format_level(level))
+        candidates, slopes = _candidates(pieces[index], width)
+        room = _room(ax, candidates, others, spots)
+        if room.size and room.max() > 0:
+            spots.append(candidates[np.argmax(room * (1 + slopes))])
+    if spots:
+        positions = ax.transData.inverted().transform(np.array(spots) / _points_per_pixel(ax))
+        contours.clabel(fmt=format_level, fontsize=_FONT_SIZE, manual=positions, inline_spacing=3)
+
+
+def _points_per_pixel(ax: Axes) -> float:
+    return 72.0 / ax.figure.dpi
+
+
+def _pieces(ax: Axes, path: Path) -> list[np.ndarray]:
+    """Return the connected parts of a contour line, each (n, 2), in points on paper."""
+    vertices = ax.transData.transform(path.vertices) * _points_per_pixel(ax)
+    if path.codes is None:
+        return [vertices]
+    return [piece for piece in np.split(vertices, np.flatnonzero(path.codes == Path.MOVETO)) if len(piece)]
+
+
+def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return places on parts that are long enough, (n, 2), and how level the line is there, (n,)."""
+    places, slopes = [np.empty((0, 2))], [np.empty(0)]
+    for piece in pieces:
+        steps = np.diff(piece, axis=0)
+        lengths = np.hypot(*steps.T)
+        if lengths.sum() < _MIN_TURNS * width:
+            continue
+        chosen = np.unique(np.linspace(0, len(steps) - 1, _MAX_CANDIDATES).astype(int))
+        chosen = chosen[lengths[chosen] > 0]
+        places.append((piece[chosen] + piece[chosen + 1]) / 2)
+        slopes.append(np.abs(steps[chosen, 0]) / lengths[chosen])
+    return np.concatenate(places), np.concatenate(slopes)
+
+
+def _room(ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[np.ndarray]) -> np.ndarray:
+    """Rate places by their distance from what a label must not touch; 0 where it would, (n,)."""
+    center = ax.transData.transform([[0.0, 0.0]]) * _points_per_pixel(ax)
+    frame = np.array(ax.bbox.extents) * _points_per_pixel(ax)
+    from_frame = np.minimum(places - frame[:2], frame[2:] - places).min(axis=1)
+    from_lines = _distance(places, np.concatenate([np.empty((0, 2)), *others]))
+    from_labels = _distance(places, np.array(labels).reshape(-1, 2))
+    is_clear = (
+        (_distance(places, center) > _FROM_CENTER)
+        & (from_frame > _FROM_FRAME)
+        & (from_lines > _FROM_LINES)
+        & (from_labels > _FROM_LABELS)
+        & ~_is_on_missing(ax, places)
+    )
+    return np.where(is_clear, np.minimum(from_labels, _FAR_ENOUGH), 0.0)
+
+
+def _is_on_missing(ax: Axes, places: np.ndarray) -> np.ndarray:
+    """Return where a corner of a label would lie on the sign of a missing point, (n,)."""
+    is_on = np.zeros(len(places), dtype=bool)
+    for patch in ax.patches:
+        if patch.get_gid() == "missing":
+            path = patch.get_path().transformed(ax.transData)
+            for corner in _CORNERS:
+                is_on |= path.contains_points((places + corner) / _points_per_pixel(ax))
+    return is_on
+
+
+def _distance(places: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
+    """Return the distance of each place from the nearest obstacle, infinite without one, (n,)."""
+    if not len(obstacles):
+        return np.full(len(places), np.inf)
+    gaps = places[:, None, :] - obstacles[None, :, :]
+    return np.sqrt((gaps**2).sum(axis=2).min(axis=1))

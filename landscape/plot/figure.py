@@ -1,0 +1,208 @@
+"""The figure of a list of results: the kind by their type, panels on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from landscape.errors import InputError
+from landscape.plot.field import Field, choose_splits, quantity_label, select_field
+from landscape.plot.history import plot_history
+from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
+from landscape.plot.plane import add_color_bar, add_missing_legend, draw_field, label_lines, require_grid, set_view
+from landscape.plot.profile import plot_profile
+from landscape.plot.scale import choose_scale
+from landscape.plot.spectrum import plot_eigenvalues
+from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
+from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
+from landscape.results import History, Spectrum, Surface
+
+_MAX_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for, as `draw` takes it."""
+
+    kind: str
+    split: str | None
+    quantity: str
+    has_title: bool
+
+
+@styled
+def draw(
+    results: Sequence[Any],
+    *,
+    labels: Sequence[str] | None = None,
+    kind: str | None = None,
+    split: str | None = None,
+    quantity: str = "loss",
+    title: str | None = None,
+) -> Figure:
+    """Draw results of one type in one figure; planes side by side on one scale, the others on shared axes.
+
+    Args:
+        results: Surfaces, all on lines or all on planes, spectra or histories.
+        labels: One a result; None for none, or numbers if there are several.
+        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues` or `history`.
+        split: Name of the data split. None: of planes the first that they share, of everything else
+            all. `all`: every split that they share, as panels for planes.
+        quantity: `loss` or `accuracy`. A curve of the loss has the accuracy, where there is one, under it.
+        title: Over the whole figure.
+
+    Returns:
+        The figure, of one or two columns of a paper.
+
+    Raises:
+        InputError: If the kind does not fit the results, they are of different types, the split or
+            quantity is not there, or nothing is finite.
+    """
+    results = list(results)
+    kind = choose_kind(results, kind)
+    names = name_results(results, labels)
+    figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
+    if title:
+        figure.suptitle(title)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        label_lines(ax)
+    return figure
+
+
+def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw profiles on shared axes; the accuracy under the loss, where every surface has it."""
+    quantities = [request.quantity]
+    if request.quantity == "loss" and _share_accuracy(surfaces, choose_splits(surfaces, request.split, "loss")):
+        quantities.append("accuracy")
+    figure = new_figure(ONE_COLUMN, 2.4 if len(quantities) == 1 else 4.0)
+    above: Axes | None = None
+    for index, each in enumerate(quantities):
+        ax = figure.add_subplot(len(quantities), 1, index + 1, sharex=above)
+        plot_profile(surfaces, labels=names, split=request.split, quantity=each, ax=ax)
+        if above is not None:
+            _join_under(above, ax, is_legend_repeated=len(surfaces) > 1)
+        above = ax
+    return figure
+
+
+def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw planes as panels with one scale, one view and one colour bar."""
+    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
+    scale = choose_scale([field.finite for field in fields], is_share=request.quantity == "accuracy")
+    rows, columns = _grid(len(fields), len(surfaces))
+    figure = new_figure(*_size(rows, columns), layout="compressed")
+    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
+    mappables = []
+    for ax, field, title in zip(axes, fields, titles, strict=True):
+        mappables.append(draw_field(ax, request.kind, field, scale))
+        ax.set_title(panel_title(title, field))
+    set_view(axes, fields, request.kind)
+    for index, ax in enumerate(axes):
+        if index % columns:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+        if index + columns < len(axes):
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=False)
+    quantities = {field.name for field in fields}
+    name = quantities.pop() if len(quantities) == 1 else quantity_label(request.quantity)
+    add_color_bar(axes, mappables[0], name, scale)
+    add_missing_legend(figure, fields)
+    return figure
+
+
+def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw planes as reliefs with the same heights, colours and view."""
+    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
+    scale = choose_scale([field.finite for field in fields], is_share=request.quantity == "accuracy")
+    rows, columns = _grid(len(fields), len(surfaces))
+    figure, axes = new_relief_figure(len(fields), rows, columns, has_title=request.has_title)
+    for ax, field, title in zip(axes, fields, titles, strict=True):
+        draw_relief(ax, field, scale)
+        set_relief_title(ax, panel_title(title, field))
+    set_view(axes, fields, request.kind)
+    add_missing_legend(figure, fields)
+    return figure
+
+
+def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
+    """Draw eigenvalues, after checking that what was asked for is what the spectra are of."""
+    _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
+    splits = tuple(dict.fromkeys(spectrum.split for spectrum in spectra))
+    if request.split not in (None, "all") and splits != (request.split,):
+        raise InputError(
+            f"the split must be the one that the spectra are of, got {request.split!r}.",
+            hint=f"Splits: {', '.join(splits)}.",
+        )
+    return figure_of(plot_eigenvalues(spectra, labels=names))
+
+
+def _draw_histories(histories: list[History], names: list[str], request: _Request) -> Figure:
+    """Draw training curves, which are of every quantity at once."""
+    _require_loss(request.quantity, "a history is drawn with all its quantities")
+    return plot_history(histories, labels=names, split=request.split)
+
+
+_DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
+    "curve": _draw_curves,
+    "filled": _draw_planes,
+    "contour": _draw_planes,
+    "heatmap": _draw_planes,
+    "surface": _draw_reliefs,
+    "eigenvalues": _draw_spectra,
+    "history": _draw_histories,
+}
+
+
+def _panel_fields(
+    surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str
+) -> tuple[list[Field], list[str]]:
+    """Return the panels in reading order, splits down and surfaces across, with their titles."""
+    splits = choose_splits(surfaces, split, quantity)
+    if split is None:
+        splits = splits[:1]
+    fields = [select_field(surface, each, quantity) for each in splits for surface in surfaces]
+    for field in fields:
+        require_grid(field)
+    titles = [", ".join(filter(None, [name, each])) for each in splits for name in names]
+    return fields, titles if len(splits) > 1 else list(names)
+
+
+def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
+    """Return rows and columns: a row a split if each fits, else as many as fit side by side."""
+    columns = num_surfaces if 1 < num_surfaces <= _MAX_COLUMNS else min(num_panels, _MAX_COLUMNS)
+    if num_panels == num_surfaces == 4:
+        columns = 2
+    return -(-num_panels // columns), columns
+
+
+def _size(rows: int, columns: int) -> tuple[float, float]:
+    """Return the width and height of a figure of planes with a colour bar, in inches."""
+    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    panel = (width - 1.4 - 0.15 * (columns - 1)) / columns
+    return width, 0.45 + rows * (panel + 0.25)
+
+
+def _share_accuracy(surfaces: Sequence[Surface], splits: Sequence[str]) -> bool:
+    return all(each in surface.accuracy for surface in surfaces for each in splits)
+
+
+def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
+    """Leave to the lower axes the coordinate, and to the upper ones the title and a shared legend."""
+    above.set_xlabel("")
+    above.tick_params(labelbottom=False)
+    ax.set_title("")
+    legend = ax.get_legend()
+    if is_legend_repeated and legend is not None:
+        legend.remove()
+
+
+def _require_loss(quantity: str, reason: str) -> None:
+    """Refuse a quantity that would be ignored."""
+    if quantity != "loss":
+        raise InputError(f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}.")

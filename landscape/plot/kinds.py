@@ -1,0 +1,81 @@
+"""The kinds of figure, and which of them fit which result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from landscape.errors import InputError
+from landscape.results import History, Spectrum, Surface
+
+QUANTITIES = ("loss", "accuracy")
+
+_FITTING = {
+    "line": ("curve",),
+    "plane": ("filled", "contour", "heatmap", "surface"),
+    "spectrum": ("eigenvalues",),
+    "history": ("history",),
+}
+KINDS = tuple(kind for kinds in _FITTING.values() for kind in kinds)
+
+
+def kinds_of(result: Any) -> tuple[str, ...]:
+    """List the kinds of figure that fit a result, the default first.
+
+    Raises:
+        InputError: If it is not a result that can be drawn.
+    """
+    return _FITTING[_shape(result)]
+
+
+def choose_kind(results: Sequence[Any], kind: str | None) -> str:
+    """Return the kind to draw: the one asked for if it fits every result, else the default of their type.
+
+    Raises:
+        InputError: If there are no results, they are of different types, or the kind does not fit.
+    """
+    if not results:
+        raise InputError("a figure needs at least one result, got none.", hint="Pass a results file.")
+    shapes = list(dict.fromkeys(_shape(result) for result in results))
+    if len(shapes) > 1:
+        raise InputError(
+            f"the results in one figure must be of one type, got a {' and a '.join(shapes)}.",
+            hint="Draw each type in a figure of its own.",
+        )
+    fitting = _FITTING[shapes[0]]
+    if kind is not None and kind not in fitting:
+        raise InputError(
+            f"the kind of figure must fit a {shapes[0]}, got {kind!r}.",
+            hint=f"Kinds that fit: {', '.join(fitting)}.",
+        )
+    return kind or fitting[0]
+
+
+def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[str]:
+    """Return one label a result; without labels a single result has none and several are numbered.
+
+    Raises:
+        InputError: If the number of labels is another than that of the results.
+    """
+    if labels is None:
+        return [""] if len(results) == 1 else [f"checkpoint {i + 1}" for i in range(len(results))]
+    if len(labels) != len(results):
+        raise InputError(
+            f"there must be one label a result, got {len(labels)} for {len(results)}.",
+            hint="Pass as many labels as results, in the same order.",
+        )
+    return list(labels)
+
+
+def _shape(result: Any) -> str:
+    """Say what a result is, in the words of the messages."""
+    if isinstance(result, Surface):
+        return "line" if result.y is None else "plane"
+    if isinstance(result, Spectrum):
+        return "spectrum"
+    if isinstance(result, History):
+        return "history"
+    raise InputError(
+        f"a result must be a Surface, a Spectrum or a History to be drawn, got {type(result).__name__}.",
+        hint="Pass what the computations return, or what is read from their files.",
+    )

@@ -1,0 +1,276 @@
+"""A surface on a plane: contour lines, filled contours, heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from landscape.errors import InputError
+from landscape.plot.contour_labels import label_contours
+from landscape.plot.field import Field, choose_splits, select_field
+from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.style import (
+    MISSING,
+    ONE_COLUMN,
+    color_map,
+    color_norm,
+    contrasting,
+    figure_of,
+    format_level,
+    mark_center,
+    missing_handles,
+    new_figure,
+    panel_title,
+    styled,
+)
+from landscape.results import Surface
+
+_LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
+_EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
+
+
+@styled
+def plot_contour(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the labelled contour lines of a surface on a plane.
+
+    Args:
+        surface: On a plane.
+        split: Name of the data split; None for the first.
+        quantity: `loss` or `accuracy`, which is drawn in percent.
+        label: Title of the panel; the value at the centre follows it.
+        scale: Shared with other panels, whose colour bar is then the caller's; None for one of its own.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If the surface is on a line, or has no such split, quantity or finite value.
+    """
+    return _plot("contour", surface, split, quantity, label, scale, ax)
+
+
+@styled
+def plot_filled_contour(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a surface on a plane as bands of colour with labelled contour lines between them.
+
+    Args and errors as for `plot_contour`.
+    """
+    return _plot("filled", surface, split, quantity, label, scale, ax)
+
+
+@styled
+def plot_heatmap(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated.
+
+    Args and errors as for `plot_contour`.
+    """
+    return _plot("heatmap", surface, split, quantity, label, scale, ax)
+
+
+def draw_field(ax: Axes, kind: str, field: Field, scale: Scale) -> ScalarMappable:
+    """Draw a field as `contour`, `filled` or `heatmap` with its axes and center marker; return the colours.
+
+    The contour lines have no labels yet: these need the final size of the axes (`label_lines`).
+    """
+    require_grid(field)
+    mappable = _DRAWERS[kind](ax, field, scale)
+    ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
+    is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
+    mark_center(ax, "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0])
+    return mappable
+
+
+def add_color_bar(axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale) -> Colorbar:
+    """Add the colour bar that panels share, with the levels as ticks."""
+    bar = figure_of(axes[0]).colorbar(mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels)
+    bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
+    bar.minorticks_off()
+    bar.set_label(name + scale.note)
+    return bar
+
+
+def add_missing_legend(figure: Figure, fields: Sequence[Field]) -> None:
+    """Explain under the axes of a figure how missing points are drawn; nothing if none are missing."""
+    if handles := missing_handles(list(fields)):
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def label_lines(ax: Axes) -> None:
+    """Label the contour lines of flat axes, once the figure's layout is final."""
+    if ax.name == "rectilinear":
+        for contours in [child for child in ax.collections if isinstance(child, ContourSet)]:
+            if not contours.filled:
+                label_contours(ax, contours)
+
+
+def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
+    """Give the axes one view, which holds every field; flat ones one unit length if the ranges are alike."""
+    is_cells = kind == "heatmap"
+    x_low, x_high = _extent([_edges(field.x) if is_cells else field.x for field in fields])
+    y_low, y_high = _extent([_edges(field.y) if is_cells else field.y for field in fields])
+    ratio = (x_high - x_low) / (y_high - y_low)
+    for ax in axes:
+        ax.set(xlim=(x_low, x_high), ylim=(y_low, y_high))
+        if ax.name == "rectilinear" and 1 / _EQUAL_RANGES <= ratio <= _EQUAL_RANGES:
+            ax.set_aspect("equal")
+
+
+def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
+    """Hatch the points that are missing.
+
+    Args:
+        field: On a plane.
+        reach: How far from a point its sign extends, in grid spacings: 0.5 for a cell, 1 for
+            everything that a contour cannot fill, which ends where the grid does.
+    """
+    masks = {"not_done": field.is_not_done, "not_finite": field.is_not_finite}
+    return [
+        PathPatch(_cells_path(field, mask, reach), **MISSING[name], zorder=0.5, gid="missing")
+        for name, mask in masks.items()
+        if mask.any()
+    ]
+
+
+def require_grid(field: Field) -> None:
+    """Check that there are two points a direction at least: less has no area."""
+    if field.values.ndim != 2 or min(field.values.shape) < 2:
+        raise InputError(
+            "a surface must be on a plane with 2 points or more along each direction, "
+            f"got the shape {field.values.shape}.",
+            hint="Draw a surface on a line as a curve.",
+        )
+
+
+def _plot(
+    kind: str,
+    surface: Surface,
+    split: str | None,
+    quantity: str,
+    label: str,
+    scale: Scale | None,
+    ax: Axes | None,
+) -> Axes:
+    """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
+    field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
+    require_grid(field)
+    own_scale = scale or choose_scale([field.finite], is_share=quantity == "accuracy")
+    if ax is None:
+        ax = new_figure(ONE_COLUMN, 2.9, layout="compressed").add_subplot()
+    mappable = draw_field(ax, kind, field, own_scale)
+    set_view([ax], [field], kind)
+    ax.set_title(panel_title(label, field))
+    if scale is None:
+        add_color_bar([ax], mappable, field.name, own_scale)
+        add_missing_legend(figure_of(ax), [field])
+    figure_of(ax).draw_without_rendering()
+    label_lines(ax)
+    return ax
+
+
+def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    for patch in missing_patches(field, reach=0.5):
+        ax.add_patch(patch)
+    return ax.pcolormesh(
+        _edges(field.x),
+        _edges(field.y),
+        field.values,
+        cmap=color_map(field.quantity),
+        norm=color_norm(scale),
+        rasterized=True,
+    )
+
+
+def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    for patch in missing_patches(field, reach=1.0):
+        ax.add_patch(patch)
+    colors, norm = color_map(field.quantity), color_norm(scale)
+    bands = ax.contourf(field.x, field.y, field.values, levels=scale.levels, cmap=colors, norm=norm)
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        line_colors = contrasting(colors(norm(levels)))
+        ax.contour(field.x, field.y, field.values, levels=levels, colors=line_colors, linewidths=0.6)
+    return bands
+
+
+def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    for patch in missing_patches(field, reach=1.0):
+        ax.add_patch(patch)
+    colors, norm = line_color_map(field.quantity), color_norm(scale)
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        ax.contour(field.x, field.y, field.values, levels=levels, cmap=colors, norm=norm, linewidths=1.1)
+    return ScalarMappable(norm, colors)
+
+
+_DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}
+
+
+def line_color_map(quantity: str) -> Colormap:
+    """Return the colour map of a quantity without its bright end."""
+    full = color_map(quantity)
+    return ListedColormap(full(np.linspace(0, _LINE_SHARE, 256)), name=f"{full.name}_lines")
+
+
+def _extent(coordinates: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the lowest and highest of several sets of coordinates."""
+    return min(float(c.min()) for c in coordinates), max(float(c.max()) for c in coordinates)
+
+
+def _edges(points: np.ndarray) -> np.ndarray:
+    """Return the borders between neighbouring points, the outermost as far out as they are in."""
+    middles = (points[1:] + points[:-1]) / 2
+    first, last = points[0] - (middles[0] - points[0]), points[-1] + (points[-1] - middles[-1])
+    return np.concatenate([[first], middles, [last]])
+
+
+def _cells_path(field: Field, mask: np.ndarray, reach: float) -> Path:
+    """Join the rectangles around the points of a mask, one for each run along a row."""
+    left, right = _sides(field.x, reach)
+    bottom, top = _sides(field.y, reach)
+    rectangles = []
+    for row, row_mask in enumerate(mask):
+        padded = np.concatenate([[False], row_mask, [False]]).astype(int)
+        starts, stops = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1) - 1
+        for start, stop in zip(starts, stops, strict=True):
+            x0, x1, y0, y1 = left[start], right[stop], bottom[row], top[row]
+            rectangles.append(Path([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], closed=True))
+    return Path.make_compound_path(*rectangles)
+
+
+def _sides(points: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the sign of each point begins and ends."""
+    steps = np.diff(points)
+    before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
+    before_first, after_last = (points[0], points[-1]) if reach == 1 else (-np.inf, np.inf)
+    return np.maximum(points - reach * before, before_first), np.minimum(points + reach * after, after_last)

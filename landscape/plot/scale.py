@@ -1,0 +1,147 @@
+"""Which scale a figure is drawn on, and the rounded levels of its contours and colour bar.
+
+The finite values of everything that is shown together decide it; nothing here draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from landscape.errors import InputError
+
+LOG_RATIO = 50.0  # largest over smallest value above which a linear scale shows the basin as one colour
+MAX_LINEAR_LEVELS = 10
+MAX_LOG_LEVELS = 16  # 1-2-5 levels over five decades
+_CONSTANT = 1e-12  # relative range at which float64 values are the same but for rounding
+_MEDIAN_RATIO = 10.0  # likewise of the largest over the median, where the smallest is no measure
+_LOWEST_SHARE = 0.1  # quantile of the magnitudes that a symmetric log scale shows linearly
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale shared by everything that is compared.
+
+    Attributes:
+        kind: `linear`, `log` or `symlog` (logarithmic in magnitude, linear around 0).
+        levels: Rounded, increasing, from the lowest value or below to the highest or above.
+        threshold: Magnitude below which `symlog` is linear; 0 for the others.
+    """
+
+    kind: Literal["linear", "log", "symlog"]
+    levels: np.ndarray
+    threshold: float = 0.0
+
+    @property
+    def low(self) -> float:
+        """The lowest level."""
+        return float(self.levels[0])
+
+    @property
+    def high(self) -> float:
+        """The highest level."""
+        return float(self.levels[-1])
+
+    @property
+    def note(self) -> str:
+        """What an axis or a colour bar says about the scale; nothing where it is linear."""
+        return {"linear": "", "log": " (log scale)", "symlog": " (symmetric log scale)"}[self.kind]
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Map values to heights at which the scale is linear; keeps a mask."""
+        if self.kind == "linear":
+            return values
+        if self.kind == "log":
+            return np.ma.log10(values) if isinstance(values, np.ma.MaskedArray) else np.log10(values)
+        share = np.abs(values) / self.threshold
+        return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
+
+    def levels_within(self, values: np.ndarray) -> np.ndarray:
+        """Return the levels that a contour line can have: strictly inside the range of the values."""
+        if not values.size:
+            return self.levels[:0]
+        return self.levels[(self.levels > values.min()) & (self.levels < values.max())]
+
+
+def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Scale:
+    """Choose one scale for all that is shown together.
+
+    Logarithmic where the values are positive and the largest is more than `LOG_RATIO` times the
+    smallest; where they come down to 0 or below, logarithmic in magnitude if more than half of them
+    are `_MEDIAN_RATIO` times smaller than the largest; linear otherwise.
+
+    Args:
+        arrays: Of any shape; what is not finite does not count.
+        is_share: Whether the values are percentages, which are always on a linear scale.
+
+    Raises:
+        InputError: If no value is finite.
+    """
+    values = np.concatenate([np.ravel(array) for array in arrays])
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not values.size:
+        raise InputError(
+            "a figure needs at least one finite value, got none.",
+            hint="Finish the computation, or look at its file for NaN and inf.",
+        )
+    low, high = float(values.min()), float(values.max())
+    if is_share:
+        levels = np.unique(np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0)))
+        return Scale("linear", levels)
+    if low > 0:
+        return Scale("log", log_levels(low, high)) if high > LOG_RATIO * low else _linear(low, high)
+    magnitudes = np.abs(values[values != 0])
+    if not magnitudes.size or magnitudes.max() <= _MEDIAN_RATIO * np.median(np.abs(values)):
+        return _linear(low, high)
+    threshold = float(log_levels(np.quantile(magnitudes, _LOWEST_SHARE), magnitudes.max())[0])
+    return Scale("symlog", _symlog_levels(low, high, threshold), threshold)
+
+
+def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) -> np.ndarray:
+    """Return multiples of a step of 1, 2, 2.5 or 5 times a power of ten that enclose [low, high]."""
+    if high - low <= _CONSTANT * max(abs(low), abs(high)):
+        margin = 0.1 * max(abs(low), abs(high)) or 1.0
+        low, high = low - margin, high + margin
+    raw_step = (high - low) / max_levels
+    magnitude = 10.0 ** np.floor(np.log10(raw_step))
+    step = magnitude * next(m for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw_step * (1 - 1e-9))
+    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
+    decimals = max(0, 2 - int(np.floor(np.log10(step))))
+    levels = np.round(step * np.arange(first, last + 1), decimals)
+    levels[0], levels[-1] = min(levels[0], low), max(levels[-1], high)
+    return levels
+
+
+def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.ndarray:
+    """Return levels 1, 2, 5 times powers of ten that enclose [low, high], or whole powers if too many."""
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    for digits in ((1, 2, 5), (1,)):
+        levels = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
+        start = max((i for i, level in enumerate(levels) if level <= low), default=0)
+        stop = min((i for i, level in enumerate(levels) if level >= high), default=len(levels) - 1)
+        if stop - start < max_levels:
+            return np.array(levels[start : max(stop, start + 1) + 1])
+    stride = -(-(last - first) // (max_levels - 1))
+    last = first + stride * -(-(last - first) // stride)
+    return np.array([float(f"1e{power}") for power in range(first, last + 1, stride)])
+
+
+def _linear(low: float, high: float) -> Scale:
+    return Scale("linear", linear_levels(low, high))
+
+
+def _symlog_levels(low: float, high: float, threshold: float) -> np.ndarray:
+    """Return 0 and the log levels of each sign that the values reach."""
+    max_levels = MAX_LOG_LEVELS - 1 if low == 0 or high == 0 else MAX_LOG_LEVELS // 2
+    above, below = (_magnitudes(threshold, end, max_levels) for end in (high, -low))
+    return np.concatenate([-below[::-1], [0.0], above])
+
+
+def _magnitudes(threshold: float, end: float, max_levels: int) -> np.ndarray:
+    """Return the levels from the threshold to the end of one sign; none where no value has that sign."""
+    if end <= 0:
+        return np.empty(0)
+    return log_levels(threshold, end, max_levels) if end > threshold else np.array([threshold])

@@ -1,0 +1,194 @@
+"""A surface on a plane as a shaded relief, with its contour lines on the floor under it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import LightSource, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
+
+from landscape.errors import InputError
+from landscape.plot.field import Field, choose_splits, select_field
+from landscape.plot.plane import add_missing_legend, line_color_map, missing_patches, require_grid, set_view
+from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.style import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    color_map,
+    figure_of,
+    format_level,
+    new_figure,
+    panel_title,
+    styled,
+)
+from landscape.results import Surface
+
+_ELEVATION, _AZIMUTH = 30.0, -58.0  # degrees
+_FLOOR_DROP = 0.45  # of the height of the surface, between its lowest level and the floor
+_LIGHT_AZIMUTH, _LIGHT_ALTITUDE = 315.0, 50.0  # degrees, clockwise from the second direction
+_SHADOW = 0.6  # brightness of what no light reaches
+_MAX_TICKS = 6
+_ZOOM = 0.8
+_LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
+_FILLED = 0.87  # of the height of the square of a relief, below its title
+_FOOT, _HEAD, _TITLE = 0.05, 0.22, 0.22  # inches, for a legend, the panels' titles and the figure's
+_PAD_PER_CHARACTER = 3.0  # points, by which the label of the height keeps clear of its ticks'
+_SMALL = 2.5  # inches, the width of a panel below which its type is smaller
+
+
+@styled
+def plot_surface3d(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes3D | None = None,
+) -> Axes3D:
+    """Draw a surface on a plane in three dimensions.
+
+    On a log scale the heights are those of the logarithm, the ticks those of the value, and the axis
+    says so; nothing is clipped. Where a corner of a cell is missing the surface has a hole.
+
+    Args:
+        surface: On a plane.
+        split: Name of the data split; None for the first.
+        quantity: `loss` or `accuracy`, which is drawn in percent.
+        label: Title of the panel; the value at the center follows it.
+        scale: Shared with other panels; None for one of its own.
+        ax: Three-dimensional axes; None for a new figure.
+
+    Raises:
+        InputError: If the surface is on a line, or has no such split, quantity or finite value, or the
+            axes are not three-dimensional.
+    """
+    field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
+    require_grid(field)
+    own_scale = scale or choose_scale([field.finite], is_share=quantity == "accuracy")
+    if ax is None:
+        ax = new_relief_figure(1, 1, 1)[1][0]
+    if not isinstance(ax, Axes3D):
+        raise InputError(
+            f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
+            hint='Make them with figure.add_subplot(projection="3d").',
+        )
+    draw_relief(ax, field, own_scale)
+    set_view([ax], [field], "surface")
+    set_relief_title(ax, panel_title(label, field))
+    if scale is None:
+        add_missing_legend(figure_of(ax), [field])
+    return ax
+
+
+def new_relief_figure(
+    num_panels: int, rows: int, columns: int, *, has_title: bool = False
+) -> tuple[Figure, list[Axes3D]]:
+    """Make a figure of reliefs, with room for their labels, which no layout engine leaves.
+
+    The square that each relief is drawn in is empty at its top: rows overlap there.
+    """
+    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    side = width / columns
+    height = _FOOT + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
+    figure = new_figure(width, height, layout=None)
+    axes = []
+    for index in range(num_panels):
+        row, column = divmod(index, columns)
+        ax = figure.add_subplot(projection="3d")
+        assert isinstance(ax, Axes3D)
+        bottom = _FOOT + (rows - 1 - row) * (side * _FILLED + _HEAD)
+        ax.patch.set_visible(False)
+        ax.set_position(((column - _LEFT) / columns, bottom / height, 1 / columns, side / height))
+        axes.append(ax)
+    return figure, axes
+
+
+def set_relief_title(ax: Axes3D, title: str) -> None:
+    """Put the title right over the relief."""
+    ax.set_title(title, y=_FILLED, pad=0)
+    ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
+
+
+def draw_relief(ax: Axes3D, field: Field, scale: Scale) -> None:
+    """Draw a field as a relief over its contour lines, with axes that are the same for the same scale."""
+    low, high = scale.transform(np.array([scale.low, scale.high]))
+    floor = float(low - _FLOOR_DROP * (high - low))
+    _draw_floor(ax, field, scale, floor)
+    _draw_cells(ax, field, scale)
+    _finish_axes(ax, field, scale, (floor, float(high)))
+
+
+def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
+    """Draw every cell whose four corners are there."""
+    heights = scale.transform(np.asarray(field.values.filled(scale.low)))
+    x, y = np.meshgrid(field.x, field.y)
+    points = np.stack([x, y, heights], axis=-1)
+    corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
+    is_there = ~np.ma.getmaskarray(field.values)
+    is_whole = is_there[:-1, :-1] & is_there[:-1, 1:] & is_there[1:, 1:] & is_there[1:, :-1]
+    quads = corners[is_whole]
+    if not len(quads):
+        return
+    limits = scale.transform(np.array([scale.low, scale.high]))
+    shares = Normalize(*limits)(quads[..., 2].mean(axis=1))
+    colors = color_map(field.quantity)(shares)
+    colors[:, :3] *= _brightness(quads, np.ptp(field.x), np.ptp(field.y), np.ptp(limits))[:, None]
+    relief = Poly3DCollection(quads, facecolors=colors, edgecolors=colors, linewidths=0.2, zorder=3)
+    relief.set(rasterized=True, gid="relief")
+    ax.add_collection3d(relief)
+
+
+def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
+    """Return how brightly each cell is lit, in [_SHADOW, 1], in a box as wide as it is high, (n,)."""
+    scaled = quads / np.array(spans)
+    normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    light = LightSource(azdeg=_LIGHT_AZIMUTH, altdeg=_LIGHT_ALTITUDE).direction
+    return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
+
+
+def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float) -> None:
+    """Project contour lines, missing points and the center onto the floor."""
+    ax.computed_zorder = False
+    for patch in missing_patches(field, reach=1.0):
+        ax.add_patch(patch)
+        pathpatch_2d_to_3d(patch, z=floor)  # pyright: ignore[reportArgumentType]
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        heights = scale.transform(np.concatenate([levels, [scale.low, scale.high]]))
+        ax.contour(
+            field.x,
+            field.y,
+            scale.transform(field.values),
+            levels=heights[:-2],
+            zdir="z",
+            offset=floor,
+            cmap=line_color_map(field.quantity),
+            norm=Normalize(*heights[-2:]),
+            linewidths=0.8,
+            zorder=1,
+        )
+    ax.plot([0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center")
+
+
+def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
+    """Set view, limits, ticks and labels; the ticks of the height are values, on any scale."""
+    ax.view_init(elev=_ELEVATION, azim=_AZIMUTH)
+    ax.set_box_aspect((1, 1, 0.8), zoom=_ZOOM)  # pyright: ignore[reportArgumentType]
+    ticks = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
+    tick_labels = [format_level(tick) for tick in ticks]
+    is_small = ax.get_window_extent().width / figure_of(ax).dpi < _SMALL
+    font_size = 6.5 if is_small else 8.0
+    ax.set_xlabel(field.axis_labels[0], fontsize=font_size, labelpad=-7 if is_small else -3)
+    ax.set_ylabel(field.axis_labels[1], fontsize=font_size, labelpad=-7 if is_small else -3)
+    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * max(0, max(map(len, tick_labels)) - 3)
+    ax.set_zlabel(field.name + scale.note, fontsize=font_size, labelpad=label_pad)
+    ax.set_zlim(*limits)
+    ax.set(zticks=scale.transform(ticks), zticklabels=tick_labels)
+    ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+    ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
+    ax.tick_params(pad=-3 if is_small else -2, labelsize=font_size - 0.5)
+    ax.zaxis.set_tick_params(pad=0 if is_small else 1)

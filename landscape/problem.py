@@ -1,0 +1,290 @@
+"""Loss, accuracy, gradient and Hessian-vector product of a model on data, at any weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
+from landscape.batchnorm import MODES, BatchNorm
+from landscape.errors import InputError, LandscapeError
+from landscape.execution import (
+    Plan,
+    autocast,
+    choose_device,
+    make_plan,
+    repeatable,
+    require_dtype,
+    twice_differentiable,
+)
+from landscape.forward import call_model, has_accuracy
+from landscape.memory_format import prefers_channels_last, to_channels_last
+from landscape.reductions import accumulation_dtype
+from landscape.weights import WeightSpec, bind
+
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+"""`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss over the data, and the share of correct examples where that exists."""
+
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Mean loss over the data and its gradient (P,), in the accumulation dtype."""
+
+    loss: float
+    vector: Tensor
+
+
+class Problem:
+    """The mean loss of a model on a set of data, as a pure function of the flat weights `w` (P,).
+
+    Works on a private copy: the caller's model, gradients, mode, buffers and random state are never
+    touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count by
+    their size, per-batch values are summed in float64. The model runs in evaluation mode.
+
+    Args:
+        model: Any module with trainable parameters; its present weights become `weights`.
+        data: What `landscape.batches.as_data` reads; kept on the device.
+        loss: `loss(outputs, targets)`, the mean over a batch; default cross-entropy.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: `float32`, `float64`, or `bfloat16` (float32 weights under autocast).
+        batchnorm: `stored`, `batch` or `recalibrate`, see `landscape.batchnorm.MODES`.
+        batch_size: Examples a forward pass; chosen by the kind of model if None. Batches that the
+            user made keep their size.
+        calibration: Data for `recalibrate`; default `data`.
+
+    Attributes:
+        spec: Names, shapes and places of the weights.
+        weights: The model's own weights (P,); do not write into it.
+        num_examples: Examples in the data.
+        batches: The data on the device, in evaluation order; do not write into it.
+        criterion: The loss function.
+        plan: How it is evaluated.
+
+    Raises:
+        InputError: If model, data and loss do not fit together, or a weight is not finite.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        loss: Loss | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        batchnorm: str = "stored",
+        batch_size: int | None = None,
+        calibration: Any = None,
+    ) -> None:
+        if batchnorm not in MODES:
+            raise InputError(f"batchnorm must be one of {', '.join(MODES)}, got {batchnorm!r}.")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch size must be at least 1, got {batch_size}.")
+        self.device = choose_device(device)
+        self.dtype = require_dtype(dtype, self.device)
+        self.batchnorm = batchnorm
+        self.criterion: Loss = loss or nn.functional.cross_entropy
+
+        self._module = copy.deepcopy(model).to(self.device, self.dtype).eval()
+        self._module.zero_grad(set_to_none=True)
+        self.spec = WeightSpec.from_module(self._module)
+        self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
+        self._parameters = bind(self._module, self.spec, self._buffer)
+        self._norms = BatchNorm(self._module, batchnorm)
+        self.weights = self._buffer.clone()
+        _require_finite(self.spec, self.weights)
+
+        resident = as_data(data).to(self.device, self.dtype)
+        self.num_examples = resident.num_examples
+        self.data_hash = hash_data(resident)
+        with repeatable(self.device):
+            is_channels_last = prefers_channels_last(self._module, resident.batches(2)[0][0])
+        self.plan: Plan = make_plan(
+            device=self.device, dtype=dtype, batch_size=batch_size, is_channels_last=is_channels_last
+        )
+        self.batches = self._cut(resident)
+        self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
+        self._calibration = self.batches
+        if calibration is not None and batchnorm == "recalibrate":
+            self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the model's own weights and buffers, in the dtype of the evaluation."""
+        return hash_tensors([self.weights, *self._norms.stored])
+
+    def copy_module(self) -> nn.Module:
+        """Return an independent copy of the model at its own weights, in evaluation mode."""
+        with self._at(None):
+            return copy.deepcopy(self._module)
+
+    def evaluate(self, w: Tensor | None = None) -> Evaluation:
+        """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
+
+        A loss that is not finite is a value, not an error.
+        """
+        losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
+        correct = torch.zeros(len(self.batches), device=self.device, dtype=torch.int64)
+        is_classified = True
+        with self._at(w), torch.inference_mode():
+            for i, (inputs, targets) in enumerate(self.batches):
+                outputs, losses[i] = self._forward(inputs, targets)
+                is_classified = is_classified and has_accuracy(outputs, targets)
+                if is_classified:
+                    correct[i] = (outputs.argmax(dim=1) == targets).sum()
+        accuracy = int(correct.sum()) / self.num_examples if is_classified else None
+        return Evaluation(self._mean(losses), accuracy)
+
+    def loss(self, w: Tensor | None = None) -> float:
+        """Return the mean loss at `w` (P,), the model's own weights if None."""
+        return self.evaluate(w).loss
+
+    def gradient(self, w: Tensor | None = None) -> Gradient:
+        """Return mean loss and gradient at `w` (P,), the model's own weights if None.
+
+        With `batch`, batch statistics are differentiated through; with `recalibrate` they are
+        constants.
+        """
+        losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
+        total = self._zeros()
+        with self._at(w), twice_differentiable():
+            for i, batch in enumerate(self.batches):
+                loss = self._differentiable_loss(batch)
+                gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                self._accumulate(total, gradients, i)
+                losses[i] = loss.detach()
+        return Gradient(self._mean(losses), total)
+
+    def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:
+        """Return H v (P,) at `w`, the model's own weights if None, in the accumulation dtype.
+
+        By double backward, exact up to rounding; batch by batch, so that memory does not grow with
+        the data.
+
+        Args:
+            v: Vector (P,).
+            w: Weights (P,).
+
+        Raises:
+            InputError: If the loss cannot be differentiated twice.
+        """
+        self.spec.require_vector(v, "v")
+        parts = self.spec.views(v.to(self.device, self.dtype))
+        total = self._zeros()
+        with self._at(w), twice_differentiable():
+            for i, batch in enumerate(self.batches):
+                loss = self._differentiable_loss(batch)
+                self._accumulate(total, self._second_derivative(loss, parts), i)
+        return total
+
+    def _second_derivative(self, loss: Tensor, parts: list[Tensor]) -> tuple[Tensor | None, ...]:
+        gradients = torch.autograd.grad(loss, self._parameters, create_graph=True, allow_unused=True)
+        curved = [(g, part) for g, part in zip(gradients, parts, strict=True) if g is not None and g.requires_grad]
+        if not curved:  # the loss is linear in every weight
+            return (None,) * len(self._parameters)
+        outputs, directions = zip(*curved, strict=True)
+        try:
+            return torch.autograd.grad(outputs, self._parameters, directions, allow_unused=True)
+        except RuntimeError as exc:
+            if "derivative" not in str(exc):
+                raise
+            raise InputError(
+                f"the loss cannot be differentiated twice: {str(exc).splitlines()[0]}",
+                hint="Replace that operation in the model or the loss by one with a second derivative.",
+            ) from exc
+
+    def _differentiable_loss(self, batch: Batch) -> Tensor:
+        loss = self._forward(*batch)[1]
+        if not loss.requires_grad:
+            raise InputError(
+                "the loss does not depend on the weights in a differentiable way.",
+                hint="Check that model and loss do not detach, round or convert to numpy.",
+            )
+        return loss
+
+    def _forward(self, inputs: Any, targets: Any) -> tuple[Any, Tensor]:
+        try:
+            with autocast(self.plan):
+                outputs = call_model(self._module, inputs)
+                loss = self.criterion(outputs, targets)
+        except torch.OutOfMemoryError as exc:
+            raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError) as exc:
+            raise InputError(
+                f"model and data do not fit: {type(exc).__name__}: {_first_line(exc)}",
+                hint=f"The first input is {_describe(inputs)}, the targets are {_describe(targets)}.",
+            ) from exc
+        if not isinstance(loss, Tensor) or loss.ndim != 0:
+            raise InputError(
+                f"loss(outputs, targets) must return a scalar tensor, the mean over the batch, got {_describe(loss)}."
+            )
+        return outputs, loss
+
+    @contextmanager
+    def _at(self, w: Tensor | None) -> Iterator[None]:
+        """Run inside at weights `w`, repeatably."""
+        w = self.weights if w is None else w
+        self.spec.require_vector(w, "w")
+        with torch.no_grad():
+            self._buffer.copy_(w)
+        with repeatable(self.device), self._norms.evaluation(self._calibrate):
+            yield
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        for inputs, targets in self._calibration:
+            self._forward(inputs, targets)
+
+    def _cut(self, data: Data) -> list[Batch]:
+        batches = data.batches(self.plan.batch_size)
+        if self.plan.memory_format != "channels_last":
+            return batches
+        return [(to_channels_last(inputs), targets) for inputs, targets in batches]
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))
+
+    def _accumulate(self, total: Tensor, tensors: tuple[Tensor | None, ...], i: int) -> None:
+        """Add batch i's share of the mean; an unused parameter contributes zero."""
+        share = self._sizes[i] / self.num_examples
+        for part, tensor in zip(self.spec.views(total), tensors, strict=True):
+            if tensor is not None:
+                part.add_(tensor.detach(), alpha=share)
+
+    def _mean(self, losses: Tensor) -> float:
+        return float(self._sizes @ losses.cpu().double().numpy() / self.num_examples)
+
+
+def _require_finite(spec: WeightSpec, w: Tensor) -> None:
+    if torch.isfinite(w).all():
+        return
+    bad = [name for name, part in zip(spec.names, spec.views(w), strict=True) if not torch.isfinite(part).all()]
+    raise InputError(
+        f"weights must be finite, {len(bad)} of {len(spec.names)} tensors hold NaN or inf: {', '.join(bad[:5])}.",
+        hint="The training that wrote them diverged; use an earlier checkpoint.",
+    )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).splitlines()[0] if str(exc) else "no message"

@@ -1,0 +1,34 @@
+"""How a long computation reports where it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A listener to one computation at a time."""
+
+    def start(self, task: str, total: int | None) -> None:
+        """Begin `task` of `total` units; None where the number is not known in advance."""
+
+    def update(self, completed: int, **fields: float) -> None:
+        """Say that `completed` units are done in all; `fields` are current values to show."""
+
+    def stop(self) -> None:
+        """End the task, finished or not."""
+
+
+class NullProgress:
+    """A listener that shows nothing."""
+
+    def start(self, task: str, total: int | None) -> None:
+        """Do nothing."""
+
+    def update(self, completed: int, **fields: float) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+SILENT = NullProgress()

@@ -1,0 +1,85 @@
+"""Built-in functions by name: imported when they are asked for, called with checked arguments."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from landscape.errors import InputError
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A table of import strings, each naming a function whose parameters are keyword-only.
+
+    Attributes:
+        kind: What the functions make: "model" or "data", as in the option `--model`.
+        entries: Name to "package.module:function".
+    """
+
+    kind: str
+    entries: Mapping[str, str]
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Import the function called `name`.
+
+        Raises:
+            InputError: If there is none.
+        """
+        if name not in self.entries:
+            raise InputError(
+                f"{self.kind} must be one of {', '.join(self.entries)}, got {name!r}.",
+                hint=f"Your own goes in as --{self.kind} path/to/file.py:function.",
+            )
+        module, _, function = self.entries[name].partition(":")
+        return getattr(import_module(module), function)
+
+    def arguments(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `kwargs` with the defaults filled in and paths as strings: what a checkpoint records.
+
+        Raises:
+            InputError: If the name is unknown, or an argument is unknown, missing or of another type.
+        """
+        function = self.load(name)
+        signature = inspect.signature(function, eval_str=True)
+        try:
+            bound = signature.bind(**{key: _plain(value) for key, value in kwargs.items()})
+            _check_types(bound)
+        except TypeError as exc:
+            accepted = ", ".join(str(parameter) for parameter in signature.parameters.values())
+            raise InputError(f"{self.kind} {name}: {exc}.", hint=f"It accepts {accepted}.") from exc
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def build(self, name: str, kwargs: Mapping[str, Any]) -> Any:
+        """Call the function called `name`; errors as in `arguments`."""
+        return self.load(name)(**self.arguments(name, kwargs))
+
+    def accepts(self, name: str, parameter: str) -> bool:
+        """Return whether the function called `name` has `parameter`."""
+        return parameter in inspect.signature(self.load(name)).parameters
+
+
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _check_types(bound: inspect.BoundArguments) -> None:
+    for name, value in bound.arguments.items():
+        annotation = bound.signature.parameters[name].annotation
+        if not _fits(value, annotation):
+            raise TypeError(f"{name} must be {inspect.formatannotation(annotation)}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether `value` is of the type `hint`; a bool is no number, an int is a float."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)

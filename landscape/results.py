@@ -1,0 +1,246 @@
+"""What the computations return: frozen dataclasses of numpy arrays that know their own error.
+
+Nothing here imports torch, so that a stored result can be read and drawn without the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: enough to tell two results apart and to repeat one.
+
+    Attributes:
+        weights_hash: SHA-256 of the weights at the origin, in the dtype of the computation.
+        data_hash: Split name -> SHA-256 of the inputs and targets, in evaluation order.
+        num_examples: Split name -> number of examples.
+        num_parameters: P.
+        batchnorm: `stored`, `batch` or `recalibrate`.
+        dtype: Of the evaluation; sums are accumulated in float64 in any case.
+        plan: The execution plan, under which the numbers repeat bit for bit.
+        settings: What the user asked for: names, arguments, seeds, the command line.
+        versions: Package -> version.
+        created: UTC time, ISO 8601.
+    """
+
+    weights_hash: str = ""
+    data_hash: dict[str, str] = field(default_factory=dict)
+    num_examples: dict[str, int] = field(default_factory=dict)
+    num_parameters: int = 0
+    batchnorm: str = "stored"
+    dtype: str = "float32"
+    plan: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The loss, and where it exists the accuracy, on a line or a plane through the weights.
+
+    Attributes:
+        x: Coordinates along the first direction, (nx,).
+        y: Coordinates along the second direction, (ny,); None for a line.
+        loss: Split name -> mean loss, (ny, nx), or (nx,) for a line; element [i, j] is at
+            (x[j], y[i]). NaN and inf are values; where `done` is False the entry means nothing.
+        accuracy: Split name -> share of correct examples in [0, 1], shaped as `loss`; a split
+            for which accuracy does not exist is absent.
+        done: Which points have been computed, shaped as `loss`.
+        center_loss: Split name -> loss at the origin (0, 0), whether or not it is a grid point.
+        center_accuracy: Split name -> accuracy at the origin, where it exists.
+        normalization: How the directions were scaled: `filter`, `layer` or `none`.
+        direction_norms: Euclidean norm of each direction, (number of directions,).
+        direction_hashes: SHA-256 of each direction.
+        cosine: Cosine between the two directions, which are not orthogonalised; None for a line.
+        provenance: Where it comes from.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    loss: dict[str, np.ndarray]
+    accuracy: dict[str, np.ndarray]
+    done: np.ndarray
+    center_loss: dict[str, float]
+    center_accuracy: dict[str, float]
+    normalization: str
+    direction_norms: np.ndarray
+    direction_hashes: tuple[str, ...]
+    cosine: float | None
+    provenance: Provenance
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The data splits that were evaluated."""
+        return tuple(self.loss)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every point has been computed."""
+        return bool(self.done.all())
+
+    def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Return split -> smallest and split -> largest finite loss at the points done; None if none is."""
+        finite = {split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()}
+        lowest = {split: float(values.min()) if values.size else None for split, values in finite.items()}
+        highest = {split: float(values.max()) if values.size else None for split, values in finite.items()}
+        return lowest, highest
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a Hessian at both ends of its spectrum, with what is known of their error.
+
+    Attributes:
+        eigenvalues: The algebraically largest ones, descending, (k,).
+        residuals: ||H v - lambda v|| of each, (k,): an eigenvalue lies within it.
+        bottom_eigenvalues: The algebraically smallest ones, ascending, (kb,).
+        bottom_residuals: Their residuals, (kb,).
+        num_matvecs: Hessian-vector products used, those for the residuals included.
+        converged: Whether every one met the tolerance.
+        tolerance: Relative tolerance that was asked for.
+        engine: `lanczos` or `pyhessian`.
+        loss: Mean loss at the weights.
+        accuracy: Accuracy there; None where it does not exist.
+        split: Name of the data split.
+        provenance: Where it comes from.
+        vectors: Eigenvectors, (k + kb, P), top ones first; None unless asked for.
+    """
+
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    bottom_eigenvalues: np.ndarray
+    bottom_residuals: np.ndarray
+    num_matvecs: int
+    converged: bool
+    tolerance: float
+    engine: str
+    loss: float
+    accuracy: float | None
+    split: str
+    provenance: Provenance
+    vectors: np.ndarray | None = None
+
+    @property
+    def lambda_max(self) -> float | None:
+        """The algebraically largest eigenvalue."""
+        return float(self.eigenvalues[0]) if self.eigenvalues.size else None
+
+    @property
+    def lambda_min(self) -> float | None:
+        """The algebraically smallest eigenvalue; None where the engine does not find it."""
+        return float(self.bottom_eigenvalues[0]) if self.bottom_eigenvalues.size else None
+
+    @property
+    def ratio(self) -> float | None:
+        """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its error."""
+        return _ratio(self.eigenvalues, self.bottom_eigenvalues, self.bottom_residuals)
+
+    @property
+    def absolute_ratio(self) -> float | None:
+        """|lambda_max / lambda_min|, as S000 Table I prints it; None as for `ratio`."""
+        return None if self.ratio is None else abs(self.ratio)
+
+    @property
+    def nonconvexity(self) -> float | None:
+        """|lambda_min / lambda_max| (Li et al. 2018); None if lambda_max is 0 within its error."""
+        ratio = _ratio(self.bottom_eigenvalues, self.eigenvalues, self.residuals)
+        return None if ratio is None else abs(ratio)
+
+    @property
+    def top_to_fifth(self) -> float | None:
+        """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its error."""
+        return _ratio(self.eigenvalues, self.eigenvalues[4:], self.residuals[4:])
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, error: np.ndarray) -> float | None:
+    """First over first, or None where the denominator is missing or within its error of 0."""
+    if not numerator.size or not denominator.size or abs(denominator[0]) <= error[0]:
+        return None
+    return float(numerator[0] / denominator[0])
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One sharpness measure at one radius.
+
+    Attributes:
+        name: `asc`, `avg`, `nstep` or `first_order`.
+        rho: Radius, in the norm `p` of the weights.
+        loss: Loss at the perturbed weights (mean over directions for `avg`).
+        sharpness: `loss` minus the loss at the weights.
+        standard_error: Over directions; None where the measure is exact.
+        p: Norm of the ball.
+        adaptive: Whether the ball is scaled elementwise by |w|.
+        steps: Gradient steps of the ascent, for `asc` and `nstep`; number of directions for `avg`.
+        radius_share: ||e|| / rho of the perturbation that was used; None for `first_order`.
+    """
+
+    name: str
+    rho: float
+    loss: float
+    sharpness: float
+    standard_error: float | None
+    p: float
+    adaptive: bool
+    steps: int
+    radius_share: float | None
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """Sharpness measures of one checkpoint on one set.
+
+    Attributes:
+        loss: Mean loss at the weights.
+        accuracy: Accuracy there; None where it does not exist.
+        gradient_norm: Euclidean norm of the gradient there.
+        measures: In the order in which they were asked for.
+        split: Name of the data split.
+        provenance: Where it comes from.
+    """
+
+    loss: float
+    accuracy: float | None
+    gradient_norm: float
+    measures: tuple[Measure, ...]
+    split: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class History:
+    """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
+
+    Attributes:
+        epoch: 1, 2, ...
+        learning_rate: At the end of the epoch.
+        train_loss: Mean of the criterion over the epoch's batches, as training saw them:
+            augmented, label smoothing included, at the weights of each step.
+        train_accuracy: Likewise.
+        test_loss: Plain loss on the test set at the end of the epoch.
+        test_accuracy: Likewise.
+        test_top1_error: 1 - test_accuracy.
+        test_top5_error: Share of test examples whose class is not among the five highest outputs.
+        first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
+            divisor corrected to the number of batches).
+        seconds: Wall time of the epoch, evaluation included.
+        settings: How it was trained.
+    """
+
+    epoch: np.ndarray
+    learning_rate: np.ndarray
+    train_loss: np.ndarray
+    train_accuracy: np.ndarray
+    test_loss: np.ndarray
+    test_accuracy: np.ndarray
+    test_top1_error: np.ndarray
+    test_top5_error: np.ndarray
+    first_order_sharpness: np.ndarray
+    seconds: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)

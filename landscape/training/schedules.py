@@ -1,0 +1,59 @@
+"""Learning rates over a run, as factors of the initial one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from landscape.errors import InputError
+
+
+def _constant(done: float) -> float:
+    return 1.0
+
+
+def _cosine(done: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _step(done: float) -> float:
+    if done < 0.5:
+        return 1.0
+    return 0.1 if done < 0.75 else 0.01
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "cosine": _cosine, "step": _step}
+"""Name -> factor of the initial learning rate, given the share of all steps that is done, in [0, 1)."""
+
+
+def learning_rate_at(schedule: str, step: int, num_steps: int) -> float:
+    """Return the factor of the initial learning rate that optimizer step `step` is taken with.
+
+    `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every step;
+    `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and three quarters
+    of the epochs, since all epochs have the same number of steps).
+
+    Args:
+        schedule: `constant`, `cosine` or `step`.
+        step: From 0, the first step; `num_steps` is the end of the run.
+        num_steps: Optimizer steps in the whole run.
+
+    Returns:
+        A factor in [0, 1].
+
+    Raises:
+        InputError: If the schedule is unknown, or `step` is not in the run.
+
+    Source:
+        Cosine: Loshchilov and Hutter (2017), "SGDR", Eq. 5, without restarts.
+    """
+    check_schedule(schedule)
+    if not 0 <= step <= num_steps or num_steps < 1:
+        raise InputError(f"step must be from 0 to the number of steps, got {step} of {num_steps}.")
+    return SCHEDULES[schedule](step / num_steps)
+
+
+def check_schedule(name: str) -> None:
+    """Raise an InputError that lists the known names if `name` is not one of them."""
+    if name not in SCHEDULES:
+        raise InputError(f"a schedule must be one of {', '.join(SCHEDULES)}, got {name!r}.")

@@ -1,0 +1,111 @@
+"""The trainable parameters of a model as one flat vector `w` (P,)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One parameter tensor and its place in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """Index after the last entry."""
+        return self.start + prod(self.shape)
+
+    @property
+    def num_filters(self) -> int:
+        """Number of filters: slices along dimension 0 of a tensor with two or more dimensions, else 0."""
+        return self.shape[0] if len(self.shape) >= 2 else 0
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """Names, shapes and places of the trainable parameters, in the model's own order.
+
+    A tied weight counts once, under its first name. Parameters that do not require a gradient are
+    constants of the problem, not weights.
+    """
+
+    weights: tuple[Weight, ...]
+
+    @classmethod
+    def from_module(cls, module: nn.Module) -> WeightSpec:
+        """Read the specification of `module`.
+
+        Raises:
+            InputError: If it has no trainable parameter, or one that is not a real floating tensor.
+        """
+        weights, start = [], 0
+        for name, parameter in trainable_parameters(module):
+            if not parameter.is_floating_point():
+                raise InputError(f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.")
+            weight = Weight(name, tuple(parameter.shape), start)
+            weights.append(weight)
+            start = weight.stop
+        if start == 0:
+            raise InputError(
+                f"the model must have at least one trainable parameter, {type(module).__name__} has none.",
+                hint="Parameters with requires_grad=False are constants; unfreeze what should move.",
+            )
+        return cls(tuple(weights))
+
+    @property
+    def size(self) -> int:
+        """P, the number of trainable parameters."""
+        return self.weights[-1].stop
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, in order."""
+        return tuple(weight.name for weight in self.weights)
+
+    def views(self, w: Tensor) -> list[Tensor]:
+        """Cut a flat vector (P,) into views with the parameters' shapes."""
+        return [w[weight.start : weight.stop].view(weight.shape) for weight in self.weights]
+
+    def flatten(self, tensors: list[Tensor]) -> Tensor:
+        """Join one tensor a parameter, in order, into a flat vector (P,)."""
+        return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+    def require_vector(self, vector: Tensor, name: str) -> None:
+        """Raise InputError unless `vector` is (P,)."""
+        if tuple(vector.shape) != (self.size,):
+            raise InputError(
+                f"{name} must be a flat vector of the model's {self.size} weights, got shape {tuple(vector.shape)}."
+            )
+
+
+def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield name and parameter, each once."""
+    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+
+
+def bind(module: nn.Module, spec: WeightSpec, buffer: Tensor) -> list[nn.Parameter]:
+    """Make the trainable parameters of `module` views into `buffer` (P,), and return them in order.
+
+    Every alias of a tied weight becomes the same new parameter. `module` is changed; `buffer` is
+    filled with its present values.
+    """
+    old = [parameter for _, parameter in trainable_parameters(module)]
+    views = spec.views(buffer)
+    for view, parameter in zip(views, old, strict=True):
+        view.copy_(parameter.detach())
+    new = {id(before): nn.Parameter(view) for before, view in zip(old, views, strict=True)}
+    for owner in list(module.modules()):
+        for name, parameter in list(owner._parameters.items()):
+            if parameter is not None and id(parameter) in new:
+                setattr(owner, name, new[id(parameter)])
+    return list(new.values())

@@ -1,0 +1,329 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    images,
+    quadratic_loss,
+    seeded,
+    symmetric_with_spectrum,
+    tiny_cnn,
+    tiny_mlp,
+)
+from reference import dense_hessian, loss_of_vector
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from landscape import Problem
+from landscape.errors import InputError
+
+EXACT = {"device": "cpu", "dtype": "float64"}
+
+
+def test_loss_equals_the_mean_over_all_examples():
+    model, (x, y) = tiny_mlp(), classification()
+    reference, w = loss_of_vector(model, x, y)
+    assert Problem(model, (x, y), **EXACT).loss() == pytest.approx(float(reference(w)), rel=1e-14)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 100])
+def test_loss_does_not_depend_on_batch_size(batch_size):
+    model, data = tiny_mlp(), classification()
+    whole = Problem(model, data, batch_size=20, **EXACT).loss()
+    assert Problem(model, data, batch_size=batch_size, **EXACT).loss() == pytest.approx(whole, rel=1e-14)
+
+
+def test_accuracy_is_the_share_of_correct_examples():
+    model, (x, y) = tiny_mlp(), classification()
+    expected = (model(x).argmax(1) == y).double().mean().item()
+    assert Problem(model, (x, y), batch_size=7, device="cpu").evaluate().accuracy == pytest.approx(expected)
+
+
+def test_accuracy_does_not_exist_for_regression():
+    data = (torch.randn(6, 5), torch.randn(6, 3))
+    problem = Problem(tiny_mlp(), data, nn.functional.mse_loss, device="cpu")
+    assert problem.evaluate().accuracy is None
+
+
+def test_gradient_equals_the_reference():
+    model, (x, y) = tiny_mlp(), classification()
+    reference, w = loss_of_vector(model, x, y)
+    found = Problem(model, (x, y), batch_size=7, **EXACT).gradient()
+    torch.testing.assert_close(found.vector, torch.func.grad(reference)(w), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("build", "data"), [(tiny_mlp, classification), (tiny_cnn, images)])
+def test_hessian_vector_product_equals_the_dense_product(build, data):
+    model, (x, y) = build(), data()
+    problem = Problem(model, (x, y), batch_size=7, **EXACT)
+    v = torch.randn(problem.spec.size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    torch.testing.assert_close(
+        problem.hessian_vector_product(v), dense_hessian(model, x, y) @ v, rtol=1e-10, atol=1e-12
+    )
+
+
+def test_quadratic_has_its_closed_form_everywhere():
+    matrix, linear = symmetric_with_spectrum([3.0, 1.0, -2.0, 0.5]), torch.arange(4.0, dtype=torch.float64)
+    problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, linear), **EXACT)
+    w = torch.tensor([0.3, -1.0, 2.0, 0.7], dtype=torch.float64)
+    assert problem.loss(w) == pytest.approx(float(0.5 * w @ matrix @ w + linear @ w), rel=1e-14)
+    torch.testing.assert_close(problem.gradient(w).vector, matrix @ w + linear)
+    torch.testing.assert_close(problem.hessian_vector_product(w), matrix @ w)
+
+
+def test_a_linear_loss_has_hessian_zero():
+    problem = Problem(Quadratic(torch.ones(3)), DUMMY_DATA, lambda w, _: w.sum(), **EXACT)
+    assert torch.equal(problem.hessian_vector_product(torch.ones(3)), torch.zeros(3, dtype=torch.float64))
+
+
+def test_the_same_weights_give_the_same_loss_bit_for_bit_after_other_weights():
+    problem = Problem(tiny_cnn(), images(), device="cpu", batch_size=7)
+    first = problem.loss()
+    problem.gradient(problem.weights * 3)
+    problem.hessian_vector_product(problem.weights, problem.weights + 1)
+    assert problem.loss() == first
+
+
+@pytest.mark.parametrize("batchnorm", ["stored", "batch", "recalibrate"])
+def test_the_callers_model_and_random_state_are_untouched(batchnorm):
+    model = tiny_cnn().train()
+    model[0].weight.grad = torch.ones_like(model[0].weight)
+    before, random_state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    problem = Problem(model, images(), device="cpu", batchnorm=batchnorm, batch_size=7)
+    problem.evaluate(problem.weights + 1)
+    problem.gradient()
+    problem.hessian_vector_product(problem.weights)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert model.training
+    assert torch.equal(model[0].weight.grad, torch.ones_like(model[0].weight))
+
+
+def test_an_exception_in_the_loss_leaves_the_problem_as_it_was():
+    fails = {"now": False}
+
+    def loss(outputs, targets):
+        if fails["now"]:
+            raise KeyboardInterrupt
+        return nn.functional.cross_entropy(outputs, targets)
+
+    problem = Problem(tiny_cnn(), images(), loss, device="cpu", batchnorm="batch", batch_size=7)
+    before, random_state = problem.loss(), torch.get_rng_state()
+    fails["now"] = True
+    with pytest.raises(KeyboardInterrupt):
+        problem.evaluate(problem.weights * 2)
+    fails["now"] = False
+    assert problem.loss() == before
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_a_model_with_random_noise_is_still_a_function_of_its_weights():
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 3)
+
+    problem = Problem(seeded(lambda: Noisy(5, 3)), classification(), device="cpu")
+    assert problem.loss() == problem.loss()
+
+
+def test_stored_batchnorm_uses_the_running_statistics():
+    model, (x, y) = tiny_cnn(), images()
+    expected = nn.functional.cross_entropy(model.eval()(x), y).item()
+    assert Problem(model, (x, y), device="cpu").loss() == pytest.approx(expected, rel=1e-6)
+
+
+def test_batch_mode_uses_the_statistics_of_each_batch():
+    model, (x, y) = tiny_cnn(), images()
+    expected = nn.functional.cross_entropy(copy.deepcopy(model).train()(x), y).item()
+    assert Problem(model, (x, y), device="cpu", batchnorm="batch").loss() == pytest.approx(expected, rel=1e-6)
+
+
+def test_recalibrated_statistics_of_one_batch_are_its_own():
+    model, (x, y) = tiny_cnn(), images()
+    reference = copy.deepcopy(model).train()
+    reference[1].momentum = 1.0
+    reference(x)
+    expected = nn.functional.cross_entropy(reference.eval()(x), y).item()
+    assert Problem(model, (x, y), device="cpu", batchnorm="recalibrate").loss() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_tied_weight_counts_once_and_moves_everywhere():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 5, bias=False), nn.Linear(5, 5, bias=False)
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    model, (x, _) = seeded(Tied), classification()
+    problem = Problem(model, (x, torch.zeros(20, 5)), nn.functional.mse_loss, **EXACT)
+    assert problem.spec.size == 25
+    weight = model.first.weight.detach().double()
+    expected = ((x.double() @ (2 * weight).T @ (2 * weight).T) ** 2).mean()
+    assert problem.loss(2 * problem.weights) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_frozen_parameters_are_constants():
+    model = tiny_mlp()
+    model[0].requires_grad_(False)
+    assert Problem(model, classification(), device="cpu").spec.names == ("2.weight", "2.bias")
+
+
+def test_an_unused_parameter_has_gradient_and_curvature_zero():
+    model = tiny_mlp()
+    model.register_parameter("unused", nn.Parameter(torch.ones(2)))
+    problem = Problem(model, classification(), **EXACT)
+    place = dict(zip(problem.spec.names, problem.spec.views(problem.gradient().vector), strict=True))
+    product = problem.hessian_vector_product(torch.ones(problem.spec.size))
+    curved = dict(zip(problem.spec.names, problem.spec.views(product), strict=True))
+    assert not place["unused"].any()
+    assert not curved["unused"].any()
+
+
+def test_attention_can_be_differentiated_twice():
+    layer = seeded(lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5, batch_first=True))
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(12, 3))
+    data = (torch.randn(6, 3, 4), torch.zeros(6, dtype=torch.int64))
+    problem = Problem(model, data, **EXACT)
+    u, v = torch.randn(2, problem.spec.size, dtype=torch.float64)
+    forward, backward = u @ problem.hessian_vector_product(v), v @ problem.hessian_vector_product(u)
+    assert float(forward) == pytest.approx(float(backward), rel=1e-9)
+
+
+class _Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, left, right):
+        return self.linear(left + right)
+
+
+@pytest.mark.parametrize("inputs", [lambda x: (x, x), lambda x: {"left": x, "right": x}])
+def test_tuples_and_dicts_are_unpacked_into_the_model(inputs):
+    model, (x, y) = seeded(_Sum), classification()
+    expected = nn.functional.cross_entropy(model(x, x), y).item()
+    assert Problem(model, (inputs(x), y), device="cpu", batch_size=7).loss() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x, y: TensorDataset(x, y),
+        lambda x, y: DataLoader(TensorDataset(x, y), batch_size=6),
+        lambda x, y: [(x[:6], y[:6]), (x[6:], y[6:])],
+        lambda x, y: list(zip(x, y, strict=True)).__class__([(x, y)]),
+    ],
+    ids=["dataset", "loader", "ragged batches", "one batch"],
+)
+def test_every_form_of_data_gives_the_same_loss(wrap):
+    model, (x, y) = tiny_mlp(), classification()
+    expected = Problem(model, (x, y), **EXACT).loss()
+    assert Problem(model, wrap(x, y), **EXACT).loss() == pytest.approx(expected, rel=1e-13)
+
+
+def test_bfloat16_keeps_float32_weights_and_is_close():
+    model, data = tiny_mlp(), classification()
+    rough = Problem(model, data, device="cpu", dtype="bfloat16")
+    assert rough.weights.dtype == torch.float32
+    assert rough.loss() == pytest.approx(Problem(model, data, device="cpu").loss(), rel=2e-2)
+    assert rough.loss() != Problem(model, data, device="cpu").loss()
+
+
+def test_a_loss_that_is_not_finite_is_a_value():
+    problem = Problem(tiny_mlp(), classification(), device="cpu")
+    assert np.isnan(problem.loss(torch.full_like(problem.weights, torch.nan)))
+
+
+def test_weights_with_nan_are_refused_by_name():
+    model = tiny_mlp()
+    with torch.no_grad():
+        model[2].bias[1] = torch.nan
+    with pytest.raises(InputError, match=r"1 of 4 tensors hold NaN or inf: 2\.bias"):
+        Problem(model, classification(), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "float16"}, "dtype must be one of"),
+        ({"device": "tpu"}, "device must be one of"),
+        ({"batchnorm": "frozen"}, "batchnorm must be one of"),
+        ({"batch_size": 0}, "batch size must be at least 1"),
+    ],
+)
+def test_unknown_choices_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Problem(tiny_mlp(), classification(), **{"device": "cpu", **arguments})
+
+
+def test_data_that_do_not_fit_the_model_are_described():
+    problem = Problem(tiny_mlp(), classification(num_features=4), device="cpu")
+    with pytest.raises(InputError, match="model and data do not fit") as caught:
+        problem.loss()
+    assert "(20, 4)" in caught.value.hint
+
+
+def test_a_loss_that_returns_no_scalar_is_refused():
+    problem = Problem(tiny_mlp(), classification(), lambda outputs, targets: outputs, device="cpu")
+    with pytest.raises(InputError, match="must return a scalar"):
+        problem.loss()
+
+
+def test_a_loss_without_a_gradient_is_refused():
+    problem = Problem(tiny_mlp(), classification(), lambda outputs, _: outputs.detach().mean(), device="cpu")
+    with pytest.raises(InputError, match="does not depend on the weights"):
+        problem.gradient()
+
+
+def test_weights_of_another_size_are_refused():
+    problem = Problem(tiny_mlp(), classification(), device="cpu")
+    with pytest.raises(InputError, match="flat vector of the model's 66 weights"):
+        problem.loss(torch.zeros(3))
+
+
+def test_a_model_without_parameters_is_refused():
+    with pytest.raises(InputError, match="at least one trainable parameter"):
+        Problem(nn.ReLU(), classification(), device="cpu")
+
+
+def test_an_operation_without_second_derivative_is_named():
+    def loss(outputs, targets):
+        return torch.cdist(outputs, 2 * outputs, p=3).mean()
+
+    problem = Problem(tiny_mlp(), classification(), loss, device="cpu")
+    with pytest.raises(InputError, match=r"cannot be differentiated twice.*cdist"):
+        problem.hessian_vector_product(problem.weights)
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu():
+    model, data = tiny_cnn(), images()
+    on_cpu, on_gpu = (Problem(model, data, device=device, dtype="float64").loss() for device in ("cpu", "cuda"))
+    assert on_gpu == pytest.approx(on_cpu, rel=1e-10)
+
+
+def test_a_model_that_flattens_images_with_view_runs():
+    class Flattens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 2, 3), nn.Linear(32, 3)
+
+        def forward(self, x):
+            return self.linear(self.conv(x).view(len(x), -1))
+
+    model, (x, y) = seeded(Flattens), images()
+    x = torch.cat([x, x + 1, x - 1], dim=1)
+    problem = Problem(model, (x, y), device="cpu")
+    assert problem.plan.memory_format == "contiguous"
+    assert problem.loss() == pytest.approx(nn.functional.cross_entropy(model(x), y).item(), rel=1e-6)
+
+
+def test_a_convolutional_model_runs_channels_last():
+    assert Problem(tiny_cnn(), images(), device="cpu").plan.memory_format == "channels_last"

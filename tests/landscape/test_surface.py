@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+
+from landscape import Axis, Plane, Problem, evaluate_surface, random_directions
+from landscape.errors import InputError, StoreError
+
+MATRIX, LINEAR = symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
+W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
+DX, DY = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def _quadratic():
+    return Problem(Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64")
+
+
+def _formula(a, b=0.0):
+    w = (W0 + a * DX + b * DY).numpy()
+    return 0.5 * w @ MATRIX.numpy() @ w + LINEAR.numpy() @ w
+
+
+class MemorySink:
+    """Keeps every state; can stop the computation after a number of points."""
+
+    def __init__(self, stored=None, stop_after=None):
+        self.stored, self.stop_after, self.num_flushes = stored, stop_after, 0
+
+    def load(self):
+        return self.stored
+
+    def save(self, result):
+        self.stored = result
+        if self.stop_after is not None and result.done.sum() == self.stop_after:
+            self.stop_after = None
+            raise KeyboardInterrupt
+
+    def flush(self):
+        self.num_flushes += 1
+
+
+@pytest.mark.parametrize(("nx", "ny"), [(5, 5), (7, 4), (2, 2)])
+def test_every_point_of_a_quadratic_equals_the_formula_at_its_own_coordinates(nx, ny):
+    axes = (Axis(-1, 2, nx), Axis(-0.5, 1, ny))
+    found = evaluate_surface({"train": _quadratic()}, Plane(W0, (DX, DY)), axes)
+    expected = [[_formula(a, b) for a in np.linspace(-1, 2, nx)] for b in np.linspace(-0.5, 1, ny)]
+    np.testing.assert_allclose(found.loss["train"], expected, rtol=1e-12)
+
+
+def test_every_point_of_a_line_equals_the_formula():
+    found = evaluate_surface({"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 9),))
+    np.testing.assert_allclose(found.loss["train"], [_formula(a) for a in np.linspace(-1, 1, 9)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_points", [3, 7, 11, 21, 51, 99])
+def test_the_centre_equals_the_loss_of_the_checkpoint_bit_for_bit(num_points):
+    problem = Problem(tiny_mlp(), classification(), device="cpu", batch_size=7)
+    direction = random_directions(1, problem.weights, problem.spec, seed=0, normalization="filter")
+    found = evaluate_surface({"train": problem}, Plane(problem.weights, direction), (Axis(-1, 1, num_points),))
+    assert found.loss["train"][num_points // 2] == problem.loss() == found.center_loss["train"]
+
+
+def test_the_centre_is_known_where_it_is_no_grid_point():
+    problem = _quadratic()
+    found = evaluate_surface({"train": problem}, Plane(W0, (DX,)), (Axis(-1, 1, 4),))
+    assert found.center_loss["train"] == problem.loss()
+    assert 0.0 not in found.x
+
+
+def test_splits_are_evaluated_at_the_same_points():
+    model = tiny_mlp()
+    problems = {
+        "train": Problem(model, classification(seed=1), device="cpu"),
+        "test": Problem(model, classification(seed=2), device="cpu"),
+    }
+    first = problems["train"]
+    directions = random_directions(2, first.weights, first.spec, seed=0, normalization="filter")
+    plane, axes = Plane(first.weights, directions), (Axis(-1, 1, 3), Axis(-1, 1, 3))
+    both = evaluate_surface(problems, plane, axes)
+    alone = evaluate_surface({"test": problems["test"]}, plane, axes)
+    np.testing.assert_array_equal(both.loss["test"], alone.loss["test"])
+    np.testing.assert_array_equal(both.accuracy["test"], alone.accuracy["test"])
+
+
+def test_values_that_are_not_finite_are_kept_and_done():
+    def loss(w, _):
+        return torch.where(w.sum() > 1, w.sum() * torch.nan, w.sum())
+
+    problem = Problem(Quadratic(torch.zeros(2)), DUMMY_DATA, loss, device="cpu")
+    found = evaluate_surface({"train": problem}, Plane(problem.weights, (torch.ones(2),)), (Axis(-1, 1, 3),))
+    np.testing.assert_array_equal(found.loss["train"], [-2.0, 0.0, np.nan])
+    assert found.is_complete
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 11])
+def test_a_resumed_surface_equals_an_uninterrupted_one_bit_for_bit(stop_after):
+    plane, axes = Plane(W0, (DX, DY)), (Axis(-1, 1, 4), Axis(-1, 1, 3))
+    whole = evaluate_surface({"train": _quadratic()}, plane, axes)
+    sink = MemorySink(stop_after=stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
+    assert sink.num_flushes == 1
+    assert sink.stored.done.sum() == stop_after
+    resumed = evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
+    np.testing.assert_array_equal(resumed.loss["train"], whole.loss["train"])
+
+
+def test_a_complete_surface_is_not_computed_again():
+    plane, axes = Plane(W0, (DX,)), (Axis(-1, 1, 3),)
+    sink = MemorySink()
+    evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
+    problem = _quadratic()
+    problem.evaluate = None
+    evaluate_surface({"train": problem}, plane, axes, sink=sink)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"axes": (Axis(-1, 1, 4),)}, "x axis: -1:1 in 3 points in the file, -1:1 in 4 points now"),
+        ({"plane": Plane(W0, (DY,))}, "pair of directions"),
+        ({"normalization": "filter"}, "normalization: none in the file, filter now"),
+        (
+            {"problems": {"train": Problem(Quadratic(W0 + 1), DUMMY_DATA, device="cpu", dtype="float64")}},
+            "weights_hash",
+        ),
+    ],
+)
+def test_a_surface_of_something_else_is_not_continued(change, field):
+    arguments = {"problems": {"train": _quadratic()}, "plane": Plane(W0, (DX,)), "axes": (Axis(-1, 1, 3),)}
+    sink = MemorySink()
+    evaluate_surface(**arguments, sink=sink)
+    with pytest.raises(StoreError, match=field):
+        evaluate_surface(**{**arguments, **change}, sink=sink)
+
+
+def test_a_grid_of_one_point_is_refused():
+    with pytest.raises(InputError, match="at least 2 points per axis, got 1"):
+        Axis(-1, 1, 1)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1, -1), (0, 0), (0, float("inf")), (float("nan"), 1)])
+def test_a_range_that_does_not_rise_is_refused(start, stop):
+    with pytest.raises(InputError, match="from a smaller to a larger number"):
+        Axis(start, stop, 3)
+
+
+def test_axes_and_directions_must_match():
+    with pytest.raises(InputError, match="needs as many axes, got 2"):
+        evaluate_surface({"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3), Axis(-1, 1, 3)))
