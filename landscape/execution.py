@@ -12,6 +12,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError
+from landscape.random_state import forked_random_state
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """Name -> dtype of the weights; bfloat16 means float32 weights under autocast."""
@@ -105,8 +106,7 @@ def repeatable(device: torch.device) -> Iterator[None]:
     The random state is the same at every entry and restored at exit; on CUDA, deterministic
     algorithms and full float32 precision are used.
     """
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), _deterministic_cuda(device):
-        torch.random.manual_seed(0)
+    with forked_random_state([device], seed=0), _deterministic_cuda(device):
         yield
 
 

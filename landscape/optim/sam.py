@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from landscape.ascent import adaptive_scaling, ascend, check_norm, dual_norm
 from landscape.errors import InputError
-from landscape.optim.random_state import forked_random_state, get_random_states, set_random_states
+from landscape.random_state import forked_random_state, get_random_states, set_random_states
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ from torch.optim import Optimizer
 from landscape.ascent import dual_norm
 from landscape.batches import Batch, Data, batch_length
 from landscape.errors import InputError, LandscapeError
-from landscape.forward import call_model, has_accuracy
+from landscape.forward import call_model
 from landscape.memory_format import prefers_channels_last, to_channels_last
-from landscape.optim.random_state import forked_random_state, get_random_states, set_random_states
 from landscape.optim.sam import SAM
 from landscape.progress import SILENT, Progress
-from landscape.reductions import accumulation_dtype
+from landscape.random_state import forked_random_state, get_random_states, set_random_states
 from landscape.results import History
 from landscape.training.augmentation import get_augmentation
 from landscape.training.history import make_history
+from landscape.training.meter import Meter, among_five, measure
 from landscape.training.schedules import check_schedule, learning_rate_at
 
 Criterion = Callable[[Any, Any], Tensor]
@@ -123,7 +123,7 @@ def train(
         train_loss=_training_loss(criterion, label_smoothing),
         test_loss=F.cross_entropy if criterion is None else criterion,
         augment=get_augmentation(augmentation),
-        meter=_Meter(device),
+        meter=Meter(device),
         progress=progress,
         sharpness_rho=_sharpness_rho(optimizer, sharpness_rho),
         order=torch.Generator().manual_seed(seed),
@@ -148,37 +148,6 @@ def train(
     return make_history(rows, settings)
 
 
-class _Meter:
-    """Sums over the batches of an epoch, kept on the device until somebody asks."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.dtype = accumulation_dtype(device)
-        self.reset()
-
-    def reset(self) -> None:
-        """Start an epoch."""
-        self.sums: dict[str, Tensor] = {}
-        self.num_examples = 0
-        self.num_batches = 0
-
-    def add(self, num_examples: int, *, loss: Tensor, **values: Tensor) -> None:
-        """Count a batch, its mean loss by its size, and add the values; no host synchronisation."""
-        self.num_examples += num_examples
-        self.num_batches += 1
-        for name, value in {"loss": loss.to(self.dtype) * num_examples, **values}.items():
-            zero = torch.zeros((), dtype=self.dtype, device=self.device)
-            self.sums.setdefault(name, zero).add_(value)
-
-    def per_example(self, name: str) -> float:
-        """Mean over the examples; NaN if it was not measured."""
-        return float(self.sums[name]) / self.num_examples if name in self.sums else math.nan
-
-    def per_batch(self, name: str) -> float:
-        """Mean over the batches."""
-        return float(self.sums[name]) / self.num_batches if name in self.sums else math.nan
-
-
 @dataclass
 class _Run:
     """One call of `train`."""
@@ -193,7 +162,7 @@ class _Run:
     train_loss: Criterion
     test_loss: Criterion
     augment: Callable[[Any, torch.Generator], Any]
-    meter: _Meter
+    meter: Meter
     progress: Progress
     sharpness_rho: float
     order: torch.Generator
@@ -258,7 +227,7 @@ class _Run:
             _check_loss(loss)
             loss.backward()
             if not measured:
-                measured.update(_measure(loss, outputs, targets))
+                measured.update(measure(loss, outputs, targets))
                 measured.update(self.gradient_norm())
             return loss
 
@@ -280,12 +249,12 @@ class _Run:
         if self.test is None:
             return {}
         self.module.eval()
-        meter = _Meter(self.meter.device)
+        meter = Meter(self.meter.device)
         with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
             for inputs, targets in self.test.batches(self.batch_size):
                 outputs = call_model(self.module, self.arrange(inputs))
-                measured = _measure(self.test_loss(outputs, targets), outputs, targets)
-                meter.add(batch_length((inputs, targets)), **measured, **_among_five(outputs, targets))
+                measured = measure(self.test_loss(outputs, targets), outputs, targets)
+                meter.add(batch_length((inputs, targets)), **measured, **among_five(outputs, targets))
         return {
             "test_loss": meter.per_example("loss"),
             "test_accuracy": meter.per_example("correct"),
@@ -381,21 +350,6 @@ def _kept_modes(module: nn.Module) -> Iterator[None]:
     finally:
         for part, is_training in modes.items():
             part.training = is_training
-
-
-def _measure(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:
-    """The mean loss of a batch and, where that is defined, the number of correct examples."""
-    if not has_accuracy(outputs, targets):
-        return {"loss": loss.detach()}
-    return {"loss": loss.detach(), "correct": (outputs.detach().argmax(1) == targets).sum()}
-
-
-def _among_five(outputs: Any, targets: Any) -> dict[str, Tensor]:
-    """The number of examples whose class is among the five highest outputs."""
-    if not has_accuracy(outputs, targets):
-        return {}
-    highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-    return {"among_five": (highest == targets[:, None]).sum()}
 
 
 def _training_loss(criterion: Criterion | None, label_smoothing: float) -> Criterion:
