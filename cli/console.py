@@ -86,6 +86,13 @@ def resumable(saved: str) -> Iterator[None]:
         raise typer.Exit(130) from exc
 
 
+def _shown(name: str, value: float) -> str:
+    """Format a current value for the progress line."""
+    if name.endswith("_per_second"):
+        return f"{value:,.0f} {name.removesuffix('_per_second')}/s"
+    return f"{name} {value:.4g}"
+
+
 class TerminalProgress:
     """A progress line on stderr with the rate, the time left and the current values.
 
@@ -94,22 +101,14 @@ class TerminalProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[values]}"),
-            TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
@@ -125,8 +124,7 @@ class TerminalProgress:
 
     def update(self, completed: int, **fields: float) -> None:
         """Show how far it is."""
-        values = " ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fields.items())
-        self._bar.update(self._task, completed=completed, values=values)
+        self._bar.update(self._task, completed=completed, values=" ".join(map(_shown, fields, fields.values())))
 
     def stop(self) -> None:
         """Remove the line."""
