@@ -219,7 +219,7 @@ class History:
 
     Attributes:
         epoch: 1, 2, ...
-        learning_rate: At the end of the epoch.
+        learning_rate: At the first step of the epoch.
         train_loss: Mean of the criterion over the epoch's batches, as training saw them:
             augmented, label smoothing included, at the weights of each step.
         train_accuracy: Likewise.

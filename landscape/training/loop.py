@@ -199,13 +199,15 @@ class _Run:
         self.module.train()
         self.meter.reset()
         first_step = epoch * self.steps_per_epoch
+        self.set_learning_rate(first_step)
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
         clock = _Clock()
         for step, batch in enumerate(self.data.shuffled(self.batch_size, self.order), start=first_step):
             self.set_learning_rate(step)
             self.train_batch(batch)
             if clock.is_due():
                 self.report(step + 1, clock)
-        row = self.train_row()
+        row = {"learning_rate": learning_rate, **self.train_row()}
         if not math.isfinite(row["train_loss"]):
             raise LandscapeError(
                 f"training diverged in epoch {epoch + 1}: the mean loss is {row['train_loss']}.",
@@ -275,7 +277,6 @@ class _Run:
     def train_row(self) -> dict[str, float]:
         """What the epoch measured."""
         return {
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_loss": self.meter.per_example("loss"),
             "train_accuracy": self.meter.per_example("correct"),
             "first_order_sharpness": self.sharpness_rho * self.meter.per_batch("gradient_norm"),

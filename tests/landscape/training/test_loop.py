@@ -69,6 +69,7 @@ def reference_run(epochs, batch_size, seed, label_smoothing=0.0):
     num_steps, step, rows = epochs * math.ceil(50 / batch_size), 0, []
     for _ in range(epochs):
         losses, correct, norms = [], 0, []
+        rate = 0.1 * (1 + math.cos(math.pi * step / num_steps)) / 2
         for picked in torch.randperm(50, generator=generator).split(batch_size):
             optimizer.param_groups[0]["lr"] = 0.1 * (1 + math.cos(math.pi * step / num_steps)) / 2
             optimizer.zero_grad()
@@ -80,7 +81,7 @@ def reference_run(epochs, batch_size, seed, label_smoothing=0.0):
             norms.append(math.sqrt(sum(w.grad.square().sum().item() for w in model.parameters())))
             optimizer.step()
             step += 1
-        rows.append((np.mean(losses), correct / 50, 0.05 * np.mean(norms), optimizer.param_groups[0]["lr"]))
+        rows.append((np.mean(losses), correct / 50, 0.05 * np.mean(norms), rate))
     return model, np.array(rows).T
 
 
