@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Annotated, Any
 
@@ -26,6 +27,11 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except LandscapeError as error:
             console.show_error(error)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader has seen enough
+                raise
+            console.show_error(LandscapeError(f"{error.strerror or error}: {error.filename or 'standard output'}."))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             console.say("\nInterrupted.")
@@ -60,7 +66,7 @@ def _options(
 
 
 for command in (train, surface, hessian, sharpness, plot):
-    app.command()(command)
+    app.command()(console.answering(command))
 
 
 def main() -> None:

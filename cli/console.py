@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import typer
 
 from landscape.errors import LandscapeError
+
+_answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+
+
+def answering(command: Callable[..., None]) -> Callable[..., None]:
+    """Keep stdout for the answers of a command: whatever else is printed, by the user's code, goes to stderr."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        token = _answers.set(sys.stdout)
+        try:
+            with redirect_stdout(sys.stderr):
+                command(*args, **kwargs)
+        finally:
+            _answers.reset(token)
+
+    return wrapper
 
 
 def show_error(error: LandscapeError) -> None:
     """Print a user's error: one sentence and a hint."""
     from rich.console import Console
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     console.print("Error:", style="bold red", end=" ")
     console.print(error.message, markup=False)
     if error.hint:
@@ -34,7 +53,7 @@ def say(text: str) -> None:
 
 def answer(text: str) -> None:
     """Print part of the answer to stdout."""
-    typer.echo(text)
+    typer.echo(text, file=_answers.get())
 
 
 def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -47,14 +66,14 @@ def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
+    console = Console(file=_answers.get(), highlight=False, emoji=False)
     console.print(title, style="bold", soft_wrap=True, markup=False)
     console.print(table)
 
 
 def answer_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object to stdout; numbers that are not finite become null."""
-    typer.echo(json.dumps(_finite(value), indent=2))
+    answer(json.dumps(_finite(value), indent=2))
 
 
 def number(value: float | None, digits: int = 6) -> str:

@@ -52,9 +52,10 @@ def hessian(
         settings={**opened.settings, "seed": seed},
         progress=console.TerminalProgress(),
     )
+    console.answer_json(_as_json(result)) if as_json else _show(result)
     if out is not None:
         write_result(out, result)
-    console.answer_json(_as_json(result)) if as_json else _show(result, out)
+        console.say(f"Saved to {out}. To draw it: landscape plot {out}")
     if not result.converged:
         console.say(
             f"Not converged to {result.tolerance:g} in {result.num_matvecs} Hessian-vector products; "
@@ -78,6 +79,7 @@ def _as_json(result: Spectrum) -> dict[str, object]:
         "num_matvecs": result.num_matvecs,
         "converged": result.converged,
         "tolerance": result.tolerance,
+        "noise_floor": result.noise_floor,
         "engine": result.engine,
         "split": result.split,
         "loss": result.loss,
@@ -85,7 +87,7 @@ def _as_json(result: Spectrum) -> dict[str, object]:
     }
 
 
-def _show(result: Spectrum, out: Path | None) -> None:
+def _show(result: Spectrum) -> None:
     rows = [
         [f"lambda_{i}", console.number(value), console.number(residual, 2)]
         for i, (value, residual) in enumerate(zip(result.eigenvalues, result.residuals, strict=True), start=1)
@@ -105,10 +107,9 @@ def _show(result: Spectrum, out: Path | None) -> None:
     console.answer_table("Ratios", ["ratio", "value"], _ratios(result))
     state = "converged" if result.converged else "NOT converged"
     console.answer(
-        f"{state} to {result.tolerance:g} with {result.num_matvecs} Hessian-vector products ({result.engine})."
+        f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the rounding of "
+        f"{result.provenance.dtype}, with {result.num_matvecs} Hessian-vector products ({result.engine})."
     )
-    if out is not None:
-        console.answer(f"Saved to {out}. To draw it: landscape plot {out}")
 
 
 def _ratios(result: Spectrum) -> list[list[str]]:

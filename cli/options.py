@@ -18,7 +18,7 @@ CheckpointArgument = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random numbers.")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _fields_of(parameter: inspect.Parameter, hints: dict[str, Any], owners: dict
 
 
 def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
-    """Parse `key=value` pairs; a value is an integer, a float, true, false, none or a string.
+    """Parse `key=value` pairs; a value is an integer, a float, true, false or a string.
 
     Raises:
         InputError: If a pair has no equals sign.
@@ -115,7 +115,7 @@ def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
+    words = {"true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):

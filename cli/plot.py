@@ -12,7 +12,7 @@ from landscape.errors import InputError
 
 from . import console
 from .options import Force
-from .resolve import prepare_output
+from .resolve import default_output, prepare_output
 
 
 def plot(
@@ -35,7 +35,7 @@ def plot(
     force: Force = False,
 ) -> None:
     """Draw results: surfaces, eigenvalues, training curves; several on one shared scale."""
-    path = out or files[0].with_suffix(".png")
+    path = out or default_output(files[0], ".png")
     labels = _labels(files, label)
     prepare_output(path, force=force)
     from landscape.io.store import read_result

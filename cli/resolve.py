@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from .options import ModelOptions, ProblemOptions, parse_arguments
 if TYPE_CHECKING:
     from torch import nn
 
+    from landscape.batches import Data
     from landscape.io.checkpoint import Checkpoint, Recipe
     from landscape.problem import Problem
 
@@ -29,22 +31,41 @@ class Opened:
     settings: Mapping[str, Any]
 
 
+def default_output(source: Path, suffix: str) -> Path:
+    """Return the name of a file beside `source`, with another suffix.
+
+    Raises:
+        InputError: If `source` has no name of its own.
+    """
+    if not source.name:
+        raise InputError(f"a file is needed, got the folder {str(source)!r}.", hint="Name a file in it.")
+    return source.with_suffix(suffix)
+
+
 def prepare_output(path: Path, *, force: bool, resume: bool | None = None) -> None:
-    """Refuse an output that exists, unless it is to be replaced or continued.
+    """Refuse an output that exists, unless it is to be replaced or continued, or that cannot be written.
 
     Args:
-        path: The output.
+        path: The output; its folder is made.
         force: Whether it is to be replaced.
         resume: Whether it is to be continued; None where the command cannot do that.
 
     Raises:
         StoreError: If it is refused.
     """
-    if path.is_dir():
-        raise StoreError(f"output {path} is a folder.", hint="Name a file.")
-    if path.exists() and not (force or resume):
-        go_on = "" if resume is None else "--resume to continue it, "
-        raise StoreError(f"output {path} exists.", hint=f"Pass {go_on}--force to replace it, or another --out.")
+    if force and resume:
+        raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
+    try:
+        if path.exists() and not path.is_file():
+            raise StoreError(f"output {path} is no regular file.", hint="Name a file.")
+        if path.exists() and not (force or resume):
+            go_on = "" if resume is None else "--resume to continue it, "
+            raise StoreError(f"output {path} exists.", hint=f"Pass {go_on}--force to replace it, or another --out.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as exc:
+        raise StoreError(f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out.") from exc
 
 
 def split_names(split: str, *, can_be_both: bool) -> tuple[str, ...]:
@@ -74,18 +95,19 @@ def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) 
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
     load_weights(model, checkpoint)
-    data: dict[str, Any] = dict(zip(SPLITS, load_splits(recipe), strict=True))
+    train, test = load_splits(recipe)
+    data = {"train": train, "test": test}
     loss = find_loss(recipe.loss or "cross-entropy")
     problems = {
         split: Problem(
             model,
-            _subset(_require_split(data, split), options.samples),
+            _subset(require_split(data, split), options.samples),
             loss,
             device=options.device,
             dtype=options.dtype,
             batchnorm=options.bn,
             batch_size=options.batch_size,
-            calibration=data["train"],
+            calibration=data["train"] if options.bn == "recalibrate" else None,
         )
         for split in splits
     }
@@ -100,25 +122,30 @@ def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) 
 
 def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
     """Build the recipe's model with initial weights drawn by `seed`, outside the global generator."""
-    import torch
-
     from landscape.io.plugins import build_model
+    from landscape.random_state import forked_random_state
 
     if recipe.model is None:
         raise InputError("a model is needed.", hint=_model_hint())
-    with torch.random.fork_rng([]):
-        torch.random.manual_seed(seed)
+    with forked_random_state(seed=seed):
         return build_model(recipe.model, recipe.model_args)
 
 
-def load_splits(recipe: Recipe) -> tuple[Any, Any]:
-    """Return the data (train, test); test may be None."""
+def load_splits(recipe: Recipe) -> tuple[Data | None, Data | None]:
+    """Return the data (train, test), read once; either may be None.
+
+    A data function that draws from torch's global generator gives the same data every time.
+    """
+    from landscape.batches import as_data
     from landscape.io.plugins import build_data
+    from landscape.random_state import forked_random_state
 
     if recipe.data is None:
         raise InputError("data are needed.", hint="Pass --data NAME or --data file.py:function.")
     folder = {} if recipe.data_dir is None else {"data_dir": recipe.data_dir}
-    return build_data(recipe.data, {**recipe.data_args, **folder})
+    with forked_random_state(seed=0):
+        train, test = build_data(recipe.data, {**recipe.data_args, **folder})
+        return None if train is None else as_data(train), None if test is None else as_data(test)
 
 
 def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
@@ -203,20 +230,25 @@ def _model_hint() -> str:
     return f"Pass --model with one of {', '.join(MODELS)}, or --model path/to/file.py:function."
 
 
-def _require_split(data: Mapping[str, Any], split: str) -> Any:
-    if data[split] is None:
-        raise DataError(f"the data have no {split} split.", hint="Pass --split train.")
-    return data[split]
+def require_split(data: Mapping[str, Data | None], split: str) -> Data:
+    """Return one split.
+
+    Raises:
+        DataError: If the data do not have it.
+    """
+    found = data[split]
+    if found is None:
+        others = [name for name, other in data.items() if other is not None]
+        raise DataError(f"the data have no {split} split.", hint=f"Pass --split {others[0]}." if others else "")
+    return found
 
 
-def _subset(source: Any, num_samples: int | None) -> Any:
+def _subset(data: Data, num_samples: int | None) -> Data:
     """Return a fixed class-balanced subset, or everything."""
     import torch
 
-    from landscape.batches import as_data
     from landscape.data.subset import balanced_subset
 
-    data = as_data(source)
     if num_samples is None:
         return data
     everything = data.take(torch.arange(data.num_examples))

@@ -60,8 +60,6 @@ def sharpness(
         settings={**opened.settings, "seed": seed},
         progress=console.TerminalProgress(),
     )
-    if out is not None:
-        write_result(out, result)
     if as_json:
         console.answer_json(
             {
@@ -73,10 +71,13 @@ def sharpness(
             }
         )
     else:
-        _show(result, out)
+        _show(result)
+    if out is not None:
+        write_result(out, result)
+        console.say(f"Saved to {out}.")
 
 
-def _show(result: Sharpness, out: Path | None) -> None:
+def _show(result: Sharpness) -> None:
     rows = [
         [
             found.name,
@@ -99,5 +100,3 @@ def _show(result: Sharpness, out: Path | None) -> None:
         f"At the weights: loss {result.loss:.6g}, accuracy {console.percent(result.accuracy)}, "
         f"gradient norm {result.gradient_norm:.4g}."
     )
-    if out is not None:
-        console.answer(f"Saved to {out}.")

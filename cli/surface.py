@@ -19,7 +19,7 @@ from .options import (
     parse_grid,
     parse_range,
 )
-from .resolve import open_checkpoint, prepare_output, split_names
+from .resolve import default_output, open_checkpoint, prepare_output, split_names
 
 if TYPE_CHECKING:
     from landscape.results import Surface
@@ -45,7 +45,7 @@ def surface(
     as_json: Json = False,
 ) -> None:
     """Compute the loss surface around a checkpoint in random filter-normalized directions."""
-    path = out or checkpoint.with_suffix(".surface.h5")
+    path = out or default_output(checkpoint, ".surface.h5")
     sizes = parse_grid(grid, dims)
     start, stop = parse_range(range_)
     splits = split_names(split, can_be_both=True)

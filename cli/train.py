@@ -13,7 +13,7 @@ from landscape.errors import CheckpointError
 
 from . import console
 from .options import Force, ModelOptions, Seed, expand
-from .resolve import load_splits, make_recipe, prepare_output, seeded_model
+from .resolve import load_splits, make_recipe, prepare_output, require_split, seeded_model
 
 if TYPE_CHECKING:
     from landscape.io.checkpoint import Recipe
@@ -61,16 +61,21 @@ def train(
     """Train a model with SGD, Adam, AdamW or SAM."""
     folder = out or Path("runs") / options.optim
     path = folder / "checkpoint.pt"
-    prepare_output(path, force=force, resume=resume)
+    snapshots = sorted((folder / "snapshots").glob("epoch-*.pt"))
+    for output in (path, folder / "history.h5", *snapshots):
+        prepare_output(output, force=force, resume=resume)
 
-    from landscape.batches import as_data
+    from landscape.batches import hash_data
     from landscape.execution import choose_device
     from landscape.io.plugins import find_loss
     from landscape.optim.factory import build_optimizer
     from landscape.training import loop
 
     recipe = make_recipe(problem, model="mlp", data="digits")
-    settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
+    train_data, test_data = load_splits(recipe)
+    train_data = require_split({"train": train_data}, "train")
+    hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
+    settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **hashes}
     state = _load_state(path, settings) if resume and path.exists() else None
     place = choose_device(device)
     model = seeded_model(recipe, options.seed).to(place)
@@ -84,18 +89,18 @@ def train(
         rho=options.rho,
         base=options.base,
     )
-    first_weight = next(model.parameters())
-    train_set, test_set = load_splits(recipe)
-    train_data = as_data(train_set).to(place, first_weight.dtype)
-    test_data = None if test_set is None else as_data(test_set).to(place, first_weight.dtype)
+    dtype = next(model.parameters()).dtype
     save = _saver(folder, recipe, settings, save_every)
+    if state is None:
+        for snapshot in snapshots:  # of the run that is replaced
+            snapshot.unlink()
     if state is None and save_every is not None:
         _save_snapshot(folder, 0, model.state_dict(), recipe)
     with console.resumable(f"Every whole epoch is in {path}."):
         history = loop.train(
             model,
-            train_data,
-            test_data,
+            train_data.to(place, dtype),
+            None if test_data is None else test_data.to(place, dtype),
             optimizer,
             epochs=options.epochs,
             batch_size=options.batch_size,

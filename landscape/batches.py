@@ -138,12 +138,20 @@ def _read(source: Any) -> Data:
     if isinstance(source, TensorDataset) and len(source.tensors) == 2:
         return _tensor_data(*source.tensors)
     if isinstance(source, DataLoader):
-        return BatchData(tuple(_as_batch(item) for item in source))
+        return BatchData(tuple(map(_as_batch, _reading(source))))
     if isinstance(source, Dataset):
         return _collate_dataset(source)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
-        return BatchData(tuple(_as_batch(item) for item in source))
+        return BatchData(tuple(map(_as_batch, _reading(source))))
     raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
+
+
+def _reading(items: Iterable[Any]) -> list[Any]:
+    """Read everything that the user's own code yields."""
+    try:
+        return list(items)
+    except Exception as exc:
+        raise InputError(f"reading the data raised {type(exc).__name__}: {_first_line(exc)}") from exc
 
 
 def _is_tensor_pair(source: Any) -> bool:
@@ -159,11 +167,14 @@ def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
 
 
 def _collate_dataset(dataset: Dataset) -> Data:
+    if not hasattr(dataset, "__len__"):
+        raise InputError("a Dataset must have a length, an iterable one has none.", hint="Wrap it in a DataLoader.")
     length = len(dataset)  # pyright: ignore[reportArgumentType]
     if length == 0:
         return BatchData(())
+    examples = _reading(dataset[i] for i in range(length))
     try:
-        inputs, targets = default_collate([dataset[i] for i in range(length)])
+        inputs, targets = default_collate(examples)
     except (TypeError, ValueError, RuntimeError) as exc:
         raise InputError(
             f"the examples of a Dataset must be (input, target) pairs that stack: {exc}",
@@ -175,6 +186,11 @@ def _collate_dataset(dataset: Dataset) -> Data:
 def _as_batch(item: Any) -> Batch:
     if isinstance(item, tuple | list) and len(item) == 2:
         inputs, targets = item
+        if not hasattr(targets, "__len__"):
+            raise InputError(
+                f"a batch must be (inputs, targets) with one target an example, its targets are {targets!r}.",
+                hint="A list of examples is no list of batches; give a Dataset, a DataLoader or a pair of tensors.",
+            )
         return (tuple(inputs) if isinstance(inputs, list) else inputs), targets
     targets = getattr(item, "y", None)
     if hasattr(item, "to") and targets is not None:  # a PyTorch Geometric batch
@@ -228,7 +244,8 @@ def hash_tensors(tensors: Sequence[Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-        flat = tensor.detach().cpu().contiguous().view(-1)
+        dense = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
+        flat = dense.cpu().contiguous().view(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -237,3 +254,7 @@ def hash_data(data: Data) -> str:
     """Return the SHA-256 of all inputs and targets, in evaluation order."""
     parts = data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
     return hash_tensors(tensors_in(parts))
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).splitlines()[0] if str(exc) else "no message"

@@ -83,7 +83,10 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
     if not available[kind]:
         raise InputError(f"device {name} is not available here.", hint="Pass --device auto.")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as exc:
+        raise InputError(f"device {name} does not exist.", hint="Pass --device auto.") from exc
 
 
 def require_dtype(name: str, device: torch.device) -> torch.dtype:

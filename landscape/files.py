@@ -13,8 +13,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write beside `path`, and put it in its place at the end.
 
     The new file is on the disk before it replaces the old one; on any exception the old one stays
-    and nothing is left beside it.
+    and nothing is left beside it. A link stays a link; what it points to is replaced.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:

@@ -1,11 +1,14 @@
-"""How a model is called on whatever a batch holds, and when its outputs have an accuracy."""
+"""One forward pass: how a model is called on whatever a batch holds, and what its outputs are good for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from landscape.errors import InputError, LandscapeError
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
@@ -25,6 +28,44 @@ def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     return model(inputs)
 
 
+def outputs_and_loss(
+    model: Callable[..., Any], criterion: Callable[[Any, Any], Any], inputs: Any, targets: Any
+) -> tuple[Any, Tensor]:
+    """Return the outputs of a model and the mean loss of a batch.
+
+    Raises:
+        InputError: If model, loss and data do not fit together, whatever the user's code raised.
+        LandscapeError: If the device is out of memory.
+    """
+    try:
+        outputs = call_model(model, inputs)
+        loss = criterion(outputs, targets)
+    except LandscapeError:
+        raise
+    except torch.OutOfMemoryError as exc:
+        raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
+    except Exception as exc:  # model and loss are the user's own
+        reason = str(exc).splitlines()[0] if str(exc) else "no message"
+        raise InputError(
+            f"model, loss and data do not fit: {type(exc).__name__}: {reason}",
+            hint=f"The inputs are {_describe(inputs)}, the targets are {_describe(targets)}.",
+        ) from exc
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        raise InputError(
+            f"loss(outputs, targets) must return a scalar tensor, the mean over the batch, got {_describe(loss)}."
+        )
+    return outputs, loss
+
+
+def require_differentiable(loss: Tensor) -> None:
+    """Raise InputError unless the loss has a gradient."""
+    if not loss.requires_grad:
+        raise InputError(
+            "the loss does not depend on the weights in a differentiable way.",
+            hint="Check that model and loss do not detach, round or convert to numpy.",
+        )
+
+
 def has_accuracy(outputs: Any, targets: Any) -> bool:
     """Whether outputs are scores of classes (N, C) and targets are class numbers (N,)."""
     if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
@@ -32,3 +73,9 @@ def has_accuracy(outputs: Any, targets: Any) -> bool:
     is_shaped = outputs.ndim == 2 and targets.ndim == 1 and len(outputs) == len(targets)
     is_integer = not (targets.is_floating_point() or targets.is_complex())
     return is_shaped and is_integer and outputs.shape[1] > 1
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.forward import call_model
-
 
 def prefers_channels_last(model: nn.Module, inputs: Any) -> bool:
     """Whether a model has 2-D convolutions and runs on channels-last images at all.
@@ -26,8 +24,8 @@ def prefers_channels_last(model: nn.Module, inputs: Any) -> bool:
     model.eval()
     try:
         with torch.no_grad():
-            call_model(model, to_channels_last(inputs[:2]))
-    except RuntimeError:
+            model(to_channels_last(inputs[:2]))
+    except Exception:  # the user's own model; if it does not run at all, its first real batch says why
         return False
     finally:
         for part, is_training in modes.items():

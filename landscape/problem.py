@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
 from landscape.batchnorm import MODES, BatchNorm
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError
 from landscape.execution import (
     Plan,
     autocast,
@@ -24,7 +24,7 @@ from landscape.execution import (
     require_dtype,
     twice_differentiable,
 )
-from landscape.forward import call_model, has_accuracy
+from landscape.forward import has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.reductions import accumulation_dtype
 from landscape.weights import WeightSpec, bind
@@ -100,7 +100,7 @@ class Problem:
         self.batchnorm = batchnorm
         self.criterion: Loss = loss or nn.functional.cross_entropy
 
-        self._module = copy.deepcopy(model).to(self.device, self.dtype).eval()
+        self._module = _copy_model(model).to(self.device, self.dtype).eval()
         self._module.zero_grad(set_to_none=True)
         self.spec = WeightSpec.from_module(self._module)
         self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
@@ -122,6 +122,7 @@ class Problem:
         self._calibration = self.batches
         if calibration is not None and batchnorm == "recalibrate":
             self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
+        self._require_own_weights(*resident.batches(2)[0])
 
     @property
     def weights_hash(self) -> str:
@@ -208,32 +209,28 @@ class Problem:
                 hint="Replace that operation in the model or the loss by one with a second derivative.",
             ) from exc
 
+    def _require_own_weights(self, inputs: Any, targets: Any) -> None:
+        """Raise InputError if the model computes with other tensors than its parameters.
+
+        A closure or a list that was made in the model's constructor still holds the caller's
+        parameters after the copy, and the loss would never move.
+        """
+        with self._at(None), twice_differentiable():
+            loss = self._forward(inputs, targets)[1]
+        if _leaves(loss) - {id(parameter) for parameter in self._parameters}:
+            raise InputError(
+                "the model computes with parameters that it reaches by another way than its attributes.",
+                hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList or nn.ModuleList.",
+            )
+
     def _differentiable_loss(self, batch: Batch) -> Tensor:
         loss = self._forward(*batch)[1]
-        if not loss.requires_grad:
-            raise InputError(
-                "the loss does not depend on the weights in a differentiable way.",
-                hint="Check that model and loss do not detach, round or convert to numpy.",
-            )
+        require_differentiable(loss)
         return loss
 
     def _forward(self, inputs: Any, targets: Any) -> tuple[Any, Tensor]:
-        try:
-            with autocast(self.plan):
-                outputs = call_model(self._module, inputs)
-                loss = self.criterion(outputs, targets)
-        except torch.OutOfMemoryError as exc:
-            raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError) as exc:
-            raise InputError(
-                f"model and data do not fit: {type(exc).__name__}: {_first_line(exc)}",
-                hint=f"The first input is {_describe(inputs)}, the targets are {_describe(targets)}.",
-            ) from exc
-        if not isinstance(loss, Tensor) or loss.ndim != 0:
-            raise InputError(
-                f"loss(outputs, targets) must return a scalar tensor, the mean over the batch, got {_describe(loss)}."
-            )
-        return outputs, loss
+        with autocast(self.plan):
+            return outputs_and_loss(self._module, self.criterion, inputs, targets)
 
     @contextmanager
     def _at(self, w: Tensor | None) -> Iterator[None]:
@@ -280,11 +277,26 @@ def _require_finite(spec: WeightSpec, w: Tensor) -> None:
     )
 
 
-def _describe(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return type(value).__name__
+def _copy_model(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as exc:  # the user's own model
+        raise InputError(
+            f"the model cannot be copied: {type(exc).__name__}: {str(exc).splitlines()[0] if str(exc) else ''}",
+            hint="Old-style weight_norm hooks are one reason; use torch.nn.utils.parametrizations.",
+        ) from exc
 
 
-def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0] if str(exc) else "no message"
+def _leaves(loss: Tensor) -> set[int]:
+    """Return the identities of the tensors that a loss is differentiable in."""
+    nodes, seen, leaves = [loss.grad_fn], set(), set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            leaves.add(id(leaf))
+        nodes.extend(following for following, _ in node.next_functions)
+    return leaves

@@ -104,6 +104,7 @@ class Spectrum:
         num_matvecs: Hessian-vector products used, those for the residuals included.
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
+        noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within it.
         engine: `lanczos` or `pyhessian`.
         loss: Mean loss at the weights.
         accuracy: Accuracy there; None where it does not exist.
@@ -119,6 +120,7 @@ class Spectrum:
     num_matvecs: int
     converged: bool
     tolerance: float
+    noise_floor: float
     engine: str
     loss: float
     accuracy: float | None

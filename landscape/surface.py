@@ -17,6 +17,9 @@ from landscape.provenance import make_provenance
 from landscape.results import Surface
 from landscape.sink import NullSink, Sink
 
+_MOST_POINTS = 10_000  # along one axis
+_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss")  # what a resumed run must repeat
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -41,6 +44,11 @@ class Axis:
             raise InputError(
                 f"range must go from a smaller to a larger number, got {self.start:g}:{self.stop:g}.",
                 hint="Pass --range -1:1.",
+            )
+        if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
+            raise InputError(
+                f"an axis must be a finite range of at most {_MOST_POINTS} points, "
+                f"got {self.start:g}:{self.stop:g} in {self.num_points}."
             )
 
     def coordinates(self) -> np.ndarray:
@@ -79,18 +87,18 @@ def evaluate_surface(
 
     Raises:
         InputError: If axes and directions do not match in number.
-        StoreError: If the sink holds a surface of something else.
+        StoreError: If the sink holds a surface of something else; its centre, computed again, must be
+            the same bit for bit.
     """
     if len(axes) != len(plane.directions):
         raise InputError(f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.")
     sink = sink or NullSink()
     surface = _empty_surface(problems, plane, axes, normalization, dict(settings or {}))
+    surface = _with_center(surface, problems, plane)
     stored = sink.load()
     if stored is not None:
         _require_same(stored, surface)
         surface = stored
-    else:
-        surface = _with_center(surface, problems, plane)
     progress.start("surface", surface.done.size)
     try:
         _fill(surface, problems, plane, sink, progress)
@@ -179,14 +187,23 @@ def _require_same(stored: Surface, wanted: Surface) -> None:
 
 def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]]:
     for name in ("x", "y"):
-        before, now = getattr(stored, name), getattr(wanted, name)
-        yield f"{name} axis", _describe_axis(before), _describe_axis(now)
+        yield f"{name} axis", _axis(getattr(stored, name)), _axis(getattr(wanted, name))
     yield "set of splits", stored.splits, wanted.splits
     yield "normalization", stored.normalization, wanted.normalization
     for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype", "plan"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
+    for name in _SAME_SETTINGS:
+        yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
     yield "pair of directions", stored.direction_hashes, wanted.direction_hashes
+    for name in ("center_loss", "center_accuracy"):  # whatever else the loss depends on shows here
+        yield name, _bits(getattr(stored, name)), _bits(getattr(wanted, name))
 
 
-def _describe_axis(values: np.ndarray | None) -> str:
-    return "none" if values is None else f"{values[0]:g}:{values[-1]:g} in {len(values)} points"
+def _axis(values: np.ndarray | None) -> str:
+    """Describe coordinates so that two axes read the same only if they are evenly spaced and equal."""
+    return "none" if values is None else f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
+
+
+def _bits(values: Mapping[str, float]) -> str:
+    """Write numbers so that they read the same only if they are equal bit for bit, NaN included."""
+    return ", ".join(f"{split} {value!r}" for split, value in values.items())

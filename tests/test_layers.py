@@ -8,8 +8,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "files", "forward", "random_state"],
-    1: ["weights", "batches", "results", "reductions", "execution", "batchnorm", "memory_format", "registry"],
+    0: ["errors", "progress", "sink", "files", "random_state"],
+    1: [
+        "weights",
+        "batches",
+        "results",
+        "reductions",
+        "execution",
+        "batchnorm",
+        "forward",
+        "memory_format",
+        "registry",
+    ],
     2: ["directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
     4: ["surface", "sharpness"],

@@ -32,6 +32,7 @@ class Eigenpairs:
         num_matvecs: Products used in all.
         converged: Whether every pair met the tolerance.
         tolerance: The relative tolerance.
+        floor: The absolute error that counts as rounding; a pair also meets the tolerance within it.
     """
 
     top: np.ndarray
@@ -42,6 +43,7 @@ class Eigenpairs:
     num_matvecs: int
     converged: bool
     tolerance: float
+    floor: float
 
 
 def default_tolerance(dtype: torch.dtype) -> float:
@@ -50,8 +52,11 @@ def default_tolerance(dtype: torch.dtype) -> float:
 
 
 def noise_floor(dtype: torch.dtype) -> float:
-    """Return the share of |lambda|_max below which a residual is rounding: 32 units in the last place."""
-    return 32 * torch.finfo(dtype).eps
+    """Return the share of |lambda|_max below which an error counts as rounding.
+
+    Eight units in the last place; at most 1e-3, for in bfloat16 that would be no accuracy at all.
+    """
+    return min(8 * torch.finfo(dtype).eps, 1e-3)
 
 
 def lanczos(
@@ -92,23 +97,36 @@ def lanczos(
         Parlett (1998), The Symmetric Eigenvalue Problem, chapters 11 and 13.
     """
     _require_counts(operator.size, top_k, bottom_k, max_matvecs)
-    tolerance = default_tolerance(operator.dtype) if tolerance is None else tolerance
+    tolerance = require_tolerance(tolerance, operator.dtype)
     wanted = top_k + bottom_k
     limit = min(operator.size, max_matvecs - wanted)
     space = _KrylovSpace(operator, limit, seed)
     progress.start("lanczos", None)
     try:
-        converged = False
-        while not converged and space.size < limit:
+        is_done = False
+        while not is_done and space.size < limit:
             space.extend()
             if space.size >= wanted and (space.size % _CHECK_EVERY == 0 or space.size == limit):
-                values, errors = space.ritz_values()
+                values, residuals = space.ritz_values()
                 ends = _ends(len(values), top_k, bottom_k)
-                converged = space.size == operator.size or _has_converged(values, errors, ends, tolerance, operator)
+                is_done = _has_converged(values, residuals, ends, tolerance, operator)
                 progress.update(space.size, largest=values[-1], smallest=values[0])
-        return _certified(space, operator, top_k, bottom_k, tolerance, converged)
+        return _certified(space, operator, top_k, bottom_k, tolerance)
     finally:
         progress.stop()
+
+
+def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
+    """Return the tolerance, or what products in `dtype` can meet if it is None.
+
+    Raises:
+        InputError: If it is not positive.
+    """
+    if tolerance is None:
+        return default_tolerance(dtype)
+    if not tolerance > 0:
+        raise InputError(f"tol must be a positive number, got {tolerance:g}.", hint="Pass --tol 1e-4.")
+    return tolerance
 
 
 def _require_counts(size: int, top_k: int, bottom_k: int, max_matvecs: int) -> None:
@@ -168,13 +186,13 @@ class _KrylovSpace:
         values, vectors = self._decompose()
         return values, np.abs(self._betas[-1] * vectors[-1])
 
-    def ritz_vectors(self, indices: np.ndarray) -> Iterator[tuple[float, Tensor]]:
-        """Yield Ritz value and unit vector (P,) for each of the ascending `indices`."""
-        values, vectors = self._decompose()
+    def ritz_vectors(self, indices: np.ndarray) -> Iterator[Tensor]:
+        """Yield the unit Ritz vector (P,) of each index into the ascending values."""
+        _, vectors = self._decompose()
         for index in indices.tolist():
             weights = torch.from_numpy(vectors[:, index].copy()).to(self._basis.device, self._basis.dtype)
             vector = (weights @ self._basis[: self.size]).to(self._accumulate)
-            yield float(values[index]), vector / norm(vector)
+            yield vector / norm(vector)
 
     def _decompose(self) -> tuple[np.ndarray, np.ndarray]:
         off_diagonal = self._betas[: self.size - 1]
@@ -219,37 +237,43 @@ def _ends(size: int, top_k: int, bottom_k: int) -> np.ndarray:
 
 
 def _has_converged(
-    values: np.ndarray, errors: np.ndarray, ends: np.ndarray, tolerance: float, operator: SymmetricOperator
+    values: np.ndarray, residuals: np.ndarray, ends: np.ndarray, tolerance: float, operator: SymmetricOperator
 ) -> bool:
+    """Whether min(r, r^2 / gap) of every wanted value is within the tolerance or the rounding."""
     floor = noise_floor(operator.dtype) * np.abs(values).max()
-    return all(_error(values, errors, i) <= max(tolerance * abs(values[i]), floor) for i in ends)
+    return all(_error(values, residuals, i) <= max(tolerance * abs(values[i]), floor) for i in ends)
 
 
-def _error(values: np.ndarray, errors: np.ndarray, i: int) -> float:
+def _error(values: np.ndarray, residuals: np.ndarray, i: int) -> float:
     """Return min(r, r^2 / gap), the gap being the distance to the nearest other Ritz value."""
     gaps = np.abs(np.delete(values, i) - values[i])
     gap = gaps.min() if gaps.size else 0.0
-    return float(min(errors[i], errors[i] ** 2 / gap)) if gap > 0 else float(errors[i])
+    return float(min(residuals[i], residuals[i] ** 2 / gap)) if gap > 0 else float(residuals[i])
 
 
 def _certified(
-    space: _KrylovSpace, operator: SymmetricOperator, top_k: int, bottom_k: int, tolerance: float, converged: bool
+    space: _KrylovSpace, operator: SymmetricOperator, top_k: int, bottom_k: int, tolerance: float
 ) -> Eigenpairs:
-    """Take the Rayleigh quotient and the true residual of each Ritz vector, with one product each."""
-    values, residuals, vectors = [], [], []
-    for _, vector in space.ritz_vectors(_ends(space.size, top_k, bottom_k)):
+    """Take the Rayleigh quotient and the true residual of each Ritz vector, with one product each.
+
+    Convergence is decided by these, for the recurrence knows nothing of the rounding in a product.
+    """
+    values, residuals = space.ritz_values()
+    ends = _ends(space.size, top_k, bottom_k)
+    vectors = []
+    for index, vector in zip(ends, space.ritz_vectors(ends), strict=True):
         product = _product(operator, vector)
         value = float(vector @ product)
-        values.append(value)
-        residuals.append(norm(product - value * vector))
+        values[index], residuals[index] = value, norm(product - value * vector)
         vectors.append(vector)
     return Eigenpairs(
-        top=np.array(values[:top_k]),
-        top_residuals=np.array(residuals[:top_k]),
-        bottom=np.array(values[top_k:]),
-        bottom_residuals=np.array(residuals[top_k:]),
+        top=values[ends[:top_k]],
+        top_residuals=residuals[ends[:top_k]],
+        bottom=values[ends[top_k:]],
+        bottom_residuals=residuals[ends[top_k:]],
         vectors=torch.stack(vectors),
-        num_matvecs=space.size + len(values),
-        converged=converged,
+        num_matvecs=space.size + len(vectors),
+        converged=_has_converged(values, residuals, ends, tolerance, operator),
         tolerance=tolerance,
+        floor=noise_floor(operator.dtype) * float(np.abs(values).max()),
     )

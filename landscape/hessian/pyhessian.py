@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from landscape.errors import InputError
 from landscape.execution import autocast, repeatable, twice_differentiable
 from landscape.forward import call_model
-from landscape.hessian.lanczos import Eigenpairs, default_tolerance
+from landscape.hessian.lanczos import Eigenpairs, require_tolerance
+from landscape.hessian.operator import HessianOperator
 from landscape.problem import Problem
 from landscape.reductions import norm
 
@@ -50,7 +51,7 @@ def power_iteration(
         )
     if not 1 <= top_k <= problem.spec.size:
         raise InputError(f"top-k must be between 1 and the number of parameters {problem.spec.size}, got {top_k}.")
-    tolerance = default_tolerance(problem.dtype) if tolerance is None else tolerance
+    tolerance = require_tolerance(tolerance, HessianOperator(problem).dtype)
     vectors, num_products = _run_pyhessian(problem, top_k, tolerance, max(1, max_matvecs // top_k), seed)
     return _certify(problem, vectors, num_products, tolerance)
 
@@ -147,4 +148,5 @@ def _certify(problem: Problem, vectors: list[Tensor], num_products: int, toleran
         num_matvecs=num_products + len(vectors),
         converged=all(r <= tolerance**0.5 * abs(v) for v, r in zip(values, residuals, strict=True)),
         tolerance=tolerance,
+        floor=0.0,
     )

@@ -78,6 +78,7 @@ def _spectrum(
         num_matvecs=pairs.num_matvecs,
         converged=pairs.converged,
         tolerance=pairs.tolerance,
+        noise_floor=pairs.floor,
         engine=engine,
         loss=here.loss,
         accuracy=here.accuracy,

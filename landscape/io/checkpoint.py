@@ -22,7 +22,7 @@ from landscape.files import replacing
 
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1
-_NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+_NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
 _COUNTER = "num_batches_tracked"  # counts batches in training; older checkpoints lack it
 _READ_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError)
@@ -57,7 +57,7 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        state_dict: Name -> tensor, wrappers' prefixes removed.
+        state_dict: Name -> tensor, as in the file.
         recipe: What was recorded of model and data; all None in a foreign file.
         training: What training needs to go on; None in a foreign file.
     """
@@ -91,36 +91,47 @@ def save_checkpoint(path: Path, state_dict: Mapping[str, Any], recipe: Recipe, t
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of ours or of anybody: `torch.save` or safetensors.
 
-    State dicts are found bare or nested under the usual keys; the prefixes that DataParallel and
-    torch.compile add are removed.
+    State dicts are found bare or nested under the usual keys.
 
     Raises:
         CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but tensors
             and plain values; nothing in it is run in any case.
     """
-    if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist.")
     if path.is_dir():
         raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
+    if not path.exists():
+        raise CheckpointError(f"checkpoint {path} does not exist.")
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state_dict = _strip_prefixes(_find_state_dict(path, content))
-    if content.get("format") != _FORMAT:
-        return Checkpoint(path, state_dict, Recipe())
-    if content["version"] > _VERSION:
+    if isinstance(content, Mapping) and content.get("format") == _FORMAT:
+        return _read_ours(path, content)
+    return Checkpoint(path, _find_state_dict(path, content), Recipe())
+
+
+def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    version = content.get("version")
+    if isinstance(version, int) and version > _VERSION:
         raise CheckpointError(
-            f"{path} was written by a newer version of the toolkit (format {content['version']}).",
+            f"{path} was written by a newer version of the toolkit (format {version}).",
             hint="Update landscape-toolkit.",
         )
-    return Checkpoint(path, state_dict, Recipe(**content["recipe"]), content["training"])
+    try:
+        return Checkpoint(path, dict(content["state_dict"]), Recipe(**content["recipe"]), content["training"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise CheckpointError(f"{path} is damaged or is no checkpoint of this toolkit.") from exc
 
 
 def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     """Load a checkpoint into `module`, every tensor of it.
 
+    Prefixes that DataParallel and torch.compile add are removed where the names fit without them.
+
     Raises:
-        CheckpointError: If keys or shapes do not match, the first five of each kind named.
+        CheckpointError: If keys or shapes do not match, the first five of each kind named, or a
+            tensor is of a kind that the model's is not.
     """
-    have, want = checkpoint.state_dict, module.state_dict()
+    want = module.state_dict()
+    candidates = (checkpoint.state_dict, _strip_prefixes(checkpoint.state_dict))
+    have = min(candidates, key=lambda state: len(set(state) ^ set(want)))
     missing = [key for key in want if key not in have and not key.endswith(_COUNTER)]
     unexpected = [key for key in have if key not in want]
     reshaped = [
@@ -134,7 +145,13 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} does not fit the model: {'; '.join(filter(None, problems))}.",
             hint="Check --model and --model-arg.",
         )
-    module.load_state_dict(have, strict=False)
+    odd = [key for key in want if key in have and have[key].is_complex() and not want[key].is_complex()]
+    if odd:
+        raise CheckpointError(f"{checkpoint.path} holds complex tensors where the model has real ones: {odd[0]}.")
+    try:
+        module.load_state_dict(have, strict=False)
+    except RuntimeError as exc:  # sparse or meta tensors
+        raise CheckpointError(f"{checkpoint.path} does not fit the model: {_first_line(exc)}.") from exc
 
 
 def _read_torch(path: Path) -> Any:
@@ -176,11 +193,13 @@ def _numpy_scalars() -> list[Any]:
 
 def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
     if isinstance(content, Mapping):
-        if content and any(isinstance(value, Tensor) for value in content.values()):
-            return dict(content)
         for key in _NESTING_KEYS:
             if isinstance(content.get(key), Mapping):
                 return _find_state_dict(path, content[key])
+        if any(isinstance(value, Tensor) for value in content.values()) and all(
+            isinstance(key, str) for key in content
+        ):
+            return dict(content)
     found = ", ".join(map(str, list(content)[:_NAMED])) if isinstance(content, Mapping) else type(content).__name__
     raise CheckpointError(
         f"{path} holds no state dict; it holds: {found or 'nothing'}.",
@@ -190,7 +209,7 @@ def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
 
 def _strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
     for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state_dict):
+        if state_dict and all(key.startswith(prefix) for key in state_dict):
             return _strip_prefixes({key.removeprefix(prefix): value for key, value in state_dict.items()})
     return state_dict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -39,7 +40,10 @@ def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         InputError: If a built-in name or its arguments are unknown.
     """
     if not is_import_string(name):
-        return builtin_models.build_model(name, **arguments)
+        try:
+            return builtin_models.build_model(name, **arguments)
+        except (RuntimeError, MemoryError) as exc:
+            raise PluginError(f"--model {name} cannot be built: {_summary(exc)}.", hint="Check --model-arg.") from exc
     model = _call(name, "model", arguments)
     if not isinstance(model, nn.Module):
         raise PluginError(f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}.")
@@ -87,7 +91,7 @@ def _call(name: str, what: str, arguments: Mapping[str, Any]) -> Any:
         return function(**arguments)
     except LandscapeError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise PluginError(f"--{what} {name} raised {_summary(exc)}.", hint=_place(exc)) from exc
 
 
@@ -97,7 +101,7 @@ def _find(name: str, what: str) -> Callable[..., Any]:
     try:
         function = getattr(module, attribute)
     except AttributeError as exc:
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        known = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         raise PluginError(
             f"--{what} {name}: {module_name} has no {attribute!r}.", hint=f"It has: {', '.join(known[:10])}."
         ) from exc
@@ -113,7 +117,10 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
     folder = str(Path(module_name).resolve().parent) if is_file else os.getcwd()
     try:
         with _importable(folder):
-            return _import_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+            if not is_file:
+                return importlib.import_module(module_name)
+            path = Path(module_name).resolve()
+            return _import_file(path, path.stat().st_mtime_ns)
     except ModuleNotFoundError as exc:
         if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
             raise PluginError(
@@ -129,8 +136,10 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
         ) from exc
 
 
-def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+@functools.cache
+def _import_file(path: Path, modified: int) -> ModuleType:
+    """Import a file, once as long as it does not change: its model, data and loss share one module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} cannot be imported.")
     module = importlib.util.module_from_spec(spec)

@@ -64,10 +64,10 @@ def draw(
     """
     results = list(results)
     kind = choose_kind(results, kind)
-    names = name_results(results, labels)
+    names = name_results(results, None if labels is None else [_literal(label) for label in labels])
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
     if title:
-        figure.suptitle(title)
+        figure.suptitle(_literal(title))
     figure.draw_without_rendering()
     for ax in figure.axes:
         label_lines(ax)
@@ -206,3 +206,8 @@ def _require_loss(quantity: str, reason: str) -> None:
     """Refuse a quantity that would be ignored."""
     if quantity != "loss":
         raise InputError(f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}.")
+
+
+def _literal(text: str) -> str:
+    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable bytes."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from landscape.ascent import dual_norm
 from landscape.batches import Batch, Data, batch_length
 from landscape.errors import InputError, LandscapeError
-from landscape.forward import call_model
+from landscape.forward import outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.optim.sam import SAM
 from landscape.progress import SILENT, Progress
@@ -224,9 +224,8 @@ class _Run:
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            outputs = call_model(self.module, inputs)
-            loss = self.train_loss(outputs, targets)
-            _check_loss(loss)
+            outputs, loss = outputs_and_loss(self.module, self.train_loss, inputs, targets)
+            require_differentiable(loss)
             loss.backward()
             if not measured:
                 measured.update(measure(loss, outputs, targets))
@@ -254,8 +253,8 @@ class _Run:
         meter = Meter(self.meter.device)
         with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
             for inputs, targets in self.test.batches(self.batch_size):
-                outputs = call_model(self.module, self.arrange(inputs))
-                measured = measure(self.test_loss(outputs, targets), outputs, targets)
+                outputs, loss = outputs_and_loss(self.module, self.test_loss, self.arrange(inputs), targets)
+                measured = measure(loss, outputs, targets)
                 meter.add(batch_length((inputs, targets)), **measured, **among_five(outputs, targets))
         return {
             "test_loss": meter.per_example("loss"),
@@ -377,12 +376,6 @@ def _is_channels_last_faster(module: nn.Module, data: Data, device: torch.device
 
 def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-
-
-def _check_loss(loss: Any) -> None:
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise InputError(f"a loss must return the batch mean, a 0-dim tensor, got {shape}.")
 
 
 def _check_numbers(epochs: int, batch_size: int, label_smoothing: float, criterion: Criterion | None) -> None:

@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ def _refused(answer, code=1):
     assert answer.out == ""
     assert "Traceback" not in answer.err
     if code == 1:
-        assert answer.err.startswith("Error: ")
+        assert "\nError: " in "\n" + answer.err
     return answer.err
 
 
@@ -236,3 +238,132 @@ def test_wrong_usage_exits_with_two(run, checkpoint):
     assert run("surface", checkpoint, "--dims", 3).code == 2
     assert run("surfaces").code == 2
     assert run("hessian", checkpoint, "--top-k", "five").code == 2
+    assert run("surface", checkpoint, "--seed", 2**70).code == 2
+
+
+PLUGIN = """
+import torch
+from torch import nn
+print("imported")
+SHIFT = 0
+def model(act="relu"):
+    print("built")
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 6), ACT[act](), nn.Linear(6, 3))
+ACT = {"relu": nn.ReLU, "tanh": nn.Tanh}
+def data():
+    x = torch.arange(48.0).view(12, 4) / 48 + SHIFT
+    return torch.utils.data.random_split(torch.utils.data.TensorDataset(x, torch.arange(12) % 3), [8, 4])
+def detached(o, t): return o.detach().sum()
+"""
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    """A user's file, the words that name it, and the folder of a run of two epochs."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    words = ("--model", f"{tmp_path}/mine.py:model", "--data", f"{tmp_path}/mine.py:data")
+    assert run("train", *words, "--epochs", 2, "--batch-size", 4, "--out", tmp_path / "run").code == 0
+    return tmp_path, words
+
+
+def test_what_the_users_code_prints_goes_to_stderr(run, own):
+    folder, words = own
+    answer = run("sharpness", folder / "run" / "checkpoint.pt", *words, "--json")
+    assert answer.json["loss"] > 0
+    assert "built" in answer.err
+
+
+def test_a_training_is_not_continued_on_other_data(run, own):
+    folder, words = own
+    (folder / "mine.py").write_text(PLUGIN.replace("SHIFT = 0", "SHIFT = 1"))
+    answer = run("train", *words, "--epochs", 2, "--batch-size", 4, "--out", folder / "run", "--resume")
+    assert "was trained with train-data" in _refused(answer)
+
+
+def test_a_random_split_is_the_same_every_time(run, own):
+    folder, words = own
+    arguments = ("train", *words, "--epochs", 2, "--batch-size", 4, "--out", folder / "again")
+    assert run(*arguments).code == 0
+    first, again = (torch.load(folder / name / "checkpoint.pt")["state_dict"] for name in ("run", "again"))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+@pytest.mark.parametrize("change", [("--model-arg", "act=tanh"), ("--loss", "{mine}:loss")])
+def test_a_surface_is_not_continued_with_another_model_or_loss(run, own, change):
+    folder, words = own
+    with (folder / "mine.py").open("a") as file:
+        file.write("\ndef loss(o, t): return o.square().mean()\n")
+    arguments = ("surface", folder / "run" / "checkpoint.pt", *words, "--grid", 2, "--out", folder / "s.h5")
+    assert run(*arguments).code == 0
+    changed = (word.format(mine=folder / "mine.py") for word in change)
+    assert "the stored surface has another" in _refused(run(*arguments, *changed, "--resume"))
+
+
+@pytest.mark.parametrize("command", ["hessian", "sharpness", "surface"])
+@pytest.mark.parametrize("out", ["{checkpoint}/x.h5", "{folder}"])
+def test_an_output_that_cannot_be_written_is_found_before_the_work(run, checkpoint, tmp_path, command, out):
+    answer = run(command, checkpoint, "--out", out.format(checkpoint=checkpoint, folder=tmp_path))
+    assert "output" in _refused(answer)
+
+
+def test_force_and_resume_exclude_each_other(run, checkpoint):
+    assert "exclude each other" in _refused(run("surface", checkpoint, "--force", "--resume"))
+
+
+def test_force_leaves_no_snapshots_of_the_run_that_it_replaces(run, tmp_path):
+    arguments = ("train", "--save-every", 1, "--model-arg", "width=4", "--out", tmp_path)
+    assert run(*arguments, "--epochs", 3).code == 0
+    assert run(*arguments, "--epochs", 1, "--force").code == 0
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["epoch-0000.pt", "epoch-0001.pt"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "resnet20"),
+        ("--model-arg", "in_features=3"),
+        ("--loss", "mse"),
+        ("--model-arg", "width=99999999999"),
+        ("--seed", 2**32 - 1, "--loss", "torch:no_such_loss"),
+    ],
+)
+def test_models_data_and_losses_that_do_not_fit_in_training(run, tmp_path, arguments):
+    _refused(run("train", *arguments, "--epochs", 1, "--out", tmp_path / "run"))
+
+
+def test_a_loss_without_a_gradient_in_training(run, own):
+    folder, words = own
+    answer = run("train", *words, "--loss", f"{folder}/mine.py:detached", "--out", folder / "other")
+    assert "does not depend on the weights" in _refused(answer)
+
+
+@pytest.mark.parametrize("command", ["surface", "plot"])
+def test_a_folder_in_place_of_a_file(run, command):
+    _refused(run(command, "."))
+
+
+def test_a_name_too_long_for_the_file_system(run, checkpoint):
+    assert "name too long" in _refused(run("surface", checkpoint, "--out", "x" * 300)).lower()
+
+
+def test_a_message_is_printed_as_it_is(run, checkpoint):
+    assert "nomod:x: there is no module nomod" in _refused(run("surface", checkpoint, "--model", "nomod:x"))
+
+
+def test_a_label_is_no_mathematics(run, trained, tmp_path):
+    out = tmp_path / "f.png"
+    assert run("plot", trained / "history.h5", "--label", r"$\frac{$", "--title", "$x^{$", "--out", out).code == 0
+
+
+def test_a_documented_value_that_reads_none_is_a_string(run, tmp_path):
+    answer = run("train", "--data-arg", "normalization=none", "--epochs", 1, "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+
+
+def test_a_full_device_is_one_sentence(checkpoint):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "landscape_cli", "sharpness", str(checkpoint), "--measure", "asc", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -264,16 +264,14 @@ def test_unknown_choices_are_refused(arguments, message):
 
 
 def test_data_that_do_not_fit_the_model_are_described():
-    problem = Problem(tiny_mlp(), classification(num_features=4), device="cpu")
-    with pytest.raises(InputError, match="model and data do not fit") as caught:
-        problem.loss()
-    assert "(20, 4)" in caught.value.hint
+    with pytest.raises(InputError, match="model, loss and data do not fit") as caught:
+        Problem(tiny_mlp(), classification(num_features=4), device="cpu")
+    assert "(2, 4)" in caught.value.hint
 
 
 def test_a_loss_that_returns_no_scalar_is_refused():
-    problem = Problem(tiny_mlp(), classification(), lambda outputs, targets: outputs, device="cpu")
     with pytest.raises(InputError, match="must return a scalar"):
-        problem.loss()
+        Problem(tiny_mlp(), classification(), lambda outputs, targets: outputs, device="cpu")
 
 
 def test_a_loss_without_a_gradient_is_refused():
@@ -327,3 +325,33 @@ def test_a_model_that_flattens_images_with_view_runs():
 
 def test_a_convolutional_model_runs_channels_last():
     assert Problem(tiny_cnn(), images(), device="cpu").plan.memory_format == "channels_last"
+
+
+class _Hidden(nn.Module):
+    def __init__(self, hide):
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+        self.hidden = hide(self.linear)
+
+    def forward(self, x):
+        return self.hidden(x)
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda linear: lambda x: linear(x),
+        lambda linear: (lambda weights: lambda x: nn.functional.linear(x, *weights))([linear.weight, linear.bias]),
+    ],
+    ids=["closure", "list"],
+)
+def test_a_model_that_would_not_follow_the_weights_is_refused(hide):
+    with pytest.raises(InputError, match="reaches by another way than its attributes"):
+        Problem(_Hidden(hide), classification(), device="cpu")
+
+
+def test_a_model_that_cannot_be_copied_is_refused():
+    model = tiny_mlp()
+    model.stuck = (value for value in ())
+    with pytest.raises(InputError, match="the model cannot be copied: TypeError"):
+        Problem(model, classification(), device="cpu")

@@ -73,6 +73,15 @@ def test_the_standard_error_is_that_of_independent_runs():
     assert claimed == pytest.approx(spread, rel=0.25)
 
 
+def test_the_standard_error_of_two_pairs_is_half_their_difference():
+    generator, means = torch.Generator().manual_seed(0), []
+    for _ in range(2):
+        noise = torch.randn(8, generator=generator, dtype=torch.float64)
+        e = 0.3 * noise / noise.norm()
+        means.append((_loss(W0 + e) + _loss(W0 - e)) / 2)
+    assert _measure("avg", num_directions=2).standard_error == pytest.approx(abs(means[0] - means[1]) / 2)
+
+
 def test_every_radius_uses_the_same_directions():
     together = measure_sharpness(_problem(), [0.1, 0.3], measures=["avg"]).measures[1]
     assert together.loss == _measure("avg").loss

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,8 @@ W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
 DX, DY = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def _quadratic():
-    return Problem(Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64")
+def _quadratic(start=W0, matrix=MATRIX, data=DUMMY_DATA):
+    return Problem(Quadratic(start), data, quadratic_loss(matrix, LINEAR), device="cpu", dtype="float64")
 
 
 def _formula(a, b=0.0):
@@ -105,33 +107,51 @@ def test_a_resumed_surface_equals_an_uninterrupted_one_bit_for_bit(stop_after):
     np.testing.assert_array_equal(resumed.loss["train"], whole.loss["train"])
 
 
-def test_a_complete_surface_is_not_computed_again():
+def test_of_a_complete_surface_only_the_centre_is_computed_again():
     plane, axes = Plane(W0, (DX,)), (Axis(-1, 1, 3),)
     sink = MemorySink()
     evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
-    problem = _quadratic()
-    problem.evaluate = None
+    problem, points = _quadratic(), []
+    evaluate = problem.evaluate
+    problem.evaluate = lambda w: points.append(w) or evaluate(w)
     evaluate_surface({"train": problem}, plane, axes, sink=sink)
+    assert len(points) == 1
+    assert torch.equal(points[0], W0)
+
+
+def _other_plan():
+    problem = _quadratic()
+    problem.plan = replace(problem.plan, num_threads=97)
+    return problem
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"axes": (Axis(-1, 1, 4),)}, "x axis: -1:1 in 3 points in the file, -1:1 in 4 points now"),
+        ({"axes": (Axis(-1, 1, 4),)}, r"x axis: -1\.0:1\.0 in 3 points in the file, -1\.0:1\.0 in 4 points now"),
+        ({"axes": (Axis(-1, 1 + 1e-7, 3),)}, "x axis"),
         ({"plane": Plane(W0, (DY,))}, "pair of directions"),
         ({"normalization": "filter"}, "normalization: none in the file, filter now"),
-        (
-            {"problems": {"train": Problem(Quadratic(W0 + 1), DUMMY_DATA, device="cpu", dtype="float64")}},
-            "weights_hash",
-        ),
+        ({"problems": lambda: _quadratic(W0 + 1)}, "weights_hash"),
+        ({"problems": lambda: _quadratic(data=(torch.ones(1, 1), torch.zeros(1)))}, "data_hash"),
+        ({"problems": _other_plan}, "plan"),
+        ({"problems": lambda: _quadratic(matrix=2 * MATRIX)}, "center_loss"),
+        ({"settings": {"loss": "mse"}}, "loss: None in the file, mse now"),
     ],
 )
 def test_a_surface_of_something_else_is_not_continued(change, field):
     arguments = {"problems": {"train": _quadratic()}, "plane": Plane(W0, (DX,)), "axes": (Axis(-1, 1, 3),)}
     sink = MemorySink()
     evaluate_surface(**arguments, sink=sink)
+    change = {name: {"train": value()} if name == "problems" else value for name, value in change.items()}
     with pytest.raises(StoreError, match=field):
         evaluate_surface(**{**arguments, **change}, sink=sink)
+
+
+@pytest.mark.parametrize(("stop", "num_points"), [(1, 10**9), (1.7e308, 3)])
+def test_an_axis_that_no_machine_can_hold_is_refused(stop, num_points):
+    with pytest.raises(InputError, match="a finite range of at most"):
+        Axis(-stop, stop, num_points)
 
 
 def test_a_grid_of_one_point_is_refused():

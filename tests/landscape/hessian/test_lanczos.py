@@ -4,7 +4,7 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import InputError, LandscapeError
-from landscape.hessian.lanczos import lanczos
+from landscape.hessian.lanczos import lanczos, noise_floor
 from landscape.hessian.operator import MatrixOperator
 
 SPECTRA = {
@@ -114,6 +114,8 @@ def test_float32_products_with_a_float64_basis_are_accurate_to_1e6():
         ({"top_k": 0}, "top-k must be at least 1"),
         ({"top_k": 5, "bottom_k": 2}, "at most the number of parameters 6, got 5 \\+ 2"),
         ({"top_k": 3, "max_matvecs": 5}, "max-matvecs must be at least twice"),
+        ({"top_k": 1, "tolerance": 0.0}, "tol must be a positive number"),
+        ({"top_k": 1, "tolerance": float("nan")}, "tol must be a positive number"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(arguments, message):
@@ -126,3 +128,29 @@ def test_a_product_that_is_not_finite_is_an_error():
     matrix[2, 2] = torch.nan
     with pytest.raises(LandscapeError, match="holds NaN or inf"):
         lanczos(MatrixOperator(matrix), top_k=1)
+
+
+class _Rough(MatrixOperator):
+    """Products whose rounding is larger than their dtype says."""
+
+    def matvec(self, v):
+        noise = torch.randn(len(v), generator=torch.Generator().manual_seed(int(1e6 * abs(float(v[0])))))
+        return super().matvec(v) + 1e-2 * noise.double()
+
+
+def test_convergence_is_decided_by_the_true_residuals():
+    found = lanczos(_Rough(symmetric_with_spectrum(SPECTRA["outliers"])), top_k=5, bottom_k=1, tolerance=1e-8)
+    assert found.top_residuals.min() > 1e-3
+    assert not found.converged
+
+
+def test_rounding_ends_a_run_whose_tolerance_is_below_it():
+    matrix = symmetric_with_spectrum(SPECTRA["outliers"]).float()
+    found = lanczos(MatrixOperator(matrix), top_k=2, tolerance=1e-15)
+    assert found.converged
+    assert found.num_matvecs < 60
+    assert found.floor == pytest.approx(50 * 8 * 2**-23, rel=1e-3)
+
+
+def test_bfloat16_is_not_called_converged_by_its_rounding():
+    assert noise_floor(torch.bfloat16) <= 1e-3

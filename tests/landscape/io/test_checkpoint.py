@@ -17,16 +17,42 @@ def _same(found, expected):
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict", "net"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-def test_state_dicts_are_found_bare_or_nested_without_wrappers_prefixes(tmp_path, key, prefix):
+def test_state_dicts_are_loaded_bare_or_nested_with_or_without_wrappers_prefixes(tmp_path, key, prefix):
     expected = tiny_mlp().state_dict()
-    wrapped = {prefix + name: value for name, value in expected.items()}
+    wrapped = {prefix + name: value + 1 for name, value in expected.items()}
     torch.save(wrapped if key is None else {"epoch": 3, key: wrapped}, tmp_path / "c.pt")
+    model = tiny_mlp()
+    load_weights(model, load_checkpoint(tmp_path / "c.pt"))
+    assert _same(model.state_dict(), {name: value + 1 for name, value in expected.items()})
+
+
+def test_a_prefix_that_is_the_models_own_stays(tmp_path):
+    model = torch.nn.Module()
+    model.module = tiny_mlp()
+    torch.save(model.state_dict(), tmp_path / "c.pt")
+    load_weights(model, load_checkpoint(tmp_path / "c.pt"))
+
+
+def test_tensors_beside_a_nested_state_dict_do_no_harm(tmp_path):
+    expected = tiny_mlp().state_dict()
+    torch.save(
+        {"epoch": 3, "best_acc1": torch.tensor(77.0), "state_dict": expected, "optimizer": {}}, tmp_path / "c.pt"
+    )
     assert _same(load_checkpoint(tmp_path / "c.pt").state_dict, expected)
 
 
-def test_a_prefix_of_some_names_only_stays(tmp_path):
-    torch.save({"module.a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "c.pt")
-    assert set(load_checkpoint(tmp_path / "c.pt").state_dict) == {"module.a", "b"}
+@pytest.mark.parametrize("content", [{0: torch.zeros(1)}, {"format": "landscape-checkpoint", "version": "x"}])
+def test_odd_layouts_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_complex_weights_are_refused():
+    state = tiny_mlp().state_dict()
+    state["0.bias"] = state["0.bias"].to(torch.complex64)
+    with pytest.raises(CheckpointError, match=r"complex tensors where the model has real ones: 0\.bias"):
+        load_weights(tiny_mlp(), _checkpoint(state))
 
 
 def test_safetensors_are_read(tmp_path):

@@ -38,8 +38,8 @@ LINE = Surface(
     PROVENANCE,
 )  # fmt: skip
 SPECTRUM = Spectrum(
-    np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, "lanczos", 0.5, None,
-    "train", PROVENANCE, vectors=np.eye(2, 5),
+    np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
+    None, "train", PROVENANCE, vectors=np.eye(2, 5),
 )  # fmt: skip
 MEASURE = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 5, 1.0)
 SHARPNESS = Sharpness(0.5, 0.9, 0.1, (MEASURE, MEASURE), "train", PROVENANCE)

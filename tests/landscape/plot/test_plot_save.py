@@ -14,7 +14,7 @@ def make_result(kind):
     if kind == "history":
         return History(one, *(0.5 * one,) * 9)
     if kind == "eigenvalues":
-        return Spectrum(5 * one, one, -one, one, 9, True, 1e-3, "lanczos", 0.1, None, "train", Provenance())
+        return Spectrum(5 * one, one, -one, one, 9, True, 1e-3, 1e-6, "lanczos", 0.1, None, "train", Provenance())
     x = np.linspace(-1, 1, 7)
     loss = 1 + (x**2 if kind == "curve" else np.add.outer(x**2, x**2))
     done = loss < 2.5

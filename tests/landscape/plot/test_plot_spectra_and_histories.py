@@ -26,6 +26,7 @@ def make_spectrum(top=(120, 80, 60, 40, 33), bottom=(-6,), *, residual=0.01, con
         num_matvecs=40,
         converged=converged,
         tolerance=1e-3,
+        noise_floor=1e-6,
         engine="lanczos",
         loss=0.1,
         accuracy=0.9,

@@ -381,7 +381,7 @@ def test_progress_is_stopped_and_everything_put_back_after_an_error():
         ({"schedule": "linear"}, "a schedule must be one of"),
         ({"augmentation": "cutout"}, "an augmentation must be one of"),
         ({"augmentation": "crop"}, "need images of shape"),
-        ({"criterion": lambda outputs, _: outputs}, "must return the batch mean"),
+        ({"criterion": lambda outputs, _: outputs}, "the mean over the batch"),
     ],
 )
 def test_argument_that_does_not_fit_is_refused(options, message):
