@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -73,6 +71,8 @@ def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
 def answer_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object to stdout; numbers that are not finite become null."""
+    import json
+
     answer(json.dumps(_finite(value), indent=2))
 
 
@@ -100,6 +100,8 @@ def resumable(saved: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
+        import shlex
+
         arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
         say(f"\nInterrupted. {saved} To go on:\n  {shlex.join(['landscape', *arguments, '--resume'])}")
         raise typer.Exit(130) from exc

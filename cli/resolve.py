@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,8 @@ def prepare_output(path: Path, *, force: bool, resume: bool | None = None) -> No
     Raises:
         StoreError: If it is refused.
     """
+    import tempfile
+
     if force and resume:
         raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
     try:
