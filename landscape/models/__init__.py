@@ -16,6 +16,12 @@ MODELS: dict[str, str] = {
     "lenet": "landscape.models.lenet:lenet",
     **{f"resnet{depth}": f"landscape.models.resnet:resnet{depth}" for depth in _DEPTHS},
     **{f"resnet{depth}-noshort": f"landscape.models.resnet:resnet{depth}_noshort" for depth in _DEPTHS},
+    "resnet18": "landscape.models.resnet18:resnet18",
+    "wrn-16-4": "landscape.models.wide_resnet:wrn_16_4",
+    "wrn-16-8": "landscape.models.wide_resnet:wrn_16_8",
+    "wrn-28-10": "landscape.models.wide_resnet:wrn_28_10",
+    "vgg16": "landscape.models.vgg:vgg16",
+    "transformer": "landscape.models.transformer:transformer",
 }
 """Name to import string."""
 

@@ -1,4 +1,4 @@
-"""He initialization, and the sizes that a model can have."""
+"""He initialization, and the sizes and dropout that a model can have."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def check_at_least(minimum: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < minimum:
             raise InputError(f"{name} must be at least {minimum}, got {size}.")
+
+
+def check_dropout(dropout: float) -> None:
+    """Check that `dropout` is a probability below 1.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout must be in [0, 1), got {dropout}.")

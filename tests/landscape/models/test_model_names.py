@@ -8,7 +8,7 @@ from torch import nn
 from landscape.errors import InputError
 from landscape.models import MODELS, build_model, model_arguments
 
-SMALL = {"mlp": {}, "lenet": {"image_size": 12}}
+SMALL = {"mlp": {}, "lenet": {"image_size": 12}, "transformer": {"length": 2}}
 
 
 @pytest.mark.parametrize("name", MODELS)

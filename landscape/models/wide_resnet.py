@@ -1,0 +1,93 @@
+"""Wide residual networks for CIFAR: WRN-d-k has d weight layers and k times the channels of a thin one.
+
+Pre-activation blocks of two 3x3 convolutions. A block that changes the number of channels has a 1x1 convolution
+as its shortcut and normalizes its input once for both ways, as the authors' code does; any other block adds the
+input itself. Parameter counts tell the network from look-alikes: WRN-16-8 has 11.0 million, not 17.
+
+Source:
+    Zagoruyko & Komodakis (2016), Wide Residual Networks, arXiv:1605.07146, Table 1 and Fig. 1 (d).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from landscape.models.initialization import check_at_least, check_dropout, initialize_he
+
+
+class Block(nn.Module):
+    """Twice normalization, ReLU and a 3x3 convolution, dropout between the two, and the shortcut around them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        is_same = in_channels == channels and stride == 1
+        self.shortcut = None if is_same else nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
+        activated = F.relu(self.bn1(x))
+        out = self.conv2(self.dropout(F.relu(self.bn2(self.conv1(activated)))))
+        return out + (x if self.shortcut is None else self.shortcut(activated))
+
+
+class WideResNet(nn.Module):
+    """6n + 4 weight layers: a stem and three stages of n blocks; see `wrn_28_10`."""
+
+    def __init__(
+        self, depth: int, factor: int, *, width: int, dropout: float, num_classes: int, in_channels: int
+    ) -> None:
+        super().__init__()
+        check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
+        check_dropout(dropout)
+        num_blocks, channels = (depth - 4) // 6, width * factor
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.layer1 = _stage(width, channels, 1, num_blocks, dropout)
+        self.layer2 = _stage(channels, 2 * channels, 2, num_blocks, dropout)
+        self.layer3 = _stage(2 * channels, 4 * channels, 2, num_blocks, dropout)
+        self.bn = nn.BatchNorm2d(4 * channels)
+        self.linear = nn.Linear(4 * channels, num_classes)
+        initialize_he(self)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
+        x = self.layer3(self.layer2(self.layer1(self.conv1(inputs))))
+        return self.linear(F.relu(self.bn(x)).mean(dim=(2, 3)))
+
+
+def _stage(in_channels: int, channels: int, stride: int, num_blocks: int, dropout: float) -> nn.Sequential:
+    first = Block(in_channels, channels, stride, dropout)
+    return nn.Sequential(first, *(Block(channels, channels, 1, dropout) for _ in range(num_blocks - 1)))
+
+
+def wrn_28_10(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Build WRN-28-10, 36.5 million parameters.
+
+    Args:
+        dropout: Share of activations that training sets to 0 between the convolutions of a block.
+        width: Channels of the stem; the stages have 10, 20 and 40 times as many.
+        num_classes: Number of outputs.
+        in_channels: Channels of an image.
+
+    Returns:
+        A model (N, in_channels, H, W) -> (N, num_classes), He initialized.
+
+    Raises:
+        InputError: If a size is too small or the dropout is no probability below 1.
+    """
+    return WideResNet(28, 10, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+
+
+def wrn_16_8(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Build WRN-16-8, 11.0 million parameters; arguments as in `wrn_28_10`."""
+    return WideResNet(16, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+
+
+def wrn_16_4(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Build WRN-16-4, 2.7 million parameters; arguments as in `wrn_28_10`."""
+    return WideResNet(16, 4, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
