@@ -1,0 +1,57 @@
+"""Wrong labels on purpose, to see how training copes with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+
+
+def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: int) -> Tensor:
+    """Give a share of the examples a wrong label, drawn uniformly from the other classes: symmetric noise.
+
+    The number of wrong labels is exactly round(share * N), halves rounded to the even number, and a share of 1
+    leaves no label right. In the other convention in use (Zhang et al. 2017, arXiv:1611.03530, "partially corrupted
+    labels") the new label is drawn from all classes, so that some keep theirs by chance:
+    its share s is one of about s (num_classes - 1) / num_classes here.
+
+    Args:
+        targets: Class numbers (N,).
+        share: Of the examples, in [0, 1].
+        num_classes: Number of classes, at least 2.
+        seed: Of a generator of its own; the same seed gives the same noise.
+
+    Returns:
+        New class numbers (N,), of the same dtype and on the same device.
+
+    Raises:
+        InputError: If the share is outside [0, 1], there are fewer than 2 classes, or a target is no class number.
+
+    Source:
+        Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683, Section 5;
+        Foret et al. (2021), arXiv:2010.01412, Section 3.3, train on such labels.
+    """
+    _check(targets, share, num_classes)
+    generator = torch.Generator().manual_seed(seed)
+    num_wrong = round(share * len(targets))
+    chosen = torch.randperm(len(targets), generator=generator)[:num_wrong].to(targets.device)
+    # Shifts by 1 to num_classes - 1 modulo num_classes reach every other class once; in int64, which cannot overflow.
+    shifts = torch.randint(1, num_classes, (num_wrong,), generator=generator).to(targets.device)
+    noisy = targets.clone()
+    noisy[chosen] = ((targets[chosen].long() + shifts) % num_classes).to(targets.dtype)
+    return noisy
+
+
+def _check(targets: Tensor, share: float, num_classes: int) -> None:
+    if not 0 <= share <= 1:
+        raise InputError(f"the share of wrong labels must be in [0, 1], got {share}.")
+    if num_classes < 2:
+        raise InputError(f"label noise needs at least 2 classes, got {num_classes}.")
+    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
+        shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
+        raise InputError(f"label noise needs class numbers (N,), got {shape} of {dtype}.")
+    if len(targets) and not (targets.min() >= 0 and targets.max() < num_classes):
+        raise InputError(
+            f"class numbers must be from 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}."
+        )

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from landscape.data.label_noise import with_label_noise
+from landscape.errors import InputError
+
+TARGETS = torch.arange(5).repeat(13)
+
+
+def noisy(share, seed=0, targets=TARGETS):
+    return with_label_noise(targets, share, num_classes=5, seed=seed)
+
+
+# 65 examples; 0.1 of them is 6.5, which rounds to the even number.
+@pytest.mark.parametrize(("share", "expected"), [(0, 0), (0.1, 6), (0.2, 13), (0.5, 32), (1, 65)])
+def test_exactly_the_rounded_share_is_wrong(share, expected):
+    assert (noisy(share) != TARGETS).sum() == expected
+
+
+def test_wrong_labels_are_uniform_over_the_other_classes():
+    targets = torch.zeros(40_000, dtype=torch.int64)
+    counts = noisy(1, targets=targets).bincount(minlength=5)
+    standard_error = (40_000 * 1 / 4 * 3 / 4) ** 0.5
+    assert counts[0] == 0
+    assert ((counts[1:] - 10_000).abs() < 5 * standard_error).all()
+
+
+def test_every_example_is_as_likely_to_be_wrong():
+    num_seeds, share = 2000, 0.2
+    wrong = sum((noisy(share, seed) != TARGETS).long() for seed in range(num_seeds))
+    standard_error = (num_seeds * share * (1 - share)) ** 0.5
+    assert (wrong - num_seeds * share).abs().max() < 5 * standard_error
+
+
+def test_same_seed_gives_the_same_noise():
+    assert torch.equal(noisy(0.3, seed=4), noisy(0.3, seed=4))
+
+
+def test_another_seed_gives_other_noise():
+    assert not torch.equal(noisy(0.3, seed=4), noisy(0.3, seed=5))
+
+
+def test_targets_are_left_alone():
+    targets = TARGETS.clone()
+    noisy(1, targets=targets)
+    assert torch.equal(targets, TARGETS)
+
+
+def test_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    noisy(0.5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_dtype_is_kept(dtype):
+    assert noisy(0.5, targets=TARGETS.to(dtype)).dtype == dtype
+
+
+def test_labels_near_the_end_of_a_small_dtype_do_not_overflow():
+    targets = torch.full((1000,), 199, dtype=torch.uint8)
+    changed = with_label_noise(targets, 1, num_classes=200, seed=0)
+    assert changed.max() < 199
+
+
+def test_no_examples_stay_none():
+    assert len(noisy(0.5, targets=TARGETS[:0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"share": -0.1}, r"wrong labels must be in \[0, 1\], got -0.1"),
+        ({"share": 1.1}, r"wrong labels must be in \[0, 1\], got 1.1"),
+        ({"share": float("nan")}, r"must be in \[0, 1\], got nan"),
+        ({"num_classes": 1}, "at least 2 classes, got 1"),
+        ({"num_classes": 4}, "class numbers must be from 0 to 3, got 0 to 4"),
+        ({"targets": TARGETS - 1}, "class numbers must be from 0 to 4, got -1 to 3"),
+        ({"targets": TARGETS.float()}, r"class numbers \(N,\), got \(65,\) of float32"),
+        ({"targets": TARGETS[:, None]}, r"class numbers \(N,\), got \(65, 1\) of int64"),
+    ],
+)
+def test_impossible_noise_is_refused(changed, message):
+    with pytest.raises(InputError, match=message):
+        with_label_noise(**{"targets": TARGETS, "share": 0.2, "num_classes": 5, "seed": 0, **changed})
