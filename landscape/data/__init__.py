@@ -14,6 +14,7 @@ DATASETS: dict[str, str] = {
     "cifar10": "landscape.data.cifar:cifar10",
     "cifar100": "landscape.data.cifar:cifar100",
     "fashion-mnist": "landscape.data.fashion_mnist:fashion_mnist",
+    "mitbih": "landscape.data.mitbih:mitbih",
 }
 """Name to import string."""
 
@@ -28,8 +29,8 @@ def build_data(name: str, **kwargs: Any) -> tuple[Examples, Examples]:
         **kwargs: The data set's own arguments, as `data_arguments` names them.
 
     Returns:
-        Training and test examples, each (inputs, targets): normalized float32 (N, C, H, W) and int64 (N,)
-        tensors on the CPU.
+        Training and test examples, each (inputs, targets) on the CPU: images, normalized float32 (N, C, H, W), or
+        series (N, T, C), and int64 (N,).
 
     Raises:
         InputError: If the name or an argument is not accepted.

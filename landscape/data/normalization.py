@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.errors import InputError
 
 Examples: TypeAlias = tuple[Tensor, Tensor]
-"""Inputs, normalized float32 (N, C, H, W), and targets, int64 (N,)."""
+"""Inputs, float32 (N, ...), images normalized (N, C, H, W), and targets, int64 (N,)."""
 
 _CHUNK = 256
 """Images normalized at a time, few enough to stay in the cache from one pass to the next."""

@@ -1,0 +1,176 @@
+"""Heartbeats of the MIT-BIH arrhythmia database, read from the published CSV files or parts of them."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+
+from landscape.data.normalization import Examples
+from landscape.errors import DataError
+
+TITLE = "ECG Heartbeat Categorization Dataset"
+PAGE = "https://www.kaggle.com/datasets/shayanfazeli/heartbeat"
+
+LENGTH = 187
+"""Samples of one beat, at 125 Hz; a shorter beat ends in zeros."""
+
+NUM_CLASSES = 5
+"""Normal, supraventricular, ventricular, fusion, unknown."""
+
+_SUFFIXES = (".csv", ".csv.gz")
+_PART = "sample500"
+_SEED = 0
+
+
+def mitbih(*, data_dir: str | None = None, balance: bool = False) -> tuple[Examples, Examples]:
+    """Read heartbeats, each 187 values in [0, 1] with one of five classes.
+
+    Of each split's files in the folder, the one with the published name is read (mitbih_train.csv, then
+    mitbih_train.csv.gz); without it the only file whose name starts so; of several, the only one with "sample500"
+    in its name.
+
+    Args:
+        data_dir: Folder that holds the two files.
+        balance: Whether to keep only as many normal beats as the rarest other class has, drawn with a fixed seed, in
+            each split. This leaves 19,660 of 109,446 examples of the published files; Fainello, Pettenon & Venturi,
+            who took the last normal beats and lost one to a header that is not there, have 19,659.
+
+    Returns:
+        Training and test examples, inputs float32 (N, 187, 1), targets int64 (N,), in the files' order.
+
+    Raises:
+        DataError: If a file is missing, or a row of it is no heartbeat.
+
+    Source:
+        Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794; recordings of Moody &
+        Mark (2001), PhysioNet, https://physionet.org/content/mitdb.
+    """
+    if data_dir is None:
+        raise DataError("MIT-BIH is read from a folder, and none was given.", hint=_where_to_get())
+    paths = [_find(Path(data_dir), f"mitbih_{split}") for split in ("train", "test")]
+    train, test = (_read(path, balance) for path in paths)
+    return train, test
+
+
+def _read(path: Path, balance: bool) -> Examples:
+    rows = read_heartbeats(path)
+    if balance:
+        rows = rows[balanced_rows(rows[:, -1])]
+    inputs, labels = torch.from_numpy(rows).split([LENGTH, 1], dim=1)
+    return inputs.unsqueeze(2).contiguous(), labels.squeeze(1).long()
+
+
+def balanced_rows(labels: np.ndarray) -> np.ndarray:
+    """Return ascending indices of all examples of classes above 0 and as many of class 0 as the rarest of those has.
+
+    Classes without examples do not count; class 0 stays whole where it is no larger, or alone.
+
+    Args:
+        labels: Class numbers (N,).
+    """
+    normal, others = np.flatnonzero(labels == 0), np.flatnonzero(labels != 0)
+    _, counts = np.unique(labels[others], return_counts=True)
+    num_kept = min(len(normal), counts.min(initial=len(normal)))
+    kept = np.random.default_rng(_SEED).choice(normal, num_kept, replace=False)
+    return np.sort(np.concatenate([kept, others]))
+
+
+def read_heartbeats(path: Path) -> np.ndarray:
+    """Read rows of 187 values and a label.
+
+    Args:
+        path: A CSV file without header; gzipped if its name ends in .gz.
+
+    Returns:
+        float32 (N, 188).
+
+    Raises:
+        DataError: Naming file and row, counted from 1, if a row has another number of columns, holds anything but
+            finite numbers, or its label is none of 0 to 4; or if the file is empty or cannot be read.
+    """
+    with _opened(path) as file:
+        is_empty = not any(map(str.strip, file))
+    if is_empty:
+        raise DataError(f"{path} must hold heartbeats, it is empty.", hint=_download_again(path))
+    try:
+        with _opened(path) as file:
+            rows = np.loadtxt(file, dtype=np.float32, delimiter=",", comments=None, ndmin=2)
+    except ValueError as exc:
+        raise _first_bad_row(path) from exc
+    is_bad = ~np.isfinite(rows).all(axis=1) | ~np.isin(rows[:, -1], np.arange(NUM_CLASSES))
+    if rows.shape[1] != LENGTH + 1 or is_bad.any():
+        raise _first_bad_row(path)
+    return rows
+
+
+def _first_bad_row(path: Path) -> DataError:
+    """Say what is wrong with which row, reading slowly."""
+    with _opened(path) as file:
+        for number, line in enumerate(filter(str.strip, file), start=1):
+            complaint = _complain(line.strip().split(","))
+            if complaint:
+                return DataError(f"{path}, row {number}: {complaint}.", hint=_download_again(path))
+    return DataError(f"{path} must hold rows of {LENGTH + 1} numbers.", hint=_download_again(path))
+
+
+def _complain(fields: list[str]) -> str:
+    """Return what is wrong with a row, nothing if nothing is."""
+    if len(fields) != LENGTH + 1:
+        return f"a heartbeat has {LENGTH} values and a label, {LENGTH + 1} columns, got {len(fields)}"
+    for column, field in enumerate(fields, start=1):
+        try:
+            value = np.float32(field)
+        except ValueError:
+            return f"column {column} must be a number, got {field[:20]!r}"
+        if not np.isfinite(value):
+            return f"column {column} must be finite, got {field[:20]}"
+    label = float(fields[-1])
+    return "" if label in range(NUM_CLASSES) else f"the label must be 0, 1, 2, 3 or 4, got {label:g}"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a text file, gzipped or not; bytes that are no text come as replacement characters."""
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+            yield file  # pyright: ignore[reportReturnType]  # text mode
+    except (OSError, EOFError, zlib.error) as exc:
+        raise DataError(f"{path} cannot be read: {exc}.", hint=_download_again(path)) from exc
+
+
+def _find(folder: Path, prefix: str) -> Path:
+    """Return the file of a split by the rule in `mitbih`."""
+    found = {path.name: path for path in sorted(folder.glob(f"{prefix}*")) if path.name.endswith(_SUFFIXES)}
+    published = [found[prefix + suffix] for suffix in _SUFFIXES if prefix + suffix in found]
+    if published:
+        return published[0]
+    if not found:
+        raise DataError(
+            f"MIT-BIH needs {prefix}.csv or {prefix}.csv.gz, and {folder} holds neither.", hint=_where_to_get()
+        )
+    parts = [path for name, path in found.items() if _PART in name]
+    if len(found) > 1 and len(parts) != 1:
+        raise DataError(
+            f"{folder} must hold {prefix}.csv, or one file whose name starts with {prefix}, got {', '.join(found)}.",
+            hint=f"Leave one of them, or rename one to {prefix}{_SUFFIXES[0]}, with .gz if it is gzipped.",
+        )
+    return parts[0] if len(found) > 1 else next(iter(found.values()))
+
+
+def _where_to_get() -> str:
+    return (
+        f'Download "{TITLE}" from {PAGE} (its source: the MIT-BIH Arrhythmia Database of PhysioNet), put '
+        "mitbih_train.csv and mitbih_test.csv into a folder and pass it as --data-dir."
+    )
+
+
+def _download_again(path: Path) -> str:
+    return f"Download {path.name} again from {PAGE}."
