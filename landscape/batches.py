@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from landscape.errors import InputError
+from landscape.errors import InputError, from_extra
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
 
-_ACCEPTED = "a Dataset, a DataLoader, a pair of tensors (inputs, targets) or a list of batches"
+_ACCEPTED = "a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of batches or a list of graphs"
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,54 @@ class BatchData:
             ) from exc
 
 
-Data: TypeAlias = TensorData | BatchData
+@dataclass(frozen=True)
+class GraphData:
+    """Graphs of PyTorch Geometric, each with one target, so that any of them can be taken.
+
+    Attributes:
+        graphs: `torch_geometric.data.Data` whose `y` holds one element.
+    """
+
+    graphs: tuple[Any, ...]
+
+    @property
+    def num_examples(self) -> int:
+        """Number of graphs."""
+        return len(self.graphs)
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all graphs (N,)."""
+        return torch.cat([graph.y.reshape(1) for graph in self.graphs])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> GraphData:
+        """Return the same graphs on `device`, floating tensors in `dtype`."""
+        return GraphData(tuple(_move(graph, device, dtype) for graph in self.graphs))
+
+    def take(self, indices: Tensor) -> GraphData:
+        """Return the graphs at `indices` (n,), in that order."""
+        return GraphData(tuple(self.graphs[i] for i in indices.tolist()))
+
+    def batches(self, batch_size: int) -> list[Batch]:
+        """Join `batch_size` consecutive graphs at a time into one with as many parts, the last ones possibly fewer."""
+        return [_join(self.graphs[i : i + batch_size]) for i in range(0, self.num_examples, batch_size)]
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield batches of graphs in the random order that the CPU `generator` draws."""
+        order = torch.randperm(self.num_examples, generator=generator)
+        for indices in order.split(batch_size):
+            yield _join(self.take(indices).graphs)
+
+
+def _join(graphs: Sequence[Any]) -> Batch:
+    with from_extra("graphs", "PyTorch Geometric"):
+        from torch_geometric.data import Batch as GraphBatch  # pyright: ignore[reportMissingImports]
+
+    batch = GraphBatch.from_data_list(list(graphs))
+    return batch, batch.y
+
+
+Data: TypeAlias = TensorData | BatchData | GraphData
 
 
 def as_data(source: Any) -> Data:
@@ -115,11 +165,11 @@ def as_data(source: Any) -> Data:
 
     Args:
         source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair of
-            tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, or
-            data that was read before.
+            tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, a list or
+            Dataset of PyTorch Geometric's graphs, or data that was read before.
 
     Returns:
-        `TensorData` where examples can be picked one by one, `BatchData` otherwise.
+        `TensorData` or `GraphData` where examples can be picked one by one, `BatchData` otherwise.
 
     Raises:
         InputError: If it is none of these, or is empty.
@@ -131,7 +181,7 @@ def as_data(source: Any) -> Data:
 
 
 def _read(source: Any) -> Data:
-    if isinstance(source, TensorData | BatchData):
+    if isinstance(source, TensorData | BatchData | GraphData):
         return source
     if _is_tensor_pair(source):
         return _tensor_data(source[0], source[1])
@@ -142,7 +192,8 @@ def _read(source: Any) -> Data:
     if isinstance(source, Dataset):
         return _collate_dataset(source)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
-        return BatchData(tuple(map(_as_batch, _reading(source))))
+        items = _reading(source)
+        return GraphData(tuple(items)) if _are_graphs(items) else BatchData(tuple(map(_as_batch, items)))
     raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
 
 
@@ -152,6 +203,20 @@ def _reading(items: Iterable[Any]) -> list[Any]:
         return list(items)
     except Exception as exc:
         raise InputError(f"reading the data raised {type(exc).__name__}: {_first_line(exc)}") from exc
+
+
+def _are_graphs(items: Sequence[Any]) -> bool:
+    """Whether all are single graphs with one target; batches, and graphs with a target a node, are not."""
+    return all(
+        _is_graph(item) and not hasattr(item, "num_graphs") and isinstance(item.y, Tensor) and item.y.numel() == 1
+        for item in items
+    )
+
+
+def _is_graph(value: Any) -> bool:
+    """Whether it is a graph, or a batch of graphs, of PyTorch Geometric."""
+    geometric = sys.modules.get("torch_geometric.data")  # imported by whoever made it
+    return geometric is not None and isinstance(value, geometric.Data)
 
 
 def _is_tensor_pair(source: Any) -> bool:
@@ -173,6 +238,8 @@ def _collate_dataset(dataset: Dataset) -> Data:
     if length == 0:
         return BatchData(())
     examples = _reading(dataset[i] for i in range(length))
+    if _are_graphs(examples):
+        return GraphData(tuple(examples))
     try:
         inputs, targets = default_collate(examples)
     except (TypeError, ValueError, RuntimeError) as exc:
@@ -234,6 +301,8 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if _is_graph(value):
+        return copy.copy(value).apply(partial(_move, device=device, dtype=dtype))  # a copy: apply changes it
     if hasattr(value, "to") and not isinstance(value, Tensor):
         return value.to(device)
     return map_tensors(lambda t: t.to(device, dtype if t.is_floating_point() else None), value)
@@ -252,8 +321,13 @@ def hash_tensors(tensors: Sequence[Tensor]) -> str:
 
 def hash_data(data: Data) -> str:
     """Return the SHA-256 of all inputs and targets, in evaluation order."""
-    parts = data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
-    return hash_tensors(tensors_in(parts))
+    return hash_tensors(tensors_in(_contents(data)))
+
+
+def _contents(data: Data) -> tuple[Any, ...]:
+    if isinstance(data, GraphData):
+        return data.graphs
+    return data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
 
 
 def _first_line(exc: BaseException) -> str:

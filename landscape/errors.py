@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LandscapeError(Exception):
     """Base of every error that a user can cause.
@@ -38,3 +41,26 @@ class DataError(LandscapeError):
 
 class StoreError(LandscapeError):
     """A results file that cannot be read or written, or that holds something else."""
+
+
+@contextmanager
+def from_extra(extra: str, package: str) -> Iterator[None]:
+    """Import an optional dependency inside; if it is missing, say what to install.
+
+    Args:
+        extra: Name of the optional dependencies that bring the package.
+        package: The package's name, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: If it cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        raise InputError(
+            f"{package} is needed and cannot be imported: {exc}.",
+            hint=f"Run pip install 'landscape-toolkit[{extra}]'.",
+        ) from exc

@@ -35,6 +35,7 @@ FENCES = {
     "h5py": ["landscape/io/store.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "sklearn": ["landscape/data/digits.py"],
+    "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
 WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/plot/"]
 

@@ -8,6 +8,7 @@ from landscape.registry import Registry
 
 if TYPE_CHECKING:
     from landscape.data.normalization import Examples
+    from landscape.data.tu_dataset import Graphs
 
 DATASETS: dict[str, str] = {
     "digits": "landscape.data.digits:digits",
@@ -15,13 +16,15 @@ DATASETS: dict[str, str] = {
     "cifar100": "landscape.data.cifar:cifar100",
     "fashion-mnist": "landscape.data.fashion_mnist:fashion_mnist",
     "mitbih": "landscape.data.mitbih:mitbih",
+    "mutagenicity": "landscape.data.tu_dataset:mutagenicity",
+    "mutag": "landscape.data.tu_dataset:mutag",
 }
 """Name to import string."""
 
 _REGISTRY = Registry("data", DATASETS)
 
 
-def build_data(name: str, **kwargs: Any) -> tuple[Examples, Examples]:
+def build_data(name: str, **kwargs: Any) -> tuple[Examples | Graphs, Examples | Graphs]:
     """Read a data set into memory.
 
     Args:
@@ -30,7 +33,7 @@ def build_data(name: str, **kwargs: Any) -> tuple[Examples, Examples]:
 
     Returns:
         Training and test examples, each (inputs, targets) on the CPU: images, normalized float32 (N, C, H, W), or
-        series (N, T, C), and int64 (N,).
+        series (N, T, C), and int64 (N,); or lists of graphs.
 
     Raises:
         InputError: If the name or an argument is not accepted.

@@ -22,6 +22,8 @@ MODELS: dict[str, str] = {
     "wrn-28-10": "landscape.models.wide_resnet:wrn_28_10",
     "vgg16": "landscape.models.vgg:vgg16",
     "transformer": "landscape.models.transformer:transformer",
+    "gcn": "landscape.models.gcn:gcn",
+    "gcn-topk": "landscape.models.gcn:gcn_topk",
 }
 """Name to import string."""
 
