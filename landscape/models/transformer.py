@@ -41,11 +41,9 @@ class Transformer(nn.Module):
         self.encoder = nn.TransformerEncoder(encoder_layer, depth, nn.LayerNorm(d_model), enable_nested_tensor=False)
         self.head = head
         # The encoder's layers are copies of one; drawn here, they start apart from each other.
-        for name, parameter in self.named_parameters():
+        for parameter in self.encoder.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map series (N, length, in_features) to logits (N, num_classes)."""
@@ -105,7 +103,8 @@ def transformer(
         in_features: Values a time step.
 
     Returns:
-        A model (N, length, in_features) -> (N, num_classes); weights by Glorot, biases 0.
+        A model (N, length, in_features) -> (N, num_classes); the encoder's matrices by Glorot, all
+        else as torch does. Glorot's embedding of one value a step would drown in the positions.
 
     Raises:
         InputError: If a size is too small, the heads do not divide `d_model`, the dropout is no probability below

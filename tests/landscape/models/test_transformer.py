@@ -76,6 +76,12 @@ def test_layers_start_with_weights_of_their_own():
     assert not torch.equal(first, second)
 
 
+def test_embedded_values_start_no_smaller_than_positions():
+    weight = seeded(lambda: build_model("transformer", readout="mean", d_model=5000, length=3)).embedding.weight
+    # Uniform between -1 and 1: variance 1/3 with the standard error sqrt(4 / (45 n)); positions have 1/2 on average.
+    assert weight.square().mean().item() == pytest.approx(1 / 3, abs=5 * (4 / (45 * 5000)) ** 0.5)
+
+
 def test_positions_are_not_saved():
     assert not [name for name in tiny().state_dict() if "positions" in name]
 
