@@ -112,8 +112,9 @@ class Problem:
         resident = as_data(data).to(self.device, self.dtype)
         self.num_examples = resident.num_examples
         self.data_hash = hash_data(resident)
+        first = resident.batches(2)[0]
         with repeatable(self.device):
-            is_channels_last = prefers_channels_last(self._module, resident.batches(2)[0][0])
+            is_channels_last = prefers_channels_last(self._module, first[0])
         self.plan: Plan = make_plan(
             device=self.device, dtype=dtype, batch_size=batch_size, is_channels_last=is_channels_last
         )
@@ -122,7 +123,7 @@ class Problem:
         self._calibration = self.batches
         if calibration is not None and batchnorm == "recalibrate":
             self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
-        self._require_own_weights(*resident.batches(2)[0])
+        self._require_own_weights(*first)
 
     @property
     def weights_hash(self) -> str:
