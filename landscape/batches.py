@@ -153,7 +153,7 @@ def _join(graphs: Sequence[Any]) -> Batch:
     with from_extra("graphs", "PyTorch Geometric"):
         from torch_geometric.data import Batch as GraphBatch  # pyright: ignore[reportMissingImports]
 
-    batch = GraphBatch.from_data_list(list(graphs))
+    batch: Any = GraphBatch.from_data_list(list(graphs))
     return batch, batch.y
 
 

@@ -81,6 +81,7 @@ def _read_graphs(name: str, source: Path) -> Graphs:
         from torch_geometric.data import Data  # pyright: ignore[reportMissingImports]
         from torch_geometric.io import read_tu_data  # pyright: ignore[reportMissingImports]
 
+    joined: Any
     with tempfile.TemporaryDirectory() as folder:
         _stage(name, source, Path(folder))
         try:

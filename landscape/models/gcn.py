@@ -29,7 +29,7 @@ class MeanGCN(nn.Module):
             from torch_geometric.nn import GraphConv, MeanAggregation  # pyright: ignore[reportMissingImports]
 
         widths = [in_features, width, *[2 * width] * (depth - 1)]
-        self.convolutions = nn.ModuleList(GraphConv(*widths[i : i + 2]) for i in range(depth))
+        self.convolutions = nn.ModuleList(GraphConv(widths[i], widths[i + 1]) for i in range(depth))
         self.mean = MeanAggregation()
         self.dropout = nn.Dropout(dropout)
         self.linear1 = nn.Linear(widths[-1], width)
@@ -59,7 +59,7 @@ class TopKGCN(nn.Module):
             )
 
         widths = [in_features, *[width] * depth]
-        self.convolutions = nn.ModuleList(GraphConv(*widths[i : i + 2]) for i in range(depth))
+        self.convolutions = nn.ModuleList(GraphConv(widths[i], widths[i + 1]) for i in range(depth))
         self.poolings = nn.ModuleList(TopKPooling(width, ratio=TOP_SHARE) for _ in range(depth))
         self.maximum, self.mean = MaxAggregation(), MeanAggregation()
         self.dropout = nn.Dropout(dropout)
