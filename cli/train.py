@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,12 +90,8 @@ def train(
         base=options.base,
     )
     dtype = next(model.parameters()).dtype
-    save = _saver(folder, recipe, settings, save_every)
-    if state is None:
-        for snapshot in snapshots:  # of the run that is replaced
-            snapshot.unlink()
-    if state is None and save_every is not None:
-        _save_snapshot(folder, 0, model.state_dict(), recipe)
+    start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
+    save = _saver(folder, recipe, settings, save_every, start, snapshots if force else [])
     with console.resumable(f"Every whole epoch is in {path}."):
         history = loop.train(
             model,
@@ -118,14 +114,28 @@ def train(
 
 
 def _saver(
-    folder: Path, recipe: Recipe, settings: Mapping[str, Any], save_every: int | None
+    folder: Path,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    save_every: int | None,
+    start: Mapping[str, Any] | None,
+    replaced: Sequence[Path],
 ) -> Callable[[TrainingState], None]:
-    """Return what saves checkpoint, history and snapshots at the end of an epoch."""
+    """Return what saves checkpoint, history and snapshots at the end of an epoch.
+
+    The first epoch also brings the snapshot of the weights at the start, and ends the `replaced` snapshots of
+    an earlier run: until then that run is whole.
+    """
     from landscape.io.checkpoint import save_checkpoint
     from landscape.io.store import write_result
     from landscape.training.history import make_history
 
     def save(state: TrainingState) -> None:
+        if state.epoch == 1:
+            for snapshot in replaced:
+                snapshot.unlink()
+            if save_every is not None and start is not None:
+                _save_snapshot(folder, 0, start, recipe)
         training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
         save_checkpoint(folder / "checkpoint.pt", state.module, recipe, training)
         write_result(folder / "history.h5", make_history(state.rows, settings))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from landscape.errors import InputError, from_extra
+from landscape.errors import InputError, first_line, from_extra
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
@@ -202,7 +202,7 @@ def _reading(items: Iterable[Any]) -> list[Any]:
     try:
         return list(items)
     except Exception as exc:
-        raise InputError(f"reading the data raised {type(exc).__name__}: {_first_line(exc)}") from exc
+        raise InputError(f"reading the data raised {type(exc).__name__}: {first_line(exc)}") from exc
 
 
 def _are_graphs(items: Sequence[Any]) -> bool:
@@ -328,7 +328,3 @@ def _contents(data: Data) -> tuple[Any, ...]:
     if isinstance(data, GraphData):
         return data.graphs
     return data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0] if str(exc) else "no message"

@@ -64,3 +64,8 @@ def from_extra(extra: str, package: str) -> Iterator[None]:
             f"{package} is needed and cannot be imported: {exc}.",
             hint=f"Run pip install 'landscape-toolkit[{extra}]'.",
         ) from exc
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of what a foreign exception says, or its type where it says nothing."""
+    return str(exc).splitlines()[0] if str(exc) else type(exc).__name__

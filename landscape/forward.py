@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, first_line
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
@@ -45,9 +45,8 @@ def outputs_and_loss(
     except torch.OutOfMemoryError as exc:
         raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
     except Exception as exc:  # model and loss are the user's own
-        reason = str(exc).splitlines()[0] if str(exc) else "no message"
         raise InputError(
-            f"model, loss and data do not fit: {type(exc).__name__}: {reason}",
+            f"model, loss and data do not fit: {type(exc).__name__}: {first_line(exc)}",
             hint=f"The inputs are {_describe(inputs)}, the targets are {_describe(targets)}.",
         ) from exc
     if not isinstance(loss, Tensor) or loss.ndim != 0:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
 from landscape.batchnorm import MODES, BatchNorm
-from landscape.errors import InputError
+from landscape.errors import InputError, first_line
 from landscape.execution import (
     Plan,
     autocast,
@@ -206,7 +206,7 @@ class Problem:
             if "derivative" not in str(exc):
                 raise
             raise InputError(
-                f"the loss cannot be differentiated twice: {str(exc).splitlines()[0]}",
+                f"the loss cannot be differentiated twice: {first_line(exc)}",
                 hint="Replace that operation in the model or the loss by one with a second derivative.",
             ) from exc
 
@@ -283,7 +283,7 @@ def _copy_model(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
     except Exception as exc:  # the user's own model
         raise InputError(
-            f"the model cannot be copied: {type(exc).__name__}: {str(exc).splitlines()[0] if str(exc) else ''}",
+            f"the model cannot be copied: {type(exc).__name__}: {first_line(exc)}",
             hint="Old-style weight_norm hooks are one reason; use torch.nn.utils.parametrizations.",
         ) from exc
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from landscape.errors import DataError, from_extra
+from landscape.errors import DataError, first_line, from_extra
 
 Graphs: TypeAlias = list[Any]
 """`torch_geometric.data.Data` with x (n, F), edge_index (2, m), edge_attr (m, E) and y (1,)."""
@@ -88,8 +88,9 @@ def _read_graphs(name: str, source: Path) -> Graphs:
             joined, slices, _ = read_tu_data(folder, name)
             _check(joined, slices)
         except _NOT_A_DATA_SET as exc:
-            reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-            raise DataError(f"{source} must hold {name} as published, but {reason}.", hint=_where_to_get(name)) from exc
+            raise DataError(
+                f"{source} must hold {name} as published, but {first_line(exc)}.", hint=_where_to_get(name)
+            ) from exc
     num_nodes = slices["x"].diff()
     num_edges = _count_edges(slices)
     parts: dict[str, Any] = {

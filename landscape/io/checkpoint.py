@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, first_line
 from landscape.files import replacing
 
 _FORMAT = "landscape-checkpoint"
@@ -85,7 +85,7 @@ def save_checkpoint(path: Path, state_dict: Mapping[str, Any], recipe: Recipe, t
         with replacing(path) as beside:
             torch.save(content, beside)
     except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
-        raise CheckpointError(f"{path} cannot be written: {_first_line(exc)}") from exc
+        raise CheckpointError(f"{path} cannot be written: {first_line(exc)}") from exc
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -151,7 +151,7 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     try:
         module.load_state_dict(have, strict=False)
     except RuntimeError as exc:  # sparse or meta tensors
-        raise CheckpointError(f"{checkpoint.path} does not fit the model: {_first_line(exc)}.") from exc
+        raise CheckpointError(f"{checkpoint.path} does not fit the model: {first_line(exc)}.") from exc
 
 
 def _read_torch(path: Path) -> Any:
@@ -180,7 +180,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as exc:
         raise CheckpointError(
-            f"{path} is damaged or is no safetensors file: {_first_line(exc)}", hint="Copy or download the file again."
+            f"{path} is damaged or is no safetensors file: {first_line(exc)}", hint="Copy or download the file again."
         ) from exc
 
 
@@ -223,7 +223,3 @@ def _count(kind: str, names: list[str]) -> str:
         return ""
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{rest}"
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0] if str(exc) else type(exc).__name__

@@ -317,6 +317,13 @@ def test_force_leaves_no_snapshots_of_the_run_that_it_replaces(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["epoch-0000.pt", "epoch-0001.pt"]
 
 
+def test_a_mistake_with_force_leaves_the_earlier_run_whole(run, tmp_path):
+    assert run("train", "--save-every", 1, "--epochs", 1, "--out", tmp_path).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    _refused(run("train", "--save-every", 1, "--schedule", "linear", "--out", tmp_path, "--force"))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
