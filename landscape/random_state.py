@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+
+def derived_seed(*numbers: int) -> int:
+    """Return a seed, in [0, 2^32), for one of several streams of random numbers that share nothing.
+
+    Sums and shifts of seeds will not do: torch's generator of the CPU ignores all but the last 32 bits.
+
+    Args:
+        *numbers: The user's seed, then what tells the stream apart.
+    """
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "little")
 
 
 def get_random_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:
