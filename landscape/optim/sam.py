@@ -83,6 +83,7 @@ class SAM(Optimizer):
           base steps with the first gradient, and there is no second pass.
         - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose loss it
           returns and whose BatchNorm statistics stay; a loop of `first_step` and `second_step` can do without.
+        - Memory for one copy of the weights is kept from step to step.
         - Weights should be float32 or float64: a perturbation of the usual size is below the
           resolution of bfloat16.
 
@@ -167,7 +168,7 @@ class SAM(Optimizer):
         self.gradient_norm = torch.tensor(math.nan)
         self.num_steps = self.num_ascents = self.skipped_steps = 0
         self._ascent: _Ascent | None = None
-        self._kept = tuple(vars(self))
+        self._kept = tuple(vars(self))  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
         self._scratch: list[tuple[list[Tensor], list[Tensor]]] = []
         self._registers: list[dict[str, Any]] | None = None
         super().__init__(self.base.param_groups, {**self.base.defaults, **self._group_options})
@@ -375,10 +376,10 @@ class SAM(Optimizer):
         """
         assert self._ascent is not None
         step = self._ascent.num_steps
-        for ball in self._ascent.balls:
+        for number, ball in enumerate(self._ascent.balls):
             if self.direction == "random":
                 generator = torch.Generator(ball.weights[0].device)
-                ball.draw(generator.manual_seed(derived_seed(self.seed, self.num_ascents, *self._rank())))
+                ball.draw(generator.manual_seed(derived_seed(self.seed, self.num_ascents, number, *self._rank())))
                 continue
             gradients = ball.gradients()
             followed = self._followed(ball, gradients, scale)

@@ -195,6 +195,16 @@ def test_random_directions_are_fresh_in_every_step_and_decided_by_the_seed():
     assert np.abs(cosines).max() < 0.9999
 
 
+def test_random_directions_of_two_balls_are_drawn_apart():
+    first, second = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+    optimizer = SAM(
+        [{"params": [first], "rho": 1.0}, {"params": [second], "rho": 2.0}], SGD, direction="random", lr=0.1
+    )
+    optimizer.first_step()
+    assert not torch.allclose(2 * first, second)
+    torch.testing.assert_close(torch.stack([first.norm(), second.norm()]).detach(), torch.tensor([1.0, 2.0]))
+
+
 def test_random_direction_of_a_hand_written_loop_needs_no_first_pass():
     run = Quadratic(rho=0.4, direction="random")
     assert run.optimizer.first_step()
