@@ -24,6 +24,7 @@ from landscape.distributed import all_true
 from landscape.errors import InputError
 from landscape.optim.ball import Ball, make_balls
 from landscape.random_state import derived_seed, forked_random_state, get_random_states, set_random_states
+from landscape.reductions import all_finite
 
 Closure: TypeAlias = Callable[[], Any]
 """Computes the loss of a batch or a micro-batch, calls `backward` on it and returns it."""
@@ -404,7 +405,7 @@ class SAM(Optimizer):
     def _update(self, is_finite: bool, scaler: GradScaler | None) -> None:
         """Let the base optimizer step, unless a gradient was not finite."""
         gradients = self._gradients()
-        is_finite = is_finite and math.isfinite(float(dual_norm(gradients)))
+        is_finite = is_finite and all_finite(gradients)
         self.num_steps += 1
         self.skipped_steps += not is_finite
         if scaler is not None:
