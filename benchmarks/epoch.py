@@ -1,6 +1,6 @@
 """What an epoch of `landscape.training.train` costs over the bare loop.
 
-python benchmarks/epoch.py [--models mlp ...] [--rounds 15] [--epochs 1] [--threads 1]
+python benchmarks/epoch.py [--models mlp ...] [--rounds 31] [--epochs 1] [--threads 1]
 
 The bare loop has the same model, tensors in memory, order of examples, memory format and optimizer, and does nothing
 else: no sums, no gradient norm, no checks, no progress. Both arrive at the same weights, bit for bit, or this exits.
@@ -119,7 +119,7 @@ def main() -> None:
     """Print one row a model and optimizer."""
     parser = argparse.ArgumentParser(description="The cost of an epoch.")
     parser.add_argument("--models", nargs="*", choices=CASES, default=list(CASES), help="default: all")
-    parser.add_argument("--rounds", type=int, default=15, help="how often each loop has its turn (default 15)")
+    parser.add_argument("--rounds", type=int, default=31, help="how often each loop has its turn (default 31)")
     parser.add_argument("--epochs", type=int, default=1, help="epochs a call (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     arguments = parser.parse_args()

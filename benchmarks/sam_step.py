@@ -1,6 +1,6 @@
 """What a SAM step costs over a plain SGD step, and over its floor: two gradients and one update.
 
-python benchmarks/sam_step.py [--models small-cnn ...] [--rounds 15] [--threads 1] [--device cuda] [--bfloat16]
+python benchmarks/sam_step.py [--models small-cnn ...] [--rounds 31] [--threads 1] [--device cuda] [--bfloat16]
 
 Everybody starts from the same weights and takes steps on the same batch. A floor has the base optimizer (torch's SGD
 with momentum and weight decay: default, foreach or fused) of the optimizer beside it. Before anything is timed, all SAM
@@ -205,7 +205,7 @@ def main() -> None:
     """Print one table a model."""
     parser = argparse.ArgumentParser(description="The cost of a SAM step.")
     parser.add_argument("--models", nargs="*", choices=[*ON_CPU, *ON_CUDA], help="default: those of the device")
-    parser.add_argument("--rounds", type=int, default=15, help="how often each optimizer has its turn (default 15)")
+    parser.add_argument("--rounds", type=int, default=31, help="how often each optimizer has its turn (default 31)")
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--bfloat16", action="store_true", help="forward passes under autocast")

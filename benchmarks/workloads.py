@@ -1,4 +1,4 @@
-"""The models that benchmarks train, on random data of the right shapes, where nothing else is said."""
+"""The models that benchmarks train, and random data of the right shapes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Workload:
         batch_size: Examples a step.
         shape: Of one example.
         num_classes: Number of outputs.
-        num_steps: Steps that are timed together, so that they take some tenths of a second.
+        num_steps: Steps that are timed together, so that the clock is fine enough.
     """
 
     build: Callable[[], nn.Module]
@@ -73,17 +73,17 @@ class Workload:
         return self.build().to(device)
 
     def batch(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return one batch, images in the layout that `landscape.training` gives them on the CPU."""
+        """Return one batch, images in the layout that `landscape.training` gives them."""
         inputs, targets = self.examples(self.batch_size, device)
-        is_channels_last = prefers_channels_last(self.model(device), inputs)
+        is_channels_last = device.type == "cpu" and prefers_channels_last(self.model(device), inputs)
         return (to_channels_last(inputs) if is_channels_last else inputs), targets
 
 
 ON_CPU = {
-    "small-cnn": Workload(small_cnn, 64, num_steps=3),
+    "small-cnn": Workload(small_cnn, 64),
     "resnet20": Workload(lambda: build_model("resnet20"), 128),
-    "many-small": Workload(ManySmall, 32, (12,), 12, num_steps=10),
-    "wide-mlp": Workload(wide_mlp, 16, (1024,), num_steps=15),
+    "many-small": Workload(ManySmall, 32, (12,), 12, num_steps=3),
+    "wide-mlp": Workload(wide_mlp, 16, (1024,), num_steps=5),
 }
 ON_CUDA = {
     "wrn-16-4": Workload(lambda: build_model("wrn-16-4"), 128, num_steps=20),
