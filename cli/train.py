@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,12 @@ from .options import Force, ModelOptions, Seed, expand
 from .resolve import load_splits, make_recipe, prepare_output, require_split, seeded_model
 
 if TYPE_CHECKING:
+    import torch
+
+    from landscape.batches import Data
     from landscape.io.checkpoint import Recipe
     from landscape.results import History
-    from landscape.training.loop import TrainingState
+    from landscape.training.state import TrainingState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,10 @@ class TrainOptions:
     schedule: Annotated[str, typer.Option(help="Learning rate: constant, cosine, or step (x0.1 twice).")] = "cosine"
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(help="Examples a pass at most; their gradients add up to the step's.", metavar="N"),
+    ] = None
     label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
     augmentation: Annotated[str, typer.Option(help="Of images: none, crop, flip or crop-flip.")] = "none"
     seed: Seed = 0
@@ -55,110 +63,156 @@ def train(
     save_every: Annotated[
         int | None, typer.Option(min=1, help="Save a snapshot of the weights every N epochs.", metavar="N")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run from its last whole epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
     force: Force = False,
 ) -> None:
     """Train a model with SGD, Adam, AdamW or SAM."""
-    folder = out or Path("runs") / options.optim
-    path = folder / "checkpoint.pt"
-    snapshots = sorted((folder / "snapshots").glob("epoch-*.pt"))
-    for output in (path, folder / "history.h5", *snapshots):
-        prepare_output(output, force=force, resume=resume)
+    run = _Run(options, out or Path("runs") / options.optim, save_every, resume)
+    replaced = run.prepare(force=force)
+    with console.StopSignals() as signals, _interruptible(run, signals):
+        history = run.train(_load(problem, device), signals, replaced)
+    _show(history, run.path)
 
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What is trained on what: loaded once."""
+
+    recipe: Recipe
+    train: Data
+    test: Data | None
+    hashes: Mapping[str, Any]
+    device: torch.device
+
+
+def _load(problem: ModelOptions, device: str) -> _Work:
     from landscape.batches import hash_data
     from landscape.execution import choose_device
-    from landscape.io.plugins import find_loss
-    from landscape.optim.factory import build_optimizer
-    from landscape.training import loop
 
     recipe = make_recipe(problem, model="mlp", data="digits")
     train_data, test_data = load_splits(recipe)
     train_data = require_split({"train": train_data}, "train")
     hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
-    settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **hashes}
-    state = _load_state(path, settings) if resume and path.exists() else None
-    place = choose_device(device)
-    model = seeded_model(recipe, options.seed).to(place)
-    optimizer = build_optimizer(
-        options.optim,
-        model,
-        learning_rate=options.lr,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-        rho=options.rho,
-        base=options.base,
-    )
-    dtype = next(model.parameters()).dtype
-    start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
-    save = _saver(folder, recipe, settings, save_every, start, snapshots if force else [])
-    with console.resumable(f"Every whole epoch is in {path}."):
-        history = loop.train(
+    return _Work(recipe, train_data, test_data, hashes, choose_device(device))
+
+
+@dataclasses.dataclass
+class _Run:
+    """One run and the folder that it is kept in."""
+
+    options: TrainOptions
+    folder: Path
+    save_every: int | None
+    resume: bool
+    has_saved: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the run can be continued from."""
+        return self.folder / "checkpoint.pt"
+
+    def prepare(self, *, force: bool) -> list[Path]:
+        """Refuse a folder that holds a run, and return the snapshots there that are to be replaced."""
+        snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
+        for output in (self.path, self.folder / "history.h5", *snapshots):
+            prepare_output(output, force=force, resume=self.resume)
+        return snapshots if force else []
+
+    def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
+        """Train from the start or from what was saved."""
+        from landscape.io.plugins import find_loss
+        from landscape.optim.factory import build_optimizer
+        from landscape.training import loop
+
+        options, recipe = self.options, work.recipe
+        settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
+        state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
+        self.has_saved = state is not None
+        model = seeded_model(recipe, options.seed).to(work.device)
+        optimizer = build_optimizer(
+            options.optim,
             model,
-            train_data.to(place, dtype),
-            None if test_data is None else test_data.to(place, dtype),
+            learning_rate=options.lr,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            weight_decay=options.weight_decay,
+            rho=options.rho,
+            base=options.base,
+        )
+        dtype = next(model.parameters()).dtype
+        start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
+        save = self._saver(recipe, settings, start, replaced)
+        signals.wait_for_step()
+        return loop.train(
+            model,
+            work.train.to(work.device, dtype),
+            None if work.test is None else work.test.to(work.device, dtype),
             optimizer,
             epochs=options.epochs,
             batch_size=options.batch_size,
+            micro_batch_size=options.micro_batch,
             schedule=options.schedule,
             label_smoothing=options.label_smoothing,
             criterion=find_loss(recipe.loss) if recipe.loss and recipe.loss != "cross-entropy" else None,
             augmentation=options.augmentation,
             seed=options.seed,
-            device=place,
+            device=work.device,
             progress=console.TerminalProgress(),
             state=state,
-            after_epoch=save,
+            save=save,
+            should_stop=signals.is_received,
         )
-    _show(history, path)
 
+    def _saver(
+        self,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        start: Mapping[str, Any] | None,
+        replaced: Sequence[Path],
+    ) -> Callable[[TrainingState], None]:
+        """Return what saves checkpoint, history and snapshots.
 
-def _saver(
-    folder: Path,
-    recipe: Recipe,
-    settings: Mapping[str, Any],
-    save_every: int | None,
-    start: Mapping[str, Any] | None,
-    replaced: Sequence[Path],
-) -> Callable[[TrainingState], None]:
-    """Return what saves checkpoint, history and snapshots at the end of an epoch.
+        The first time it also saves a snapshot of the weights at the start, and ends the `replaced` snapshots
+        of an earlier run: until then that run is whole.
+        """
+        from landscape.io.checkpoint import save_checkpoint
+        from landscape.io.store import write_result
+        from landscape.training.history import make_history
 
-    The first epoch also brings the snapshot of the weights at the start, and ends the `replaced` snapshots of
-    an earlier run: until then that run is whole.
-    """
-    from landscape.io.checkpoint import save_checkpoint
-    from landscape.io.store import write_result
-    from landscape.training.history import make_history
+        def save(state: TrainingState) -> None:
+            if not self.has_saved:
+                for snapshot in replaced:
+                    snapshot.unlink()
+                if self.save_every is not None and start is not None:
+                    self._save_snapshot(0, start, recipe)
+            training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
+            save_checkpoint(self.path, state.module, recipe, training)
+            self.has_saved = True
+            write_result(self.folder / "history.h5", make_history(state.rows, settings))
+            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+                self._save_snapshot(state.epoch, state.module, recipe)
 
-    def save(state: TrainingState) -> None:
-        if state.epoch == 1:
-            for snapshot in replaced:
-                snapshot.unlink()
-            if save_every is not None and start is not None:
-                _save_snapshot(folder, 0, start, recipe)
-        training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
-        save_checkpoint(folder / "checkpoint.pt", state.module, recipe, training)
-        write_result(folder / "history.h5", make_history(state.rows, settings))
-        if save_every is not None and state.epoch % save_every == 0:
-            _save_snapshot(folder, state.epoch, state.module, recipe)
+        return save
 
-    return save
+    def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
+        from landscape.io.checkpoint import save_checkpoint
 
-
-def _save_snapshot(folder: Path, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
-    from landscape.io.checkpoint import save_checkpoint
-
-    save_checkpoint(folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch})
+        save_checkpoint(self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch})
 
 
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     """Return the state to go on from, if it is of the same run."""
     from landscape.io.checkpoint import load_checkpoint
-    from landscape.training.loop import TrainingState
+    from landscape.training.state import TrainingState
 
     training = load_checkpoint(path).training
     if not training or "state" not in training:
         raise CheckpointError(f"{path} holds no training state.", hint="Only a checkpoint.pt of ours can be resumed.")
+    if training["state"].keys() != {field.name for field in dataclasses.fields(TrainingState)}:
+        raise CheckpointError(
+            f"{path} holds the training state of another version of the toolkit.",
+            hint="Go on with that version, or start anew with --force.",
+        )
     for name, value in settings.items():
         recorded = training["settings"].get(name)
         if recorded != value:
@@ -167,6 +221,24 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
                 hint="Repeat the options of the first run, or write to another --out.",
             )
     return TrainingState(**training["state"])
+
+
+@contextmanager
+def _interruptible(run: _Run, signals: console.StopSignals) -> Iterator[None]:
+    """Where the run is stopped, say where it stands and which command goes on, and exit with the signal's code."""
+    try:
+        from landscape.training.state import Interrupted  # brings torch, and a signal may come meanwhile
+
+        try:
+            yield
+        except Interrupted as stop:
+            step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
+            console.say(f"\nStopped in {step}. All of it is in {run.path}. {console.to_go_on()}")
+            raise typer.Exit(signals.exit_code) from stop
+    except KeyboardInterrupt as exc:
+        place = f" The last saved state is in {run.path}. {console.to_go_on()}" if run.has_saved else ""
+        console.say(f"\nInterrupted.{place}")
+        raise typer.Exit(signals.exit_code) from exc
 
 
 def _show(history: History, path: Path) -> None:

@@ -38,13 +38,14 @@ def forked_random_state(devices: Iterable[torch.device] = (), *, seed: int | Non
     states = get_random_states(devices)
     try:
         if seed is not None:
-            _seed(seed, devices)
+            seed_random_states(seed, devices)
         yield
     finally:
         set_random_states(states, devices)
 
 
-def _seed(seed: int, devices: Iterable[torch.device]) -> None:
+def seed_random_states(seed: int, devices: Iterable[torch.device] = ()) -> None:
+    """Start the CPU's generator, and those of the accelerators among `devices`, from `seed`."""
     torch.default_generator.manual_seed(seed)
     for device in _accelerators(devices):
         _write(torch.Generator(device).manual_seed(seed).get_state(), device)

@@ -13,6 +13,7 @@ ROWS = {
         "weights",
         "batches",
         "results",
+        "distributed",
         "reductions",
         "execution",
         "batchnorm",
