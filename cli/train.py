@@ -41,6 +41,12 @@ class TrainOptions:
         float | None, typer.Option(help="Weight decay; by default 5e-4 for sgd, 0 for adam, 0.01 for adamw.")
     ] = None
     schedule: Annotated[str, typer.Option(help="Learning rate: constant, cosine, or step (x0.1 twice).")] = "cosine"
+    rho_schedule: Annotated[str, typer.Option(help="Radius of sam: constant, cosine or step, as --schedule.")] = (
+        "constant"
+    )
+    last_fraction: Annotated[
+        float, typer.Option(help="Share of all steps, the last ones, that are sam's; those before are the base's.")
+    ] = 1.0
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
     micro_batch: Annotated[
@@ -161,6 +167,8 @@ class _Run:
             state=state,
             save=save,
             should_stop=signals.is_received,
+            rho_schedule=options.rho_schedule,
+            sam_fraction=options.last_fraction,
         )
 
     def _saver(

@@ -29,9 +29,9 @@ from landscape.training.augmentation import get_augmentation
 from landscape.training.evaluation import evaluate
 from landscape.training.history import make_history
 from landscape.training.meter import Meter, measure
-from landscape.training.schedules import check_schedule, learning_rate_at
+from landscape.training.schedules import check_schedule, factor_at
 from landscape.training.state import Interrupted, TrainingState, copied
-from landscape.training.step import Piece, cut, take_step
+from landscape.training.step import Piece, cut, set_rho_factor, take_step
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""
@@ -62,6 +62,8 @@ def train(
     state: TrainingState | None = None,
     save: Callable[[TrainingState], None] | None = None,
     should_stop: Callable[[], bool] = _never,
+    rho_schedule: str = "constant",
+    sam_fraction: float = 1.0,
     sharpness_rho: float = 0.05,
 ) -> History:
     """Train a module in place.
@@ -93,7 +95,11 @@ def train(
             of one that was not interrupted. It is not changed.
         save: Is given the state at the end of each epoch, and where the run is stopped.
         should_stop: Is asked after each step; if it says so, the state is saved and the run ends there.
-        sharpness_rho: Radius of the first-order sharpness; SAM's own rho where the optimizer is SAM.
+        rho_schedule: Of SAM's radii, named as for `schedule`; with the same name a radius stays
+            proportional to the learning rate.
+        sam_fraction: SAM steps in this last share of all steps, in [0, 1], and steps of its base before.
+        sharpness_rho: Radius of the first-order sharpness; SAM's own rho, whatever its schedule and the
+            fraction, where the optimizer is SAM.
 
     Returns:
         One row an epoch, those before a resume included.
@@ -106,6 +112,7 @@ def train(
     """
     _check_numbers(epochs, batch_size, micro_batch_size, label_smoothing, criterion)
     check_schedule(schedule)
+    _check_sam_options(optimizer, rho_schedule, sam_fraction)
     device = next(module.parameters()).device if device is None else device
     run = _Run(
         module=module,
@@ -116,6 +123,8 @@ def train(
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         schedule=schedule,
+        rho_schedule=rho_schedule,
+        sam_fraction=sam_fraction,
         train_loss=_training_loss(criterion, label_smoothing),
         test_loss=F.cross_entropy if criterion is None else criterion,
         augment=get_augmentation(augmentation),
@@ -138,6 +147,8 @@ def train(
         "label_smoothing": label_smoothing,
         "augmentation": augmentation,
         "seed": seed,
+        "rho_schedule": rho_schedule,
+        "sam_fraction": sam_fraction,
         "sharpness_rho": run.sharpness_rho,
         "memory_format": "channels_last" if run.is_channels_last else "contiguous",
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
@@ -157,6 +168,8 @@ class _Run:
     batch_size: int
     micro_batch_size: int | None
     schedule: str
+    rho_schedule: str
+    sam_fraction: float
     train_loss: Criterion
     test_loss: Criterion
     augment: Callable[[Any, torch.Generator], Any]
@@ -183,7 +196,7 @@ class _Run:
         """Run the epochs that are left; learning rates end as they began."""
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        self.progress.start("training", self.epochs * self.steps_per_epoch)
+        self.progress.start("training", self.num_steps)
         try:
             if state is not None:
                 self.restore(state)
@@ -195,6 +208,7 @@ class _Run:
             self.optimizer.zero_grad()
             for group in self.optimizer.param_groups:
                 group["lr"] = group.pop("initial_lr")
+            set_rho_factor(self.optimizer, 1.0)
             self.progress.stop()
 
     def begin_epoch(self) -> None:
@@ -216,7 +230,7 @@ class _Run:
         batches = self.data.shuffled(self.batch_size, self.order)
         seeds = _seeds(self.seed, len(self.rows), distributed.rank(), len(batches))
         while self.step < len(batches):
-            self.set_learning_rate()
+            self.apply_schedules()
             self.train_batch(batches[self.step], seeds[self.step])
             self.step += 1
             if clock.is_due():
@@ -272,19 +286,23 @@ class _Run:
         """In the whole run."""
         return len(self.rows) * self.steps_per_epoch + self.step
 
-    def factor(self, schedule: str, step: int) -> float:
-        """What a schedule says at a step of the whole run."""
-        return learning_rate_at(schedule, step, self.epochs * self.steps_per_epoch)
+    @property
+    def num_steps(self) -> int:
+        """Of the whole run."""
+        return self.epochs * self.steps_per_epoch
 
-    def set_learning_rate(self) -> None:
-        """Set every group to its initial learning rate times the schedule's factor."""
-        factor = self.factor(self.schedule, self.num_steps_done)
+    def apply_schedules(self) -> None:
+        """Set learning rates and radii of the step to come to the initial ones times the schedules' factors."""
+        factor = factor_at(self.schedule, self.num_steps_done, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+        is_sam = self.num_steps_done >= self.num_steps - round(self.sam_fraction * self.num_steps)
+        rho_factor = factor_at(self.rho_schedule, self.num_steps_done, self.num_steps) if is_sam else 0.0
+        set_rho_factor(self.optimizer, rho_factor)
 
     def train_row(self, meter: Meter) -> dict[str, float]:
         """What the epoch measured."""
-        first_factor = self.factor(self.schedule, len(self.rows) * self.steps_per_epoch)
+        first_factor = factor_at(self.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps)
         loss = meter.per_example("loss")
         if not math.isfinite(loss):
             raise LandscapeError(
@@ -433,4 +451,15 @@ def _check_numbers(
         raise InputError(
             "label smoothing is an option of the default cross-entropy only.",
             hint="Smooth the labels in your own loss, or leave it out.",
+        )
+
+
+def _check_sam_options(optimizer: Optimizer, rho_schedule: str, sam_fraction: float) -> None:
+    check_schedule(rho_schedule)
+    if not 0 <= sam_fraction <= 1:
+        raise InputError(f"the last fraction of SAM must be in [0, 1], got {sam_fraction}.")
+    if (rho_schedule != "constant" or sam_fraction != 1) and not isinstance(optimizer, SAM):
+        raise InputError(
+            f"a rho schedule and a last fraction are options of SAM, got {type(optimizer).__name__}.",
+            hint="Leave them out, or use the optimizer sam.",
         )

@@ -83,6 +83,12 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
     return norms[0]
 
 
+def set_rho_factor(optimizer: Optimizer, factor: float) -> None:
+    """Multiply every radius of SAM in the steps to come; 0 makes them the base optimizer's."""
+    if isinstance(optimizer, SAM):
+        optimizer.rho_factor = factor  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:
     """Run the closures, exchanging gradients between processes with the last, and return the sum of their losses."""
     *first, last = closures
