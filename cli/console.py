@@ -51,18 +51,27 @@ def show_error(error: LandscapeError) -> None:
         console.print(error.hint, markup=False)
 
 
+def is_heard() -> bool:
+    """Whether this process speaks: of several that torchrun started, the first. Errors are said by whoever has one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
     """Print a remark to stderr."""
-    typer.echo(text, err=True)
+    if is_heard():
+        typer.echo(text, err=True)
 
 
 def answer(text: str) -> None:
     """Print part of the answer to stdout."""
-    typer.echo(text, file=_answers.get())
+    if is_heard():
+        typer.echo(text, file=_answers.get())
 
 
 def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to stdout: the first column left-aligned, numbers right-aligned."""
+    if not is_heard():
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -160,7 +169,8 @@ class StopSignals:
         if is_first:
             self.exit_code = 128 + number
         if is_first and self._is_waiting:
-            os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
+            if is_heard():
+                os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
             return
         if number == signal.SIGINT or not self._is_waiting:
             raise KeyboardInterrupt
@@ -192,7 +202,7 @@ class TerminalProgress:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal and is_heard()),
             transient=True,
         )
         self._task: Any = None

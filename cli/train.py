@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, InputError
 
 from . import console
-from .options import Force, ModelOptions, Seed, expand
+from .options import Force, ModelOptions, expand
 from .resolve import load_splits, make_recipe, prepare_output, require_split, seeded_model
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from landscape.io.checkpoint import Recipe
     from landscape.results import History
     from landscape.training.state import TrainingState
+
+
+MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +58,22 @@ class TrainOptions:
     ] = None
     label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
     augmentation: Annotated[str, typer.Option(help="Of images: none, crop, flip or crop-flip.")] = "none"
-    seed: Seed = 0
+    amp: Annotated[
+        str | None, typer.Option(help="bf16: training's passes in bfloat16; weights and evaluation stay as they are.")
+    ] = None
+    compile: Annotated[bool, typer.Option("--compile", help="Compile training's passes (torch.compile).")] = False
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0.")] = (
+        None
+    )
 
 
 @expand(ModelOptions, TrainOptions)
 def train(
     problem: ModelOptions,
     options: TrainOptions,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,...")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR")
@@ -73,11 +85,67 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a model with SGD, Adam, AdamW or SAM."""
-    run = _Run(options, out or Path("runs") / options.optim, save_every, resume)
-    replaced = run.prepare(force=force)
-    with console.StopSignals() as signals, _interruptible(run, signals):
-        history = run.train(_load(problem, device), signals, replaced)
-    _show(history, run.path)
+    base = out or Path("runs") / options.optim
+    runs = [
+        _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
+        for seed, folder in _seeds_and_folders(options.seed, seeds, base)
+    ]
+    replaced = [run.prepare(force=force) for run in runs]
+    with console.StopSignals() as signals, _joined(runs, signals):
+        work = _load(problem, device)
+        histories = [run.train(work, signals, snapshots) for run, snapshots in zip(runs, replaced, strict=True)]
+    if seeds is None:
+        _show(histories[0], runs[0].path)
+    else:
+        _show_seeds(histories, runs)
+
+
+def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[tuple[int, Path]]:
+    """Return the seed and the folder of each run."""
+    if seeds is None:
+        return [(seed or 0, out)]
+    if seed is not None:
+        raise InputError("--seed and --seeds exclude each other.", hint="Pass one of them.")
+    words = [word.strip() for word in seeds.split(",")]
+    if not all(word.isdecimal() and int(word) <= MAX_SEED for word in words):
+        raise InputError(
+            f"--seeds must be whole numbers from 0 to {MAX_SEED}, separated by commas, got {seeds!r}.",
+            hint="Pass --seeds 0,1,2.",
+        )
+    numbers = [int(word) for word in words]
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--seeds must differ from each other, got {seeds}.")
+    return [(number, Path(f"{out}-{number}")) for number in numbers]
+
+
+@contextmanager
+def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None]:
+    """Work together with the other processes of torchrun, of which only the first to fail says why.
+
+    Where a run is stopped, say where it stands and which command goes on, and exit with the signal's code.
+    """
+    try:
+        from landscape import distributed  # brings torch, and a signal may come meanwhile
+        from landscape.training.state import Interrupted
+
+        try:
+            with distributed.joined():
+                yield
+        except distributed.FailedElsewhereError as exc:
+            raise typer.Exit(1) from exc
+        except Interrupted as stop:
+            step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
+            console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
+            raise typer.Exit(signals.exit_code) from stop
+    except KeyboardInterrupt as exc:
+        saved = _last_saved(runs)
+        place = f" The last saved state is in {saved}. {console.to_go_on()}" if saved else ""
+        console.say(f"\nInterrupted.{place}")
+        raise typer.Exit(signals.exit_code) from exc
+
+
+def _last_saved(runs: Sequence[_Run]) -> Path | None:
+    return next((run.path for run in reversed(runs) if run.has_saved), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +161,14 @@ class _Work:
 
 def _load(problem: ModelOptions, device: str) -> _Work:
     from landscape.batches import hash_data
+    from landscape.distributed import local_device
     from landscape.execution import choose_device
 
     recipe = make_recipe(problem, model="mlp", data="digits")
     train_data, test_data = load_splits(recipe)
     train_data = require_split({"train": train_data}, "train")
     hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
-    return _Work(recipe, train_data, test_data, hashes, choose_device(device))
+    return _Work(recipe, train_data, test_data, hashes, local_device(choose_device(device)))
 
 
 @dataclasses.dataclass
@@ -126,15 +195,18 @@ class _Run:
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
+        from landscape import distributed
         from landscape.io.plugins import find_loss
         from landscape.optim.factory import build_optimizer
         from landscape.training import loop
 
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
+        settings["processes"] = distributed.world_size()
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
-        model = seeded_model(recipe, options.seed).to(work.device)
+        seed = options.seed or 0
+        model = seeded_model(recipe, seed).to(work.device)
         optimizer = build_optimizer(
             options.optim,
             model,
@@ -161,7 +233,7 @@ class _Run:
             label_smoothing=options.label_smoothing,
             criterion=find_loss(recipe.loss) if recipe.loss and recipe.loss != "cross-entropy" else None,
             augmentation=options.augmentation,
-            seed=options.seed,
+            seed=seed,
             device=work.device,
             progress=console.TerminalProgress(),
             state=state,
@@ -169,6 +241,8 @@ class _Run:
             should_stop=signals.is_received,
             rho_schedule=options.rho_schedule,
             sam_fraction=options.last_fraction,
+            precision=options.amp,
+            is_compiled=options.compile,
         )
 
     def _saver(
@@ -231,24 +305,6 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     return TrainingState(**training["state"])
 
 
-@contextmanager
-def _interruptible(run: _Run, signals: console.StopSignals) -> Iterator[None]:
-    """Where the run is stopped, say where it stands and which command goes on, and exit with the signal's code."""
-    try:
-        from landscape.training.state import Interrupted  # brings torch, and a signal may come meanwhile
-
-        try:
-            yield
-        except Interrupted as stop:
-            step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
-            console.say(f"\nStopped in {step}. All of it is in {run.path}. {console.to_go_on()}")
-            raise typer.Exit(signals.exit_code) from stop
-    except KeyboardInterrupt as exc:
-        place = f" The last saved state is in {run.path}. {console.to_go_on()}" if run.has_saved else ""
-        console.say(f"\nInterrupted.{place}")
-        raise typer.Exit(signals.exit_code) from exc
-
-
 def _show(history: History, path: Path) -> None:
     shown = {
         "epochs": str(int(history.epoch[-1])),
@@ -261,3 +317,20 @@ def _show(history: History, path: Path) -> None:
     }
     console.answer_table("Training", list(shown), [list(shown.values())])
     console.answer(f"Saved to {path}. To look at it: landscape surface {path}")
+
+
+def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
+    from landscape.training.history import mean_and_deviation
+
+    losses = [history.test_loss[-1] for history in histories]
+    accuracies = [history.test_accuracy[-1] for history in histories]
+    rows = [
+        [str(run.options.seed), console.number(loss, 4), console.percent(accuracy)]
+        for run, loss, accuracy in zip(runs, losses, accuracies, strict=True)
+    ]
+    names = ("mean", "standard deviation")
+    for name, loss, accuracy in zip(names, mean_and_deviation(losses), mean_and_deviation(accuracies), strict=True):
+        rows.append([name, console.number(loss, 4), console.percent(accuracy)])
+    console.answer_table(f"Training, {len(runs)} seeds", ["seed", "test loss", "test accuracy"], rows)
+    for run in runs:
+        console.answer(f"Saved to {run.path}.")

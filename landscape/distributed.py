@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -60,11 +62,13 @@ def joined() -> Iterator[None]:
     dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size)
     try:
         yield
+        anywhere(False)  # nobody leaves while another may still need it
     except Exception as exc:  # whatever it is, only one process shall speak of it
         if _is_first_failure(store):
             raise
         raise FailedElsewhereError from exc
     finally:
+        gc.collect()  # whatever still holds the group would end its threads too late, in an abort at exit
         dist.destroy_process_group()
 
 
@@ -122,11 +126,14 @@ def gathered(value: T) -> list[T]:
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
     """Wrap a module so that `backward` averages gradients over the processes; alone, return it as it is.
 
-    Buffers stay each process's own, see `share_buffers`.
+    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share_buffers`.
     """
     if not is_on():
         return module
-    return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters)
+    share_buffers(module)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # older torch has no other name
+        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters)
 
 
 def unsynchronized(module: nn.Module) -> Any:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +25,14 @@ from landscape.optim.sam import SAM
 from landscape.progress import SILENT, Progress
 from landscape.random_state import forked_random_state, seed_random_states
 from landscape.results import History
+from landscape.training.acceleration import autocast, check_precision, compiled, explained_compiler
 from landscape.training.augmentation import get_augmentation
 from landscape.training.evaluation import evaluate
 from landscape.training.history import make_history
 from landscape.training.meter import Meter, measure
 from landscape.training.schedules import check_schedule, factor_at
 from landscape.training.state import Interrupted, TrainingState, copied
-from landscape.training.step import Piece, cut, set_rho_factor, take_step
+from landscape.training.step import Piece, cut, data_parallel, set_rho_factor, take_step
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""
@@ -64,6 +65,8 @@ def train(
     should_stop: Callable[[], bool] = _never,
     rho_schedule: str = "constant",
     sam_fraction: float = 1.0,
+    precision: str | None = None,
+    is_compiled: bool = False,
     sharpness_rho: float = 0.05,
 ) -> History:
     """Train a module in place.
@@ -72,14 +75,19 @@ def train(
     arguments give the same weights, bit for bit, on a device with deterministic kernels. On the CPU,
     images go through networks with 2-D convolutions in the channels_last layout, where these take it.
 
+    In the processes of one `landscape.distributed.joined`, each takes its consecutive share of every batch
+    and the gradients are averaged: without BatchNorm, dropout and augmentation, whose random numbers are
+    each process's own, the curve is that of one process up to rounding. BatchNorm normalizes with the
+    statistics of a process's share; the running ones that are evaluated and saved are the first process's.
+
     Args:
         module: The model, on `device`.
         data: Training set, on `device`.
         test: Test set, evaluated after every epoch; None for none.
         optimizer: For the module's parameters; `SAM` or any other.
         epochs: Number of epochs in the whole run, those done before a resume included.
-        batch_size: Examples a step; the last step of an epoch may have fewer. Batches that the user
-            made keep their size.
+        batch_size: Examples a step, of all processes together; the last step of an epoch may have fewer.
+            Batches that the user made keep their size.
         micro_batch_size: Examples a pass at most, for batches that do not fit into memory: gradients
             of consecutive pieces of a batch are added up. None for whole batches. The step is that of
             the whole batch up to rounding, unless the model computes statistics of what it is given,
@@ -93,11 +101,16 @@ def train(
         progress: Is told the loss, the accuracy and the speed at most ten times a second.
         state: Go on from here; with the other arguments the same, the run ends with exactly the weights
             of one that was not interrupted. It is not changed.
-        save: Is given the state at the end of each epoch, and where the run is stopped.
-        should_stop: Is asked after each step; if it says so, the state is saved and the run ends there.
+        save: Is given the state at the end of each epoch, and where the run is stopped; in the first
+            process only.
+        should_stop: Is asked after each step; if it says so in any process, the state is saved and the
+            run ends there.
         rho_schedule: Of SAM's radii, named as for `schedule`; with the same name a radius stays
             proportional to the learning rate.
         sam_fraction: SAM steps in this last share of all steps, in [0, 1], and steps of its base before.
+        precision: `bf16` computes training's forward passes and losses in bfloat16 where that serves
+            (autocast); weights and the evaluation keep their dtype. None computes all in it.
+        is_compiled: Whether training's passes run compiled (torch.compile).
         sharpness_rho: Radius of the first-order sharpness; SAM's own rho, whatever its schedule and the
             fraction, where the optimizer is SAM.
 
@@ -105,13 +118,14 @@ def train(
         One row an epoch, those before a resume included.
 
     Raises:
-        InputError: If an argument is out of range or does not fit another.
+        InputError: If an argument is out of range or does not fit another, or the compiler fails.
         LandscapeError: If the training loss of an epoch is not finite. The state of the last good epoch
             has been saved by then.
         Interrupted: If `should_stop` said so.
     """
     _check_numbers(epochs, batch_size, micro_batch_size, label_smoothing, criterion)
     check_schedule(schedule)
+    check_precision(precision)
     _check_sam_options(optimizer, rho_schedule, sam_fraction)
     device = next(module.parameters()).device if device is None else device
     run = _Run(
@@ -125,6 +139,8 @@ def train(
         schedule=schedule,
         rho_schedule=rho_schedule,
         sam_fraction=sam_fraction,
+        precision=precision,
+        is_compiled=is_compiled,
         train_loss=_training_loss(criterion, label_smoothing),
         test_loss=F.cross_entropy if criterion is None else criterion,
         augment=get_augmentation(augmentation),
@@ -137,7 +153,9 @@ def train(
     )
     with forked_random_state([device], seed=seed), _kept_modes(module):
         run.is_channels_last = _is_channels_last_faster(module, data, device)
-        run.all_epochs(state)
+        with data_parallel(module, optimizer, run.probe) as run.parallel:
+            run.forward = compiled(run.parallel) if is_compiled else run.parallel
+            run.all_epochs(state)
     settings = {
         "optimizer": type(optimizer).__name__,
         "epochs": epochs,
@@ -147,8 +165,11 @@ def train(
         "label_smoothing": label_smoothing,
         "augmentation": augmentation,
         "seed": seed,
+        "num_processes": distributed.world_size(),
         "rho_schedule": rho_schedule,
         "sam_fraction": sam_fraction,
+        "precision": precision,
+        "is_compiled": is_compiled,
         "sharpness_rho": run.sharpness_rho,
         "memory_format": "channels_last" if run.is_channels_last else "contiguous",
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
@@ -170,6 +191,8 @@ class _Run:
     schedule: str
     rho_schedule: str
     sam_fraction: float
+    precision: str | None
+    is_compiled: bool
     train_loss: Criterion
     test_loss: Criterion
     augment: Callable[[Any, torch.Generator], Any]
@@ -180,6 +203,8 @@ class _Run:
     should_stop: Callable[[], bool]
     sharpness_rho: float
     is_channels_last: bool = False
+    parallel: nn.Module = field(init=False)
+    forward: Callable[..., Any] = field(init=False)
 
     rows: list[dict[str, float]] = field(default_factory=list)
     step: int = 0
@@ -246,7 +271,7 @@ class _Run:
         self.augmentation.manual_seed(seeds[0])
         seed_random_states(seeds[1], [self.device])
         pieces = cut(self.data, indices, self.micro_batch_size, self.change)
-        norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.module)
+        norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.parallel)
         self.meter.add_batch(gradient_norm=norm)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
@@ -255,10 +280,12 @@ class _Run:
 
         def run() -> Tensor:
             nonlocal is_first
-            outputs, loss = outputs_and_loss(self.module, self.train_loss, *piece.batch)
+            with autocast(self.precision, self.device):
+                outputs, loss = outputs_and_loss(self.forward, self.train_loss, *piece.batch)
             require_differentiable(loss)
             share = loss if piece.weight == 1 else loss * piece.weight
-            share.backward()
+            with explained_compiler() if self.is_compiled else nullcontext():
+                share.backward()
             if is_first:
                 self.meter.add(piece.num_examples, **measure(loss, outputs, piece.batch[1]))
                 is_first = False
@@ -273,6 +300,11 @@ class _Run:
     def arrange(self, inputs: Any) -> Any:
         """Images in the layout that convolutions are fast in; anything else as it is."""
         return to_channels_last(inputs) if self.is_channels_last else inputs
+
+    def probe(self) -> Tensor:
+        """Return the loss of two examples."""
+        inputs, targets = self.data.batches(2)[0]
+        return outputs_and_loss(self.module, self.train_loss, self.arrange(inputs), targets)[1]
 
     def evaluate(self) -> dict[str, float]:
         """Plain loss and errors on the test set, in evaluation mode."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -12,6 +14,7 @@ from landscape import distributed
 from landscape.ascent import dual_norm
 from landscape.batches import Batch, Change, Data, batch_length
 from landscape.optim.sam import SAM
+from landscape.random_state import forked_random_state
 
 Closure = Callable[[], Tensor]
 """Adds a piece's share of the gradient, without clearing what is there, and returns its share of the loss."""
@@ -54,6 +57,38 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
         return [Piece(batches[0], sizes[0], 1.0)]
     share = distributed.world_size() / len(indices)
     return [Piece(batch, count, count * share) for batch, count in zip(batches, sizes, strict=True)]
+
+
+@contextmanager
+def data_parallel(module: nn.Module, optimizer: Optimizer, probe: Callable[[], Tensor]) -> Iterator[nn.Module]:
+    """Give what to call in training: the module, which averages its gradients over the processes if there are several.
+
+    Args:
+        module: The model.
+        optimizer: If it is SAM, it knows that module meanwhile.
+        probe: Returns the loss of a few examples.
+    """
+    if not distributed.is_on():
+        yield module
+        return
+    wrapped = distributed.parallel(module, has_unused_parameters=_has_unused_parameters(module, probe))
+    known = optimizer.module if isinstance(optimizer, SAM) else None
+    try:
+        if known is not None:
+            optimizer.module = wrapped  # pyright: ignore[reportAttributeAccessIssue]
+        yield wrapped
+    finally:
+        if known is not None:
+            optimizer.module = known  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _has_unused_parameters(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
+    """Whether the loss leaves out a parameter, seen in evaluation mode, which moves no buffers."""
+    parameters = [w for w in module.parameters() if w.requires_grad]
+    module.eval()
+    with forked_random_state([w.device for w in parameters]):
+        gradients = torch.autograd.grad(probe(), parameters, allow_unused=True)
+    return any(gradient is None for gradient in gradients)
 
 
 def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Module) -> Tensor:
