@@ -14,13 +14,13 @@ from landscape.errors import CheckpointError, InputError
 
 from . import console
 from .options import Force, ModelOptions, expand
-from .resolve import load_splits, make_recipe, prepare_output, require_split, seeded_model
+from .resolve import load_splits, make_recipe, prepare_output, recipe_from, require_split, seeded_model
 
 if TYPE_CHECKING:
     import torch
 
     from landscape.batches import Data
-    from landscape.io.checkpoint import Recipe
+    from landscape.io.checkpoint import Checkpoint, Recipe
     from landscape.results import History
     from landscape.training.state import TrainingState
 
@@ -71,6 +71,14 @@ class TrainOptions:
 def train(
     problem: ModelOptions,
     options: TrainOptions,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from these weights: a checkpoint of ours, or any state dict; without --model and --data,"
+            " those that it records.",
+            metavar="CKPT",
+        ),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,...")
     ] = None,
@@ -92,7 +100,7 @@ def train(
     ]
     replaced = [run.prepare(force=force) for run in runs]
     with console.StopSignals() as signals, _joined(runs, signals):
-        work = _load(problem, device)
+        work = _load(problem, init, device)
         histories = [run.train(work, signals, snapshots) for run, snapshots in zip(runs, replaced, strict=True)]
     if seeds is None:
         _show(histories[0], runs[0].path)
@@ -155,20 +163,24 @@ class _Work:
     recipe: Recipe
     train: Data
     test: Data | None
+    init: Checkpoint | None
     hashes: Mapping[str, Any]
     device: torch.device
 
 
-def _load(problem: ModelOptions, device: str) -> _Work:
-    from landscape.batches import hash_data
+def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
+    from landscape.batches import hash_data, hash_tensors, tensors_in
     from landscape.distributed import local_device
     from landscape.execution import choose_device
+    from landscape.io.checkpoint import load_checkpoint
 
-    recipe = make_recipe(problem, model="mlp", data="digits")
+    start = None if init is None else load_checkpoint(init)
+    recipe = recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
     train_data, test_data = load_splits(recipe)
     train_data = require_split({"train": train_data}, "train")
     hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
-    return _Work(recipe, train_data, test_data, hashes, local_device(choose_device(device)))
+    hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
+    return _Work(recipe, train_data, test_data, start, hashes, local_device(choose_device(device)))
 
 
 @dataclasses.dataclass
@@ -196,6 +208,7 @@ class _Run:
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
         from landscape import distributed
+        from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
         from landscape.optim.factory import build_optimizer
         from landscape.training import loop
@@ -206,7 +219,10 @@ class _Run:
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
         seed = options.seed or 0
-        model = seeded_model(recipe, seed).to(work.device)
+        model = seeded_model(recipe, seed)
+        if work.init is not None:
+            load_weights(model, work.init)
+        model = model.to(work.device)
         optimizer = build_optimizer(
             options.optim,
             model,
