@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, TextIO
 
 import typer
 
 from landscape.errors import LandscapeError
+
+CTRL_C = 128 + signal.SIGINT
+"""Exit code of a command that was interrupted."""
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 
@@ -44,18 +51,27 @@ def show_error(error: LandscapeError) -> None:
         console.print(error.hint, markup=False)
 
 
+def is_heard() -> bool:
+    """Whether this process speaks: of several that torchrun started, the first. Errors are said by whoever has one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
     """Print a remark to stderr."""
-    typer.echo(text, err=True)
+    if is_heard():
+        typer.echo(text, err=True)
 
 
 def answer(text: str) -> None:
     """Print part of the answer to stdout."""
-    typer.echo(text, file=_answers.get())
+    if is_heard():
+        typer.echo(text, file=_answers.get())
 
 
 def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to stdout: the first column left-aligned, numbers right-aligned."""
+    if not is_heard():
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -100,11 +116,64 @@ def resumable(saved: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
-        import shlex
+        say(f"\nInterrupted. {saved} {to_go_on()}")
+        raise typer.Exit(CTRL_C) from exc
 
-        arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
-        say(f"\nInterrupted. {saved} To go on:\n  {shlex.join(['landscape', *arguments, '--resume'])}")
-        raise typer.Exit(130) from exc
+
+def to_go_on() -> str:
+    """Return the command line that continues this one, introduced."""
+    import shlex
+
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    program = ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"] if processes else ["landscape"]
+    arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
+    return f"To go on:\n  {shlex.join([*program, *arguments, '--resume'])}"
+
+
+class StopSignals:
+    """Ctrl-C and SIGTERM, of which the first lets a computation under way come to a good end.
+
+    Until `wait_for_step`, and at a second Ctrl-C, they raise KeyboardInterrupt. Launchers repeat SIGTERM: a
+    later one does nothing.
+
+    Attributes:
+        exit_code: Of a command that the first signal ended: 128 and its number.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = CTRL_C
+        self._is_received = False
+        self._is_waiting = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # no other can
+            numbers = (signal.SIGINT, signal.SIGTERM)
+            self._previous = {number: signal.signal(number, self._receive) for number in numbers}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def wait_for_step(self) -> None:
+        """From now on, only note the first signal."""
+        self._is_waiting = True
+
+    def is_received(self) -> bool:
+        """Whether the computation should stop."""
+        return self._is_received
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        is_first, self._is_received = not self._is_received, True
+        if is_first:
+            self.exit_code = 128 + number
+        if is_first and self._is_waiting:
+            if is_heard():
+                os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
+            return
+        if number == signal.SIGINT or not self._is_waiting:
+            raise KeyboardInterrupt
 
 
 def _shown(name: str, value: float) -> str:
@@ -133,7 +202,7 @@ class TerminalProgress:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal and is_heard()),
             transient=True,
         )
         self._task: Any = None

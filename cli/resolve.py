@@ -88,10 +88,12 @@ def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) 
     Raises:
         LandscapeError: If any part is missing or does not fit.
     """
+    from landscape.execution import keep_freed_memory
     from landscape.io.checkpoint import load_checkpoint, load_weights
     from landscape.io.plugins import find_loss
     from landscape.problem import Problem
 
+    keep_freed_memory()
     checkpoint = load_checkpoint(path)
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
@@ -171,6 +173,16 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
     )
 
 
+def recipe_from(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
+    """Return the recipe to train on from a checkpoint: what was typed, then what it records, then the default loss.
+
+    Raises:
+        LandscapeError: If there is no model or no data, or the checkpoint records code.
+    """
+    recipe = _merge(options, checkpoint)
+    return dataclasses.replace(recipe, loss=recipe.loss or "cross-entropy")
+
+
 def _complete(recipe: Recipe) -> Recipe:
     """Fill in the defaults of built-in models and data, and check the data folder."""
     from landscape.data import data_arguments, needs_folder
@@ -188,7 +200,7 @@ def _complete(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _merge(options: ProblemOptions, checkpoint: Checkpoint) -> Recipe:
+def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     """Combine what was typed with what the checkpoint records; what was typed wins.
 
     A file never chooses code: an import string that it records is only printed.

@@ -3,51 +3,75 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, InputError
 
 from . import console
-from .options import Force, ModelOptions, Seed, expand
-from .resolve import load_splits, make_recipe, prepare_output, require_split, seeded_model
+from .optimizer import OptimizerOptions, make_optimizer
+from .options import Force, ModelOptions, expand
+from .resolve import load_splits, make_recipe, prepare_output, recipe_from, require_split, seeded_model
 
 if TYPE_CHECKING:
-    from landscape.io.checkpoint import Recipe
+    import torch
+
+    from landscape.batches import Data
+    from landscape.io.checkpoint import Checkpoint, Recipe
     from landscape.results import History
-    from landscape.training.loop import TrainingState
+    from landscape.training.state import TrainingState
+
+
+MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(OptimizerOptions):
     """How to train."""
 
-    optim: Annotated[str, typer.Option(help="Optimizer: sgd, adam, adamw or sam.")] = "sgd"
-    base: Annotated[str, typer.Option(help="Optimizer that sam wraps: sgd, adam or adamw.")] = "sgd"
-    rho: Annotated[float | None, typer.Option(help="Radius of sam's ball in weight space; by default 0.05.")] = None
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate; by default 0.05 for sgd, 0.002 for adam and adamw.")
-    ] = None
-    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd; by default 0.9.")] = None
-    nesterov: Annotated[bool, typer.Option("--nesterov", help="Use Nesterov's momentum in sgd.")] = False
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay; by default 5e-4 for sgd, 0 for adam, 0.01 for adamw.")
-    ] = None
     schedule: Annotated[str, typer.Option(help="Learning rate: constant, cosine, or step (x0.1 twice).")] = "cosine"
+    rho_schedule: Annotated[
+        str, typer.Option(help="SAM's radius over time: constant, cosine or step, as --schedule.")
+    ] = "constant"
+    last_fraction: Annotated[
+        float, typer.Option(help="Share of all updates, the last ones, that are SAM's; those before are the base's.")
+    ] = 1.0
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(help="Examples a pass at most; their gradients add up to the step's.", metavar="N"),
+    ] = None
     label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
-    augmentation: Annotated[str, typer.Option(help="Of images: none, crop, flip or crop-flip.")] = "none"
-    seed: Seed = 0
+    augmentation: Annotated[str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")] = "none"
+    amp: Annotated[
+        str | None, typer.Option(help="bf16: training's passes in bfloat16; weights and evaluation stay as they are.")
+    ] = None
+    compile: Annotated[bool, typer.Option("--compile", help="Compile training's passes (torch.compile).")] = False
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0.")] = (
+        None
+    )
 
 
 @expand(ModelOptions, TrainOptions)
 def train(
     problem: ModelOptions,
     options: TrainOptions,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from these weights: a checkpoint of ours, or any state dict; without --model and --data,"
+            " those that it records.",
+            metavar="CKPT",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,...")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR")
@@ -55,110 +79,219 @@ def train(
     save_every: Annotated[
         int | None, typer.Option(min=1, help="Save a snapshot of the weights every N epochs.", metavar="N")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run from its last whole epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
     force: Force = False,
 ) -> None:
-    """Train a model with SGD, Adam, AdamW or SAM."""
-    folder = out or Path("runs") / options.optim
-    path = folder / "checkpoint.pt"
-    snapshots = sorted((folder / "snapshots").glob("epoch-*.pt"))
-    for output in (path, folder / "history.h5", *snapshots):
-        prepare_output(output, force=force, resume=resume)
+    """Train a model with SGD, Adam, AdamW or SAM and its relatives."""
+    base = out or Path("runs") / options.optim
+    runs = [
+        _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
+        for seed, folder in _seeds_and_folders(options.seed, seeds, base)
+    ]
+    replaced = [run.prepare(force=force) for run in runs]
+    with console.StopSignals() as signals, _joined(runs, signals):
+        work = _load(problem, init, device)
+        histories = [run.train(work, signals, snapshots) for run, snapshots in zip(runs, replaced, strict=True)]
+    if seeds is None:
+        _show(histories[0], runs[0].path)
+    else:
+        _show_seeds(histories, runs)
 
-    from landscape.batches import hash_data
-    from landscape.execution import choose_device
-    from landscape.io.plugins import find_loss
-    from landscape.optim.factory import build_optimizer
-    from landscape.training import loop
 
-    recipe = make_recipe(problem, model="mlp", data="digits")
+def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[tuple[int, Path]]:
+    """Return the seed and the folder of each run."""
+    if seeds is None:
+        return [(seed or 0, out)]
+    if seed is not None:
+        raise InputError("--seed and --seeds exclude each other.", hint="Pass one of them.")
+    words = [word.strip() for word in seeds.split(",")]
+    if not all(word.isdecimal() and int(word) <= MAX_SEED for word in words):
+        raise InputError(
+            f"--seeds must be whole numbers from 0 to {MAX_SEED}, separated by commas, got {seeds!r}.",
+            hint="Pass --seeds 0,1,2.",
+        )
+    numbers = [int(word) for word in words]
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--seeds must differ from each other, got {seeds}.")
+    return [(number, Path(f"{out}-{number}")) for number in numbers]
+
+
+@contextmanager
+def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None]:
+    """Work together with the other processes of torchrun, of which only the first to fail says why.
+
+    Where a run is stopped, say where it stands and which command goes on, and exit with the signal's code.
+    """
+    try:
+        from landscape import distributed  # brings torch, and a signal may come meanwhile
+        from landscape.training.state import Interrupted
+
+        try:
+            with distributed.joined():
+                yield
+        except distributed.FailedElsewhereError as exc:
+            raise typer.Exit(1) from exc
+        except Interrupted as stop:
+            step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
+            console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
+            raise typer.Exit(signals.exit_code) from stop
+    except KeyboardInterrupt as exc:
+        saved = _last_saved(runs)
+        place = f" The last saved state is in {saved}. {console.to_go_on()}" if saved else ""
+        console.say(f"\nInterrupted.{place}")
+        raise typer.Exit(signals.exit_code) from exc
+
+
+def _last_saved(runs: Sequence[_Run]) -> Path | None:
+    return next((run.path for run in reversed(runs) if run.has_saved), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What is trained on what: loaded once."""
+
+    recipe: Recipe
+    train: Data
+    test: Data | None
+    init: Checkpoint | None
+    hashes: Mapping[str, Any]
+    device: torch.device
+
+
+def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
+    from landscape.batches import hash_data, hash_tensors, tensors_in
+    from landscape.distributed import local_device
+    from landscape.execution import choose_device, keep_freed_memory
+    from landscape.io.checkpoint import load_checkpoint
+
+    keep_freed_memory()
+    start = None if init is None else load_checkpoint(init)
+    recipe = recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
     train_data, test_data = load_splits(recipe)
     train_data = require_split({"train": train_data}, "train")
     hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
-    settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **hashes}
-    state = _load_state(path, settings) if resume and path.exists() else None
-    place = choose_device(device)
-    model = seeded_model(recipe, options.seed).to(place)
-    optimizer = build_optimizer(
-        options.optim,
-        model,
-        learning_rate=options.lr,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-        rho=options.rho,
-        base=options.base,
-    )
-    dtype = next(model.parameters()).dtype
-    start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
-    save = _saver(folder, recipe, settings, save_every, start, snapshots if force else [])
-    with console.resumable(f"Every whole epoch is in {path}."):
-        history = loop.train(
+    hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
+    return _Work(recipe, train_data, test_data, start, hashes, local_device(choose_device(device)))
+
+
+@dataclasses.dataclass
+class _Run:
+    """One run and the folder that it is kept in."""
+
+    options: TrainOptions
+    folder: Path
+    save_every: int | None
+    resume: bool
+    has_saved: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the run can be continued from."""
+        return self.folder / "checkpoint.pt"
+
+    def prepare(self, *, force: bool) -> list[Path]:
+        """Refuse a folder that holds a run, and return the snapshots there that are to be replaced."""
+        snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
+        for output in (self.path, self.folder / "history.h5", *snapshots):
+            prepare_output(output, force=force, resume=self.resume)
+        return snapshots if force else []
+
+    def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
+        """Train from the start or from what was saved."""
+        from landscape import distributed
+        from landscape.io.checkpoint import load_weights
+        from landscape.io.plugins import find_loss
+        from landscape.training import loop
+
+        options, recipe = self.options, work.recipe
+        settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
+        settings["processes"] = distributed.world_size()
+        state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
+        self.has_saved = state is not None
+        seed = options.seed or 0
+        model = seeded_model(recipe, seed)
+        if work.init is not None:
+            load_weights(model, work.init)
+        model = model.to(work.device)
+        optimizer = make_optimizer(options, model, seed)
+        dtype = next(model.parameters()).dtype
+        start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
+        save = self._saver(recipe, settings, start, replaced)
+        signals.wait_for_step()
+        return loop.train(
             model,
-            train_data.to(place, dtype),
-            None if test_data is None else test_data.to(place, dtype),
+            work.train.to(work.device, dtype),
+            None if work.test is None else work.test.to(work.device, dtype),
             optimizer,
             epochs=options.epochs,
             batch_size=options.batch_size,
+            micro_batch_size=options.micro_batch,
             schedule=options.schedule,
             label_smoothing=options.label_smoothing,
             criterion=find_loss(recipe.loss) if recipe.loss and recipe.loss != "cross-entropy" else None,
             augmentation=options.augmentation,
-            seed=options.seed,
-            device=place,
+            seed=seed,
+            device=work.device,
             progress=console.TerminalProgress(),
             state=state,
-            after_epoch=save,
+            save=save,
+            should_stop=signals.is_received,
+            rho_schedule=options.rho_schedule,
+            sam_fraction=options.last_fraction,
+            precision=options.amp,
+            is_compiled=options.compile,
         )
-    _show(history, path)
 
+    def _saver(
+        self,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        start: Mapping[str, Any] | None,
+        replaced: Sequence[Path],
+    ) -> Callable[[TrainingState], None]:
+        """Return what saves checkpoint, history and snapshots.
 
-def _saver(
-    folder: Path,
-    recipe: Recipe,
-    settings: Mapping[str, Any],
-    save_every: int | None,
-    start: Mapping[str, Any] | None,
-    replaced: Sequence[Path],
-) -> Callable[[TrainingState], None]:
-    """Return what saves checkpoint, history and snapshots at the end of an epoch.
+        The first time it also saves a snapshot of the weights at the start, and ends the `replaced` snapshots
+        of an earlier run: until then that run is whole.
+        """
+        from landscape.io.checkpoint import save_checkpoint
+        from landscape.io.store import write_result
+        from landscape.training.history import make_history
 
-    The first epoch also brings the snapshot of the weights at the start, and ends the `replaced` snapshots of
-    an earlier run: until then that run is whole.
-    """
-    from landscape.io.checkpoint import save_checkpoint
-    from landscape.io.store import write_result
-    from landscape.training.history import make_history
+        def save(state: TrainingState) -> None:
+            if not self.has_saved:
+                for snapshot in replaced:
+                    snapshot.unlink()
+                if self.save_every is not None and start is not None:
+                    self._save_snapshot(0, start, recipe)
+            training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
+            save_checkpoint(self.path, state.module, recipe, training)
+            self.has_saved = True
+            write_result(self.folder / "history.h5", make_history(state.rows, settings))
+            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+                self._save_snapshot(state.epoch, state.module, recipe)
 
-    def save(state: TrainingState) -> None:
-        if state.epoch == 1:
-            for snapshot in replaced:
-                snapshot.unlink()
-            if save_every is not None and start is not None:
-                _save_snapshot(folder, 0, start, recipe)
-        training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
-        save_checkpoint(folder / "checkpoint.pt", state.module, recipe, training)
-        write_result(folder / "history.h5", make_history(state.rows, settings))
-        if save_every is not None and state.epoch % save_every == 0:
-            _save_snapshot(folder, state.epoch, state.module, recipe)
+        return save
 
-    return save
+    def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
+        from landscape.io.checkpoint import save_checkpoint
 
-
-def _save_snapshot(folder: Path, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
-    from landscape.io.checkpoint import save_checkpoint
-
-    save_checkpoint(folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch})
+        save_checkpoint(self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch})
 
 
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     """Return the state to go on from, if it is of the same run."""
     from landscape.io.checkpoint import load_checkpoint
-    from landscape.training.loop import TrainingState
+    from landscape.training.state import TrainingState
 
     training = load_checkpoint(path).training
     if not training or "state" not in training:
         raise CheckpointError(f"{path} holds no training state.", hint="Only a checkpoint.pt of ours can be resumed.")
+    if training["state"].keys() != {field.name for field in dataclasses.fields(TrainingState)}:
+        raise CheckpointError(
+            f"{path} holds the training state of another version of the toolkit.",
+            hint="Go on with that version, or start anew with --force.",
+        )
     for name, value in settings.items():
         recorded = training["settings"].get(name)
         if recorded != value:
@@ -181,3 +314,20 @@ def _show(history: History, path: Path) -> None:
     }
     console.answer_table("Training", list(shown), [list(shown.values())])
     console.answer(f"Saved to {path}. To look at it: landscape surface {path}")
+
+
+def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
+    from landscape.training.history import mean_and_deviation
+
+    losses = [history.test_loss[-1] for history in histories]
+    accuracies = [history.test_accuracy[-1] for history in histories]
+    rows = [
+        [str(run.options.seed), console.number(loss, 4), console.percent(accuracy)]
+        for run, loss, accuracy in zip(runs, losses, accuracies, strict=True)
+    ]
+    names = ("mean", "standard deviation")
+    for name, loss, accuracy in zip(names, mean_and_deviation(losses), mean_and_deviation(accuracies), strict=True):
+        rows.append([name, console.number(loss, 4), console.percent(accuracy)])
+    console.answer_table(f"Training, {len(runs)} seeds", ["seed", "test loss", "test accuracy"], rows)
+    for run in runs:
+        console.answer(f"Saved to {run.path}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,6 +18,15 @@ from landscape.errors import InputError, first_line, from_extra
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
+
+Change: TypeAlias = Callable[[Any], Any]
+"""A function of the inputs of a batch, such as an augmentation."""
+
+
+def keep(inputs: Any) -> Any:
+    """Return the inputs as they are."""
+    return inputs
+
 
 _ACCEPTED = "a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of batches or a list of graphs"
 
@@ -53,12 +62,20 @@ class TensorData:
         cuts = [slice(i, i + batch_size) for i in range(0, self.num_examples, batch_size)]
         return [(map_tensors(lambda t, cut=cut: t[cut], self.inputs), self.targets[cut]) for cut in cuts]
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield batches of examples in the random order that the CPU `generator` draws."""
-        order = torch.randperm(self.num_examples, generator=generator).to(self.targets.device)
-        for indices in order.split(batch_size):
-            part = self.take(indices)
-            yield part.inputs, part.targets
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the indices (n,) of each batch, in the random order that the CPU `generator` draws."""
+        return torch.randperm(self.num_examples, generator=generator).to(self.targets.device).split(batch_size)
+
+    def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
+        """Return the batch of the examples at `indices` (n,) in consecutive pieces.
+
+        Args:
+            indices: Of one batch.
+            size: Examples a piece at most; None for one piece.
+            change: Applied to the inputs of the whole batch.
+        """
+        part = self.take(indices)
+        return TensorData(change(part.inputs), part.targets).batches(size or len(indices))
 
 
 @dataclass(frozen=True)
@@ -92,10 +109,23 @@ class BatchData:
         """Return the user's batches; their size is his choice, `batch_size` does not change it."""
         return list(self.items)
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield the user's batches in the random order that the CPU `generator` draws."""
-        for i in map(int, torch.randperm(len(self.items), generator=generator)):
-            yield self.items[i]
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the index (1,) of each of the user's batches, in the order that the CPU `generator` draws."""
+        return torch.randperm(len(self.items), generator=generator).split(1)
+
+    def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
+        """Return the batch at `indices` (1,), its inputs changed.
+
+        Raises:
+            InputError: If a size is given.
+        """
+        if size is not None:
+            raise InputError(
+                "batches that the user made cannot be cut into pieces or shared between processes.",
+                hint="Give the data as a Dataset or as a pair of tensors.",
+            )
+        inputs, targets = self.items[int(indices)]
+        return [(change(inputs), targets)]
 
     def _stacked(self) -> TensorData:
         try:
@@ -142,11 +172,14 @@ class GraphData:
         """Join `batch_size` consecutive graphs at a time into one with as many parts, the last ones possibly fewer."""
         return [_join(self.graphs[i : i + batch_size]) for i in range(0, self.num_examples, batch_size)]
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield batches of graphs in the random order that the CPU `generator` draws."""
-        order = torch.randperm(self.num_examples, generator=generator)
-        for indices in order.split(batch_size):
-            yield _join(self.take(indices).graphs)
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the indices (n,) of each batch, in the random order that the CPU `generator` draws."""
+        return torch.randperm(self.num_examples, generator=generator).split(batch_size)
+
+    def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
+        """Return the graphs at `indices` (n,), `size` consecutive ones at a time joined, or all; inputs changed."""
+        joined = self.take(indices).batches(size or len(indices))
+        return [(change(inputs), targets) for inputs, targets in joined]
 
 
 def _join(graphs: Sequence[Any]) -> Batch:

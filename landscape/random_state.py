@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def derived_seed(*numbers: int) -> int:
-    """Return a seed, in [0, 2^32), for one of several streams of random numbers that share nothing.
+def derived_seeds(count: int, *numbers: int) -> list[int]:
+    """Return seeds, in [0, 2^32), for streams of random numbers that share nothing.
 
-    Sums and shifts of seeds will not do: torch's generator of the CPU ignores all but the last 32 bits.
+    Sums of seeds will not do, and shifts neither: torch's generator of the CPU ignores all but the last 32 bits.
 
     Args:
-        *numbers: The user's seed, then what tells the stream apart.
+        count: Number of seeds.
+        *numbers: The user's seed, at least 0, then what tells these streams from others.
     """
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "little")
+    return np.random.SeedSequence(numbers).generate_state(count).tolist()
 
 
 def get_random_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:
@@ -50,13 +51,14 @@ def forked_random_state(devices: Iterable[torch.device] = (), *, seed: int | Non
     states = get_random_states(devices)
     try:
         if seed is not None:
-            _seed(seed, devices)
+            seed_random_states(seed, devices)
         yield
     finally:
         set_random_states(states, devices)
 
 
-def _seed(seed: int, devices: Iterable[torch.device]) -> None:
+def seed_random_states(seed: int, devices: Iterable[torch.device] = ()) -> None:
+    """Start the CPU's generator, and those of the accelerators among `devices`, from `seed`."""
     torch.default_generator.manual_seed(seed)
     for device in _accelerators(devices):
         _write(torch.Generator(device).manual_seed(seed).get_state(), device)

@@ -20,10 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from landscape.ascent import check_norm, check_radius, dual_norm
-from landscape.distributed import all_true
+from landscape.distributed import anywhere, rank, unsynchronized
 from landscape.errors import InputError
 from landscape.optim.ball import Ball, make_balls
-from landscape.random_state import derived_seed, forked_random_state, get_random_states, set_random_states
+from landscape.random_state import derived_seeds, forked_random_state, get_random_states, set_random_states
 from landscape.reductions import all_finite
 
 Closure: TypeAlias = Callable[[], Any]
@@ -332,8 +332,11 @@ class SAM(Optimizer):
         """Do one pass over some micro-batches; processes exchange gradients at its end, or not at all."""
         losses = []
         for number, closure in enumerate(closures, start=1):
-            is_exchange = is_synchronised and number == len(closures)
-            with nullcontext() if is_exchange else self._no_sync(), torch.enable_grad():
+            is_shared = is_synchronised and number == len(closures)
+            with (
+                nullcontext() if is_shared or self.module is None else unsynchronized(self.module),
+                torch.enable_grad(),
+            ):
                 losses.append(closure())
         return _total(losses)
 
@@ -380,7 +383,9 @@ class SAM(Optimizer):
         for number, ball in enumerate(self._ascent.balls):
             if self.direction == "random":
                 generator = torch.Generator(ball.weights[0].device)
-                ball.draw(generator.manual_seed(derived_seed(self.seed, self.num_ascents, number, *self._rank())))
+                ball.draw(
+                    generator.manual_seed(derived_seeds(1, self.seed, self.num_ascents, number, *self._rank())[0])
+                )
                 continue
             gradients = ball.gradients()
             followed = self._followed(ball, gradients, scale)
@@ -478,11 +483,8 @@ class SAM(Optimizer):
         """Whether this process climbs by itself while others climb elsewhere."""
         return isinstance(self.module, DistributedDataParallel) and self.scope != "batch"
 
-    def _no_sync(self) -> Any:
-        return self.module.no_sync() if isinstance(self.module, DistributedDataParallel) else nullcontext()
-
     def _rank(self) -> tuple[int, ...]:
-        return (torch.distributed.get_rank(),) if self._is_apart() else ()
+        return (rank(),) if self._is_apart() else ()
 
     def _agree(self, is_finite: bool, is_moving: bool) -> tuple[bool, bool]:
         """Let processes that climb apart go on or give up together: they meet in the last pass."""
@@ -490,7 +492,8 @@ class SAM(Optimizer):
             return is_finite, is_moving
         assert isinstance(self.module, DistributedDataParallel)
         device = self._weights()[0].device
-        return all_true(is_finite, device=device, group=self.module.process_group), True
+        is_lost = anywhere(not is_finite, device=device, group=self.module.process_group)
+        return not is_lost, True
 
 
 def _total(losses: list[Any]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from landscape.training.augmentation import AUGMENTATIONS
-from landscape.training.loop import TrainingState, train
-from landscape.training.schedules import SCHEDULES, learning_rate_at
+from landscape.training.loop import train
+from landscape.training.schedules import SCHEDULES, factor_at
+from landscape.training.state import Interrupted, TrainingState
 
-__all__ = ["AUGMENTATIONS", "SCHEDULES", "TrainingState", "learning_rate_at", "train"]
+__all__ = ["AUGMENTATIONS", "SCHEDULES", "Interrupted", "TrainingState", "factor_at", "train"]

@@ -29,3 +29,8 @@ def make_history(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any
         for name in COLUMNS
     }
     return History(**columns, settings=dict(settings))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the sample standard deviation, which one value does not have: NaN."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else np.nan

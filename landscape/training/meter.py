@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.forward import has_accuracy
 from landscape.reductions import accumulation_dtype
 
 
 class Meter:
-    """Sums over the batches of an epoch, kept on the device until somebody asks."""
+    """Sums over the batches of an epoch, kept on the device until somebody asks.
+
+    Attributes:
+        num_examples: Examples counted by `add`.
+        num_batches: Batches counted by `add_batch`.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -22,25 +29,57 @@ class Meter:
 
     def reset(self) -> None:
         """Start an epoch."""
-        self.sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
         self.num_examples = 0
         self.num_batches = 0
 
-    def add(self, num_examples: int, *, loss: Tensor, **values: Tensor) -> None:
-        """Count a batch, its mean loss by its size, and add the values; no host synchronisation."""
+    def add(self, num_examples: int, *, loss: Tensor, **counts: Tensor) -> None:
+        """Count examples, their mean loss by their number; no host synchronisation.
+
+        Without examples, everything counts as 0.
+        """
         self.num_examples += num_examples
+        self._add("loss", loss.to(self.dtype) * num_examples)
+        for name, count in counts.items():
+            self._add(name, count if num_examples else torch.zeros_like(count))
+
+    def add_batch(self, **values: Tensor) -> None:
+        """Count a batch and what is measured once a batch."""
         self.num_batches += 1
-        for name, value in {"loss": loss.to(self.dtype) * num_examples, **values}.items():
-            zero = torch.zeros((), dtype=self.dtype, device=self.device)
-            self.sums.setdefault(name, zero).add_(value)
+        for name, value in values.items():
+            self._add(name, value)
+
+    def _add(self, name: str, value: Tensor) -> None:
+        if name not in self._sums:
+            self._sums[name] = torch.zeros((), dtype=self.dtype, device=self.device)
+        self._sums[name].add_(value)
 
     def per_example(self, name: str) -> float:
         """Mean over the examples; NaN if it was not measured."""
-        return float(self.sums[name]) / self.num_examples if name in self.sums else math.nan
+        return float(self._sums[name]) / self.num_examples if name in self._sums else math.nan
 
     def per_batch(self, name: str) -> float:
-        """Mean over the batches."""
-        return float(self.sums[name]) / self.num_batches if name in self.sums else math.nan
+        """Mean over the batches; NaN if it was not measured."""
+        return float(self._sums[name]) / self.num_batches if name in self._sums else math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts and sums as plain numbers, exactly."""
+        sums = {name: float(value) for name, value in self._sums.items()}
+        return {"num_examples": self.num_examples, "num_batches": self.num_batches, "sums": sums}
+
+    def include(self, counted: Mapping[str, Any]) -> None:
+        """Add what `as_dict` returned."""
+        self.num_examples += counted["num_examples"]
+        self.num_batches += counted["num_batches"]
+        for name, value in counted["sums"].items():
+            self._add(name, torch.tensor(value, dtype=self.dtype, device=self.device))
+
+    def in_all_processes(self) -> Meter:
+        """Return a meter of what the meters of all processes have counted."""
+        total = Meter(self.device)
+        for counted in distributed.gathered(self.as_dict()):
+            total.include(counted)
+        return total
 
 
 def measure(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:

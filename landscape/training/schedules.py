@@ -1,4 +1,4 @@
-"""Learning rates over a run, as factors of the initial one."""
+"""Learning rates and radii over a run, as factors of the initial ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def _step(done: float) -> float:
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "cosine": _cosine, "step": _step}
-"""Name -> factor of the initial learning rate, given the share of all steps that is done, in [0, 1)."""
+"""Name -> factor, given the share of all steps that is done, in [0, 1)."""
 
 
-def learning_rate_at(schedule: str, step: int, num_steps: int) -> float:
-    """Return the factor of the initial learning rate that optimizer step `step` is taken with.
+def factor_at(schedule: str, step: int, num_steps: int) -> float:
+    """Return the factor of the initial learning rate or radius that optimizer step `step` is taken with.
 
     `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every step;
     `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and three quarters

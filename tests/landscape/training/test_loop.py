@@ -139,7 +139,7 @@ def test_columns_of_a_missing_test_set_are_nan():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resuming_gives_the_weights_and_rows_of_an_uninterrupted_run(optimizer):
     states = []
-    expected, history = run_images(optimizer, after_epoch=states.append)
+    expected, history = run_images(optimizer, save=states.append)
     for state in states:
         resumed, again = run_images(optimizer, model=convolutional(seed=9), state=state)
         assert are_equal(resumed, expected)
@@ -150,7 +150,7 @@ def test_resuming_gives_the_weights_and_rows_of_an_uninterrupted_run(optimizer):
 
 def test_state_survives_a_file_without_code():
     states = []
-    expected, _ = run_images("sam", after_epoch=states.append)
+    expected, _ = run_images("sam", save=states.append)
     file = io.BytesIO()
     torch.save({f.name: getattr(states[1], f.name) for f in dataclasses.fields(TrainingState)}, file)
     file.seek(0)
@@ -160,7 +160,7 @@ def test_state_survives_a_file_without_code():
 
 def test_state_is_a_copy_that_neither_run_changes():
     states = []
-    run_images("adam", after_epoch=states.append)
+    run_images("adam", save=states.append)
     copies = [{name: value.clone() for name, value in state.module.items()} for state in states]
     moments = states[0].optimizer["state"][0]["exp_avg"].clone()
     run_images("adam", model=convolutional(seed=9), state=states[0])
@@ -173,7 +173,7 @@ def test_state_is_a_copy_that_neither_run_changes():
 
 def test_run_that_is_done_is_returned_as_it_is():
     states = []
-    expected, history = run_images(after_epoch=states.append)
+    expected, history = run_images(save=states.append)
     done, again = run_images(model=convolutional(seed=9), state=states[-1])
     assert are_equal(done, expected)
     np.testing.assert_array_equal(again.train_loss, history.train_loss)
@@ -200,7 +200,7 @@ def test_random_state_and_modes_are_left_as_they_were():
 
 def test_random_numbers_drawn_after_an_epoch_do_not_change_the_run():
     expected, _ = run_images()
-    assert are_equal(run_images(after_epoch=lambda _: torch.rand(5))[0], expected)
+    assert are_equal(run_images(save=lambda _: torch.rand(5))[0], expected)
 
 
 def test_learning_rates_and_gradients_are_left_as_they_were():
@@ -318,7 +318,7 @@ def test_divergence_is_an_error_after_the_last_good_state_was_handed_over():
         return F.cross_entropy(outputs, targets) * (math.nan if len(states) == 2 else 1)
 
     with pytest.raises(LandscapeError, match="training diverged in epoch 3") as caught:
-        train(model, POINTS, None, optimizer, epochs=5, criterion=criterion, after_epoch=states.append)
+        train(model, POINTS, None, optimizer, epochs=5, criterion=criterion, save=states.append)
     assert "--lr" in caught.value.hint
     assert [state.epoch for state in states] == [1, 2]
     assert all(value.isfinite().all() for value in states[-1].module.values())
@@ -364,7 +364,7 @@ def test_progress_is_stopped_and_everything_put_back_after_an_error():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(model, IMAGES, IMAGES, optimizer, epochs=2, progress=recorder, after_epoch=fail)
+        train(model, IMAGES, IMAGES, optimizer, epochs=2, progress=recorder, save=fail)
     assert recorder.calls[-1] == ("stop",)
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert torch.equal(torch.get_rng_state(), state)

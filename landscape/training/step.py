@@ -1,0 +1,138 @@
+"""One optimizer step on a batch in pieces: the only place that knows how SAM is told what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from landscape import distributed
+from landscape.ascent import dual_norm
+from landscape.batches import Batch, Change, Data, batch_length
+from landscape.optim.sam import SAM
+from landscape.random_state import forked_random_state
+
+Closure = Callable[[], Tensor]
+"""Adds a piece's share of the gradient, without clearing what is there, and returns its share of the loss."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a batch, small enough for one pass.
+
+    Attributes:
+        batch: Inputs and targets.
+        num_examples: That count; 0 where the process has none and takes one for its gradient's shape alone.
+        weight: Of its mean loss, such that the mean over the processes of the sum over their pieces is the
+            mean over the batch.
+    """
+
+    batch: Batch
+    num_examples: int
+    weight: float
+
+
+def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[Piece]:
+    """Return this process's share of a batch in pieces, as many as any other process has.
+
+    Args:
+        data: What the indices are of.
+        indices: Of the whole batch, the same in all processes.
+        size: Examples a piece at most; None for one piece.
+        change: Applied to the inputs of the whole share.
+    """
+    own = distributed.own_share(indices)
+    largest = size or len(indices) if distributed.is_on() else size
+    batches = data.pieces(own if len(own) else indices[:1], largest, change)
+    sizes = [batch_length(batch) if len(own) else 0 for batch in batches]
+    num_pieces = 1 if size is None else -(-distributed.largest_share(len(indices)) // size)
+    while len(batches) < num_pieces:
+        batches.append(batches[0])
+        sizes.append(0)
+    if len(batches) == 1 and not distributed.is_on():
+        return [Piece(batches[0], sizes[0], 1.0)]
+    share = distributed.world_size() / len(indices)
+    return [Piece(batch, count, count * share) for batch, count in zip(batches, sizes, strict=True)]
+
+
+@contextmanager
+def data_parallel(module: nn.Module, optimizer: Optimizer, probe: Callable[[], Tensor]) -> Iterator[nn.Module]:
+    """Give what to call in training: the module, which averages its gradients over the processes if there are several.
+
+    Args:
+        module: The model.
+        optimizer: If it is SAM, it knows that module meanwhile.
+        probe: Returns the loss of a few examples.
+    """
+    if not distributed.is_on():
+        yield module
+        return
+    wrapped = distributed.parallel(module, has_unused_parameters=_has_unused_parameters(module, probe))
+    if not isinstance(optimizer, SAM):
+        yield wrapped
+        return
+    known, optimizer.module = optimizer.module, wrapped
+    try:
+        yield wrapped
+    finally:
+        optimizer.module = known
+
+
+def _has_unused_parameters(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
+    """Whether the loss leaves out a parameter, seen in evaluation mode, which moves no buffers."""
+    parameters = [w for w in module.parameters() if w.requires_grad]
+    module.eval()
+    with forked_random_state([w.device for w in parameters]):
+        gradients = torch.autograd.grad(probe(), parameters, allow_unused=True)
+    return any(gradient is None for gradient in gradients)
+
+
+def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Module) -> Tensor:
+    """Take one optimizer step with the sum of the closures' gradients.
+
+    Args:
+        optimizer: SAM or any other.
+        closures: One a piece.
+        module: What the closures call.
+
+    Returns:
+        The Euclidean norm of the gradient at the weights before the step, 0-dim.
+    """
+    if isinstance(optimizer, SAM):
+        optimizer.step(closures)
+        return optimizer.gradient_norm
+    norms: list[Tensor] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = _run_all(closures, module)
+        if not norms:
+            norms.append(_gradient_norm(optimizer))
+        return loss
+
+    optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # returns a tensor
+    return norms[0]
+
+
+def set_rho_factor(optimizer: Optimizer, factor: float) -> None:
+    """Multiply every radius of SAM in the steps to come; 0 makes them the base optimizer's."""
+    if isinstance(optimizer, SAM):
+        optimizer.rho_factor = factor
+
+
+def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:
+    """Run the closures, exchanging gradients between processes with the last, and return the sum of their losses."""
+    *first, last = closures
+    with distributed.unsynchronized(module):
+        losses = [closure() for closure in first]
+    return sum(losses, start=last())
+
+
+def _gradient_norm(optimizer: Optimizer) -> Tensor:
+    weights = (w for group in optimizer.param_groups for w in group["params"])
+    gradients = [w.grad for w in weights if w.grad is not None]
+    return dual_norm([g.to_dense() if g.is_sparse else g for g in gradients])

@@ -1,0 +1,137 @@
+"""Training in two real processes of torchrun, on the CPU."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from cases import run_cli
+
+from landscape import read_result
+from landscape.io.checkpoint import load_checkpoint
+
+PLUGIN = """
+import os, signal
+import torch
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self, noisy=False, unused=False, fail=0, stop=0):
+        super().__init__()
+        noise = [nn.BatchNorm1d(8), nn.Dropout(0.2)] if noisy else []
+        self.layers = nn.Sequential(nn.Linear(6, 8), *noise, nn.Tanh(), nn.Linear(8, 7))
+        self.spare = nn.Linear(2, 2) if unused else None
+        self.fail, self.stop, self.num_passes = fail, stop, 0
+    def forward(self, x):
+        self.num_passes += self.training
+        if os.environ.get("RANK") == "1" and self.training:
+            if self.num_passes == self.fail:
+                raise ValueError("no more")
+            if str(self.num_passes) == os.environ.get("STOP_AT"):
+                os.kill(os.getpid(), signal.SIGTERM)
+        return self.layers(x)
+
+def model(**options): return Model(**options).double()
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(73, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(7, (73,), generator=generator)
+    return (x[:50], y[:50]), (x[50:], y[50:])
+
+def batches():
+    (x, y), test = data()
+    return [(x[:25], y[:25]), (x[25:], y[25:])], None
+"""
+
+RTOL = 1e-10  # float64 sums in another order, through 24 steps
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parallel")
+    (folder / "mine.py").write_text(PLUGIN)
+    return folder
+
+
+# 50 examples in batches of 7 leave one, so that one of the two processes has none.
+def words(folder, name, *more):
+    own = ("--model", f"{folder}/mine.py:model", "--data", f"{folder}/mine.py:data")
+    return ("train", *own, "--epochs", 3, "--batch-size", 7, "--out", folder / name, *more)
+
+
+def run_two(*arguments, **environment):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "landscape_cli"]
+    command = [sys.executable, *launcher, *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+
+
+def curves(folder, name):
+    history = read_result(folder / name / "history.h5")
+    columns = {field.name: getattr(history, field.name) for field in dataclasses.fields(history)}
+    return {name: column for name, column in columns.items() if name not in ("seconds", "settings")}
+
+
+def state_dict(folder, name):
+    return load_checkpoint(folder / name / "checkpoint.pt").state_dict
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--optim", "sgd", "--model-arg", "unused=true"),
+        ("--optim", "sam", "--rho", 0.5),
+        ("--optim", "sam", "--rho", 0.5, "--micro-batch", 2),
+    ],
+    ids=["sgd", "sam", "sam-micro"],
+)
+def test_two_processes_take_the_steps_of_one(folder, more, request):
+    name = request.node.callspec.id
+    one = run_cli(*words(folder, f"{name}-one", *more))
+    two = run_two(*words(folder, f"{name}-two", *more))
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    assert two.stdout.count("Saved to") == 1
+    torch.testing.assert_close(state_dict(folder, f"{name}-two"), state_dict(folder, f"{name}-one"), rtol=RTOL, atol=0)
+    expected = curves(folder, f"{name}-one")
+    for column, values in curves(folder, f"{name}-two").items():
+        np.testing.assert_allclose(values, expected[column], rtol=RTOL, err_msg=column)
+
+
+def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_exact(folder):
+    noisy = ("--model-arg", "noisy=true", "--optim", "sam", "--batch-size", 10)
+    whole = run_two(*words(folder, "whole", *noisy))
+    assert whole.returncode == 0, whole.stderr
+    stopped = run_two(*words(folder, "parts", *noisy), STOP_AT="15")  # 5 steps an epoch and 2 passes a step
+    assert stopped.returncode != 0
+    assert stopped.stderr.count("Stopped in epoch 2, after step 3 of 5") == 1
+    assert "torchrun --nproc-per-node 2 -m landscape_cli train" in stopped.stderr
+    assert "exitcode  : 143" in stopped.stderr
+    resumed = run_two(*words(folder, "parts", *noisy), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, parts = state_dict(folder, "whole"), state_dict(folder, "parts")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    expected = curves(folder, "whole")
+    for column, values in curves(folder, "parts").items():
+        np.testing.assert_array_equal(values, expected[column], err_msg=column)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--model-arg", "fail=5"), "ValueError: no more"),  # in the second process only
+        (("--lr", "1e200"), "training diverged"),
+        (("--data", "{folder}/mine.py:batches"), "cannot be cut into pieces or shared between processes"),
+    ],
+)
+def test_an_error_ends_all_processes_with_one_message(folder, tmp_path, more, message):
+    more = (str(word).format(folder=folder) for word in more)
+    done = run_two(*words(folder, tmp_path / "run", *more))
+    assert done.returncode != 0
+    assert ("\n" + done.stderr).count("\nError: ") == 1
+    assert done.stderr.count("Traceback") == 1  # torchrun's own
+    assert message in done.stderr
+    assert "Hint: " in done.stderr
