@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -112,10 +113,26 @@ def _fields_of(parameter: inspect.Parameter, hints: dict[str, Any], owners: dict
     field_hints = get_type_hints(owner, include_extras=True)
     return [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field_hints[field.name]
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_in_panel(field_hints[field.name], _title(owner, field.name)),
         )
         for field in dataclasses.fields(owner)
     ]
+
+
+def _in_panel(hint: Any, title: str) -> Any:
+    """Let the help show an option among its own kind."""
+    option = copy.copy(hint.__metadata__[0])
+    option.rich_help_panel = title
+    return Annotated[hint.__origin__, option]
+
+
+def _title(owner: type, name: str) -> str:
+    """The first line of the docstring of the options class that defines the field."""
+    definer = next(base for base in owner.__mro__ if name in vars(base).get("__annotations__", {}))
+    return str(definer.__doc__).splitlines()[0].rstrip(".")
 
 
 def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:

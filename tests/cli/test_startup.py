@@ -60,3 +60,11 @@ def test_ctrl_c_keeps_what_was_computed_and_prints_the_command_that_resumes(chec
 
     stored = read_result(out)
     assert 0 < stored.done.sum() < stored.done.size
+
+
+def test_help_shows_options_among_their_own_kind():
+    shown = run_cli("train", "--help").stdout
+    titles = ("Which model, data and loss", "Which optimizer", "How to train")
+    places = [shown.index(title) for title in titles] + [len(shown)]
+    for option, panel in (("--data-dir", 0), ("--rho ", 1), ("--batch-size", 2)):
+        assert places[panel] < shown.index(option) < places[panel + 1]
