@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from landscape.errors import LandscapeError
 
 from . import console
+from .data import data
 from .hessian import hessian
 from .plot import plot
 from .sharpness import sharpness
@@ -67,6 +68,7 @@ def _options(
 
 for command in (train, surface, hessian, sharpness, plot):
     app.command()(console.answering(command))
+app.add_typer(data, name="data")
 
 
 def main() -> None:

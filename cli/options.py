@@ -18,7 +18,8 @@ CheckpointArgument = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random numbers.")]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the random numbers.")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,24 @@ class ModelOptions:
     ] = None
     loss: Annotated[
         str | None, typer.Option(help="Loss: cross-entropy, mse or an import string of loss(outputs, targets).")
+    ] = None
+    label_noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the training examples that get a wrong label; by default as the checkpoint records, else 0.",
+            metavar="SHARE",
+        ),
+    ] = None
+    label_noise_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed of the wrong labels; by default as the checkpoint records, else 0.",
+            metavar="N",
+        ),
     ] = None
 
 

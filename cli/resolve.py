@@ -88,10 +88,12 @@ def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) 
     Raises:
         LandscapeError: If any part is missing or does not fit.
     """
+    from landscape.execution import keep_freed_memory
     from landscape.io.checkpoint import load_checkpoint, load_weights
     from landscape.io.plugins import find_loss
     from landscape.problem import Problem
 
+    keep_freed_memory()
     checkpoint = load_checkpoint(path)
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
@@ -133,11 +135,12 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
 
 
 def load_splits(recipe: Recipe) -> tuple[Data | None, Data | None]:
-    """Return the data (train, test), read once; either may be None.
+    """Return the data (train, test), read once; either may be None. Label noise is in train alone.
 
     A data function that draws from torch's global generator gives the same data every time.
     """
     from landscape.batches import as_data
+    from landscape.data.label_noise import with_noisy_targets
     from landscape.io.plugins import build_data
     from landscape.random_state import forked_random_state
 
@@ -146,7 +149,10 @@ def load_splits(recipe: Recipe) -> tuple[Data | None, Data | None]:
     folder = {} if recipe.data_dir is None else {"data_dir": recipe.data_dir}
     with forked_random_state(seed=0):
         train, test = build_data(recipe.data, {**recipe.data_args, **folder})
-        return None if train is None else as_data(train), None if test is None else as_data(test)
+        train, test = (None if split is None else as_data(split) for split in (train, test))
+    if train is not None:
+        train = with_noisy_targets(train, recipe.label_noise, seed=recipe.label_noise_seed)
+    return train, test
 
 
 def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
@@ -161,6 +167,8 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
             data_args=parse_arguments(options.data_arg, "--data-arg"),
             data_dir=None if options.data_dir is None else str(options.data_dir.resolve()),
             loss=options.loss or "cross-entropy",
+            label_noise=options.label_noise or 0.0,
+            label_noise_seed=options.label_noise_seed or 0,
         )
     )
 
@@ -197,6 +205,8 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
 
     A file never chooses code: an import string that it records is only printed.
     """
+    from landscape.io.checkpoint import Recipe
+
     typed, recorded = options, checkpoint.recipe
     for option in ("model", "data", "loss"):
         _refuse_recorded_code(option, getattr(typed, option), getattr(recorded, option))
@@ -212,6 +222,7 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     is_same_model = typed.model in (None, recorded.model)
     is_same_data = typed.data in (None, recorded.data)
     folder = str(typed.data_dir.resolve()) if typed.data_dir else recorded.data_dir if is_same_data else None
+    noise = recorded if is_same_data else Recipe()
     return _complete(
         dataclasses.replace(
             recorded,
@@ -221,6 +232,8 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
             data_args={**(recorded.data_args if is_same_data else {}), **data_args},
             data_dir=folder,
             loss=typed.loss or recorded.loss,
+            label_noise=noise.label_noise if typed.label_noise is None else typed.label_noise,
+            label_noise_seed=noise.label_noise_seed if typed.label_noise_seed is None else typed.label_noise_seed,
         )
     )
 

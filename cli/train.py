@@ -13,6 +13,7 @@ import typer
 from landscape.errors import CheckpointError, InputError
 
 from . import console
+from .optimizer import OptimizerOptions, make_optimizer
 from .options import Force, ModelOptions, expand
 from .resolve import load_splits, make_recipe, prepare_output, recipe_from, require_split, seeded_model
 
@@ -29,26 +30,15 @@ MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(OptimizerOptions):
     """How to train."""
 
-    optim: Annotated[str, typer.Option(help="Optimizer: sgd, adam, adamw or sam.")] = "sgd"
-    base: Annotated[str, typer.Option(help="Optimizer that sam wraps: sgd, adam or adamw.")] = "sgd"
-    rho: Annotated[float | None, typer.Option(help="Radius of sam's ball in weight space; by default 0.05.")] = None
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate; by default 0.05 for sgd, 0.002 for adam and adamw.")
-    ] = None
-    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd; by default 0.9.")] = None
-    nesterov: Annotated[bool, typer.Option("--nesterov", help="Use Nesterov's momentum in sgd.")] = False
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay; by default 5e-4 for sgd, 0 for adam, 0.01 for adamw.")
-    ] = None
     schedule: Annotated[str, typer.Option(help="Learning rate: constant, cosine, or step (x0.1 twice).")] = "cosine"
-    rho_schedule: Annotated[str, typer.Option(help="Radius of sam: constant, cosine or step, as --schedule.")] = (
-        "constant"
-    )
+    rho_schedule: Annotated[
+        str, typer.Option(help="SAM's radius over time: constant, cosine or step, as --schedule.")
+    ] = "constant"
     last_fraction: Annotated[
-        float, typer.Option(help="Share of all steps, the last ones, that are sam's; those before are the base's.")
+        float, typer.Option(help="Share of all updates, the last ones, that are SAM's; those before are the base's.")
     ] = 1.0
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
@@ -57,7 +47,7 @@ class TrainOptions:
         typer.Option(help="Examples a pass at most; their gradients add up to the step's.", metavar="N"),
     ] = None
     label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
-    augmentation: Annotated[str, typer.Option(help="Of images: none, crop, flip or crop-flip.")] = "none"
+    augmentation: Annotated[str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")] = "none"
     ema: Annotated[
         float | None,
         typer.Option(help="Decay of a moving average of the weights, kept in checkpoint-ema.pt.", metavar="DECAY"),
@@ -100,7 +90,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
     force: Force = False,
 ) -> None:
-    """Train a model with SGD, Adam, AdamW or SAM."""
+    """Train a model with SGD, Adam, AdamW or SAM and its relatives."""
     base = out or Path("runs") / options.optim
     runs = [
         _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
@@ -179,9 +169,10 @@ class _Work:
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     from landscape.batches import hash_data, hash_tensors, tensors_in
     from landscape.distributed import local_device
-    from landscape.execution import choose_device
+    from landscape.execution import choose_device, keep_freed_memory
     from landscape.io.checkpoint import load_checkpoint
 
+    keep_freed_memory()
     start = None if init is None else load_checkpoint(init)
     recipe = recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
     train_data, test_data = load_splits(recipe)
@@ -224,7 +215,6 @@ class _Run:
         from landscape import distributed
         from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
-        from landscape.optim.factory import build_optimizer
         from landscape.training import loop
 
         options, recipe = self.options, work.recipe
@@ -237,16 +227,7 @@ class _Run:
         if work.init is not None:
             load_weights(model, work.init)
         model = model.to(work.device)
-        optimizer = build_optimizer(
-            options.optim,
-            model,
-            learning_rate=options.lr,
-            momentum=options.momentum,
-            nesterov=options.nesterov,
-            weight_decay=options.weight_decay,
-            rho=options.rho,
-            base=options.base,
-        )
+        optimizer = make_optimizer(options, model, seed)
         dtype = next(model.parameters()).dtype
         start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
         save = self._saver(recipe, settings, start, replaced)

@@ -18,14 +18,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 from landscape.errors import InputError
 from landscape.reductions import accumulation_dtype
 
+RADII = ("path", "sphere", "ball")
+"""What becomes of the radius in an ascent of several steps; see `advance`."""
+
 # Entries that are summed in the tensors' own dtype before float64 takes over.
 _PIECE = 1024
 
-# A largest entry in this range can be squared in float32, as can all that count beside it.
+# Tensors of at most so many elements are joined before they are summed: many small calls cost more than a copy.
+_SHORT = 16 * _PIECE
+
+# Where a Euclidean norm is in this range, the squares of all entries that count are in float32's.
 _SQUARABLE = (1e-15, 1e15)
 
 
@@ -59,9 +66,87 @@ def ascend(
     check_norm(p)
     if not gradients:
         return []
-    units, _ = _bounded(_multiply(gradients, scaling), p)
-    steepest = _steepest(units, p)
-    return _multiply(_scale(steepest, rho / _nonzero(_norm(steepest, p))), scaling)
+    direction, length = _steepest_direction(_multiply(gradients, scaling), p)
+    return _multiply(_scale(direction, rho / length), scaling)
+
+
+@torch.no_grad()
+def advance(
+    perturbation: Sequence[Tensor] | None,
+    gradients: Sequence[Tensor],
+    rho: float,
+    *,
+    steps: int,
+    step: int,
+    radius: str = "path",
+    p: float = 2.0,
+    scaling: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """Return the perturbation after one more of several ascent steps.
+
+    - `path`: steps of length rho/steps; the path has length rho, so ||T^-1 e||_p <= rho, with equality
+      only where it is straight (S001 Eq. 5).
+    - `sphere`: as `path`, and after the last step e is scaled to ||T^-1 e||_p = rho.
+    - `ball`: steps of length rho; where e has left the ball it is scaled back to its surface.
+
+    Args:
+        perturbation: e before the step, shaped as `gradients`; None for the first one.
+        gradients: Gradient at w + e; finite.
+        rho: Radius.
+        steps: Number of steps in all, at least 1.
+        step: Number of this one, from 0.
+        radius: `path`, `sphere` or `ball`.
+        p: Norm of the ball, at least 1; may be infinite.
+        scaling: Diagonal of T, the same in all steps; None for the identity.
+
+    Returns:
+        Tensors shaped as `gradients`.
+
+    Raises:
+        InputError: If an option is out of range.
+    """
+    check_radius(radius)
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}.")
+    e = ascend(gradients, rho if radius == "ball" else rho / steps, p=p, scaling=scaling)
+    if perturbation is not None:
+        e = list(torch._foreach_add(list(perturbation), e))
+    is_last = step == steps - 1
+    if steps == 1 or radius == "path" or (radius == "sphere" and not is_last):
+        return e
+    norm = _nonzero(ball_norm(e, p=p, scaling=scaling))
+    factor = abs(rho) / norm
+    return _scale(e, factor if radius == "sphere" else factor.clamp(max=1.0))
+
+
+@torch.no_grad()
+def draw_on_sphere(
+    tensors: Sequence[Tensor],
+    rho: float,
+    *,
+    generator: torch.Generator,
+    p: float = 2.0,
+    scaling: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """Return a random e with ||T^-1 e||_p = rho: T z of Gaussian z, scaled; for p = 2 without T uniform on the sphere.
+
+    Args:
+        tensors: What e is shaped as; on the generator's device or moved there.
+        rho: Radius.
+        generator: Where z comes from.
+        p: Norm of the ball, at least 1; may be infinite.
+        scaling: Diagonal of T; None for the identity.
+
+    Returns:
+        Tensors shaped as `tensors`.
+
+    Source:
+        S001, section 4.2 (Rand-SAM).
+    """
+    noise = [
+        torch.randn(t.shape, generator=generator, device=generator.device, dtype=t.dtype).to(t.device) for t in tensors
+    ]
+    return _multiply(_scale(noise, rho / _nonzero(_safe_norm(noise, p))), scaling)
 
 
 @torch.no_grad()
@@ -128,11 +213,32 @@ def check_norm(p: float) -> None:
         )
 
 
+def check_radius(radius: str) -> None:
+    """Raise an InputError that lists the known names if `radius` is not one of them."""
+    if radius not in RADII:
+        raise InputError(f"radius must be one of {', '.join(RADII)}, got {radius!r}.")
+
+
 def _conjugate(p: float) -> float:
     """The q with 1/p + 1/q = 1."""
     if p == 1:
         return math.inf
     return 1.0 if math.isinf(p) else p / (p - 1)
+
+
+def _steepest_direction(scaled: list[Tensor], p: float) -> tuple[list[Tensor], Tensor]:
+    """sign(a) |a|^(q-1) of a = T g up to a positive factor, and its p-norm, 1 where it is 0."""
+    if p == 2 and _are_plain(scaled):
+        length = _norm(scaled, 2)
+        if _SQUARABLE[0] < float(length) < _SQUARABLE[1]:
+            return scaled, length
+    direction = _steepest(_bounded(scaled)[0], p)
+    return direction, _nonzero(_norm(direction, p))
+
+
+def _are_plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether to try without dividing by the largest entry: squared in enough precision, the size known at no wait."""
+    return tensors[0].device.type == "cpu" and {t.dtype for t in tensors} <= {torch.float32, torch.float64}
 
 
 def _steepest(units: list[Tensor], p: float) -> list[Tensor]:
@@ -168,20 +274,26 @@ def _safe_norm(tensors: Sequence[Tensor], order: float) -> Tensor:
         return torch.zeros((), dtype=torch.float64)
     if math.isinf(order):
         return _largest(tensors)
-    units, divisor = _bounded(tensors, order)
+    if order == 2 and _are_plain(tensors):
+        norm = _norm(tensors, 2)
+        if _SQUARABLE[0] < float(norm) < _SQUARABLE[1]:
+            return norm
+    units, divisor = _bounded(tensors)
     return torch.where(divisor.isinf(), divisor, divisor * _norm(units, order))
 
 
-def _norm(units: list[Tensor], order: float) -> Tensor:
+def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     """The joint norm of bounded entries, accumulated in float64."""
     if math.isinf(order):
         return _largest(units)
     device = units[0].device
-    long = [unit for unit in units if device.type == "cpu" and unit.numel() > _PIECE]
-    short = [unit for unit in units if device.type != "cpu" or unit.numel() <= _PIECE]
     dtype = accumulation_dtype(device)
-    parts = [torch.stack(list(torch._foreach_norm(short, order, dtype=dtype)))] if short else []
-    parts += [_partial_norms(unit, order).to(dtype) for unit in long]
+    if device.type != "cpu":
+        return torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(list(units), order, dtype=dtype))), order)
+    short = [unit for unit in units if unit.numel() <= _SHORT]
+    joined = [_flatten_dense_tensors(short)] if short else []
+    long = [unit for unit in units if unit.numel() > _SHORT]
+    parts = [_partial_norms(unit, order).to(dtype) for unit in joined + long]
     return torch.linalg.vector_norm(torch.cat(parts), order)
 
 
@@ -197,17 +309,12 @@ def _partial_norms(unit: Tensor, order: float) -> Tensor:
     return torch.cat([norms, torch.linalg.vector_norm(flat[cut:], order, dtype=dtype).reshape(1)])
 
 
-def _bounded(tensors: Sequence[Tensor], order: float) -> tuple[list[Tensor], Tensor]:
-    """Tensors whose entries may be raised to powers, and the divisor (0-dim) that made them so.
+def _bounded(tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Tensors divided by their largest magnitude, so that entries may be raised to powers, and that divisor (0-dim).
 
-    The divisor is the largest magnitude, or 1 for zeros. Squares of entries of common size need none:
-    on the CPU, where asking for the size does not wait for a device, that saves two passes.
+    The divisor of zeros is 1.
     """
-    largest = _largest(tensors)
-    is_plain = order == 2 and {tensor.dtype for tensor in tensors} <= {torch.float32, torch.float64}
-    if is_plain and largest.device.type == "cpu" and _SQUARABLE[0] < float(largest) < _SQUARABLE[1]:
-        return list(tensors), torch.ones_like(largest)
-    divisor = _nonzero(largest)
+    divisor = _nonzero(_largest(tensors))
     return list(torch._foreach_div(list(tensors), _as_factor(divisor, tensors))), divisor
 
 

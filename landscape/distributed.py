@@ -105,12 +105,18 @@ def largest_share(count: int) -> int:
     return -(-count // world_size())
 
 
-def anywhere(flag: bool) -> bool:
-    """Whether the flag is set in any process; waits for all of them."""
+def anywhere(flag: bool, *, device: torch.device | None = None, group: Any = None) -> bool:
+    """Whether the flag is set in any process of a group; waits for all of them.
+
+    Args:
+        flag: This process's.
+        device: Where the group's tensors travel from; None for the CPU.
+        group: A group of processes; None for all.
+    """
     if not is_on():
         return flag
-    flags = torch.tensor([flag], dtype=torch.int32)
-    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    flags = torch.tensor([flag], dtype=torch.int32, device=device)
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=group)
     return bool(flags)
 
 

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def derived_seeds(count: int, *numbers: int) -> list[int]:
+    """Return seeds, in [0, 2^32), for streams of random numbers that share nothing.
+
+    Sums of seeds will not do, and shifts neither: torch's generator of the CPU ignores all but the last 32 bits.
+
+    Args:
+        count: Number of seeds.
+        *numbers: The user's seed, at least 0, then what tells these streams from others.
+    """
+    return np.random.SeedSequence(numbers).generate_state(count).tolist()
 
 
 def get_random_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:

@@ -1,9 +1,16 @@
 """Norms and inner products of long vectors, accumulated in float64 where the device has it."""
 
+# pyright: reportPrivateImportUsage=false
+# torch exports its foreach kernels, which its own optimizers are made of, under private names.
+
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
 _CHUNK = 1 << 22  # entries converted at a time, so that a float64 copy of a vector never exists
 
@@ -26,3 +33,24 @@ def dot(u: Tensor, v: Tensor) -> float:
 def norm(v: Tensor) -> float:
     """Return the Euclidean norm of a vector (P,)."""
     return float(torch.linalg.vector_norm(v, dtype=accumulation_dtype(v.device)))
+
+
+@torch.no_grad()
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Return whether no tensor holds NaN or an infinity; waits for the device.
+
+    On the CPU and on CUDA this is the check of torch's GradScaler, several times as fast as a sum. It multiplies
+    the tensors by 1, which changes no bit of them.
+    """
+    if not tensors:
+        return True
+    kinds = _group_tensors_by_device_and_dtype([list(tensors)])
+    return not any(_holds_infinity(same, device) for (device, _), ((same,), _) in kinds.items())
+
+
+def _holds_infinity(tensors: Any, device: torch.device) -> bool:
+    if device.type not in ("cpu", "cuda"):
+        return not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    found, one = torch.zeros((), device=device), torch.ones((), device=device)
+    torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
+    return bool(found)

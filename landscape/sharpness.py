@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.ascent import ascend
+from landscape.ascent import advance, ascend
 from landscape.errors import InputError, LandscapeError
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
@@ -139,13 +139,14 @@ class _Measurement:
         return self._result("avg", rho, mean, standard_error=error, steps=self._num_directions, radius=rho)
 
     def _path(self, rho: float) -> Measure:
-        origin = w = self._problem.weights
-        vector = self.gradient
-        for n in range(self._steps):
-            if n > 0:
-                vector = self._gradient(w)
-            w = w + self._step(vector, rho / self._steps)
-        return self._result("nstep", rho, self._loss(w), steps=self._steps, radius=norm(w - origin))
+        origin, vector = self._problem.weights, self.gradient
+        e: list[Tensor] | None = None
+        for step in range(self._steps):
+            if e is not None:
+                vector = self._gradient(origin + e[0])
+            e = [part.to(origin) for part in advance(e, [vector], rho, steps=self._steps, step=step)]
+        assert e is not None
+        return self._result("nstep", rho, self._loss(origin + e[0]), steps=self._steps, radius=norm(e[0]))
 
     def _first_order(self, rho: float) -> Measure:
         rise = rho * norm(self.gradient)

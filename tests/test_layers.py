@@ -35,6 +35,7 @@ FENCES = {
     "matplotlib": ["landscape/plot/"],
     "h5py": ["landscape/io/store.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
+    "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }

@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from landscape.data.archive_members import read_members
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
 from landscape.data.pickled_batch import load_batch
-from landscape.data.published_files import PublishedFiles, read_published
+from landscape.data.publications import PUBLICATIONS
+from landscape.data.published_files import Publication
 from landscape.errors import DataError
 
 Batch: TypeAlias = tuple[np.ndarray, list[int]]
 """Images, uint8 (n, 3, 32, 32), and class numbers (n,)."""
-
-PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 _SHARED_NORMALIZATIONS = {
     # The 1.28 million training images of ILSVRC 2012, as torchvision's models expect them.
@@ -30,7 +30,7 @@ class Cifar:
     """One of the two data sets.
 
     Attributes:
-        files: The published batches.
+        publication: Its one archive.
         train: Names of the batches with training images, in order.
         test: Name of the batch with test images.
         label_key: The batches' key for the class numbers.
@@ -38,7 +38,7 @@ class Cifar:
         normalization: Mean and standard deviation of the training images, over all pixels of a channel.
     """
 
-    files: PublishedFiles
+    publication: Publication
     train: tuple[str, ...]
     test: str
     label_key: bytes
@@ -47,20 +47,7 @@ class Cifar:
 
 
 CIFAR10 = Cifar(
-    files=PublishedFiles(
-        title="CIFAR-10",
-        page=PAGE,
-        archive="cifar-10-python.tar.gz",
-        folder="cifar-10-batches-py",
-        md5={
-            "data_batch_1": "c99cafc152244af753f735de768cd75f",
-            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-            "data_batch_4": "634d18415352ddfa80567beed471001a",
-            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-            "test_batch": "40351d587109b95175f43aff81a1287e",
-        },
-    ),
+    publication=PUBLICATIONS["cifar10"],
     train=tuple(f"data_batch_{number}" for number in range(1, 6)),
     test="test_batch",
     label_key=b"labels",
@@ -69,13 +56,7 @@ CIFAR10 = Cifar(
 )
 
 CIFAR100 = Cifar(
-    files=PublishedFiles(
-        title="CIFAR-100",
-        page=PAGE,
-        archive="cifar-100-python.tar.gz",
-        folder="cifar-100-python",
-        md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
-    ),
+    publication=PUBLICATIONS["cifar100"],
     train=("train",),
     test="test",
     label_key=b"fine_labels",
@@ -129,7 +110,7 @@ def read_cifar(cifar: Cifar, data_dir: str | None, normalization: str) -> tuple[
     chosen = choose_normalization(normalization, {"cifar": cifar.normalization, **_SHARED_NORMALIZATIONS})
     batches = {
         name: _images_and_labels(load_batch(content, name), cifar, name)
-        for name, content in read_published(data_dir, cifar.files)
+        for name, content in read_members(cifar.publication, data_dir)
     }
     test = as_examples(*_join([batches.pop(cifar.test)]), chosen)
     images, labels = _join([batches.pop(name) for name in cifar.train])

@@ -8,12 +8,8 @@ import numpy as np
 
 from landscape.data.idx import read_idx
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
+from landscape.data.publications import PUBLICATIONS
 from landscape.errors import DataError
-
-PAGE = "https://github.com/zalandoresearch/fashion-mnist"
-
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist installs the files."""
 
 NUM_CLASSES = 10
 
@@ -43,15 +39,13 @@ def fashion_mnist(*, data_dir: str | None = None, normalization: str = "fashion-
         Xiao, Rasul & Vollgraf (2017), Fashion-MNIST, arXiv:1708.07747.
     """
     chosen = choose_normalization(normalization, NORMALIZATIONS)
-    folder = DEBIAN_FOLDER if data_dir is None else Path(data_dir)
-    train, test = (_images_and_labels(folder, prefix) for prefix in ("train", "t10k"))
+    paths = PUBLICATIONS["fashion-mnist"].locate(data_dir)
+    train, test = (_images_and_labels(*pair) for pair in (paths[:2], paths[2:]))
     return as_examples(*train, chosen), as_examples(*test, chosen)
 
 
-def _images_and_labels(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def _images_and_labels(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return images (n, 1, 28, 28) and class numbers (n,) of one split."""
-    images_path = _find(folder, f"{prefix}-images-idx3-ubyte")
-    labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
     images = read_idx(images_path, num_dimensions=3)
     labels = read_idx(labels_path, num_dimensions=1)
     if images.shape[1:] != (28, 28):
@@ -61,14 +55,3 @@ def _images_and_labels(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarra
     if labels.max(initial=0) >= NUM_CLASSES:
         raise DataError(f"{labels_path} must hold labels from 0 to 9, got {labels.max()}.")
     return images[:, None], labels
-
-
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise DataError(
-        f"Fashion-MNIST needs {name} or {name}.gz, and {folder} holds neither.",
-        hint=f"Download the four idx files from {PAGE} into a folder and pass it as --data-dir, "
-        "or install Debian's package dataset-fashion-mnist.",
-    )

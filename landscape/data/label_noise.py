@@ -2,10 +2,63 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from landscape.batches import BatchData, Data, GraphData
 from landscape.errors import InputError
+
+
+def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
+    """Give a share of the examples a wrong label, as `with_label_noise` does.
+
+    There are as many classes as the largest class number says. The data themselves are not changed.
+
+    Args:
+        data: Examples, batches or graphs whose targets are class numbers; at a share of 0 anything.
+        share: Of the examples, in [0, 1].
+        seed: Of a generator of its own; the same seed gives the same noise.
+
+    Returns:
+        The data with new targets; the same object at a share of 0.
+
+    Raises:
+        InputError: If the targets are no class numbers, or only of one class, or the share is outside [0, 1].
+    """
+    if share == 0:
+        return data
+    targets = _targets(data)
+    _require_class_numbers(targets)
+    return _with_targets(data, with_label_noise(targets, share, num_classes=int(targets.max()) + 1, seed=seed))
+
+
+def _targets(data: Data) -> Tensor:
+    """Return the targets of all examples (N, ...)."""
+    if not isinstance(data, BatchData):
+        return data.targets
+    targets = [batch[1] for batch in data.items]
+    if not all(isinstance(part, Tensor) and part.ndim for part in targets):
+        raise InputError("label noise needs batches whose targets are tensors of class numbers (n,).")
+    return torch.cat(targets)
+
+
+def _with_targets(data: Data, targets: Tensor) -> Data:
+    if isinstance(data, GraphData):
+        return GraphData(tuple(map(_with_target, data.graphs, targets)))
+    if not isinstance(data, BatchData):
+        return replace(data, targets=targets)
+    parts = targets.split([len(batch[1]) for batch in data.items])
+    return BatchData(tuple((inputs, part) for (inputs, _), part in zip(data.items, parts, strict=True)))
+
+
+def _with_target(graph: Any, target: Tensor) -> Any:
+    changed = copy.copy(graph)
+    changed.y = target.reshape(graph.y.shape)
+    return changed
 
 
 def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: int) -> Tensor:
@@ -48,10 +101,14 @@ def _check(targets: Tensor, share: float, num_classes: int) -> None:
         raise InputError(f"the share of wrong labels must be in [0, 1], got {share}.")
     if num_classes < 2:
         raise InputError(f"label noise needs at least 2 classes, got {num_classes}.")
-    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
-        shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
-        raise InputError(f"label noise needs class numbers (N,), got {shape} of {dtype}.")
+    _require_class_numbers(targets)
     if len(targets) and not (targets.min() >= 0 and targets.max() < num_classes):
         raise InputError(
             f"class numbers must be from 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}."
         )
+
+
+def _require_class_numbers(targets: Tensor) -> None:
+    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
+        shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
+        raise InputError(f"label noise needs class numbers (N,), got {shape} of {dtype}.")

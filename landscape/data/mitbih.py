@@ -13,10 +13,8 @@ import numpy as np
 import torch
 
 from landscape.data.normalization import Examples
+from landscape.data.publications import PUBLICATIONS
 from landscape.errors import DataError
-
-TITLE = "ECG Heartbeat Categorization Dataset"
-PAGE = "https://www.kaggle.com/datasets/shayanfazeli/heartbeat"
 
 LENGTH = 187
 """Samples of one beat, at 125 Hz; a shorter beat ends in zeros."""
@@ -24,8 +22,6 @@ LENGTH = 187
 NUM_CLASSES = 5
 """Normal, supraventricular, ventricular, fusion, unknown."""
 
-_SUFFIXES = (".csv", ".csv.gz")
-_PART = "sample500"
 _SEED = 0
 
 
@@ -52,10 +48,7 @@ def mitbih(*, data_dir: str | None = None, balance: bool = False) -> tuple[Examp
         Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794; recordings of Moody &
         Mark (2001), PhysioNet, https://physionet.org/content/mitdb.
     """
-    if data_dir is None:
-        raise DataError("MIT-BIH is read from a folder, and none was given.", hint=_where_to_get())
-    paths = [_find(Path(data_dir), f"mitbih_{split}") for split in ("train", "test")]
-    train, test = (_read(path, balance) for path in paths)
+    train, test = (_read(path, balance) for path in PUBLICATIONS["mitbih"].locate(data_dir))
     return train, test
 
 
@@ -146,31 +139,5 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{path} cannot be read: {exc}.", hint=_download_again(path)) from exc
 
 
-def _find(folder: Path, prefix: str) -> Path:
-    """Return the file of a split by the rule in `mitbih`."""
-    found = {path.name: path for path in sorted(folder.glob(f"{prefix}*")) if path.name.endswith(_SUFFIXES)}
-    published = [found[prefix + suffix] for suffix in _SUFFIXES if prefix + suffix in found]
-    if published:
-        return published[0]
-    if not found:
-        raise DataError(
-            f"MIT-BIH needs {prefix}.csv or {prefix}.csv.gz, and {folder} holds neither.", hint=_where_to_get()
-        )
-    parts = [path for name, path in found.items() if _PART in name]
-    if len(found) > 1 and len(parts) != 1:
-        raise DataError(
-            f"{folder} must hold {prefix}.csv, or one file whose name starts with {prefix}, got {', '.join(found)}.",
-            hint=f"Leave one of them, or rename one to {prefix}{_SUFFIXES[0]}, with .gz if it is gzipped.",
-        )
-    return parts[0] if len(found) > 1 else next(iter(found.values()))
-
-
-def _where_to_get() -> str:
-    return (
-        f'Download "{TITLE}" from {PAGE} (its source: the MIT-BIH Arrhythmia Database of PhysioNet), put '
-        "mitbih_train.csv and mitbih_test.csv into a folder and pass it as --data-dir."
-    )
-
-
 def _download_again(path: Path) -> str:
-    return f"Download {path.name} again from {PAGE}."
+    return PUBLICATIONS["mitbih"].get_again(path)

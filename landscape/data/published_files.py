@@ -1,120 +1,172 @@
-"""Files of a published archive, read from the archive or its extracted folder and checked by md5."""
+"""Files as somebody publishes them: what they are called, where they are, how they are recognized in a folder."""
 
 from __future__ import annotations
 
-import hashlib
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from landscape.errors import DataError
 
 
 @dataclass(frozen=True)
-class PublishedFiles:
-    """Where a data set is published, and how to recognize its files.
+class PublishedFile:
+    """A file of a data set; one that ends in .gz may also stand unpacked.
 
     Attributes:
-        title: The data set's name, for messages.
-        page: Address of the page that offers the archive.
-        archive: File name of the .tar.gz archive.
-        folder: The folder inside the archive.
-        md5: File name in that folder to published md5 sum.
+        name: As published.
+        address: To download it from; empty where its page asks for a login.
+        md5: Its published md5 sum; empty where none is known.
     """
 
+    name: str
+    address: str = ""
+    md5: str = ""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Names that it may have in a folder, the one that is preferred first."""
+        return tuple(dict.fromkeys((self.name.removesuffix(".gz"), self.name)))
+
+    def find(self, folder: Path) -> Path | None:
+        """Return what stands for it in a folder; None if nothing does.
+
+        Raises:
+            DataError: If several things could.
+        """
+        return next((folder / form for form in self.forms if (folder / form).is_file()), None)
+
+
+@dataclass(frozen=True)
+class PublishedArchive(PublishedFile):
+    """An archive of one folder, which may also stand extracted.
+
+    Attributes:
+        folder: The folder inside.
+        member_md5: Names of files in that folder to their published md5 sums.
+        member_lines: Names of text files in that folder to their numbers of lines, where no md5 sum is known.
+    """
+
+    folder: str = ""
+    member_md5: Mapping[str, str] = field(default_factory=dict)
+    member_lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The archive and the folder."""
+        return self.name, f"{self.folder}/"
+
+    def find(self, folder: Path) -> Path | None:
+        """Return the extracted folder, `folder` itself if it is that one, or the archive."""
+        if (folder / self.folder).is_dir():
+            return folder / self.folder
+        if any((folder / member).is_file() for member in (*self.member_md5, *self.member_lines)):
+            return folder
+        return folder / self.name if (folder / self.name).is_file() else None
+
+
+@dataclass(frozen=True)
+class PublishedTable(PublishedFile):
+    """A .csv file, which may also stand gzipped, or as a part whose name starts like its own.
+
+    Attributes:
+        part: In the name of the part that is taken where there are several.
+    """
+
+    part: str = ""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The table, plain or gzipped."""
+        return self.name, f"{self.name}.gz"
+
+    def find(self, folder: Path) -> Path | None:
+        """Return the table; without it the only part there is, or the only one with `part` in its name."""
+        whole = super().find(folder)
+        stem = self.name.removesuffix(".csv")
+        found = [path for path in sorted(folder.glob(f"{stem}*")) if path.name.endswith((".csv", ".csv.gz"))]
+        if whole is not None or not found:
+            return whole
+        named = [path for path in found if self.part in path.name] if len(found) > 1 else found
+        if len(named) == 1:
+            return named[0]
+        raise DataError(
+            f"{folder} must hold {self.name}, or one file whose name starts with {stem}, got "
+            f"{', '.join(path.name for path in found)}.",
+            hint=f"Leave one of them, or rename one to {self.name}, with .gz if it is gzipped.",
+        )
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A data set and its files.
+
+    Attributes:
+        name: As in `--data`.
+        title: As its authors call it.
+        summary: What it is, in a few words.
+        page: Address of the page that offers the files; empty where there are none.
+        files: What is needed; nothing where the data come with a dependency.
+        package: A system package that installs the files too, and where.
+    """
+
+    name: str
     title: str
-    page: str
-    archive: str
-    folder: str
-    md5: Mapping[str, str]
+    summary: str
+    page: str = ""
+    files: tuple[PublishedFile, ...] = ()
+    package: tuple[str, Path] | None = None
 
+    @property
+    def needs_login(self) -> bool:
+        """Whether the page asks for one before it gives the files."""
+        return not all(file.address for file in self.files)
 
-def read_published(data_dir: str | None, published: PublishedFiles) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the checked content of each file, in no particular order.
+    def locate(self, data_dir: str | None) -> list[Path]:
+        """Return what stands for each of the files in a folder.
 
-    An archive is read in one sequential pass and nothing is written to disk.
+        Args:
+            data_dir: The folder; None is where the system package installs them.
 
-    Args:
-        data_dir: A folder that holds the extracted folder or the archive, or the extracted folder itself;
-            looked for in this order: folder, itself, archive.
-        published: What to read.
+        Raises:
+            DataError: If one is missing, or none was given and there is no such package.
+        """
+        if data_dir is None and self.package is None:
+            raise DataError(f"{self.title} is read from a folder, and none was given.", hint=self.how_to_get())
+        folder = self.package[1] if data_dir is None and self.package else Path(data_dir or "")
+        return [self._find(file, folder) for file in self.files]
 
-    Raises:
-        DataError: If nothing is there, a file is missing, or one has another md5 sum than published.
-    """
-    source = _locate(data_dir, published)
-    is_folder = source.is_dir()
-    contents = _read_folder(source, published) if is_folder else _read_archive(source, published)
-    missing = set(published.md5)
-    for name, content in contents:
-        _check_md5(source / name if is_folder else f"{name} in {source}", content, published, name)
-        missing.discard(name)
-        yield name, content
-    if missing:
-        raise DataError(
-            f"{source} must contain {', '.join(published.md5)}; not found: {', '.join(sorted(missing))}.",
-            hint=_download_again(published),
+    def missing(self, folder: Path) -> list[str]:
+        """Return the names of the files that nothing in a folder stands for."""
+        return [file.name for file in self.files if file.find(folder) is None]
+
+    def how_to_get(self) -> str:
+        """Say what to download, from where, and what to do then."""
+        from_page = f"ownload {_list(file.name for file in self.files)} from {self.page}"
+        start = f"D{from_page} (after a login)" if self.needs_login else f"Run {self.command()}, or d{from_page}"
+        package = f" Or install the package {self.package[0]}." if self.package else ""
+        return f"{start} into a folder; pass that folder as --data-dir.{package}"
+
+    def get_again(self, path: Path) -> str:
+        """Say how to replace a damaged file, or an extracted folder with one."""
+        if self.needs_login:
+            return f"Download {path.name} again from {self.page}."
+        return f"Remove {path} and run {self.command()}, or download {path.name} again from {self.page}."
+
+    def command(self) -> str:
+        """Return the command that downloads the files."""
+        return f"landscape data fetch {self.name}"
+
+    def _find(self, file: PublishedFile, folder: Path) -> Path:
+        found = file.find(folder)
+        if found is not None:
+            return found
+        lacks = (
+            f"holds {'neither' if len(file.forms) > 1 else 'no such file'}" if folder.is_dir() else "is not a folder"
         )
+        raise DataError(f"{self.title} needs {' or '.join(file.forms)}, but {folder} {lacks}.", hint=self.how_to_get())
 
 
-def _locate(data_dir: str | None, published: PublishedFiles) -> Path:
-    where = f"download {published.archive} from {published.page}, put it into a folder"
-    if data_dir is None:
-        raise DataError(
-            f"{published.title} is read from a folder, and none was given.",
-            hint=f"If it is not on this machine, {where}; then pass --data-dir FOLDER.",
-        )
-    root = Path(data_dir)
-    if (root / published.folder).is_dir():
-        return root / published.folder
-    if any((root / name).is_file() for name in published.md5):
-        return root
-    if (root / published.archive).is_file():
-        return root / published.archive
-    found = "holds neither" if root.is_dir() else "is not a folder"
-    raise DataError(
-        f"{published.title} needs {published.archive} or {published.folder}/, but {data_dir} {found}.",
-        hint=f"To get it, {where} and pass that folder as --data-dir.",
-    )
-
-
-def _read_folder(folder: Path, published: PublishedFiles) -> Iterator[tuple[str, bytes]]:
-    for name in published.md5:
-        path = folder / name
-        if path.is_file():
-            try:
-                yield name, path.read_bytes()
-            except OSError as exc:
-                raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc
-
-
-def _read_archive(archive: Path, published: PublishedFiles) -> Iterator[tuple[str, bytes]]:
-    wanted = {PurePosixPath(published.folder, name): name for name in published.md5}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                name = wanted.get(PurePosixPath(member.name))
-                file = tar.extractfile(member) if name is not None and member.isreg() else None
-                if name is not None and file is not None:
-                    yield name, file.read()
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as exc:
-        raise DataError(
-            f"{archive} must be a complete .tar.gz archive, but reading it failed: {exc}.",
-            hint=_download_again(published),
-        ) from exc
-
-
-def _check_md5(where: Path | str, content: bytes, published: PublishedFiles, name: str) -> None:
-    # Against damage; what a harmful file could do is for its reader to prevent.
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != published.md5[name]:
-        raise DataError(
-            f"{where} must have the md5 sum {published.md5[name]}, got {found}: it is damaged or incomplete.",
-            hint=_download_again(published),
-        )
-
-
-def _download_again(published: PublishedFiles) -> str:
-    return f"Download {published.archive} again from {published.page}."
+def _list(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -41,6 +41,8 @@ class Recipe:
         data_args: Its keyword arguments, the data folder apart.
         data_dir: The data folder, absolute; None where the data need none.
         loss: Built-in name or import string.
+        label_noise: Share of the training examples that have a wrong label on purpose.
+        label_noise_seed: Which examples, and which labels.
     """
 
     model: str | None = None
@@ -49,6 +51,8 @@ class Recipe:
     data_args: dict[str, Any] = field(default_factory=dict)
     data_dir: str | None = None
     loss: str | None = None
+    label_noise: float = 0.0
+    label_noise_seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ MODELS: dict[str, str] = {
     "resnet18": "landscape.models.resnet18:resnet18",
     "wrn-16-4": "landscape.models.wide_resnet:wrn_16_4",
     "wrn-16-8": "landscape.models.wide_resnet:wrn_16_8",
+    "wrn-22-8": "landscape.models.wide_resnet:wrn_22_8",
     "wrn-28-10": "landscape.models.wide_resnet:wrn_28_10",
     "vgg16": "landscape.models.vgg:vgg16",
     "transformer": "landscape.models.transformer:transformer",

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from landscape.errors import InputError
 from landscape.optim.sam import SAM
+from landscape.optim.variants import GSAM, FriendlySAM
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,16 @@ BASES = {
 }
 """The optimizers that SAM may wrap, by name."""
 
-DEFAULT_RHO = 0.05
-"""Radius of SAM's ball (Foret et al. 2021, for CIFAR)."""
+FAMILY: dict[str, tuple[type[SAM], dict[str, Any]]] = {
+    "sam": (SAM, {"rho": 0.05}),  # Foret et al. (2021), for CIFAR
+    "asam": (SAM, {"rho": 0.5, "adaptive": True}),  # Kwon et al. (2021), for CIFAR-10
+    "rand-sam": (SAM, {"rho": 0.05, "direction": "random"}),
+    "gsam": (GSAM, {"rho": 0.05}),
+    "friendly-sam": (FriendlySAM, {"rho": 0.05}),
+}
+"""The optimizers that wrap one of `BASES`: name -> class, and options that it has when none are given."""
 
-OPTIMIZERS = (*BASES, "sam")
+OPTIMIZERS = (*BASES, *FAMILY)
 """The names that `build_optimizer` knows."""
 
 
@@ -53,8 +60,8 @@ def build_optimizer(
     momentum: float | None = None,
     nesterov: bool = False,
     weight_decay: float | None = None,
-    rho: float | None = None,
     base: str = "sgd",
+    **sam_options: Any,
 ) -> Optimizer:
     """Build an optimizer for the trainable parameters of a module.
 
@@ -62,14 +69,14 @@ def build_optimizer(
     tensors is five times as fast, and as repeatable.
 
     Args:
-        name: `sgd`, `adam`, `adamw`, or `sam` around `base`.
-        module: The model; `sam` keeps its buffers from moving twice a step.
+        name: `sgd`, `adam` or `adamw`; or `sam`, `asam`, `rand-sam`, `gsam` or `friendly-sam` around `base`.
+        module: The model, bare or as a DistributedDataParallel; SAM keeps its buffers from moving twice a step.
         learning_rate: None takes the default: 0.05 for sgd, 2e-3 for adam and adamw.
         momentum: For sgd; None takes 0.9.
         nesterov: For sgd: use Nesterov's momentum.
         weight_decay: None takes the default: 5e-4 for sgd, 0 for adam, 0.01 for adamw.
-        rho: For sam: radius of the ball; None takes 0.05.
-        base: For sam: `sgd`, `adam` or `adamw`, with that one's defaults.
+        base: For the SAM family: `sgd`, `adam` or `adamw`, with that one's defaults.
+        **sam_options: For the SAM family: options of `SAM`; None takes the default, a rho of 0.05 (asam: 0.5).
 
     Returns:
         The optimizer.
@@ -79,16 +86,21 @@ def build_optimizer(
             the module has nothing to train.
     """
     _check_names(name, base)
-    spec = BASES[base if name == "sam" else name]
+    spec = BASES[base if name in FAMILY else name]
+    sam_options = {option: value for option, value in sam_options.items() if value is not None}
     weights = [w for w in module.parameters() if w.requires_grad]
     if not weights:
         raise InputError("a model must have trainable parameters, got none that require a gradient.")
     options = _base_options(spec, weights, learning_rate, weight_decay)
     options |= _momentum_options(spec, momentum, nesterov)
-    if name == "sam":
-        return SAM(weights, spec.build, rho=DEFAULT_RHO if rho is None else rho, module=module, **options)
-    if rho is not None:
-        raise InputError(f"rho is an option of sam, {name} has none.", hint="Use the optimizer sam.")
+    if name in FAMILY:
+        build, preset = FAMILY[name]
+        return build(weights, spec.build, module=module, **{**preset, **sam_options}, **options)
+    if sam_options:
+        raise InputError(
+            f"{' and '.join(sam_options)} can be set for {', '.join(FAMILY)} only, got the optimizer {name}.",
+            hint="Leave it out, or use the optimizer sam.",
+        )
     return spec.build(weights, **options)
 
 
@@ -96,7 +108,7 @@ def _check_names(name: str, base: str) -> None:
     if name not in OPTIMIZERS:
         raise InputError(f"an optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}.")
     if base not in BASES:
-        raise InputError(f"the base of sam must be one of {', '.join(BASES)}, got {base!r}.")
+        raise InputError(f"the base must be one of {', '.join(BASES)}, got {base!r}.")
 
 
 def _base_options(

@@ -6,34 +6,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from landscape.ascent import adaptive_scaling, ascend, check_norm, dual_norm
+from landscape.ascent import check_norm, check_radius, dual_norm
+from landscape.distributed import anywhere, rank, unsynchronized
 from landscape.errors import InputError
-from landscape.random_state import forked_random_state, get_random_states, set_random_states
+from landscape.optim.ball import Ball, make_balls
+from landscape.random_state import derived_seeds, forked_random_state, get_random_states, set_random_states
+from landscape.reductions import all_finite
+
+Closure: TypeAlias = Callable[[], Any]
+"""Computes the loss of a batch or a micro-batch, calls `backward` on it and returns it."""
+
+DIRECTIONS = ("gradient", "random")
+SCOPES = ("batch", "process", "micro-batch")
+
+# What state_dict adds to the base optimizer's.
+_COUNTERS = ("num_steps", "num_ascents", "skipped_steps", "rho_factor")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Ascent:
-    """A step under way: what has been moved, and what puts it back.
+    """A step under way.
 
     Attributes:
-        weights: The tensors that were moved; none where there was nothing to climb.
-        saved: Their values before.
-        buffers: Name -> value after the first pass.
-        is_finite: Whether the first gradient was finite.
+        balls: What moves; none where there is nothing to climb.
+        buffers: Where each buffer of the module is registered, its name, and its value after the first pass.
+        is_finite: Whether all gradients so far were finite.
+        num_steps: Ascent steps taken.
     """
 
-    weights: list[Tensor]
-    saved: list[Tensor]
-    buffers: dict[str, Tensor]
-    is_finite: bool
+    balls: list[Ball] = field(default_factory=list)
+    buffers: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)
+    is_finite: bool = True
+    num_steps: int = 0
 
 
 class SAM(Optimizer):
@@ -54,19 +71,32 @@ class SAM(Optimizer):
         loss = optimizer.step(closure)
 
     Conventions:
-        - `state` and `param_groups` are the base's own, so schedulers, `state_dict` and resuming see one
-          optimizer; nothing of a step under way lives in them.
-        - Each parameter group has a ball of its own: the radius holds for the group's norm. One group,
-          which is the usual case, is one ball over all weights.
-        - Weight decay lives in the base optimizer and is not part of the ascent gradient. (Foret et
-          al.'s own code adds it to the loss, and so to both.)
-        - Both passes see the same dropout masks, and buffers of `module` (BatchNorm statistics) move
-          in the first pass only. Without `module` they move twice.
-        - A gradient that is not finite, in either pass, skips the update: weights and base state stay as
+        - `state` and `param_groups` are the base's own, so schedulers and resuming see one optimizer;
+          `state_dict` adds a few counters, under `sam`.
+        - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for the
+          sake of weight decay change nothing. A group that differs in one of them has a ball of its own.
+        - Weight decay lives in the base optimizer and is not part of the gradient that is climbed, unless
+          `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
+        - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm statistics)
+          move in the first one only. Without `module` they move in every pass.
+        - A gradient that is not finite, in any pass, skips the update: weights and base state stay as
           they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0, the
           base steps with the first gradient, and there is no second pass.
+        - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose loss it
+          returns and whose BatchNorm statistics stay; a loop of `first_step` and `second_step` can do without.
+        - Memory for one copy of the weights is kept from step to step.
         - Weights should be float32 or float64: a perturbation of the usual size is below the
           resolution of bfloat16.
+
+    Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own share of
+    the loss, none clearing gradients. Data-parallel training: give the DistributedDataParallel as `module`.
+    `scope` says whose gradient one ascent follows (the m examples of m-sharpness, Foret et al. 2021,
+    section 4.1): `batch`, all of them; `process`, this process's, each process at a point of its own;
+    `micro-batch`, one closure's. The update is with the sum over all closures, and the mean over all
+    processes, in any case.
+
+    Mixed precision: `step(closure, scaler)` takes a `torch.amp.GradScaler` for closures that scale the
+    loss; call `scaler.update()` after it. Gradients are unscaled once, after the last pass.
 
     Args:
         params: Parameters or parameter groups; a group may set its own `rho`, `p`, `adaptive`, `eta`.
@@ -75,21 +105,34 @@ class SAM(Optimizer):
         p: Norm of the ball, at least 1; may be infinite.
         adaptive: Scale the ball elementwise by T = |w| + eta.
         eta: Smallest scale of the adaptive ball.
+        steps: Number N of ascent steps; a step of the optimizer costs N + 1 gradients.
+        radius: `path`, `sphere` or `ball`, for several ascent steps (`landscape.ascent.advance`).
+        direction: `gradient`, or `random` for a random point of the sphere instead (Rand-SAM).
+        every: Make the ascent in every k-th step, beginning with the first; the others are the base's.
+        decay_in_ascent: Add weight_decay * w to the gradient that is climbed.
+        scope: `batch`, `process` or `micro-batch`.
+        seed: Of the random directions, which come from generators of their own.
         module: The model, whose buffers shall move once a step.
         **base_kwargs: Options of the base class.
 
     Attributes:
         base: The base optimizer.
         module: As given.
+        rho_factor: What every rho is multiplied with, for schedules; 0 leaves the step to the base, so SAM
+            in the last part of a run has it 0 before and 1 then.
         gradient_norm: Euclidean norm of the first-pass gradient over all groups, 0-dim on the device;
-            NaN before the first step and where the gradient is not finite.
+            the sum over the ascents where each micro-batch has its own. NaN before the first step and
+            where the gradient is not finite.
+        num_steps: Number of steps, those that were skipped included.
+        num_ascents: Number of ascents.
         skipped_steps: Number of updates skipped because a gradient was not finite.
 
     Raises:
         InputError: If an option is out of range, or the base does not fit the parameters.
 
     Source:
-        Foret et al. (2021), "Sharpness-aware minimization"; Kwon et al. (2021), "ASAM".
+        Foret et al. (2021), "Sharpness-aware minimization"; Kwon et al. (2021), "ASAM"; S001, Eq. 5 and
+        section 4.2 (N steps, Rand-SAM).
     """
 
     def __init__(
@@ -101,110 +144,128 @@ class SAM(Optimizer):
         p: float = 2.0,
         adaptive: bool = False,
         eta: float = 0.01,
+        steps: int = 1,
+        radius: str = "path",
+        direction: str = "gradient",
+        every: int = 1,
+        decay_in_ascent: bool = False,
+        scope: str = "batch",
+        seed: int = 0,
         module: nn.Module | None = None,
         **base_kwargs: Any,
     ) -> None:
-        self._options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
+        _check_options(steps=steps, every=every, radius=radius, direction=direction, scope=scope)
+        self._group_options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
         self.base = _make_base(params, base, base_kwargs)
+        self.steps = steps
+        self.radius = radius
+        self.direction = direction
+        self.every = every
+        self.decay_in_ascent = decay_in_ascent
+        self.scope = scope
+        self.seed = seed
         self.module = module
+        self.rho_factor = 1.0
         self.gradient_norm = torch.tensor(math.nan)
-        self.skipped_steps = 0
+        self.num_steps = self.num_ascents = self.skipped_steps = 0
         self._ascent: _Ascent | None = None
-        super().__init__(self.base.param_groups, {**self.base.defaults, **self._options})
+        self._kept = tuple(vars(self))  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
+        self._scratch: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._registers: list[dict[str, Any]] | None = None
+        super().__init__(self.base.param_groups, {**self.base.defaults, **self._group_options})
         self.state = self.base.state
         self.param_groups = self.base.param_groups
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Do both passes and the update; an exception on the way leaves the weights as they were.
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, closure: Closure | Sequence[Closure] | None = None, scaler: GradScaler | None = None
+    ) -> Any:
+        """Do all passes and the update; an exception on the way leaves the weights as they were.
 
         Args:
             closure: Clears the gradients, computes the loss, calls `backward` and returns the loss.
-                Called twice with the same random numbers; once where there is nothing to climb.
+                Called once for each pass, with the same random numbers; once in all where there is nothing
+                to climb. Or several, one a micro-batch, that do not clear the gradients.
+            scaler: What the closure scales the loss with before `backward`.
 
         Returns:
-            The loss at w, from the first pass.
+            The loss at w, from the first pass; the sum of the micro-batches' losses.
 
         Raises:
             InputError: If there is no closure, or it leaves no gradient.
         """
-        if closure is None:
-            raise InputError(
-                "SAM.step needs a closure, which it calls once for each of its two passes.",
-                hint="Pass a function that clears the gradients, calls backward and returns the loss,"
-                " or call first_step() and second_step() after the two backward passes.",
-            )
-        random_states = get_random_states(self._devices())
-        loss = self._run(closure)
+        closures = _as_closures(closure)
+        is_shared = self.scope != "micro-batch" or not self._is_due()
+        parts = [closures] if is_shared else [[part] for part in closures]
+        losses, norms, gradients, is_finite = [], [], None, True
         try:
-            if self.first_step():
-                with forked_random_state(self._devices()):
-                    set_random_states(random_states, self._devices())
-                    self._run(closure)
-            self.second_step()
+            while parts and is_finite:
+                part = parts.pop(0)
+                losses.append(self._climb_and_descend(part, gradients, scaler, is_last=not parts))
+                norms.append(self.gradient_norm)
+                is_finite = self._end_ascent()
+                gradients = [w.grad for w in self._weights()] if parts else None
+            self.gradient_norm = norms[0] if len(norms) == 1 else torch.stack(norms).sum()
+            self._update(is_finite, scaler)
         except BaseException:
             self.restore()
             raise
-        return loss
+        return _total(losses)
 
     @torch.no_grad()
-    def first_step(self) -> bool:
-        """Move the weights to the worst point of the ball, by the gradients of the first pass.
+    def first_step(self, scaler: GradScaler | None = None) -> bool:
+        """Move the weights towards the worst point of the ball, by the gradients of the pass before.
 
         For hand-written loops, where dropout masks differ between the passes unless the caller sees to
-        it: backward, `first_step`, `zero_grad`, backward again, `second_step`. If the second pass may
-        raise, call `restore` in an `except` clause.
+        it: backward, `first_step`, `zero_grad`, backward again, `second_step`; with several ascent steps,
+        `first_step`, `zero_grad` and backward as often. If a pass may raise, call `restore` in an `except`
+        clause.
+
+        Args:
+            scaler: What the loss was scaled with.
 
         Returns:
-            Whether the weights were moved; if not, the second pass may be left out.
+            Whether the weights were moved; if not, the passes that are left may be left out.
 
         Raises:
-            InputError: If there is no gradient, or a step is already under way.
+            InputError: If there is no gradient, or all ascent steps were taken.
         """
-        if self._ascent is not None:
+        if self._ascent is None:
+            return self._begin_ascent(1.0 if scaler is None else scaler.get_scale())
+        if self._ascent.num_steps == self.steps or not self._ascent.balls:
             raise InputError(
                 "first_step must be followed by second_step before it is called again.",
                 hint="Call restore() to give up a step.",
             )
-        self.gradient_norm = dual_norm(self._gradients())
-        norm = float(self.gradient_norm)
-        if not math.isfinite(norm) or norm == 0 or not any(group["rho"] for group in self.param_groups):
-            self._ascent = _Ascent([], [], {}, math.isfinite(norm))
-            return False
-        weights, perturbation = self._perturbation()
-        self._ascent = _Ascent(weights, [w.clone() for w in weights], self._copy_buffers(), True)
-        torch._foreach_add_(weights, perturbation)
-        return True
+        return self._go_on(1.0 if scaler is None else scaler.get_scale())
 
     @torch.no_grad()
-    def second_step(self) -> None:
-        """Return to w and let the base optimizer step with the gradients of the second pass.
+    def second_step(self, scaler: GradScaler | None = None) -> None:
+        """Return to w and let the base optimizer step with the gradients of the last pass.
+
+        Args:
+            scaler: What the losses were scaled with; it takes the step, and unscales the gradients unless
+                that was done (by `scaler.unscale_(optimizer.base)`, for clipping).
 
         Raises:
             InputError: If `first_step` was not called, or there is no gradient.
         """
         if self._ascent is None:
             raise InputError("second_step must follow first_step.")
-        is_finite = self._ascent.is_finite
-        self.restore()
+        is_finite = self._end_ascent()
         # A scheduler warns unless it saw step(), which a hand-written loop does not call.
         self._opt_called = True
-        if is_finite and math.isfinite(float(dual_norm(self._gradients(), p=1))):
-            self.base.step()
-        else:
-            self.skipped_steps += 1
+        self._update(is_finite, scaler)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Give up a step under way: put weights and buffers back, bit for bit, into their own storage."""
         if self._ascent is None:
             return
-        if self._ascent.weights:
-            torch._foreach_copy_(self._ascent.weights, self._ascent.saved)
-        if self.module is not None:
-            for name, buffer in self.module.named_buffers():
-                if name in self._ascent.buffers:
-                    buffer.copy_(self._ascent.buffers[name])
+        for ball in self._ascent.balls:
+            ball.leave()
+        for registered, name, value in self._ascent.buffers:
+            registered[name].copy_(value)
         self._ascent = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -220,63 +281,249 @@ class SAM(Optimizer):
         if not any(param_group is group for group in self.base.param_groups):
             self.base.add_param_group(param_group)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the base's state and parameter groups, and under `sam` what SAM itself counts."""
+        return {**super().state_dict(), "sam": {name: getattr(self, name) for name in _COUNTERS}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` returned; of a state dict of the base alone, SAM's counters stay as they are."""
+        super().load_state_dict(state_dict)
+        for name, value in state_dict.get("sam", {}).items():
+            if name in _COUNTERS:
+                setattr(self, name, value)
+
     def __getstate__(self) -> dict[str, Any]:
-        names = ("base", "module", "gradient_norm", "skipped_steps", "_ascent", "_options")
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in names}}
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in (*self._kept, "_kept")}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Called by load_state_dict as well, which replaces `state` and `param_groups`.
         super().__setstate__(state)
+        self._scratch, self._registers = [], None
         self.base.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for group in self.param_groups:
             self._complete_group(group)
 
-    def _run(self, closure: Callable[[], Any]) -> Any:
-        """Call the closure on cleared gradients, so that one that forgets to clear them does no harm."""
-        self.zero_grad()
-        with torch.enable_grad():
-            return closure()
+    def _climb_and_descend(
+        self,
+        closures: Sequence[Closure],
+        gradients: list[Tensor | None] | None,
+        scaler: GradScaler | None,
+        *,
+        is_last: bool,
+    ) -> Any:
+        """Do all passes over some micro-batches, the gradients of the last one on top of those given."""
+        devices = self._devices()
+        random_states = get_random_states(devices)
+        is_common = self.scope == "batch" or not self._is_due()
+        self._set_gradients(None)
+        loss = self._run(closures, is_synchronised=is_common)
+        for step in range(1, self.steps + 1):
+            if not self.first_step(scaler):
+                self._add_gradients(gradients)
+                break
+            is_descent = step == self.steps
+            self._set_gradients(gradients if is_descent else None)
+            with forked_random_state(devices):
+                set_random_states(random_states, devices)
+                self._run(closures, is_synchronised=is_last if is_descent else is_common)
+        return loss
 
-    def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The weights that have a gradient and a ball, and how far each is to be moved."""
-        weights, perturbation = [], []
-        for group in self.param_groups:
-            moved = [w for w in group["params"] if w.grad is not None]
-            if moved and group["rho"]:
-                scaling = adaptive_scaling(moved, group["eta"]) if group["adaptive"] else None
-                rho = -group["rho"] if group.get("maximize") else group["rho"]
-                weights += moved
-                perturbation += ascend([w.grad for w in moved], rho, p=group["p"], scaling=scaling)
-        return weights, perturbation
+    def _run(self, closures: Sequence[Closure], *, is_synchronised: bool) -> Any:
+        """Do one pass over some micro-batches; processes exchange gradients at its end, or not at all."""
+        losses = []
+        for number, closure in enumerate(closures, start=1):
+            is_shared = is_synchronised and number == len(closures)
+            with (
+                nullcontext() if is_shared or self.module is None else unsynchronized(self.module),
+                torch.enable_grad(),
+            ):
+                losses.append(closure())
+        return _total(losses)
 
-    def _gradients(self) -> list[Tensor]:
-        weights = [w for group in self.param_groups for w in group["params"]]
-        gradients = [w.grad for w in weights if w.grad is not None]
-        if not gradients:
+    def _begin_ascent(self, scale: float) -> bool:
+        is_random = self.direction == "random"
+        gradients = self._gradients(is_needed=not is_random)
+        if any(gradient.is_sparse for gradient in gradients):
+            raise InputError("SAM needs dense gradients, got a sparse one.", hint="Use sparse=False.")
+        self.gradient_norm = dual_norm(gradients) if gradients else torch.tensor(math.nan)
+        norm = float(self.gradient_norm) if gradients else 0.0
+        self.gradient_norm = self.gradient_norm / scale
+        is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0 or is_random)
+        self._ascent = _Ascent(is_finite=is_finite)
+        if not (is_finite and is_moving and self._is_due()):
+            return False
+        self._ascent.buffers = self._copy_buffers()
+        balls = make_balls(self.param_groups, self.rho_factor, has_gradient=not is_random)
+        for number, ball in enumerate(balls):
+            ball.enter(self._scratch_for(ball, number))
+        self._ascent.balls = balls
+        self.num_ascents += 1
+        self._climb(scale, norm if len(balls) == 1 else None)
+        return True
+
+    def _go_on(self, scale: float) -> bool:
+        """Take another ascent step, from where the last one led."""
+        assert self._ascent is not None
+        norm = float(dual_norm(self._gradients()))
+        self._ascent.is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0)
+        if not (self._ascent.is_finite and is_moving):
+            return False
+        self._climb(scale, None)
+        return True
+
+    def _climb(self, scale: float, norm: float | None) -> None:
+        """Take one ascent step in every ball.
+
+        Args:
+            scale: What the gradients were multiplied with.
+            norm: Their norm, if there is one ball.
+        """
+        assert self._ascent is not None
+        step = self._ascent.num_steps
+        for number, ball in enumerate(self._ascent.balls):
+            if self.direction == "random":
+                generator = torch.Generator(ball.weights[0].device)
+                ball.draw(
+                    generator.manual_seed(derived_seeds(1, self.seed, self.num_ascents, number, *self._rank())[0])
+                )
+                continue
+            gradients = ball.gradients()
+            followed = self._followed(ball, gradients, scale)
+            known = norm if followed is gradients else None
+            ball.climb(followed, step=step, steps=self.steps, radius=self.radius, norm=known)
+        self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
+
+    def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
+        """What an ascent step follows, given the gradients of a ball's weights, which a scaler has multiplied."""
+        if not self.decay_in_ascent or not any(ball.decays):
+            return gradients
+        decays = torch._foreach_mul(ball.weights, [scale * decay for decay in ball.decays])
+        return list(torch._foreach_add(gradients, decays))
+
+    def _end_ascent(self) -> bool:
+        """Return to w; whether all gradients that were climbed were finite."""
+        assert self._ascent is not None
+        is_finite = self._ascent.is_finite
+        self.restore()
+        return is_finite
+
+    def _update(self, is_finite: bool, scaler: GradScaler | None) -> None:
+        """Let the base optimizer step, unless a gradient was not finite."""
+        gradients = self._gradients()
+        is_finite = is_finite and all_finite(gradients)
+        self.num_steps += 1
+        self.skipped_steps += not is_finite
+        if scaler is not None:
+            if not is_finite:
+                gradients[0].fill_(math.inf)  # it may be another pass's, or another process's, that was not finite
+            scaler.step(self.base)
+        elif is_finite:
+            self.base.step()
+
+    def _is_due(self) -> bool:
+        """Whether this step makes an ascent."""
+        is_turn = self.num_steps % self.every == 0
+        return is_turn and self.rho_factor != 0 and any(group["rho"] for group in self.param_groups)
+
+    def _weights(self) -> list[Tensor]:
+        lists = [group["params"] for group in self.param_groups]
+        return lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+
+    def _gradients(self, *, is_needed: bool = True) -> list[Tensor]:
+        gradients = [gradient for w in self._weights() if (gradient := w.grad) is not None]
+        if is_needed and not gradients:
             raise InputError(
                 "SAM needs a gradient, and no parameter has one.",
                 hint="Call backward() on the loss inside the closure, or before first_step().",
             )
-        if any(gradient.is_sparse for gradient in gradients):
-            raise InputError("SAM needs dense gradients, got a sparse one.", hint="Use sparse=False.")
         return gradients
 
-    def _copy_buffers(self) -> dict[str, Tensor]:
-        if self.module is None:
-            return {}
-        return {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+    def _set_gradients(self, gradients: list[Tensor | None] | None) -> None:
+        for w, gradient in zip(self._weights(), gradients or repeat(None), strict=False):
+            w.grad = gradient
+
+    def _add_gradients(self, gradients: list[Tensor | None] | None) -> None:
+        for w, gradient in zip(self._weights(), gradients or (), strict=False):
+            if gradient is not None:
+                w.grad = gradient if w.grad is None else w.grad + gradient
+
+    def _scratch_for(self, ball: Ball, number: int) -> list[Tensor]:
+        """Memory for a copy of a ball's weights, kept from step to step: fresh memory costs more than the copy."""
+        if number == len(self._scratch):
+            self._scratch.append(([], []))
+        weights, copies = self._scratch[number]
+        is_same = len(weights) == len(ball.weights) and all(map(operator.is_, weights, ball.weights))
+        if not is_same:
+            copies = [torch.empty_like(w) for w in ball.weights]
+            self._scratch[number] = (ball.weights, copies)
+        return copies
+
+    def _copy_buffers(self) -> list[tuple[dict[str, Any], str, Tensor]]:
+        if self._registers is None:  # walking through a model of many parts takes as long as a norm
+            self._registers = [] if self.module is None else [part._buffers for part in self.module.modules()]
+        return [
+            (register, name, buffer.clone())
+            for register in self._registers
+            for name, buffer in register.items()
+            if buffer is not None
+        ]
 
     def _devices(self) -> list[torch.device]:
-        weights = (w for group in self.param_groups for w in group["params"])
-        return list(dict.fromkeys(w.device for w in weights))
+        return list(dict.fromkeys(w.device for w in self._weights()))
 
     def _complete_group(self, group: dict[str, Any]) -> None:
-        for name, value in self._options.items():
+        for name, value in self._group_options.items():
             group.setdefault(name, value)
         check_norm(group["p"])
         for name in ("rho", "eta"):
             if not 0 <= group[name] < math.inf:
                 raise InputError(f"{name} must be a finite number of at least 0, got {group[name]}.")
+
+    def _is_apart(self) -> bool:
+        """Whether this process climbs by itself while others climb elsewhere."""
+        return isinstance(self.module, DistributedDataParallel) and self.scope != "batch"
+
+    def _rank(self) -> tuple[int, ...]:
+        return (rank(),) if self._is_apart() else ()
+
+    def _agree(self, is_finite: bool, is_moving: bool) -> tuple[bool, bool]:
+        """Let processes that climb apart go on or give up together: they meet in the last pass."""
+        if not (self._is_apart() and self._is_due()):
+            return is_finite, is_moving
+        assert isinstance(self.module, DistributedDataParallel)
+        device = self._weights()[0].device
+        is_lost = anywhere(not is_finite, device=device, group=self.module.process_group)
+        return not is_lost, True
+
+
+def _total(losses: list[Any]) -> Any:
+    """The sum of the micro-batches' losses; the one closure's value as it is."""
+    if len(losses) == 1:
+        return losses[0]
+    return None if any(loss is None for loss in losses) else sum(losses)
+
+
+def _as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
+    closures = [closure] if callable(closure) else list(closure or ())
+    if not closures:
+        raise InputError(
+            "SAM.step needs a closure, which it calls once for each of its passes.",
+            hint="Pass a function that clears the gradients, calls backward and returns the loss,"
+            " or call first_step() and second_step() after the two backward passes.",
+        )
+    return closures
+
+
+def _check_options(*, steps: int, every: int, radius: str, direction: str, scope: str) -> None:
+    check_radius(radius)
+    for name, value in {"steps": steps, "every": every}.items():
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}.")
+    for name, value, known in (("direction", direction, DIRECTIONS), ("scope", scope, SCOPES)):
+        if value not in known:
+            raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+    if direction == "random" and steps > 1:
+        raise InputError(f"a random direction needs no more than one step, got {steps}.")
 
 
 def _make_base(params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]) -> Optimizer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from landscape.errors import InputError
 
 PADDING = 4
 """Pixels added on each side before a crop."""
+
+HOLE = 16
+"""Pixels on each side of the square that cutout removes: what DeVries & Taylor use for CIFAR-10."""
 
 
 def crop(images: Any, generator: torch.Generator) -> Tensor:
@@ -54,40 +58,76 @@ def flip(images: Any, generator: torch.Generator) -> Tensor:
     return torch.where(is_flipped.to(images.device), images.flip(3), images)
 
 
-def crop_flip(images: Any, generator: torch.Generator) -> Tensor:
-    """Crop as `crop` does, then mirror as `flip` does."""
-    return flip(crop(images, generator), generator)
+def cutout(images: Any, generator: torch.Generator) -> Tensor:
+    """Set a square of 16x16 pixels in each image to zero, its centre anywhere, so that a part may lie outside.
+
+    Args:
+        images: (N, C, H, W), more than 16 pixels high and wide.
+        generator: On the CPU, so that every device sees the same squares.
+
+    Returns:
+        New images (N, C, H, W).
+
+    Raises:
+        InputError: If the inputs are not images, or the images are too small.
+
+    Source:
+        DeVries & Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout,
+        arXiv:1708.04552, Section 3.2.
+    """
+    images = _check_images(images)
+    count, _, height, width = images.shape
+    if min(height, width) <= HOLE:
+        raise InputError(
+            f"cutout needs images of more than {HOLE}x{HOLE} pixels, got {height}x{width}.",
+            hint="Leave cutout out of the augmentation.",
+        )
+    rows, columns = (_is_in_hole(size, count, generator) for size in (height, width))
+    is_cut = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
+    return images.masked_fill(is_cut.to(images.device), 0)
 
 
-def keep(inputs: Any, generator: torch.Generator) -> Any:
-    """Return the inputs, which may be anything, as they are."""
-    return inputs
+def _is_in_hole(size: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return (N, size): which of `size` positions are within 8 before and 7 after a random centre."""
+    distance = torch.arange(size) - torch.randint(size, (count, 1), generator=generator)
+    return (distance >= -HOLE // 2) & (distance < HOLE // 2)
 
 
-AUGMENTATIONS: dict[str, Callable[[Any, torch.Generator], Any]] = {
-    "none": keep,
-    "crop": crop,
-    "flip": flip,
-    "crop-flip": crop_flip,
-}
-"""Name -> function of the inputs of a batch and a CPU generator."""
+AUGMENTATIONS: dict[str, Callable[[Any, torch.Generator], Tensor]] = {"crop": crop, "flip": flip, "cutout": cutout}
+"""Name -> function of the inputs of a batch and a CPU generator; joined by dashes, one after the other."""
 
 
 def get_augmentation(name: str) -> Callable[[Any, torch.Generator], Any]:
     """Return the augmentation of that name.
 
+    Args:
+        name: `none`, or names of `AUGMENTATIONS` joined by dashes, each at most once and applied in that order.
+
+    Returns:
+        A function of the inputs of a batch and a CPU generator; that of `none` takes anything and returns it.
+
     Raises:
         InputError: If there is none.
     """
-    if name not in AUGMENTATIONS:
-        raise InputError(f"an augmentation must be one of {', '.join(AUGMENTATIONS)}, got {name!r}.")
-    return AUGMENTATIONS[name]
+    parts = [] if name == "none" else name.split("-")
+    if len(set(parts)) < len(parts) or not set(parts) <= set(AUGMENTATIONS):
+        known = ", ".join(AUGMENTATIONS)
+        raise InputError(
+            f"an augmentation must be one of none and {known}, or some joined by dashes, got {name!r}.",
+            hint="Pass --augmentation crop-flip-cutout.",
+        )
+    return partial(_apply, [AUGMENTATIONS[part] for part in parts])
+
+
+def _apply(functions: Sequence[Callable[[Any, torch.Generator], Any]], inputs: Any, generator: torch.Generator) -> Any:
+    for function in functions:
+        inputs = function(inputs, generator)
+    return inputs
 
 
 def _check_images(inputs: Any) -> Tensor:
     if isinstance(inputs, Tensor) and inputs.ndim == 4:
         return inputs
     shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-    raise InputError(
-        f"crop and flip need images of shape (N, C, H, W), got {shape}.", hint="Use the augmentation none."
-    )
+    names = ", ".join(AUGMENTATIONS)
+    raise InputError(f"{names} need images of shape (N, C, H, W), got {shape}.", hint="Use the augmentation none.")

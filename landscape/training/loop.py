@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,10 +21,9 @@ from landscape.batches import Data
 from landscape.errors import InputError, LandscapeError
 from landscape.forward import outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
-from landscape.optim.factory import DEFAULT_RHO
 from landscape.optim.sam import SAM
 from landscape.progress import SILENT, Progress
-from landscape.random_state import forked_random_state, seed_random_states
+from landscape.random_state import derived_seeds, forked_random_state, seed_random_states
 from landscape.results import History
 from landscape.training.acceleration import autocast, check_precision, compiled, explained_compiler
 from landscape.training.ascent_sharpness import ascent_sharpness, fixed_subset
@@ -39,6 +37,9 @@ from landscape.training.step import Piece, cut, data_parallel, set_rho_factor, t
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""
+
+DEFAULT_RHO = 0.05
+"""Radius of the sharpness where the optimizer has none."""
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -100,7 +101,7 @@ def train(
         schedule: `constant`, `cosine` or `step` (`landscape.training.schedules`).
         label_smoothing: In [0, 1), for the default criterion, in training only.
         criterion: Batch mean of the loss of (outputs, targets); None for the cross-entropy.
-        augmentation: `none`, `crop`, `flip` or `crop-flip`, in training only.
+        augmentation: `none`, or `crop`, `flip` and `cutout` joined by dashes, in training only.
         seed: Of the order of the examples, the augmentation, and the global random state inside.
         device: Where module and data are; None takes the device of the module's first parameter.
         progress: Is told the loss, the accuracy and the speed at most ten times a second.
@@ -270,10 +271,10 @@ class _Run:
         """Run through what is left of the training set."""
         self.module.train()
         batches = self.data.shuffled(self.batch_size, self.order)
-        seeds = _seeds(self.seed, len(self.rows), distributed.rank(), len(batches))
+        seeds = derived_seeds(2 * len(batches), self.seed, len(self.rows), distributed.rank())
         while self.step < len(batches):
             self.apply_schedules()
-            self.train_batch(batches[self.step], seeds[self.step])
+            self.train_batch(batches[self.step], *seeds[2 * self.step : 2 * self.step + 2])
             self.step += 1
             if clock.is_due():
                 self.report(self.meter, clock)
@@ -283,10 +284,10 @@ class _Run:
         self.report(meter, clock)
         return self.train_row(meter)
 
-    def train_batch(self, indices: Tensor, seeds: Sequence[int]) -> None:
+    def train_batch(self, indices: Tensor, augmentation_seed: int, seed: int) -> None:
         """Take one optimizer step, with random numbers of its own."""
-        self.augmentation.manual_seed(seeds[0])
-        seed_random_states(seeds[1], [self.device])
+        self.augmentation.manual_seed(augmentation_seed)
+        seed_random_states(seed, [self.device])
         pieces = cut(self.data, indices, self.micro_batch_size, self.change)
         norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.parallel)
         self.meter.add_batch(gradient_norm=norm)
@@ -501,12 +502,6 @@ def _is_channels_last_faster(module: nn.Module, data: Data, device: torch.device
         return False
     with forked_random_state():
         return prefers_channels_last(module, data.batches(data.num_examples)[0][0])
-
-
-def _seeds(seed: int, epoch: int, rank: int, num_steps: int) -> list[list[int]]:
-    """Return (num_steps, 2) seeds of 32 bits: of the augmentation and of the global random state at each step."""
-    entropy = np.random.SeedSequence([seed % 2**64, epoch, rank])
-    return entropy.generate_state(2 * num_steps).reshape(-1, 2).tolist()
 
 
 def _check_numbers(

@@ -72,14 +72,14 @@ def data_parallel(module: nn.Module, optimizer: Optimizer, probe: Callable[[], T
         yield module
         return
     wrapped = distributed.parallel(module, has_unused_parameters=_has_unused_parameters(module, probe))
-    known = optimizer.module if isinstance(optimizer, SAM) else None
+    if not isinstance(optimizer, SAM):
+        yield wrapped
+        return
+    known, optimizer.module = optimizer.module, wrapped
     try:
-        if known is not None:
-            optimizer.module = wrapped  # pyright: ignore[reportAttributeAccessIssue]
         yield wrapped
     finally:
-        if known is not None:
-            optimizer.module = known  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer.module = known
 
 
 def _has_unused_parameters(module: nn.Module, probe: Callable[[], Tensor]) -> bool:
@@ -103,7 +103,7 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
         The Euclidean norm of the gradient at the weights before the step, 0-dim.
     """
     if isinstance(optimizer, SAM):
-        optimizer.step(lambda: _run_all(closures, module))
+        optimizer.step(closures)
         return optimizer.gradient_norm
     norms: list[Tensor] = []
 
@@ -121,7 +121,7 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
 def set_rho_factor(optimizer: Optimizer, factor: float) -> None:
     """Multiply every radius of SAM in the steps to come; 0 makes them the base optimizer's."""
     if isinstance(optimizer, SAM):
-        optimizer.rho_factor = factor  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer.rho_factor = factor
 
 
 def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:

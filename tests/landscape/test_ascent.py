@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.ascent import adaptive_scaling, ascend, ball_norm, dual_norm
+from landscape.ascent import adaptive_scaling, advance, ascend, ball_norm, draw_on_sphere, dual_norm
 from landscape.errors import InputError
 
 NORMS = [1, 1.01, 1.5, 2, 3, 10, math.inf]
@@ -177,3 +177,94 @@ def test_norm_below_one_is_refused(p):
 def test_eta_out_of_range_is_refused(eta):
     with pytest.raises(InputError, match="eta must be a finite number"):
         adaptive_scaling([torch.ones(2)], eta=eta)
+
+
+def climb_a_quadratic(rho, steps, radius, p=2.0, scaling=None):
+    """N steps of an ascent of w'Hw/2 from w, H = diag(1..5), and the e after each."""
+    h, w = torch.arange(1.0, 6.0, dtype=torch.float64), torch.tensor([1.0, -0.5, 0.3, 0.2, -0.1], dtype=torch.float64)
+    e, path = None, []
+    for step in range(steps):
+        gradient = h * (w if e is None else w + e[0])
+        options = {"radius": radius, "p": p, "scaling": None if scaling is None else [scaling]}
+        e = advance(e, [gradient], rho, steps=steps, step=step, **options)
+        path.append(e[0].numpy())
+    return h.numpy(), w.numpy(), path
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_path_follows_normalised_gradients_by_equal_lengths(steps):
+    h, w, path = climb_a_quadratic(0.7, steps, "path")
+    expected = np.zeros(5)
+    for e in path:
+        gradient = h * (w + expected)
+        expected = expected + 0.7 / steps * gradient / np.linalg.norm(gradient)
+        np.testing.assert_allclose(e, expected, rtol=RTOL)
+    assert np.linalg.norm(path[-1]) == pytest.approx(0.7, rel=RTOL) if steps == 1 else np.linalg.norm(path[-1]) < 0.699
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_sphere_is_the_path_scaled_to_the_radius(p):
+    scaling = torch.linspace(0.5, 1.5, 5, dtype=torch.float64)
+    *_, path = climb_a_quadratic(0.7, 4, "path", p, scaling)
+    *_, sphere = climb_a_quadratic(0.7, 4, "sphere", p, scaling)
+    np.testing.assert_allclose(sphere[:3], path[:3], rtol=RTOL)
+    factor = 0.7 / np.linalg.norm(path[3] / scaling.numpy(), p)
+    np.testing.assert_allclose(sphere[3], factor * path[3], rtol=RTOL)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_ball_takes_long_steps_and_stays_inside(p):
+    h, w, path = climb_a_quadratic(0.7, 6, "ball", p)
+    expected = np.zeros(5)
+    for e in path:
+        step = flat(ascend([torch.from_numpy(h * (w + expected))], 0.7, p=p))
+        expected = expected + step
+        expected *= min(1, 0.7 / np.linalg.norm(expected, p))
+        np.testing.assert_allclose(e, expected, rtol=RTOL, atol=1e-15)
+
+
+def test_ball_finds_the_worst_point_of_a_quadratic_where_the_path_does_not():
+    h, w, ball = climb_a_quadratic(0.7, 60, "ball")
+    *_, path = climb_a_quadratic(0.7, 60, "path")
+    # The maximiser solves (mu - H) e = H w with mu > lambda_max and ||e|| = rho.
+    low, high = 5 + 1e-9, 100.0
+    for _ in range(200):
+        mu = (low + high) / 2
+        low, high = (mu, high) if np.linalg.norm(h * w / (mu - h)) > 0.7 else (low, mu)
+    best = np.sum(h * (w + h * w / (mu - h)) ** 2) / 2
+    assert np.sum(h * (w + ball[-1]) ** 2) / 2 == pytest.approx(best, rel=1e-6)
+    assert np.sum(h * (w + path[-1]) ** 2) / 2 < 0.999 * best
+
+
+def test_negative_radius_descends():
+    g = random_tensors(0)
+    down = advance(None, g, -0.3, steps=1, step=0)
+    np.testing.assert_array_equal(flat(down), -flat(ascend(g, 0.3)))
+    again = advance(down, [-t for t in g], -0.3, steps=2, step=1, radius="sphere")
+    assert float(ball_norm(again)) == pytest.approx(0.3, rel=RTOL)
+
+
+def test_unknown_radius_and_number_of_steps_are_refused():
+    with pytest.raises(InputError, match="radius must be one of path, sphere, ball, got 'cube'"):
+        advance(None, random_tensors(0), 0.3, steps=1, step=0, radius="cube")
+    with pytest.raises(InputError, match="steps must be at least 1"):
+        advance(None, random_tensors(0), 0.3, steps=0, step=0)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_random_point_lies_on_the_scaled_sphere(p):
+    t = adaptive_scaling(random_tensors(1), eta=0.1)
+    e = draw_on_sphere(random_tensors(0), 0.3, generator=torch.Generator().manual_seed(5), p=p, scaling=t)
+    assert float(ball_norm(e, p=p, scaling=t)) == pytest.approx(0.3, rel=RTOL)
+    assert [x.shape for x in e] == [tuple(shape) for shape in SHAPES]
+
+
+def test_random_points_are_uniform_on_the_sphere():
+    generator = torch.Generator().manual_seed(0)
+    w = [torch.zeros(2, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)]
+    points = np.array([flat(draw_on_sphere(w, 1.0, generator=generator)) for _ in range(4000)])
+    # On the sphere in R^5 a coordinate has mean 0, variance 1/5 and fourth moment 3/35.
+    error = 5 / math.sqrt(4000)  # five standard errors, of quantities whose standard deviation is below 1
+    assert np.abs(points.mean(0)).max() < error * math.sqrt(1 / 5)
+    assert np.abs(points.T @ points / 4000 - np.eye(5) / 5).max() < error * math.sqrt(3 / 35)
+    assert np.abs((points**4).mean(0) - 3 / 35).max() < error * math.sqrt(1 / 33)

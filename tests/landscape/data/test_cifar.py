@@ -13,8 +13,13 @@ import torch
 from landscape.data.cifar import CIFAR10, CIFAR100, cifar10, cifar100, read_cifar
 from landscape.errors import DataError
 
+
+def archive_of(cifar):
+    return cifar.publication.files[0]
+
+
 SHARED = Path(__file__).parents[4] / "shared" / "data"
-HAS_ARCHIVE = (SHARED / CIFAR10.files.archive).is_file()
+HAS_ARCHIVE = (SHARED / archive_of(CIFAR10).name).is_file()
 IMAGES_PER_BATCH = 4
 
 
@@ -30,7 +35,9 @@ def tiny(cifar, contents=None):
         name: batch_content(seed, cifar.label_key) for seed, name in enumerate([*cifar.train, cifar.test])
     }
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
-    return replace(cifar, files=replace(cifar.files, md5=md5)), contents
+    (archive,) = cifar.publication.files
+    publication = replace(cifar.publication, files=(replace(archive, member_md5=md5),))
+    return replace(cifar, publication=publication), contents
 
 
 def write_folder(folder, contents):
@@ -51,7 +58,7 @@ def write_archive(path, folder, contents):
 def folder(tmp_path):
     """A tiny CIFAR-10, its files' contents, and the folder above the one they are in."""
     cifar, contents = tiny(CIFAR10)
-    write_folder(tmp_path / cifar.files.folder, contents)
+    write_folder(tmp_path / archive_of(cifar).folder, contents)
     return cifar, contents, tmp_path
 
 
@@ -59,15 +66,15 @@ def folder(tmp_path):
 def archive(tmp_path):
     """A tiny CIFAR-10 and the path of its archive."""
     cifar, contents = tiny(CIFAR10)
-    path = tmp_path / cifar.files.archive
-    write_archive(path, cifar.files.folder, contents)
+    path = tmp_path / archive_of(cifar).name
+    write_archive(path, archive_of(cifar).folder, contents)
     return cifar, path
 
 
 @pytest.mark.parametrize("cifar", [CIFAR10, CIFAR100])
 def test_batches_are_joined_in_their_published_order(cifar, tmp_path):
     cifar, contents = tiny(cifar)
-    write_folder(tmp_path / cifar.files.folder, contents)
+    write_folder(tmp_path / archive_of(cifar).folder, contents)
     (inputs, _), _ = read_cifar(cifar, str(tmp_path), "none")
     expected = np.concatenate([pickle.loads(contents[name])[b"data"] for name in cifar.train])
     assert np.array_equal((255 * inputs).round().numpy().reshape(-1, 3072), expected)
@@ -89,7 +96,7 @@ def test_test_batch_is_kept_apart(folder):
 
 def test_extracted_folder_itself_is_accepted(folder):
     cifar, _, data_dir = folder
-    from_inside = read_cifar(cifar, str(data_dir / cifar.files.folder), "cifar")
+    from_inside = read_cifar(cifar, str(data_dir / archive_of(cifar).folder), "cifar")
     assert torch.equal(from_inside[0][0], read_cifar(cifar, str(data_dir), "cifar")[0][0])
 
 
@@ -136,26 +143,28 @@ def test_missing_folder_is_refused(tmp_path):
 
 
 def test_no_folder_is_refused_with_the_option_to_pass():
-    with pytest.raises(DataError, match="--data-dir FOLDER"):
+    with pytest.raises(DataError, match="pass that folder as --data-dir"):
         cifar10()
 
 
 def test_damaged_file_is_refused_with_its_path_and_both_sums(folder):
     cifar, contents, data_dir = folder
     damaged = contents["data_batch_3"][:-1] + b"!"
-    path = data_dir / cifar.files.folder / "data_batch_3"
+    path = data_dir / archive_of(cifar).folder / "data_batch_3"
     path.write_bytes(damaged)
     found = hashlib.md5(damaged).hexdigest()
-    with pytest.raises(DataError, match=rf"{path} must .*{cifar.files.md5['data_batch_3']}, got {found}"):
+    with pytest.raises(DataError, match=rf"{path} must .*{archive_of(cifar).member_md5['data_batch_3']}, got {found}"):
         read_cifar(cifar, str(data_dir), "cifar")
 
 
 def test_damaged_file_in_an_archive_is_refused_with_its_name(tmp_path):
     cifar, contents = tiny(CIFAR10)
     write_archive(
-        tmp_path / cifar.files.archive, cifar.files.folder, {**contents, "test_batch": contents["data_batch_1"]}
+        tmp_path / archive_of(cifar).name,
+        archive_of(cifar).folder,
+        {**contents, "test_batch": contents["data_batch_1"]},
     )
-    with pytest.raises(DataError, match=rf"test_batch in .*{cifar.files.archive} must have the md5 sum"):
+    with pytest.raises(DataError, match=rf"test_batch in .*{archive_of(cifar).name} must have the md5 sum"):
         read_cifar(cifar, str(tmp_path), "cifar")
 
 
@@ -166,7 +175,7 @@ def test_published_sums_refuse_files_that_were_not_published(folder):
 
 def test_missing_batch_is_refused_by_name(folder):
     cifar, _, data_dir = folder
-    (data_dir / cifar.files.folder / "data_batch_4").unlink()
+    (data_dir / archive_of(cifar).folder / "data_batch_4").unlink()
     with pytest.raises(DataError, match="not found: data_batch_4"):
         read_cifar(cifar, str(data_dir), "cifar")
 
@@ -176,7 +185,7 @@ def test_truncated_archive_is_refused_by_name(archive, keep):
     cifar, path = archive
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(DataError, match=rf"{cifar.files.archive} must be a complete"):
+    with pytest.raises(DataError, match=rf"{archive_of(cifar).name} must be a complete"):
         read_cifar(cifar, str(path.parent), "cifar")
 
 
@@ -185,7 +194,7 @@ def test_corrupt_archive_is_refused_by_name(archive):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=cifar.files.archive):
+    with pytest.raises(DataError, match=archive_of(cifar).name):
         read_cifar(cifar, str(path.parent), "cifar")
 
 
@@ -208,7 +217,7 @@ def test_archive_that_is_no_tar_is_refused(archive):
 def test_batch_with_other_content_is_refused(content, reason, tmp_path):
     cifar, contents = tiny(CIFAR10)
     cifar, contents = tiny(CIFAR10, {**contents, "data_batch_2": content})
-    write_folder(tmp_path / cifar.files.folder, contents)
+    write_folder(tmp_path / archive_of(cifar).folder, contents)
     with pytest.raises(DataError, match=f"data_batch_2 must hold .*{reason}"):
         read_cifar(cifar, str(tmp_path), "cifar")
 
@@ -216,7 +225,7 @@ def test_batch_with_other_content_is_refused(content, reason, tmp_path):
 @pytest.fixture(scope="module")
 def published():
     if not HAS_ARCHIVE:
-        pytest.skip(f"{CIFAR10.files.archive} is not here")
+        pytest.skip(f"{archive_of(CIFAR10).name} is not here")
     return cifar10(data_dir=str(SHARED), normalization="cifar")
 
 

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.data.fashion_mnist import DEBIAN_FOLDER, fashion_mnist
+from landscape.data.fashion_mnist import fashion_mnist
+from landscape.data.publications import PUBLICATIONS
 from landscape.errors import DataError
 
 NUM_TRAIN, NUM_TEST = 5, 3
+DEBIAN_FOLDER = PUBLICATIONS["fashion-mnist"].package[1]
 
 
 def write_idx(folder, name, array, is_gzipped):
@@ -53,7 +55,8 @@ def test_default_normalization_is_the_data_sets_own(tmp_path):
 def test_missing_file_is_refused_with_where_to_get_it(tmp_path):
     write_all(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz.*github\.com/zalando.*--data-dir.*Debian"):
+    expected = r"t10k-labels-idx1-ubyte\.gz, but.*Run landscape data fetch fashion-mnist.*zalando.*--data-dir.*Debian"
+    with pytest.raises(DataError, match=expected):
         fashion_mnist(data_dir=str(tmp_path))
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from landscape.data.label_noise import with_label_noise
+from landscape.batches import as_data, hash_data
+from landscape.data.label_noise import with_label_noise, with_noisy_targets
 from landscape.errors import InputError
 
 TARGETS = torch.arange(5).repeat(13)
@@ -83,3 +84,53 @@ def test_no_examples_stay_none():
 def test_impossible_noise_is_refused(changed, message):
     with pytest.raises(InputError, match=message):
         with_label_noise(**{"targets": TARGETS, "share": 0.2, "num_classes": 5, "seed": 0, **changed})
+
+
+INPUTS = torch.arange(65.0).view(65, 1)
+
+
+def batches():
+    return [(inputs, targets) for inputs, targets in zip(INPUTS.split(20), TARGETS.split(20), strict=True)]
+
+
+def graphs():
+    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
+    return [
+        geometric.Data(x=x[None], edge_index=torch.zeros(2, 0).long(), y=y[None])
+        for x, y in zip(INPUTS, TARGETS, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("make", [lambda: (INPUTS, TARGETS), batches, graphs])
+def test_targets_of_every_kind_of_data_get_the_same_noise(make):
+    data = with_noisy_targets(as_data(make()), 0.3, seed=4)
+    found = torch.cat([targets for _, targets in data.batches(20)])
+    assert torch.equal(found, noisy(0.3, seed=4))
+
+
+@pytest.mark.parametrize("make", [lambda: (INPUTS, TARGETS), batches, graphs])
+def test_inputs_and_the_data_themselves_stay(make):
+    data = as_data(make())
+    before = hash_data(data)
+    changed = with_noisy_targets(data, 0.3, seed=4)
+    assert hash_data(data) == before
+    for (inputs, _), (others, _) in zip(changed.batches(20), data.batches(20), strict=True):
+        assert torch.equal(getattr(inputs, "x", inputs), getattr(others, "x", others))
+
+
+def test_without_noise_data_may_be_anything():
+    data = as_data((INPUTS, INPUTS))
+    assert with_noisy_targets(data, 0, seed=0) is data
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ((INPUTS, INPUTS), r"class numbers \(N,\), got \(65, 1\) of float32"),
+        ((INPUTS, torch.zeros(65).long()), "at least 2 classes, got 1"),
+        ([(INPUTS, ["cat"] * 65)], "batches whose targets are tensors of class numbers"),
+    ],
+)
+def test_targets_that_cannot_be_wrong_are_refused(source, message):
+    with pytest.raises(InputError, match=message):
+        with_noisy_targets(as_data(source), 0.2, seed=0)

@@ -80,21 +80,48 @@ def test_graphs_without_kinds_of_edges_have_no_edge_features(folder):
 
 
 @pytest.mark.parametrize(
-    ("part", "content", "reason"),
+    ("part", "content", "line", "reason"),
     [
-        ("node_labels", "0\n1\n2\n1\n1\n", "node_labels are 5 and its graph_indicator 6 lines"),
-        ("graph_labels", "1\n-1\n", "2 graph_labels and 3 graphs"),
-        ("A", FILES["A"].replace("4, 5", "3, 5"), "an edge leads out of its graph"),
-        ("A", FILES["A"].replace("4, 5", "4, 99"), ""),
-        ("A", "one, two\n", "invalid literal"),
-        ("graph_indicator", "", "invalid literal"),
-        ("edge_labels", "0\n1\n", ""),
+        ("node_labels", "0\n1\n2\n1\n1\n", 6, "must have 6 lines, got 5"),
+        ("node_labels", FILES["node_labels"] + "0\n", 7, "must have 6 lines, got 7"),
+        ("node_labels", "0\n1\nnan\n1\n1\n0\n", 3, "must be the kind of a node.*, got 'nan'"),
+        ("node_labels", "0\n1\n2.5\n1\n1\n0\n", 3, "must be the kind of a node.*, got '2.5'"),
+        ("node_labels", "0\n1\n2000000000\n1\n1\n0\n", 3, "at most three digits"),
+        ("node_labels", "0\n1\n2, 1\n1\n1\n0\n", 3, "as many numbers as the lines above, 1"),
+        ("node_labels", "0\n\n1\n2\n1\n1\n0\n", 2, "got ''"),
+        ("graph_labels", "1\n-1\n", 3, "must have 3 lines, got 2"),
+        ("graph_labels", "1\nno\n1\n", 2, "must be a class number.*, got 'no'"),
+        ("graph_labels", "", 1, "got ''"),
+        ("A", FILES["A"].replace("4, 5", "3, 5"), 7, "an edge leads out of its graph, from 1 to 2"),
+        ("A", FILES["A"].replace("4, 5", "4, 99"), 7, r"nodes must be from 1 to 6, got \[4, 99\]"),
+        ("A", FILES["A"].replace("4, 5", "0, 5"), 7, r"nodes must be from 1 to 6, got \[0, 5\]"),
+        ("A", FILES["A"].replace("4, 5", "4"), 7, "must be two numbers of nodes, got '4'"),
+        ("A", "one, two\n", 1, "must be two numbers of nodes, got 'one, two'"),
+        ("graph_indicator", "", 1, "must be the number of a graph, got ''"),
+        ("graph_indicator", "1\n1\n2\n1\n1\n3\n", 4, "numbered from 1, one after another, got 1"),
+        ("graph_indicator", "1\n1\n1\n3\n3\n4\n", 4, "numbered from 1, one after another, got 3"),
+        ("graph_indicator", "0\n0\n0\n1\n1\n2\n", 1, "numbered from 1, one after another, got 0"),
+        ("edge_labels", "0\n1\n", 3, "must have 8 lines, got 2"),
     ],
 )
-def test_damaged_file_is_refused_with_where_to_get_it(part, content, reason, folder):
+@pytest.mark.parametrize("place", [lambda root: root, zipped], ids=["folder", "archive"])
+def test_damaged_line_is_refused_by_file_and_number_with_where_to_get_it(part, content, line, reason, place, folder):
     write(folder, **{part: content})
-    with pytest.raises(DataError, match=rf"MUTAG must hold MUTAG as published, but .*{reason}.*chrsmrrs\.github\.io"):
-        read(folder)
+    expected = rf"MUTAG_{part}\.txt.*, line {line}: .*{reason}.*landscape data fetch mutag.*chrsmrrs\.github\.io"
+    with pytest.raises(DataError, match=expected):
+        read(place(folder))
+
+
+def test_graphs_are_those_that_pytorch_geometrics_own_reader_makes(folder):
+    write(folder, A="1, 2\n2, 1\n3, 2\n2, 3\n3, 1\n1, 3\n4, 5\n4, 5\n")  # out of order, one edge twice
+    graphs = read(folder)
+    from torch_geometric.io import read_tu_data
+
+    joined, slices, _ = read_tu_data(str(folder / "MUTAG"), "MUTAG")
+    assert torch.equal(torch.cat([graph.edge_index for graph in graphs], dim=1), joined.edge_index)
+    assert [graph.num_nodes for graph in graphs] == slices["x"].diff().tolist()
+    for key in ("x", "edge_attr", "y"):
+        assert torch.equal(torch.cat([graph[key] for graph in graphs]), joined[key])
 
 
 def test_missing_file_is_named(folder):
@@ -122,7 +149,7 @@ def test_archive_writes_nothing_outside(folder):
 @pytest.mark.parametrize("data_dir", [None, "nowhere"])
 @pytest.mark.parametrize("name", ["mutag", "mutagenicity"])
 def test_missing_data_are_refused_with_where_to_get_them(name, data_dir, tmp_path):
-    with pytest.raises(DataError, match=r"Download (MUTAG|Mutagenicity)\.zip from https://chrsmrrs.*--data-dir"):
+    with pytest.raises(DataError, match=rf"landscape data fetch {name}, or.*\.zip from https://chrsmrrs.*--data-dir"):
         build_data(name, data_dir=data_dir and str(tmp_path / data_dir))
 
 

@@ -6,9 +6,14 @@ from landscape.errors import InputError
 from landscape.models import build_model
 from landscape.models.wide_resnet import Block
 
-# Name -> depth, widening factor and parameters with 10 classes; Zagoruyko & Komodakis (2016) round the last two to
-# 11.0 and 36.5 million.
-NETWORKS = {"wrn-16-4": (16, 4, 2_748_890), "wrn-16-8": (16, 8, 10_961_370), "wrn-28-10": (28, 10, 36_479_194)}
+# Name -> depth, widening factor and parameters with 10 classes; Zagoruyko & Komodakis (2016) round those of 16-8, 22-8
+# and 28-10 to 11.0, 17.2 and 36.5 million.
+NETWORKS = {
+    "wrn-16-4": (16, 4, 2_748_890),
+    "wrn-16-8": (16, 8, 10_961_370),
+    "wrn-22-8": (22, 8, 17_158_106),
+    "wrn-28-10": (28, 10, 36_479_194),
+}
 
 
 def num_parameters_by_formula(depth, factor, num_classes):

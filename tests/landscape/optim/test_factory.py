@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW
 
 from landscape.errors import InputError
-from landscape.optim import OPTIMIZERS, SAM, build_optimizer
+from landscape.optim import GSAM, OPTIMIZERS, SAM, FriendlySAM, build_optimizer
 
 
 def network():
@@ -19,7 +19,19 @@ def _kept_random_state():
         yield
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("sam", SAM)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sgd", SGD),
+        ("adam", Adam),
+        ("adamw", AdamW),
+        ("sam", SAM),
+        ("asam", SAM),
+        ("rand-sam", SAM),
+        ("gsam", GSAM),
+        ("friendly-sam", FriendlySAM),
+    ],
+)
 def test_name_gives_its_optimizer(name, kind):
     assert name in OPTIMIZERS
     assert type(build_optimizer(name, network())) is kind
@@ -42,6 +54,27 @@ def test_sam_has_the_defaults_of_its_base_and_keeps_the_buffers(base, kind):
     assert {name: group[name] for name in alone if name != "params"} == {
         name: alone[name] for name in alone if name != "params"
     }
+
+
+def test_names_of_the_family_stand_for_options():
+    asam, random = build_optimizer("asam", network()), build_optimizer("rand-sam", network())
+    assert (asam.param_groups[0]["adaptive"], asam.param_groups[0]["rho"], asam.direction) == (True, 0.5, "gradient")
+    assert (random.param_groups[0]["adaptive"], random.param_groups[0]["rho"], random.direction) == (
+        False,
+        0.05,
+        "random",
+    )
+
+
+def test_options_of_sam_reach_it_and_none_takes_the_default():
+    options = {"p": float("inf"), "steps": 3, "radius": "sphere", "every": 2, "scope": "process", "seed": 4}
+    sam = build_optimizer("asam", network(), rho=None, eta=0.5, **options)
+    assert (sam.param_groups[0]["rho"], sam.param_groups[0]["eta"], sam.param_groups[0]["p"]) == (
+        0.5,
+        0.5,
+        float("inf"),
+    )
+    assert (sam.steps, sam.radius, sam.every, sam.scope, sam.seed) == (3, "sphere", 2, "process", 4)
 
 
 def test_options_reach_the_optimizer():
@@ -93,9 +126,12 @@ def test_fused_kernels_agree_with_the_plain_ones_to_rounding(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "lion"}, "must be one of sgd, adam, adamw, sam, got 'lion'"),
+        ({"name": "lion"}, "must be one of sgd, adam, adamw, sam, asam, rand-sam, gsam, friendly-sam, got 'lion'"),
         ({"name": "sam", "base": "sam"}, "must be one of sgd, adam, adamw, got 'sam'"),
-        ({"name": "sgd", "rho": 0.05}, "rho is an option of sam"),
+        (
+            {"name": "sgd", "rho": 0.05},
+            "rho can be set for sam, asam, rand-sam, gsam, friendly-sam only, got the optimizer sgd",
+        ),
         ({"name": "adam", "momentum": 0.9}, "options of sgd only"),
         ({"name": "sam", "base": "adam", "nesterov": True}, "options of sgd only"),
         ({"name": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov needs a momentum"),

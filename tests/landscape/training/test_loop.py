@@ -379,7 +379,7 @@ def test_progress_is_stopped_and_everything_put_back_after_an_error():
         ({"label_smoothing": 1.0}, r"label smoothing must be in \[0, 1\)"),
         ({"label_smoothing": 0.1, "criterion": F.cross_entropy}, "default cross-entropy only"),
         ({"schedule": "linear"}, "a schedule must be one of"),
-        ({"augmentation": "cutout"}, "an augmentation must be one of"),
+        ({"augmentation": "rotate"}, "an augmentation must be one of"),
         ({"augmentation": "crop"}, "need images of shape"),
         ({"criterion": lambda outputs, _: outputs}, "the mean over the batch"),
     ],

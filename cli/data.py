@@ -1,0 +1,80 @@
+"""`landscape data`: which data sets there are, and how they get onto this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console
+from .options import Json
+
+if TYPE_CHECKING:
+    from landscape.data.publications import Availability
+
+Folder = Annotated[Path, typer.Option("--data-dir", help="Folder of the published files.", metavar="DIR")]
+DEFAULT_FOLDER = Path("data")
+
+data = typer.Typer(no_args_is_help=True, help="List the built-in data sets, and download their published files.")
+
+
+@data.command("list")
+@console.answering
+def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
+    """List the built-in data sets, and whether their files are in a folder; nothing is read or downloaded."""
+    from landscape.data.publications import PUBLICATIONS, look_for
+
+    found = [look_for(publication, data_dir) for publication in PUBLICATIONS.values()]
+    if as_json:
+        console.answer_json({"data_dir": str(data_dir), "data": [_as_json(item) for item in found]})
+        return
+    console.answer(f"Files looked for in {data_dir}")
+    for item in found:
+        console.answer(f"{item.publication.name:<15}{item.publication.summary:<48}{_state(item)}")
+        if _remark(item):
+            console.answer(f"{'':<15}{_remark(item)}")
+    console.answer("To download one: landscape data fetch NAME")
+
+
+@data.command("fetch")
+@console.answering
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="Built-in data set, as landscape data list names it.")],
+    data_dir: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Download the published files of a data set, unless they are there, and check them."""
+    from landscape.data.download import fetch
+    from landscape.data.publications import find_publication
+
+    fetched = fetch(find_publication(name), data_dir, progress=console.TerminalProgress())
+    for file in fetched:
+        console.say(f"{'Downloaded and checked' if file.is_new else 'There already'}: {file.path}")
+    if fetched:
+        console.answer(f"Ready in {data_dir}. To use it: --data {name} --data-dir {data_dir}")
+    else:
+        console.answer(f"{name} is embedded, there is nothing to download. To use it: --data {name}")
+
+
+def _state(item: Availability) -> str:
+    return item.state if item.folder is None else f"{item.state} in {item.folder}"
+
+
+def _remark(item: Availability) -> str:
+    """Say which files are missing and where they come from, or what is unclear."""
+    if item.state != "missing":
+        return item.remark
+    login = ", after a login" if item.publication.needs_login else ""
+    return f"{', '.join(item.missing)} from {item.publication.page}{login}"
+
+
+def _as_json(item: Availability) -> dict[str, object]:
+    return {
+        "name": item.publication.name,
+        "summary": item.publication.summary,
+        "state": item.state,
+        "folder": None if item.folder is None else str(item.folder),
+        "missing": list(item.missing),
+        "page": item.publication.page,
+        "remark": item.remark,
+    }

@@ -1,0 +1,33 @@
+import math
+
+import pytest
+import torch
+
+from landscape.reductions import all_finite
+
+
+def mixed():
+    generator = torch.Generator().manual_seed(0)
+    kinds = (torch.float32, torch.float64, torch.bfloat16)
+    tensors = [torch.randn(3, 700, generator=generator).to(kind) for kind in kinds]
+    return [*tensors, torch.tensor([1e-42, -0.0]), torch.zeros(0, 2), torch.randn(4, 6, generator=generator).t()]
+
+
+def test_finite_tensors_are_found_finite_and_keep_their_bits():
+    tensors, before = mixed(), mixed()
+    assert all_finite(tensors)
+    for tensor, old in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, old)
+        assert torch.equal(tensor.signbit(), old.signbit())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("position", [0, 1, 2, 5])
+def test_one_entry_that_is_not_finite_is_found(bad, position):
+    tensors = mixed()
+    tensors[position][-1, -1] = bad
+    assert not all_finite(tensors)
+
+
+def test_no_tensors_are_finite():
+    assert all_finite([])
