@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -388,27 +387,3 @@ def test_argument_that_does_not_fit_is_refused(options, message):
     model = linear()
     with pytest.raises(InputError, match=message):
         train(model, POINTS, None, SGD(model.parameters(), lr=0.1), **{"epochs": 1, **options})
-
-
-def digits(seed):
-    """Standardised digits, 80/20."""
-    images, targets = load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(targets))
-    cut = int(0.8 * len(order))
-    mean, std = images[order[:cut]].mean(0), images[order[:cut]].std(0)
-    inputs = torch.tensor((images - mean) / np.where(std > 0, std, 1), dtype=torch.float32)
-    parts = (torch.from_numpy(part) for part in (order[:cut], order[cut:]))
-    return [TensorData(inputs[part], torch.from_numpy(targets)[part]) for part in parts]
-
-
-@pytest.mark.parametrize("base", [name for name in OPTIMIZERS if name != "sam"])
-@pytest.mark.parametrize("is_sam", [False, True])
-def test_defaults_train_a_small_network_on_digits(base, is_sam):
-    torch.manual_seed(0)
-    layers = [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)]
-    model = nn.Sequential(*layers)
-    optimizer = build_optimizer("sam" if is_sam else base, model, base=base)
-    history = train(model, *digits(0), optimizer, epochs=15, batch_size=128)
-    assert history.test_loss[-1] < 0.3
-    assert history.test_accuracy[-1] > 0.93
-    assert history.settings["skipped_steps"] == 0
