@@ -142,12 +142,13 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
         except Interrupted as stop:
             step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
             console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
-            raise typer.Exit(signals.exit_code) from stop
+            # Without a signal of its own, a process stops because another was told to, as launchers do it.
+            raise typer.Exit(signals.exit_code or console.TERMINATED) from stop
     except KeyboardInterrupt as exc:
         saved = _last_saved(runs)
         place = f" The last saved state is in {saved}. {console.to_go_on()}" if saved else ""
         console.say(f"\nInterrupted.{place}")
-        raise typer.Exit(signals.exit_code) from exc
+        raise typer.Exit(signals.exit_code or console.CTRL_C) from exc
 
 
 def _last_saved(runs: Sequence[_Run]) -> Path | None:
