@@ -19,7 +19,8 @@ import typer
 from landscape.errors import LandscapeError
 
 CTRL_C = 128 + signal.SIGINT
-"""Exit code of a command that was interrupted."""
+TERMINATED = 128 + signal.SIGTERM
+"""Exit codes of a command that was stopped."""
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 
@@ -137,12 +138,11 @@ class StopSignals:
     later one does nothing.
 
     Attributes:
-        exit_code: Of a command that the first signal ended: 128 and its number.
+        exit_code: 128 and the number of the first signal; 0 before.
     """
 
     def __init__(self) -> None:
-        self.exit_code = CTRL_C
-        self._is_received = False
+        self.exit_code = 0
         self._is_waiting = False
         self._previous: dict[int, Any] = {}
 
@@ -162,12 +162,11 @@ class StopSignals:
 
     def is_received(self) -> bool:
         """Whether the computation should stop."""
-        return self._is_received
+        return self.exit_code != 0
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        is_first, self._is_received = not self._is_received, True
-        if is_first:
-            self.exit_code = 128 + number
+        is_first = not self.exit_code
+        self.exit_code = self.exit_code or 128 + number
         if is_first and self._is_waiting:
             if is_heard():
                 os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler

@@ -48,6 +48,14 @@ class TrainOptions(OptimizerOptions):
     ] = None
     label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
     augmentation: Annotated[str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")] = "none"
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Decay of a moving average of the weights, kept in checkpoint-ema.pt.", metavar="DECAY"),
+    ] = None
+    asc_samples: Annotated[
+        int | None,
+        typer.Option(help="Measure L^Asc - L on N training examples after each epoch; not by default.", metavar="N"),
+    ] = None
     amp: Annotated[
         str | None, typer.Option(help="bf16: training's passes in bfloat16; weights and evaluation stay as they are.")
     ] = None
@@ -134,12 +142,13 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
         except Interrupted as stop:
             step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
             console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
-            raise typer.Exit(signals.exit_code) from stop
+            # Without a signal of its own, a process stops because another was told to, as launchers do it.
+            raise typer.Exit(signals.exit_code or console.TERMINATED) from stop
     except KeyboardInterrupt as exc:
         saved = _last_saved(runs)
         place = f" The last saved state is in {saved}. {console.to_go_on()}" if saved else ""
         console.say(f"\nInterrupted.{place}")
-        raise typer.Exit(signals.exit_code) from exc
+        raise typer.Exit(signals.exit_code or console.CTRL_C) from exc
 
 
 def _last_saved(runs: Sequence[_Run]) -> Path | None:
@@ -189,12 +198,18 @@ class _Run:
         """Where the run can be continued from."""
         return self.folder / "checkpoint.pt"
 
+    @property
+    def ema_path(self) -> Path:
+        """Where the averaged weights are."""
+        return self.folder / "checkpoint-ema.pt"
+
     def prepare(self, *, force: bool) -> list[Path]:
-        """Refuse a folder that holds a run, and return the snapshots there that are to be replaced."""
+        """Refuse a folder that holds a run, and return what else of it there is to be replaced."""
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
-        for output in (self.path, self.folder / "history.h5", *snapshots):
+        averaged = [self.ema_path] if self.ema_path.exists() else []
+        for output in (self.path, self.folder / "history.h5", *averaged, *snapshots):
             prepare_output(output, force=force, resume=self.resume)
-        return snapshots if force else []
+        return [*averaged, *snapshots] if force else []
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
@@ -240,6 +255,8 @@ class _Run:
             sam_fraction=options.last_fraction,
             precision=options.amp,
             is_compiled=options.compile,
+            ema=options.ema,
+            num_asc_samples=options.asc_samples,
         )
 
     def _saver(
@@ -249,9 +266,9 @@ class _Run:
         start: Mapping[str, Any] | None,
         replaced: Sequence[Path],
     ) -> Callable[[TrainingState], None]:
-        """Return what saves checkpoint, history and snapshots.
+        """Return what saves checkpoints, history and snapshots.
 
-        The first time it also saves a snapshot of the weights at the start, and ends the `replaced` snapshots
+        The first time it also saves a snapshot of the weights at the start, and ends the `replaced` files
         of an earlier run: until then that run is whole.
         """
         from landscape.io.checkpoint import save_checkpoint
@@ -260,10 +277,12 @@ class _Run:
 
         def save(state: TrainingState) -> None:
             if not self.has_saved:
-                for snapshot in replaced:
-                    snapshot.unlink()
+                for file in replaced:
+                    file.unlink()
                 if self.save_every is not None and start is not None:
                     self._save_snapshot(0, start, recipe)
+            if state.average is not None:
+                save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
             training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
             save_checkpoint(self.path, state.module, recipe, training)
             self.has_saved = True

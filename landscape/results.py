@@ -215,6 +215,10 @@ class Sharpness:
     provenance: Provenance
 
 
+def _not_measured() -> np.ndarray:
+    return np.empty(0)
+
+
 @dataclass(frozen=True)
 class History:
     """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
@@ -232,6 +236,10 @@ class History:
         first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
             divisor corrected to the number of batches).
         seconds: Wall time of the epoch, evaluation included.
+        ascent_sharpness: L^Asc - L (S001 Table 1) at the end of the epoch, on a fixed subset of the training
+            set, without augmentation.
+        ema_test_loss: As `test_loss`, at the moving average of the weights.
+        ema_test_accuracy: Likewise.
         settings: How it was trained.
     """
 
@@ -245,4 +253,12 @@ class History:
     test_top5_error: np.ndarray
     first_order_sharpness: np.ndarray
     seconds: np.ndarray
+    ascent_sharpness: np.ndarray = field(default_factory=_not_measured)
+    ema_test_loss: np.ndarray = field(default_factory=_not_measured)
+    ema_test_accuracy: np.ndarray = field(default_factory=_not_measured)
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("ascent_sharpness", "ema_test_loss", "ema_test_accuracy"):
+            if getattr(self, name) is None or not getattr(self, name).size:  # None in a file of an earlier version
+                object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))

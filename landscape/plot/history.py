@@ -1,4 +1,4 @@
-"""Training curves: loss, error, learning rate and first-order sharpness against the epoch."""
+"""Training curves: loss, error, learning rate and sharpness against the epoch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from landscape.plot.style import (
 from landscape.results import History
 
 _SPLITS = ("train", "test")
+_AVERAGED = "test, averaged weights"
+_CURVES = (*_SPLITS, _AVERAGED)
 _WIDTH = 1.4  # points
 _FEW_POINTS = 3  # up to which each has a marker, so that a run of one epoch can be seen
 
@@ -52,7 +54,7 @@ def plot_history(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw training runs: a colour and a marker a run; train solid, test dashed.
+    """Draw training runs: a colour and a marker a run; train solid, test dashed, averaged weights dash-dotted.
 
     A panel that no run has measured is left out. What was measured in some epochs only is joined
     across the others, with a marker at each measurement.
@@ -91,25 +93,38 @@ def plot_history(
 
 def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
     """Return the panels in reading order; what belongs to no split has the empty name."""
-    loss = {"train": [h.train_loss for h in histories], "test": [h.test_loss for h in histories]}
+    loss = {
+        "train": [h.train_loss for h in histories],
+        "test": [h.test_loss for h in histories],
+        _AVERAGED: [h.ema_test_loss for h in histories],
+    }
     error = {
         "train": [100 * (1 - h.train_accuracy) for h in histories],
         "test": [100 * h.test_top1_error for h in histories],
+        _AVERAGED: [100 * (1 - h.ema_test_accuracy) for h in histories],
     }
-    panels = [_Panel("loss", loss), _Panel("top-1 error (%)", error)]
+    panels = [_Panel("loss", _of_split(loss, split)), _Panel("top-1 error (%)", _of_split(error, split))]
     if split in _SPLITS:
-        panels = [_Panel(f"{split} {panel.label}", {split: panel.curves[split]}) for panel in panels]
+        panels = [_Panel(f"{split} {panel.label}", panel.curves) for panel in panels]
     return [
         *panels,
         _Panel("learning rate", {"": [h.learning_rate for h in histories]}),
         _Panel("first-order sharpness", {"": [h.first_order_sharpness for h in histories]}),
+        _Panel("ascent sharpness", {"": [h.ascent_sharpness for h in histories]}),
     ]
+
+
+def _of_split(curves: dict[str, list[np.ndarray]], split: str | None) -> dict[str, list[np.ndarray]]:
+    """Keep the curves of a split, or all, those of averaged weights only where a run has measured them."""
+    names = [name for name in _CURVES if split not in _SPLITS or name.startswith(str(split))]
+    is_averaged = any(np.isfinite(run).any() for run in curves[_AVERAGED])
+    return {name: curves[name] for name in names if name != _AVERAGED or is_averaged}
 
 
 def _draw_panel(ax: Axes, panel: _Panel, epochs: list[np.ndarray]) -> None:
     """Draw the curves of one panel over whole epochs."""
     for name, runs in panel.curves.items():
-        style = LINE_STYLES[_SPLITS.index(name) if name else 0]
+        style = LINE_STYLES[_CURVES.index(name) if name else 0]
         for index, run in enumerate(runs):
             is_measured = np.isfinite(run)
             has_gaps = not is_measured.all() or run.size <= _FEW_POINTS
@@ -147,7 +162,9 @@ def _add_legend(figure: Figure, names: Sequence[str], splits: set[str], has_mark
         handles += [Line2D([], [], color=color, label=name) for color, name in zip(colors, names, strict=True)]
     if len(splits) > 1:
         color = LINE_COLORS[0] if len(names) == 1 else "0.25"
-        for style, name in zip(LINE_STYLES, _SPLITS, strict=False):
+        for style, name in zip(LINE_STYLES, _CURVES, strict=False):
+            if name not in splits:
+                continue
             handle = Line2D([], [], color=color, linestyle=style, label=name)
             if has_markers:
                 handle.set(marker="o", markerfacecolor="white" if name == "test" else color)

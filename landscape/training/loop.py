@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from landscape import distributed
 from landscape.batches import Data
@@ -25,6 +26,7 @@ from landscape.progress import SILENT, Progress
 from landscape.random_state import derived_seeds, forked_random_state, seed_random_states
 from landscape.results import History
 from landscape.training.acceleration import autocast, check_precision, compiled, explained_compiler
+from landscape.training.ascent_sharpness import ascent_sharpness, fixed_subset
 from landscape.training.augmentation import get_augmentation
 from landscape.training.evaluation import evaluate
 from landscape.training.history import make_history
@@ -35,6 +37,9 @@ from landscape.training.step import Piece, cut, data_parallel, set_rho_factor, t
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""
+
+DEFAULT_RHO = 0.05
+"""Radius of the sharpness where the optimizer has none."""
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -66,7 +71,9 @@ def train(
     sam_fraction: float = 1.0,
     precision: str | None = None,
     is_compiled: bool = False,
-    sharpness_rho: float = 0.05,
+    ema: float | None = None,
+    num_asc_samples: int | None = None,
+    sharpness_rho: float = DEFAULT_RHO,
 ) -> History:
     """Train a module in place.
 
@@ -110,7 +117,11 @@ def train(
         precision: `bf16` computes training's forward passes and losses in bfloat16 where that serves
             (autocast); weights and the evaluation keep their dtype. None computes all in it.
         is_compiled: Whether training's passes run compiled (torch.compile).
-        sharpness_rho: Radius of the first-order sharpness; SAM's own rho, whatever its schedule and the
+        ema: Decay in [0, 1) of an exponential moving average of weights and buffers, updated after each
+            step; it is evaluated on the test set beside the weights themselves. None for none.
+        num_asc_samples: Examples of the training set, a fixed class-balanced subset without augmentation,
+            on which L^Asc - L is measured after each epoch; None for no such measurement.
+        sharpness_rho: Radius of the first-order and the ascent sharpness; SAM's own rho, whatever its schedule and the
             fraction, where the optimizer is SAM.
 
     Returns:
@@ -126,6 +137,8 @@ def train(
     check_schedule(schedule)
     check_precision(precision)
     _check_sam_options(optimizer, rho_schedule, sam_fraction)
+    if ema is not None and not 0 <= ema < 1:
+        raise InputError(f"the decay of the moving average must be in [0, 1), got {ema}.")
     device = next(module.parameters()).device if device is None else device
     run = _Run(
         module=module,
@@ -140,6 +153,8 @@ def train(
         sam_fraction=sam_fraction,
         precision=precision,
         is_compiled=is_compiled,
+        average=None if ema is None else _average(module, ema),
+        asc_data=None if num_asc_samples is None else fixed_subset(data, num_asc_samples),
         train_loss=_training_loss(criterion, label_smoothing),
         test_loss=F.cross_entropy if criterion is None else criterion,
         augment=get_augmentation(augmentation),
@@ -169,6 +184,8 @@ def train(
         "sam_fraction": sam_fraction,
         "precision": precision,
         "is_compiled": is_compiled,
+        "ema": ema,
+        "num_asc_samples": num_asc_samples,
         "sharpness_rho": run.sharpness_rho,
         "memory_format": "channels_last" if run.is_channels_last else "contiguous",
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
@@ -192,6 +209,8 @@ class _Run:
     sam_fraction: float
     precision: str | None
     is_compiled: bool
+    average: AveragedModel | None
+    asc_data: Data | None
     train_loss: Criterion
     test_loss: Criterion
     augment: Callable[[Any, torch.Generator], Any]
@@ -272,6 +291,8 @@ class _Run:
         pieces = cut(self.data, indices, self.micro_batch_size, self.change)
         norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.parallel)
         self.meter.add_batch(gradient_norm=norm)
+        if self.average is not None:
+            self.average.update_parameters(self.module)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
         """Return what adds a piece's gradient; sums are of its first call, which is at the weights themselves."""
@@ -306,11 +327,27 @@ class _Run:
         return outputs_and_loss(self.module, self.train_loss, self.arrange(inputs), targets)[1]
 
     def evaluate(self) -> dict[str, float]:
-        """Plain loss and errors on the test set, in evaluation mode."""
+        """Columns of what is measured at the end of an epoch, in evaluation mode."""
+        row = self.evaluate_on_test(self.module)
+        if self.average is not None:
+            averaged = self.evaluate_on_test(self.average.module)
+            row |= {f"ema_{name}": averaged[name] for name in ("test_loss", "test_accuracy") if name in averaged}
+        if self.asc_data is not None and distributed.rank() == 0:
+            row["ascent_sharpness"] = self.ascent_sharpness(self.asc_data)
+        return row
+
+    def evaluate_on_test(self, module: nn.Module) -> dict[str, float]:
+        """Plain loss and errors on the test set, if there is one."""
         if self.test is None:
             return {}
         options = {"batch_size": self.batch_size, "device": self.device, "change": self.arrange}
-        return evaluate(self.module, self.test, self.test_loss, **options)
+        return evaluate(module, self.test, self.test_loss, **options)
+
+    def ascent_sharpness(self, data: Data) -> float:
+        """L^Asc - L of the weights as they are."""
+        size = self.micro_batch_size or self.batch_size
+        rho = self.sharpness_rho or DEFAULT_RHO
+        return ascent_sharpness(self.module, data, self.test_loss, rho, batch_size=size, device=self.device)
 
     @property
     def num_steps_done(self) -> int:
@@ -378,6 +415,7 @@ class _Run:
             meters=distributed.gathered(self.meter.as_dict()),
             seconds=self.seconds_before,
             rows=[dict(row) for row in self.rows],
+            average=None if self.average is None else copied(self.average.module.state_dict()),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -393,6 +431,8 @@ class _Run:
                 f" from step {state.step} of {len(state.meters)} processes.",
                 hint="Repeat the data, the batch size and the number of processes of the first run.",
             )
+        if (self.average is None) != (state.average is None):
+            raise InputError("a run goes on with a moving average if it had one before, and only then.")
         self.module.load_state_dict(state.module)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.sharpness_rho = _sharpness_rho(self.optimizer, self.sharpness_rho)
@@ -402,6 +442,9 @@ class _Run:
         self.step = state.step
         self.seconds_before = state.seconds
         self.rows = [dict(row) for row in state.rows]
+        if self.average is not None and state.average is not None:
+            self.average.module.load_state_dict(state.average)
+            self.average.n_averaged.fill_(self.num_steps_done)
 
 
 class _Clock:
@@ -439,6 +482,10 @@ def _training_loss(criterion: Criterion | None, label_smoothing: float) -> Crite
     if criterion is not None:
         return criterion
     return lambda outputs, targets: F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+
+
+def _average(module: nn.Module, decay: float) -> AveragedModel:
+    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _sharpness_rho(optimizer: Optimizer, rho: float) -> float:

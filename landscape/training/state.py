@@ -25,6 +25,7 @@ class TrainingState:
         meters: What each process has measured in that epoch, by rank.
         seconds: Time spent in that epoch.
         rows: One dict a whole epoch, named as the columns of `landscape.results.History`.
+        average: Copy of the state_dict of the module with averaged weights; None if none is kept.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class TrainingState:
     meters: list[dict[str, Any]]
     seconds: float
     rows: list[dict[str, float]]
+    average: dict[str, Any] | None = None
 
 
 class Interrupted(BaseException):

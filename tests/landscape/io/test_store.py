@@ -148,3 +148,13 @@ def test_a_sink_gives_back_what_is_to_be_continued(tmp_path):
     write_result(path, SURFACE)
     assert FileSink(path, resume=False).load() is None
     _assert_same(FileSink(path, resume=True).load(), SURFACE)
+
+
+def test_a_column_that_an_older_history_lacks_was_not_measured(tmp_path):
+    path = tmp_path / "h.h5"
+    write_result(path, HISTORY)
+    with h5py.File(path, "a") as file:
+        del file["ascent_sharpness"], file["ema_test_loss"], file["ema_test_accuracy"]
+    history = read_result(path)
+    for column in (history.ascent_sharpness, history.ema_test_loss, history.ema_test_accuracy):
+        np.testing.assert_array_equal(column, [np.nan] * 3)

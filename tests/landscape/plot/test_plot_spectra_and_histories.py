@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import numpy as np
@@ -160,6 +161,30 @@ def test_a_quantity_that_was_not_measured_has_no_panel():
 def test_first_order_sharpness_has_a_panel_where_a_run_measured_it():
     figure = plot.plot_history([make_history(), make_history(sharpness=0.2)])
     assert panel(figure, "first-order sharpness")
+
+
+def test_ascent_sharpness_has_a_panel_where_a_run_measured_it():
+    measured = dataclasses.replace(make_history(), ascent_sharpness=np.linspace(0.1, 0.2, 15))
+    figure = plot.plot_history([make_history(), measured])
+    np.testing.assert_array_equal(panel(figure, "ascent sharpness").lines[1].get_ydata(), measured.ascent_sharpness)
+
+
+def test_averaged_weights_have_lines_of_their_own_and_are_named():
+    history = make_history()
+    averaged = {"ema_test_loss": history.test_loss / 2, "ema_test_accuracy": history.test_accuracy + 0.01}
+    figure = plot.plot_history(dataclasses.replace(history, **averaged))
+    np.testing.assert_array_equal(panel(figure, "loss").lines[2].get_ydata(), averaged["ema_test_loss"])
+    np.testing.assert_allclose(
+        panel(figure, "error").lines[2].get_ydata(), 100 * (1 - averaged["ema_test_accuracy"]), rtol=1e-14
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "test", "test, averaged weights"]
+
+
+def test_averaged_weights_belong_to_the_test_split():
+    history = make_history()
+    history = dataclasses.replace(history, ema_test_loss=history.test_loss / 2)
+    lines = {split: panel(plot.plot_history(history, split=split), "loss").lines for split in ("train", "test")}
+    assert {split: len(found) for split, found in lines.items()} == {"train": 1, "test": 2}
 
 
 def test_measurements_of_some_epochs_are_joined_and_marked():

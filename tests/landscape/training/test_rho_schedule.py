@@ -40,11 +40,6 @@ def run_base():
     return list(model.parameters())
 
 
-has_factor = pytest.mark.skipif(
-    "rho_factor" not in vars(SAM(linear().parameters(), SGD, lr=1.0)), reason="this SAM does not read its rho_factor"
-)
-
-
 def test_the_radius_follows_its_schedule_at_every_step():
     _, _, (factors, _) = run(rho_schedule="cosine")
     expected = [(1 + math.cos(math.pi * step / NUM_STEPS)) / 2 for step in range(NUM_STEPS)]
@@ -63,13 +58,11 @@ def test_the_last_fraction_of_the_steps_is_sams(fraction, first):
     assert factors.tolist() == [0] * first + [1] * (NUM_STEPS - first)
 
 
-@has_factor
 def test_without_any_fraction_the_run_is_that_of_the_base():
     weights, _, _ = run(sam_fraction=0)
     assert all(torch.equal(a, b) for a, b in zip(weights, run_base(), strict=True))
 
 
-@has_factor
 def test_a_scheduled_radius_trains_to_other_weights():
     plain, _, _ = run()
     scheduled, _, _ = run(rho_schedule="step")

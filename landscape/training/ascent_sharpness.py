@@ -1,0 +1,52 @@
+"""The standardized sharpness of a model in training, on a fixed part of its training set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from landscape.batches import Data
+from landscape.data.subset import balanced_subset
+from landscape.problem import Problem
+from landscape.sharpness import measure_sharpness
+
+
+def fixed_subset(data: Data, num_samples: int) -> Data:
+    """Return a class-balanced subset of the examples, the same every time.
+
+    Raises:
+        InputError: If there are not so many.
+    """
+    everything = data.take(torch.arange(data.num_examples))
+    return everything.take(balanced_subset(everything.targets, num_samples))
+
+
+def ascent_sharpness(
+    module: nn.Module,
+    data: Data,
+    criterion: Callable[[Any, Any], Any],
+    rho: float,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> float:
+    """Return L^Asc - L of a module as it is, in evaluation mode, in float32, or float64 if that is its dtype.
+
+    Args:
+        module: Left as it is.
+        data: What L is the mean over.
+        criterion: Batch mean of the loss.
+        rho: Radius.
+        batch_size: Examples a pass.
+        device: Of module and data.
+
+    Source:
+        S001 Table 1 and section 4.1.
+    """
+    is_double = next(module.parameters()).dtype == torch.float64
+    dtype = "float64" if is_double else "float32"
+    problem = Problem(module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size)
+    return measure_sharpness(problem, [rho], measures=("asc",)).measures[0].sharpness

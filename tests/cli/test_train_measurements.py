@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from landscape import read_result
+
+WORDS = ("train", "--model-arg", "width=8", "--epochs", 2, "--ema", 0.9, "--asc-samples", 100, "--optim", "sam")
+
+
+@pytest.fixture(scope="module")
+def measured(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured") / "run"
+    answer = run(*WORDS, "--out", folder)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.mark.parametrize(("name", "column"), [("checkpoint.pt", "test_loss"), ("checkpoint-ema.pt", "ema_test_loss")])
+def test_other_commands_find_the_test_loss_of_both_checkpoints(run, measured, name, column):
+    answer = run("sharpness", measured / name, "--split", "test", "--measure", "first_order", "--json")
+    assert answer.code == 0, answer.err
+    expected = getattr(read_result(measured / "history.h5"), column)[-1]
+    assert answer.json["loss"] == pytest.approx(expected, rel=1e-6)  # float32 in batches of another size
+
+
+def test_the_last_ascent_sharpness_is_that_of_the_checkpoint(run, measured):
+    words = ("--samples", 100, "--measure", "asc", "--rho", 0.05, "--json")
+    answer = run("sharpness", measured / "checkpoint.pt", *words)
+    history = read_result(measured / "history.h5")
+    assert np.isfinite(history.ascent_sharpness).all()
+    assert answer.json["measures"][0]["sharpness"] == pytest.approx(history.ascent_sharpness[-1], rel=1e-3)
+
+
+def test_a_run_with_force_leaves_no_averaged_weights_of_the_earlier_one(run, tmp_path):
+    words = ("train", "--model-arg", "width=4", "--epochs", 1, "--out", tmp_path)
+    assert run(*words, "--ema", 0.9).code == 0
+    assert run(*words, "--force").code == 0
+    assert not (tmp_path / "checkpoint-ema.pt").exists()
