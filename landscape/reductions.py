@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 
 _CHUNK = 1 << 22  # entries converted at a time, so that a float64 copy of a vector never exists
+_LARGE = 1 << 16  # entries of a tensor that is summed faster than checked
 
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
@@ -37,20 +39,20 @@ def norm(v: Tensor) -> float:
 
 @torch.no_grad()
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Return whether no tensor holds NaN or an infinity; waits for the device.
+    """Return whether no tensor holds NaN or an infinity; waits for the device."""
+    kinds = _group_tensors_by_device_and_dtype([list(tensors)]) if tensors else {}
+    return all(_are_finite(same, device) for (device, _), ((same,), _) in kinds.items())
 
-    On the CPU and on CUDA this is the check of torch's GradScaler, several times as fast as a sum. It multiplies
-    the tensors by 1, which changes no bit of them.
+
+def _are_finite(tensors: Any, device: torch.device) -> bool:
+    """On the CPU and on CUDA the check of torch's GradScaler, which is quick with many small tensors.
+
+    It multiplies them by 1, which changes no bit, but takes longer than a sum of a large one on the CPU.
     """
-    if not tensors:
-        return True
-    kinds = _group_tensors_by_device_and_dtype([list(tensors)])
-    return not any(_holds_infinity(same, device) for (device, _), ((same,), _) in kinds.items())
-
-
-def _holds_infinity(tensors: Any, device: torch.device) -> bool:
     if device.type not in ("cpu", "cuda"):
-        return not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    if device.type == "cpu":
+        tensors = [t for t in tensors if t.numel() < _LARGE or not math.isfinite(float(t.sum()))]
     found, one = torch.zeros((), device=device), torch.ones((), device=device)
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
-    return bool(found)
+    return not bool(found)

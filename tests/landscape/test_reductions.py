@@ -6,11 +6,22 @@ import torch
 from landscape.reductions import all_finite
 
 
+def large():
+    """More entries than are checked one by one; their sum is not a number of float32."""
+    return torch.full((300, 300), 3e38)
+
+
 def mixed():
     generator = torch.Generator().manual_seed(0)
     kinds = (torch.float32, torch.float64, torch.bfloat16)
     tensors = [torch.randn(3, 700, generator=generator).to(kind) for kind in kinds]
-    return [*tensors, torch.tensor([1e-42, -0.0]), torch.zeros(0, 2), torch.randn(4, 6, generator=generator).t()]
+    return [
+        *tensors,
+        torch.tensor([1e-42, -0.0]),
+        torch.zeros(0, 2),
+        torch.randn(4, 6, generator=generator).t(),
+        large(),
+    ]
 
 
 def test_finite_tensors_are_found_finite_and_keep_their_bits():
@@ -22,7 +33,7 @@ def test_finite_tensors_are_found_finite_and_keep_their_bits():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("position", [0, 1, 2, 5])
+@pytest.mark.parametrize("position", [0, 1, 2, 5, 6])
 def test_one_entry_that_is_not_finite_is_found(bad, position):
     tensors = mixed()
     tensors[position][-1, -1] = bad
