@@ -399,12 +399,12 @@ class _Run:
 
     def hand_over(self) -> None:
         """Let the first process save; the others wait for it."""
-        state = self.capture()
+        meters = distributed.gathered(self.meter.as_dict())
         if self.save is not None and distributed.rank() == 0:
-            self.save(state)
+            self.save(self.capture(meters))
         distributed.anywhere(False)
 
-    def capture(self) -> TrainingState:
+    def capture(self, meters: list[dict[str, Any]]) -> TrainingState:
         """Copy everything that a resume needs."""
         return TrainingState(
             epoch=len(self.rows),
@@ -412,7 +412,7 @@ class _Run:
             module=copied(self.module.state_dict()),
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
             order=self.order_of_epoch,
-            meters=distributed.gathered(self.meter.as_dict()),
+            meters=meters,
             seconds=self.seconds_before,
             rows=[dict(row) for row in self.rows],
             average=None if self.average is None else copied(self.average.module.state_dict()),
