@@ -121,8 +121,8 @@ def train(
             step; it is evaluated on the test set beside the weights themselves. None for none.
         num_asc_samples: Examples of the training set, a fixed class-balanced subset without augmentation,
             on which L^Asc - L is measured after each epoch; None for no such measurement.
-        sharpness_rho: Radius of the first-order and the ascent sharpness; SAM's own rho, whatever its schedule and the
-            fraction, where the optimizer is SAM.
+        sharpness_rho: Euclidean radius of the first-order and the ascent sharpness. Where the optimizer is
+            SAM and its ball is Euclidean, that one's rho, whatever its schedule and the fraction.
 
     Returns:
         One row an epoch, those before a resume included.
@@ -489,11 +489,11 @@ def _average(module: nn.Module, decay: float) -> AveragedModel:
 
 
 def _sharpness_rho(optimizer: Optimizer, rho: float) -> float:
-    """SAM's radius where it has one, the same for all groups; otherwise `rho`."""
-    if not isinstance(optimizer, SAM):
-        return rho
-    radii = {group["rho"] for group in optimizer.param_groups}
-    return radii.pop() if len(radii) == 1 else rho
+    """SAM's radius where its ball is one Euclidean ball; otherwise `rho`."""
+    groups = optimizer.param_groups if isinstance(optimizer, SAM) else []
+    balls = {(group["rho"], group["p"], group["adaptive"]) for group in groups}
+    radius, p, is_adaptive = balls.pop() if len(balls) == 1 else (rho, 2, False)
+    return radius if p == 2 and not is_adaptive else rho
 
 
 def _is_channels_last_faster(module: nn.Module, data: Data, device: torch.device) -> bool:

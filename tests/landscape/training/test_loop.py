@@ -230,6 +230,14 @@ def test_first_order_sharpness_of_sam_is_its_rho_times_its_gradient_norm():
     assert history.settings["sharpness_rho"] == 0.3
 
 
+@pytest.mark.parametrize("options", [{"adaptive": True}, {"p": math.inf}])
+def test_radius_of_another_ball_is_not_taken_for_a_euclidean_one(options):
+    model = linear()
+    optimizer = SAM(model.parameters(), SGD, rho=0.3, lr=0.1, **options)
+    history = train(model, POINTS, None, optimizer, epochs=1, sharpness_rho=0.07)
+    assert history.settings["sharpness_rho"] == 0.07
+
+
 def test_loss_of_sam_is_that_of_its_first_pass():
     model, losses = linear(), []
     optimizer = SAM(model.parameters(), SGD, rho=5.0, lr=0.0)
