@@ -5,6 +5,7 @@ A checkpoint never runs code: only tensors and plain values are read.
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import warnings
@@ -72,12 +73,15 @@ class Checkpoint:
     training: dict[str, Any] | None = None
 
 
-def save_checkpoint(path: Path, state_dict: Mapping[str, Any], recipe: Recipe, training: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], state_dict: Mapping[str, Any], recipe: Recipe, training: Mapping[str, Any]
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
         CheckpointError: If it cannot be written; an older file of that name stays.
     """
+    path = Path(path)
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -92,7 +96,7 @@ def save_checkpoint(path: Path, state_dict: Mapping[str, Any], recipe: Recipe, t
         raise CheckpointError(f"{path} cannot be written: {first_line(exc)}") from exc
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint of ours or of anybody: `torch.save` or safetensors.
 
     State dicts are found bare or nested under the usual keys.
@@ -101,6 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but tensors
             and plain values; nothing in it is run in any case.
     """
+    path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
     if not path.exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -30,12 +31,13 @@ _SCHEMA = 1
 R = TypeVar("R", Surface, Spectrum, Sharpness, History)
 
 
-def write_result(path: Path, result: Result) -> None:
+def write_result(path: str | os.PathLike[str], result: Result) -> None:
     """Write a result, whole or not at all.
 
     Raises:
         StoreError: If it cannot be written; an older file of that name stays.
     """
+    path = Path(path)
     kind = next(name for name, cls in KINDS.items() if isinstance(result, cls))
     try:
         with replacing(path) as beside, h5py.File(beside, "w") as file:
@@ -48,12 +50,13 @@ def write_result(path: Path, result: Result) -> None:
         ) from exc
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: str | os.PathLike[str]) -> Result:
     """Read a result of any kind.
 
     Raises:
         StoreError: If the file is missing, damaged, or was not written by this toolkit.
     """
+    path = Path(path)
     if not path.exists():
         raise StoreError(f"results file {path} does not exist.")
     try:

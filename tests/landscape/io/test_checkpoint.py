@@ -217,3 +217,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
         save_checkpoint(path, {"w": torch.zeros(1)}, Recipe(), {})
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_a_file_may_be_named_by_a_string(tmp_path):
+    expected = tiny_mlp().state_dict()
+    save_checkpoint(f"{tmp_path}/c.pt", expected, Recipe(), {})
+    assert _same(load_checkpoint(f"{tmp_path}/c.pt").state_dict, expected)

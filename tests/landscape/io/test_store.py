@@ -158,3 +158,10 @@ def test_a_column_that_an_older_history_lacks_was_not_measured(tmp_path):
     history = read_result(path)
     for column in (history.ascent_sharpness, history.ema_test_loss, history.ema_test_accuracy):
         np.testing.assert_array_equal(column, [np.nan] * 3)
+
+
+def test_a_file_may_be_named_by_a_string(tmp_path):
+    write_result(f"{tmp_path}/s.h5", SPECTRUM)
+    np.testing.assert_array_equal(read_result(f"{tmp_path}/s.h5").eigenvalues, SPECTRUM.eigenvalues)
+    with pytest.raises(StoreError, match="does not exist"):
+        read_result(f"{tmp_path}/t.h5")
