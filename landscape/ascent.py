@@ -293,8 +293,8 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     short = [unit for unit in units if unit.numel() <= _SHORT]
     joined = [_flatten_dense_tensors(short)] if short else []
     long = [unit for unit in units if unit.numel() > _SHORT]
-    parts = [_partial_norms(unit, order).to(dtype) for unit in joined + long]
-    return parts[0].reshape(()) if len(parts) == len(joined) == 1 else torch.linalg.vector_norm(torch.cat(parts), order)
+    parts = torch.cat([_partial_norms(unit, order).to(dtype) for unit in joined + long])
+    return torch.linalg.vector_norm(parts, order)
 
 
 def _partial_norms(unit: Tensor, order: float) -> Tensor:

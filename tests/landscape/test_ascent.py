@@ -89,6 +89,16 @@ def test_size_of_the_gradient_does_not_matter(p, size, dtype):
         np.testing.assert_allclose(flat(e), flat(ascend(unit, 0.3, p=p)), rtol=100 * rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("shapes", [[(40_000,)], [(100,)] * 500, [(100,)] * 10 + [(300, 300), (33_000,)]])
+@pytest.mark.parametrize("p", NORMS)
+def test_norms_of_many_and_of_long_tensors_agree_with_numpy(p, shapes):
+    generator = torch.Generator().manual_seed(0)
+    g = [torch.randn(shape, generator=generator) for shape in shapes]
+    # Pieces of 1024 entries are summed in float32.
+    assert float(dual_norm(g, p=p)) == pytest.approx(np.linalg.norm(flat(g), conjugate(p)), rel=1e-5)
+    assert float(ball_norm(ascend(g, 0.3, p=p), p=p)) == pytest.approx(0.3, rel=1e-5)
+
+
 @pytest.mark.parametrize("p", NORMS)
 def test_zero_gradient_gives_zeros(p):
     g = [torch.zeros(3), torch.zeros(2, 2)]
