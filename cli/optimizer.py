@@ -20,7 +20,9 @@ class OptimizerOptions:
         str,
         typer.Option(help="Optimizer: sgd, adam, adamw; sam, asam, rand-sam, gsam or friendly-sam, around --base."),
     ] = "sgd"
-    base: Annotated[str, typer.Option(help="Optimizer that the SAM family wraps: sgd, adam or adamw.")] = "sgd"
+    base: Annotated[
+        str | None, typer.Option(help="Optimizer that the SAM family wraps: sgd (the default), adam or adamw.")
+    ] = None
     lr: Annotated[
         float | None, typer.Option(help="Learning rate; by default 0.05 for sgd, 0.002 for adam and adamw.")
     ] = None

@@ -53,6 +53,6 @@ def _are_finite(tensors: Any, device: torch.device) -> bool:
         return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
     if device.type == "cpu":
         tensors = [t for t in tensors if t.numel() < _LARGE or not math.isfinite(float(t.sum()))]
-    found, one = torch.zeros((), device=device), torch.ones((), device=device)
+    found, one = (torch.full((), value, dtype=torch.float32, device=device) for value in (0.0, 1.0))
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
     return not bool(found)

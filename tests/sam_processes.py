@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
-from landscape.optim import SAM
+from landscape.optim import GSAM, SAM, FriendlySAM
 
 INPUTS = torch.randn(16, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 TARGETS = torch.randint(3, (16,), generator=torch.Generator().manual_seed(2))
@@ -19,8 +19,9 @@ TARGETS = torch.randint(3, (16,), generator=torch.Generator().manual_seed(2))
 
 @dataclass(frozen=True)
 class Case:
-    """Options of SAM, micro-batches a process, and (rank, pass) whose gradient is made infinite."""
+    """Which SAM, its options, micro-batches a process, and (rank, pass) whose gradient is made infinite."""
 
+    kind: type = SAM
     options: dict = field(default_factory=dict)
     num_micro: int = 1
     num_steps: int = 3
@@ -29,16 +30,18 @@ class Case:
 
 
 CASES = {
-    "batch": Case({"scope": "batch"}),
-    "process": Case({"scope": "process"}),
-    "micro-batch": Case({"scope": "micro-batch"}, num_micro=2),
-    "accumulated": Case({"scope": "process"}, num_micro=2),
-    "two steps": Case({"scope": "process", "steps": 2}),
-    "every second": Case({"scope": "process", "every": 2}),
-    "one process overflows": Case({"scope": "process"}, num_steps=1, poisoned=(1, 1)),
-    "random, one point": Case({"scope": "batch", "direction": "random"}, num_steps=1),
-    "random, a point each": Case({"scope": "process", "direction": "random"}, num_steps=1),
-    "statistics": Case({"scope": "process"}, num_steps=1, is_batchnorm=True),
+    "batch": Case(options={"scope": "batch"}),
+    "process": Case(options={"scope": "process"}),
+    "micro-batch": Case(options={"scope": "micro-batch"}, num_micro=2),
+    "accumulated": Case(options={"scope": "process"}, num_micro=2),
+    "two steps": Case(options={"scope": "process", "steps": 2}),
+    "every second": Case(options={"scope": "process", "every": 2}),
+    "one process overflows": Case(options={"scope": "process"}, num_steps=1, poisoned=(1, 1)),
+    "random, one point": Case(options={"scope": "batch", "direction": "random"}, num_steps=1),
+    "random, a point each": Case(options={"scope": "process", "direction": "random"}, num_steps=1),
+    "gsam": Case(GSAM),
+    "friendly": Case(FriendlySAM),
+    "statistics": Case(options={"scope": "process"}, num_steps=1, is_batchnorm=True),
 }
 
 
@@ -74,7 +77,7 @@ def closures_of(model, rank, world, num_micro):
 def run(case, rank, world):
     """Train for a few steps; return weights and buffers, where the passes were, and the count of skipped steps."""
     model = DistributedDataParallel(make_network(is_batchnorm=case.is_batchnorm))
-    optimizer = SAM(model.parameters(), SGD, rho=0.5, module=model, lr=0.1, momentum=0.9, **case.options)
+    optimizer = case.kind(model.parameters(), SGD, rho=0.5, module=model, lr=0.1, momentum=0.9, **case.options)
     passes = []
 
     def recorded(closure):

@@ -24,7 +24,7 @@ class Ball:
 
     Attributes:
         weights: The tensors.
-        decays: The base optimizer's weight decay of each.
+        decays: The base optimizer's weight decay of each; negative where it climbs.
         rho: Radius; negative for an ascent that goes down, where the base optimizer climbs.
         p: Norm.
         adaptive: Whether T = |w| + eta instead of the identity.
@@ -102,5 +102,6 @@ def make_balls(groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gr
         if weights and rho:
             ball = balls.setdefault(key, Ball([], [], *key))
             ball.weights += weights
-            ball.decays += [group.get("weight_decay", 0.0)] * len(weights)
+            decay = group.get("weight_decay", 0.0)
+            ball.decays += [-decay if group.get("maximize") else decay] * len(weights)
     return list(balls.values())

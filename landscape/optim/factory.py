@@ -60,7 +60,7 @@ def build_optimizer(
     momentum: float | None = None,
     nesterov: bool = False,
     weight_decay: float | None = None,
-    base: str = "sgd",
+    base: str | None = None,
     **sam_options: Any,
 ) -> Optimizer:
     """Build an optimizer for the trainable parameters of a module.
@@ -75,7 +75,7 @@ def build_optimizer(
         momentum: For sgd; None takes 0.9.
         nesterov: For sgd: use Nesterov's momentum.
         weight_decay: None takes the default: 5e-4 for sgd, 0 for adam, 0.01 for adamw.
-        base: For the SAM family: `sgd`, `adam` or `adamw`, with that one's defaults.
+        base: For the SAM family: `sgd`, which None takes, `adam` or `adamw`, with that one's defaults.
         **sam_options: For the SAM family: options of `SAM`; None takes the default, a rho of 0.05 (asam: 0.5).
 
     Returns:
@@ -85,9 +85,10 @@ def build_optimizer(
         InputError: If a name is unknown, an option is out of range or not one of this optimizer's, or
             the module has nothing to train.
     """
-    _check_names(name, base)
-    spec = BASES[base if name in FAMILY else name]
     sam_options = {option: value for option, value in sam_options.items() if value is not None}
+    _check_names(name, base or "sgd")
+    _check_use(name, {} if base is None else {"base": base}, sam_options)
+    spec = BASES[base or "sgd"] if name in FAMILY else BASES[name]
     weights = [w for w in module.parameters() if w.requires_grad]
     if not weights:
         raise InputError("a model must have trainable parameters, got none that require a gradient.")
@@ -96,11 +97,6 @@ def build_optimizer(
     if name in FAMILY:
         build, preset = FAMILY[name]
         return build(weights, spec.build, module=module, **{**preset, **sam_options}, **options)
-    if sam_options:
-        raise InputError(
-            f"{' and '.join(sam_options)} can be set for {', '.join(FAMILY)} only, got the optimizer {name}.",
-            hint="Leave it out, or use the optimizer sam.",
-        )
     return spec.build(weights, **options)
 
 
@@ -109,6 +105,20 @@ def _check_names(name: str, base: str) -> None:
         raise InputError(f"an optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}.")
     if base not in BASES:
         raise InputError(f"the base must be one of {', '.join(BASES)}, got {base!r}.")
+
+
+def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> None:
+    """Refuse options that would do nothing."""
+    if name not in FAMILY and (base or sam_options):
+        raise InputError(
+            f"{' and '.join([*base, *sam_options])} can be set for {', '.join(FAMILY)} only, got the optimizer {name}.",
+            hint="Leave it out, or use the optimizer sam.",
+        )
+    options = {**FAMILY[name][1], **sam_options} if name in FAMILY else {}
+    if "eta" in options and not options.get("adaptive"):
+        raise InputError("eta is the smallest scale of an adaptive ball, this one is not.", hint="Use asam.")
+    if "radius" in options and options.get("steps", 1) == 1:
+        raise InputError("radius is for several ascent steps, one step has the whole radius.", hint="Set 2 steps.")
 
 
 def _base_options(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from landscape.ascent import check_norm, check_radius, dual_norm
 from landscape.distributed import anywhere, rank, unsynchronized
@@ -31,6 +30,9 @@ Closure: TypeAlias = Callable[[], Any]
 
 DIRECTIONS = ("gradient", "random")
 SCOPES = ("batch", "process", "micro-batch")
+
+# Tells the random directions from whatever else is drawn with the same seed.
+_STREAM = 0x53414D
 
 # What state_dict adds to the base optimizer's.
 _COUNTERS = ("num_steps", "num_ascents", "skipped_steps", "rho_factor")
@@ -121,8 +123,8 @@ class SAM(Optimizer):
         rho_factor: What every rho is multiplied with, for schedules; 0 leaves the step to the base, so SAM
             in the last part of a run has it 0 before and 1 then.
         gradient_norm: Euclidean norm of the first-pass gradient over all groups, 0-dim on the device;
-            the sum over the ascents where each micro-batch has its own. NaN before the first step and
-            where the gradient is not finite.
+            the sum over the ascents where each micro-batch has its own. NaN before the first step, and not
+            finite where the gradient is not.
         num_steps: Number of steps, those that were skipped included.
         num_ascents: Number of ascents.
         skipped_steps: Number of updates skipped because a gradient was not finite.
@@ -154,7 +156,15 @@ class SAM(Optimizer):
         module: nn.Module | None = None,
         **base_kwargs: Any,
     ) -> None:
-        _check_options(steps=steps, every=every, radius=radius, direction=direction, scope=scope)
+        _check_options(
+            steps=steps,
+            every=every,
+            radius=radius,
+            direction=direction,
+            decay_in_ascent=decay_in_ascent,
+            scope=scope,
+            seed=seed,
+        )
         self._group_options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
         self.base = _make_base(params, base, base_kwargs)
         self.steps = steps
@@ -170,7 +180,7 @@ class SAM(Optimizer):
         self.num_steps = self.num_ascents = self.skipped_steps = 0
         self._ascent: _Ascent | None = None
         self._kept = tuple(vars(self))  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
-        self._scratch: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._scratch: list[tuple[list[int], list[Tensor]]] = []
         self._registers: list[dict[str, Any]] | None = None
         super().__init__(self.base.param_groups, {**self.base.defaults, **self._group_options})
         self.state = self.base.state
@@ -194,7 +204,7 @@ class SAM(Optimizer):
         Raises:
             InputError: If there is no closure, or it leaves no gradient.
         """
-        closures = _as_closures(closure)
+        closures, scaler = _as_closures(closure), _enabled(scaler)
         is_shared = self.scope != "micro-batch" or not self._is_due()
         parts = [closures] if is_shared else [[part] for part in closures]
         losses, norms, gradients, is_finite = [], [], None, True
@@ -230,14 +240,16 @@ class SAM(Optimizer):
         Raises:
             InputError: If there is no gradient, or all ascent steps were taken.
         """
+        scaler = _enabled(scaler)
+        scale = 1.0 if scaler is None else scaler.get_scale()
         if self._ascent is None:
-            return self._begin_ascent(1.0 if scaler is None else scaler.get_scale())
+            return self._begin_ascent(scale)
         if self._ascent.num_steps == self.steps or not self._ascent.balls:
             raise InputError(
                 "first_step must be followed by second_step before it is called again.",
                 hint="Call restore() to give up a step.",
             )
-        return self._go_on(1.0 if scaler is None else scaler.get_scale())
+        return self._go_on(scale)
 
     @torch.no_grad()
     def second_step(self, scaler: GradScaler | None = None) -> None:
@@ -255,7 +267,7 @@ class SAM(Optimizer):
         is_finite = self._end_ascent()
         # A scheduler warns unless it saw step(), which a hand-written loop does not call.
         self._opt_called = True
-        self._update(is_finite, scaler)
+        self._update(is_finite, _enabled(scaler))
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -266,6 +278,7 @@ class SAM(Optimizer):
             ball.leave()
         for registered, name, value in self._ascent.buffers:
             registered[name].copy_(value)
+        torch.clear_autocast_cache()
         self._ascent = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -286,8 +299,12 @@ class SAM(Optimizer):
         return {**super().state_dict(), "sam": {name: getattr(self, name) for name in _COUNTERS}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned; of a state dict of the base alone, SAM's counters stay as they are."""
-        super().load_state_dict(state_dict)
+        """Load what `state_dict` returned; from a state dict of the base alone, SAM keeps what is its own."""
+        own = [{name: group[name] for name in self._group_options} for group in self.param_groups]
+        groups = state_dict["param_groups"]
+        if len(groups) == len(own):
+            groups = [{**options, **group} for options, group in zip(own, groups, strict=True)]
+        super().load_state_dict({**state_dict, "param_groups": groups})
         for name, value in state_dict.get("sam", {}).items():
             if name in _COUNTERS:
                 setattr(self, name, value)
@@ -358,7 +375,8 @@ class SAM(Optimizer):
             ball.enter(self._scratch_for(ball, number))
         self._ascent.balls = balls
         self.num_ascents += 1
-        self._climb(scale, norm if len(balls) == 1 else None)
+        is_one_ball = len(balls) == 1 and len(balls[0].weights) == len(gradients)
+        self._climb(scale, norm if is_one_ball else None)
         return True
 
     def _go_on(self, scale: float) -> bool:
@@ -376,7 +394,7 @@ class SAM(Optimizer):
 
         Args:
             scale: What the gradients were multiplied with.
-            norm: Their norm, if there is one ball.
+            norm: Their norm, if one ball has all of them.
         """
         assert self._ascent is not None
         step = self._ascent.num_steps
@@ -384,13 +402,16 @@ class SAM(Optimizer):
             if self.direction == "random":
                 generator = torch.Generator(ball.weights[0].device)
                 ball.draw(
-                    generator.manual_seed(derived_seeds(1, self.seed, self.num_ascents, number, *self._rank())[0])
+                    generator.manual_seed(
+                        derived_seeds(1, self.seed, _STREAM, self.num_ascents, number, *self._rank())[0]
+                    )
                 )
                 continue
             gradients = ball.gradients()
             followed = self._followed(ball, gradients, scale)
             known = norm if followed is gradients else None
             ball.climb(followed, step=step, steps=self.steps, radius=self.radius, norm=known)
+        torch.clear_autocast_cache()  # it holds casts of the weights as they were
         self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
 
     def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
@@ -410,15 +431,20 @@ class SAM(Optimizer):
     def _update(self, is_finite: bool, scaler: GradScaler | None) -> None:
         """Let the base optimizer step, unless a gradient was not finite."""
         gradients = self._gradients()
+        if scaler is not None:
+            if not is_finite:
+                gradients[0].fill_(math.inf)  # the scaler shall hear of another pass's, or another process's
+            _unscale(scaler, self.base)
+        if is_finite:
+            self._adjust()
         is_finite = is_finite and all_finite(gradients)
         self.num_steps += 1
         self.skipped_steps += not is_finite
-        if scaler is not None:
-            if not is_finite:
-                gradients[0].fill_(math.inf)  # it may be another pass's, or another process's, that was not finite
-            scaler.step(self.base)
-        elif is_finite:
-            self.base.step()
+        if is_finite:
+            self.base.step() if scaler is None else scaler.step(self.base)
+
+    def _adjust(self) -> None:
+        """Change the gradients of the last pass; for variants."""
 
     def _is_due(self) -> bool:
         """Whether this step makes an ascent."""
@@ -451,12 +477,10 @@ class SAM(Optimizer):
         """Memory for a copy of a ball's weights, kept from step to step: fresh memory costs more than the copy."""
         if number == len(self._scratch):
             self._scratch.append(([], []))
-        weights, copies = self._scratch[number]
-        is_same = len(weights) == len(ball.weights) and all(map(operator.is_, weights, ball.weights))
-        if not is_same:
-            copies = [torch.empty_like(w) for w in ball.weights]
-            self._scratch[number] = (ball.weights, copies)
-        return copies
+        places = [w.data_ptr() for w in ball.weights]  # new ones where a module was moved or converted
+        if self._scratch[number][0] != places:
+            self._scratch[number] = (places, [torch.empty_like(w) for w in ball.weights])
+        return self._scratch[number][1]
 
     def _copy_buffers(self) -> list[tuple[dict[str, Any], str, Tensor]]:
         if self._registers is None:  # walking through a model of many parts takes as long as a norm
@@ -475,6 +499,8 @@ class SAM(Optimizer):
         for name, value in self._group_options.items():
             group.setdefault(name, value)
         check_norm(group["p"])
+        if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
+            raise InputError("SAM needs real weights, got complex ones.", hint="Use torch.view_as_real.")
         for name in ("rho", "eta"):
             if not 0 <= group[name] < math.inf:
                 raise InputError(f"{name} must be a finite number of at least 0, got {group[name]}.")
@@ -514,21 +540,42 @@ def _as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
     return closures
 
 
-def _check_options(*, steps: int, every: int, radius: str, direction: str, scope: str) -> None:
+def _check_options(
+    *, steps: int, every: int, radius: str, direction: str, decay_in_ascent: bool, scope: str, seed: int
+) -> None:
     check_radius(radius)
-    for name, value in {"steps": steps, "every": every}.items():
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}.")
+    for name, value, least in (("steps", steps, 1), ("every", every, 1), ("seed", seed, 0)):
+        if not isinstance(value, int) or value < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")
     for name, value, known in (("direction", direction, DIRECTIONS), ("scope", scope, SCOPES)):
         if value not in known:
             raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
-    if direction == "random" and steps > 1:
-        raise InputError(f"a random direction needs no more than one step, got {steps}.")
+    if direction == "random" and (steps > 1 or decay_in_ascent):
+        raise InputError(
+            "a random direction has no use for several ascent steps or for the weight decay.",
+            hint="Leave them out, or use the direction gradient.",
+        )
+
+
+def _enabled(scaler: GradScaler | None) -> GradScaler | None:
+    """The scaler, if it scales."""
+    return scaler if scaler is not None and scaler.is_enabled() else None
+
+
+def _unscale(scaler: GradScaler, base: Optimizer) -> None:
+    """Unscale the gradients, unless the caller did, for clipping."""
+    try:
+        scaler.unscale_(base)
+    except RuntimeError as exc:
+        if "already been called" not in str(exc):
+            raise
 
 
 def _make_base(params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]) -> Optimizer:
     if isinstance(base, SAM) or base is SAM:
         raise InputError("the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say.")
+    if isinstance(base, LBFGS) or base is LBFGS:
+        raise InputError("the base optimizer must step without a closure, LBFGS does not.")
     if isinstance(base, Optimizer):
         _check_fit(list(params), base, options)
         return base

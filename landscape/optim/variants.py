@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
-from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from landscape.errors import InputError
@@ -35,7 +34,7 @@ class GSAM(SAM):
         **options: As for `SAM`.
 
     Raises:
-        InputError: If an option is out of range, or each micro-batch is to have an ascent of its own.
+        InputError: If an option is out of range, or the scope is not the batch.
 
     Source:
         Zhuang et al. (2022), "Surrogate gap minimization improves sharpness-aware training", Algorithm 1.
@@ -49,20 +48,18 @@ class GSAM(SAM):
         self.alpha = alpha
         self._first: list[tuple[Tensor, Tensor]] = []
         super().__init__(params, base, **options)
-        if self.scope == "micro-batch":
-            raise InputError("GSAM makes one ascent for all micro-batches.", hint="Use the scope batch or process.")
+        _require_one_ascent(self)
 
     def _begin_ascent(self, scale: float) -> bool:
         is_moved = super()._begin_ascent(scale)
-        self._first = [(w, w.grad.clone()) for w in self._weights() if is_moved and w.grad is not None]
+        self._first = [(w, w.grad / scale) for w in self._weights() if is_moved and w.grad is not None]
         return is_moved
 
-    def _update(self, is_finite: bool, scaler: GradScaler | None) -> None:
+    def _adjust(self) -> None:
         pairs = [(first, w.grad) for w, first in self._first if w.grad is not None]
         self._first = []
-        if is_finite and pairs:
+        if pairs:
             self._subtract_orthogonal_part([first for first, _ in pairs], [last for _, last in pairs])
-        super()._update(is_finite, scaler)
 
     def _subtract_orthogonal_part(self, first: list[Tensor], last: list[Tensor]) -> None:
         g, s = _flatten_dense_tensors(first), _flatten_dense_tensors(last)
@@ -83,7 +80,7 @@ class FriendlySAM(SAM):
         base: As for `SAM`.
         sigma: Share of the mean that is taken away.
         decay: Of the mean, in [0, 1).
-        **options: As for `SAM`; one ascent step.
+        **options: As for `SAM`; one ascent step along the gradient, for the whole batch.
 
     Raises:
         InputError: If an option is out of range.
@@ -104,12 +101,13 @@ class FriendlySAM(SAM):
     ) -> None:
         if not (0 <= sigma < math.inf and 0 <= decay < 1):
             raise InputError(f"sigma must be at least 0 and decay in [0, 1), got {sigma} and {decay}.")
-        if options.get("steps", 1) > 1:
-            raise InputError(f"Friendly SAM makes one ascent step, got {options['steps']}.")
         self.sigma = sigma
         self.decay = decay
         self._means: dict[int, Tensor] = {}
         super().__init__(params, base, **options)
+        _require_one_ascent(self)
+        if self.steps > 1 or self.direction == "random":
+            raise InputError("Friendly SAM makes one ascent step along a gradient, got several or a random direction.")
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `SAM.state_dict` does, and the mean gradients, by the number of the parameter."""
@@ -137,3 +135,12 @@ class FriendlySAM(SAM):
         deviation = gradient - self.sigma * scale * mean
         self._means[number] = mean.lerp(gradient / scale, 1 - self.decay)
         return deviation
+
+
+def _require_one_ascent(optimizer: SAM) -> None:
+    """Refuse ascents apart from each other: what a variant remembers is of the whole batch."""
+    if optimizer.scope != "batch":
+        raise InputError(
+            f"{type(optimizer).__name__} makes one ascent for the whole batch, got the scope {optimizer.scope}.",
+            hint="Use the scope batch.",
+        )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.ascent import adaptive_scaling, advance, ascend, ball_norm, draw_on_sphere, dual_norm
+from landscape.ascent import RADII, adaptive_scaling, advance, ascend, ball_norm, draw_on_sphere, dual_norm
 from landscape.errors import InputError
 
 NORMS = [1, 1.01, 1.5, 2, 3, 10, math.inf]
@@ -233,6 +233,12 @@ def test_ball_takes_long_steps_and_stays_inside(p):
         np.testing.assert_allclose(e, expected, rtol=RTOL, atol=1e-15)
 
 
+def test_ball_leaves_alone_what_is_inside():
+    e = [torch.tensor([0.2, 0.0], dtype=torch.float64)]
+    inside = advance(e, [torch.tensor([-1.0, 0.0], dtype=torch.float64)], 0.3, steps=3, step=1, radius="ball")
+    np.testing.assert_allclose(flat(inside), [-0.1, 0], rtol=RTOL)
+
+
 def test_ball_finds_the_worst_point_of_a_quadratic_where_the_path_does_not():
     h, w, ball = climb_a_quadratic(0.7, 60, "ball")
     *_, path = climb_a_quadratic(0.7, 60, "path")
@@ -246,12 +252,12 @@ def test_ball_finds_the_worst_point_of_a_quadratic_where_the_path_does_not():
     assert np.sum(h * (w + path[-1]) ** 2) / 2 < 0.999 * best
 
 
-def test_negative_radius_descends():
-    g = random_tensors(0)
-    down = advance(None, g, -0.3, steps=1, step=0)
-    np.testing.assert_array_equal(flat(down), -flat(ascend(g, 0.3)))
-    again = advance(down, [-t for t in g], -0.3, steps=2, step=1, radius="sphere")
-    assert float(ball_norm(again)) == pytest.approx(0.3, rel=RTOL)
+@pytest.mark.parametrize("radius", RADII)
+def test_negative_radius_descends(radius):
+    g, e = random_tensors(0), random_tensors(1)
+    up = advance(e, g, 0.3, steps=2, step=1, radius=radius)
+    down = advance([-t for t in e], g, -0.3, steps=2, step=1, radius=radius)
+    np.testing.assert_array_equal(flat(down), -flat(up))
 
 
 def test_unknown_radius_and_number_of_steps_are_refused():

@@ -10,6 +10,7 @@ import torch
 from sam_processes import CASES, INPUTS, TARGETS, loss_of, make_network, micro_batches
 from torch import distributed
 from torch.nn import functional as F
+from torch.optim import SGD
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch was built without torch.distributed")
 
@@ -75,6 +76,23 @@ def test_processes_train_as_one_with_the_ascents_that_the_scope_says(results, na
     expected = reference(CASES[name])
     for result in results:
         torch.testing.assert_close(result[name]["state"], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gsam", "friendly"])
+def test_variants_train_as_in_one_process(results, name):
+    model = make_network()
+    optimizer = CASES[name].kind(model.parameters(), SGD, rho=0.5, lr=0.1, momentum=0.9)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(INPUTS), TARGETS)
+        loss.backward()
+        return loss
+
+    for _ in range(CASES[name].num_steps):
+        optimizer.step(closure)
+    for result in results:
+        torch.testing.assert_close(result[name]["state"], dict(model.state_dict()), rtol=1e-9, atol=1e-12)
 
 
 def test_scopes_differ(results):

@@ -431,10 +431,11 @@ def test_overflow_in_either_pass_skips_the_update_and_lowers_the_scale(bad_pass)
     assert not torch.equal(weights(model)[0], before[0])
 
 
-def test_gradients_unscaled_for_clipping_in_a_hand_written_loop_are_unscaled_once():
+@pytest.mark.parametrize("kind", [SAM, GSAM, FriendlySAM])
+def test_gradients_unscaled_for_clipping_in_a_hand_written_loop_are_unscaled_once(kind):
     model, reference = network(), network()
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    one, two = (SAM(m.parameters(), SGD, rho=0.5, lr=0.1) for m in (model, reference))
+    one, two = (kind(m.parameters(), SGD, rho=0.5, lr=0.1) for m in (model, reference))
     closure = scaled_closure(model, one, scaler)
     closure()
     one.first_step(scaler)
@@ -496,14 +497,20 @@ def test_variants_keep_nothing_in_the_state_of_the_base():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (SAM, {"steps": 0}, "steps must be at least 1, got 0"),
-        (SAM, {"every": 0}, "every must be at least 1, got 0"),
+        (SAM, {"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        (SAM, {"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+        (SAM, {"every": 0}, "every must be a whole number of at least 1, got 0"),
+        (SAM, {"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         (SAM, {"radius": "cube"}, "radius must be one of path, sphere, ball"),
         (SAM, {"direction": "up"}, "direction must be one of gradient, random"),
         (SAM, {"scope": "world"}, "scope must be one of batch, process, micro-batch"),
-        (SAM, {"direction": "random", "steps": 2}, "no more than one step"),
+        (SAM, {"direction": "random", "steps": 2}, "no use for several ascent steps"),
+        (SAM, {"direction": "random", "decay_in_ascent": True}, "no use for several ascent steps"),
         (GSAM, {"alpha": -1.0}, "alpha must be"),
-        (GSAM, {"scope": "micro-batch"}, "one ascent for all micro-batches"),
+        (GSAM, {"scope": "micro-batch"}, "GSAM makes one ascent for the whole batch, got the scope micro-batch"),
+        (GSAM, {"scope": "process"}, "GSAM makes one ascent for the whole batch, got the scope process"),
+        (FriendlySAM, {"scope": "process"}, "one ascent for the whole batch, got the scope process"),
+        (FriendlySAM, {"direction": "random"}, "one ascent step along a gradient"),
         (FriendlySAM, {"decay": 1.0}, "sigma must be at least 0 and decay in"),
         (FriendlySAM, {"steps": 2}, "one ascent step"),
     ],
@@ -511,6 +518,136 @@ def test_variants_keep_nothing_in_the_state_of_the_base():
 def test_option_out_of_range_is_refused(kind, options, message):
     with pytest.raises(InputError, match=message):
         Quadratic(kind=kind, **options)
+
+
+def test_group_with_radius_zero_does_not_shrink_the_ball_of_another():
+    moving, still = nn.Parameter(torch.tensor([3.0])), nn.Parameter(torch.tensor([40.0]))
+    optimizer = SAM([{"params": [moving], "rho": 0.5}, {"params": [still], "rho": 0.0}], SGD, lr=0.1)
+    (moving.square().sum() / 2 + still.square().sum() / 2).backward()
+    optimizer.first_step()
+    assert (moving.item(), still.item()) == (3.5, 40.0)
+
+
+def test_frozen_weight_is_not_moved_at_random():
+    w, frozen = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3), requires_grad=False)
+    optimizer = SAM([w, frozen], SGD, rho=1.0, direction="random", lr=0.1)
+    optimizer.first_step()
+    assert w.norm().item() == pytest.approx(1)
+    assert not frozen.any()
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-36, 1e36])
+def test_tiny_and_huge_gradients_lead_to_the_sphere(size):
+    w = nn.Parameter(torch.zeros(2))
+    optimizer = SAM([w], SGD, rho=0.5, lr=0.1)
+    w.grad = torch.tensor([3 * size, 4 * size])
+    assert optimizer.first_step()
+    torch.testing.assert_close(w.detach(), torch.tensor([0.3, 0.4]), rtol=1e-3, atol=0)  # 1e-42 has three digits
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_decay_in_the_ascent_belongs_to_what_is_descended(maximize):
+    # Climbing -f is descending f: both see the same regularised problem.
+    w = nn.Parameter(torch.from_numpy(W0.copy()))
+    options = {"rho": 0.4, "weight_decay": 0.5, "decay_in_ascent": True, "lr": 0.1, "maximize": maximize}
+    optimizer, sign = SAM([w], SGD, **options), -1 if maximize else 1
+    (sign * w @ torch.from_numpy(A) @ w / 2).backward()
+    optimizer.first_step()
+    np.testing.assert_allclose(w.detach().numpy(), W0 + 0.4 * unit(A @ W0 + 0.5 * W0), rtol=RTOL)
+
+
+def test_casts_that_an_outer_autocast_keeps_do_not_hide_the_perturbation():
+    model, losses = nn.Linear(8, 1, bias=False), []
+    optimizer = SAM(model.parameters(), SGD, rho=5.0, lr=0.1)
+    inputs = torch.ones(4, 8)
+
+    def closure():
+        optimizer.zero_grad()
+        losses.append(model(inputs).float().square().mean())
+        losses[-1].backward()
+        return losses[-1]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):
+            optimizer.step(closure)
+    assert losses[1] > 2 * losses[0]
+    assert losses[2] != losses[1]
+
+
+def test_weights_converted_between_steps_return_exactly():
+    model = nn.Linear(6, 3)
+    optimizer = SAM(model.parameters(), SGD, rho=0.7, lr=0.0)
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype)
+        before = weights(model)
+
+        def closure(dtype=dtype):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(INPUTS.to(dtype)) / 3, TARGETS)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        assert_equal(model.parameters(), before)
+
+
+def test_state_of_the_base_leaves_each_group_its_own_ball():
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [first], "rho": 0.3}, {"params": [second], "rho": 0.0, "p": math.inf}]
+    optimizer = SAM(groups, SGD, lr=0.1)
+    base = SGD([{"params": [first]}, {"params": [second]}], lr=0.5)
+    optimizer.load_state_dict(base.state_dict())
+    assert [(group["rho"], group["p"], group["lr"]) for group in optimizer.param_groups] == [
+        (0.3, 2.0, 0.5),
+        (0.0, math.inf, 0.5),
+    ]
+
+
+def test_steps_under_another_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        Quadratic(rho=0.4).step()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("bad_pass", [1, 2])
+def test_scaler_that_is_off_skips_an_update_that_is_not_finite_too(bad_pass):
+    model = network()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    optimizer = SAM(model.parameters(), SGD, rho=0.5, lr=0.1)
+    before = weights(model)
+    optimizer.step(scaled_closure(model, optimizer, scaler, poison=(bad_pass,)), scaler)
+    scaler.update()
+    assert_equal(weights(model), before)
+    assert optimizer.skipped_steps == 1
+
+
+@pytest.mark.parametrize("is_unscaled", [False, True])
+def test_overflow_of_the_first_pass_is_not_forgotten_over_a_finite_second_one(is_unscaled):
+    model = network()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = SAM(model.parameters(), SGD, rho=0.5, lr=0.1)
+    before, closure = weights(model), scaled_closure(model, optimizer, scaler, poison=(1,))
+    closure()
+    assert not optimizer.first_step(scaler)
+    closure()
+    if is_unscaled:
+        scaler.unscale_(optimizer.base)
+    optimizer.second_step(scaler)
+    scaler.update()
+    assert_equal(weights(model), before)
+    assert optimizer.skipped_steps == 1
+    assert scaler.get_scale() == (1024.0 if is_unscaled else 512.0)
+
+
+def test_complex_weights_and_a_base_that_needs_a_closure_are_refused():
+    with pytest.raises(InputError, match="needs real weights"):
+        SAM([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], SGD, lr=0.1)
+    w = nn.Parameter(torch.zeros(2))
+    for base in (torch.optim.LBFGS, torch.optim.LBFGS([w])):
+        with pytest.raises(InputError, match="must step without a closure"):
+            SAM([w], base)
 
 
 def test_empty_list_of_closures_is_refused():
