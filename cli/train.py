@@ -204,12 +204,13 @@ class _Run:
         return self.folder / "checkpoint-ema.pt"
 
     def prepare(self, *, force: bool) -> list[Path]:
-        """Refuse a folder that holds a run, and return what else of it there is to be replaced."""
+        """Refuse a folder that holds a run; return the files that are to be replaced, the checkpoint first."""
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
-        for output in (self.path, self.folder / "history.h5", *averaged, *snapshots):
+        outputs = [self.path, self.folder / "history.h5", *averaged, *snapshots]
+        for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
-        return [*averaged, *snapshots] if force else []
+        return outputs if force else []
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
@@ -266,7 +267,10 @@ class _Run:
         start: Mapping[str, Any] | None,
         replaced: Sequence[Path],
     ) -> Callable[[TrainingState], None]:
-        """Return what saves checkpoints, history and snapshots.
+        """Return what saves history, snapshots and checkpoints.
+
+        A run goes on from checkpoint.pt, so that is written last and removed first: whatever was written when
+        the process is killed in between, the run that goes on writes again.
 
         The first time it also saves a snapshot of the weights at the start, and ends the `replaced` files
         of an earlier run: until then that run is whole.
@@ -278,17 +282,17 @@ class _Run:
         def save(state: TrainingState) -> None:
             if not self.has_saved:
                 for file in replaced:
-                    file.unlink()
+                    file.unlink(missing_ok=True)
                 if self.save_every is not None and start is not None:
                     self._save_snapshot(0, start, recipe)
+            write_result(self.folder / "history.h5", make_history(state.rows, settings))
+            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+                self._save_snapshot(state.epoch, state.module, recipe)
             if state.average is not None:
                 save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
             training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
             save_checkpoint(self.path, state.module, recipe, training)
             self.has_saved = True
-            write_result(self.folder / "history.h5", make_history(state.rows, settings))
-            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
-                self._save_snapshot(state.epoch, state.module, recipe)
 
         return save
 
