@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**32 - 1
 
+_MAY_CHANGE = {"data_dir"}
+"""What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
+
+_REPEAT = "Repeat the options of the first run, or write to another --out."
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions(OptimizerOptions):
@@ -317,12 +322,21 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
         )
     for name, value in settings.items():
         recorded = training["settings"].get(name)
-        if recorded != value:
+        if recorded != value and name not in _MAY_CHANGE:
+            is_longer = name == "epochs" and value > recorded
+            hint = _how_to_train_longer(path) if is_longer else _REPEAT
             raise CheckpointError(
                 f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
-                hint="Repeat the options of the first run, or write to another --out.",
+                hint=hint,
             )
     return TrainingState(**training["state"])
+
+
+def _how_to_train_longer(path: Path) -> str:
+    return (
+        "More epochs are another run, for schedules stretch over all epochs; to train these weights further,"
+        f" pass --init {path} and another --out."
+    )
 
 
 def _show(history: History, path: Path) -> None:

@@ -423,7 +423,7 @@ class _Run:
         if state.epoch > self.epochs:
             raise InputError(
                 f"a run of {self.epochs} epochs cannot go on from epoch {state.epoch}.",
-                hint="Raise --epochs.",
+                hint=f"Pass epochs={state.epoch} or more.",
             )
         if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
             raise InputError(
