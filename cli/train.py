@@ -223,6 +223,7 @@ class _Run:
         from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
         from landscape.training import loop
+        from landscape.training.ascent_sharpness import DEFAULT_RHO, euclidean_radius
 
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
@@ -235,6 +236,7 @@ class _Run:
             load_weights(model, work.init)
         model = model.to(work.device)
         optimizer = make_optimizer(options, model, seed)
+        settings["sharpness_rho"] = euclidean_radius(optimizer, DEFAULT_RHO)
         dtype = next(model.parameters()).dtype
         start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
         save = self._saver(recipe, settings, start, replaced)

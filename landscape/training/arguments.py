@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
@@ -17,6 +18,18 @@ def check_counts(*, epochs: int, batch_size: int, micro_batch_size: int | None) 
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"{name} must be at least 1, got {count}.")
+
+
+def check_seed(seed: int) -> None:
+    """Raise an InputError unless torch's generators take it and seeds can be derived from it."""
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed must be from 0 to 2^64 - 1, got {seed}.")
+
+
+def check_radius(rho: float) -> None:
+    """Raise an InputError unless a sharpness can be measured at it."""
+    if not 0 < rho < math.inf:
+        raise InputError(f"the radius of the sharpness must be a positive number, got {rho}.")
 
 
 def check_label_smoothing(label_smoothing: float, criterion: Callable[..., object] | None) -> None:

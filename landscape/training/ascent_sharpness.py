@@ -20,7 +20,7 @@ DEFAULT_RHO = 0.05
 
 
 def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
-    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball, otherwise `rho`.
+    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball and no point, otherwise `rho`.
 
     Args:
         optimizer: SAM or any other.
@@ -29,7 +29,7 @@ def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
     groups = optimizer.param_groups if isinstance(optimizer, SAM) else []
     balls = {(group["rho"], group["p"], group["adaptive"]) for group in groups}
     radius, p, is_adaptive = balls.pop() if len(balls) == 1 else (rho, 2, False)
-    return radius if p == 2 and not is_adaptive else rho
+    return radius if p == 2 and not is_adaptive and radius else rho
 
 
 def fixed_subset(data: Data, num_samples: int) -> Data:

@@ -18,8 +18,14 @@ from landscape.progress import SILENT, Progress
 from landscape.random_state import forked_random_state
 from landscape.results import History
 from landscape.training.acceleration import check_precision, compiled
-from landscape.training.arguments import check_counts, check_label_smoothing, check_sam_options
-from landscape.training.ascent_sharpness import DEFAULT_RHO, euclidean_radius, fixed_subset
+from landscape.training.arguments import (
+    check_counts,
+    check_label_smoothing,
+    check_radius,
+    check_sam_options,
+    check_seed,
+)
+from landscape.training.ascent_sharpness import DEFAULT_RHO, fixed_subset
 from landscape.training.augmentation import get_augmentation
 from landscape.training.history import make_history
 from landscape.training.moving_average import moving_average
@@ -87,7 +93,7 @@ def train(
         label_smoothing: In [0, 1), for the default criterion, in training only.
         criterion: Batch mean of the loss of (outputs, targets); None for the cross-entropy.
         augmentation: `none`, or `crop`, `flip` and `cutout` joined by dashes, in training only.
-        seed: Of the order of the examples, the augmentation, and the global random state inside.
+        seed: In [0, 2^64): of the order of the examples, the augmentation, and the global random state inside.
         device: Where module and data are; None takes the device of the module's first parameter.
         progress: Is told the loss, the accuracy and the speed at most ten times a second.
         state: Go on from here; with the other arguments the same, the run ends with exactly the weights
@@ -107,7 +113,7 @@ def train(
         num_asc_samples: Examples of the training set, a fixed class-balanced subset without augmentation,
             on which L^Asc - L is measured after each epoch; None for no such measurement.
         sharpness_rho: Euclidean radius of the first-order and the ascent sharpness. Where the optimizer is
-            SAM and its ball is Euclidean, that one's rho, whatever its schedule and the fraction.
+            SAM and its ball is Euclidean, that one's rho unless it is 0, whatever its schedule and the fraction.
 
     Returns:
         One row an epoch, those before a resume included.
@@ -119,6 +125,8 @@ def train(
         Interrupted: If `should_stop` said so.
     """
     check_counts(epochs=epochs, batch_size=batch_size, micro_batch_size=micro_batch_size)
+    check_seed(seed)
+    check_radius(sharpness_rho)
     check_label_smoothing(label_smoothing, criterion)
     check_schedule(schedule)
     check_precision(precision)
@@ -147,7 +155,7 @@ def train(
         progress=progress,
         save=save,
         should_stop=should_stop,
-        sharpness_rho=euclidean_radius(optimizer, sharpness_rho),
+        sharpness_rho=sharpness_rho,
     )
     with forked_random_state([device], seed=seed), _kept_modes(module):
         run.is_channels_last = _is_channels_last_faster(module, data, device)
@@ -170,7 +178,7 @@ def train(
         "is_compiled": is_compiled,
         "ema": ema,
         "num_asc_samples": num_asc_samples,
-        "sharpness_rho": run.sharpness_rho,
+        "sharpness_rho": run.radius,
         "memory_format": "channels_last" if run.is_channels_last else "contiguous",
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
     }

@@ -22,7 +22,7 @@ from landscape.memory_format import to_channels_last
 from landscape.progress import Progress
 from landscape.random_state import derived_seeds, seed_random_states
 from landscape.training.acceleration import autocast, explained_compiler
-from landscape.training.ascent_sharpness import DEFAULT_RHO, ascent_sharpness, euclidean_radius
+from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
 from landscape.training.clock import Clock
 from landscape.training.evaluation import evaluate
 from landscape.training.meter import Meter, measure
@@ -187,8 +187,12 @@ class Run:
     def ascent_sharpness(self, data: Data) -> float:
         """L^Asc - L of the weights as they are."""
         size = self.micro_batch_size or self.batch_size
-        rho = self.sharpness_rho or DEFAULT_RHO
-        return ascent_sharpness(self.module, data, self.test_loss, rho, batch_size=size, device=self.device)
+        return ascent_sharpness(self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device)
+
+    @property
+    def radius(self) -> float:
+        """Of the first-order and the ascent sharpness."""
+        return euclidean_radius(self.optimizer, self.sharpness_rho)
 
     @property
     def num_steps_done(self) -> int:
@@ -222,11 +226,15 @@ class Run:
             "learning_rate": float(self.optimizer.param_groups[0]["initial_lr"]) * first_factor,
             "train_loss": loss,
             "train_accuracy": meter.per_example("correct"),
-            "first_order_sharpness": self.sharpness_rho * meter.per_batch("gradient_norm"),
+            "first_order_sharpness": self.radius * meter.per_batch("gradient_norm"),
         }
 
     def report(self, meter: Meter, clock: Clock) -> None:
-        """Tell the progress where the epoch is: the only place that waits for the device in an epoch."""
+        """Tell the progress where the epoch is.
+
+        Reading the sums waits for the device, so this is not done at every step. Nothing else of the loop of one
+        process waits within an epoch; an optimizer may, as SAM does to look at its gradients' norms.
+        """
         fields = {"epoch": len(self.rows) + 1, "loss": meter.per_example("loss")}
         accuracy = meter.per_example("correct")
         fields |= {} if math.isnan(accuracy) else {"accuracy": accuracy}
@@ -276,7 +284,6 @@ class Run:
             raise InputError("a run goes on with a moving average if it had one before, and only then.")
         self.module.load_state_dict(state.module)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
-        self.sharpness_rho = euclidean_radius(self.optimizer, self.sharpness_rho)
         self.order.set_state(state.order.cpu())
         self.order_of_epoch = self.order.get_state()
         self.meter.include(state.meters[distributed.rank()])
