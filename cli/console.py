@@ -94,13 +94,13 @@ def answer_json(value: Mapping[str, Any]) -> None:
 
 
 def number(value: float | None, digits: int = 6) -> str:
-    """Format a number for a table; None is a dash."""
-    return "-" if value is None else f"{value:.{digits}g}"
+    """Format a number for a table; None and NaN are a dash."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
 def percent(value: float | None) -> str:
-    """Format a share for a table; None is a dash."""
-    return "-" if value is None else f"{100 * value:.2f} %"
+    """Format a share for a table; None and NaN are a dash."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f} %"
 
 
 def _finite(value: Any) -> Any:

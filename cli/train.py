@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**32 - 1
 
+_MAY_CHANGE = {"data_dir"}
+"""What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
+
+_REPEAT = "Repeat the options of the first run, or write to another --out."
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions(OptimizerOptions):
@@ -204,12 +209,13 @@ class _Run:
         return self.folder / "checkpoint-ema.pt"
 
     def prepare(self, *, force: bool) -> list[Path]:
-        """Refuse a folder that holds a run, and return what else of it there is to be replaced."""
+        """Refuse a folder that holds a run; return the files that are to be replaced, the checkpoint first."""
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
-        for output in (self.path, self.folder / "history.h5", *averaged, *snapshots):
+        outputs = [self.path, self.folder / "history.h5", *averaged, *snapshots]
+        for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
-        return [*averaged, *snapshots] if force else []
+        return outputs if force else []
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
@@ -217,6 +223,7 @@ class _Run:
         from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
         from landscape.training import loop
+        from landscape.training.ascent_sharpness import DEFAULT_RHO, euclidean_radius
 
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
@@ -229,6 +236,7 @@ class _Run:
             load_weights(model, work.init)
         model = model.to(work.device)
         optimizer = make_optimizer(options, model, seed)
+        settings["sharpness_rho"] = euclidean_radius(optimizer, DEFAULT_RHO)
         dtype = next(model.parameters()).dtype
         start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
         save = self._saver(recipe, settings, start, replaced)
@@ -266,7 +274,10 @@ class _Run:
         start: Mapping[str, Any] | None,
         replaced: Sequence[Path],
     ) -> Callable[[TrainingState], None]:
-        """Return what saves checkpoints, history and snapshots.
+        """Return what saves history, snapshots and checkpoints.
+
+        A run goes on from checkpoint.pt, so that is written last and removed first: whatever was written when
+        the process is killed in between, the run that goes on writes again.
 
         The first time it also saves a snapshot of the weights at the start, and ends the `replaced` files
         of an earlier run: until then that run is whole.
@@ -278,17 +289,17 @@ class _Run:
         def save(state: TrainingState) -> None:
             if not self.has_saved:
                 for file in replaced:
-                    file.unlink()
+                    file.unlink(missing_ok=True)
                 if self.save_every is not None and start is not None:
                     self._save_snapshot(0, start, recipe)
+            write_result(self.folder / "history.h5", make_history(state.rows, settings))
+            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+                self._save_snapshot(state.epoch, state.module, recipe)
             if state.average is not None:
                 save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
             training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
             save_checkpoint(self.path, state.module, recipe, training)
             self.has_saved = True
-            write_result(self.folder / "history.h5", make_history(state.rows, settings))
-            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
-                self._save_snapshot(state.epoch, state.module, recipe)
 
         return save
 
@@ -313,12 +324,21 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
         )
     for name, value in settings.items():
         recorded = training["settings"].get(name)
-        if recorded != value:
+        if recorded != value and name not in _MAY_CHANGE:
+            is_longer = name == "epochs" and value > recorded
+            hint = _how_to_train_longer(path) if is_longer else _REPEAT
             raise CheckpointError(
                 f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
-                hint="Repeat the options of the first run, or write to another --out.",
+                hint=hint,
             )
     return TrainingState(**training["state"])
+
+
+def _how_to_train_longer(path: Path) -> str:
+    return (
+        "More epochs are another run, for schedules stretch over all epochs; to train these weights further,"
+        f" pass --init {path} and another --out."
+    )
 
 
 def _show(history: History, path: Path) -> None:

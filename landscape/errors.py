@@ -66,6 +66,25 @@ def from_extra(extra: str, package: str) -> Iterator[None]:
         ) from exc
 
 
+@contextmanager
+def copying_a_model() -> Iterator[None]:
+    """Copy the user's own model inside, and say why where that cannot be done.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: If anything is raised.
+    """
+    try:
+        yield
+    except Exception as exc:  # the user's own model
+        raise InputError(
+            f"the model cannot be copied: {type(exc).__name__}: {first_line(exc)}",
+            hint="Old-style weight_norm hooks are one reason; use torch.nn.utils.parametrizations.",
+        ) from exc
+
+
 def first_line(exc: BaseException) -> str:
     """Return the first line of what a foreign exception says, or its type where it says nothing."""
     return str(exc).splitlines()[0] if str(exc) else type(exc).__name__

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
 from landscape.batchnorm import MODES, BatchNorm
-from landscape.errors import InputError, first_line
+from landscape.errors import InputError, copying_a_model, first_line
 from landscape.execution import (
     Plan,
     autocast,
@@ -100,7 +100,9 @@ class Problem:
         self.batchnorm = batchnorm
         self.criterion: Loss = loss or nn.functional.cross_entropy
 
-        self._module = _copy_model(model).to(self.device, self.dtype).eval()
+        with copying_a_model():
+            copied = copy.deepcopy(model)
+        self._module = copied.to(self.device, self.dtype).eval()
         self._module.zero_grad(set_to_none=True)
         self.spec = WeightSpec.from_module(self._module)
         self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
@@ -276,16 +278,6 @@ def _require_finite(spec: WeightSpec, w: Tensor) -> None:
         f"weights must be finite, {len(bad)} of {len(spec.names)} tensors hold NaN or inf: {', '.join(bad[:5])}.",
         hint="The training that wrote them diverged; use an earlier checkpoint.",
     )
-
-
-def _copy_model(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except Exception as exc:  # the user's own model
-        raise InputError(
-            f"the model cannot be copied: {type(exc).__name__}: {first_line(exc)}",
-            hint="Old-style weight_norm hooks are one reason; use torch.nn.utils.parametrizations.",
-        ) from exc
 
 
 def _leaves(loss: Tensor) -> set[int]:

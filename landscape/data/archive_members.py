@@ -20,7 +20,7 @@ def read_members(publication: Publication, data_dir: str | None) -> Iterator[tup
     Args:
         publication: Of one archive whose files have md5 sums.
         data_dir: A folder that holds the extracted folder or the archive, or the extracted folder itself;
-            looked for in this order: folder, itself, archive.
+            looked for in this order: folder, archive, itself.
 
     Raises:
         DataError: If nothing is there, a file is missing, or one has another md5 sum than published.
@@ -51,11 +51,10 @@ def _only_archive(publication: Publication) -> PublishedArchive:
 def _read_folder(folder: Path, archive: PublishedArchive) -> Iterator[tuple[str, bytes]]:
     for name in archive.member_md5:
         path = folder / name
-        if path.is_file():
-            try:
-                yield name, path.read_bytes()
-            except OSError as exc:
-                raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc
+        try:
+            yield name, path.read_bytes()
+        except OSError as exc:
+            raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
 def _read_archive(path: Path, archive: PublishedArchive, again: str) -> Iterator[tuple[str, bytes]]:

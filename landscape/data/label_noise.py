@@ -11,6 +11,13 @@ from torch import Tensor
 
 from landscape.batches import BatchData, Data, GraphData
 from landscape.errors import InputError
+from landscape.random_state import derived_seeds
+
+_STREAM = 0x6C61_6265
+"""Tells the noise's random numbers from those of training, whose order of examples has a seed of the same value.
+
+Far above the epochs and updates that other streams are numbered by.
+"""
 
 
 def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
@@ -21,13 +28,14 @@ def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
     Args:
         data: Examples, batches or graphs whose targets are class numbers; at a share of 0 anything.
         share: Of the examples, in [0, 1].
-        seed: Of a generator of its own; the same seed gives the same noise.
+        seed: At least 0, of a generator of its own; the same seed gives the same noise.
 
     Returns:
         The data with new targets; the same object at a share of 0.
 
     Raises:
-        InputError: If the targets are no class numbers, or only of one class, or the share is outside [0, 1].
+        InputError: If the targets are no class numbers, or only of one class, the share is outside [0, 1], or the seed
+            is negative.
     """
     if share == 0:
         return data
@@ -73,20 +81,23 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
         targets: Class numbers (N,).
         share: Of the examples, in [0, 1].
         num_classes: Number of classes, at least 2.
-        seed: Of a generator of its own; the same seed gives the same noise.
+        seed: At least 0, of a stream of its own, which shares nothing with a training of the same seed.
 
     Returns:
         New class numbers (N,), of the same dtype and on the same device.
 
     Raises:
-        InputError: If the share is outside [0, 1], there are fewer than 2 classes, or a target is no class number.
+        InputError: If the share is outside [0, 1], the seed is negative, there are fewer than 2 classes, or a target is
+            no class number.
 
     Source:
         Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683, Section 5;
         Foret et al. (2021), arXiv:2010.01412, Section 3.3, train on such labels.
     """
     _check(targets, share, num_classes)
-    generator = torch.Generator().manual_seed(seed)
+    if seed < 0:
+        raise InputError(f"the seed of the wrong labels must be at least 0, got {seed}.")
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     num_wrong = round(share * len(targets))
     chosen = torch.randperm(len(targets), generator=generator)[:num_wrong].to(targets.device)
     # Shifts by 1 to num_classes - 1 modulo num_classes reach every other class once; in int64, which cannot overflow.

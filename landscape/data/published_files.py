@@ -36,6 +36,12 @@ class PublishedFile:
         """
         return next((folder / form for form in self.forms if (folder / form).is_file()), None)
 
+    def why_not_found(self, folder: Path) -> str:
+        """Say why nothing in a folder stands for it."""
+        if not folder.is_dir():
+            return f"{folder} is not a folder"
+        return f"{folder} holds {'neither' if len(self.forms) > 1 else 'no such file'}"
+
 
 @dataclass(frozen=True)
 class PublishedArchive(PublishedFile):
@@ -57,12 +63,26 @@ class PublishedArchive(PublishedFile):
         return self.name, f"{self.folder}/"
 
     def find(self, folder: Path) -> Path | None:
-        """Return the extracted folder, `folder` itself if it is that one, or the archive."""
-        if (folder / self.folder).is_dir():
-            return folder / self.folder
-        if any((folder / member).is_file() for member in (*self.member_md5, *self.member_lines)):
-            return folder
-        return folder / self.name if (folder / self.name).is_file() else None
+        """Return the extracted folder, else the archive, else `folder` itself if it is the extracted one.
+
+        A folder is the extracted one if it holds all the files that are read, whatever it is called.
+        """
+        extracted, archive = folder / self.folder, folder / self.name
+        if not self._missing(extracted):
+            return extracted
+        if archive.is_file():
+            return archive
+        return None if self._missing(folder) else folder
+
+    def why_not_found(self, folder: Path) -> str:
+        """Say why nothing in a folder stands for it, naming what an extracted folder lacks."""
+        for place in (folder / self.folder, folder):
+            if place.is_dir() and place.name == self.folder:
+                return f"{place} lacks {', '.join(self._missing(place))}"
+        return super().why_not_found(folder)
+
+    def _missing(self, folder: Path) -> list[str]:
+        return [name for name in (*self.member_md5, *self.member_lines) if not (folder / name).is_file()]
 
 
 @dataclass(frozen=True)
@@ -148,7 +168,16 @@ class Publication:
         return f"{start} into a folder; pass that folder as --data-dir.{package}"
 
     def get_again(self, path: Path) -> str:
-        """Say how to replace a damaged file, or an extracted folder with one."""
+        """Say how to replace a damaged file, or an extracted folder with one.
+
+        A folder is never to be removed: it may be the user's own, with anything else in it.
+        """
+        if path.is_dir():
+            names = _list(file.name for file in self.files)
+            return (
+                f"Run {self.command()} --data-dir ANOTHER, or download {names} from {self.page} into another folder; "
+                "pass that folder as --data-dir."
+            )
         if self.needs_login:
             return f"Download {path.name} again from {self.page}."
         return f"Remove {path} and run {self.command()}, or download {path.name} again from {self.page}."
@@ -161,10 +190,8 @@ class Publication:
         found = file.find(folder)
         if found is not None:
             return found
-        lacks = (
-            f"holds {'neither' if len(file.forms) > 1 else 'no such file'}" if folder.is_dir() else "is not a folder"
-        )
-        raise DataError(f"{self.title} needs {' or '.join(file.forms)}, but {folder} {lacks}.", hint=self.how_to_get())
+        needed = " or ".join(file.forms)
+        raise DataError(f"{self.title} needs {needed}, but {file.why_not_found(folder)}.", hint=self.how_to_get())
 
 
 def _list(names: Iterable[str]) -> str:

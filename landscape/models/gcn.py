@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landscape.errors import from_extra
+from landscape.errors import InputError, from_extra
 from landscape.models.initialization import check_at_least, check_dropout
 
 TOP_SHARE = 0.8
@@ -28,6 +28,7 @@ class MeanGCN(nn.Module):
         with from_extra("graphs", "PyTorch Geometric"):
             from torch_geometric.nn import GraphConv, MeanAggregation  # pyright: ignore[reportMissingImports]
 
+        self.in_features = in_features
         widths = [in_features, width, *[2 * width] * (depth - 1)]
         self.convolutions = nn.ModuleList(GraphConv(widths[i], widths[i + 1]) for i in range(depth))
         self.mean = MeanAggregation()
@@ -37,7 +38,7 @@ class MeanGCN(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """Map a batch of N graphs to logits (N, num_classes)."""
-        x = batch.x
+        x = _features(batch, self.in_features)
         for convolution in self.convolutions[:-1]:
             x = F.relu(convolution(x, batch.edge_index))
         x = self.convolutions[-1](x, batch.edge_index)
@@ -58,6 +59,7 @@ class TopKGCN(nn.Module):
                 TopKPooling,
             )
 
+        self.in_features = in_features
         widths = [in_features, *[width] * depth]
         self.convolutions = nn.ModuleList(GraphConv(widths[i], widths[i + 1]) for i in range(depth))
         self.poolings = nn.ModuleList(TopKPooling(width, ratio=TOP_SHARE) for _ in range(depth))
@@ -69,7 +71,7 @@ class TopKGCN(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """Map a batch of N graphs to logits (N, num_classes)."""
-        x, edges, graph = batch.x, batch.edge_index, batch.batch
+        x, edges, graph = _features(batch, self.in_features), batch.edge_index, batch.batch
         readout = torch.zeros((), device=x.device, dtype=x.dtype)
         for convolution, pooling in zip(self.convolutions, self.poolings, strict=True):
             x = F.relu(convolution(x, edges))
@@ -96,7 +98,8 @@ def gcn(
         num_classes: Number of outputs.
 
     Returns:
-        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does.
+        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does. Called on
+        nodes with another number of features it raises InputError.
 
     Raises:
         InputError: If a size is too small, the dropout is no probability below 1, or PyTorch Geometric is missing.
@@ -121,7 +124,8 @@ def gcn_topk(
         num_classes: Number of outputs.
 
     Returns:
-        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does.
+        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does. Called on
+        nodes with another number of features it raises InputError.
 
     Raises:
         InputError: If a size is too small, the dropout is no probability below 1, or PyTorch Geometric is missing.
@@ -132,6 +136,17 @@ def gcn_topk(
     """
     _check(in_features, width, depth, dropout, num_classes)
     return TopKGCN(in_features, width, depth, dropout, num_classes)
+
+
+def _features(batch: Any, in_features: int) -> Tensor:
+    """Return the features of all nodes (n, in_features)."""
+    found = batch.x.shape[1]
+    if found != in_features:
+        raise InputError(
+            f"the graph network takes nodes with {in_features} features, got {found}.",
+            hint=f"Pass --model-arg in_features={found}.",
+        )
+    return batch.x
 
 
 def _check(in_features: int, width: int, depth: int, dropout: float, num_classes: int) -> None:

@@ -7,11 +7,29 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from landscape.batches import Data
 from landscape.data.subset import balanced_subset
+from landscape.optim.sam import SAM
 from landscape.problem import Problem
 from landscape.sharpness import measure_sharpness
+
+DEFAULT_RHO = 0.05
+"""Radius of the sharpness where the optimizer has none."""
+
+
+def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
+    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball and no point, otherwise `rho`.
+
+    Args:
+        optimizer: SAM or any other.
+        rho: A radius.
+    """
+    groups = optimizer.param_groups if isinstance(optimizer, SAM) else []
+    balls = {(group["rho"], group["p"], group["adaptive"]) for group in groups}
+    radius, p, is_adaptive = balls.pop() if len(balls) == 1 else (rho, 2, False)
+    return radius if p == 2 and not is_adaptive and radius else rho
 
 
 def fixed_subset(data: Data, num_samples: int) -> Data:

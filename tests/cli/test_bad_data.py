@@ -28,8 +28,8 @@ def fashion_mnist(folder):
 
 def cifar10(folder):
     (folder / "cifar-10-batches-py").mkdir()
-    (folder / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
-    (folder / "cifar-10-python.tar.gz").write_bytes(b"")
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        (folder / "cifar-10-batches-py" / name).write_bytes(b"")
 
 
 CASES = {

@@ -1,10 +1,12 @@
 import json
 
 import pytest
-from published import publish_fashion_mnist, publish_mutag, serving
+from published import MUTAG, publish_fashion_mnist, publish_mutag, serving
 
 from landscape.data import DATASETS
 from landscape.data.publications import PUBLICATIONS
+
+CIFAR10 = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 
 
 @pytest.fixture
@@ -38,11 +40,11 @@ def test_an_empty_folder_lacks_all_that_is_not_embedded(run, tmp_path):
     ("name", "files"),
     [
         ("cifar10", ["cifar-10-python.tar.gz"]),
-        ("cifar10", ["cifar-10-batches-py/data_batch_1"]),
-        ("cifar10", ["data_batch_2"]),
-        ("cifar100", ["cifar-100-python/train"]),
+        ("cifar10", [f"cifar-10-batches-py/{name}" for name in CIFAR10]),
+        ("cifar10", CIFAR10),
+        ("cifar100", ["cifar-100-python/train", "cifar-100-python/test"]),
         ("mutag", ["MUTAG.zip"]),
-        ("mutag", ["MUTAG/MUTAG_A.txt"]),
+        ("mutag", [f"MUTAG/MUTAG_{part}.txt" for part in MUTAG]),
         ("mitbih", ["mitbih_train.csv.gz", "mitbih_test_sample500.csv"]),
     ],
 )

@@ -30,6 +30,15 @@ def test_the_last_ascent_sharpness_is_that_of_the_checkpoint(run, measured):
     assert answer.json["measures"][0]["sharpness"] == pytest.approx(history.ascent_sharpness[-1], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("words", "rho"), [(("sam", "--rho", 0.3), 0.3), (("sam", "--rho", 0), 0.05), (("sgd",), 0.05)]
+)
+def test_the_history_records_the_radius_of_its_sharpness(run, tmp_path, words, rho):
+    answer = run("train", "--model-arg", "width=4", "--epochs", 1, "--out", tmp_path, "--optim", *words)
+    assert answer.code == 0, answer.err
+    assert read_result(tmp_path / "history.h5").settings["sharpness_rho"] == rho
+
+
 def test_a_run_with_force_leaves_no_averaged_weights_of_the_earlier_one(run, tmp_path):
     words = ("train", "--model-arg", "width=4", "--epochs", 1, "--out", tmp_path)
     assert run(*words, "--ema", 0.9).code == 0

@@ -176,8 +176,16 @@ def test_published_sums_refuse_files_that_were_not_published(folder):
 def test_missing_batch_is_refused_by_name(folder):
     cifar, _, data_dir = folder
     (data_dir / archive_of(cifar).folder / "data_batch_4").unlink()
-    with pytest.raises(DataError, match="not found: data_batch_4"):
+    with pytest.raises(DataError, match=r"cifar-10-batches-py lacks data_batch_4\."):
         read_cifar(cifar, str(data_dir), "cifar")
+
+
+def test_missing_batch_in_an_archive_is_refused_by_name(tmp_path):
+    cifar, contents = tiny(CIFAR10)
+    del contents["data_batch_4"]
+    write_archive(tmp_path / archive_of(cifar).name, archive_of(cifar).folder, contents)
+    with pytest.raises(DataError, match="not found: data_batch_4"):
+        read_cifar(cifar, str(tmp_path), "cifar")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])

@@ -4,6 +4,7 @@ import torch
 from landscape.batches import as_data, hash_data
 from landscape.data.label_noise import with_label_noise, with_noisy_targets
 from landscape.errors import InputError
+from landscape.training import train
 
 TARGETS = torch.arange(5).repeat(13)
 
@@ -41,6 +42,21 @@ def test_another_seed_gives_other_noise():
     assert not torch.equal(noisy(0.3, seed=4), noisy(0.3, seed=5))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_wrong_labels_are_spread_over_the_batches_of_a_run_with_the_same_seed(seed):
+    num_batches, size, share = 100, 100, 0.2
+    targets = torch.arange(num_batches * size) % 5
+    changed = with_label_noise(targets, share, num_classes=5, seed=seed)
+    is_wrong = (changed != targets).float()[:, None]
+    model, num_wrong = torch.nn.Linear(1, 5), []
+    model.register_forward_pre_hook(lambda _, inputs: num_wrong.append(inputs[0].sum().item()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    train(model, as_data((is_wrong, changed)), None, optimizer, epochs=1, batch_size=size, seed=seed)
+    spread = sum((count - share * size) ** 2 for count in num_wrong) / (size * share * (1 - share))
+    standard_error = (2 * num_batches) ** 0.5  # of a sum of squares of independent counts
+    assert abs(spread - num_batches) < 5 * standard_error
+
+
 def test_targets_are_left_alone():
     targets = TARGETS.clone()
     noisy(1, targets=targets)
@@ -74,6 +90,7 @@ def test_no_examples_stay_none():
         ({"share": -0.1}, r"wrong labels must be in \[0, 1\], got -0.1"),
         ({"share": 1.1}, r"wrong labels must be in \[0, 1\], got 1.1"),
         ({"share": float("nan")}, r"must be in \[0, 1\], got nan"),
+        ({"seed": -1}, "seed of the wrong labels must be at least 0, got -1"),
         ({"num_classes": 1}, "at least 2 classes, got 1"),
         ({"num_classes": 4}, "class numbers must be from 0 to 3, got 0 to 4"),
         ({"targets": TARGETS - 1}, "class numbers must be from 0 to 4, got -1 to 3"),

@@ -126,7 +126,7 @@ def test_graphs_are_those_that_pytorch_geometrics_own_reader_makes(folder):
 
 def test_missing_file_is_named(folder):
     (folder / "MUTAG" / "MUTAG_node_labels.txt").unlink()
-    with pytest.raises(DataError, match=r"must contain MUTAG_node_labels\.txt"):
+    with pytest.raises(DataError, match=r"MUTAG lacks MUTAG_node_labels\.txt\."):
         read(folder)
 
 

@@ -115,6 +115,13 @@ def test_training_draws_graphs_in_a_new_order_every_epoch(geometric):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_graphs_with_another_number_of_features_are_refused_naming_the_argument(name, geometric):
+    message = r"takes nodes with 7 features, got 3\. Pass --model-arg in_features=3\."
+    with pytest.raises(InputError, match=message):
+        Problem(tiny(name, in_features=7), rings(geometric), dtype="float64").loss()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_missing_extra_is_named(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
     with pytest.raises(InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"):

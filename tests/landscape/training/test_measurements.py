@@ -130,13 +130,32 @@ def test_ascent_sharpness_is_the_rise_along_the_gradient_on_a_balanced_subset(op
     assert history.ascent_sharpness[-1] == pytest.approx(expected, rel=1e-10)
 
 
-def test_ascent_sharpness_of_sam_without_a_radius_is_at_the_default_one():
+def test_sam_without_a_radius_is_measured_as_its_base_is():
     model, plain = network(), network()
-    optimizer = SAM(model.parameters(), SGD, rho=0.0, lr=0.5, module=model)
-    history = train(model, POINTS, None, optimizer, epochs=1, batch_size=16, num_asc_samples=20)
-    base = SGD(plain.parameters(), lr=0.5)
-    expected = train(plain, POINTS, None, base, epochs=1, batch_size=16, num_asc_samples=20, sharpness_rho=0.05)
-    assert history.ascent_sharpness[0] == expected.ascent_sharpness[0]
+    options = {"epochs": 1, "batch_size": 16, "num_asc_samples": 20, "sharpness_rho": 0.07}
+    history = train(model, POINTS, None, SAM(model.parameters(), SGD, rho=0.0, lr=0.5, module=model), **options)
+    expected = train(plain, POINTS, None, SGD(plain.parameters(), lr=0.5), **options)
+    assert_same_columns(history, expected, ["ascent_sharpness", "first_order_sharpness"])
+    assert history.settings["sharpness_rho"] == expected.settings["sharpness_rho"] == 0.07
+
+
+def test_a_resumed_run_measures_at_the_radius_of_the_first():
+    states = []
+    _, history = run("sam", save=states.append, num_asc_samples=20)
+    model = network()
+    other = SAM(model.parameters(), SGD, rho=0.9, lr=0.5, module=model)
+    options = {"epochs": 3, "batch_size": 16, "num_asc_samples": 20}
+    again = train(model, POINTS, POINTS, other, state=states[0], **options)
+    assert_same_columns(again, history, ["ascent_sharpness", "first_order_sharpness"])
+    assert again.settings["sharpness_rho"] == 0.3
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_module_that_cannot_be_copied_is_refused_an_average():
+    model = nn.utils.weight_norm(nn.Linear(6, 7).double())
+    model(POINTS.inputs)
+    with pytest.raises(InputError, match="the model cannot be copied: RuntimeError"):
+        run(model=model, ema=0.9)
 
 
 def test_more_samples_than_examples_are_refused():

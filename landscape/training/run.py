@@ -1,0 +1,295 @@
+"""One training run: its epochs, its steps, and what a resume needs of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from landscape import distributed
+from landscape.batches import Data
+from landscape.errors import InputError, LandscapeError
+from landscape.forward import outputs_and_loss, require_differentiable
+from landscape.memory_format import to_channels_last
+from landscape.progress import Progress
+from landscape.random_state import derived_seeds, seed_random_states
+from landscape.training.acceleration import autocast, explained_compiler
+from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
+from landscape.training.clock import Clock
+from landscape.training.evaluation import evaluate
+from landscape.training.meter import Meter, measure
+from landscape.training.schedules import factor_at
+from landscape.training.state import Interrupted, TrainingState, copied
+from landscape.training.step import Piece, cut, set_rho_factor, take_step
+
+Criterion = Callable[[Any, Any], Tensor]
+"""A loss of outputs and targets that returns the batch mean."""
+
+
+@dataclass
+class Run:
+    """One call of `train`: its arguments, then where it is."""
+
+    module: nn.Module
+    data: Data
+    test: Data | None
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    micro_batch_size: int | None
+    schedule: str
+    rho_schedule: str
+    sam_fraction: float
+    precision: str | None
+    is_compiled: bool
+    average: AveragedModel | None
+    asc_data: Data | None
+    train_loss: Criterion
+    test_loss: Criterion
+    augment: Callable[[Any, torch.Generator], Any]
+    seed: int
+    device: torch.device
+    progress: Progress
+    save: Callable[[TrainingState], None] | None
+    should_stop: Callable[[], bool]
+    sharpness_rho: float
+    is_channels_last: bool = False
+    parallel: nn.Module = field(init=False)
+    forward: Callable[..., Any] = field(init=False)
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0
+    seconds_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.steps_per_epoch = len(self.data.batches(self.batch_size))
+        self.order = torch.Generator().manual_seed(self.seed)
+        self.order_of_epoch = self.order.get_state()
+        self.augmentation = torch.Generator()
+        self.meter = Meter(self.device)
+
+    def all_epochs(self, state: TrainingState | None) -> None:
+        """Run the epochs that are left; learning rates end as they began."""
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.progress.start("training", self.num_steps)
+        try:
+            if state is not None:
+                self.restore(state)
+            while len(self.rows) < self.epochs:
+                self.rows.append(self.epoch())
+                self.begin_epoch()
+                self.hand_over()
+        finally:
+            self.optimizer.zero_grad()
+            for group in self.optimizer.param_groups:
+                group["lr"] = group.pop("initial_lr")
+            set_rho_factor(self.optimizer, 1.0)
+            self.progress.stop()
+
+    def begin_epoch(self) -> None:
+        """Count from 0 again."""
+        self.step = 0
+        self.seconds_before = 0.0
+        self.meter.reset()
+        self.order_of_epoch = self.order.get_state()
+
+    def epoch(self) -> dict[str, float]:
+        """Do what is left of an epoch and return its row."""
+        clock = Clock(self.seconds_before)
+        row = {"epoch": len(self.rows) + 1, **self.train_epoch(clock), **self.evaluate()}
+        return {**row, "seconds": clock.seconds()}
+
+    def train_epoch(self, clock: Clock) -> dict[str, float]:
+        """Run through what is left of the training set."""
+        self.module.train()
+        batches = self.data.shuffled(self.batch_size, self.order)
+        seeds = derived_seeds(2 * len(batches), self.seed, len(self.rows), distributed.rank())
+        while self.step < len(batches):
+            self.apply_schedules()
+            self.train_batch(batches[self.step], *seeds[2 * self.step : 2 * self.step + 2])
+            self.step += 1
+            if clock.is_due():
+                self.report(self.meter, clock)
+            if distributed.anywhere(self.should_stop()):
+                self.stop(clock)
+        meter = self.meter.in_all_processes()
+        self.report(meter, clock)
+        return self.train_row(meter)
+
+    def train_batch(self, indices: Tensor, augmentation_seed: int, seed: int) -> None:
+        """Take one optimizer step, with random numbers of its own."""
+        self.augmentation.manual_seed(augmentation_seed)
+        seed_random_states(seed, [self.device])
+        pieces = cut(self.data, indices, self.micro_batch_size, self.change)
+        norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.parallel)
+        self.meter.add_batch(gradient_norm=norm)
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+
+    def closure(self, piece: Piece) -> Callable[[], Tensor]:
+        """Return what adds a piece's gradient; sums are of its first call, which is at the weights themselves."""
+        is_first = True
+
+        def run() -> Tensor:
+            nonlocal is_first
+            with autocast(self.precision, self.device):
+                outputs, loss = outputs_and_loss(self.forward, self.train_loss, *piece.batch)
+            require_differentiable(loss)
+            share = loss if piece.weight == 1 else loss * piece.weight
+            with explained_compiler() if self.is_compiled else nullcontext():
+                share.backward()
+            if is_first:
+                self.meter.add(piece.num_examples, **measure(loss, outputs, piece.batch[1]))
+                is_first = False
+            return share.detach()
+
+        return run
+
+    def change(self, inputs: Any) -> Any:
+        """Augment the inputs of a batch."""
+        return self.arrange(self.augment(inputs, self.augmentation))
+
+    def arrange(self, inputs: Any) -> Any:
+        """Images in the layout that convolutions are fast in; anything else as it is."""
+        return to_channels_last(inputs) if self.is_channels_last else inputs
+
+    def probe(self) -> Tensor:
+        """Return the loss of two examples."""
+        inputs, targets = self.data.batches(2)[0]
+        return outputs_and_loss(self.module, self.train_loss, self.arrange(inputs), targets)[1]
+
+    def evaluate(self) -> dict[str, float]:
+        """Columns of what is measured at the end of an epoch, in evaluation mode."""
+        row = self.evaluate_on_test(self.module)
+        if self.average is not None:
+            averaged = self.evaluate_on_test(self.average.module)
+            row |= {f"ema_{name}": averaged[name] for name in ("test_loss", "test_accuracy") if name in averaged}
+        if self.asc_data is not None and distributed.rank() == 0:
+            row["ascent_sharpness"] = self.ascent_sharpness(self.asc_data)
+        return row
+
+    def evaluate_on_test(self, module: nn.Module) -> dict[str, float]:
+        """Plain loss and errors on the test set, if there is one."""
+        if self.test is None:
+            return {}
+        options = {"batch_size": self.batch_size, "device": self.device, "change": self.arrange}
+        return evaluate(module, self.test, self.test_loss, **options)
+
+    def ascent_sharpness(self, data: Data) -> float:
+        """L^Asc - L of the weights as they are."""
+        size = self.micro_batch_size or self.batch_size
+        return ascent_sharpness(self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device)
+
+    @property
+    def radius(self) -> float:
+        """Of the first-order and the ascent sharpness."""
+        return euclidean_radius(self.optimizer, self.sharpness_rho)
+
+    @property
+    def num_steps_done(self) -> int:
+        """In the whole run."""
+        return len(self.rows) * self.steps_per_epoch + self.step
+
+    @property
+    def num_steps(self) -> int:
+        """Of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def apply_schedules(self) -> None:
+        """Set learning rates and radii of the step to come to the initial ones times the schedules' factors."""
+        factor = factor_at(self.schedule, self.num_steps_done, self.num_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        is_sam = self.num_steps_done >= self.num_steps - round(self.sam_fraction * self.num_steps)
+        rho_factor = factor_at(self.rho_schedule, self.num_steps_done, self.num_steps) if is_sam else 0.0
+        set_rho_factor(self.optimizer, rho_factor)
+
+    def train_row(self, meter: Meter) -> dict[str, float]:
+        """What the epoch measured."""
+        first_factor = factor_at(self.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps)
+        loss = meter.per_example("loss")
+        if not math.isfinite(loss):
+            raise LandscapeError(
+                f"training diverged in epoch {len(self.rows) + 1}: the mean loss is {loss}.",
+                hint="Lower the learning rate (--lr).",
+            )
+        return {
+            "learning_rate": float(self.optimizer.param_groups[0]["initial_lr"]) * first_factor,
+            "train_loss": loss,
+            "train_accuracy": meter.per_example("correct"),
+            "first_order_sharpness": self.radius * meter.per_batch("gradient_norm"),
+        }
+
+    def report(self, meter: Meter, clock: Clock) -> None:
+        """Tell the progress where the epoch is.
+
+        Reading the sums waits for the device, so this is not done at every step. Nothing else of the loop of one
+        process waits within an epoch; an optimizer may, as SAM does to look at its gradients' norms.
+        """
+        fields = {"epoch": len(self.rows) + 1, "loss": meter.per_example("loss")}
+        accuracy = meter.per_example("correct")
+        fields |= {} if math.isnan(accuracy) else {"accuracy": accuracy}
+        self.progress.update(self.num_steps_done, **fields, examples_per_second=meter.num_examples / clock.seconds())
+
+    def stop(self, clock: Clock) -> None:
+        """Hand over the state and leave."""
+        self.seconds_before = clock.seconds()
+        self.hand_over()
+        raise Interrupted(len(self.rows) + 1, self.step, self.steps_per_epoch)
+
+    def hand_over(self) -> None:
+        """Let the first process save; the others wait for it."""
+        meters = distributed.gathered(self.meter.as_dict())
+        if self.save is not None and distributed.rank() == 0:
+            self.save(self.capture(meters))
+        distributed.anywhere(False)
+
+    def capture(self, meters: list[dict[str, Any]]) -> TrainingState:
+        """Copy everything that a resume needs."""
+        return TrainingState(
+            epoch=len(self.rows),
+            step=self.step,
+            module=copied(self.module.state_dict()),
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),
+            order=self.order_of_epoch,
+            meters=meters,
+            seconds=self.seconds_before,
+            rows=[dict(row) for row in self.rows],
+            average=None if self.average is None else copied(self.average.module.state_dict()),
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go to a captured state."""
+        if state.epoch > self.epochs:
+            raise InputError(
+                f"a run of {self.epochs} epochs cannot go on from epoch {state.epoch}.",
+                hint=f"Pass epochs={state.epoch} or more.",
+            )
+        if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
+            raise InputError(
+                f"a run of {distributed.world_size()} processes and {self.steps_per_epoch} steps an epoch cannot go on"
+                f" from step {state.step} of {len(state.meters)} processes.",
+                hint="Repeat the data, the batch size and the number of processes of the first run.",
+            )
+        if (self.average is None) != (state.average is None):
+            raise InputError("a run goes on with a moving average if it had one before, and only then.")
+        self.module.load_state_dict(state.module)
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        self.order.set_state(state.order.cpu())
+        self.order_of_epoch = self.order.get_state()
+        self.meter.include(state.meters[distributed.rank()])
+        self.step = state.step
+        self.seconds_before = state.seconds
+        self.rows = [dict(row) for row in state.rows]
+        if self.average is not None and state.average is not None:
+            self.average.module.load_state_dict(state.average)
+            self.average.n_averaged.fill_(self.num_steps_done)
