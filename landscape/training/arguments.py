@@ -43,8 +43,10 @@ def check_label_smoothing(label_smoothing: float, criterion: Callable[..., objec
         )
 
 
-def check_sam_options(optimizer: Optimizer, *, rho_schedule: str, sam_fraction: float) -> None:
-    """Raise an InputError if one is out of range, or is not its default and the optimizer is not SAM."""
+def check_sam_options(
+    optimizer: Optimizer, *, rho_schedule: str, sam_fraction: float, micro_batch_size: int | None
+) -> None:
+    """Raise an InputError if one is out of range, or serves nothing."""
     check_schedule(rho_schedule)
     if not 0 <= sam_fraction <= 1:
         raise InputError(f"the last fraction of SAM must be in [0, 1], got {sam_fraction}.")
@@ -52,4 +54,9 @@ def check_sam_options(optimizer: Optimizer, *, rho_schedule: str, sam_fraction: 
         raise InputError(
             f"a rho schedule and a last fraction are options of SAM, got {type(optimizer).__name__}.",
             hint="Leave them out, or use the optimizer sam.",
+        )
+    if isinstance(optimizer, SAM) and optimizer.scope == "micro-batch" and micro_batch_size is None:
+        raise InputError(
+            "SAM cannot make an ascent for each micro-batch without micro-batches.",
+            hint="Set the micro-batch size (--micro-batch), or the scope batch.",
         )

@@ -130,7 +130,9 @@ def train(
     check_label_smoothing(label_smoothing, criterion)
     check_schedule(schedule)
     check_precision(precision)
-    check_sam_options(optimizer, rho_schedule=rho_schedule, sam_fraction=sam_fraction)
+    check_sam_options(
+        optimizer, rho_schedule=rho_schedule, sam_fraction=sam_fraction, micro_batch_size=micro_batch_size
+    )
     device = next(module.parameters()).device if device is None else device
     run = Run(
         module=module,

@@ -95,3 +95,10 @@ def test_other_optimizers_have_no_radius(options):
     model = linear()
     with pytest.raises(InputError, match="options of SAM, got SGD"):
         train(model, POINTS, None, SGD(model.parameters(), lr=1.0), epochs=1, **options)
+
+
+def test_an_ascent_for_each_micro_batch_needs_micro_batches():
+    model = linear()
+    optimizer = SAM(model.parameters(), SGD, scope="micro-batch", lr=0.1)
+    with pytest.raises(InputError, match="without micro-batches"):
+        train(model, POINTS, None, optimizer, epochs=1)
