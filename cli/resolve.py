@@ -159,6 +159,7 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
     """Return the recipe of what was typed, with defaults for model and data, all arguments recorded."""
     from landscape.io.checkpoint import Recipe
 
+    _refuse_seed_of_no_noise(options, recorded_share=0.0)
     return _complete(
         Recipe(
             model=options.model or model,
@@ -223,6 +224,7 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     is_same_data = typed.data in (None, recorded.data)
     folder = str(typed.data_dir.resolve()) if typed.data_dir else recorded.data_dir if is_same_data else None
     noise = recorded if is_same_data else Recipe()
+    _refuse_seed_of_no_noise(typed, recorded_share=noise.label_noise)
     return _complete(
         dataclasses.replace(
             recorded,
@@ -236,6 +238,15 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
             label_noise_seed=noise.label_noise_seed if typed.label_noise_seed is None else typed.label_noise_seed,
         )
     )
+
+
+def _refuse_seed_of_no_noise(typed: ModelOptions, *, recorded_share: float) -> None:
+    """Refuse a seed that changes nothing; beside a share that was typed, even 0, it may stand."""
+    if typed.label_noise_seed is not None and typed.label_noise is None and not recorded_share:
+        raise InputError(
+            f"--label-noise-seed {typed.label_noise_seed} is of wrong labels, and there are none.",
+            hint="Pass --label-noise with their share too, or leave the seed out.",
+        )
 
 
 def _refuse_recorded_code(option: str, typed: str | None, recorded: str | None) -> None:

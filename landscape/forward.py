@@ -10,6 +10,9 @@ from torch import Tensor
 
 from landscape.errors import InputError, LandscapeError, first_line
 
+_ONE_VALUE = "Expected more than 1 value per channel when training"
+"""What torch's batch normalization says."""
+
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, `model(inputs)` on anything else.
@@ -45,6 +48,11 @@ def outputs_and_loss(
     except torch.OutOfMemoryError as exc:
         raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
     except Exception as exc:  # model and loss are the user's own
+        if _ONE_VALUE in str(exc):
+            raise InputError(
+                "batch normalization in training needs more than one value a channel, got one: a single example.",
+                hint="Choose a --batch-size, and a --micro-batch if any, that leave no single example over.",
+            ) from exc
         raise InputError(
             f"model, loss and data do not fit: {type(exc).__name__}: {first_line(exc)}",
             hint=f"The inputs are {_describe(inputs)}, the targets are {_describe(targets)}.",

@@ -84,7 +84,8 @@ def train(
         optimizer: For the module's parameters; `SAM` or any other.
         epochs: Number of epochs in the whole run, those done before a resume included.
         batch_size: Examples a step, of all processes together; the last step of an epoch may have fewer.
-            Batches that the user made keep their size.
+            Batches that the user made keep their size. Batch normalization cannot train on a single
+            example, so none should be left over where a model has it.
         micro_batch_size: Examples a pass at most, for batches that do not fit into memory: gradients
             of consecutive pieces of a batch are added up. None for whole batches. The step is that of
             the whole batch up to rounding, unless the model computes statistics of what it is given,

@@ -92,6 +92,24 @@ def test_training_is_not_continued_on_other_labels(run, noisy):
     assert "label-noise 0.4, not 0.2" in answer.err
 
 
+def test_a_seed_of_no_noise_is_refused_in_training(run, tmp_path):
+    answer = run("train", "--label-noise-seed", 7, "--out", tmp_path / "run")
+    assert answer.code == 1
+    assert "--label-noise-seed 7 is of wrong labels, and there are none" in answer.err
+    assert "Pass --label-noise" in answer.err
+
+
+def test_a_seed_of_no_noise_is_refused_in_measuring(run, checkpoint):
+    answer = run("sharpness", checkpoint, *SMALL["sharpness"], "--label-noise-seed", 7)
+    assert answer.code == 1
+    assert "--label-noise-seed 7 is of wrong labels, and there are none" in answer.err
+
+
+def test_a_share_of_zero_may_have_a_seed(run, tmp_path):
+    words = ("--label-noise", 0, "--label-noise-seed", 7, "--model-arg", "width=4", "--epochs", 1)
+    assert run("train", *words, "--out", tmp_path / "run").code == 0
+
+
 def test_labels_that_are_no_classes_are_refused(run, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\n"

@@ -94,6 +94,22 @@ def test_a_state_of_other_data_is_refused():
         run(state=state, batch_size=20)
 
 
+def test_every_step_draws_its_own_numbers_in_the_model_and_in_the_augmentation(monkeypatch):
+    drawn = []
+
+    def record(inputs, generator):
+        drawn.append(torch.rand(4, generator=generator))
+        return inputs
+
+    monkeypatch.setitem(AUGMENTATIONS, "record", record)
+    data = TensorData(torch.zeros(8, 1), torch.zeros(8, dtype=torch.int64))
+    model = nn.Linear(1, 2)
+    model.register_forward_pre_hook(lambda *_: drawn.append(torch.rand(4)))
+    train(model, data, None, build_optimizer("sgd", model), epochs=2, batch_size=2, augmentation="record")
+    assert len(drawn) == 16
+    assert len({tuple(numbers.tolist()) for numbers in drawn}) == 16
+
+
 def test_augmentation_and_order_draw_different_numbers(monkeypatch):
     order, shifts = [], []
 

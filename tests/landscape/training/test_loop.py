@@ -378,6 +378,23 @@ def test_progress_is_stopped_and_everything_put_back_after_an_error():
     assert [part.training for part in model] == before
 
 
+@pytest.mark.parametrize("options", [{"batch_size": 7}, {"batch_size": 10, "micro_batch_size": 3}])
+def test_a_single_example_left_over_is_refused_by_batch_normalization_with_what_to_choose(options):
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 7)).double()
+    message = "batch normalization in training needs more than one value a channel"
+    with pytest.raises(InputError, match=message) as caught:
+        train(model, POINTS, None, SGD(model.parameters(), lr=0.1), epochs=1, **options)
+    assert "--batch-size" in caught.value.hint
+    assert "--micro-batch" in caught.value.hint
+
+
+def test_a_single_example_left_over_is_trained_on_where_the_model_takes_it():
+    model, sizes = linear(), []
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    train(model, POINTS, None, SGD(model.parameters(), lr=0.1), epochs=1, batch_size=7)
+    assert sizes == [7] * 7 + [1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

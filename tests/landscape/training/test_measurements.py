@@ -139,6 +139,14 @@ def test_sam_without_a_radius_is_measured_as_its_base_is():
     assert history.settings["sharpness_rho"] == expected.settings["sharpness_rho"] == 0.07
 
 
+def test_ascent_sharpness_takes_no_larger_passes_than_training():
+    model, sizes = network(), []
+    model.register_forward_pre_hook(lambda part, inputs: sizes.append(len(inputs[0])))
+    options = {"epochs": 1, "batch_size": 16, "micro_batch_size": 4, "num_asc_samples": 21}
+    train(model, POINTS, None, SGD(model.parameters(), lr=0.1), **options)
+    assert max(sizes) == 4
+
+
 def test_a_resumed_run_measures_at_the_radius_of_the_first():
     states = []
     _, history = run("sam", save=states.append, num_asc_samples=20)

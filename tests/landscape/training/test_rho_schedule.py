@@ -52,7 +52,7 @@ def test_with_the_schedule_of_the_learning_rate_the_radius_is_proportional_to_it
     np.testing.assert_array_equal(factors, rates)
 
 
-@pytest.mark.parametrize(("fraction", "first"), [(0, 8), (0.25, 6), (0.3, 6), (0.5, 4), (0.9, 1), (1, 0)])
+@pytest.mark.parametrize(("fraction", "first"), [(0, 8), (0.2, 6), (0.25, 6), (0.3, 6), (0.5, 4), (0.9, 1), (1, 0)])
 def test_the_last_fraction_of_the_steps_is_sams(fraction, first):
     _, _, (factors, _) = run(sam_fraction=fraction)
     assert factors.tolist() == [0] * first + [1] * (NUM_STEPS - first)
