@@ -160,6 +160,10 @@ class StopSignals:
         """From now on, only note the first signal."""
         self._is_waiting = True
 
+    def end_undisturbed(self) -> None:
+        """Ignore SIGTERM from the end on: torchrun sends it to the others when one process has exited."""
+        self._previous[signal.SIGTERM] = signal.SIG_IGN
+
     def is_received(self) -> bool:
         """Whether the computation should stop."""
         return self.exit_code != 0

@@ -147,6 +147,8 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
         except Interrupted as stop:
             step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
             console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
+            if distributed.is_launched():
+                signals.end_undisturbed()
             # Without a signal of its own, a process stops because another was told to, as launchers do it.
             raise typer.Exit(signals.exit_code or console.TERMINATED) from stop
     except KeyboardInterrupt as exc:
