@@ -4,8 +4,8 @@ python benchmarks/sam_step.py [--models small-cnn ...] [--rounds 31] [--threads 
 
 Everybody starts from the same weights and takes steps on the same batch. A floor has the base optimizer (torch's SGD
 with momentum and weight decay: default, foreach or fused) of the optimizer beside it; the default floor has torch's
-default SGD. Before anything is timed, all SAM
-optimizers must arrive at the same weights, up to rounding, after a few steps.
+default SGD. Before anything is timed, all SAM optimizers must arrive at the same weights, up to rounding, after a few
+steps.
 
 pytorch_optimizer's SAM wants a backward pass before step(closure), and its closure does the second one. It hands its
 own foreach on to the base, so that its foreach perturbation and a fused base exclude each other; one row lifts that by
