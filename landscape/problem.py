@@ -35,10 +35,18 @@ Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss over the data, and the share of correct examples where that exists."""
+    """Mean loss over the data.
+
+    Attributes:
+        loss: The mean.
+        accuracy: Share of correct examples, where that exists.
+        standard_error: Of the loss as an estimate for a larger set that the data were drawn from; None if
+            there is none.
+    """
 
     loss: float
     accuracy: float | None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)

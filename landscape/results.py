@@ -41,8 +41,52 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A point of interest on a line or a plane: a checkpoint, a snapshot of a trajectory, SAM's ascent point.
+
+    Attributes:
+        label: As a legend names it.
+        kind: `checkpoint`, `snapshot` or `ascent`; snapshots are in the order of training.
+        coordinates: Of the nearest point of the plane, one a direction.
+        distance: Euclidean distance out of the plane; 0 up to rounding for what spans it.
+        loss: Split name -> loss at the point of interest itself.
+        plane_loss: Split name -> loss at the nearest point of the plane.
+    """
+
+    label: str
+    kind: str
+    coordinates: tuple[float, ...]
+    distance: float = 0.0
+    loss: dict[str, float] = field(default_factory=dict)
+    plane_loss: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Vectors that span a line or a plane in weight space, to be evaluated again or elsewhere.
+
+    Attributes:
+        vectors: (number of directions, P).
+        names: What each is, as `landscape surface` was asked for it.
+        weight_names: Name of each parameter tensor, in the order of the flat vector.
+        weight_shapes: Shape of each.
+        normalization: How they were scaled: `filter`, `layer` or `none`.
+        origin: Weights at the origin of the plane, (P,); None where they are not known.
+    """
+
+    vectors: np.ndarray
+    names: tuple[str, ...]
+    weight_names: tuple[str, ...]
+    weight_shapes: tuple[tuple[int, ...], ...]
+    normalization: str
+    origin: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Surface:
     """The loss, and where it exists the accuracy, on a line or a plane through the weights.
+
+    Several lines through the same weights (repeats) have a first axis more: (number of lines, nx).
 
     Attributes:
         x: Coordinates along the first direction, (nx,).
@@ -59,6 +103,16 @@ class Surface:
         direction_hashes: SHA-256 of each direction.
         cosine: Cosine between the two directions, which are not orthogonalised; None for a line.
         provenance: Where it comes from.
+        direction_names: What each direction is, as it was asked for: `random`, `to:other.pt`, ...
+        standard_error: Split name -> standard error of each loss as an estimate of the whole split's, shaped
+            as `loss`; a split that was evaluated whole is absent.
+        maps: Name -> what else is known at the points, shaped as `loss`: curvature, eigenvalues.
+        marks: Points of interest.
+        explained_variance: Share of a trajectory's variance along each direction; None where there is none.
+        deviations: What was not done in float32, one point at a time -> largest relative difference of the
+            loss from what that gives, at some points chosen at random.
+        tolerance: Error that points which were left out may have when they are interpolated, by estimate;
+            None where none were left out on purpose.
     """
 
     x: np.ndarray
@@ -73,6 +127,18 @@ class Surface:
     direction_hashes: tuple[str, ...]
     cosine: float | None
     provenance: Provenance
+    direction_names: tuple[str, ...] = ()
+    standard_error: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    explained_variance: np.ndarray | None = None
+    deviations: dict[str, float] = field(default_factory=dict)
+    tolerance: float | None = None
+
+    @property
+    def num_lines(self) -> int | None:
+        """Number of lines through the weights; None for a plane."""
+        return None if self.y is not None else 1 if self.done.ndim == 1 else len(self.done)
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Evaluate the loss on a plane: every point afresh from the origin, saved as it goes."""
+"""Evaluate the loss on a plane or on lines: every point afresh from the origin, coarse to fine, saved as it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from landscape.batches import hash_tensors
 from landscape.errors import InputError, StoreError
+from landscape.order import coarse_to_fine
 from landscape.plane import Plane
-from landscape.problem import Problem
+from landscape.problem import Evaluation, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.results import Surface
@@ -58,50 +59,58 @@ class Axis:
         return values
 
 
+def _never() -> bool:
+    return False
+
+
 def evaluate_surface(
     problems: Mapping[str, Problem],
-    plane: Plane,
+    plane: Plane | Sequence[Plane],
     axes: tuple[Axis, ...],
     *,
     normalization: str = "none",
+    direction_names: tuple[str, ...] = (),
     settings: Mapping[str, Any] | None = None,
     sink: Sink[Surface] | None = None,
     progress: Progress = SILENT,
+    should_stop: Callable[[], bool] = _never,
 ) -> Surface:
-    """Evaluate loss and accuracy at every point of a grid on a plane.
+    """Evaluate loss and accuracy at every point of a grid on a plane, or on one or several lines.
 
     The centre is evaluated first, whether or not it is a grid point. What the sink holds already is
     not computed again; on any exception, Ctrl-C included, what was computed is in the sink.
 
     Args:
         problems: Split name -> problem, all of them on the same weights.
-        plane: Origin and directions.
+        plane: Origin and directions; or several lines through one origin.
         axes: One for each direction, x before y.
         normalization: How the directions were scaled, to be recorded.
+        direction_names: What the directions are, to be recorded.
         settings: What the user asked for, to be recorded.
         sink: Takes the surface after each point.
         progress: Counts points.
+        should_stop: Is asked after each point; if it says so, the points left are not done.
 
     Returns:
-        The complete surface.
+        The surface; complete unless `should_stop` said so.
 
     Raises:
         InputError: If axes and directions do not match in number.
         StoreError: If the sink holds a surface of something else; its centre, computed again, must be
             the same bit for bit.
     """
-    if len(axes) != len(plane.directions):
-        raise InputError(f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.")
+    planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
+    _require_match(planes, axes)
     sink = sink or NullSink()
-    surface = _empty_surface(problems, plane, axes, normalization, dict(settings or {}))
-    surface = _with_center(surface, problems, plane)
+    surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
+    surface = replace(_with_center(surface, problems, planes[0]), direction_names=direction_names)
     stored = sink.load()
     if stored is not None:
         _require_same(stored, surface)
         surface = stored
     progress.start("surface", surface.done.size)
     try:
-        _fill(surface, problems, plane, sink, progress)
+        _fill(surface, problems, planes, sink, progress, should_stop)
     finally:
         sink.save(surface)
         sink.flush()
@@ -109,29 +118,55 @@ def evaluate_surface(
     return surface
 
 
+def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
+    """Raise InputError unless the axes fit the directions, and several planes are lines."""
+    if not planes:
+        raise InputError("a surface needs a plane, got none.")
+    for plane in planes:
+        if len(axes) != len(plane.directions):
+            raise InputError(f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.")
+    if len(planes) > 1 and len(axes) > 1:
+        raise InputError("several directions at once must be lines, got planes.", hint="Pass --dims 1.")
+
+
 def _fill(
-    surface: Surface, problems: Mapping[str, Problem], plane: Plane, sink: Sink[Surface], progress: Progress
+    surface: Surface,
+    problems: Mapping[str, Problem],
+    planes: Sequence[Plane],
+    sink: Sink[Surface],
+    progress: Progress,
+    should_stop: Callable[[], bool],
 ) -> None:
     """Compute the points that are missing, into the arrays of `surface`."""
-    for index, coordinates in _missing_points(surface):
+    for index in coarse_to_fine(surface.done.shape):
+        if surface.done[index]:
+            continue
+        if should_stop():
+            return
+        plane, coordinates = _place(surface, planes, index)
         w = plane.point(*coordinates)
         for split, problem in problems.items():
-            value = problem.evaluate(w)
-            surface.loss[split][index] = value.loss
-            if value.accuracy is not None:
-                surface.accuracy[split][index] = value.accuracy
+            _write(surface, split, index, problem.evaluate(w))
         surface.done[index] = True
         sink.save(surface)
         progress.update(int(surface.done.sum()), **_shown(surface))
 
 
-def _missing_points(surface: Surface) -> Iterator[tuple[tuple[int, ...], tuple[float, ...]]]:
-    """Yield array index and coordinates (x first) of every point that is not done."""
-    for index in map(tuple, np.argwhere(~surface.done).tolist()):
-        if surface.y is None:
-            yield index, (float(surface.x[index[0]]),)
-        else:
-            yield index, (float(surface.x[index[1]]), float(surface.y[index[0]]))
+def _write(surface: Surface, split: str, index: tuple[int, ...], value: Evaluation) -> None:
+    """Put what was computed at a point into the arrays."""
+    surface.loss[split][index] = value.loss
+    if value.accuracy is not None:
+        surface.accuracy[split][index] = value.accuracy
+    if value.standard_error is not None:
+        surface.standard_error[split][index] = value.standard_error
+
+
+def _place(surface: Surface, planes: Sequence[Plane], index: tuple[int, ...]) -> tuple[Plane, tuple[float, ...]]:
+    """Return the plane or line that a grid point is on, and its coordinates there, x first."""
+    x = float(surface.x[index[-1]])
+    if surface.y is not None:
+        return planes[0], (x, float(surface.y[index[0]]))
+    return planes[index[0] if len(index) == 2 else 0], (x,)
 
 
 def _shown(surface: Surface) -> dict[str, float]:
@@ -141,9 +176,15 @@ def _shown(surface: Surface) -> dict[str, float]:
 
 
 def _empty_surface(
-    problems: Mapping[str, Problem], plane: Plane, axes: tuple[Axis, ...], normalization: str, settings: dict[str, Any]
+    problems: Mapping[str, Problem],
+    planes: Sequence[Plane],
+    axes: tuple[Axis, ...],
+    normalization: str,
+    settings: dict[str, Any],
 ) -> Surface:
-    shape = tuple(axis.num_points for axis in reversed(axes))
+    lines = (len(planes),) if len(planes) > 1 else ()
+    shape = lines + tuple(axis.num_points for axis in reversed(axes))
+    directions = [direction for plane in planes for direction in plane.directions]
     return Surface(
         x=axes[0].coordinates(),
         y=axes[1].coordinates() if len(axes) == 2 else None,
@@ -153,9 +194,9 @@ def _empty_surface(
         center_loss={},
         center_accuracy={},
         normalization=normalization,
-        direction_norms=plane.norms,
-        direction_hashes=tuple(hash_tensors([direction]) for direction in plane.directions),
-        cosine=plane.cosine,
+        direction_norms=np.concatenate([plane.norms for plane in planes]),
+        direction_hashes=tuple(hash_tensors([direction]) for direction in directions),
+        cosine=planes[0].cosine,
         provenance=make_provenance(problems, settings),
     )
 
@@ -163,11 +204,13 @@ def _empty_surface(
 def _with_center(surface: Surface, problems: Mapping[str, Problem], plane: Plane) -> Surface:
     center = {split: problem.evaluate(plane.origin) for split, problem in problems.items()}
     accuracy = {split: value.accuracy for split, value in center.items() if value.accuracy is not None}
+    sampled = [split for split, value in center.items() if value.standard_error is not None]
     return replace(
         surface,
         center_loss={split: value.loss for split, value in center.items()},
         center_accuracy=accuracy,
         accuracy={split: np.full(surface.done.shape, np.nan) for split in accuracy},
+        standard_error={split: np.full(surface.done.shape, np.nan) for split in sampled},
     )
 
 
@@ -194,7 +237,7 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
     for name in _SAME_SETTINGS:
         yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
-    yield "pair of directions", stored.direction_hashes, wanted.direction_hashes
+    yield "set of directions", stored.direction_hashes, wanted.direction_hashes
     for name in ("center_loss", "center_accuracy"):  # whatever else the loss depends on shows here
         yield name, _bits(getattr(stored, name)), _bits(getattr(wanted, name))
 

@@ -20,6 +20,7 @@ ROWS = {
         "forward",
         "memory_format",
         "registry",
+        "order",
     ],
     2: ["directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],

@@ -18,17 +18,23 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.files import replacing
-from landscape.results import History, Measure, Provenance, Sharpness, Spectrum, Surface
+from landscape.results import Directions, History, Mark, Measure, Provenance, Sharpness, Spectrum, Surface
 
-Result: TypeAlias = Surface | Spectrum | Sharpness | History
+Result: TypeAlias = Surface | Spectrum | Sharpness | History | Directions
 
-KINDS: dict[str, type[Any]] = {"surface": Surface, "spectrum": Spectrum, "sharpness": Sharpness, "history": History}
+KINDS: dict[str, type[Any]] = {
+    "surface": Surface,
+    "spectrum": Spectrum,
+    "sharpness": Sharpness,
+    "history": History,
+    "directions": Directions,
+}
 """Kind of file -> class of result."""
 
 _FORMAT = "landscape"
 _SCHEMA = 1
 
-R = TypeVar("R", Surface, Spectrum, Sharpness, History)
+R = TypeVar("R", Surface, Spectrum, Sharpness, History, Directions)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
@@ -63,7 +69,9 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)
             cls = KINDS[str(file.attrs["kind"])]
-            return cls(**{field.name: _read(file, field.name) for field in dataclasses.fields(cls)})
+            return cls(
+                **{field.name: _read(file, field) for field in dataclasses.fields(cls) if _is_there(file, field)}
+            )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
         raise StoreError(
             f"{path} is damaged or is no HDF5 file of this toolkit.",
@@ -99,7 +107,14 @@ def _write(file: h5py.File, name: str, value: Any) -> None:
         file.create_dataset(name, data=json.dumps(_plain(value)))
 
 
-def _read(file: h5py.File, name: str) -> Any:
+def _is_there(file: h5py.File, field: dataclasses.Field[Any]) -> bool:
+    """Whether a field is to be read: one that an earlier version did not write has its default."""
+    has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    return not has_default or field.name in file.attrs or field.name in file
+
+
+def _read(file: h5py.File, field: dataclasses.Field[Any]) -> Any:
+    name = field.name
     if name in file.attrs:
         value = file.attrs[name]
         return value.item() if isinstance(value, np.generic) else value
@@ -121,7 +136,14 @@ def _structured(name: str, value: Any) -> Any:
         return Provenance(**value)
     if name == "measures":
         return tuple(Measure(**measure) for measure in value)
-    return tuple(value) if isinstance(value, list) else value
+    if name == "marks":
+        return tuple(Mark(**{**mark, "coordinates": tuple(mark["coordinates"])}) for mark in value)
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -130,7 +130,7 @@ def _other_plan():
     [
         ({"axes": (Axis(-1, 1, 4),)}, r"x axis: -1\.0:1\.0 in 3 points in the file, -1\.0:1\.0 in 4 points now"),
         ({"axes": (Axis(-1, 1 + 1e-7, 3),)}, "x axis"),
-        ({"plane": Plane(W0, (DY,))}, "pair of directions"),
+        ({"plane": Plane(W0, (DY,))}, "set of directions"),
         ({"normalization": "filter"}, "normalization: none in the file, filter now"),
         ({"problems": lambda: _quadratic(W0 + 1)}, "weights_hash"),
         ({"problems": lambda: _quadratic(data=(torch.ones(1, 1), torch.zeros(1)))}, "data_hash"),

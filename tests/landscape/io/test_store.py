@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.results import History, Measure, Provenance, Sharpness, Spectrum, Surface
+from landscape.results import Directions, History, Mark, Measure, Provenance, Sharpness, Spectrum, Surface
 
 PROVENANCE = Provenance(
     weights_hash="ab",
@@ -37,6 +38,19 @@ LINE = Surface(
     SURFACE.x, None, {"train": np.zeros(3)}, {}, np.ones(3, bool), {"train": 0.0}, {}, "none", np.ones(1), ("x",), None,
     PROVENANCE,
 )  # fmt: skip
+MARKED = replace(
+    SURFACE,
+    direction_names=("to:a.pt", "random"),
+    standard_error={"train": np.full((2, 3), 0.1)},
+    maps={"lambda_max": np.ones((2, 3))},
+    marks=(Mark("a", "checkpoint", (1.0, 0.0), 0.0, {"train": 0.5}, {"train": float("inf")}),),
+    explained_variance=np.array([0.9, 0.05]),
+    deviations={"bfloat16": 1e-3},
+    tolerance=0.01,
+)
+DIRECTIONS = Directions(
+    np.eye(2, 5), ("random", "gradient"), ("w", "b"), ((2, 2), (1,)), "filter", origin=np.arange(5.0)
+)
 SPECTRUM = Spectrum(
     np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
     None, "train", PROVENANCE, vectors=np.eye(2, 5),
@@ -61,7 +75,9 @@ def _assert_same(found, expected):
             assert other == value, name
 
 
-@pytest.mark.parametrize("result", [SURFACE, LINE, SPECTRUM, SHARPNESS, HISTORY], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize(
+    "result", [SURFACE, LINE, MARKED, SPECTRUM, SHARPNESS, HISTORY, DIRECTIONS], ids=lambda r: type(r).__name__
+)
 def test_a_result_comes_back_as_it_was(tmp_path, result):
     write_result(tmp_path / "r.h5", result)
     _assert_same(read_result(tmp_path / "r.h5"), result)
