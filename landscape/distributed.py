@@ -129,6 +129,15 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def from_first(value: T) -> T:
+    """Return the plain value of the first process; those of the others count for nothing."""
+    if not is_on():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
     """Wrap a module so that `backward` averages gradients over the processes; alone, return it as it is.
 

@@ -22,9 +22,9 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["directions", "ascent", "problem", "provenance", "models", "data"],
+    2: ["work_queue", "refinement", "directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
-    4: ["surface", "sharpness"],
+    4: ["surface", "plane_curvature", "sharpness"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
