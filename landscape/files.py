@@ -1,4 +1,4 @@
-"""Write a file so that it is either whole or not there."""
+"""Write a file so that it is either whole or not there, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from landscape.errors import StoreError
 
 
 @contextmanager
@@ -28,3 +32,27 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same lock from writing `path` meanwhile.
+
+    The lock is the kernel's, on an empty hidden file beside `path`: it ends with the process, however that ends,
+    and the file that stays refuses nobody.
+
+    Raises:
+        StoreError: If another process has the lock.
+    """
+    path = path.resolve()
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise StoreError(
+            f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
+        ) from exc
+    try:
+        yield
+    finally:
+        lock.release()
