@@ -96,6 +96,8 @@ def world_size() -> int:
 
 def own_share(indices: Tensor) -> Tensor:
     """Return this process's consecutive share of `indices` (n,); shares differ by one at most and may be empty."""
+    if not is_on():
+        return indices
     count, size = len(indices), world_size()
     return indices[rank() * count // size : (rank() + 1) * count // size]
 
