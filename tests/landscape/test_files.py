@@ -58,3 +58,17 @@ def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     with locked(tmp_path / "a.h5"):
         pass
+
+
+def test_who_has_the_lock_removes_what_killed_processes_left_half_written(tmp_path):
+    path = tmp_path / "a[1].h5"
+    code = f"""if True:
+        import os, pathlib, landscape.files as f
+        with f.replacing(pathlib.Path({str(path)!r})) as beside:
+            beside.write_text("half")
+            os.kill(os.getpid(), 9)
+    """
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    with locked(path):
+        assert [file.name for file in tmp_path.iterdir()] == [".a[1].h5.lock"]
