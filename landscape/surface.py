@@ -210,7 +210,8 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
     checked = _left_out(needed)
     yield _missing(surface, checked)
     for split, values in surface.loss.items():
-        errors = relative_errors(interpolated(values, needed), values, surface.center_loss[split])
+        center = surface.center_loss[split]
+        errors = relative_errors(interpolated(values, needed, center), values, center)
         surface.deviations[f"interpolation, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
 
 
