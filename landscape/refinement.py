@@ -11,8 +11,11 @@ from landscape.order import axis_levels
 FIRST_LEVELS = 3
 """Halvings of each axis that are computed whole, before anything is left out: 9 points along an axis."""
 
-_SAFETY = 0.45
-"""Share of the tolerance that a surplus may have; with 1, errors on test functions reached 2.5 tolerances."""
+_REACH = 1.5
+"""How far a surplus makes points be computed, in spacings of its level."""
+
+_SAFETY = 0.5
+"""Share of the tolerance that a surplus may have; with 1 and a reach of 1, errors reached 2.5 tolerances."""
 
 Index = tuple[int, ...]
 
@@ -114,10 +117,10 @@ def _is_border(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray
 
 
 def _near(marked: np.ndarray, level: int) -> np.ndarray:
-    """Whether a point marked is within the spacing of its level."""
+    """Whether a point marked is within one and a half spacings of its level."""
     near = marked
     for axis, length in enumerate(marked.shape):
-        reach = int(np.ceil((length - 1) / 2**level))
+        reach = int(np.ceil(_REACH * (length - 1) / 2**level))
         near = _spread(near, axis, reach)
     return near
 
