@@ -31,6 +31,7 @@ _FORMS = {
     "gradient": "gradient",
     "ascent": "ascent or ascent:RHO",
 }
+_EXAMPLES = {"to": "to:other.pt", "pca": "pca:runs/sam", "eigen": "eigen:1", "gradient": "gradient"}
 _DEFAULT_RANGES = {"random": "-1:1", "stored": "-1:1"}  # of other kinds, the length of a coordinate is not known
 
 
@@ -209,7 +210,10 @@ def _parse(option: str, text: str, number: int) -> Spec:
     kind, colon, argument = text.partition(":")
     takes_none, needs_one = kind in ("random", "gradient"), kind in ("to", "pca", "eigen")
     if kind not in KINDS or (takes_none and colon) or (needs_one and not argument):
-        raise InputError(f"{option} must be {', '.join(_FORMS.values())}, got {text!r}.")
+        raise InputError(
+            f"{option} must be {', '.join(_FORMS.values())}, got {text!r}.",
+            hint=f"Pass {option} {_EXAMPLES.get(kind, 'random')}.",
+        )
     spec = Spec(text, kind, argument, number)
     if kind == "eigen":
         parse_eigen(spec)

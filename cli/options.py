@@ -201,7 +201,10 @@ def parse_ranges(text: str, num_dimensions: int) -> tuple[RangeOption, ...]:
     if len(ranges) == 1:
         return ranges * num_dimensions
     if len(ranges) != num_dimensions:
-        raise InputError(f"--range {text} has {len(ranges)} ranges, but there are {num_dimensions} directions.")
+        raise InputError(
+            f"--range {text} has {len(ranges)} ranges for {num_dimensions} direction(s).",
+            hint="Pass one range for all directions, or one for each.",
+        )
     return ranges
 
 

@@ -116,8 +116,8 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
     here = (problem.weights_hash, problem.plan.dtype)
     if (spectrum.provenance.weights_hash, spectrum.provenance.dtype) != here:
         raise InputError(
-            f"{name} must be of these weights in {problem.plan.dtype}, the file is of others "
-            f"in {spectrum.provenance.dtype}.",
+            f"{name} must be at these weights in {problem.plan.dtype}, the file is at others or in another dtype, "
+            f"{spectrum.provenance.dtype}.",
             hint="Run landscape hessian on this checkpoint with the same --dtype.",
         )
 
