@@ -25,7 +25,7 @@ ROWS = {
     ],
     2: ["work_queue", "refinement", "directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
-    4: ["surface", "plane_curvature", "sharpness"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
