@@ -22,7 +22,7 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["directions", "ascent", "problem", "provenance", "models", "data"],
+    2: ["directions", "stored_directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
     4: ["surface", "sharpness"],
     5: ["training", "plot", "io"],
@@ -34,13 +34,13 @@ FENCES = {
     "typer": ["cli/"],
     "rich": ["cli/console.py"],
     "matplotlib": ["landscape/plot/"],
-    "h5py": ["landscape/io/store.py"],
+    "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
-WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/plot/"]
+WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/io/li2018.py", "landscape/plot/"]
 
 
 def _sources():

@@ -1,4 +1,4 @@
-"""Results in versioned HDF5: the only place that imports h5py. Torch is not needed to read them.
+"""Results in versioned HDF5. Torch is not needed to read them.
 
 Arrays are datasets, dictionaries of arrays are groups of datasets, numbers and strings are
 attributes, everything else is a dataset that holds JSON.
