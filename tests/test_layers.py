@@ -48,6 +48,7 @@ FENCES = {
     "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],

@@ -125,7 +125,7 @@ def read_surface(path: Path) -> Surface:
         direction_norms=np.full(len(axes), np.nan),
         direction_hashes=(),
         cosine=None,
-        provenance=Provenance(settings={"layout": _NAME, "dir_file": direction_file}),
+        provenance=Provenance(batchnorm="", dtype="", settings={"layout": _NAME, "dir_file": direction_file}),
         maps={
             ours: np.where(members[theirs] == mark, np.nan, members[theirs])
             for ours, (theirs, mark) in _EIGENVALUES.items()
@@ -182,7 +182,9 @@ def _their_arrays(surface: Surface) -> Iterator[tuple[str, np.ndarray]]:
 
 def _losses_of(surface: Surface) -> Iterator[str]:
     """Say what of a surface the layout cannot hold, or its readers take for something else."""
+    recorded = _normalization(str(surface.provenance.settings.get("dir_file", "")))
     dropped = {
+        "normalization": surface.normalization != recorded,
         "standard errors": surface.standard_error,
         "marks": surface.marks,
         "explained variance": surface.explained_variance is not None,

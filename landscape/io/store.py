@@ -79,6 +79,12 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         ) from exc
 
 
+def read_schema(path: str | os.PathLike[str]) -> int:
+    """Return the version of the format that a results file has, which `read_result` could read."""
+    with h5py.File(path, "r") as file:
+        return int(str(file.attrs["schema"]))
+
+
 def _require_ours(path: Path, file: h5py.File) -> None:
     if file.attrs.get("format") != _FORMAT or file.attrs.get("kind") not in KINDS:
         raise StoreError(
