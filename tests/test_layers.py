@@ -23,7 +23,17 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["work_queue", "refinement", "directions", "ascent", "problem", "provenance", "models", "data"],
+    2: [
+        "work_queue",
+        "refinement",
+        "directions",
+        "stored_directions",
+        "ascent",
+        "problem",
+        "provenance",
+        "models",
+        "data",
+    ],
     3: ["plane", "hessian", "optim"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
@@ -35,14 +45,15 @@ FENCES = {
     "typer": ["cli/"],
     "rich": ["cli/console.py"],
     "matplotlib": ["landscape/plot/"],
-    "h5py": ["landscape/io/store.py"],
+    "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
-WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/plot/"]
+WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/io/li2018.py", "landscape/plot/"]
 
 
 def _sources():
