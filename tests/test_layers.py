@@ -22,7 +22,7 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["directions", "ascent", "problem", "provenance", "models", "data"],
+    2: ["directions", "ascent", "problem", "provenance", "models", "data", "topology"],
     3: ["plane", "hessian", "optim"],
     4: ["surface", "sharpness"],
     5: ["training", "plot", "io"],
@@ -40,7 +40,7 @@ FENCES = {
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
-WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/plot/"]
+WITHOUT_TORCH = ["landscape/results.py", "landscape/topology.py", "landscape/io/store.py", "landscape/plot/"]
 
 
 def _sources():
