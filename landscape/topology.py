@@ -2,8 +2,8 @@
 
 Nothing here needs the model: 0-dimensional persistent homology of the sublevel sets of the values on the grid.
 Neighbours are the 8 around a point of a plane, the 2 beside a point of a line. Values are compared as they
-are: +inf is the highest value there is, and NaN, which stands for points that were not computed as well, is a
-hole. Of equal values the one with the smaller index counts as lower, so that every field has one decomposition.
+are: +inf is the highest value there is, and NaN is a hole. Of equal values the one with the smaller index
+counts as lower, so that every field has one decomposition.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Topology:
         deaths: Value at the saddle, (n,); inf for a basin that never dies.
         saddles: Indices of the saddle, (n, dimensions); -1 for a basin that never dies.
         elders: Row of the basin that it joins, (n,), always an earlier one; -1 for a basin that never dies.
+        regions: Row of the basin that each point of the grid descends to, shaped as the field; -1 for a hole.
     """
 
     minima: np.ndarray
@@ -66,6 +67,7 @@ class Topology:
     deaths: np.ndarray
     saddles: np.ndarray
     elders: np.ndarray
+    regions: np.ndarray
 
     @property
     def persistence(self) -> np.ndarray:
@@ -75,6 +77,34 @@ class Topology:
     def num_basins(self, threshold: float = 0.0) -> int:
         """Count the basins whose persistence is the threshold or more."""
         return int((self.persistence >= threshold).sum())
+
+    def pass_height(self, first: int, second: int) -> float:
+        """Return the lowest level at which two basins, given by row, are one; -inf for one and itself, inf for none.
+
+        A basin joins its elder before that one joins its own: climbing from whichever of the two joins first
+        leads to where they meet.
+        """
+        height = -np.inf
+        while first != second:
+            if (self.elders[first] < 0, self.deaths[first]) > (self.elders[second] < 0, self.deaths[second]):
+                first, second = second, first
+            if self.elders[first] < 0:
+                return np.inf
+            height, first = float(self.deaths[first]), int(self.elders[first])
+        return height
+
+    def branch_at(self, row: int, height: float, *, threshold: float = 0.0) -> int:
+        """Return the row of the basin that a basin has become part of at a height.
+
+        Args:
+            row: Of a basin.
+            height: At its minimum or higher.
+            threshold: Persistence of what is a basin of its own.
+        """
+        count = self.num_basins(threshold)
+        while self.elders[row] >= 0 and (self.deaths[row] <= height or row >= count):
+            row = int(self.elders[row])
+        return row
 
     def merge_tree(self, threshold: float = 0.0) -> MergeTree:
         """Return the merge tree of the basins whose persistence is the threshold or more, as if no other were there."""
@@ -129,9 +159,8 @@ def sublevel_topology(values: np.ndarray) -> Topology:
     """
     descent = _descend(values)
     merges = _merge(descent)
-    immortal = np.setdiff1d(np.arange(len(descent.minima)), merges[0])
     is_plateau = descent.heights[descent.minima[merges[0]]] == descent.heights[merges[2]]
-    return _ordered(descent, immortal, *merges[:, ~is_plateau])
+    return _ordered(descent, merges[:, ~is_plateau], merges[:, is_plateau])
 
 
 def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None) -> float:
@@ -169,16 +198,15 @@ def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float
     """
     for point in (a, b):
         _require_value(values, point)
-    higher = float(max(values[a], values[b]))
-    height = max(higher, _pass_height(_descend(values), a, b))
-    return 0.0 if height == higher else height - higher
+    return _barrier(values, sublevel_topology(values), a, b)
 
 
 def surface_values(surface: Surface, split: str) -> np.ndarray:
-    """Return the loss on one split with holes where it was not computed, (ny, nx) or (nx,).
+    """Return the loss on one split of a surface that has a topology, (ny, nx) or (nx,).
 
     Raises:
-        InputError: If the surface does not have the split, or is several lines.
+        InputError: If the surface does not have the split, is several lines, or has points that were not
+            computed: the gaps of a grid that is filled coarse to fine would separate every point from every other.
     """
     if split not in surface.loss:
         raise InputError(
@@ -190,8 +218,12 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
             f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
             hint="Compute a surface without --repeats.",
         )
-    values = np.where(surface.done, surface.loss[split], np.nan)
-    return values if surface.y is not None else values.reshape(-1)
+    if not surface.is_complete:
+        raise InputError(
+            f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that were not computed.",
+            hint="Finish it with landscape surface ... --resume.",
+        )
+    return np.asarray(surface.loss[split]) if surface.y is not None else np.ravel(surface.loss[split])
 
 
 def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int, ...] | None:
@@ -208,8 +240,7 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     """Sum up the topology of the loss on one split: basins, and barriers between the marked checkpoints.
 
     Returns:
-        None for several lines, and for a surface with points that were not computed: the gaps of a grid that is
-        filled coarse to fine would separate every point from every other.
+        None for a surface that has none: several lines, or points that were not computed.
 
     Raises:
         InputError: If the surface does not have the split.
@@ -223,11 +254,17 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
         num_basins=topology.num_basins(threshold),
         threshold=threshold,
         second_persistence=float(topology.persistence[1]) if len(topology.births) > 1 else None,
-        barriers=_barriers(surface, values),
+        barriers=_barriers(surface, values, topology),
     )
 
 
-def _barriers(surface: Surface, values: np.ndarray) -> dict[str, float]:
+def _barrier(values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    higher = float(max(values[a], values[b]))
+    height = max(higher, topology.pass_height(int(topology.regions[a]), int(topology.regions[b])))
+    return 0.0 if height == higher else height - higher
+
+
+def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> dict[str, float]:
     """Return the barrier between each two checkpoints, marked ones and the one at the origin, with a value nearby."""
     places = {
         mark.label: nearest_point(surface, mark.coordinates) for mark in surface.marks if mark.kind == "checkpoint"
@@ -236,7 +273,9 @@ def _barriers(surface: Surface, values: np.ndarray) -> dict[str, float]:
     if origin not in places.values():
         places = {"center": origin, **places}
     ends = [(label, point) for label, point in places.items() if point is not None and not np.isnan(values[point])]
-    return {f"{first} - {second}": barrier(values, a, b) for (first, a), (second, b) in combinations(ends, 2)}
+    return {
+        f"{first} - {second}": _barrier(values, topology, a, b) for (first, a), (second, b) in combinations(ends, 2)
+    }
 
 
 def _nearest(axis: np.ndarray, coordinate: float) -> int | None:
@@ -265,11 +304,6 @@ class _Descent:
     minima: np.ndarray
     basins: np.ndarray
     touching: np.ndarray
-
-    def basin_of(self, indices: tuple[int, ...]) -> int:
-        """Return the basin that the point at some indices descends to."""
-        place = np.ravel_multi_index(indices, self.shape)
-        return int(self.basins[np.flatnonzero(self.places == place)[0]])
 
     def indices(self, points: np.ndarray) -> np.ndarray:
         """Return the indices of points, (len(points), dimensions)."""
@@ -336,10 +370,10 @@ def _merge(descent: _Descent) -> np.ndarray:
     return np.array(merges, dtype=int).reshape(-1, 3).T
 
 
-def _ordered(
-    descent: _Descent, immortal: np.ndarray, young: np.ndarray, elders: np.ndarray, saddles: np.ndarray
-) -> Topology:
-    """Return the topology of the basins that never die and of those that join an elder at a saddle."""
+def _ordered(descent: _Descent, merges: np.ndarray, plateaus: np.ndarray) -> Topology:
+    """Return the topology, given the merges of basins that die, and of those that are parts of a plateau."""
+    young, elders, saddles = merges
+    immortal = np.setdiff1d(np.arange(len(descent.minima)), np.append(young, plateaus[0]))
     basins = np.concatenate([immortal, young])
     births = descent.heights[descent.minima[basins]]
     is_dying = np.arange(len(basins)) >= len(immortal)
@@ -347,6 +381,10 @@ def _ordered(
     order = np.lexsort((basins, -_persistence(births, deaths, is_dying), is_dying))
     rows = np.full(len(descent.minima), -1)
     rows[basins[order]] = np.arange(len(basins))
+    for part, elder in zip(*plateaus[:2, ::-1].tolist(), strict=True):  # the last merges first: an elder has its row
+        rows[part] = rows[elder]
+    regions = np.full(int(np.prod(descent.shape)), -1)
+    regions[descent.places] = rows[descent.basins]
     never = np.full((len(immortal), len(descent.shape)), -1)
     return Topology(
         minima=descent.indices(descent.minima[basins[order]]),
@@ -354,29 +392,12 @@ def _ordered(
         deaths=deaths[order],
         saddles=np.concatenate([never, descent.indices(saddles)])[order],
         elders=np.append(np.full(len(immortal), -1), rows[elders])[order],
+        regions=regions.reshape(descent.shape),
     )
 
 
 def _persistence(births: np.ndarray, deaths: np.ndarray, is_dying: np.ndarray) -> np.ndarray:
     return np.subtract(deaths, births, out=np.full(len(births), np.inf), where=is_dying)
-
-
-def _pass_height(descent: _Descent, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Return the lowest level at which one component holds both minima that two points descend to; inf if none does.
-
-    A basin joins its elder before that one joins its own: climbing from whichever end joins first leads to
-    the merge at which they meet.
-    """
-    joins = {young: (saddle, elder) for young, elder, saddle in _merge(descent).T.tolist()}
-    first, second, highest = descent.basin_of(a), descent.basin_of(b), -1
-    never = (len(descent.places), -1)
-    while first != second:
-        if joins.get(first, never) > joins.get(second, never):
-            first, second = second, first
-        if first not in joins:
-            return np.inf
-        highest, first = joins[first]
-    return float(descent.heights[highest]) if highest >= 0 else -np.inf
 
 
 def _require_value(values: np.ndarray, point: tuple[int, ...]) -> None:

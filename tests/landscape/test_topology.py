@@ -233,6 +233,25 @@ def test_a_pruned_merge_tree_is_that_of_the_remaining_basins():
     assert tree.basins.tolist() == [0, 1, 2, -1, -1]
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_point_belongs_to_the_basin_that_floods_it_first(shape):
+    for values in random_fields(shape):
+        topology = sublevel_topology(values)
+        assert ((topology.regions < 0) == np.isnan(values)).all()
+        for point in map(tuple, np.argwhere(~np.isnan(values)).tolist()):
+            row = topology.branch_at(int(topology.regions[point]), values[point])
+            part = flood(values, point, values[point])
+            assert topology.births[row] == min(values[each] for each in part)
+            assert tuple(topology.minima[row].tolist()) in part
+
+
+def test_a_basin_that_is_too_shallow_is_part_of_its_elder():
+    topology = sublevel_topology(np.array([0.0, 5, 3, 6, 5.5, 7, 1, 9]))
+    shallow = int(topology.regions[4])
+    assert topology.branch_at(shallow, 5.5) == shallow
+    assert topology.branch_at(shallow, 5.5, threshold=1.0) == 0
+
+
 def test_merges_at_one_height_are_nodes_above_each_other():
     tree = sublevel_topology(np.array([2.0, 5, 1, 5, 0])).merge_tree()
     assert tree.heights.tolist() == [0, 1, 2, 5, 5]
@@ -301,11 +320,12 @@ def test_gaps_and_repeats_have_no_summary():
     assert describe_topology(make_surface(np.ones((3, 9)), x), "train") is None
 
 
-def test_what_was_not_computed_is_a_hole():
+def test_a_surface_with_gaps_is_an_error_that_says_how_many():
     surface = double_well()
     done = surface.done.copy()
-    done[3, 3] = False
-    assert np.argwhere(np.isnan(surface_values(replace(surface, done=done), "train"))).tolist() == [[3, 3]]
+    done[3, 3:5] = False
+    with pytest.raises(InputError, match="got 2 points that were not computed"):
+        surface_values(replace(surface, done=done), "train")
 
 
 def test_several_lines_have_no_one_topology():
