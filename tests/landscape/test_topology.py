@@ -198,6 +198,12 @@ def test_a_plateau_of_any_shape_is_one_basin():
     assert sublevel_topology(values).births.tolist() == [0]
 
 
+def test_all_of_a_plateau_belongs_to_its_one_basin():
+    values = np.ones((6, 9))
+    values[:, [0, 4]] = values[:4, 8] = values[3, 4:] = values[5, :4] = 0  # the second and third prong join first
+    assert (sublevel_topology(values).regions == 0).all()
+
+
 def test_the_squares_of_one_colour_of_a_checkerboard_are_joined_at_their_corners():
     board = np.add.outer(np.arange(8), np.arange(8)) % 2
     assert sublevel_topology(board.astype(float)).persistence.tolist() == [np.inf]
