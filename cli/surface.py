@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,6 +102,8 @@ def _with_recorded_plan(problem: ProblemOptions, stored: Surface) -> ProblemOpti
 
 
 def _show(result: Surface, path: Path, as_json: bool) -> None:
+    from landscape.topology import describe_topology
+
     lowest, highest = result.extremes()
     splits = {
         split: {
@@ -109,6 +111,7 @@ def _show(result: Surface, path: Path, as_json: bool) -> None:
             "center_accuracy": result.center_accuracy.get(split),
             "min_loss": lowest[split],
             "max_loss": highest[split],
+            "topology": None if (found := describe_topology(result, split)) is None else dataclasses.asdict(found),
         }
         for split in result.splits
     }
@@ -132,4 +135,18 @@ def _show(result: Surface, path: Path, as_json: bool) -> None:
         ["split", "loss at center", "accuracy at center", "smallest loss", "largest loss"],
         rows,
     )
+    for split, values in splits.items():
+        _show_topology(split, values["topology"])
     console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
+
+
+def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
+    """Say how many basins there are, and what lies between marked checkpoints."""
+    if topology is None:
+        return
+    number = console.number
+    console.answer(
+        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: {topology['num_basins']}"
+    )
+    for ends, height in topology["barriers"].items():
+        console.answer(f"Barrier of the {split} loss, {ends}: {number(height)}")

@@ -33,6 +33,7 @@ ROWS = {
         "provenance",
         "models",
         "data",
+        "topology",
     ],
     3: ["plane", "hessian", "optim"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
@@ -53,7 +54,15 @@ FENCES = {
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
-WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/io/li2018.py", "landscape/plot/"]
+WITHOUT_TORCH = [
+    "landscape/results.py",
+    "landscape/topology.py",
+    "landscape/order.py",
+    "landscape/refinement.py",
+    "landscape/io/store.py",
+    "landscape/io/li2018.py",
+    "landscape/plot/",
+]
 
 
 def _sources():
