@@ -287,13 +287,15 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     if math.isinf(order):
         return _largest(units)
     device = units[0].device
-    dtype = accumulation_dtype(device)
     if device.type != "cpu":
+        dtype = accumulation_dtype(device)
         return torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(list(units), order, dtype=dtype))), order)
+    if sum(unit.numel() for unit in units) <= _SHORT:
+        return torch.linalg.vector_norm(_flatten_dense_tensors(units), order, dtype=torch.float64)
     short = [unit for unit in units if unit.numel() <= _SHORT]
     joined = [_flatten_dense_tensors(short)] if short else []
     long = [unit for unit in units if unit.numel() > _SHORT]
-    parts = torch.cat([_partial_norms(unit, order).to(dtype) for unit in joined + long])
+    parts = torch.cat([_partial_norms(unit, order).to(torch.float64) for unit in joined + long])
     return torch.linalg.vector_norm(parts, order)
 
 

@@ -55,7 +55,7 @@ class TensorData:
     def take(self, indices: Tensor) -> TensorData:
         """Return the examples at `indices` (n,), in that order."""
         picked = indices.to(self.targets.device)
-        return TensorData(map_tensors(lambda t: t[picked], self.inputs), self.targets[picked])
+        return TensorData(map_tensors(lambda t: t.index_select(0, picked), self.inputs), self.targets[picked])
 
     def batches(self, batch_size: int) -> list[Batch]:
         """Cut into consecutive views of `batch_size` examples, the last one possibly smaller."""
@@ -75,7 +75,8 @@ class TensorData:
             change: Applied to the inputs of the whole batch.
         """
         part = self.take(indices)
-        return TensorData(change(part.inputs), part.targets).batches(size or len(indices))
+        inputs = change(part.inputs)
+        return [(inputs, part.targets)] if size is None else TensorData(inputs, part.targets).batches(size)
 
 
 @dataclass(frozen=True)

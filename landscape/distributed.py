@@ -96,6 +96,8 @@ def world_size() -> int:
 
 def own_share(indices: Tensor) -> Tensor:
     """Return this process's consecutive share of `indices` (n,); shares differ by one at most and may be empty."""
+    if not is_on():
+        return indices
     count, size = len(indices), world_size()
     return indices[rank() * count // size : (rank() + 1) * count // size]
 
@@ -127,6 +129,15 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def from_first(value: T) -> T:
+    """Return the plain value of the first process; those of the others count for nothing."""
+    if not is_on():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:

@@ -27,6 +27,10 @@ class InputError(LandscapeError):
     """An argument, a model, a loss or a data set that cannot be used as it is."""
 
 
+class NotFiniteError(LandscapeError):
+    """A computation that met NaN or inf and cannot go on."""
+
+
 class CheckpointError(LandscapeError):
     """A checkpoint that cannot be read, or does not fit the model."""
 

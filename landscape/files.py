@@ -1,11 +1,16 @@
-"""Write a file so that it is either whole or not there."""
+"""Write a file so that it is either whole or not there, and by one process at a time."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from landscape.errors import StoreError
 
 
 @contextmanager
@@ -17,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(_name_beside(path, str(os.getpid())))
     try:
         yield beside
         descriptor = os.open(beside, os.O_RDONLY)
@@ -28,3 +33,34 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same lock from writing `path` meanwhile.
+
+    The lock is the kernel's, on an empty hidden file beside `path`: it ends with the process, however that ends,
+    and the file that stays refuses nobody. What a process that was killed has left half written is removed.
+
+    Raises:
+        StoreError: If another process has the lock.
+    """
+    path = path.resolve()
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise StoreError(
+            f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
+        ) from exc
+    try:
+        for left in path.parent.glob(_name_beside(Path(escape(path.name)), "[0-9]*")):
+            left.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _name_beside(path: Path, process: str) -> str:
+    """The name under which a process writes before it puts the file in its place."""
+    return f".{path.name}.{process}{path.suffix}"

@@ -14,19 +14,17 @@ def coarse_to_fine(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     Args:
         shape: Number of points along each axis.
     """
-    levels = [_levels(length) for length in shape]
-    return sorted(
-        np.ndindex(*shape), key=lambda index: _rank([level[i] for level, i in zip(levels, index, strict=True)])
-    )
+    levels = [axis_levels(length).tolist() for length in shape]
+    return sorted(np.ndindex(*shape), key=lambda index: _rank([at[i] for at, i in zip(levels, index, strict=True)]))
 
 
 def _rank(levels: list[int]) -> tuple[int, ...]:
     return (max(levels), sum(levels))
 
 
-def _levels(length: int) -> list[int]:
-    """The number of halvings of an axis until each of its points is hit."""
-    levels = [0] * length
+def axis_levels(length: int) -> np.ndarray:
+    """Return the number of halvings of an axis until each of its points is hit, (length,)."""
+    levels = np.zeros(length, dtype=int)
     intervals, level = [(0, length - 1)], 0
     while intervals:
         level += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from torch import Tensor
 
+from landscape import distributed
 from landscape.batches import hash_tensors
 from landscape.errors import InputError, StoreError
 from landscape.order import coarse_to_fine
@@ -15,10 +17,15 @@ from landscape.plane import Plane
 from landscape.problem import Evaluation, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
+from landscape.refinement import interpolated, refined_rounds, relative_errors
 from landscape.results import Surface
 from landscape.sink import NullSink, Sink
+from landscape.work_queue import worked_off
 
 _MOST_POINTS = 10_000  # along one axis
+_CHECKED_POINTS = 20  # of those that a refinement left out
+_PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]  # by split, and the probe's by name
+
 _SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss")  # what a resumed run must repeat
 
 
@@ -71,14 +78,18 @@ def evaluate_surface(
     normalization: str = "none",
     direction_names: tuple[str, ...] = (),
     settings: Mapping[str, Any] | None = None,
+    tolerance: float | None = None,
+    probe: Probe | None = None,
     sink: Sink[Surface] | None = None,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = _never,
 ) -> Surface:
     """Evaluate loss and accuracy at every point of a grid on a plane, or on one or several lines.
 
-    The centre is evaluated first, whether or not it is a grid point. What the sink holds already is
-    not computed again; on any exception, Ctrl-C included, what was computed is in the sink.
+    The centre is evaluated first, whether or not it is a grid point; the grid is filled coarse to fine. What
+    the sink holds already is not computed again; on any exception, Ctrl-C included, what was computed is in
+    the sink. In the processes of one `landscape.distributed.joined`, whoever is free takes the next points,
+    and the first process alone uses sink and progress; under one plan, the numbers are those of one process.
 
     Args:
         problems: Split name -> problem, all of them on the same weights.
@@ -87,35 +98,160 @@ def evaluate_surface(
         normalization: How the directions were scaled, to be recorded.
         direction_names: What the directions are, to be recorded.
         settings: What the user asked for, to be recorded.
+        tolerance: Leave out points that interpolation gives to this error, by estimate, relative to the larger
+            of the loss there and at the centre (`landscape.refinement`); None computes all.
+        probe: Measures more at each point.
         sink: Takes the surface after each point.
         progress: Counts points.
         should_stop: Is asked after each point; if it says so, the points left are not done.
 
     Returns:
-        The surface; complete unless `should_stop` said so.
+        The surface, in all processes; complete unless `should_stop` said so or there is a tolerance.
 
     Raises:
-        InputError: If axes and directions do not match in number.
+        InputError: If axes and directions do not match in number, or the tolerance is not positive.
         StoreError: If the sink holds a surface of something else; its centre, computed again, must be
             the same bit for bit.
     """
     planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
     _require_match(planes, axes)
+    _require_tolerance(tolerance, planes)
     sink = sink or NullSink()
     surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
-    surface = replace(_with_center(surface, problems, planes[0]), direction_names=direction_names)
-    stored = sink.load()
-    if stored is not None:
+    surface = replace(
+        _with_center(surface, problems, planes[0]),
+        direction_names=direction_names,
+        maps={name: np.full(surface.done.shape, np.nan) for name in (probe.names if probe else ())},
+        tolerance=tolerance,
+    )
+    if distributed.rank() == 0 and (stored := sink.load()) is not None:
         _require_same(stored, surface)
         surface = stored
+    work = _Work(problems, planes, probe)
+    if distributed.rank() > 0:
+        for _ in _computed(surface, work, should_stop):
+            pass
+        return distributed.from_first(surface)
     progress.start("surface", surface.done.size)
     try:
-        _fill(surface, problems, planes, sink, progress, should_stop)
+        for _ in _computed(surface, work, should_stop):
+            sink.save(surface)
+            progress.update(int(surface.done.sum()), **_shown(surface))
     finally:
         sink.save(surface)
         sink.flush()
         progress.stop()
-    return surface
+    return distributed.from_first(surface)
+
+
+class Probe(Protocol):
+    """Measures something at the points of a plane beside the loss.
+
+    Attributes:
+        names: Of what it measures.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, plane: Plane, w: Tensor) -> Mapping[str, float]:
+        """Return name -> value at weights `w` (P,), a point of `plane`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is computed at a point."""
+
+    problems: Mapping[str, Problem]
+    planes: Sequence[Plane]
+    probe: Probe | None
+
+    def at(self, place: _Place) -> _PointValues:
+        """Compute all there is to know at a point."""
+        plane = self.planes[place.line]
+        w = plane.point(*place.coordinates)
+        values = {split: problem.evaluate(w) for split, problem in self.problems.items()}
+        return values, dict(self.probe(plane, w)) if self.probe else {}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A point of the grid: its index in the arrays, its line or plane, its coordinates there, x first."""
+
+    index: tuple[int, ...]
+    line: int
+    coordinates: tuple[float, ...]
+
+
+def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Fill the arrays of `surface`, and stop at each point that is done; in the first process."""
+    rounds = _rounds(surface)
+    is_first = distributed.rank() == 0
+    while True:
+        places = next(rounds, None) if is_first and not should_stop() else None
+        places = distributed.from_first(places)
+        if places is None:
+            return
+        for place, values in worked_off(places, work.at, should_stop):
+            _write(surface, place.index, values)
+            yield
+
+
+def _rounds(surface: Surface) -> Iterator[list[_Place]]:
+    """Yield the points that are missing, in lists that need the values of the lists before."""
+    if surface.tolerance is None:
+        yield _missing(surface, coarse_to_fine(surface.done.shape))
+        return
+    needed = np.zeros(surface.done.shape, dtype=bool)
+    for indices in refined_rounds(surface.loss, surface.center_loss, surface.tolerance):
+        for index in indices:
+            needed[index] = True
+        yield _missing(surface, indices)
+    checked = _left_out(needed)
+    yield _missing(surface, checked)
+    for split, values in surface.loss.items():
+        errors = relative_errors(interpolated(values, needed), values, surface.center_loss[split])
+        surface.deviations[f"interpolation, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
+
+
+def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
+    """Return some points, chosen at random but always the same, of those that interpolation shall give."""
+    rest = np.argwhere(~needed)
+    chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
+    return [tuple(index) for index in rest[chosen].tolist()]
+
+
+def _missing(surface: Surface, indices: list[tuple[int, ...]]) -> list[_Place]:
+    return [_place(surface, index) for index in indices if not surface.done[index]]
+
+
+def _write(surface: Surface, index: tuple[int, ...], values: _PointValues) -> None:
+    """Put what was computed at a point into the arrays."""
+    for split, value in values[0].items():
+        surface.loss[split][index] = value.loss
+        if value.accuracy is not None:
+            surface.accuracy[split][index] = value.accuracy
+        if value.standard_error is not None:
+            surface.standard_error[split][index] = value.standard_error
+    for name, measured in values[1].items():
+        surface.maps[name][index] = measured
+    surface.done[index] = True
+
+
+def _place(surface: Surface, index: tuple[int, ...]) -> _Place:
+    x = float(surface.x[index[-1]])
+    if surface.y is not None:
+        return _Place(index, 0, (x, float(surface.y[index[0]])))
+    return _Place(index, index[0] if len(index) == 2 else 0, (x,))
+
+
+def _require_tolerance(tolerance: float | None, planes: Sequence[Plane]) -> None:
+    if tolerance is None:
+        return
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"the tolerance of a refinement must be a positive number, got {tolerance}.")
+    if len(planes) > 1:
+        raise InputError("several lines cannot be refined.", hint="Leave out --refine or --repeats.")
 
 
 def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
@@ -127,46 +263,6 @@ def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
             raise InputError(f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.")
     if len(planes) > 1 and len(axes) > 1:
         raise InputError("several directions at once must be lines, got planes.", hint="Pass --dims 1.")
-
-
-def _fill(
-    surface: Surface,
-    problems: Mapping[str, Problem],
-    planes: Sequence[Plane],
-    sink: Sink[Surface],
-    progress: Progress,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Compute the points that are missing, into the arrays of `surface`."""
-    for index in coarse_to_fine(surface.done.shape):
-        if surface.done[index]:
-            continue
-        if should_stop():
-            return
-        plane, coordinates = _place(surface, planes, index)
-        w = plane.point(*coordinates)
-        for split, problem in problems.items():
-            _write(surface, split, index, problem.evaluate(w))
-        surface.done[index] = True
-        sink.save(surface)
-        progress.update(int(surface.done.sum()), **_shown(surface))
-
-
-def _write(surface: Surface, split: str, index: tuple[int, ...], value: Evaluation) -> None:
-    """Put what was computed at a point into the arrays."""
-    surface.loss[split][index] = value.loss
-    if value.accuracy is not None:
-        surface.accuracy[split][index] = value.accuracy
-    if value.standard_error is not None:
-        surface.standard_error[split][index] = value.standard_error
-
-
-def _place(surface: Surface, planes: Sequence[Plane], index: tuple[int, ...]) -> tuple[Plane, tuple[float, ...]]:
-    """Return the plane or line that a grid point is on, and its coordinates there, x first."""
-    x = float(surface.x[index[-1]])
-    if surface.y is not None:
-        return planes[0], (x, float(surface.y[index[0]]))
-    return planes[index[0] if len(index) == 2 else 0], (x,)
 
 
 def _shown(surface: Surface) -> dict[str, float]:
@@ -232,7 +328,9 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     for name in ("x", "y"):
         yield f"{name} axis", _axis(getattr(stored, name)), _axis(getattr(wanted, name))
     yield "set of splits", stored.splits, wanted.splits
+    yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
+    yield "tolerance", stored.tolerance, wanted.tolerance
     for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype", "plan"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
     for name in _SAME_SETTINGS:

@@ -47,6 +47,25 @@ def symmetric_with_spectrum(eigenvalues: list[float], seed: int = 0) -> Tensor:
 DUMMY_DATA = (torch.zeros(1, 1), torch.zeros(1))
 
 
+class MemorySink:
+    """Keeps every state; can stop the computation after a number of points."""
+
+    def __init__(self, stored=None, stop_after=None):
+        self.stored, self.stop_after, self.num_flushes = stored, stop_after, 0
+
+    def load(self):
+        return self.stored
+
+    def save(self, result):
+        self.stored = result
+        if self.stop_after is not None and result.done.sum() == self.stop_after:
+            self.stop_after = None
+            raise KeyboardInterrupt
+
+    def flush(self):
+        self.num_flushes += 1
+
+
 def seeded(build, seed: int = 0):
     """Build something with torch's global generator seeded, and restored afterwards."""
     with torch.random.fork_rng():

@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "files", "random_state"],
+    0: ["errors", "progress", "sink", "random_state"],
     1: [
+        "files",
         "weights",
         "batches",
         "results",
@@ -22,9 +23,9 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["directions", "ascent", "problem", "provenance", "models", "data"],
+    2: ["work_queue", "refinement", "directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
-    4: ["surface", "sharpness"],
+    4: ["surface", "plane_curvature", "sharpness"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
@@ -36,6 +37,7 @@ FENCES = {
     "matplotlib": ["landscape/plot/"],
     "h5py": ["landscape/io/store.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
+    "filelock": ["landscape/files.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.operator import SymmetricOperator
 from landscape.progress import SILENT, Progress
 from landscape.reductions import accumulation_dtype, norm
@@ -91,7 +91,7 @@ def lanczos(
 
     Raises:
         InputError: If the numbers asked for do not fit the size.
-        LandscapeError: If a product is not finite.
+        NotFiniteError: If a product is not finite.
 
     Source:
         Parlett (1998), The Symmetric Eigenvalue Problem, chapters 11 and 13.
@@ -224,7 +224,7 @@ class _KrylovSpace:
 def _product(operator: SymmetricOperator, v: Tensor) -> Tensor:
     product = operator.matvec(v)
     if not torch.isfinite(product).all():
-        raise LandscapeError(
+        raise NotFiniteError(
             "a Hessian-vector product holds NaN or inf.",
             hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
         )

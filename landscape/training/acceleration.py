@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ def check_precision(name: str | None) -> None:
         raise InputError(f"mixed precision must be bf16 or nothing, got {name!r}.")
 
 
-def autocast(precision: str | None, device: torch.device) -> torch.autocast:
+def autocast(precision: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which operations are computed in that precision; weights stay as they are.
 
     Args:
@@ -29,7 +29,7 @@ def autocast(precision: str | None, device: torch.device) -> torch.autocast:
         device: Where.
     """
     dtype = PRECISIONS[precision]
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def compiled(module: nn.Module) -> Callable[..., Any]:

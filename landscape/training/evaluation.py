@@ -20,7 +20,6 @@ def evaluate(
     criterion: Callable[[Any, Any], Any],
     *,
     batch_size: int,
-    device: torch.device,
     change: Callable[[Any], Any],
 ) -> dict[str, float]:
     """Return the columns of a test set, in evaluation mode, the batches shared between the processes.
@@ -30,12 +29,11 @@ def evaluate(
         data: On `device`.
         criterion: Batch mean of the loss.
         batch_size: Examples a pass.
-        device: Of module and data.
         change: Applied to the inputs of each batch.
     """
     module.eval()
     distributed.share_buffers(module)
-    meter = Meter(device)
+    meter = Meter()
     with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
         for inputs, targets in data.batches(batch_size)[distributed.rank() :: distributed.world_size()]:
             outputs, loss = outputs_and_loss(module, criterion, change(inputs), targets)

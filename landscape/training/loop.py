@@ -160,7 +160,8 @@ def train(
         should_stop=should_stop,
         sharpness_rho=sharpness_rho,
     )
-    with forked_random_state([device], seed=seed), _kept_modes(module):
+    own_precision = torch.autocast(device.type, enabled=False)
+    with forked_random_state([device], seed=seed), _kept_modes(module), own_precision:
         run.is_channels_last = _is_channels_last_faster(module, data, device)
         with data_parallel(module, optimizer, run.probe) as run.parallel:
             run.forward = compiled(run.parallel) if is_compiled else run.parallel

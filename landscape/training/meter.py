@@ -1,4 +1,4 @@
-"""Sums over the batches of an epoch, kept on the device until somebody asks."""
+"""Sums over the batches of an epoch, and what is summed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from landscape import distributed
@@ -15,44 +14,42 @@ from landscape.reductions import accumulation_dtype
 
 
 class Meter:
-    """Sums over the batches of an epoch, kept on the device until somebody asks.
+    """Sums over the batches of an epoch, kept on an accelerator that measured them until somebody asks.
 
     Attributes:
         num_examples: Examples counted by `add`.
         num_batches: Batches counted by `add_batch`.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.dtype = accumulation_dtype(device)
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Start an epoch."""
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, float | Tensor] = {}
         self.num_examples = 0
         self.num_batches = 0
 
     def add(self, num_examples: int, *, loss: Tensor, **counts: Tensor) -> None:
         """Count examples, their mean loss by their number; no host synchronisation.
 
-        Without examples, everything counts as 0.
+        Without examples, nothing counts.
         """
+        if not num_examples:
+            return
         self.num_examples += num_examples
-        self._add("loss", loss.to(self.dtype) * num_examples)
+        self._add("loss", _summand(loss) * num_examples)
         for name, count in counts.items():
-            self._add(name, count if num_examples else torch.zeros_like(count))
+            self._add(name, _summand(count))
 
     def add_batch(self, **values: Tensor) -> None:
         """Count a batch and what is measured once a batch."""
         self.num_batches += 1
         for name, value in values.items():
-            self._add(name, value)
+            self._add(name, _summand(value))
 
-    def _add(self, name: str, value: Tensor) -> None:
-        if name not in self._sums:
-            self._sums[name] = torch.zeros((), dtype=self.dtype, device=self.device)
-        self._sums[name].add_(value)
+    def _add(self, name: str, value: float | Tensor) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value
 
     def per_example(self, name: str) -> float:
         """Mean over the examples; NaN if it was not measured."""
@@ -72,21 +69,26 @@ class Meter:
         self.num_examples += counted["num_examples"]
         self.num_batches += counted["num_batches"]
         for name, value in counted["sums"].items():
-            self._add(name, torch.tensor(value, dtype=self.dtype, device=self.device))
+            self._add(name, value)
 
     def in_all_processes(self) -> Meter:
         """Return a meter of what the meters of all processes have counted."""
-        total = Meter(self.device)
+        total = Meter()
         for counted in distributed.gathered(self.as_dict()):
             total.include(counted)
         return total
+
+
+def _summand(value: Tensor) -> float | Tensor:
+    """A plain number where reading it waits for nothing, which adds up faster than tensors do."""
+    return value.item() if value.device.type == "cpu" else value.to(accumulation_dtype(value.device))
 
 
 def measure(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:
     """The mean loss of a batch and, where that is defined, the number of correct examples."""
     if not has_accuracy(outputs, targets):
         return {"loss": loss.detach()}
-    return {"loss": loss.detach(), "correct": (outputs.detach().argmax(1) == targets).sum()}
+    return {"loss": loss.detach(), "correct": (outputs.argmax(1) == targets).count_nonzero()}
 
 
 def among_five(outputs: Any, targets: Any) -> dict[str, Tensor]:

@@ -74,7 +74,7 @@ class Run:
         self.order = torch.Generator().manual_seed(self.seed)
         self.order_of_epoch = self.order.get_state()
         self.augmentation = torch.Generator()
-        self.meter = Meter(self.device)
+        self.meter = Meter()
 
     def all_epochs(self, state: TrainingState | None) -> None:
         """Run the epochs that are left; learning rates end as they began."""
@@ -181,8 +181,7 @@ class Run:
         """Plain loss and errors on the test set, if there is one."""
         if self.test is None:
             return {}
-        options = {"batch_size": self.batch_size, "device": self.device, "change": self.arrange}
-        return evaluate(module, self.test, self.test_loss, **options)
+        return evaluate(module, self.test, self.test_loss, batch_size=self.batch_size, change=self.arrange)
 
     def ascent_sharpness(self, data: Data) -> float:
         """L^Asc - L of the weights as they are."""
@@ -206,12 +205,12 @@ class Run:
 
     def apply_schedules(self) -> None:
         """Set learning rates and radii of the step to come to the initial ones times the schedules' factors."""
-        factor = factor_at(self.schedule, self.num_steps_done, self.num_steps)
+        done, count = self.num_steps_done, self.num_steps
+        factor = factor_at(self.schedule, done, count)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        is_sam = self.num_steps_done >= self.num_steps - round(self.sam_fraction * self.num_steps)
-        rho_factor = factor_at(self.rho_schedule, self.num_steps_done, self.num_steps) if is_sam else 0.0
-        set_rho_factor(self.optimizer, rho_factor)
+        is_sam = done >= count - round(self.sam_fraction * count)
+        set_rho_factor(self.optimizer, factor_at(self.rho_schedule, done, count) if is_sam else 0.0)
 
     def train_row(self, meter: Meter) -> dict[str, float]:
         """What the epoch measured."""

@@ -1,6 +1,9 @@
+import subprocess
+import sys
+
 import pytest
 
-from landscape.files import replacing
+from landscape.files import locked, replacing
 
 
 def test_the_old_file_is_never_written_into(tmp_path):
@@ -35,3 +38,37 @@ def test_a_link_stays_a_link(tmp_path):
         beside.write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() == "new"
+
+
+def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
+    code = f"import pathlib, landscape.files as f; f.locked(pathlib.Path({str(tmp_path / 'a.h5')!r})).__enter__()"
+    with locked(tmp_path / "a.h5"):
+        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        other = subprocess.run([sys.executable, "-c", code.replace("a.h5", "b.h5")], check=False)
+    assert "is being written by another process" in refused.stderr
+    assert other.returncode == 0
+    with locked(tmp_path / "a.h5"):
+        pass
+
+
+def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
+    path = str(tmp_path / "a.h5")
+    lock = f"import os, pathlib, landscape.files as f; f.locked(pathlib.Path({path!r})).__enter__()"
+    code = f"{lock}; os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with locked(tmp_path / "a.h5"):
+        pass
+
+
+def test_who_has_the_lock_removes_what_killed_processes_left_half_written(tmp_path):
+    path = tmp_path / "a[1].h5"
+    code = f"""if True:
+        import os, pathlib, landscape.files as f
+        with f.replacing(pathlib.Path({str(path)!r})) as beside:
+            beside.write_text("half")
+            os.kill(os.getpid(), 9)
+    """
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    with locked(path):
+        assert [file.name for file in tmp_path.iterdir()] == [".a[1].h5.lock"]

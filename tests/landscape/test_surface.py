@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import DUMMY_DATA, MemorySink, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
 
 from landscape import Axis, Plane, Problem, evaluate_surface, random_directions
 from landscape.errors import InputError, StoreError
@@ -20,25 +20,6 @@ def _quadratic(start=W0, matrix=MATRIX, data=DUMMY_DATA):
 def _formula(a, b=0.0):
     w = (W0 + a * DX + b * DY).numpy()
     return 0.5 * w @ MATRIX.numpy() @ w + LINEAR.numpy() @ w
-
-
-class MemorySink:
-    """Keeps every state; can stop the computation after a number of points."""
-
-    def __init__(self, stored=None, stop_after=None):
-        self.stored, self.stop_after, self.num_flushes = stored, stop_after, 0
-
-    def load(self):
-        return self.stored
-
-    def save(self, result):
-        self.stored = result
-        if self.stop_after is not None and result.done.sum() == self.stop_after:
-            self.stop_after = None
-            raise KeyboardInterrupt
-
-    def flush(self):
-        self.num_flushes += 1
 
 
 @pytest.mark.parametrize(("nx", "ny"), [(5, 5), (7, 4), (2, 2)])
@@ -168,3 +149,75 @@ def test_a_range_that_does_not_rise_is_refused(start, stop):
 def test_axes_and_directions_must_match():
     with pytest.raises(InputError, match="needs as many axes, got 2"):
         evaluate_surface({"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3), Axis(-1, 1, 3)))
+
+
+LINES = [Plane(W0, (DX,)), Plane(W0, (DY,))]
+
+
+def test_several_lines_are_each_the_line_alone():
+    axis = (Axis(-1, 1, 5),)
+    found = evaluate_surface({"train": _quadratic()}, LINES, axis)
+    assert found.num_lines == 2
+    for row, line in zip(found.loss["train"], LINES, strict=True):
+        np.testing.assert_array_equal(row, evaluate_surface({"train": _quadratic()}, line, axis).loss["train"])
+
+
+def test_several_planes_are_refused():
+    planes = [Plane(W0, (DX, DY)), Plane(W0, (DY, DX))]
+    with pytest.raises(InputError, match="must be lines, got planes"):
+        evaluate_surface({"train": _quadratic()}, planes, (Axis(-1, 1, 3), Axis(-1, 1, 3)))
+
+
+def test_a_run_that_is_told_to_stop_keeps_what_it_has_and_goes_on_later():
+    plane, axes = Plane(W0, (DX, DY)), (Axis(-1, 1, 5), Axis(-1, 1, 5))
+    sink = MemorySink()
+
+    def has_seven_points():
+        return sink.stored is not None and sink.stored.done.sum() == 7
+
+    part = evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink, should_stop=has_seven_points)
+    assert part.done.sum() == 7
+    assert not part.is_complete
+    whole = evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
+    expected = evaluate_surface({"train": _quadratic()}, plane, axes)
+    np.testing.assert_array_equal(whole.loss["train"], expected.loss["train"])
+
+
+def _cubic(num_points=33, **options):
+    def loss(w, _):
+        return 1 + w[0] ** 3 + w[0] ** 2 + w[1] ** 2
+
+    problem = Problem(Quadratic(torch.zeros(2).double()), DUMMY_DATA, loss, device="cpu", dtype="float64")
+    plane = Plane(problem.weights, tuple(torch.eye(2).double()))
+    axes = (Axis(-1, 1, num_points), Axis(-1, 1, num_points))
+    return evaluate_surface({"train": problem}, plane, axes, **options)
+
+
+def test_a_refined_surface_leaves_out_points_and_computes_the_others_as_ever():
+    found, whole = _cubic(tolerance=0.05), _cubic()
+    assert 81 <= found.done.sum() < 0.5 * found.done.size
+    np.testing.assert_array_equal(found.loss["train"][found.done], whole.loss["train"][found.done])
+    assert np.isnan(found.loss["train"][~found.done]).all()
+
+
+def test_what_interpolation_makes_of_points_left_out_is_checked_and_recorded():
+    found = _cubic(tolerance=0.05)
+    assert 0 < found.deviations["interpolation, train"] <= 0.05
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_refined_surface_is_resumed_bit_for_bit(share):
+    whole = _cubic(tolerance=0.02)
+    sink = MemorySink(stop_after=int(share * whole.done.sum()))
+    with pytest.raises(KeyboardInterrupt):
+        _cubic(tolerance=0.02, sink=sink)
+    resumed = _cubic(tolerance=0.02, sink=sink)
+    np.testing.assert_array_equal(resumed.done, whole.done)
+    np.testing.assert_array_equal(resumed.loss["train"], whole.loss["train"])
+    assert resumed.deviations == whole.deviations
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_not_positive_is_refused(tolerance):
+    with pytest.raises(InputError, match="must be a positive number"):
+        _cubic(tolerance=tolerance)

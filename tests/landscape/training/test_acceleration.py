@@ -47,6 +47,14 @@ def test_the_test_loss_of_mixed_precision_is_that_of_the_weights_in_float32():
     assert history.test_loss[-1] == pytest.approx(loss, rel=1e-6)  # float32 in batches; bfloat16 is off by 1e-3
 
 
+def test_training_computes_in_the_weights_precision_inside_the_callers_autocast():
+    plain, plain_history = run()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model, history = run()
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    assert history.test_loss.tolist() == plain_history.test_loss.tolist()
+
+
 def test_mixed_precision_has_one_name():
     with pytest.raises(InputError, match="mixed precision must be bf16 or nothing, got 'fp16'"):
         run(precision="fp16")
