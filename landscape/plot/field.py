@@ -12,6 +12,7 @@ from landscape.plot.interpolation import interpolate_line, interpolate_plane
 from landscape.plot.kinds import QUANTITIES
 from landscape.plot.names import axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
+from landscape.refinement import interpolated
 from landscape.results import Mark, Surface
 
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split
@@ -223,7 +224,12 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
 
 
 def _interpolated(surface: Surface, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
-    """Fill what lies between computed points: of a plane, of a line or of each of several lines."""
+    """Fill what lies between computed points: of a plane, of a line or of each of several lines.
+
+    What a refinement left out is filled in as the refinement supposed, whose tolerance is for that.
+    """
+    if surface.tolerance is not None and done[np.ix_(*[(0, -1)] * done.ndim)].all():
+        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done))
     if surface.y is not None:
         has_area = min(values.shape) >= 2
         return interpolate_plane(surface.x, surface.y, values, done) if has_area else values
