@@ -94,6 +94,7 @@ def _room(ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[n
 def _places(ax: Axes, line: Line2D) -> np.ndarray:
     """Return places along a line of marks that are no further apart than a label is high, in points, (n, 2)."""
     corners = ax.transData.transform(np.asarray(line.get_xydata())) * _points_per_pixel(ax)
+    corners = corners[np.isfinite(corners).all(axis=1)]
     counts = np.ceil(np.hypot(*np.diff(corners, axis=0).T) / _STEP).clip(1, 1000).astype(int)
     pieces = [
         np.linspace(start, stop, count, endpoint=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, ch
 from landscape.refinement import interpolated
 from landscape.results import Mark, Surface
 
+_MOST_DOTS = 8000  # on a plane
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split
 
 
@@ -208,6 +210,16 @@ def missing_name(fields: Sequence[Field]) -> str | None:
     return _joined_name(lost) if lost else None
 
 
+def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
+    """Return which points of interpolated fields get dots: of planes the fewer; None if all would run together."""
+    partial = [field for field in fields if field.is_interpolated.any()]
+    if any(not field.y.size or 2 * field.is_not_done.sum() > field.is_not_done.size for field in partial):
+        counts, which = [np.sum(~field.is_not_done) for field in partial], "evaluated"
+    else:
+        counts, which = [np.sum(field.is_interpolated) for field in partial], "interpolated"
+    return which if 0 < max(counts, default=0) <= _MOST_DOTS else None
+
+
 def interpolation_note(fields: Sequence[Field]) -> str | None:
     """Say how many points were computed and that others are interpolated; None where none are."""
     partial = [field for field in fields if field.is_interpolated.any()]
@@ -220,7 +232,8 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
     rest = "the rest" if not any(field.is_unknown.any() for field in partial) else "others"
     tolerances = [field.tolerance for field in partial if field.tolerance is not None]
     accuracy = f" to within {100 * max(tolerances):.2g} % (estimate)" if len(tolerances) == len(partial) else ""
-    return f"{shares} points evaluated (dots), {rest} interpolated{accuracy}"
+    dots = {which: " (dots)" if dotted_points(fields) == which else "" for which in ("evaluated", "interpolated")}
+    return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
 
 
 def _interpolated(surface: Surface, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:

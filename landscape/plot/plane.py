@@ -16,7 +16,7 @@ from matplotlib.path import Path
 
 from landscape.errors import InputError
 from landscape.plot.contour_labels import label_contours
-from landscape.plot.field import Field, choose_splits, scale_of, select_field
+from landscape.plot.field import Field, choose_splits, dotted_points, scale_of, select_field
 from landscape.plot.legend import legend_of
 from landscape.plot.marks import View, draw_marks, hides_center
 from landscape.plot.scale import Scale
@@ -38,7 +38,6 @@ from landscape.results import Surface
 
 PANEL_HEIGHT = 2.9  # inches, of one panel on one column
 _LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
-_MOST_DOTS = 90  # points along an axis, beyond which dots on a panel run into each other
 _DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = 60.0, 0.7, 2.0  # points: a dot is the share by the points along the axis
 _FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
 _DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
@@ -117,7 +116,7 @@ def draw_field(ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Seque
     for patch in missing_patches(field, reach=0.5 if kind == "heatmap" else 1.0):
         ax.add_patch(patch)
     mappable = _DRAWERS[kind](ax, field, scale)
-    draw_dots(ax, field)
+    draw_dots(ax, field, beside or [field])
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
     is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
     if not hides_center(field):
@@ -127,15 +126,18 @@ def draw_field(ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Seque
     return mappable
 
 
-def draw_dots(ax: Axes, field: Field, *height: float) -> None:
-    """Mark the points of an interpolated field that were evaluated; at a height on three-dimensional axes."""
-    if not field.is_interpolated.any():
+def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
+    """Mark the points of an interpolated field that were evaluated, or the others if these are fewer.
+
+    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional axes.
+    """
+    which = dotted_points(beside)
+    if which is None or not field.is_interpolated.any():
         return
-    rows, columns = np.nonzero(~field.is_not_done)
+    is_marked = ~field.is_not_done if which == "evaluated" else field.is_interpolated
+    rows, columns = np.nonzero(is_marked)
     share = _DOT_SHARE * (_FLOOR_SHARE if height else 1.0)
     size = np.clip(share / max(field.values.shape), _SMALLEST_DOT, _LARGEST_DOT)
-    if len(rows) > _MOST_DOTS**2:
-        return
     ax.plot(
         field.x[columns],
         field.y[rows],
@@ -146,7 +148,7 @@ def draw_dots(ax: Axes, field: Field, *height: float) -> None:
         markeredgewidth=0.0,
         color="0.6",
         zorder=1.5,
-        gid="evaluated",
+        gid="dots",
         rasterized=len(rows) > 500,
     )
 

@@ -182,7 +182,7 @@ def _draw_line(
     ax.plot(field.x, curve.middle, color=color, linestyle=LINE_STYLES[style % len(LINE_STYLES)], gid="curve")
     has_dot = _is_alone(curve.middle) | (_was_evaluated(field) & field.is_interpolated.any())
     if has_dot.any():
-        ax.plot(field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="evaluated")
+        ax.plot(field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="dots")
     if field.center is not None and np.isfinite(field.center):
         marker = LINE_MARKERS[index % len(LINE_MARKERS)]
         ax.plot([0.0], [field.center], marker=marker, color=color, markerfacecolor="white", gid="center")

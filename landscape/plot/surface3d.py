@@ -127,7 +127,7 @@ def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Fiel
     """
     low, high = scale.transform(np.array([scale.low, scale.high]))
     floor = float(low - _FLOOR_DROP * (high - low))
-    _draw_floor(ax, field, scale, floor)
+    _draw_floor(ax, field, scale, floor, beside)
     _draw_cells(ax, field, scale)
     _finish_axes(ax, field, scale, (floor, float(high)))
     set_view([ax], beside or [field], "surface")
@@ -163,13 +163,13 @@ def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
 
 
-def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float) -> None:
+def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Sequence[Field]) -> None:
     """Project contour lines, missing points and the center onto the floor."""
     ax.computed_zorder = False
     for patch in missing_patches(field, reach=1.0):
         ax.add_patch(patch)
         pathpatch_2d_to_3d(patch, z=floor)  # pyright: ignore[reportArgumentType]
-    draw_dots(ax, field, floor)
+    draw_dots(ax, field, beside or [field], floor)
     levels = scale.levels_within(field.finite)
     if levels.size:
         heights = scale.transform(np.concatenate([levels, [scale.low, scale.high]]))

@@ -124,7 +124,7 @@ def test_the_number_of_points_that_were_evaluated_is_stated(kind):
 def test_the_tolerance_of_a_refinement_is_stated():
     surface, _ = refined(bowl, 0.05)
     (note,) = notes(plot.draw([surface]))
-    assert note.endswith("the rest interpolated to within 5 % (estimate)")
+    assert note.endswith("the rest interpolated (dots) to within 5 % (estimate)")
 
 
 def test_the_tolerance_of_the_loss_is_not_stated_for_the_accuracy():
@@ -153,14 +153,29 @@ def test_a_complete_surface_has_no_note():
 @pytest.mark.parametrize("kind", PLANE_KINDS)
 def test_dots_are_where_points_were_evaluated(kind):
     surface = partly_done(make_surface(nx=11, ny=11), 0.3)
-    (dots,) = with_gid(panels(plot.draw([surface], kind=kind))[0], "evaluated")
+    (dots,) = with_gid(panels(plot.draw([surface], kind=kind))[0], "dots")
     x, y = dots.get_data_3d()[:2] if kind == "surface" else dots.get_data()
     rows, columns = np.nonzero(surface.done)
     np.testing.assert_array_equal(np.stack([x, y]), [surface.x[columns], surface.y[rows]])
 
 
+def test_where_most_points_were_evaluated_the_dots_are_at_the_others():
+    surface = partly_done(make_surface(nx=11, ny=11), 0.8)
+    figure = plot.draw([surface])
+    (dots,) = with_gid(panels(figure)[0], "dots")
+    rows, columns = np.nonzero(~surface.done)
+    np.testing.assert_array_equal(np.stack(dots.get_data()), [surface.x[columns], surface.y[rows]])
+    assert notes(figure) == ["96 of 121 points evaluated, the rest interpolated (dots)"]
+
+
+def test_dots_that_would_run_together_are_left_out_and_not_mentioned():
+    figure = plot.draw([partly_done(make_surface(nx=150, ny=150), 0.4)])
+    assert with_gid(panels(figure)[0], "dots") == []
+    assert notes(figure) == ["9000 of 22500 points evaluated, the rest interpolated"]
+
+
 def test_a_complete_surface_has_no_dots():
-    assert with_gid(panels(plot.draw([make_surface()]))[0], "evaluated") == []
+    assert with_gid(panels(plot.draw([make_surface()]))[0], "dots") == []
 
 
 def test_an_interpolated_heat_map_has_a_colour_in_every_cell():
@@ -186,7 +201,7 @@ def test_an_interrupted_line_is_drawn_through_its_points_and_they_have_dots():
     surface = partly_done(make_surface(lambda x, y: 2 + x, nx=21, is_line=True), 0.3)
     ax = plot.plot_profile(surface, split="train")
     np.testing.assert_allclose(with_gid(ax, "curve")[0].get_ydata(), 2 + surface.x)
-    np.testing.assert_array_equal(with_gid(ax, "evaluated")[0].get_xdata(), surface.x[surface.done])
+    np.testing.assert_array_equal(with_gid(ax, "dots")[0].get_xdata(), surface.x[surface.done])
 
 
 def test_an_interrupted_line_says_how_many_points_it_has():

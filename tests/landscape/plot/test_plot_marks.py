@@ -149,6 +149,13 @@ def test_snapshots_outside_the_view_are_counted():
     assert texts == ["first: epoch 0 (outside)", "last: epoch 3", "1 more snapshot outside"]
 
 
+@pytest.mark.parametrize("kind", [*PLANE_KINDS, "trajectory"])
+def test_snapshots_of_a_run_that_diverged_are_outside(kind):
+    lost = Mark("epoch 5", "snapshot", (np.nan, np.nan), np.inf, loss={"train": np.nan}, plane_loss={"train": np.inf})
+    texts = legend_texts(plot.draw([marked(*SNAPSHOTS, lost)], kind=kind))
+    assert texts[:2] == ["first: epoch 1", "last: epoch 5 (outside)"]
+
+
 def test_one_snapshot_is_a_trajectory():
     assert legend_texts(plot.draw([marked(SNAPSHOTS[0])], kind="trajectory"))[0] == "first: epoch 1"
 
