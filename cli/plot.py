@@ -22,7 +22,8 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="curve, contour, filled, heatmap, surface, eigenvalues or history; chosen by the file if not given."
+            help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' losses), difference (of "
+            "two files, the second minus the first), eigenvalues or history; chosen by the file if not given."
         ),
     ] = None,
     out: Annotated[
@@ -30,7 +31,7 @@ def plot(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")] = None,
     split: Annotated[str | None, typer.Option(help="Data split, or all of them, where the file holds several.")] = None,
-    quantity: Annotated[str, typer.Option(help="loss or accuracy.")] = "loss",
+    quantity: Annotated[str, typer.Option(help="loss, accuracy, or a map in the file, such as lambda_max.")] = "loss",
     title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
     force: Force = False,
 ) -> None:

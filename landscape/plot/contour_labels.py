@@ -1,10 +1,11 @@
-"""Where the labels of contour lines go: clear of the center, of the frame and of each other."""
+"""Where the labels of contour lines go: clear of the center and other marks, of the frame and of each other."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
+from matplotlib.lines import Line2D
 from matplotlib.path import Path
 
 from landscape.plot.style import format_level
@@ -13,12 +14,15 @@ from landscape.plot.style import format_level
 _FONT_SIZE = 7.0
 _CHARACTER_WIDTH = 0.62 * _FONT_SIZE
 _FROM_CENTER = 18.0
+_FROM_MARKS = 13.0
+_STEP = 4.0  # along a trajectory
 _FROM_FRAME = 12.0
 _FROM_LINES = 4.5
 _FROM_LABELS = 22.0
 _FAR_ENOUGH = 60.0  # beyond this, more distance from other labels is no better
 _MAX_CANDIDATES = 60
 _CORNERS = np.array([(-9.0, -5.0), (9.0, -5.0), (9.0, 5.0), (-9.0, 5.0), (0.0, 0.0)])
+_MARKS = ("mark", "trajectory")
 _MIN_TURNS = 2.5  # label widths that a line must have to keep its shape around a label
 
 
@@ -71,18 +75,32 @@ def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.
 def _room(ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[np.ndarray]) -> np.ndarray:
     """Rate places by their distance from what a label must not touch; 0 where it would, (n,)."""
     center = ax.transData.transform([[0.0, 0.0]]) * _points_per_pixel(ax)
+    marks = np.concatenate([np.empty((0, 2)), *(_places(ax, line) for line in ax.lines if line.get_gid() in _MARKS)])
     frame = np.array(ax.bbox.extents) * _points_per_pixel(ax)
     from_frame = np.minimum(places - frame[:2], frame[2:] - places).min(axis=1)
     from_lines = _distance(places, np.concatenate([np.empty((0, 2)), *others]))
     from_labels = _distance(places, np.array(labels).reshape(-1, 2))
     is_clear = (
         (_distance(places, center) > _FROM_CENTER)
+        & (_distance(places, marks) > _FROM_MARKS)
         & (from_frame > _FROM_FRAME)
         & (from_lines > _FROM_LINES)
         & (from_labels > _FROM_LABELS)
         & ~_is_on_missing(ax, places)
     )
     return np.where(is_clear, np.minimum(from_labels, _FAR_ENOUGH), 0.0)
+
+
+def _places(ax: Axes, line: Line2D) -> np.ndarray:
+    """Return places along a line of marks that are no further apart than a label is high, in points, (n, 2)."""
+    corners = ax.transData.transform(np.asarray(line.get_xydata())) * _points_per_pixel(ax)
+    corners = corners[np.isfinite(corners).all(axis=1)]
+    counts = np.ceil(np.hypot(*np.diff(corners, axis=0).T) / _STEP).clip(1, 1000).astype(int)
+    pieces = [
+        np.linspace(start, stop, count, endpoint=False)
+        for start, stop, count in zip(corners[:-1], corners[1:], counts, strict=True)
+    ]
+    return np.concatenate([*pieces, corners[-1:]])
 
 
 def _is_on_missing(ax: Axes, places: np.ndarray) -> np.ndarray:

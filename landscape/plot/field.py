@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from landscape.errors import InputError
+from landscape.plot.interpolation import interpolate_line, interpolate_plane
 from landscape.plot.kinds import QUANTITIES
-from landscape.results import Surface
+from landscape.plot.names import axis_labels, literal, quantity_label
+from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
+from landscape.refinement import interpolated
+from landscape.results import Mark, Surface
 
-_NORMS = {"filter": "filter norms", "layer": "layer norms", "none": "raw"}
+_MOST_DOTS = 8000  # on a plane
+NO_SPLIT = ""  # of a map, which belongs to the points and not to a split
 
 
 @dataclass(frozen=True)
@@ -20,42 +26,61 @@ class Field:
 
     Attributes:
         x: Coordinates along the first direction, (nx,).
-        y: Coordinates along the second direction, (ny,); empty for a line.
-        values: In the unit that is drawn, (ny, nx) or (nx,); masked where not computed or not finite.
+        y: Coordinates along the second direction, (ny,); empty for lines.
+        values: In the unit that is drawn, (ny, nx), (nx,) or (num_lines, nx); masked where not computed
+            or not finite.
+        drawn: The same with what could be interpolated between the points that were computed.
         is_not_finite: Computed points whose value is NaN or infinite, shaped as `values`.
         is_not_done: Points that have not been computed, shaped as `values`.
         not_finite_name: What the values that are not finite are: `NaN`, `inf` or `NaN or inf`.
         center: Value at the origin; None where it was not recorded.
-        quantity: `loss` or `accuracy`.
-        split: Name of the data split.
+        quantity: `loss`, `accuracy` or the name of a map.
+        split: Name of the data split; empty for a map.
+        name: Split, quantity and unit, as on a colour bar.
         axis_labels: Of the first and second direction, with the unit.
+        is_signed: Whether values above and below 0 mean opposite things.
+        tolerance: Relative error that interpolated points may have, by estimate; None where they were not
+            left out on purpose.
+        standard_error: Of the values, shaped alike; None where they are exact.
+        marks: Points of interest.
     """
 
     x: np.ndarray
     y: np.ndarray
     values: np.ma.MaskedArray
+    drawn: np.ma.MaskedArray
     is_not_finite: np.ndarray
     is_not_done: np.ndarray
     not_finite_name: str
     center: float | None
     quantity: str
     split: str
+    name: str
     axis_labels: tuple[str, str]
-
-    @property
-    def name(self) -> str:
-        """Split, quantity and unit, as on a colour bar."""
-        return f"{self.split} {quantity_label(self.quantity)}"
+    is_signed: bool = False
+    tolerance: float | None = None
+    standard_error: np.ndarray | None = None
+    marks: tuple[Mark, ...] = ()
 
     @property
     def finite(self) -> np.ndarray:
         """The values that may decide a scale, (n,)."""
         return np.asarray(self.values.compressed())
 
+    @property
+    def is_interpolated(self) -> np.ndarray:
+        """Points that were not computed and lie between points that were, shaped as `values`."""
+        return self.is_not_done & ~np.ma.getmaskarray(self.drawn)
 
-def quantity_label(quantity: str) -> str:
-    """Name a quantity with its unit; a loss has none."""
-    return "accuracy (%)" if quantity == "accuracy" else quantity
+    @property
+    def is_unknown(self) -> np.ndarray:
+        """Points that were neither computed nor could be interpolated, shaped as `values`."""
+        return self.is_not_done & np.ma.getmaskarray(self.drawn)
+
+    @property
+    def snapshots(self) -> tuple[Mark, ...]:
+        """The marks that are a trajectory, in the order of training."""
+        return tuple(mark for mark in self.marks if mark.kind == "snapshot")
 
 
 def select_field(surface: Surface, split: str, quantity: str) -> Field:
@@ -64,57 +89,180 @@ def select_field(surface: Surface, split: str, quantity: str) -> Field:
     Raises:
         InputError: If the surface does not have them.
     """
-    _require_split(split, choose_splits([surface], None, quantity), quantity)
-    stored = getattr(surface, quantity)[split]
+    if quantity in QUANTITIES:
+        _require_split(split, choose_splits([surface], None, quantity), quantity)
+    else:
+        split = choose_splits([surface], split, quantity)[0]
+    stored = getattr(surface, quantity)[split] if quantity in QUANTITIES else surface.maps[quantity]
     factor = 100.0 if quantity == "accuracy" else 1.0
     raw = np.asarray(stored, dtype=np.float64) * factor
     done = np.asarray(surface.done, dtype=bool)
     is_finite = np.isfinite(raw)
-    centers = surface.center_accuracy if quantity == "accuracy" else surface.center_loss
+    values = np.ma.masked_array(raw, mask=~(done & is_finite))
+    errors = surface.standard_error.get(split) if quantity == "loss" else None
     return Field(
         x=np.asarray(surface.x, dtype=np.float64),
         y=np.empty(0) if surface.y is None else np.asarray(surface.y, dtype=np.float64),
-        values=np.ma.masked_array(raw, mask=~(done & is_finite)),
+        values=values,
+        drawn=_interpolated(surface, values, done),
         is_not_finite=done & ~is_finite,
         is_not_done=~done,
         not_finite_name=_not_finite_name(raw[done & ~is_finite]),
-        center=centers[split] * factor if split in centers else None,
+        center=_center(surface, split, quantity, factor),
         quantity=quantity,
         split=split,
-        axis_labels=(_axis_label(1, surface.normalization), _axis_label(2, surface.normalization)),
+        name=f"{split} {quantity_label(quantity)}".strip(),
+        axis_labels=axis_labels(surface),
+        is_signed=quantity not in QUANTITIES,
+        tolerance=surface.tolerance if quantity == "loss" else None,
+        standard_error=None if errors is None else np.asarray(errors, dtype=np.float64),
+        marks=surface.marks,
     )
 
 
+def subtract_fields(second: Field, first: Field) -> Field:
+    """Return a field of second - first on a plane, with the marks of neither.
+
+    It is known where both are, and interpolated between such points: interpolating each of them would
+    show the error of that as a difference.
+
+    Raises:
+        InputError: If the two are not at the same coordinates in the same unit.
+    """
+    for label, one, other in (("first", first.x, second.x), ("second", first.y, second.y)):
+        if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12):
+            raise InputError(
+                f"a difference needs surfaces on the same axes, got {_describe(one)} and {_describe(other)} "
+                f"along the {label} one.",
+                hint="Compute both with the same --grid and --range.",
+            )
+    if first.axis_labels != second.axis_labels:
+        raise InputError(
+            "a difference needs surfaces on the same axes, got "
+            f"{' and '.join(repr(', '.join(each.axis_labels)) for each in (first, second))}.",
+            hint="Compute both with the same directions and normalization.",
+        )
+    is_not_finite = first.is_not_finite | second.is_not_finite
+    is_not_done = (first.is_not_done | second.is_not_done) & ~is_not_finite
+    values = second.values - first.values
+    has_centers = first.center is not None and second.center is not None
+    unit = " (percentage points)" if first.quantity == "accuracy" else ""
+    return replace(
+        second,
+        values=values,
+        drawn=interpolate_plane(first.x, first.y, values, ~is_not_done),
+        is_not_finite=is_not_finite,
+        is_not_done=is_not_done,
+        not_finite_name=_joined_name([first, second]),
+        center=second.center - first.center if has_centers else None,  # pyright: ignore[reportOperatorIssue]
+        name=f"difference of {second.name.replace(' (%)', '')}{unit}",
+        is_signed=True,
+        tolerance=None,
+        standard_error=None,
+        marks=(),
+    )
+
+
+def scale_of(fields: Sequence[Field]) -> Scale:
+    """Choose the one scale of fields that are shown together; centred at 0 where both signs occur and matter.
+
+    Raises:
+        InputError: If no value is finite.
+    """
+    arrays = [field.finite for field in fields]
+    if fields[0].quantity == "lambda_ratio" and not _have_both_signs(arrays):
+        return choose_share_scale(arrays)
+    if any(field.is_signed for field in fields) and _have_both_signs(arrays):
+        return choose_diverging_scale(arrays)
+    return choose_scale(arrays, is_share=fields[0].quantity == "accuracy")
+
+
 def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str) -> tuple[str, ...]:
-    """Return the splits to draw, which every surface has.
+    """Return the splits to draw, which every surface has; one without a name for a map, which has none.
 
     Args:
         surfaces: One or more.
         split: A name; `all` or None for every split that the surfaces share.
-        quantity: `loss` or `accuracy`.
+        quantity: `loss`, `accuracy` or the name of a map.
 
     Raises:
         InputError: If the quantity or the split is not there in each of them.
     """
-    if quantity not in QUANTITIES:
-        raise InputError(
-            f"the quantity must be one of {', '.join(QUANTITIES)}, got {quantity!r}.",
-            hint=f"Pass {QUANTITIES[0]} or {QUANTITIES[1]}.",
-        )
-    stored = [getattr(surface, quantity) for surface in surfaces]
-    shared = tuple(name for name in stored[0] if all(name in each for each in stored))
+    if quantity in QUANTITIES:
+        stored = [getattr(surface, quantity) for surface in surfaces]
+        shared = tuple(name for name in stored[0] if all(name in each for each in stored))
+    else:
+        shared = (NO_SPLIT,) if all(quantity in surface.maps for surface in surfaces) else ()
     if not shared:
         raise InputError(
-            f"the surfaces must have the {quantity} on one split at least, got none in common.",
+            f"the quantity must be one that every surface has, got {quantity!r}.",
             hint=f"Quantities that are there: {_available(surfaces)}.",
         )
-    if split is None or split == "all":
+    if split in (None, "all", NO_SPLIT) or (shared == (NO_SPLIT,) and split in surfaces[0].splits):
         return shared
-    _require_split(split, shared, quantity)
+    _require_split(split, shared if quantity in QUANTITIES else surfaces[0].splits, quantity)
     return (split,)
 
 
-def _require_split(split: str, splits: Sequence[str], quantity: str) -> None:
+def missing_name(fields: Sequence[Field]) -> str | None:
+    """Name the values that are not finite in any of the fields; None if all are finite."""
+    lost = [field for field in fields if field.is_not_finite.any()]
+    return _joined_name(lost) if lost else None
+
+
+def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
+    """Return which points of interpolated fields get dots: of planes the fewer; None if all would run together."""
+    partial = [field for field in fields if field.is_interpolated.any()]
+    if any(not field.y.size or 2 * field.is_not_done.sum() > field.is_not_done.size for field in partial):
+        counts, which = [np.sum(~field.is_not_done) for field in partial], "evaluated"
+    else:
+        counts, which = [np.sum(field.is_interpolated) for field in partial], "interpolated"
+    return which if 0 < max(counts, default=0) <= _MOST_DOTS else None
+
+
+def interpolation_note(fields: Sequence[Field]) -> str | None:
+    """Say how many points were computed and that others are interpolated; None where none are."""
+    partial = [field for field in fields if field.is_interpolated.any()]
+    if not partial:
+        return None
+    counts: dict[int, dict[str, None]] = {}
+    for field in partial:
+        counts.setdefault(field.is_not_done.size, {})[str(np.sum(~field.is_not_done))] = None
+    shares = " and ".join(f"{' / '.join(each)} of {total}" for total, each in counts.items())
+    rest = "the rest" if not any(field.is_unknown.any() for field in partial) else "others"
+    tolerances = [field.tolerance for field in partial if field.tolerance is not None]
+    accuracy = f" to within {100 * max(tolerances):.2g} % (estimate)" if len(tolerances) == len(partial) else ""
+    dots = {which: " (dots)" if dotted_points(fields) == which else "" for which in ("evaluated", "interpolated")}
+    return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
+
+
+def _interpolated(surface: Surface, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
+    """Fill what lies between computed points: of a plane, of a line or of each of several lines.
+
+    What a refinement left out is filled in as the refinement supposed, whose tolerance is for that.
+    """
+    if surface.tolerance is not None and done[np.ix_(*[(0, -1)] * done.ndim)].all():
+        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done))
+    if surface.y is not None:
+        has_area = min(values.shape) >= 2
+        return interpolate_plane(surface.x, surface.y, values, done) if has_area else values
+    if values.ndim == 1:
+        return interpolate_line(surface.x, values, done)
+    return np.ma.stack([interpolate_line(surface.x, *each) for each in zip(values, done, strict=True)])
+
+
+def _center(surface: Surface, split: str, quantity: str, factor: float) -> float | None:
+    """Return the value at the origin; None for a map, of which none is recorded."""
+    centers = {"loss": surface.center_loss, "accuracy": surface.center_accuracy}.get(quantity, {})
+    return centers[split] * factor if split in centers else None
+
+
+def _have_both_signs(arrays: Sequence[np.ndarray]) -> bool:
+    values = np.concatenate(arrays)
+    return bool((values < 0).any() and (values > 0).any())
+
+
+def _require_split(split: str | None, splits: Sequence[str], quantity: str) -> None:
     """Check that a split was evaluated."""
     if split not in splits:
         raise InputError(
@@ -124,17 +272,24 @@ def _require_split(split: str, splits: Sequence[str], quantity: str) -> None:
 
 
 def _available(surfaces: Sequence[Surface]) -> str:
-    """List what each surface holds, as `loss (train, test)`."""
+    """List what the surfaces hold, as `loss (train, test); lambda_max`."""
     found: dict[str, None] = {}
     for surface in surfaces:
         for quantity in QUANTITIES:
             if splits := getattr(surface, quantity):
                 found[f"{quantity} ({', '.join(splits)})"] = None
+        found |= dict.fromkeys(map(literal, surface.maps))
     return "; ".join(found) or "none"
 
 
-def _axis_label(number: int, normalization: str) -> str:
-    return f"direction {number} ({_NORMS.get(normalization, normalization)})"
+def _describe(coordinates: np.ndarray) -> str:
+    """Write the coordinates of an axis as its ends and its number of points."""
+    return f"{coordinates[0]:g}:{coordinates[-1]:g} in {coordinates.size} points"
+
+
+def _joined_name(fields: Sequence[Field]) -> str:
+    names = {field.not_finite_name for field in fields if field.is_not_finite.any()}
+    return names.pop() if len(names) == 1 else "NaN or inf"
 
 
 def _not_finite_name(values: np.ndarray) -> str:

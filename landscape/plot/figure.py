@@ -10,15 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.errors import InputError
-from landscape.plot.field import Field, choose_splits, quantity_label, select_field
+from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
-from landscape.plot.plane import add_color_bar, add_missing_legend, draw_field, label_lines, require_grid, set_view
-from landscape.plot.profile import plot_profile
-from landscape.plot.scale import choose_scale
+from landscape.plot.legend import Legend, legend_of
+from landscape.plot.names import literal
+from landscape.plot.plane import add_color_bar, draw_field, label_lines, require_grid, view_of
+from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, profile_legend
 from landscape.plot.spectrum import plot_eigenvalues
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
+from landscape.plot.trajectory import draw_trajectory
 from landscape.results import History, Spectrum, Surface
 
 _MAX_COLUMNS = 3
@@ -46,13 +48,17 @@ def draw(
 ) -> Figure:
     """Draw results of one type in one figure; planes side by side on one scale, the others on shared axes.
 
+    The kind `difference` draws the second surface minus the first instead, `trajectory` a surface with
+    the losses and the distances of its snapshots under it.
+
     Args:
         results: Surfaces, all on lines or all on planes, spectra or histories.
         labels: One a result; None for none, or numbers if there are several.
         kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues` or `history`.
         split: Name of the data split. None: of planes the first that they share, of everything else
             all. `all`: every split that they share, as panels for planes.
-        quantity: `loss` or `accuracy`. A curve of the loss has the accuracy, where there is one, under it.
+        quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the loss has
+            the accuracy, where there is one, under it.
         title: Over the whole figure.
 
     Returns:
@@ -64,10 +70,10 @@ def draw(
     """
     results = list(results)
     kind = choose_kind(results, kind)
-    names = name_results(results, None if labels is None else [_literal(label) for label in labels])
+    names = name_results(results, None if labels is None else [literal(label) for label in labels])
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
     if title:
-        figure.suptitle(_literal(title))
+        figure.suptitle(literal(title))
     figure.draw_without_rendering()
     for ax in figure.axes:
         label_lines(ax)
@@ -79,29 +85,51 @@ def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -
     quantities = [request.quantity]
     if request.quantity == "loss" and _share_accuracy(surfaces, choose_splits(surfaces, request.split, "loss")):
         quantities.append("accuracy")
-    figure = new_figure(ONE_COLUMN, 2.4 if len(quantities) == 1 else 4.0)
+    legend = profile_legend(surfaces, request.split, request.quantity)
+    height = (PROFILE_HEIGHT if len(quantities) == 1 else 4.0) + legend.height(ONE_COLUMN)
+    figure = new_figure(ONE_COLUMN, height)
     above: Axes | None = None
     for index, each in enumerate(quantities):
         ax = figure.add_subplot(len(quantities), 1, index + 1, sharex=above)
-        plot_profile(surfaces, labels=names, split=request.split, quantity=each, ax=ax)
+        draw_profile(ax, surfaces, names, request.split, each)
         if above is not None:
             _join_under(above, ax, is_legend_repeated=len(surfaces) > 1)
         above = ax
+    legend.add_to(figure)
     return figure
 
 
 def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as panels with one scale, one view and one colour bar."""
     fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
-    scale = choose_scale([field.finite for field in fields], is_share=request.quantity == "accuracy")
-    rows, columns = _grid(len(fields), len(surfaces))
-    figure = new_figure(*_size(rows, columns), layout="compressed")
+    return _lay_out_planes(fields, titles, request.kind, _grid(len(fields), len(surfaces)))
+
+
+def _draw_difference(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw the second of two surfaces minus the first, a panel a split."""
+    if len(surfaces) != 2:
+        raise InputError(
+            f"a difference is drawn of two surfaces, got {len(surfaces)}.",
+            hint="Pass the one to subtract first, the other second.",
+        )
+    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
+    differences = [subtract_fields(second, first) for first, second in zip(fields[::2], fields[1::2], strict=True)]
+    label = f"{names[1]} \N{MINUS SIGN} {names[0]}"
+    titles = [label if len(differences) == 1 else f"{label}, {field.split}" for field in differences]
+    return _lay_out_planes(differences, titles, "filled", _grid(len(differences), 1))
+
+
+def _lay_out_planes(fields: list[Field], titles: list[str], kind: str, grid: tuple[int, int]) -> Figure:
+    """Draw fields as panels in rows and columns."""
+    scale = scale_of(fields)
+    legend = legend_of(fields, view_of(fields, kind))
+    rows, columns = grid
+    figure = new_figure(*_size(rows, columns, legend), layout="compressed")
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = []
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        mappables.append(draw_field(ax, request.kind, field, scale))
+        mappables.append(draw_field(ax, kind, field, scale, beside=fields))
         ax.set_title(panel_title(title, field))
-    set_view(axes, fields, request.kind)
     for index, ax in enumerate(axes):
         if index % columns:
             ax.set_ylabel("")
@@ -110,24 +138,35 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
     quantities = {field.name for field in fields}
-    name = quantities.pop() if len(quantities) == 1 else quantity_label(request.quantity)
+    name = quantities.pop() if len(quantities) == 1 else fields[0].name.replace(f"{fields[0].split} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
-    add_missing_legend(figure, fields)
+    legend.add_to(figure)
     return figure
 
 
 def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as reliefs with the same heights, colours and view."""
     fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
-    scale = choose_scale([field.finite for field in fields], is_share=request.quantity == "accuracy")
+    scale = scale_of(fields)
     rows, columns = _grid(len(fields), len(surfaces))
-    figure, axes = new_relief_figure(len(fields), rows, columns, has_title=request.has_title)
+    legend = legend_of(fields, view_of(fields, request.kind))
+    foot = legend.height(ONE_COLUMN if columns == 1 else TWO_COLUMNS)
+    figure, axes = new_relief_figure(len(fields), rows, columns, foot=foot, has_title=request.has_title)
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        draw_relief(ax, field, scale)
+        draw_relief(ax, field, scale, beside=fields)
         set_relief_title(ax, panel_title(title, field))
-    set_view(axes, fields, request.kind)
-    add_missing_legend(figure, fields)
+    legend.add_to(figure)
     return figure
+
+
+def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw one surface with its snapshots, and what is known of these under it."""
+    if len(surfaces) != 1:
+        raise InputError(
+            f"a trajectory is drawn of one surface, got {len(surfaces)}.", hint="Draw each in a figure of its own."
+        )
+    split = choose_splits(surfaces, request.split, request.quantity)[0]
+    return draw_trajectory(select_field(surfaces[0], split, request.quantity), names[0])
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
@@ -154,6 +193,8 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "contour": _draw_planes,
     "heatmap": _draw_planes,
     "surface": _draw_reliefs,
+    "trajectory": _draw_trajectories,
+    "difference": _draw_difference,
     "eigenvalues": _draw_spectra,
     "history": _draw_histories,
 }
@@ -181,11 +222,11 @@ def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
     return -(-num_panels // columns), columns
 
 
-def _size(rows: int, columns: int) -> tuple[float, float]:
-    """Return the width and height of a figure of planes with a colour bar, in inches."""
+def _size(rows: int, columns: int, legend: Legend) -> tuple[float, float]:
+    """Return the width and height of a figure of planes with a colour bar and a legend, in inches."""
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     panel = (width - 1.4 - 0.15 * (columns - 1)) / columns
-    return width, 0.45 + rows * (panel + 0.25)
+    return width, 0.45 + rows * (panel + 0.25) + legend.height(width)
 
 
 def _share_accuracy(surfaces: Sequence[Surface], splits: Sequence[str]) -> bool:
@@ -206,8 +247,3 @@ def _require_loss(quantity: str, reason: str) -> None:
     """Refuse a quantity that would be ignored."""
     if quantity != "loss":
         raise InputError(f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}.")
-
-
-def _literal(text: str) -> str:
-    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable bytes."""
-    return text.encode("utf-8", "replace").decode().replace("$", r"\$")

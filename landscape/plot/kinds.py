@@ -12,7 +12,7 @@ QUANTITIES = ("loss", "accuracy")
 
 _FITTING = {
     "line": ("curve",),
-    "plane": ("filled", "contour", "heatmap", "surface"),
+    "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference"),
     "spectrum": ("eigenvalues",),
     "history": ("history",),
 }

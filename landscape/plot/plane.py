@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,14 +11,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.contour import ContourSet
-from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from landscape.errors import InputError
 from landscape.plot.contour_labels import label_contours
-from landscape.plot.field import Field, choose_splits, select_field
-from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.field import Field, choose_splits, dotted_points, scale_of, select_field
+from landscape.plot.legend import legend_of
+from landscape.plot.marks import View, draw_marks, hides_center
+from landscape.plot.scale import Scale
 from landscape.plot.style import (
     MISSING,
     ONE_COLUMN,
@@ -27,14 +29,18 @@ from landscape.plot.style import (
     figure_of,
     format_level,
     mark_center,
-    missing_handles,
     new_figure,
     panel_title,
     styled,
+    with_note,
 )
 from landscape.results import Surface
 
+PANEL_HEIGHT = 2.9  # inches, of one panel on one column
 _LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
+_DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = 60.0, 0.7, 2.0  # points: a dot is the share by the points along the axis
+_FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
+_DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
 
 
@@ -53,7 +59,7 @@ def plot_contour(
     Args:
         surface: On a plane.
         split: Name of the data split; None for the first.
-        quantity: `loss` or `accuracy`, which is drawn in percent.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surface.
         label: Title of the panel; the value at the centre follows it.
         scale: Shared with other panels, whose colour bar is then the caller's; None for one of its own.
         ax: Where to draw; None for a new figure.
@@ -91,24 +97,60 @@ def plot_heatmap(
     scale: Scale | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated.
+    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated but what is missing.
 
     Args and errors as for `plot_contour`.
     """
     return _plot("heatmap", surface, split, quantity, label, scale, ax)
 
 
-def draw_field(ax: Axes, kind: str, field: Field, scale: Scale) -> ScalarMappable:
-    """Draw a field as `contour`, `filled` or `heatmap` with its axes and center marker; return the colours.
+def draw_field(ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> ScalarMappable:
+    """Draw a field as `contour`, `filled` or `heatmap` with its axes, marks and center; return the colours.
+
+    Points that were not evaluated are drawn as interpolated, and dots show those that were. Fields
+    `beside` it in the figure share the signs of the marks.
 
     The contour lines have no labels yet: these need the final size of the axes (`label_lines`).
     """
     require_grid(field)
+    for patch in missing_patches(field, reach=0.5 if kind == "heatmap" else 1.0):
+        ax.add_patch(patch)
     mappable = _DRAWERS[kind](ax, field, scale)
+    draw_dots(ax, field, beside or [field])
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
     is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
-    mark_center(ax, "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0])
+    if not hides_center(field):
+        mark_center(ax, "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0])
+    set_view([ax], beside or [field], kind)
+    draw_marks(ax, field, beside or [field])
     return mappable
+
+
+def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
+    """Mark the points of an interpolated field that were evaluated, or the others if these are fewer.
+
+    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional axes.
+    """
+    which = dotted_points(beside)
+    if which is None or not field.is_interpolated.any():
+        return
+    is_marked = ~field.is_not_done if which == "evaluated" else field.is_interpolated
+    rows, columns = np.nonzero(is_marked)
+    share = _DOT_SHARE * (_FLOOR_SHARE if height else 1.0)
+    size = np.clip(share / max(field.values.shape), _SMALLEST_DOT, _LARGEST_DOT)
+    ax.plot(
+        field.x[columns],
+        field.y[rows],
+        *(np.full(len(rows), each) for each in height),
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markeredgewidth=0.0,
+        color="0.6",
+        zorder=1.5,
+        gid="dots",
+        rasterized=len(rows) > 500,
+    )
 
 
 def add_color_bar(axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale) -> Colorbar:
@@ -116,14 +158,8 @@ def add_color_bar(axes: Sequence[Axes], mappable: ScalarMappable, name: str, sca
     bar = figure_of(axes[0]).colorbar(mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels)
     bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
     bar.minorticks_off()
-    bar.set_label(name + scale.note)
+    bar.set_label(with_note(name, scale))
     return bar
-
-
-def add_missing_legend(figure: Figure, fields: Sequence[Field]) -> None:
-    """Explain under the axes of a figure how missing points are drawn; nothing if none are missing."""
-    if handles := missing_handles(list(fields)):
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def label_lines(ax: Axes) -> None:
@@ -134,14 +170,21 @@ def label_lines(ax: Axes) -> None:
                 label_contours(ax, contours)
 
 
+def view_of(fields: Sequence[Field], kind: str) -> View:
+    """Return the lowest and highest coordinate along each direction of a view that holds every field."""
+    is_cells = kind == "heatmap"
+    return (
+        _extent([_edges(field.x) if is_cells else field.x for field in fields]),
+        _extent([_edges(field.y) if is_cells else field.y for field in fields]),
+    )
+
+
 def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
     """Give the axes one view, which holds every field; flat ones one unit length if the ranges are alike."""
-    is_cells = kind == "heatmap"
-    x_low, x_high = _extent([_edges(field.x) if is_cells else field.x for field in fields])
-    y_low, y_high = _extent([_edges(field.y) if is_cells else field.y for field in fields])
-    ratio = (x_high - x_low) / (y_high - y_low)
+    x_limits, y_limits = view_of(fields, kind)
+    ratio = (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0])
     for ax in axes:
-        ax.set(xlim=(x_low, x_high), ylim=(y_low, y_high))
+        ax.set(xlim=x_limits, ylim=y_limits)
         if ax.name == "rectilinear" and 1 / _EQUAL_RANGES <= ratio <= _EQUAL_RANGES:
             ax.set_aspect("equal")
 
@@ -154,7 +197,7 @@ def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
         reach: How far from a point its sign extends, in grid spacings: 0.5 for a cell, 1 for
             everything that a contour cannot fill, which ends where the grid does.
     """
-    masks = {"not_done": field.is_not_done, "not_finite": field.is_not_finite}
+    masks = {"not_done": field.is_unknown, "not_finite": field.is_not_finite}
     return [
         PathPatch(_cells_path(field, mask, reach), **MISSING[name], zorder=0.5, gid="missing")
         for name, mask in masks.items()
@@ -164,7 +207,7 @@ def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
 
 def require_grid(field: Field) -> None:
     """Check that there are two points a direction at least: less has no area."""
-    if field.values.ndim != 2 or min(field.values.shape) < 2:
+    if not field.y.size or min(field.values.shape) < 2:
         raise InputError(
             "a surface must be on a plane with 2 points or more along each direction, "
             f"got the shape {field.values.shape}.",
@@ -184,61 +227,66 @@ def _plot(
     """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
     field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
     require_grid(field)
-    own_scale = scale or choose_scale([field.finite], is_share=quantity == "accuracy")
+    own_scale = scale or scale_of([field])
+    legend = legend_of([field], view_of([field], kind))
     if ax is None:
-        ax = new_figure(ONE_COLUMN, 2.9, layout="compressed").add_subplot()
+        height = PANEL_HEIGHT + legend.height(ONE_COLUMN)
+        ax = new_figure(ONE_COLUMN, height, layout="compressed").add_subplot()
     mappable = draw_field(ax, kind, field, own_scale)
-    set_view([ax], [field], kind)
     ax.set_title(panel_title(label, field))
     if scale is None:
         add_color_bar([ax], mappable, field.name, own_scale)
-        add_missing_legend(figure_of(ax), [field])
+        legend.add_to(figure_of(ax))
     figure_of(ax).draw_without_rendering()
     label_lines(ax)
     return ax
 
 
 def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
-    for patch in missing_patches(field, reach=0.5):
-        ax.add_patch(patch)
     return ax.pcolormesh(
         _edges(field.x),
         _edges(field.y),
-        field.values,
-        cmap=color_map(field.quantity),
+        field.drawn,
+        cmap=color_map(field.quantity, scale),
         norm=color_norm(scale),
         rasterized=True,
     )
 
 
 def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
-    for patch in missing_patches(field, reach=1.0):
-        ax.add_patch(patch)
-    colors, norm = color_map(field.quantity), color_norm(scale)
-    bands = ax.contourf(field.x, field.y, field.values, levels=scale.levels, cmap=colors, norm=norm)
+    colors, norm = color_map(field.quantity, scale), color_norm(scale)
+    bands = ax.contourf(field.x, field.y, field.drawn, levels=scale.levels, cmap=colors, norm=norm)
     levels = scale.levels_within(field.finite)
     if levels.size:
         line_colors = contrasting(colors(norm(levels)))
-        ax.contour(field.x, field.y, field.values, levels=levels, colors=line_colors, linewidths=0.6)
+        _draw_lines(ax, field, scale, levels, colors=line_colors, linewidths=0.6)
     return bands
 
 
 def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
-    for patch in missing_patches(field, reach=1.0):
-        ax.add_patch(patch)
-    colors, norm = line_color_map(field.quantity), color_norm(scale)
+    colors, norm = line_color_map(field.quantity, scale), color_norm(scale)
     levels = scale.levels_within(field.finite)
     if levels.size:
-        ax.contour(field.x, field.y, field.values, levels=levels, cmap=colors, norm=norm, linewidths=1.1)
+        _draw_lines(ax, field, scale, levels, cmap=colors, norm=norm, linewidths=1.1)
     return ScalarMappable(norm, colors)
+
+
+def _draw_lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> None:
+    """Draw contour lines, dashed below 0 where the sign is told by colour, which is lost in grey."""
+    styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
+    ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
 
 
 _DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}
 
 
-def line_color_map(quantity: str) -> Colormap:
-    """Return the colour map of a quantity without its bright end."""
-    full = color_map(quantity)
+def line_color_map(quantity: str, scale: Scale) -> Colormap:
+    """Return the colour map of a quantity for lines: without a bright end, or a bright middle."""
+    full = color_map(quantity, scale)
+    if scale.is_diverging:
+        half = _DIVERGING_SHARE / 2
+        shares = np.concatenate([np.linspace(0, half, 128), np.linspace(1 - half, 1, 128)])
+        return ListedColormap(full(shares), name=f"{full.name}_lines")
     return ListedColormap(full(np.linspace(0, _LINE_SHARE, 256)), name=f"{full.name}_lines")
 
 

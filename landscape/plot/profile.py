@@ -1,32 +1,80 @@
-"""A surface on a line: loss or accuracy against the coordinate, several checkpoints on shared axes."""
+"""Surfaces on lines: loss or accuracy against the coordinate, several checkpoints on shared axes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from landscape.errors import InputError
-from landscape.plot.field import Field, choose_splits, quantity_label, select_field
+from landscape.plot.field import Field, choose_splits, interpolation_note, missing_name, scale_of, select_field
 from landscape.plot.kinds import name_results
-from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.legend import Legend
+from landscape.plot.marks import draw_marks_on_curve, mark_handles
+from landscape.plot.names import quantity_label
+from landscape.plot.scale import Scale
 from landscape.plot.style import (
     LINE_COLORS,
     LINE_MARKERS,
     LINE_STYLES,
     ONE_COLUMN,
+    figure_of,
     format_value,
     new_figure,
     set_log_ticks,
     styled,
+    with_note,
 )
 from landscape.results import Surface
 
+PROFILE_HEIGHT = 2.4  # inches
 _MAX_INSIDE = 50  # characters of a legend within the axes of one column
 _TITLE_PAD, _LEGEND_ROW = 6.0, 14.0  # points
 _RUG_HEIGHT = 0.03  # of the axes: where the signs of missing points stand
+_BAND: dict[str, Any] = {"alpha": 0.22, "linewidth": 0.0}
+_BAND_KEY = 0.35  # opacity of a band in the legend, where no line is in it
+_LOWEST = 1e-3  # share of the lowest level of a logarithmic scale, which is below the axis
+_BELOW = 0.8  # of that level, where the axis ends for a band that comes down to 0
+_SINGLE: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.5}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What is drawn of a field: a line, and a band around it where there is one.
+
+    Attributes:
+        middle: The values, or the median of several lines, (nx,); masked where missing.
+        band: Lower and upper edge, (2, nx); None without a band.
+        singles: Each of several lines, (num_lines, nx); none where there is one only.
+        meaning: What the band is; empty without one.
+    """
+
+    middle: np.ma.MaskedArray
+    band: np.ma.MaskedArray | None
+    singles: np.ma.MaskedArray
+    meaning: str
+
+
+def _curve(field: Field) -> _Curve:
+    """Summarise a field: median and quartiles of several lines, where all of them are finite; else the values."""
+    drawn = field.drawn
+    if drawn.ndim == 2 and len(drawn) > 1:
+        low, middle, high = np.quantile(drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
+        band = np.ma.masked_invalid(np.stack([low, high]))
+        return _Curve(np.ma.masked_invalid(middle), band, drawn, f"median, quartiles of {len(drawn)} lines")
+    middle, singles = drawn.reshape(-1), np.ma.empty((0, drawn.size))
+    if field.standard_error is None:
+        return _Curve(middle, None, singles, "")
+    errors = np.ma.masked_where(field.is_not_done, field.standard_error).reshape(-1)
+    return _Curve(
+        middle, np.ma.stack([middle - errors, middle + errors]), singles, "\N{PLUS-MINUS SIGN} standard error"
+    )
 
 
 @styled
@@ -38,46 +86,77 @@ def plot_profile(
     quantity: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw surfaces on a line: a colour and a marker a checkpoint, a line style a split.
+    """Draw surfaces on lines: a colour and a marker a checkpoint, a line style a split.
 
-    Points that are missing interrupt the line and are marked at the foot of the axes.
+    Several lines of one surface are drawn as their median with a band between the quartiles, and each
+    of them faintly where nothing else is in the figure. Values with a standard error have a band of
+    it. Points that are not finite interrupt the line and are marked at the foot of the axes; between
+    points that were evaluated, which have dots where others were not, the line is interpolated.
 
     Args:
         surfaces: One or several, on lines.
         labels: One a surface, for the legend.
         split: Name of the data split; None for all that the surfaces share.
-        quantity: `loss` or `accuracy`, which is drawn in percent.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surfaces.
         ax: Where to draw; None for a new figure.
 
     Raises:
         InputError: If a surface is on a plane, or has no such split, quantity or finite value.
     """
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    if any(surface.y is not None for surface in surfaces):
-        raise InputError("a curve needs a surface on a line, got one on a plane.", hint="Draw it as filled contours.")
     names = name_results(surfaces, labels)
-    splits = choose_splits(surfaces, split, quantity)
-    fields = [[select_field(surface, name, quantity) for name in splits] for surface in surfaces]
-    scale = choose_scale([field.finite for row in fields for field in row], is_share=quantity == "accuracy")
+    legend = profile_legend(surfaces, split, quantity)
     if ax is None:
-        ax = new_figure(ONE_COLUMN, 2.4).add_subplot()
-    _set_axes(ax, fields, splits, scale)
-    for index, row in enumerate(fields):
-        for style, field in enumerate(row):
-            _draw_line(ax, field, index, style)
-    handles = _legend_handles(fields, names, splits)
-    num_rows = _add_legend(ax, handles)
-    if len(fields) == 1 and names[0]:
-        ax.set_title(names[0], pad=_TITLE_PAD + _LEGEND_ROW * num_rows)
+        ax = new_figure(ONE_COLUMN, PROFILE_HEIGHT + legend.height(ONE_COLUMN)).add_subplot()
+    draw_profile(ax, surfaces, names, split, quantity)
+    legend.add_to(figure_of(ax))
     return ax
 
 
-def _set_axes(ax: Axes, fields: list[list[Field]], splits: Sequence[str], scale: Scale) -> None:
+def profile_legend(surfaces: Sequence[Surface], split: str | None, quantity: str) -> Legend:
+    """Return what must be explained under curves: bands, marks, what is missing, how much was evaluated."""
+    drawn = [field for row in _fields(surfaces, split, quantity) for field in row]
+    meanings = dict.fromkeys(filter(None, (_curve(field).meaning for field in drawn)))
+    handles: list[Artist] = [Patch(color="0.25", label=meaning, alpha=_BAND_KEY) for meaning in meanings]
+    handles += mark_handles(drawn, (_extent(drawn),))
+    if name := missing_name(drawn):
+        handles.append(Line2D([], [], color="0.25", marker="x", linestyle="none", label=name))
+    if any(field.is_unknown.any() for field in drawn):
+        handles.append(Line2D([], [], color="0.25", marker="|", linestyle="none", label="not computed"))
+    return Legend(handles, interpolation_note(drawn) or "")
+
+
+def draw_profile(ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str) -> None:
+    """Draw surfaces on lines as `plot_profile` does, without what stands under the figure."""
+    fields = _fields(surfaces, split, quantity)
+    drawn = [field for row in fields for field in row]
+    scale = scale_of(drawn)
+    _set_axes(ax, fields, scale)
+    for index, row in enumerate(fields):
+        for style, field in enumerate(row):
+            curve = _curve(field)
+            _draw_line(ax, field, curve, scale, (index, style), has_singles=len(drawn) == 1)
+            draw_marks_on_curve(ax, field, drawn, curve.middle)
+    num_rows = _add_legend(ax, _legend_handles(fields, names))
+    if len(fields) == 1 and names[0]:
+        ax.set_title(names[0], pad=_TITLE_PAD + _LEGEND_ROW * num_rows)
+
+
+def _fields(surfaces: Sequence[Surface], split: str | None, quantity: str) -> list[list[Field]]:
+    """Return the fields to draw, a row a surface and a column a split."""
+    if any(surface.y is not None for surface in surfaces):
+        raise InputError("a curve needs a surface on a line, got one on a plane.", hint="Draw it as filled contours.")
+    splits = choose_splits(surfaces, split, quantity)
+    return [[select_field(surface, name, quantity) for name in splits] for surface in surfaces]
+
+
+def _set_axes(ax: Axes, fields: list[list[Field]], scale: Scale) -> None:
     """Label the axes and set the scale of the values."""
     units = dict.fromkeys(row[0].axis_labels[0] for row in fields)
-    quantity = quantity_label(fields[0][0].quantity)
     ax.set_xlabel(" / ".join(units))
-    ax.set_ylabel((f"{splits[0]} {quantity}" if len(splits) == 1 else quantity) + scale.note)
+    first = fields[0]
+    name = first[0].name if len(first) == 1 else quantity_label(first[0].quantity)
+    ax.set_ylabel(with_note(name, scale))
     ax.axvline(0.0, color="0.75", linewidth=0.7, zorder=0.5)
     ax.margins(x=0.02)
     if scale.kind == "log":
@@ -86,29 +165,47 @@ def _set_axes(ax: Axes, fields: list[list[Field]], splits: Sequence[str], scale:
         ax.set_yscale("symlog", linthresh=scale.threshold)
 
 
-def _draw_line(ax: Axes, field: Field, index: int, style: int) -> None:
+def _draw_line(
+    ax: Axes, field: Field, curve: _Curve, scale: Scale, place: tuple[int, int], *, has_singles: bool
+) -> None:
     """Draw one split of one checkpoint, its value at the origin, and signs for its missing points."""
+    index, style = place
     color = LINE_COLORS[index % len(LINE_COLORS)]
-    ax.plot(field.x, field.values, color=color, linestyle=LINE_STYLES[style % len(LINE_STYLES)])
-    if (is_alone := _is_alone(field)).any():
-        ax.plot(field.x[is_alone], field.values[is_alone], ".", color=color)
+    if has_singles:
+        for single in curve.singles:
+            ax.plot(field.x, single, color=color, gid="single", **_SINGLE)
+    if curve.band is not None:
+        low, high = curve.band if scale.kind != "log" else np.ma.maximum(curve.band, _LOWEST * scale.low)
+        ax.fill_between(field.x, low, high, color=color, gid="band", **_BAND)
+        if scale.kind == "log" and curve.band.min() < scale.low:
+            ax.set_ylim(bottom=_BELOW * scale.low)
+    ax.plot(field.x, curve.middle, color=color, linestyle=LINE_STYLES[style % len(LINE_STYLES)], gid="curve")
+    has_dot = _is_alone(curve.middle) | (_was_evaluated(field) & field.is_interpolated.any())
+    if has_dot.any():
+        ax.plot(field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="dots")
     if field.center is not None and np.isfinite(field.center):
         marker = LINE_MARKERS[index % len(LINE_MARKERS)]
         ax.plot([0.0], [field.center], marker=marker, color=color, markerfacecolor="white", gid="center")
-    for mask, sign in ((field.is_not_finite, "x"), (field.is_not_done, "|")):
-        if mask.any():
-            heights = np.full(int(mask.sum()), _RUG_HEIGHT * (1 + index))
+    for mask, sign in ((field.is_not_finite, "x"), (field.is_unknown, "|")):
+        places = field.x[np.atleast_2d(mask).any(axis=0)]
+        if places.size:
+            heights = np.full(places.size, _RUG_HEIGHT * (1 + index))
             transform = ax.get_xaxis_transform()
-            ax.plot(field.x[mask], heights, sign, color=color, markersize=4, transform=transform, gid="missing")
+            ax.plot(places, heights, sign, color=color, markersize=4, transform=transform, gid="missing")
 
 
-def _is_alone(field: Field) -> np.ndarray:
+def _is_alone(values: np.ma.MaskedArray) -> np.ndarray:
     """Return which points are there without a neighbour, so that no line shows them, (nx,)."""
-    is_there = np.pad(~np.ma.getmaskarray(field.values), 1)
+    is_there = np.pad(~np.ma.getmaskarray(values), 1)
     return is_there[1:-1] & ~is_there[:-2] & ~is_there[2:]
 
 
-def _add_legend(ax: Axes, handles: list[Line2D]) -> int:
+def _was_evaluated(field: Field) -> np.ndarray:
+    """Return where every line was evaluated, (nx,)."""
+    return np.all(~np.atleast_2d(field.is_not_done), axis=0)
+
+
+def _add_legend(ax: Axes, handles: list[Artist]) -> int:
     """Put a short legend where the lines leave room, a long one over the axes; return its rows there."""
     if not handles:
         return 0
@@ -121,27 +218,27 @@ def _add_legend(ax: Axes, handles: list[Line2D]) -> int:
     return -(-len(handles) // columns)
 
 
-def _legend_handles(fields: list[list[Field]], names: Sequence[str], splits: Sequence[str]) -> list[Line2D]:
-    """Name colours, line styles and signs, each only where there is a choice or something missing."""
-    handles = []
+def _legend_handles(fields: list[list[Field]], names: Sequence[str]) -> list[Artist]:
+    """Name colours, line styles and bands, the first two only where there is a choice."""
+    handles: list[Artist] = []
     if len(fields) > 1:
         handles += [
             Line2D([], [], color=LINE_COLORS[i % len(LINE_COLORS)], marker=LINE_MARKERS[i % len(LINE_MARKERS)],
                    markerfacecolor="white", label=name)
             for i, name in enumerate(names)
         ]  # fmt: skip
+    splits = [field.split for field in fields[0]]
     if len(splits) > 1:
         color = "0.25" if len(fields) > 1 else LINE_COLORS[0]
         for i, name in enumerate(splits):
             style = LINE_STYLES[i % len(LINE_STYLES)]
             handles.append(Line2D([], [], color=color, linestyle=style, label=_with_center(name, fields, i)))
-    drawn = [field for row in fields for field in row]
-    if names_found := {field.not_finite_name for field in drawn if field.is_not_finite.any()}:
-        name = names_found.pop() if len(names_found) == 1 else "NaN or inf"
-        handles.append(Line2D([], [], color="0.25", marker="x", linestyle="none", label=name))
-    if any(field.is_not_done.any() for field in drawn):
-        handles.append(Line2D([], [], color="0.25", marker="|", linestyle="none", label="not computed"))
     return handles
+
+
+def _extent(fields: list[Field]) -> tuple[float, float]:
+    """Return the lowest and the highest coordinate of several fields."""
+    return min(float(field.x.min()) for field in fields), max(float(field.x.max()) for field in fields)
 
 
 def _with_center(split: str, fields: list[list[Field]], index: int) -> str:

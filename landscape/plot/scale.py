@@ -18,6 +18,7 @@ MAX_LINEAR_LEVELS = 10
 MAX_LOG_LEVELS = 16  # 1-2-5 levels over five decades
 _CONSTANT = 1e-12  # relative range at which float64 values are the same but for rounding
 _MEDIAN_RATIO = 10.0  # likewise of the largest over the median, where the smallest is no measure
+_SMALLEST_SHARE = 1e-4  # of the largest magnitude, below which the sign of a value is no finding
 _LOWEST_SHARE = 0.1  # quantile of the magnitudes that a symmetric log scale shows linearly
 
 
@@ -29,11 +30,13 @@ class Scale:
         kind: `linear`, `log` or `symlog` (logarithmic in magnitude, linear around 0).
         levels: Rounded, increasing, from the lowest value or below to the highest or above.
         threshold: Magnitude below which `symlog` is linear; 0 for the others.
+        is_diverging: Whether it is symmetric about 0, so that colours tell the sign.
     """
 
     kind: Literal["linear", "log", "symlog"]
     levels: np.ndarray
     threshold: float = 0.0
+    is_diverging: bool = False
 
     @property
     def low(self) -> float:
@@ -80,13 +83,7 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
     Raises:
         InputError: If no value is finite.
     """
-    values = np.concatenate([np.ravel(array) for array in arrays])
-    values = values[np.isfinite(values)].astype(np.float64)
-    if not values.size:
-        raise InputError(
-            "a figure needs at least one finite value, got none.",
-            hint="Finish the computation, or look at its file for NaN and inf.",
-        )
+    values = _finite(arrays)
     low, high = float(values.min()), float(values.max())
     if is_share:
         levels = np.unique(np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0)))
@@ -98,6 +95,40 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
         return _linear(low, high)
     threshold = float(log_levels(np.quantile(magnitudes, _LOWEST_SHARE), magnitudes.max())[0])
     return Scale("symlog", _symlog_levels(low, high, threshold), threshold)
+
+
+def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
+    """Choose one scale, symmetric about 0, for all that is shown together.
+
+    Logarithmic in magnitude if more than half of the values are `_MEDIAN_RATIO` times smaller in
+    magnitude than the largest; linear otherwise.
+
+    Args:
+        arrays: Of any shape; what is not finite does not count.
+
+    Raises:
+        InputError: If no value is finite.
+    """
+    magnitudes = np.abs(_finite(arrays))
+    largest = float(magnitudes.max())
+    if largest <= _MEDIAN_RATIO * np.median(magnitudes):
+        return Scale("linear", linear_levels(-largest, largest), is_diverging=True)
+    lowest = max(np.quantile(magnitudes[magnitudes > 0], _LOWEST_SHARE), largest * _SMALLEST_SHARE)
+    threshold = float(log_levels(lowest, largest)[0])
+    return Scale("symlog", _symlog_levels(-largest, largest, threshold), threshold, is_diverging=True)
+
+
+def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
+    """Choose one scale for magnitudes of which 1 is large: linear from 0 up to 1, else as `choose_scale`.
+
+    Args:
+        arrays: Of any shape, not negative; what is not finite does not count.
+
+    Raises:
+        InputError: If no value is finite.
+    """
+    values = _finite(arrays)
+    return _linear(0.0, float(values.max())) if 0 < values.max() <= 1 else choose_scale([values])
 
 
 def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) -> np.ndarray:
@@ -127,6 +158,18 @@ def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.
     stride = -(-(last - first) // (max_levels - 1))
     last = first + stride * -(-(last - first) // stride)
     return np.array([float(f"1e{power}") for power in range(first, last + 1, stride)])
+
+
+def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """Join what is finite, (n,)."""
+    values = np.concatenate([np.ravel(array) for array in arrays])
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not values.size:
+        raise InputError(
+            "a figure needs at least one finite value, got none.",
+            hint="Finish the computation, or look at its file for NaN and inf.",
+        )
+    return values
 
 
 def _linear(low: float, high: float) -> Scale:

@@ -24,7 +24,10 @@ from landscape.results import Spectrum
 _GROUP_WIDTH = 0.82  # of the distance between two eigenvalues
 _GAP = 0.5  # extra distance between the largest and the smallest, in the same unit
 _VISIBLE = 0.004  # share of the range of values below which an error bar is thinner than a line
-_VALUE_WIDTH = 0.36  # inches a bar below which its printed value stands upright
+_FONT_SIZE = 7.0  # points, of the printed values
+_CHARACTER = 0.62 * _FONT_SIZE
+_ROOM = 4.0  # points around a printed value
+_HEADROOM = 0.03  # of the height, above the printed values
 _MAX_BARS = 10  # in one column
 _NOT_CONVERGED = {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
 
@@ -64,11 +67,14 @@ def plot_eigenvalues(
     if ax is None:
         ax = new_figure(ONE_COLUMN if num_bars <= _MAX_BARS else TWO_COLUMNS, 2.6).add_subplot()
     span = float(np.ptp(np.append(values, 0.0))) or 1.0
-    bar_room = ax.get_window_extent().width / figure_of(ax).dpi / num_bars
+    longest = max(len(format_value(value)) for value in values) * _CHARACTER + _ROOM
+    num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
+    is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
     for index, spectrum in enumerate(spectra):
         _draw_bars(ax, spectrum, (index, len(spectra)), num_top + num_bottom, span)
-        _print_values(ax, spectrum, (index, len(spectra)), num_top + num_bottom, bar_room < _VALUE_WIDTH)
+        _print_values(ax, spectrum, (index, len(spectra)), num_top + num_bottom, is_upright)
     _set_axes(ax, spectra, num_top, num_bottom)
+    _leave_room(ax, values, longest if is_upright else _FONT_SIZE + _ROOM)
     _add_legend(ax, spectra, names)
     return ax
 
@@ -125,19 +131,35 @@ def _print_values(ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_posi
             ha="center",
             va="bottom" if value >= 0 else "top",
             rotation=90 if is_upright else 0,
-            fontsize=7,
+            fontsize=_FONT_SIZE,
         )
 
 
+def _size_of(ax: Axes) -> np.ndarray:
+    """Return the width and the height of axes in points."""
+    extent = ax.get_window_extent()
+    return np.array([extent.width, extent.height]) * 72.0 / figure_of(ax).dpi
+
+
+def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
+    """Set the limits so that the printed values fit above and below the bars; a number of points each."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    share = points / _size_of(ax)[1]
+    below = share if low < 0 else 0.0
+    above = share if high > 0 else 0.0
+    span = (high - low or 1.0) / (1 - below - above)
+    ax.set_ylim(low - below * span, high + (above + _HEADROOM) * span)
+
+
 def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: int) -> None:
-    """Name the eigenvalues by their rank and leave room for the printed values."""
+    """Name the eigenvalues by their rank."""
     top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
     bottom = [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom - 1, -1, -1)]
     positions = np.arange(num_top + num_bottom) + _GAP * (np.arange(num_top + num_bottom) >= num_top)
     ax.set_xticks(positions, top + bottom)
     ax.tick_params(axis="x", length=0)
     ax.axhline(0.0, color="black", linewidth=0.7)
-    ax.margins(x=0.02, y=0.16)
+    ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
     splits = dict.fromkeys(spectrum.split for spectrum in spectra)
     ax.set_ylabel(f"Hessian eigenvalue ({' / '.join(splits)} loss)")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
@@ -12,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from landscape.plot.field import Field
+from landscape.plot.field import Field, missing_name
 from landscape.plot.scale import Scale
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
@@ -48,8 +51,9 @@ LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 LINE_STYLES = ("-", (0, (3.5, 1.8)), "-.", ":")
 
 _MAX_TICKS = 8
+_LONGEST_NAME = 33  # characters along a colour bar in one column
 _NOT_FINITE = {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0}
-_NOT_DONE = {"facecolor": "1.0", "edgecolor": "0.55", "hatch": "....", "linewidth": 0.0}
+_NOT_DONE = {"facecolor": "1.0", "edgecolor": "0.65", "hatch": "\\\\\\\\", "linewidth": 0.0}
 MISSING = {"not_finite": _NOT_FINITE, "not_done": _NOT_DONE}
 
 
@@ -67,8 +71,10 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
-def color_map(quantity: str) -> Colormap:
-    """Return the colour map of a quantity: perceptually uniform, dark where the value is low."""
+def color_map(quantity: str, scale: Scale | None = None) -> Colormap:
+    """Return the colour map of a quantity: perceptually uniform, dark where low; blue and red on a diverging scale."""
+    if scale is not None and scale.is_diverging:
+        return colormaps["RdBu_r"]
     return colormaps["cividis" if quantity == "accuracy" else "viridis"]
 
 
@@ -125,6 +131,12 @@ def format_level(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def with_note(name: str, scale: Scale, longest: int = _LONGEST_NAME) -> str:
+    """Return what an axis or a colour bar is called, what it says about its scale on a line of its own if long."""
+    is_long = len(re.sub(r"[\\${}_]", "", name + scale.note)) > longest
+    return name + (scale.note.replace(" (", "\n(", 1) if is_long else scale.note)
+
+
 def panel_title(label: str, field: Field) -> str:
     """Title of a panel: its label and the value at the centre, where that was recorded."""
     if field.center is None:
@@ -134,13 +146,11 @@ def panel_title(label: str, field: Field) -> str:
     return f"{label} (center: {center})" if label else f"{field.split} {field.quantity} at center: {center}"
 
 
-def missing_handles(fields: list[Field]) -> list[Patch]:
+def missing_handles(fields: Sequence[Field]) -> list[Patch]:
     """Return the legend entries for what is missing in any of the fields; none if nothing is."""
-    names = {field.not_finite_name for field in fields if field.is_not_finite.any()}
     handles = []
-    if names:
-        name = names.pop() if len(names) == 1 else "NaN or inf"
+    if name := missing_name(fields):
         handles.append(Patch(**_NOT_FINITE, label=name))
-    if any(field.is_not_done.any() for field in fields):
+    if any(field.is_unknown.any() for field in fields):
         handles.append(Patch(**_NOT_DONE, label="not computed"))
     return handles

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.colors import LightSource, Normalize
 from matplotlib.figure import Figure
@@ -10,9 +12,11 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
 from landscape.errors import InputError
-from landscape.plot.field import Field, choose_splits, select_field
-from landscape.plot.plane import add_missing_legend, line_color_map, missing_patches, require_grid, set_view
-from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.field import Field, choose_splits, scale_of, select_field
+from landscape.plot.legend import legend_of
+from landscape.plot.marks import draw_marks, hides_center
+from landscape.plot.plane import draw_dots, line_color_map, missing_patches, require_grid, set_view, view_of
+from landscape.plot.scale import Scale
 from landscape.plot.style import (
     ONE_COLUMN,
     TWO_COLUMNS,
@@ -33,8 +37,11 @@ _MAX_TICKS = 6
 _ZOOM = 0.8
 _LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
 _FILLED = 0.87  # of the height of the square of a relief, below its title
-_FOOT, _HEAD, _TITLE = 0.05, 0.22, 0.22  # inches, for a legend, the panels' titles and the figure's
+_EMPTY = 0.06  # of that square, at its foot
+_FOOT, _HEAD, _TITLE = 0.05, 0.22, 0.22  # inches, under the reliefs, for the panels' titles and the figure's
 _PAD_PER_CHARACTER = 3.0  # points, by which the label of the height keeps clear of its ticks'
+_LONGEST_NAME = 33  # characters along the height
+_PAD_OF_FORMULA = 2.5  # likewise, for its subscripts
 _SMALL = 2.5  # inches, the width of a panel below which its type is smaller
 
 
@@ -56,7 +63,7 @@ def plot_surface3d(
     Args:
         surface: On a plane.
         split: Name of the data split; None for the first.
-        quantity: `loss` or `accuracy`, which is drawn in percent.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surface.
         label: Title of the panel; the value at the center follows it.
         scale: Shared with other panels; None for one of its own.
         ax: Three-dimensional axes; None for a new figure.
@@ -67,39 +74,40 @@ def plot_surface3d(
     """
     field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
     require_grid(field)
-    own_scale = scale or choose_scale([field.finite], is_share=quantity == "accuracy")
+    own_scale = scale or scale_of([field])
+    legend = legend_of([field], view_of([field], "surface"))
     if ax is None:
-        ax = new_relief_figure(1, 1, 1)[1][0]
+        ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[1][0]
     if not isinstance(ax, Axes3D):
         raise InputError(
             f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
             hint='Make them with figure.add_subplot(projection="3d").',
         )
     draw_relief(ax, field, own_scale)
-    set_view([ax], [field], "surface")
     set_relief_title(ax, panel_title(label, field))
     if scale is None:
-        add_missing_legend(figure_of(ax), [field])
+        legend.add_to(figure_of(ax))
     return ax
 
 
 def new_relief_figure(
-    num_panels: int, rows: int, columns: int, *, has_title: bool = False
+    num_panels: int, rows: int, columns: int, *, foot: float = 0.0, has_title: bool = False
 ) -> tuple[Figure, list[Axes3D]]:
     """Make a figure of reliefs, with room for their labels, which no layout engine leaves.
 
-    The square that each relief is drawn in is empty at its top: rows overlap there.
+    There are `foot` inches under them. The square that each relief is drawn in is empty at its top: rows overlap there.
     """
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     side = width / columns
-    height = _FOOT + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
+    foot = max(foot - _EMPTY * side, _FOOT)
+    height = foot + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
     figure = new_figure(width, height, layout=None)
     axes = []
     for index in range(num_panels):
         row, column = divmod(index, columns)
         ax = figure.add_subplot(projection="3d")
         assert isinstance(ax, Axes3D)
-        bottom = _FOOT + (rows - 1 - row) * (side * _FILLED + _HEAD)
+        bottom = foot + (rows - 1 - row) * (side * _FILLED + _HEAD)
         ax.patch.set_visible(False)
         ax.set_position(((column - _LEFT) / columns, bottom / height, 1 / columns, side / height))
         axes.append(ax)
@@ -112,29 +120,34 @@ def set_relief_title(ax: Axes3D, title: str) -> None:
     ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
 
 
-def draw_relief(ax: Axes3D, field: Field, scale: Scale) -> None:
-    """Draw a field as a relief over its contour lines, with axes that are the same for the same scale."""
+def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> None:
+    """Draw a field as a relief over its contour lines, with axes that are the same for the same scale.
+
+    Fields `beside` it in the figure share the view and the signs of the marks.
+    """
     low, high = scale.transform(np.array([scale.low, scale.high]))
     floor = float(low - _FLOOR_DROP * (high - low))
-    _draw_floor(ax, field, scale, floor)
+    _draw_floor(ax, field, scale, floor, beside)
     _draw_cells(ax, field, scale)
     _finish_axes(ax, field, scale, (floor, float(high)))
+    set_view([ax], beside or [field], "surface")
+    draw_marks(ax, field, beside or [field], floor=floor)
 
 
 def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
     """Draw every cell whose four corners are there."""
-    heights = scale.transform(np.asarray(field.values.filled(scale.low)))
+    heights = scale.transform(np.asarray(field.drawn.filled(scale.low)))
     x, y = np.meshgrid(field.x, field.y)
     points = np.stack([x, y, heights], axis=-1)
     corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
-    is_there = ~np.ma.getmaskarray(field.values)
+    is_there = ~np.ma.getmaskarray(field.drawn)
     is_whole = is_there[:-1, :-1] & is_there[:-1, 1:] & is_there[1:, 1:] & is_there[1:, :-1]
     quads = corners[is_whole]
     if not len(quads):
         return
     limits = scale.transform(np.array([scale.low, scale.high]))
     shares = Normalize(*limits)(quads[..., 2].mean(axis=1))
-    colors = color_map(field.quantity)(shares)
+    colors = color_map(field.quantity, scale)(shares)
     colors[:, :3] *= _brightness(quads, np.ptp(field.x), np.ptp(field.y), np.ptp(limits))[:, None]
     relief = Poly3DCollection(quads, facecolors=colors, edgecolors=colors, linewidths=0.2, zorder=3)
     relief.set(rasterized=True, gid="relief")
@@ -150,28 +163,30 @@ def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
 
 
-def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float) -> None:
+def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Sequence[Field]) -> None:
     """Project contour lines, missing points and the center onto the floor."""
     ax.computed_zorder = False
     for patch in missing_patches(field, reach=1.0):
         ax.add_patch(patch)
         pathpatch_2d_to_3d(patch, z=floor)  # pyright: ignore[reportArgumentType]
+    draw_dots(ax, field, beside or [field], floor)
     levels = scale.levels_within(field.finite)
     if levels.size:
         heights = scale.transform(np.concatenate([levels, [scale.low, scale.high]]))
         ax.contour(
             field.x,
             field.y,
-            scale.transform(field.values),
+            scale.transform(field.drawn),
             levels=heights[:-2],
             zdir="z",
             offset=floor,
-            cmap=line_color_map(field.quantity),
+            cmap=line_color_map(field.quantity, scale),
             norm=Normalize(*heights[-2:]),
             linewidths=0.8,
             zorder=1,
         )
-    ax.plot([0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center")
+    if not hides_center(field):
+        ax.plot([0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center")
 
 
 def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
@@ -185,10 +200,20 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     ax.set_xlabel(field.axis_labels[0], fontsize=font_size, labelpad=-7 if is_small else -3)
     ax.set_ylabel(field.axis_labels[1], fontsize=font_size, labelpad=-7 if is_small else -3)
     label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * max(0, max(map(len, tick_labels)) - 3)
-    ax.set_zlabel(field.name + scale.note, fontsize=font_size, labelpad=label_pad)
+    name, share = _height_name(field, scale)
+    label_pad += _PAD_OF_FORMULA * ("$" in name)
+    ax.set_zlabel(name, fontsize=font_size * share, labelpad=label_pad)
     ax.set_zlim(*limits)
     ax.set(zticks=scale.transform(ticks), zticklabels=tick_labels)
     ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.tick_params(pad=-3 if is_small else -2, labelsize=font_size - 0.5)
     ax.zaxis.set_tick_params(pad=0 if is_small else 1)
+
+
+def _height_name(field: Field, scale: Scale) -> tuple[str, float]:
+    """Return what the height is called, and the share of the size of type at which that fits along it."""
+    name = field.name + scale.note
+    if len(name) > _LONGEST_NAME:
+        name = name.replace("symmetric log scale", "symlog")
+    return name, min(1.0, _LONGEST_NAME / len(name))

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from landscape import plot
 from landscape.errors import InputError
-from landscape.results import History, Provenance, Spectrum, Surface
+from landscape.results import History, Mark, Provenance, Spectrum, Surface
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -21,12 +21,17 @@ def make_result(kind):
     loss.flat[8 % loss.size] = np.nan
     y = None if kind == "curve" else x
     center = {"train": 1.0}
-    return Surface(x, y, {"train": loss}, {}, done, center, {}, "filter", np.ones(2), ("a", "b"), 0.0, Provenance())
+    marks = (Mark("epoch 1", "snapshot", (0.5, 0.5)[: loss.ndim]),)
+    hashes = ("a", "b")
+    return Surface(
+        x, y, {"train": loss}, {}, done, center, {}, "filter", np.ones(2), hashes, 0.0, Provenance(), marks=marks
+    )
 
 
 @pytest.fixture(scope="module")
 def figures():
-    return {kind: plot.draw([make_result(kind)], kind=kind) for kind in plot.KINDS}
+    numbers = {kind: 2 if kind == "difference" else 1 for kind in plot.KINDS}
+    return {kind: plot.draw([make_result(kind)] * number, kind=kind) for kind, number in numbers.items()}
 
 
 @pytest.mark.parametrize("suffix", plot.FORMATS)

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from landscape.errors import InputError
-from landscape.plot.scale import MAX_LOG_LEVELS, choose_scale, linear_levels, log_levels
+from landscape.plot.scale import (
+    MAX_LOG_LEVELS,
+    choose_diverging_scale,
+    choose_scale,
+    choose_share_scale,
+    linear_levels,
+    log_levels,
+)
 
 
 def is_rounded(level, digits=(1, 2, 5)):
@@ -112,3 +119,41 @@ def test_heights_on_a_log_scale_are_logarithms():
 def test_a_constant_has_no_level_inside_its_range():
     values = np.full(4, 2.3)
     assert choose_scale([values]).levels_within(values).size == 0
+
+
+def test_a_diverging_scale_is_symmetric_about_zero():
+    scale = choose_diverging_scale([np.array([-0.2, 0.7])])
+    assert (scale.kind, scale.is_diverging) == ("linear", True)
+    np.testing.assert_array_equal(scale.levels, -scale.levels[::-1])
+
+
+def test_a_diverging_scale_over_decades_is_symmetric_log():
+    scale = choose_diverging_scale([np.concatenate([-np.logspace(-3, 0, 30), np.logspace(-3, 2, 50)])])
+    assert scale.kind == "symlog"
+    np.testing.assert_array_equal(scale.levels, -scale.levels[::-1])
+    assert scale.high >= 100
+
+
+def test_the_linear_part_of_a_diverging_scale_is_no_smaller_than_a_ten_thousandth():
+    assert choose_diverging_scale([np.append(np.full(90, 1e-12), np.full(9, 1.0))]).threshold >= 5e-5
+
+
+@pytest.mark.parametrize("values", [np.zeros(4), np.full(4, -2.0), np.array([1e-300, -1e300])])
+def test_a_diverging_scale_encloses_any_values(values):
+    scale = choose_diverging_scale([values])
+    assert (np.diff(scale.levels) > 0).all()
+    assert scale.low <= values.min()
+    assert scale.high >= values.max()
+
+
+def test_shares_are_on_a_linear_scale_from_zero():
+    scale = choose_share_scale([np.array([1e-6, 0.3])])
+    assert (scale.kind, scale.low) == ("linear", 0.0)
+
+
+def test_shares_far_above_one_are_on_a_log_scale():
+    assert choose_share_scale([np.array([0.01, 30.0])]).kind == "log"
+
+
+def test_shares_that_are_all_zero_have_a_scale():
+    assert len(choose_share_scale([np.zeros(3)]).levels) > 1

@@ -77,6 +77,17 @@ def test_values_are_printed():
     assert texts == ["120", "80", "60", "40", "33", "\N{MINUS SIGN}6"]
 
 
+@pytest.mark.parametrize("bottom", [(-0.0183,), (-0.0183, -0.0122), (-0.5162, -0.0111)])
+@pytest.mark.parametrize("top", [(1.23, 0.8, 0.6), (1.23, 0.8, 0.6, 0.512, 0.00123)])
+def test_printed_values_touch_neither_each_other_nor_the_frame(top, bottom):
+    figure = plot.draw([make_spectrum(top, bottom), make_spectrum(top, bottom)], labels=["SGD", "SAM"])
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1 for box in boxes)
+
+
 def test_checkpoints_are_side_by_side():
     ax = plot.plot_eigenvalues([make_spectrum(), make_spectrum((30, 20, 10, 5, 4))], labels=["SGD", "SAM"])
     first, second = bars(ax)[0], bars(ax)[6]

@@ -6,15 +6,15 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
+from figures import bowl, color_bars, contours, half_done, legend_texts, make_surface, panels, with_train_loss
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D, proj3d
 
 from landscape import plot
 from landscape.errors import InputError
 from landscape.plot.scale import choose_scale
-from landscape.results import History, Provenance, Surface
+from landscape.results import History
 
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface")
 
@@ -24,59 +24,6 @@ def _no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def bowl(x, y):
-    return 0.5 + 3 * x**2 + y**2
-
-
-def make_surface(function=bowl, nx=9, ny=7, *, is_line=False, normalization="filter", splits=("train", "test")):
-    x, y = np.linspace(-1, 1, nx), None if is_line else np.linspace(-1, 1, ny)
-    loss = function(x, 0 * x) if y is None else function(*np.meshgrid(x, y))
-    center = float(function(np.zeros(1), np.zeros(1))[0])
-    return Surface(
-        x=x,
-        y=y,
-        loss={split: loss * (1 + i) for i, split in enumerate(splits)},
-        accuracy={split: np.exp(-loss) for split in splits},
-        done=np.ones(loss.shape, dtype=bool),
-        center_loss={split: center * (1 + i) for i, split in enumerate(splits)},
-        center_accuracy={split: float(np.exp(-center)) for split in splits},
-        normalization=normalization,
-        direction_norms=np.ones(1 if is_line else 2),
-        direction_hashes=("a",) if is_line else ("a", "b"),
-        cosine=None if is_line else 0.0,
-        provenance=Provenance(),
-    )
-
-
-def with_train_loss(surface, *, at, value):
-    loss = surface.loss["train"].copy()
-    loss[at] = value
-    return replace(surface, loss={**surface.loss, "train": loss})
-
-
-def half_done(surface):
-    done = surface.done.copy()
-    done[len(done) // 2 :] = False
-    return replace(surface, done=done)
-
-
-def panels(figure):
-    return [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
-
-
-def color_bars(figure):
-    return [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
-
-
-def contours(ax, *, filled):
-    return [c for c in ax.collections if isinstance(c, ContourSet) and c.filled == filled]
-
-
-def legend_texts(owner):
-    legends = owner.legends if isinstance(owner, Figure) else filter(None, [owner.get_legend()])
-    return [text.get_text() for legend in legends for text in legend.get_texts()]
 
 
 def line_labels(ax):
@@ -165,7 +112,7 @@ def test_an_unknown_split_is_an_error_that_names_the_splits(is_line):
 
 
 def test_an_unknown_quantity_is_an_error_that_names_the_quantities():
-    with pytest.raises(InputError, match="loss, accuracy, got 'error'"):
+    with pytest.raises(InputError, match=r"got 'error'.*loss \(train, test\); accuracy \(train, test\)"):
         plot.draw([make_surface()], quantity="error")
 
 
@@ -461,7 +408,7 @@ def test_missing_points_interrupt_a_curve():
 
 def test_missing_points_of_a_curve_are_explained():
     surface = with_train_loss(half_done(make_surface(is_line=True)), at=0, value=np.nan)
-    texts = legend_texts(plot.plot_profile(surface, split="train"))
+    texts = legend_texts(plot.plot_profile(surface, split="train").get_figure())
     assert texts == ["NaN", "not computed"]
 
 
@@ -480,8 +427,8 @@ def test_a_profile_of_a_plane_is_an_error():
 
 
 def test_a_long_legend_of_a_curve_is_over_the_axes():
-    surface = with_train_loss(half_done(make_surface(is_line=True)), at=0, value=np.nan)
-    ax = plot.plot_profile([surface, surface], labels=["SGD", "SAM"])
+    names = ["SGD with a learning rate of 0.1", "SAM with a radius of 0.05"]
+    ax = plot.plot_profile([make_surface(is_line=True)] * 2, labels=names)
     ax.get_figure().canvas.draw()
     assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
 

@@ -1,0 +1,83 @@
+"""What directions, quantities and files are called in figures."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import numpy as np
+
+from landscape.results import Surface
+
+_NORMS = {"filter": "filter norms", "layer": "layer norms", "none": "raw"}
+_MAPS = {
+    "lambda_max": r"$\lambda_{\max}$ of the Hessian",
+    "lambda_min": r"$\lambda_{\min}$ of the Hessian",
+    "lambda_ratio": r"$|\lambda_{\min} / \lambda_{\max}|$",
+    "lambda_error": r"residual of $\lambda_{\max}$ and $\lambda_{\min}$",
+    "curvature_xx": "curvature along direction 1",
+    "curvature_yy": "curvature along direction 2",
+    "curvature_xy": "mixed curvature",
+}
+_LONGEST = 28  # characters of a name in a legend
+
+
+def literal(text: str) -> str:
+    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable bytes."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
+
+
+def shortened(text: str) -> str:
+    """Return a name for a legend, literally, its middle left out where it is long."""
+    if len(text) <= _LONGEST:
+        return literal(text)
+    half = (_LONGEST - 1) // 2
+    return literal(f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}")
+
+
+def quantity_label(quantity: str) -> str:
+    """Name a quantity with its unit; a loss has none, a curvature is loss over squared coordinate."""
+    if quantity == "accuracy":
+        return "accuracy (%)"
+    return _MAPS.get(quantity, quantity if quantity == "loss" else literal(quantity.replace("_", " ")))
+
+
+def axis_labels(surface: Surface) -> tuple[str, str]:
+    """Name the first and the second direction of a surface, with the unit of its coordinate."""
+    return _axis_label(surface, 0), _axis_label(surface, 1)
+
+
+def _axis_label(surface: Surface, index: int) -> str:
+    """Name one direction by what it was asked for as."""
+    names = surface.direction_names
+    name = names[index] if index < len(names) else "random"
+    kind, _, detail = name.partition(":")
+    if kind == "to":
+        return f"towards {_checkpoint_name(detail, [other.partition(':')[2] for other in names])}"
+    if kind == "pca":
+        return f"component {1 + names[:index].count(name)}{_explained(surface, index)}"
+    if kind == "eigen":
+        return f"eigenvector {literal(detail.partition(':')[0] or '1')} (distance)"
+    if kind == "ascent":
+        return rf"towards the ascent point ($\rho$ = {literal(detail)})" if detail else "towards the ascent point"
+    if kind == "gradient":
+        return "gradient (distance)"
+    if kind == "random":
+        norms = _NORMS.get(surface.normalization, surface.normalization)
+        is_repeated = surface.y is None and surface.num_lines != 1
+        return f"random directions ({norms})" if is_repeated else f"direction {index + 1} ({norms})"
+    return shortened(name)
+
+
+def _checkpoint_name(path: str, others: list[str]) -> str:
+    """Return the stem of a path, with its folder where another path has the same stem."""
+    own = PurePath(path)
+    stems = [PurePath(other).stem for other in others if other != path]
+    return shortened(f"{own.parent.name}/{own.stem}" if own.stem in stems else own.stem)
+
+
+def _explained(surface: Surface, index: int) -> str:
+    """Return the share of the trajectory's variance along a direction, where it is known."""
+    shares = surface.explained_variance
+    if shares is None or index >= len(shares) or not np.isfinite(shares[index]):
+        return ""
+    return f" ({100 * shares[index]:.1f} %)"

@@ -1,0 +1,78 @@
+"""Surfaces of known functions, and what is found in figures of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
+
+from landscape.order import coarse_to_fine
+from landscape.results import Provenance, Surface
+
+
+def bowl(x, y):
+    return 0.5 + 3 * x**2 + y**2
+
+
+def make_surface(function=bowl, nx=9, ny=7, *, is_line=False, normalization="filter", splits=("train", "test")):
+    x, y = np.linspace(-1, 1, nx), None if is_line else np.linspace(-1, 1, ny)
+    loss = function(x, 0 * x) if y is None else function(*np.meshgrid(x, y))
+    center = float(function(np.zeros(1), np.zeros(1))[0])
+    return Surface(
+        x=x,
+        y=y,
+        loss={split: loss * (1 + i) for i, split in enumerate(splits)},
+        accuracy={split: np.exp(-loss) for split in splits},
+        done=np.ones(loss.shape, dtype=bool),
+        center_loss={split: center * (1 + i) for i, split in enumerate(splits)},
+        center_accuracy={split: float(np.exp(-center)) for split in splits},
+        normalization=normalization,
+        direction_norms=np.ones(1 if is_line else 2),
+        direction_hashes=("a",) if is_line else ("a", "b"),
+        cosine=None if is_line else 0.0,
+        provenance=Provenance(),
+    )
+
+
+def with_train_loss(surface, *, at, value):
+    loss = surface.loss["train"].copy()
+    loss[at] = value
+    return replace(surface, loss={**surface.loss, "train": loss})
+
+
+def half_done(surface):
+    done = surface.done.copy()
+    done[len(done) // 2 :] = False
+    return replace(surface, done=done)
+
+
+def panels(figure):
+    return [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+
+
+def color_bars(figure):
+    return [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
+
+
+def contours(ax, *, filled):
+    return [c for c in ax.collections if isinstance(c, ContourSet) and c.filled == filled]
+
+
+def legend_texts(owner):
+    legends = owner.legends if isinstance(owner, Figure) else filter(None, [owner.get_legend()])
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def partly_done(surface, share):
+    """Leave the share of the points that is visited first."""
+    order = coarse_to_fine(surface.done.shape)
+    done = np.zeros(surface.done.shape, dtype=bool)
+    for index in order[: int(share * len(order))]:
+        done[index] = True
+    return replace(surface, done=done)
+
+
+def with_gid(ax, gid):
+    return [child for child in ax.get_children() if child.get_gid() == gid]
