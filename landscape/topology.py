@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from landscape.errors import InputError
+from landscape.refinement import interpolated
 from landscape.results import Surface
 
 SHALLOW = 0.01
@@ -204,9 +205,11 @@ def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float
 def surface_values(surface: Surface, split: str) -> np.ndarray:
     """Return the loss on one split of a surface that has a topology, (ny, nx) or (nx,).
 
+    Points that were left out on purpose are interpolated, as they were left out for that.
+
     Raises:
-        InputError: If the surface does not have the split, is several lines, or has points that were not
-            computed: the gaps of a grid that is filled coarse to fine would separate every point from every other.
+        InputError: If the surface does not have the split, is several lines, or has points that were not computed
+            yet: the gaps of a grid that is filled coarse to fine would separate every point from every other.
     """
     if split not in surface.loss:
         raise InputError(
@@ -218,12 +221,15 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
             f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
             hint="Compute a surface without --repeats.",
         )
-    if not surface.is_complete:
+    if not _is_known(surface):
         raise InputError(
             f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that were not computed.",
             hint="Finish it with landscape surface ... --resume.",
         )
-    return np.asarray(surface.loss[split]) if surface.y is not None else np.ravel(surface.loss[split])
+    values, done = np.asarray(surface.loss[split], dtype=np.float64), surface.done
+    if surface.y is None:
+        values, done = values.ravel(), done.ravel()
+    return values if surface.is_complete else interpolated(values, done, surface.center_loss[split])
 
 
 def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int, ...] | None:
@@ -245,7 +251,7 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     Raises:
         InputError: If the surface does not have the split.
     """
-    if surface.num_lines not in (None, 1) or not surface.is_complete:
+    if surface.num_lines not in (None, 1) or not _is_known(surface):
         return None
     values = surface_values(surface, split)
     topology = sublevel_topology(values)
@@ -256,6 +262,12 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
         second_persistence=float(topology.persistence[1]) if len(topology.births) > 1 else None,
         barriers=_barriers(surface, values, topology),
     )
+
+
+def _is_known(surface: Surface) -> bool:
+    """Whether all points were computed, or left out on purpose."""
+    corners = np.ix_(*[(0, -1)] * surface.done.ndim)
+    return surface.is_complete or (surface.tolerance is not None and bool(surface.done[corners].all()))
 
 
 def _barrier(values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]) -> float:

@@ -33,9 +33,8 @@ ROWS = {
         "provenance",
         "models",
         "data",
-        "topology",
     ],
-    3: ["plane", "hessian", "optim"],
+    3: ["plane", "hessian", "optim", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }

@@ -72,7 +72,7 @@ def make_surface(values, x, y=None, marks=()):
         loss={"train": values, "test": 2 * values},
         accuracy={},
         done=np.ones(values.shape, dtype=bool),
-        center_loss={},
+        center_loss={"train": 1.0, "test": 2.0},
         center_accuracy={},
         normalization="filter",
         direction_norms=np.ones(1 if y is None else 2),
@@ -332,6 +332,16 @@ def test_a_surface_with_gaps_is_an_error_that_says_how_many():
     done[3, 3:5] = False
     with pytest.raises(InputError, match="got 2 points that were not computed"):
         surface_values(replace(surface, done=done), "train")
+
+
+def test_points_that_were_left_out_on_purpose_are_interpolated():
+    x = np.linspace(0, 1, 9)
+    surface = make_surface(np.add.outer(x, x), x, x)
+    done = surface.done.copy()
+    done[3, 5] = False
+    refined = replace(surface, done=done, tolerance=0.01)
+    assert describe_topology(refined, "train") == describe_topology(surface, "train")
+    np.testing.assert_allclose(surface_values(refined, "train"), surface.loss["train"], rtol=0.01)
 
 
 def test_several_lines_have_no_one_topology():
