@@ -260,17 +260,10 @@ def read_directions(options: PlaneOptions) -> Directions | None:
     path = options.directions
     if path is None:
         return None
-    from landscape.io.store import read_result
+    from landscape.io.layouts import read_any
     from landscape.results import Directions
 
-    try:
-        found = read_result(path)
-    except StoreError:
-        if not path.exists():
-            raise
-        from landscape.io.li2018 import read_directions as read_foreign  # pyright: ignore[reportMissingImports]
-
-        found = read_foreign(path)
+    found, _ = read_any(path)
     if not isinstance(found, Directions):
         raise StoreError(
             f"{path} holds a {type(found).__name__.lower()}, not directions.",

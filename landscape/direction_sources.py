@@ -16,7 +16,8 @@ from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.reductions import norm
 from landscape.results import Directions, Spectrum
-from landscape.weights import WeightSpec, trainable_parameters
+from landscape.stored_directions import directions_for
+from landscape.weights import trainable_parameters
 
 
 def checkpoint_direction(module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str) -> Direction:
@@ -169,26 +170,8 @@ def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, 
     Raises:
         InputError: If the shapes differ, naming the first tensor that does.
     """
-    _require_shapes(stored, problem.spec)
-    vectors = torch.from_numpy(np.asarray(stored.vectors)).to(problem.weights)
-    return tuple(Direction(name, vector) for name, vector in zip(stored.names, vectors, strict=True))
-
-
-def _require_shapes(stored: Directions, spec: WeightSpec) -> None:
-    hint = "Directions fit checkpoints of the model that they were made for."
-    for weight, shape in zip(spec.weights, stored.weight_shapes, strict=False):
-        if tuple(shape) != weight.shape:
-            raise InputError(
-                f"the directions must have the shapes of the weights, {weight.name} has {tuple(shape)} "
-                f"in the file and {weight.shape} in the model.",
-                hint=hint,
-            )
-    if len(stored.weight_shapes) != len(spec.weights):
-        raise InputError(
-            f"the directions must have as many tensors as the model, which has {len(spec.weights)}, "
-            f"got {len(stored.weight_shapes)}.",
-            hint=hint,
-        )
+    vectors = directions_for(stored, problem.spec, problem.copy_module())
+    return tuple(Direction(name, v.to(problem.weights)) for name, v in zip(stored.names, vectors, strict=True))
 
 
 def to_store(directions: Sequence[Direction], problem: Problem, normalization: str) -> Directions:
