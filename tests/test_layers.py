@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "random_state"],
+    0: ["errors", "progress", "sink", "random_state", "deadline"],
     1: [
         "files",
         "weights",
