@@ -15,7 +15,7 @@ from landscape.plane import Plane
 from landscape.problem import Evaluation, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
-from landscape.results import Surface
+from landscape.results import Mark, Surface
 from landscape.sink import NullSink, Sink
 
 _MOST_POINTS = 10_000  # along one axis
@@ -70,6 +70,8 @@ def evaluate_surface(
     *,
     normalization: str = "none",
     direction_names: tuple[str, ...] = (),
+    marks: Sequence[Mark] = (),
+    explained_variance: np.ndarray | None = None,
     settings: Mapping[str, Any] | None = None,
     sink: Sink[Surface] | None = None,
     progress: Progress = SILENT,
@@ -86,6 +88,8 @@ def evaluate_surface(
         axes: One for each direction, x before y.
         normalization: How the directions were scaled, to be recorded.
         direction_names: What the directions are, to be recorded.
+        marks: Points of interest, to be recorded.
+        explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
         sink: Takes the surface after each point.
         progress: Counts points.
@@ -103,7 +107,12 @@ def evaluate_surface(
     _require_match(planes, axes)
     sink = sink or NullSink()
     surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
-    surface = replace(_with_center(surface, problems, planes[0]), direction_names=direction_names)
+    surface = replace(
+        _with_center(surface, problems, planes[0]),
+        direction_names=direction_names,
+        marks=tuple(marks),
+        explained_variance=explained_variance,
+    )
     stored = sink.load()
     if stored is not None:
         _require_same(stored, surface)
