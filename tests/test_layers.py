@@ -23,7 +23,7 @@ ROWS = {
         "order",
     ],
     2: ["directions", "ascent", "problem", "provenance", "models", "data"],
-    3: ["plane", "hessian", "optim"],
+    3: ["plane", "hessian", "optim", "trajectory"],
     4: ["surface", "sharpness", "marks"],
     5: ["training", "plot", "io"],
 }
