@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from landscape.directions import Direction, Point
 from landscape.plane import Plane
 from landscape.problem import Problem
 from landscape.results import Mark
@@ -41,3 +42,20 @@ def make_mark(
         loss=dict(loss) if loss is not None else {split: problem.loss(w) for split, problem in problems.items()},
         plane_loss={split: problem.loss(nearest) for split, problem in problems.items()},
     )
+
+
+def mark_directions(
+    directions: Sequence[Direction], label: str, plane: Plane, problems: Mapping[str, Problem]
+) -> tuple[Mark, ...]:
+    """Mark the points of interest of the directions of a plane, and before them its origin if there are any.
+
+    Args:
+        directions: Of the plane.
+        label: Of the checkpoint at the origin.
+        plane: A line or a plane.
+        problems: Split name -> problem.
+    """
+    points = [point for direction in directions for point in direction.points]
+    if points:
+        points.insert(0, Point(label, "checkpoint", plane.origin))
+    return tuple(make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss) for point in points)

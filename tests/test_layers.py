@@ -24,7 +24,7 @@ ROWS = {
     ],
     2: ["directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim", "trajectory"],
-    4: ["surface", "sharpness", "marks"],
+    4: ["surface", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
