@@ -53,7 +53,7 @@ def principal_directions(
 
     The components are combinations of the snapshots, whose coefficients are eigenvectors of the (n, n) matrix of
     inner products, in float64. Beside the origin, at most 2 `block_size` snapshots are in memory at a time, and in
-    the end one and four vectors in float64. With b blocks, each snapshot is read at most b times, and once more.
+    the end one and two vectors in float64. With b blocks, each snapshot is read at most b times, and once more.
 
     Args:
         snapshots: In the order of training.
@@ -111,11 +111,14 @@ def _gram_matrix(snapshots: Sequence[Snapshot], origin: Tensor, block_size: int)
 def _inner_products(left: Sequence[Tensor], right: Sequence[Tensor], origin: Tensor) -> np.ndarray:
     """Return the inner products of the displacements of two blocks."""
     total = torch.zeros(len(left), len(right), device=origin.device, dtype=accumulation_dtype(origin.device))
-    for start in range(0, origin.numel(), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in _parts(origin):
         rows = _displacements(left, origin, part)
         total += rows @ (rows if right is left else _displacements(right, origin, part)).T
     return total.cpu().double().numpy()
+
+
+def _parts(origin: Tensor) -> list[slice]:
+    return [slice(start, start + _CHUNK) for start in range(0, origin.numel(), _CHUNK)]
 
 
 def _displacements(weights: Sequence[Tensor], origin: Tensor, part: slice) -> Tensor:
@@ -129,17 +132,23 @@ def _combine(snapshots: Sequence[Snapshot], origin: Tensor, coefficients: np.nda
 
     Rounding leaves some of the first direction in the second where it varies much more; it is removed.
     """
-    dtype = accumulation_dtype(origin.device)
-    sums = [torch.zeros_like(origin, dtype=dtype) for _ in coefficients.T]
+    sums = [torch.zeros_like(origin, dtype=accumulation_dtype(origin.device)) for _ in coefficients.T]
     for snapshot, shares in zip(snapshots, coefficients, strict=True):
-        displacement = _load(snapshot, origin).to(dtype) - origin
-        for vector, share in zip(sums, shares.tolist(), strict=True):
-            vector.add_(displacement, alpha=share)
+        _add(snapshot, origin, shares.tolist(), sums)
     for i, vector in enumerate(sums):
         for before in sums[:i]:
             vector.sub_(before, alpha=dot(before, vector))
         vector.div_(norm(vector))
     return tuple(vector.to(origin.dtype) for vector in sums)
+
+
+def _add(snapshot: Snapshot, origin: Tensor, shares: Sequence[float], sums: Sequence[Tensor]) -> None:
+    """Add a share of the displacement of a snapshot to each sum."""
+    w = _load(snapshot, origin)
+    for part in _parts(origin):
+        (displacement,) = _displacements([w], origin, part)
+        for vector, share in zip(sums, shares, strict=True):
+            vector[part].add_(displacement, alpha=share)
 
 
 def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from landscape.directions import Point
 from landscape.errors import CheckpointError
 from landscape.io.checkpoint import load_checkpoint, load_weights
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
 from landscape.trajectory import Snapshot
 from landscape.weights import WeightSpec, trainable_parameters
 
@@ -40,20 +44,47 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(found, key=_natural)
 
 
-def read_snapshots(paths: Sequence[Path], module: nn.Module) -> list[Snapshot]:
-    """Return the snapshots in the files, which are read when they are needed.
+class SnapshotFiles:
+    """Snapshots in files, as points of interest: read one at a time, each time anew.
+
+    The loss of each is that with its own running statistics.
 
     Args:
         paths: In the order of training.
-        module: A model that they fit; each that is read is loaded into it.
+        problems: Split name -> problem of the model that they fit.
+        progress: Counts the points.
     """
-    spec = WeightSpec.from_module(module)
-    return [Snapshot(_label(path), lambda path=path: _read(path, module, spec)) for path in paths]
 
+    def __init__(self, paths: Sequence[Path], problems: Mapping[str, Problem], *, progress: Progress = SILENT) -> None:
+        self._paths = paths
+        self._problems = problems
+        self._progress = progress
+        self._module = next(iter(problems.values())).copy_module()
+        self._spec = WeightSpec.from_module(self._module)
 
-def _read(path: Path, module: nn.Module, spec: WeightSpec) -> Tensor:
-    load_weights(module, load_checkpoint(path))
-    return spec.flatten([parameter.detach() for _, parameter in trainable_parameters(module)])
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """Their weights."""
+        return [Snapshot(_label(path), partial(self._read, path)) for path in self._paths]
+
+    def __iter__(self) -> Iterator[Point]:
+        self._progress.start("snapshots", len(self._paths))
+        try:
+            for number, path in enumerate(self._paths, start=1):
+                yield self._point(path)
+                self._progress.update(number)
+        finally:
+            self._progress.stop()
+
+    def _point(self, path: Path) -> Point:
+        w = self._read(path)
+        buffers = list(self._module.buffers())
+        loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in self._problems.items()}
+        return Point(_label(path), "snapshot", w, loss)
+
+    def _read(self, path: Path) -> Tensor:
+        load_weights(self._module, load_checkpoint(path))
+        return self._spec.flatten([parameter.detach() for _, parameter in trainable_parameters(self._module)])
 
 
 def _label(path: Path) -> str:

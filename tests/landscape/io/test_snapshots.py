@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from cases import tiny_cnn, tiny_mlp
+from cases import classification, images, seeded, tiny_cnn, tiny_mlp
 from torch import nn
 
 from landscape.errors import CheckpointError
 from landscape.io.checkpoint import Recipe, save_checkpoint
-from landscape.io.snapshots import find_snapshots, read_snapshots
+from landscape.io.snapshots import SnapshotFiles, find_snapshots
+from landscape.problem import Problem
 
 
 def names(paths):
@@ -49,12 +50,16 @@ def flat(model):
     return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
 
 
+def files_in(folder, model, data, **options):
+    return SnapshotFiles(find_snapshots(folder), {"train": Problem(model, data, device="cpu", **options)})
+
+
 def test_each_snapshot_is_read_afresh_from_ours_and_from_a_bare_state_dict(tmp_path):
     first, second = tiny_mlp(), tiny_mlp()
     nn.init.ones_(second[0].weight)
     save_checkpoint(tmp_path / "epoch-0007.pt", first.state_dict(), Recipe(), {})
     torch.save({"state_dict": second.state_dict()}, tmp_path / "model_8.th")
-    one, other = read_snapshots(find_snapshots(tmp_path), tiny_mlp())
+    one, other = files_in(tmp_path, tiny_mlp(), classification()).snapshots
     assert (one.label, other.label) == ("epoch 7", "model_8")
     before = one.load()
     assert torch.equal(other.load(), flat(second))
@@ -63,6 +68,23 @@ def test_each_snapshot_is_read_afresh_from_ours_and_from_a_bare_state_dict(tmp_p
 
 def test_a_snapshot_of_another_model_is_named(tmp_path):
     torch.save(tiny_cnn().state_dict(), tmp_path / "epoch-0001.pt")
-    (snapshot,) = read_snapshots(find_snapshots(tmp_path), tiny_mlp())
+    (snapshot,) = files_in(tmp_path, tiny_mlp(), classification()).snapshots
     with pytest.raises(CheckpointError, match=r"epoch-0001\.pt does not fit the model"):
         snapshot.load()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loss_of_a_snapshot_is_that_of_its_own_model_with_its_own_running_statistics(tmp_path, dtype):
+    last, early = tiny_cnn(), tiny_cnn()
+    seeded(lambda: early[1].running_mean.normal_(mean=3.0), seed=5)
+    nn.init.ones_(early[5].weight)
+    torch.save(early.state_dict(), tmp_path / "epoch-0000.pt")
+    (point,) = files_in(tmp_path, last, images(), dtype=dtype)
+    assert (point.label, point.kind) == ("epoch 0", "snapshot")
+    assert point.loss == {"train": Problem(early, images(), device="cpu", dtype=dtype).loss()}
+
+
+def test_points_can_be_gone_through_again(tmp_path):
+    torch.save(tiny_mlp().state_dict(), tmp_path / "epoch-0000.pt")
+    files = files_in(tmp_path, tiny_mlp(), classification())
+    assert [point.label for point in files] == [point.label for point in files] == ["epoch 0"]
