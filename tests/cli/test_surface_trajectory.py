@@ -162,3 +162,29 @@ def test_a_damaged_snapshot_is_named(run, folder, tmp_path):
     damaged = copied(folder, ["epoch-0000.pt", "epoch-0001.pt", "epoch-0002.pt"], tmp_path / "damaged")
     (damaged / "epoch-0001.pt").write_bytes((damaged / "epoch-0001.pt").read_bytes()[:500])
     assert "epoch-0001.pt is damaged" in refused(run, folder, damaged, tmp_path)
+
+
+def test_a_resumed_surface_has_the_trajectory_of_an_uninterrupted_one(run, folder, tmp_path, monkeypatch, surface):
+    from landscape.problem import Problem
+
+    words = ("surface", folder / "checkpoint.pt", "--x", f"pca:{folder}", *FAST, "--split", "both")
+    evaluate, num_evaluations = Problem.evaluate, 0
+
+    def evaluate_and_stop(self, w=None):
+        nonlocal num_evaluations
+        num_evaluations += 1
+        if num_evaluations == stop_at:
+            raise KeyboardInterrupt
+        return evaluate(self, w)
+
+    monkeypatch.setattr(Problem, "evaluate", evaluate_and_stop)
+    stop_at = None
+    assert run(*words, "--out", tmp_path / "whole.h5").code == 0
+    stop_at, num_evaluations = num_evaluations - 4, 0  # two points before the end
+    assert run(*words, "--out", tmp_path / "parts.h5").code == 130
+    stop_at = None
+    answer = run(*words, "--out", tmp_path / "parts.h5", "--resume")
+    assert answer.code == 0, answer.err
+    parts = read_result(tmp_path / "parts.h5")
+    assert parts.marks == surface.marks
+    np.testing.assert_array_equal(parts.loss["test"], surface.loss["test"])
