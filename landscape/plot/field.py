@@ -104,7 +104,7 @@ def select_field(surface: Surface, split: str, quantity: str) -> Field:
         x=np.asarray(surface.x, dtype=np.float64),
         y=np.empty(0) if surface.y is None else np.asarray(surface.y, dtype=np.float64),
         values=values,
-        drawn=_interpolated(surface, values, done),
+        drawn=_interpolated(surface, values, done, _center(surface, split, quantity, factor)),
         is_not_finite=done & ~is_finite,
         is_not_done=~done,
         not_finite_name=_not_finite_name(raw[done & ~is_finite]),
@@ -236,13 +236,16 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
     return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
 
 
-def _interpolated(surface: Surface, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
+def _interpolated(
+    surface: Surface, values: np.ma.MaskedArray, done: np.ndarray, center: float | None
+) -> np.ma.MaskedArray:
     """Fill what lies between computed points: of a plane, of a line or of each of several lines.
 
     What a refinement left out is filled in as the refinement supposed, whose tolerance is for that.
     """
     if surface.tolerance is not None and done[np.ix_(*[(0, -1)] * done.ndim)].all():
-        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done))
+        unit = float(np.abs(values).max()) if center is None else center
+        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done, unit))
     if surface.y is not None:
         has_area = min(values.shape) >= 2
         return interpolate_plane(surface.x, surface.y, values, done) if has_area else values
