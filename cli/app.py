@@ -12,8 +12,10 @@ from typer.core import TyperGroup
 from landscape.errors import LandscapeError
 
 from . import console
+from .convert import convert
 from .data import data
 from .hessian import hessian
+from .info import info
 from .plot import plot
 from .sharpness import sharpness
 from .surface import surface
@@ -66,7 +68,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, plot):
+for command in (train, surface, hessian, sharpness, plot, info, convert):
     app.command()(console.answering(command))
 app.add_typer(data, name="data")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from landscape.errors import InputError
+
 from . import console
 from .options import CheckpointArgument, Force, Json, ProblemOptions, Seed, expand
 from .resolve import open_checkpoint, prepare_output, split_names
@@ -29,11 +31,16 @@ def hessian(
     engine: Annotated[str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")] = "lanczos",
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")] = None,
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Save the eigenvectors too, for landscape surface --x eigen:1:FILE.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compute top and bottom Hessian eigenvalues with their residuals; exit 1 if not converged."""
     splits = split_names(split, can_be_both=False)
+    if vectors and out is None:
+        raise InputError("--vectors saves eigenvectors, and there is no file to save them in.", hint="Pass --out FILE.")
     if out is not None:
         prepare_output(out, force=force)
     from landscape.hessian.spectrum import hessian_spectrum
@@ -49,6 +56,7 @@ def hessian(
         seed=seed,
         engine=engine,
         split=split,
+        keep_vectors=vectors,
         settings={**opened.settings, "seed": seed},
         progress=console.TerminalProgress(),
     )

@@ -176,17 +176,49 @@ def parse_numbers(text: str, option: str) -> list[float]:
         ) from exc
 
 
-def parse_range(text: str) -> tuple[float, float]:
-    """Parse `start:stop`.
+@dataclasses.dataclass(frozen=True)
+class RangeOption:
+    """The range of one direction: both ends, or to be found.
+
+    Attributes:
+        text: As it was typed.
+        ends: First and last coordinate; None if they are to be found.
+        multiple: Of the loss at the centre, for a range to be found; None for the default.
+    """
+
+    text: str
+    ends: tuple[float, float] | None = None
+    multiple: float | None = None
+
+
+def parse_ranges(text: str, num_dimensions: int) -> tuple[RangeOption, ...]:
+    """Parse `start:stop`, `auto` or `auto:multiple` for each direction, or once for all.
 
     Raises:
-        InputError: If it is not two numbers.
+        InputError: If it is something else, or not one for each direction.
     """
+    ranges = tuple(_parse_range(part.strip()) for part in text.split(","))
+    if len(ranges) == 1:
+        return ranges * num_dimensions
+    if len(ranges) != num_dimensions:
+        raise InputError(
+            f"--range {text} has {len(ranges)} ranges for {num_dimensions} direction(s).",
+            hint="Pass one range for all directions, or one for each.",
+        )
+    return ranges
+
+
+def _parse_range(text: str) -> RangeOption:
+    head, _, tail = text.partition(":")
     try:
-        start, stop = (float(part) for part in text.split(":"))
+        if head == "auto":
+            return RangeOption(text, multiple=float(tail) if tail else None)
+        return RangeOption(text, ends=(float(head), float(tail)))
     except ValueError as exc:
-        raise InputError(f"--range must be start:stop, got {text!r}.", hint="Pass --range -1:1.") from exc
-    return start, stop
+        raise InputError(
+            f"--range must be start:stop, auto or auto:multiple, got {text!r}.",
+            hint="Pass --range -1:1, or --range -1:1,-0.5:2 for x and y.",
+        ) from exc
 
 
 def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -29,6 +30,12 @@ class BatchNorm:
         ]
         self._buffers = list(module.buffers())
         self._stored = [buffer.clone() for buffer in self._buffers]
+
+    def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
+        """Return the same layers with other stored buffers, in the order of `module.buffers()`."""
+        other = copy.copy(self)
+        other._stored = [buffer.detach().to(own, copy=True) for buffer, own in zip(buffers, self._buffers, strict=True)]
+        return other
 
     @contextmanager
     def evaluation(self, calibrate: Callable[[], None]) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -140,14 +140,21 @@ def from_first(value: T) -> T:
     return values[0]
 
 
+def share(tensors: Iterable[Tensor]) -> None:
+    """Give all processes the contents of the first one's tensors."""
+    if is_on():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
     """Wrap a module so that `backward` averages gradients over the processes; alone, return it as it is.
 
-    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share_buffers`.
+    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share`.
     """
     if not is_on():
         return module
-    share_buffers(module)
+    share(module.buffers())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # older torch has no other name
         return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters)
@@ -156,10 +163,3 @@ def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
 def unsynchronized(module: nn.Module) -> Any:
     """Return a context in which `backward` leaves each process its own gradients."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
-
-
-def share_buffers(module: nn.Module) -> None:
-    """Give all processes the buffers (BatchNorm statistics) of the first."""
-    if is_on():
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -144,6 +144,18 @@ class Problem:
         """Return an independent copy of the model at its own weights, in evaluation mode."""
         with self._at(None):
             return copy.deepcopy(self._module)
+
+    def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
+        """Return this problem with the running statistics, and whatever else is a buffer, of another checkpoint.
+
+        Model and data are shared with this problem, not copied.
+
+        Args:
+            buffers: As `module.buffers()` yields them.
+        """
+        other = copy.copy(self)
+        other._norms = self._norms.with_stored(buffers)
+        return other
 
     def evaluate(self, w: Tensor | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.

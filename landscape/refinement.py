@@ -11,8 +11,11 @@ from landscape.order import axis_levels
 FIRST_LEVELS = 3
 """Halvings of each axis that are computed whole, before anything is left out: 9 points along an axis."""
 
-_SAFETY = 0.7
-"""Share of the tolerance that a surplus may have; with 1, errors on test functions reached 1.4 tolerances."""
+_REACH = 1.5
+"""How far a surplus makes points be computed, in spacings of its level."""
+
+_SAFETY = 0.5
+"""Share of the tolerance that a surplus may have; with 1 and a reach of 1, errors reached 2.5 tolerances."""
 
 Index = tuple[int, ...]
 
@@ -22,10 +25,11 @@ def refined_rounds(
 ) -> Iterator[list[Index]]:
     """Yield the points to compute, level by level; their values must be there when the next level is asked for.
 
-    A level halves the spacing of the one before. How far a value is from the multilinear interpolation between
-    coarser points is the surplus. A point is computed if a surplus nearby, one level up, is above the tolerance,
-    relative to the larger of the loss there and at the centre; where the loss is smooth, leaving it out then costs
-    a quarter of that.
+    A level halves the spacing of the one before. How far a value is from the interpolation between coarser
+    points is the surplus. A point is computed if a surplus nearby, one level up, is above the tolerance; where the
+    loss is smooth, leaving it out then costs a quarter of that. Values are interpolated multilinearly on a scale
+    that is linear up to the loss c at the centre and logarithmic far above, asinh(L / c), for losses grow like that.
+    A difference there is one relative to the larger of L and c, nearly.
 
     Args:
         values: Split name -> losses on the grid, (ny, nx) or (nx,), which the caller fills in. NaN where not known.
@@ -47,50 +51,62 @@ def refined_rounds(
             field.take(levels, level, needed)
 
 
-def interpolated(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fill in a grid level by level from the points that are known.
+def interpolated(values: np.ndarray, known: np.ndarray, center: float) -> np.ndarray:
+    """Fill in a grid level by level from the points that are known, on the scale of `refined_rounds`.
 
     Args:
         values: (ny, nx) or (nx,).
         known: Which of them are known, shaped as `values`; the corners must be.
+        center: Value at the centre.
 
     Returns:
         A copy; where a point's own parents are not finite it is not either.
     """
-    levels = _point_levels(values.shape)
-    filled = np.where(known, values, np.nan)
+    levels, unit = _point_levels(values.shape), _unit(center)
+    filled = np.where(known, np.arcsinh(values / unit), np.nan)
     for level in range(1, int(levels.max()) + 1):
         wanted = (levels == level) & ~known
         filled[wanted] = _between_parents(filled, levels, level)[wanted]
-    return filled
+    return np.where(known, values, unit * np.sinh(filled))
+
+
+def _unit(center: float) -> float:
+    """Where the scale goes over from linear to logarithmic."""
+    return abs(center) if np.isfinite(center) and center else 1.0
 
 
 def relative_errors(found: np.ndarray, true: np.ndarray, center: float) -> np.ndarray:
-    """Return |found - true| over the larger of |true| and the loss at the centre; 0 where neither is finite."""
-    scale = np.maximum(np.abs(np.where(np.isfinite(true), true, 0.0)), abs(center) if np.isfinite(center) else 0.0)
+    """Return |found - true| over the larger of |true| and |the value at the centre|; 0 where neither is finite."""
+    scale = np.maximum(np.abs(np.where(np.isfinite(true), true, 0.0)), _unit(center))
+    return _differences(found, true) / scale
+
+
+def _differences(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """|found - true|; 0 where neither is finite, infinite where one is not."""
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(found - true)
     is_same = (found == true) | (~np.isfinite(found) & ~np.isfinite(true))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        errors = np.abs(found - true) / scale
-    return np.where(is_same, 0.0, np.where(np.isnan(errors), np.inf, errors))
+    return np.where(is_same, 0.0, np.where(np.isnan(differences), np.inf, differences))
 
 
 class _Field:
     """One split's values, with the points left out interpolated, and where they bend."""
 
     def __init__(self, values: np.ndarray, center: float, tolerance: float) -> None:
-        self._values = values
+        self._values = values  # which the caller fills in
         self._filled = np.full(values.shape, np.nan)
-        self._center = center
+        self._unit = _unit(center)
         self._tolerance = tolerance
         self.is_bent = np.zeros(values.shape, dtype=bool)
 
     def take(self, levels: np.ndarray, level: int, known: np.ndarray) -> None:
         """Take in a level, of which some points are known, and see where the next one is needed."""
         at_level = levels == level
-        expected = _between_parents(self._filled, levels, level) if level else self._values
-        self._filled[at_level] = np.where(known, self._values, expected)[at_level]
+        values = np.arcsinh(self._values / self._unit)
+        expected = _between_parents(self._filled, levels, level) if level else values
+        self._filled[at_level] = np.where(known, values, expected)[at_level]
         is_border = at_level & _is_border(self._filled, levels, level) if level else False
-        is_off = known & (relative_errors(expected, self._filled, self._center) > _SAFETY * self._tolerance)
+        is_off = known & (_differences(expected, self._filled) > _SAFETY * self._tolerance)
         self.is_bent = _near(is_off | is_border, level)
 
 
@@ -101,10 +117,10 @@ def _is_border(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray
 
 
 def _near(marked: np.ndarray, level: int) -> np.ndarray:
-    """Whether a point marked is within the spacing of its level."""
+    """Whether a point marked is within one and a half spacings of its level."""
     near = marked
     for axis, length in enumerate(marked.shape):
-        reach = int(np.ceil((length - 1) / 2**level))
+        reach = int(np.ceil(_REACH * (length - 1) / 2**level))
         near = _spread(near, axis, reach)
     return near
 

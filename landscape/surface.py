@@ -18,7 +18,7 @@ from landscape.problem import Evaluation, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.refinement import interpolated, refined_rounds, relative_errors
-from landscape.results import Surface
+from landscape.results import Mark, Surface
 from landscape.sink import NullSink, Sink
 from landscape.work_queue import worked_off
 
@@ -77,6 +77,8 @@ def evaluate_surface(
     *,
     normalization: str = "none",
     direction_names: tuple[str, ...] = (),
+    marks: Sequence[Mark] = (),
+    explained_variance: np.ndarray | None = None,
     settings: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
     probe: Probe | None = None,
@@ -97,6 +99,8 @@ def evaluate_surface(
         axes: One for each direction, x before y.
         normalization: How the directions were scaled, to be recorded.
         direction_names: What the directions are, to be recorded.
+        marks: Points of interest, to be recorded.
+        explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
         tolerance: Leave out points that interpolation gives to this error, by estimate, relative to the larger
             of the loss there and at the centre (`landscape.refinement`); None computes all.
@@ -121,6 +125,8 @@ def evaluate_surface(
     surface = replace(
         _with_center(surface, problems, planes[0]),
         direction_names=direction_names,
+        marks=tuple(marks),
+        explained_variance=explained_variance,
         maps={name: np.full(surface.done.shape, np.nan) for name in (probe.names if probe else ())},
         tolerance=tolerance,
     )
@@ -210,7 +216,8 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
     checked = _left_out(needed)
     yield _missing(surface, checked)
     for split, values in surface.loss.items():
-        errors = relative_errors(interpolated(values, needed), values, surface.center_loss[split])
+        center = surface.center_loss[split]
+        errors = relative_errors(interpolated(values, needed, center), values, center)
         surface.deviations[f"interpolation, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
 
 

@@ -14,11 +14,22 @@ from landscape.errors import InputError
 
 @dataclass(frozen=True)
 class Weight:
-    """One parameter tensor and its place in the flat vector."""
+    """One parameter tensor, its place in the flat vector, and what counts as a filter of it.
+
+    Attributes:
+        name: As in `named_parameters`.
+        shape: Of the tensor.
+        start: Index of its first entry in the flat vector.
+        filter_dim: Dimension along which filters follow each other: 0, but 1 for the output projection of an
+            attention layer.
+        filter_size: Indices of that dimension in one filter: 1, but the width of a head in an attention layer.
+    """
 
     name: str
     shape: tuple[int, ...]
     start: int
+    filter_dim: int = 0
+    filter_size: int = 1
 
     @property
     def stop(self) -> int:
@@ -27,8 +38,13 @@ class Weight:
 
     @property
     def num_filters(self) -> int:
-        """Number of filters: slices along dimension 0 of a tensor with two or more dimensions, else 0."""
-        return self.shape[0] if len(self.shape) >= 2 else 0
+        """Number of filters of a tensor with two or more dimensions, else 0."""
+        return self.shape[self.filter_dim] // self.filter_size if len(self.shape) >= 2 else 0
+
+    def filters(self, tensor: Tensor) -> Tensor:
+        """View a tensor of this shape, of two or more dimensions, as (num_filters, ...)."""
+        blocks = (self.num_filters, self.filter_size)
+        return tensor.unflatten(self.filter_dim, blocks).movedim(self.filter_dim, 0)
 
 
 @dataclass(frozen=True)
@@ -49,10 +65,11 @@ class WeightSpec:
             InputError: If it has no trainable parameter, or one that is not a real floating tensor.
         """
         weights, start = [], 0
+        heads = _attention_heads(module)
         for name, parameter in trainable_parameters(module):
             if not parameter.is_floating_point():
                 raise InputError(f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.")
-            weight = Weight(name, tuple(parameter.shape), start)
+            weight = Weight(name, tuple(parameter.shape), start, *heads.get(id(parameter), (0, 1)))
             weights.append(weight)
             start = weight.stop
         if start == 0:
@@ -86,6 +103,21 @@ class WeightSpec:
             raise InputError(
                 f"{name} must be a flat vector of the model's {self.size} weights, got shape {tuple(vector.shape)}."
             )
+
+
+def _attention_heads(module: nn.Module) -> dict[int, tuple[int, int]]:
+    """Return identity of each attention projection -> dimension and width of its heads.
+
+    A head reads and writes rows of the query, key and value projections, one below the other where they are
+    one tensor, and hands its result to columns of the output projection.
+    """
+    heads = {}
+    for layer in module.modules():
+        if isinstance(layer, nn.MultiheadAttention):
+            for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+                heads[id(getattr(layer, name))] = (0, layer.head_dim)
+            heads[id(layer.out_proj.weight)] = (1, layer.head_dim)
+    return heads
 
 
 def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

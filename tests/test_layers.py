@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "random_state"],
+    0: ["errors", "progress", "sink", "random_state", "deadline"],
     1: [
         "files",
         "weights",
@@ -23,9 +23,20 @@ ROWS = {
         "registry",
         "order",
     ],
-    2: ["work_queue", "refinement", "directions", "ascent", "problem", "provenance", "models", "data"],
+    2: [
+        "work_queue",
+        "refinement",
+        "directions",
+        "stored_directions",
+        "ascent",
+        "problem",
+        "provenance",
+        "models",
+        "data",
+        "topology",
+    ],
     3: ["plane", "hessian", "optim"],
-    4: ["surface", "plane_curvature", "sharpness"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
@@ -35,14 +46,23 @@ FENCES = {
     "typer": ["cli/"],
     "rich": ["cli/console.py"],
     "matplotlib": ["landscape/plot/"],
-    "h5py": ["landscape/io/store.py"],
+    "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
-WITHOUT_TORCH = ["landscape/results.py", "landscape/io/store.py", "landscape/plot/"]
+WITHOUT_TORCH = [
+    "landscape/results.py",
+    "landscape/topology.py",
+    "landscape/order.py",
+    "landscape/refinement.py",
+    "landscape/io/store.py",
+    "landscape/io/li2018.py",
+    "landscape/plot/",
+]
 
 
 def _sources():

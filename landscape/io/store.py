@@ -1,4 +1,4 @@
-"""Results in versioned HDF5: the only place that imports h5py. Torch is not needed to read them.
+"""Results in versioned HDF5. Torch is not needed to read them.
 
 Arrays are datasets, dictionaries of arrays are groups of datasets, numbers and strings are
 attributes, everything else is a dataset that holds JSON.
@@ -77,6 +77,12 @@ def read_result(path: str | os.PathLike[str]) -> Result:
             f"{path} is damaged or is no HDF5 file of this toolkit.",
             hint="Results are written by landscape surface, hessian, sharpness and train.",
         ) from exc
+
+
+def read_schema(path: str | os.PathLike[str]) -> int:
+    """Return the version of the format that a results file has, which `read_result` could read."""
+    with h5py.File(path, "r") as file:
+        return int(str(file.attrs["schema"]))
 
 
 def _require_ours(path: Path, file: h5py.File) -> None:

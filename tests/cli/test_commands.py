@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import h5py
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 from landscape import Problem, read_result
 from landscape.io.checkpoint import load_checkpoint
+from landscape.topology import describe_topology
 
 
 def test_training_writes_checkpoint_history_and_snapshots(trained):
@@ -94,6 +96,17 @@ def test_the_surface_goes_beside_the_checkpoint_and_is_summed_up_in_json(plane, 
     assert plane["min_loss"] == surface.loss["train"].min()
     assert plane["max_loss"] == surface.loss["train"].max()
     assert plane["center_loss"] == surface.loss["train"][1, 2] == surface.center_loss["train"]
+
+
+def test_the_summary_gives_the_topology_of_each_split(plane, checkpoint):
+    surface = read_result(checkpoint.with_name("checkpoint.surface.h5"))
+    for split in ("train", "test"):
+        assert plane["splits"][split]["topology"] == asdict(describe_topology(surface, split))
+
+
+def test_the_summary_says_how_many_basins_there_are(run, checkpoint, tmp_path):
+    answer = run("surface", checkpoint, "--dims", 1, "--grid", 3, "--samples", 50, "--out", tmp_path / "line.h5")
+    assert "Basins of the train loss" in answer.out
 
 
 def test_the_center_is_the_checkpoints_own_loss_computed_independently(plane, checkpoint):

@@ -7,7 +7,19 @@ import time
 import pytest
 from cases import ROOT, run_cli
 
-COMMANDS = ["", "train", "surface", "hessian", "sharpness", "plot", "data", "data list", "data fetch"]
+COMMANDS = [
+    "",
+    "train",
+    "surface",
+    "hessian",
+    "sharpness",
+    "plot",
+    "info",
+    "convert",
+    "data",
+    "data list",
+    "data fetch",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,97 @@
+"""Results as tables of comma-separated values, for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from landscape.errors import StoreError
+from landscape.files import replacing
+from landscape.results import History, Measure, Sharpness, Spectrum, Surface
+
+Columns: TypeAlias = dict[str, Iterable[Any]]
+"""Name -> values, one a row."""
+
+
+def write_table(path: Path, result: Surface | Spectrum | Sharpness | History) -> tuple[str, ...]:
+    """Write a result as a table with a header, whole or not at all.
+
+    A surface has a row for each point that is done, with its coordinates; several lines have a column `line` that
+    counts them from 0. A spectrum has a row for each eigenvalue, sharpness one for each measure, a history one for
+    each epoch. Numbers read back as they were; NaN and inf are written as nan and inf.
+
+    Returns:
+        What the table cannot hold of the result, a sentence each.
+
+    Raises:
+        StoreError: If the file cannot be written; an older one of that name stays.
+    """
+    columns = _COLUMNS[type(result)](result)
+    try:
+        with replacing(path) as beside, beside.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    except OSError as exc:
+        raise StoreError(
+            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+        ) from exc
+    return marks_left_out(result) if isinstance(result, Surface) else ()
+
+
+def point_values(surface: Surface) -> dict[str, np.ndarray]:
+    """Return what is known at the points, by name: loss_train, accuracy_train, ..., each shaped as the surface."""
+    splits = {"loss": surface.loss, "accuracy": surface.accuracy, "standard_error": surface.standard_error}
+    named = {f"{name}_{split}": values for name, held in splits.items() for split, values in held.items()}
+    return {**named, **surface.maps}
+
+
+def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
+    """Return `x`, and `y` for a plane or `line` for several lines, at every point, each shaped as the surface."""
+    if surface.y is not None:
+        x, y = np.meshgrid(surface.x, surface.y)
+        return {"x": x, "y": y}
+    if surface.done.ndim == 1:
+        return {"x": surface.x}
+    lines, x = np.meshgrid(np.arange(len(surface.done)), surface.x, indexing="ij")
+    return {"line": lines, "x": x}
+
+
+def marks_left_out(surface: Surface) -> tuple[str, ...]:
+    """Say that the marks of a surface are not among its points, if it has any."""
+    return (f"Its {len(surface.marks)} marks are left out: they are no points of the grid.",) if surface.marks else ()
+
+
+def _of_surface(surface: Surface) -> Columns:
+    at_points = {**point_coordinates(surface), **point_values(surface)}
+    return {name: values[surface.done].tolist() for name, values in at_points.items()}
+
+
+def _of_spectrum(spectrum: Spectrum) -> Columns:
+    return {
+        "end": ["top"] * len(spectrum.eigenvalues) + ["bottom"] * len(spectrum.bottom_eigenvalues),
+        "eigenvalue": [*spectrum.eigenvalues.tolist(), *spectrum.bottom_eigenvalues.tolist()],
+        "residual": [*spectrum.residuals.tolist(), *spectrum.bottom_residuals.tolist()],
+    }
+
+
+def _of_sharpness(sharpness: Sharpness) -> Columns:
+    rows = [asdict(measure) for measure in sharpness.measures]
+    return {field.name: [row[field.name] for row in rows] for field in fields(Measure)}
+
+
+def _of_history(history: History) -> Columns:
+    return {name: values.tolist() for name, values in vars(history).items() if isinstance(values, np.ndarray)}
+
+
+_COLUMNS: dict[type, Callable[[Any], Columns]] = {
+    Surface: _of_surface,
+    Spectrum: _of_spectrum,
+    Sharpness: _of_sharpness,
+    History: _of_history,
+}
