@@ -230,6 +230,18 @@ def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     assert answer.out.strip() == str(out)
 
 
+def test_the_difference_of_two_files_is_drawn(run, plane, tmp_path):
+    out = tmp_path / "difference.png"
+    assert run("plot", plane["path"], plane["path"], "--kind", "difference", "--out", out).code == 0
+    assert out.stat().st_size > 1000
+
+
+def test_an_unknown_quantity_is_refused_with_those_of_the_file(run, plane, tmp_path):
+    answer = run("plot", plane["path"], "--quantity", "sharpness", "--out", tmp_path / "f.png")
+    assert answer.code != 0
+    assert "Quantities that are there: loss (train" in answer.err
+
+
 def test_training_curves_are_drawn_beside_their_file(run, trained):
     assert run("plot", trained / "history.h5").code == 0
     assert (trained / "history.png").exists()
