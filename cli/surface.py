@@ -37,6 +37,15 @@ def surface(
     ] = "-1:1",
     normalization: Annotated[str, typer.Option(help="Of the directions: filter, layer or none.")] = "filter",
     seed: Seed = 0,
+    points_per_pass: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Points whose weights go through a forward pass together; by default what is fastest here."
+        ),
+    ] = None,
+    is_compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the forward pass (torch.compile), on CUDA into CUDA graphs.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Results file; by default CKPT's name with .surface.h5, beside it.")
     ] = None,
@@ -58,8 +67,8 @@ def surface(
 
     axes = tuple(Axis(start, stop, size) for size in sizes)
     if resume and path.exists():
-        problem = _with_recorded_plan(problem, path)
-    opened = open_checkpoint(checkpoint, problem, splits)
+        problem, points_per_pass = _with_recorded_plan(problem, points_per_pass, path)
+    opened = open_checkpoint(checkpoint, problem, splits, points_per_pass=points_per_pass, is_compiled=is_compiled)
     first = opened.problems[splits[0]]
     directions = random_directions(dims, first.weights, first.spec, seed=seed, normalization=normalization)
     with console.resumable(f"What was computed is in {path}."):
@@ -75,8 +84,10 @@ def surface(
     _show(result, path, as_json)
 
 
-def _with_recorded_plan(problem: ProblemOptions, path: Path) -> ProblemOptions:
-    """Return the options with the batch size that the file was begun with, and set its thread count."""
+def _with_recorded_plan(
+    problem: ProblemOptions, points_per_pass: int | None, path: Path
+) -> tuple[ProblemOptions, int | None]:
+    """Return the options, and the points per pass, that the file was begun with, and set its thread count."""
     import torch
 
     from landscape.io.store import read_result
@@ -84,10 +95,11 @@ def _with_recorded_plan(problem: ProblemOptions, path: Path) -> ProblemOptions:
 
     stored = read_result(path)
     if not isinstance(stored, Surface):
-        return problem
+        return problem, points_per_pass
     plan = stored.provenance.plan
     torch.set_num_threads(plan["num_threads"])
-    return dataclasses.replace(problem, batch_size=problem.batch_size or plan["batch_size"])
+    options = dataclasses.replace(problem, batch_size=problem.batch_size or plan["batch_size"])
+    return options, points_per_pass or plan.get("points_per_pass", 1)
 
 
 def _show(result: Surface, path: Path, as_json: bool) -> None:

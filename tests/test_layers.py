@@ -21,6 +21,8 @@ ROWS = {
         "memory_format",
         "registry",
         "order",
+        "point_stack",
+        "standard_error",
     ],
     2: ["directions", "ascent", "problem", "provenance", "models", "data"],
     3: ["plane", "hessian", "optim"],
