@@ -10,7 +10,7 @@ from torch import Tensor
 AGREEMENT = 1e-6
 """Largest relative difference that a loss may have from the one that is computed one point at a time."""
 
-LONG_PASS = 0.1
+LONG_PASS = 0.02
 """Seconds of a pass beside which what it takes to start is nothing."""
 
 _MOST = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ from landscape.weights import WeightSpec, bind
 
 _ONE_POINT = "Pass --points-per-pass 1."
 _NUM_TIMED = 4  # passes, the first of which warms up
+_LONG_TRIAL = 0.2  # seconds after which passes are not repeated
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
@@ -87,7 +89,8 @@ class Problem:
     Losses can be computed at K points a forward pass, the weights stacked along a first dimension, with `stored`
     batch normalization. On a plane of two directions this takes, beside model and data, K + 3 vectors (P,) -
     the K points (none if K is 1: the model's own weights are written over), `weights` and both directions - and
-    the activations of K batches.
+    the activations of K batches, if points are given as functions that write them. Measured as peak resident
+    memory, perceptrons keep to that; a convolution on the CPU besides rearranges a copy of its layer's weights.
 
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.
@@ -343,7 +346,7 @@ class Problem:
                 outputs, loss = self._forward(inputs, targets)
                 try:
                     losses = separate(outputs, targets)
-                except (TypeError, ValueError, RuntimeError):  # its `reduction` means something else
+                except (TypeError, ValueError, LookupError, RuntimeError):  # its `reduction` means something else
                     return None
                 if not are_separate(losses, loss, batch_length((inputs, targets))):
                     return None
@@ -370,15 +373,16 @@ class Problem:
 
     def _fastest_count(self) -> tuple[int, str]:
         """Return the number of points a pass, and if it is 1 the reason."""
+        failures: list[str] = []
         reason = self._reason_against_stacks()
-        if not reason and self._seconds_of_pass(1) > LONG_PASS:
+        if not reason and self._seconds_of_pass(1, failures) > LONG_PASS:
             reason = "a pass of one point is long enough"
-        reason = reason or self._reason_against(2)
         if reason:
             return 1, reason
-        count = most_productive(self._seconds_of_pass, self.spec.size * self.weights.element_size())
+        num_bytes = self.spec.size * self.weights.element_size()
+        count = most_productive(lambda count: self._seconds_of_pass(count, failures), num_bytes)
         if count == 1:
-            return 1, "no other number of points a pass is faster"
+            return 1, failures[0] if failures else "no other number of points a pass is faster"
         reason = self._reason_against(count)
         return (1, reason) if reason else (count, "")
 
@@ -404,22 +408,25 @@ class Problem:
             reason = reason_for_bits(together, count)
             with self._under(self.plan.plain()):
                 return reason or reason_for_values(together, alone, count)
-        except (LandscapeError, RuntimeError) as exc:  # what torch.func cannot map over weights
-            return first_line(exc).rstrip(".")
+        except (LandscapeError, RuntimeError) as exc:
+            return _in_words(exc)
 
-    def _seconds_of_pass(self, count: int) -> float:
-        """Return what a pass of so many points over the first batch takes, infinity if it fails; the best of some."""
-        points = [self.weights] * count
-        seconds = []
+    def _seconds_of_pass(self, count: int, failures: list[str]) -> float:
+        """Return what a pass of so many points over the first batch takes, the least of some times.
+
+        Infinity if it is impossible; `failures` then gets the reason.
+        """
+        points, batches, seconds = [self.weights] * count, self.batches[:1], []
         try:
-            for _ in range(_NUM_TIMED):
+            while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
                 start = time.perf_counter()
                 if count == 1:
-                    self._measure_point(points[0], self.batches[:1])
+                    self._measure_point(points[0], batches)
                 else:
-                    self._measure_stack(points, count, self.batches[:1])
+                    self._measure_stack(points, count, batches)
                 seconds.append(time.perf_counter() - start)
-        except LandscapeError:  # out of memory
+        except (LandscapeError, RuntimeError) as exc:  # what torch.func cannot map over weights, or out of memory
+            failures.append(_in_words(exc))
             return float("inf")
         return min(seconds)
 
@@ -472,7 +479,8 @@ class Problem:
         for i, row in enumerate(self._stack):
             self._write(points[min(i, len(points) - 1)], row)
         # Fused attention cannot be mapped over weights; what has a second derivative can.
-        with self._undisturbed(), twice_differentiable(), torch.inference_mode():
+        with self._undisturbed(), twice_differentiable(), torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # operations done point by point
             return _on_host(
                 [vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack) for batch in batches]
             )
@@ -552,6 +560,10 @@ class Problem:
 
     def _mean(self, losses: np.ndarray) -> float:
         return float(self._sizes @ losses / self.num_examples)
+
+
+def _in_words(exc: Exception) -> str:
+    return first_line(exc).rstrip(".")
 
 
 def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
