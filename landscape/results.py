@@ -165,6 +165,12 @@ class Surface:
         """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no two are finite."""
         return {split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory}
 
+    @property
+    def largest_standard_errors(self) -> dict[str, float]:
+        """Split name -> largest finite standard error; splits that were evaluated whole are absent."""
+        known = {split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()}
+        return {split: float(errors.max()) for split, errors in known.items() if errors.size}
+
     def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
         """Return split -> smallest and split -> largest finite loss at the points done; None if none is."""
         finite = {split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()}

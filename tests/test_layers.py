@@ -8,9 +8,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "random_state", "deadline"],
+    0: ["errors", "progress", "sink", "random_state"],
     1: [
         "files",
+        "deadline",
         "weights",
         "batches",
         "results",
@@ -22,6 +23,8 @@ ROWS = {
         "memory_format",
         "registry",
         "order",
+        "point_stack",
+        "standard_error",
     ],
     2: [
         "work_queue",

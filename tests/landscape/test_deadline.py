@@ -4,6 +4,7 @@ import pytest
 
 from landscape import deadline
 from landscape.deadline import Deadline
+from landscape.errors import InputError
 
 
 @pytest.fixture
@@ -46,3 +47,15 @@ def test_what_has_no_time_at_all_stops_at_once(clock):
     limit = Deadline(1.0)
     clock.now += 1.5
     assert limit.is_reached()
+
+
+def test_without_minutes_it_never_comes(clock):
+    limit = Deadline.after_minutes(None)
+    clock.now += 1e9
+    assert not limit.is_reached()
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0, float("nan")])
+def test_minutes_must_be_positive(minutes):
+    with pytest.raises(InputError, match="must be a positive number"):
+        Deadline.after_minutes(minutes)
