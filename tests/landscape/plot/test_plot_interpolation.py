@@ -118,7 +118,7 @@ def test_what_a_refinement_left_out_is_drawn_to_its_tolerance():
 def test_what_a_refinement_left_out_is_drawn_as_it_supposed():
     surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.02)
     drawn = select_field(surface, "train", "loss").drawn.filled(np.nan)
-    np.testing.assert_array_equal(drawn, interpolated(true, surface.done))
+    np.testing.assert_array_equal(drawn, interpolated(true, surface.done, surface.center_loss["train"]))
 
 
 def test_a_refinement_without_its_corners_is_interpolated_between_what_it_has():
