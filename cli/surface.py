@@ -117,7 +117,7 @@ def _show(result: Surface, path: Path, as_json: bool) -> None:
     }
     if as_json:
         shown = {"split": result.splits[0], **splits[result.splits[0]], "num_points": int(result.done.sum())}
-        console.answer_json({"path": str(path), **shown, "splits": splits})
+        console.answer_json({"path": str(path), **shown, "splits": splits, "trajectory": _trajectory(result)})
         return
     rows = [
         [
@@ -137,6 +137,7 @@ def _show(result: Surface, path: Path, as_json: bool) -> None:
     )
     for split, values in splits.items():
         _show_topology(split, values["topology"])
+    _show_trajectory(result)
     console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
 
 
@@ -150,3 +151,32 @@ def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
     )
     for ends, height in topology["barriers"].items():
         console.answer(f"Barrier of the {split} loss, {ends}: {number(height)}")
+
+
+def _trajectory(result: Surface) -> dict[str, object] | None:
+    """Return how well the plane shows the trajectory; None where there is none."""
+    if not result.trajectory:
+        return None
+    explained = result.explained_variance
+    return {
+        "snapshots": [dataclasses.asdict(mark) for mark in result.trajectory],
+        "explained_variance": None if explained is None else explained.tolist(),
+        "largest_distance": result.largest_distance,
+        "largest_loss_gap": result.largest_loss_gaps,
+    }
+
+
+def _show_trajectory(result: Surface) -> None:
+    if not result.trajectory:
+        return
+    if result.explained_variance is not None:
+        shares = ", ".join(
+            f"{axis} {console.percent(share)}"
+            for axis, share in zip("xy", result.explained_variance.tolist(), strict=False)
+        )
+        console.answer(f"Variance of the {len(result.trajectory)} snapshots that the directions explain: {shares}.")
+    gaps = ", ".join(f"{split} {console.number(gap)}" for split, gap in result.largest_loss_gaps.items())
+    console.answer(
+        f"Farthest snapshot out of the plane: {console.number(result.largest_distance)}. "
+        f"Largest |loss of a snapshot - loss where it is drawn|: {gaps}."
+    )

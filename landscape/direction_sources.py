@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from landscape.progress import SILENT, Progress
 from landscape.reductions import norm
 from landscape.results import Directions, Spectrum
 from landscape.stored_directions import directions_for
+from landscape.trajectory import Snapshot, principal_directions
 from landscape.weights import trainable_parameters
 
 
@@ -121,6 +122,34 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
             f"{spectrum.provenance.dtype}.",
             hint="Run landscape hessian on this checkpoint with the same --dtype.",
         )
+
+
+def principal_components(
+    snapshots: Sequence[Snapshot], problem: Problem, *, names: Sequence[str], points: Iterable[Point] = ()
+) -> tuple[Direction, ...]:
+    """Return the directions in which a trajectory varies most, of length 1: coordinates are Euclidean distances.
+
+    Args:
+        snapshots: In the order of training, see `landscape.trajectory.principal_directions`.
+        problem: Whose weights are the origin.
+        names: As they were asked for: one, or two.
+        points: What the first direction leads to.
+
+    Raises:
+        InputError: If the snapshots do not span as many directions.
+    """
+    found = principal_directions(snapshots, problem.weights, num_directions=len(names))
+    parts = zip(names, found.directions, found.explained_variance.tolist(), strict=True)
+    return tuple(
+        Direction(
+            name,
+            vector,
+            points=() if number > 1 else points,
+            explained_variance=share,
+            facts={"component": number, "num_snapshots": len(snapshots)},
+        )
+        for number, (name, vector, share) in enumerate(parts, start=1)
+    )
 
 
 def gradient_direction(problem: Problem, *, name: str) -> Direction:

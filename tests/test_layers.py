@@ -35,7 +35,7 @@ ROWS = {
         "data",
         "topology",
     ],
-    3: ["plane", "hessian", "optim"],
+    3: ["plane", "hessian", "optim", "trajectory"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }
