@@ -57,6 +57,8 @@ def joined() -> Iterator[None]:
         yield
         return
     store, rank, world_size = next(dist.rendezvous("env://"))
+    # torchrun keeps what an earlier attempt has stored, if it started the processes anew
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     group_store = dist.PrefixStore("group", store)
     dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size)

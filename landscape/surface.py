@@ -29,7 +29,16 @@ _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
 _PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]  # by split, and the probe's by name
 
-_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss")  # what a resumed run must repeat
+_UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
+_SAME_SETTINGS = (
+    "model",
+    "model_args",
+    "data",
+    "data_args",
+    "loss",
+    "seed",
+    "with_1d",
+)  # what a resumed run must repeat
 
 
 @dataclass(frozen=True)
@@ -124,9 +133,10 @@ def evaluate_surface(
     _require_match(planes, axes)
     _require_tolerance(tolerance, planes)
     sink = sink or NullSink()
+    center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
     surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
     surface = replace(
-        _with_center(surface, problems, planes[0]),
+        _with_center(surface, center),
         direction_names=direction_names,
         marks=tuple(marks),
         explained_variance=explained_variance,
@@ -136,7 +146,7 @@ def evaluate_surface(
     if distributed.rank() == 0 and (stored := sink.load()) is not None:
         _require_same(stored, surface)
         surface = stored
-    work = _Work(problems, planes, probe)
+    work = _Work(problems, planes, probe, center)
     surface.deviations.update(_deviations(surface, work))
     if distributed.rank() > 0:
         for _ in _computed(surface, work, should_stop):
@@ -178,6 +188,7 @@ class _Work:
     problems: Mapping[str, Problem]
     planes: Sequence[Plane]
     probe: Probe | None
+    center: Mapping[str, Evaluation]
 
     @property
     def stack_size(self) -> int:
@@ -189,7 +200,10 @@ class _Work:
         points = [self.point(place) for place in places]
         values = {split: problem.evaluate_many(points) for split, problem in self.problems.items()}
         losses = [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
-        return [(each, self._probed(place)) for each, place in zip(losses, places, strict=True)]
+        return [
+            (each if any(place.coordinates) else dict(self.center), self._probed(place))
+            for each, place in zip(losses, places, strict=True)
+        ]
 
     def point(self, place: _Place) -> Point:
         """Return what writes the weights at a point."""
@@ -341,8 +355,7 @@ def _empty_surface(
     )
 
 
-def _with_center(surface: Surface, problems: Mapping[str, Problem], plane: Plane) -> Surface:
-    center = {split: problem.evaluate(plane.origin) for split, problem in problems.items()}
+def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
     accuracy = {split: value.accuracy for split, value in center.items() if value.accuracy is not None}
     sampled = [split for split, value in center.items() if value.standard_error is not None]
     return replace(
@@ -375,8 +388,11 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
     yield "tolerance", stored.tolerance, wanted.tolerance
-    for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype", "plan"):
+    for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
+    for name, value in wanted.provenance.plan.items():
+        yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value
+    yield "kind of directions", stored.direction_names or wanted.direction_names, wanted.direction_names
     for name in _SAME_SETTINGS:
         yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
     yield "set of directions", stored.direction_hashes, wanted.direction_hashes
