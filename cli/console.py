@@ -57,6 +57,11 @@ def is_heard() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_restarted() -> bool:
+    """Whether torchrun has started this process anew after one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def say(text: str) -> None:
     """Print a remark to stderr."""
     if is_heard():
@@ -113,12 +118,13 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def resumable(saved: str) -> Iterator[None]:
-    """On Ctrl-C say what was saved and which command goes on, and exit with 130."""
-    try:
-        yield
-    except KeyboardInterrupt as exc:
-        say(f"\nInterrupted. {saved} {to_go_on()}")
-        raise typer.Exit(CTRL_C) from exc
+    """On Ctrl-C or SIGTERM say what was saved and which command goes on, and exit with 130 or 143."""
+    with StopSignals() as signals:
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            say(f"\nInterrupted. {saved} {to_go_on()}")
+            raise typer.Exit(signals.exit_code or CTRL_C) from exc
 
 
 def to_go_on() -> str:
@@ -182,7 +188,7 @@ class StopSignals:
 def _shown(name: str, value: float) -> str:
     """Format a current value for the progress line."""
     if name.endswith("_per_second"):
-        return f"{value:,.0f} {name.removesuffix('_per_second')}/s"
+        return f"{value:,.3g} {name.removesuffix('_per_second')}/s"
     return f"{name} {value:.4g}"
 
 

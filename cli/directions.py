@@ -165,6 +165,19 @@ class Request:
             progress=console.TerminalProgress(),
         )
 
+    @cached_property
+    def components(self) -> dict[Spec, Direction]:
+        """Each `pca:DIR` -> its direction: the first component of a folder, or the second for the second of its kind.
+
+        The first one leads to all snapshots in the folder.
+        """
+        groups: dict[Path, list[Spec]] = {}
+        for spec in self.specs:
+            if spec.kind == "pca":
+                groups.setdefault(Path(spec.argument), []).append(spec)
+        found = {folder: _principal_components(folder, specs, self.problems) for folder, specs in groups.items()}
+        return {spec: each for folder, specs in groups.items() for spec, each in zip(specs, found[folder], strict=True)}
+
 
 def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
     """Return what was asked for as directions; nothing where they are in a file.
@@ -260,17 +273,10 @@ def read_directions(options: PlaneOptions) -> Directions | None:
     path = options.directions
     if path is None:
         return None
-    from landscape.io.store import read_result
+    from landscape.io.layouts import read_any
     from landscape.results import Directions
 
-    try:
-        found = read_result(path)
-    except StoreError:
-        if not path.exists():
-            raise
-        from landscape.io.li2018 import read_directions as read_foreign  # pyright: ignore[reportMissingImports]
-
-        found = read_foreign(path)
+    found, _ = read_any(path)
     if not isinstance(found, Directions):
         raise StoreError(
             f"{path} holds a {type(found).__name__.lower()}, not directions.",
@@ -395,7 +401,18 @@ def _to(spec: Spec, request: Request) -> Direction:
 
 
 def _pca(spec: Spec, request: Request) -> Direction:
-    raise InputError(f"principal components are not there yet, got {spec.text!r}.")
+    return request.components[spec]
+
+
+def _principal_components(
+    folder: Path, specs: Sequence[Spec], problems: Mapping[str, Problem]
+) -> tuple[Direction, ...]:
+    from landscape.direction_sources import principal_components
+    from landscape.io.snapshots import SnapshotFiles, find_snapshots
+
+    files = SnapshotFiles(find_snapshots(folder), problems, progress=console.TerminalProgress())
+    first = next(iter(problems.values()))
+    return principal_components(files.snapshots, first, names=[spec.text for spec in specs], points=files)
 
 
 def _eigen(spec: Spec, request: Request) -> Direction:

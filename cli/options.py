@@ -72,7 +72,7 @@ class ProblemOptions(ModelOptions):
     ] = None
     bn: Annotated[str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")] = "stored"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32"
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or on CUDA tf32.")] = "float32"
     batch_size: Annotated[
         int | None, typer.Option(help="Examples a forward pass; by default chosen for model and device.")
     ] = None

@@ -82,8 +82,22 @@ def split_names(split: str, *, can_be_both: bool) -> tuple[str, ...]:
     raise InputError(f"split must be {'train, test or both' if can_be_both else 'train or test'}, got {split!r}.")
 
 
-def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) -> Opened:
+def open_checkpoint(
+    path: Path,
+    options: ProblemOptions,
+    splits: Sequence[str],
+    *,
+    points_per_pass: int | None = 1,
+    is_compiled: bool = False,
+) -> Opened:
     """Load a checkpoint and the data, and make a problem for each split.
+
+    Args:
+        path: Checkpoint.
+        options: How it is evaluated.
+        splits: On what.
+        points_per_pass: Points a forward pass; None takes what is fastest for the first split, for all of them.
+        is_compiled: Whether forward passes are compiled.
 
     Raises:
         LandscapeError: If any part is missing or does not fit.
@@ -101,19 +115,24 @@ def open_checkpoint(path: Path, options: ProblemOptions, splits: Sequence[str]) 
     train, test = load_splits(recipe)
     data = {"train": train, "test": test}
     loss = find_loss(recipe.loss or "cross-entropy")
-    problems = {
-        split: Problem(
+    problems = {}
+    for split in splits:
+        whole = require_split(data, split)
+        problems[split] = Problem(
             model,
-            _subset(require_split(data, split), options.samples),
+            _subset(whole, options.samples),
             loss,
             device=options.device,
             dtype=options.dtype,
             batchnorm=options.bn,
             batch_size=options.batch_size,
             calibration=data["train"] if options.bn == "recalibrate" else None,
+            points_per_pass=points_per_pass,
+            is_compiled=is_compiled,
+            num_population=whole.num_examples,
+            is_stratified=True,
         )
-        for split in splits
-    }
+        points_per_pass = problems[split].plan.points_per_pass
     settings = {
         "checkpoint": str(path),
         **dataclasses.asdict(recipe),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from landscape.deadline import Deadline
 
 from . import console
 from .directions import (
@@ -20,17 +24,53 @@ from .directions import (
     span,
 )
 from .options import CheckpointArgument, Force, Json, ProblemOptions, expand, parse_grid, parse_ranges
-from .resolve import default_output, open_checkpoint, prepare_output, split_names
+from .resolve import Opened, default_output, open_checkpoint, prepare_output, split_names
+from .surface_summary import show_surface
 
 if TYPE_CHECKING:
+    from landscape.problem import Problem
     from landscape.results import Surface
+    from landscape.surface import Probe
+
+_RECORDED = ("batch_size", "points_per_pass", "is_compiled")
 
 
-@expand(PlaneOptions, ProblemOptions)
+@dataclasses.dataclass(frozen=True)
+class WorkOptions:
+    """What is measured, and how long that may take."""
+
+    refine: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out points that interpolation gives to this relative error, by estimate.", metavar="ERROR"
+        ),
+    ] = None
+    curvature: Annotated[
+        bool, typer.Option("--curvature", help="Measure the second derivatives along the directions at each point.")
+    ] = False
+    spectrum: Annotated[
+        bool, typer.Option("--spectrum", help="Measure the extreme eigenvalues of the Hessian at each point.")
+    ] = False
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop in time, with the best picture so far; --resume goes on.", metavar="N")
+    ] = None
+    points_per_pass: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Points whose weights go through a forward pass together; by default what is fastest here."
+        ),
+    ] = None
+    is_compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the forward pass (torch.compile), on CUDA into CUDA graphs.")
+    ] = False
+
+
+@expand(PlaneOptions, ProblemOptions, WorkOptions)
 def surface(
     checkpoint: CheckpointArgument,
     plane: PlaneOptions,
     problem: ProblemOptions,
+    work: WorkOptions,
     split: Annotated[str, typer.Option(help="Data split: train, test or both.")] = "train",
     grid: Annotated[str, typer.Option(help="Points along each direction: N, or NxM for x and y.")] = "21",
     out: Annotated[
@@ -41,33 +81,33 @@ def surface(
     as_json: Json = False,
 ) -> None:
     """Compute the loss surface around a checkpoint: random, to other checkpoints, along eigenvectors or gradients."""
+    deadline = Deadline.after_minutes(work.minutes)
     path = out or default_output(checkpoint, ".surface.h5")
+    if console.is_restarted():  # by torchrun, after a process of this very run was lost
+        resume, force = True, False
     specs = parse_plane(plane)
     stored_directions = read_directions(plane)
     dims = count_dimensions(plane, stored_directions)
     sizes = parse_grid(grid, dims)
     ranges = parse_ranges(plane.range_ or default_ranges(specs, dims), dims)
     splits = split_names(split, can_be_both=True)
-    prepare_output(path, force=force, resume=resume)
-    if plane.save_directions is not None:
-        prepare_output(plane.save_directions, force=force or resume)
+    with _output(path, plane.save_directions, force=force, resume=resume), _working_together(path):
+        from landscape import distributed
+        from landscape.directions import explained_variance
+        from landscape.io.store import FileSink
+        from landscape.surface import Axis, evaluate_surface
 
-    from landscape.directions import explained_variance
-    from landscape.io.store import FileSink
-    from landscape.surface import Axis, evaluate_surface
-
-    for each in ranges:
-        if each.ends is not None:
-            Axis(*each.ends, 2)  # a range that does not rise is refused before anything is computed
-    stored = _stored_surface(path) if resume else None
-    if stored is not None:
-        problem = _with_recorded_plan(problem, stored)
-    opened = open_checkpoint(checkpoint, problem, splits)
-    spanned = span(Request(plane, checkpoint, opened.problems, specs, stored_directions))
-    if plane.save_directions is not None:
-        spanned.save(plane.save_directions)
-    found = find_ranges(ranges, sizes, spanned, opened.problems[splits[0]], stored)
-    with console.resumable(f"What was computed is in {path}."):
+        for each in ranges:
+            if each.ends is not None:
+                Axis(*each.ends, 2)  # a range that does not rise is refused before anything is computed
+        stored = _stored_surface(path) if resume and console.is_heard() else None
+        opened = _open(checkpoint, problem, work, splits, stored)
+        first = opened.problems[splits[0]]
+        spanned = span(Request(plane, checkpoint, opened.problems, specs, stored_directions))
+        distributed.share(direction.vector for direction in spanned.directions)
+        if plane.save_directions is not None and console.is_heard():
+            spanned.save(plane.save_directions)
+        found = distributed.from_first(find_ranges(ranges, sizes, spanned, first, stored))
         result = evaluate_surface(
             opened.problems,
             spanned.planes,
@@ -77,10 +117,92 @@ def surface(
             marks=spanned.marks,
             explained_variance=explained_variance(spanned.directions),
             settings={**opened.settings, **spanned.settings, "ranges": found},
+            tolerance=work.refine,
+            probe=_make_probe(work, first, dims),
             sink=FileSink(path, resume=resume),
             progress=console.TerminalProgress(),
+            should_stop=deadline.is_reached,
         )
-    _show(result, path, as_json)
+    if deadline.has_come:
+        console.say(f"Stopped in time. {console.to_go_on()}")
+    show_surface(result, path, as_json)
+
+
+@contextmanager
+def _output(path: Path, directions: Path | None, *, force: bool, resume: bool) -> Iterator[None]:
+    """Keep the output for this run, whose first process writes it."""
+    from landscape.files import locked
+
+    if not console.is_heard():
+        yield
+        return
+    prepare_output(path, force=force, resume=resume)
+    if directions is not None:
+        prepare_output(directions, force=force or resume)
+    with locked(path):
+        yield
+
+
+@contextmanager
+def _working_together(path: Path) -> Iterator[None]:
+    """Work together with the other processes of torchrun; where they are stopped, say what is saved."""
+    with console.resumable(f"What was computed is in {path}."):
+        from landscape import distributed  # brings torch, and a signal may come meanwhile
+
+        try:
+            with distributed.joined():
+                yield
+        except distributed.FailedElsewhereError as exc:
+            raise typer.Exit(1) from exc
+
+
+def _open(
+    checkpoint: Path, problem: ProblemOptions, work: WorkOptions, splits: Sequence[str], stored: Surface | None
+) -> Opened:
+    """Open the checkpoint under one execution plan: the recorded one, or what the first process has chosen."""
+    from landscape import distributed
+    from landscape.execution import choose_device
+
+    device = distributed.local_device(choose_device(problem.device))
+    problem = dataclasses.replace(problem, device=str(device))
+    plan = None if stored is None else stored.provenance.plan
+    opened = None
+    if distributed.rank() == 0:
+        opened = _open_under(plan, checkpoint, problem, work, splits)
+        plan = opened.problems[splits[0]].plan.as_dict()
+    plan = distributed.from_first(plan)
+    return opened or _open_under(plan, checkpoint, problem, work, splits)
+
+
+def _open_under(
+    plan: Mapping[str, Any] | None,
+    checkpoint: Path,
+    problem: ProblemOptions,
+    work: WorkOptions,
+    splits: Sequence[str],
+) -> Opened:
+    """Open the checkpoint; what was typed goes before what a plan has."""
+    import torch
+
+    plan = plan or {}
+    if "num_threads" in plan:
+        torch.set_num_threads(plan["num_threads"])
+    return open_checkpoint(
+        checkpoint,
+        dataclasses.replace(problem, batch_size=problem.batch_size or plan.get("batch_size")),
+        splits,
+        points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
+        is_compiled=work.is_compiled or plan.get("is_compiled", False),
+    )
+
+
+def _make_probe(work: WorkOptions, problem: Problem, num_directions: int) -> Probe | None:
+    """Return what measures more than the loss at each point, on the first split."""
+    from landscape.plane_curvature import PlaneCurvature, SpectrumMap, Together
+
+    probes = [PlaneCurvature(problem, num_directions)] if work.curvature else []
+    more = [SpectrumMap(problem)] if work.spectrum else []
+    return Together(*probes, *more) if probes or more else None
 
 
 def _stored_surface(path: Path) -> Surface | None:
@@ -90,64 +212,3 @@ def _stored_surface(path: Path) -> Surface | None:
 
     found = read_result(path) if path.exists() else None
     return found if isinstance(found, Surface) else None
-
-
-def _with_recorded_plan(problem: ProblemOptions, stored: Surface) -> ProblemOptions:
-    """Return the options with the batch size that the surface was begun with, and set its thread count."""
-    import torch
-
-    plan = stored.provenance.plan
-    torch.set_num_threads(plan["num_threads"])
-    return dataclasses.replace(problem, batch_size=problem.batch_size or plan["batch_size"])
-
-
-def _show(result: Surface, path: Path, as_json: bool) -> None:
-    from landscape.topology import describe_topology
-
-    lowest, highest = result.extremes()
-    splits = {
-        split: {
-            "center_loss": result.center_loss[split],
-            "center_accuracy": result.center_accuracy.get(split),
-            "min_loss": lowest[split],
-            "max_loss": highest[split],
-            "topology": None if (found := describe_topology(result, split)) is None else dataclasses.asdict(found),
-        }
-        for split in result.splits
-    }
-    if as_json:
-        shown = {"split": result.splits[0], **splits[result.splits[0]], "num_points": int(result.done.sum())}
-        console.answer_json({"path": str(path), **shown, "splits": splits})
-        return
-    rows = [
-        [
-            split,
-            console.number(values["center_loss"]),
-            console.percent(values["center_accuracy"]),
-            console.number(values["min_loss"]),
-            console.number(values["max_loss"]),
-        ]
-        for split, values in splits.items()
-    ]
-    points = "x".join(map(str, reversed(result.done.shape)))
-    console.answer_table(
-        f"Loss surface, {points} points, {result.provenance.num_parameters} parameters",
-        ["split", "loss at center", "accuracy at center", "smallest loss", "largest loss"],
-        rows,
-    )
-    for split, values in splits.items():
-        _show_topology(split, values["topology"])
-    console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
-
-
-def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
-    """Say how many basins there are, and what lies between marked checkpoints."""
-    if topology is None:
-        return
-    number = console.number
-    console.answer(
-        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: {topology['num_basins']}"
-    )
-    for barrier in topology["barriers"]:
-        ends = f"{barrier['first']} and {barrier['second']}"
-        console.answer(f"Barrier of the {split} loss between {ends}: {number(barrier['height'])}")

@@ -90,7 +90,12 @@ def train(
         Path | None, typer.Option(help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR")
     ] = None,
     save_every: Annotated[
-        int | None, typer.Option(min=1, help="Save a snapshot of the weights every N epochs.", metavar="N")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Keep the weights at the start and every N epochs in DIR/snapshots; surface --x pca:DIR draws them.",
+            metavar="N",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
     force: Force = False,
@@ -230,6 +235,7 @@ class _Run:
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
         settings["processes"] = distributed.world_size()
+        settings["save_every"] = self.save_every  # or a resumed run's snapshots would have gaps
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
         seed = options.seed or 0

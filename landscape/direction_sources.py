@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.reductions import norm
 from landscape.results import Directions, Spectrum
-from landscape.weights import WeightSpec, trainable_parameters
+from landscape.stored_directions import directions_for
+from landscape.trajectory import Snapshot, principal_directions
+from landscape.weights import trainable_parameters
 
 
 def checkpoint_direction(module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str) -> Direction:
@@ -122,6 +124,34 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
         )
 
 
+def principal_components(
+    snapshots: Sequence[Snapshot], problem: Problem, *, names: Sequence[str], points: Iterable[Point] = ()
+) -> tuple[Direction, ...]:
+    """Return the directions in which a trajectory varies most, of length 1: coordinates are Euclidean distances.
+
+    Args:
+        snapshots: In the order of training, see `landscape.trajectory.principal_directions`.
+        problem: Whose weights are the origin.
+        names: As they were asked for: one, or two.
+        points: What the first direction leads to.
+
+    Raises:
+        InputError: If the snapshots do not span as many directions.
+    """
+    found = principal_directions(snapshots, problem.weights, num_directions=len(names))
+    parts = zip(names, found.directions, found.explained_variance.tolist(), strict=True)
+    return tuple(
+        Direction(
+            name,
+            vector,
+            points=() if number > 1 else points,
+            explained_variance=share,
+            facts={"component": number, "num_snapshots": len(snapshots)},
+        )
+        for number, (name, vector, share) in enumerate(parts, start=1)
+    )
+
+
 def gradient_direction(problem: Problem, *, name: str) -> Direction:
     """Return the direction of steepest ascent, of length 1: its coordinate is the Euclidean distance.
 
@@ -169,26 +199,8 @@ def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, 
     Raises:
         InputError: If the shapes differ, naming the first tensor that does.
     """
-    _require_shapes(stored, problem.spec)
-    vectors = torch.from_numpy(np.asarray(stored.vectors)).to(problem.weights)
-    return tuple(Direction(name, vector) for name, vector in zip(stored.names, vectors, strict=True))
-
-
-def _require_shapes(stored: Directions, spec: WeightSpec) -> None:
-    hint = "Directions fit checkpoints of the model that they were made for."
-    for weight, shape in zip(spec.weights, stored.weight_shapes, strict=False):
-        if tuple(shape) != weight.shape:
-            raise InputError(
-                f"the directions must have the shapes of the weights, {weight.name} has {tuple(shape)} "
-                f"in the file and {weight.shape} in the model.",
-                hint=hint,
-            )
-    if len(stored.weight_shapes) != len(spec.weights):
-        raise InputError(
-            f"the directions must have as many tensors as the model, which has {len(spec.weights)}, "
-            f"got {len(stored.weight_shapes)}.",
-            hint=hint,
-        )
+    vectors = directions_for(stored, problem.spec, problem.copy_module())
+    return tuple(Direction(name, v.to(problem.weights)) for name, v in zip(stored.names, vectors, strict=True))
 
 
 def to_store(directions: Sequence[Direction], problem: Problem, normalization: str) -> Directions:

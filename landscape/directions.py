@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -43,14 +43,14 @@ class Direction:
     Attributes:
         name: What it is, as it was asked for.
         vector: The direction (P,).
-        points: Points of interest on it.
+        points: Points of interest that it leads to, which may be read from files one at a time.
         explained_variance: Share of a trajectory's variance along it, where it comes from one.
         facts: What else is to be recorded: numbers and strings.
     """
 
     name: str
     vector: Tensor
-    points: tuple[Point, ...] = ()
+    points: Iterable[Point] = ()
     explained_variance: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 

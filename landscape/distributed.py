@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -57,6 +57,8 @@ def joined() -> Iterator[None]:
         yield
         return
     store, rank, world_size = next(dist.rendezvous("env://"))
+    # torchrun keeps what an earlier attempt has stored, if it started the processes anew
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     group_store = dist.PrefixStore("group", store)
     dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size)
@@ -140,14 +142,21 @@ def from_first(value: T) -> T:
     return values[0]
 
 
+def share(tensors: Iterable[Tensor]) -> None:
+    """Give all processes the contents of the first one's tensors."""
+    if is_on():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
     """Wrap a module so that `backward` averages gradients over the processes; alone, return it as it is.
 
-    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share_buffers`.
+    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share`.
     """
     if not is_on():
         return module
-    share_buffers(module)
+    share(module.buffers())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # older torch has no other name
         return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters)
@@ -156,10 +165,3 @@ def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
 def unsynchronized(module: nn.Module) -> Any:
     """Return a context in which `backward` leaves each process its own gradients."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
-
-
-def share_buffers(module: nn.Module) -> None:
-    """Give all processes the buffers (BatchNorm statistics) of the first."""
-    if is_on():
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.errors import InputError
+from landscape.errors import InputError, first_line
 from landscape.random_state import forked_random_state
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
-"""Name -> dtype of the weights; bfloat16 means float32 weights under autocast."""
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,
+    "tf32": torch.float32,
+}
+"""Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights whose products
+tensor cores round to 10 bits of mantissa."""
+
+_TENSOR_CORES_FROM = (8, 0)  # compute capability of the first devices with TF32
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _GIB = 1 << 30
@@ -31,11 +40,13 @@ class Plan:
 
     Attributes:
         device: Type of the device.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `float64`, `bfloat16` or `tf32`.
         batch_size: Examples a forward pass.
         memory_format: `contiguous` or `channels_last`.
         num_threads: CPU threads.
         deterministic: `yes`, or the reason why not.
+        points_per_pass: Points whose weights go through a forward pass together.
+        is_compiled: Whether `torch.compile` made the forward pass.
     """
 
     device: str
@@ -44,18 +55,40 @@ class Plan:
     memory_format: str
     num_threads: int
     deterministic: str
+    points_per_pass: int = 1
+    is_compiled: bool = False
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What is not float32 (or float64), one point at a time, as torch runs it; nothing if all of it is."""
+        return tuple(
+            name
+            for name, applies in (
+                (self.dtype, self.dtype in ("bfloat16", "tf32")),
+                (f"{self.points_per_pass} points per pass", self.points_per_pass > 1),
+                ("compiled", self.is_compiled),
+            )
+            if applies
+        )
+
+    def plain(self) -> Plan:
+        """Return the plan without its `deviations`."""
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        return replace(self, dtype=dtype, points_per_pass=1, is_compiled=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
 
 
-def make_plan(*, device: torch.device, dtype: str, batch_size: int | None, is_channels_last: bool) -> Plan:
-    """Choose how to evaluate a model.
+def make_plan(
+    *, device: torch.device, dtype: str, batch_size: int | None, is_channels_last: bool, is_compiled: bool = False
+) -> Plan:
+    """Choose how to evaluate a model, one point at a time.
 
     Convolutional networks run faster channels-last, on a CPU in batches that stay in its cache.
     """
-    default_size = 128 if is_channels_last and device.type == "cpu" else 1024
+    default_size = 64 if is_channels_last and device.type == "cpu" else 1024
     return Plan(
         device=device.type,
         dtype=dtype,
@@ -63,6 +96,7 @@ def make_plan(*, device: torch.device, dtype: str, batch_size: int | None, is_ch
         memory_format="channels_last" if is_channels_last else "contiguous",
         num_threads=torch.get_num_threads(),
         deterministic=_deterministic(device),
+        is_compiled=is_compiled,
     )
 
 
@@ -118,33 +152,71 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}.")
     if name == "float64" and device.type == "mps":
         raise InputError("float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32.")
+    if name == "tf32" and not _has_tf32(device):
+        raise InputError(
+            f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
+            hint="Pass --dtype float32, or bfloat16.",
+        )
     return DTYPES[name]
 
 
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TENSOR_CORES_FROM
+
+
 @contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
+def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
     """Make what runs inside a function of its inputs alone, and leave every global setting as it was.
 
-    The random state is the same at every entry and restored at exit; on CUDA, deterministic
-    algorithms and full float32 precision are used.
+    The random state is the same at every entry and restored at exit; on CUDA, deterministic algorithms are used,
+    and full float32 precision unless `dtype` is `tf32`.
+
+    Raises:
+        InputError: If torch cannot say in which precision it multiplies matrices.
     """
-    with forked_random_state([device], seed=0), _deterministic_cuda(device):
+    with forked_random_state([device], seed=0), _deterministic_cuda(device, allow_tf32=dtype == "tf32"):
         yield
 
 
 @contextmanager
-def _deterministic_cuda(device: torch.device) -> Iterator[None]:
+def _deterministic_cuda(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
     was_on = torch.are_deterministic_algorithms_enabled()
     was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    memory: Any = torch.utils.deterministic
+    was_filling = memory.fill_uninitialized_memory
+    with (
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32),
+        _matmul_tf32(allow_tf32),
+    ):
         torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # one kernel less for every new tensor
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(was_on, warn_only=was_warn_only)
+            memory.fill_uninitialized_memory = was_filling
+
+
+@contextmanager
+def _matmul_tf32(is_allowed: bool) -> Iterator[None]:
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as exc:
+        raise InputError(
+            f"torch must say in which precision it multiplies float32 matrices: {first_line(exc)}",
+            hint="Set it by torch.set_float32_matmul_precision, not by fp32_precision.",
+        ) from exc
+    if (before != "highest") == is_allowed:
+        yield
+        return
+    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -164,3 +236,36 @@ def autocast(plan: Plan) -> Any:
     if plan.dtype != "bfloat16":
         return nullcontext()
     return torch.autocast(plan.device, dtype=torch.bfloat16)
+
+
+def compiled(module: nn.Module, **options: Any) -> Callable[..., Any]:
+    """Return a function that calls the module compiled; the module itself stays as it is.
+
+    Args:
+        module: What to compile.
+        **options: Of `torch.compile`.
+
+    Raises:
+        InputError: From the function, if the compiler fails.
+    """
+    call = torch.compile(module, **options)
+
+    def forward(*inputs: Any, **named: Any) -> Any:
+        with explained_compiler():
+            return call(*inputs, **named)
+
+    return forward
+
+
+@contextmanager
+def explained_compiler() -> Iterator[None]:
+    """Turn a failure of the compiler, which may come as late as in a backward pass, into an InputError."""
+    from torch._dynamo.exc import TorchDynamoException  # a second's import, for those who compile
+
+    try:
+        yield
+    except TorchDynamoException as exc:
+        raise InputError(
+            f"the model cannot be compiled: {first_line(exc)}",
+            hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on CUDA also Triton.",
+        ) from exc

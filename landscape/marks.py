@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from torch import Tensor
 
@@ -55,7 +56,7 @@ def mark_directions(
         plane: A line or a plane.
         problems: Split name -> problem.
     """
-    points = [point for direction in directions for point in direction.points]
-    if points:
-        points.insert(0, Point(label, "checkpoint", plane.origin))
+    if not any(direction.points for direction in directions):
+        return ()
+    points = chain([Point(label, "checkpoint", plane.origin)], *(direction.points for direction in directions))
     return tuple(make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss) for point in points)

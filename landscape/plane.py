@@ -47,11 +47,19 @@ class Plane:
                     f"got {tuple(direction.shape)}."
                 )
 
-    def point(self, *coordinates: float) -> Tensor:
-        """Return origin + sum of coordinate times direction, (P,), computed afresh from the origin."""
-        w = self.origin
-        for coordinate, direction in zip(coordinates, self.directions, strict=True):
-            w = torch.add(w, direction, alpha=coordinate)
+    def point(self, *coordinates: float, out: Tensor | None = None) -> Tensor:
+        """Return origin + sum of coordinate times direction, (P,), computed afresh from the origin.
+
+        One multiply-add a direction, in place: no other vector of this size comes into being.
+
+        Args:
+            *coordinates: One a direction.
+            out: Where to write it, (P,); a new tensor if None.
+        """
+        (first, x), *others = zip(self.directions, coordinates, strict=True)
+        w = torch.add(self.origin, first, alpha=x, out=out)
+        for direction, coordinate in others:
+            w.add_(direction, alpha=coordinate)
         return w
 
     def gram(self) -> np.ndarray:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import copy
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
 from landscape.batchnorm import MODES, BatchNorm
-from landscape.errors import InputError, copying_a_model, first_line
+from landscape.errors import InputError, LandscapeError, copying_a_model, first_line
 from landscape.execution import (
     Plan,
     autocast,
     choose_device,
+    compiled,
     make_plan,
     repeatable,
     require_dtype,
@@ -26,11 +32,27 @@ from landscape.execution import (
 )
 from landscape.forward import has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
+from landscape.point_stack import (
+    AGREEMENT,
+    LONG_PASS,
+    largest_relative_difference,
+    most_productive,
+    reason_for_bits,
+    reason_for_values,
+)
 from landscape.reductions import accumulation_dtype
+from landscape.standard_error import are_separate, error_from_batches, error_of_mean, separate_losses
 from landscape.weights import WeightSpec, bind
+
+_ONE_POINT = "Pass --points-per-pass 1."
+_NUM_TIMED = 4  # passes, the first of which warms up
+_LONG_TRIAL = 0.2  # seconds after which passes are not repeated
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
+
+Point: TypeAlias = Tensor | Callable[..., Any]
+"""Weights (P,), or a function that writes them into the (P,) tensor that it is given as `out`."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +86,27 @@ class Problem:
     touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count by
     their size, per-batch values are summed in float64. The model runs in evaluation mode.
 
+    Losses can be computed at K points a forward pass, the weights stacked along a first dimension, with `stored`
+    batch normalization. On a plane of two directions this takes, beside model and data, K + 3 vectors (P,) -
+    the K points (none if K is 1: the model's own weights are written over), `weights` and both directions - and
+    the activations of K batches, if points are given as functions that write them. Measured as peak resident
+    memory, perceptrons keep to that; a convolution on the CPU besides rearranges a copy of its layer's weights.
+
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.
         data: What `landscape.batches.as_data` reads; kept on the device.
         loss: `loss(outputs, targets)`, the mean over a batch; default cross-entropy.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: `float32`, `float64`, or `bfloat16` (float32 weights under autocast).
+        dtype: `float32`, `float64`, `bfloat16` (float32 weights under autocast), or on CUDA `tf32`.
         batchnorm: `stored`, `batch` or `recalibrate`, see `landscape.batchnorm.MODES`.
         batch_size: Examples a forward pass; chosen by the kind of model if None. Batches that the
             user made keep their size.
         calibration: Data for `recalibrate`; default `data`.
+        points_per_pass: K, for `evaluate_many`; None takes what is fastest, found by trying.
+        is_compiled: Whether losses are computed by `torch.compile`'s version of the model, on CUDA in CUDA
+            graphs; derivatives are not.
+        num_population: Number of examples that the data were drawn from; losses then have a standard error.
+        is_stratified: Whether they were drawn class by class.
 
     Attributes:
         spec: Names, shapes and places of the weights.
@@ -82,9 +115,12 @@ class Problem:
         batches: The data on the device, in evaluation order; do not write into it.
         criterion: The loss function.
         plan: How it is evaluated.
+        one_at_a_time: Why it is evaluated one point at a time although None was passed for `points_per_pass`;
+            empty if it is not.
 
     Raises:
-        InputError: If model, data and loss do not fit together, or a weight is not finite.
+        InputError: If model, data and loss do not fit together, a weight is not finite, or the model cannot be
+            evaluated at so many points a pass.
     """
 
     def __init__(
@@ -98,11 +134,17 @@ class Problem:
         batchnorm: str = "stored",
         batch_size: int | None = None,
         calibration: Any = None,
+        points_per_pass: int | None = 1,
+        is_compiled: bool = False,
+        num_population: int | None = None,
+        is_stratified: bool = False,
     ) -> None:
         if batchnorm not in MODES:
             raise InputError(f"batchnorm must be one of {', '.join(MODES)}, got {batchnorm!r}.")
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch size must be at least 1, got {batch_size}.")
+        if points_per_pass is not None and points_per_pass < 1:
+            raise InputError(f"points per pass must be at least 1, got {points_per_pass}.")
         self.device = choose_device(device)
         self.dtype = require_dtype(dtype, self.device)
         self.batchnorm = batchnorm
@@ -123,10 +165,14 @@ class Problem:
         self.num_examples = resident.num_examples
         self.data_hash = hash_data(resident)
         first = resident.batches(2)[0]
-        with repeatable(self.device):
+        with repeatable(self.device, dtype):
             is_channels_last = prefers_channels_last(self._module, first[0])
         self.plan: Plan = make_plan(
-            device=self.device, dtype=dtype, batch_size=batch_size, is_channels_last=is_channels_last
+            device=self.device,
+            dtype=dtype,
+            batch_size=batch_size,
+            is_channels_last=is_channels_last,
+            is_compiled=is_compiled,
         )
         self.batches = self._cut(resident)
         self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
@@ -134,6 +180,16 @@ class Problem:
         if calibration is not None and batchnorm == "recalibrate":
             self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
         self._require_own_weights(*first)
+        self._compiled: Callable[..., Any] = self._compile() if is_compiled else self._module
+        self._stack = self._buffer.new_empty(0, self.spec.size)
+        self._separate: Loss | None = None
+        self._strata: np.ndarray | None = None
+        self._num_population = self._require_population(num_population)
+        if self._num_population is not None:
+            self._separate = self._separate_losses()
+            self._strata = self._classes() if is_stratified else None
+        self.one_at_a_time = ""
+        self._choose_points_per_pass(points_per_pass)
 
     @property
     def weights_hash(self) -> str:
@@ -157,22 +213,57 @@ class Problem:
         other._norms = self._norms.with_stored(buffers)
         return other
 
-    def evaluate(self, w: Tensor | None = None) -> Evaluation:
+    def evaluate(self, w: Point | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
 
-        A loss that is not finite is a value, not an error.
+        A loss that is not finite is a value, not an error. The device is waited for once, at the end.
         """
-        losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
-        correct = torch.zeros(len(self.batches), device=self.device, dtype=torch.int64)
-        is_classified = True
-        with self._at(w), torch.inference_mode():
-            for i, (inputs, targets) in enumerate(self.batches):
-                outputs, losses[i] = self._forward(inputs, targets)
-                is_classified = is_classified and has_accuracy(outputs, targets)
-                if is_classified:
-                    correct[i] = (outputs.argmax(dim=1) == targets).sum()
-        accuracy = int(correct.sum()) / self.num_examples if is_classified else None
-        return Evaluation(self._mean(losses), accuracy)
+        return self._evaluation(self._measure_point(w, self.batches))
+
+    def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
+        """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
+
+        A point's value does not depend on the others, bit for bit; the last pass is filled up with copies.
+
+        Args:
+            points: Any number of them; best a multiple of `plan.points_per_pass`.
+        """
+        size, points = self.plan.points_per_pass, list(points)
+        if size == 1:
+            return [self.evaluate(point) for point in points]
+        stacks = [points[start : start + size] for start in range(0, len(points), size)]
+        return [value for stack in stacks for value in self._evaluate_stack(stack, size)]
+
+    def largest_deviation(self, points: Sequence[Point] | Tensor) -> dict[str, float]:
+        """Measure what speed costs: the error of the losses of `evaluate_many`, relative to plain evaluation.
+
+        Plain is float32 (or float64), one point at a time, not compiled.
+
+        Args:
+            points: Some points, a few of those that are evaluated; at least one.
+
+        Returns:
+            What is not plain, such as `bfloat16, 8 points per pass` -> the largest |loss - plain| / |plain|;
+            empty if everything is plain.
+
+        Raises:
+            LandscapeError: If several points a pass, and nothing else, make more than 1e-6 of difference.
+        """
+        deviations = self.plan.deviations
+        if not deviations:
+            return {}
+        found = self.evaluate_many(points)
+        with self._under(self.plan.plain()):
+            plain = [self.evaluate(point) for point in points]
+        losses, references = (np.array([value.loss for value in values]) for values in (found, plain))
+        largest = largest_relative_difference(torch.from_numpy(losses), torch.from_numpy(references))
+        if self.plan.points_per_pass > 1 and len(deviations) == 1 and largest > AGREEMENT:
+            raise LandscapeError(
+                f"losses at {deviations[0]} must be those of one point at a time to {AGREEMENT:g} of them, "
+                f"one differs by {largest:.1e}.",
+                hint=_ONE_POINT,
+            )
+        return {", ".join(deviations): largest}
 
     def loss(self, w: Tensor | None = None) -> float:
         """Return the mean loss at `w` (P,), the model's own weights if None."""
@@ -192,7 +283,7 @@ class Problem:
                 gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
                 self._accumulate(total, gradients, i)
                 losses[i] = loss.detach()
-        return Gradient(self._mean(losses), total)
+        return Gradient(self._mean(losses.cpu().double().numpy()), total)
 
     def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:
         """Return H v (P,) at `w`, the model's own weights if None, in the accumulation dtype.
@@ -246,24 +337,217 @@ class Problem:
                 hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList or nn.ModuleList.",
             )
 
+    def _require_population(self, num_population: int | None) -> int | None:
+        """Return the size of the set that the data are a part of, None if they are all of it."""
+        if num_population is None or num_population > self.num_examples:
+            return num_population
+        if num_population < self.num_examples:
+            raise InputError(
+                f"a set must have at least as many examples as what was drawn from it, "
+                f"got {num_population} for {self.num_examples}."
+            )
+        return None
+
+    def _separate_losses(self) -> Loss | None:
+        """Return the criterion that gives one loss an example, where it has the same mean."""
+        separate = separate_losses(self.criterion)
+        if separate is None:
+            return None
+        with self._at(None), torch.inference_mode():
+            for inputs, targets in (self.batches[0], self.batches[-1]):
+                outputs, loss = self._forward(inputs, targets)
+                try:
+                    losses = separate(outputs, targets)
+                except (TypeError, ValueError, LookupError, RuntimeError):  # its `reduction` means something else
+                    return None
+                if not are_separate(losses, loss, batch_length((inputs, targets))):
+                    return None
+        return separate
+
+    def _classes(self) -> np.ndarray | None:
+        """Return the class number of each example, (n,); None where targets are no class numbers."""
+        targets = [targets for _, targets in self.batches]
+        if not all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets):
+            return None
+        return torch.cat(targets).cpu().numpy()
+
+    def _choose_points_per_pass(self, count: int | None) -> None:
+        """Take so many points a pass, or if None what is fastest."""
+        if count == 1:
+            return
+        if count is None:
+            count, self.one_at_a_time = self._fastest_count()
+        else:
+            reason = self._reason_against(count)
+            if reason:
+                raise InputError(f"a pass of {count} points is not possible: {reason}.", hint=_ONE_POINT)
+        self.plan = replace(self.plan, points_per_pass=count)
+
+    def _fastest_count(self) -> tuple[int, str]:
+        """Return the number of points a pass, and if it is 1 the reason."""
+        failures: list[str] = []
+        reason = self._reason_against_stacks()
+        if not reason and self._seconds_of_pass(1, failures) > LONG_PASS:
+            reason = "a pass of one point is long enough"
+        if reason:
+            return 1, reason
+        num_bytes = self.spec.size * self.weights.element_size()
+        count = most_productive(lambda count: self._seconds_of_pass(count, failures), num_bytes)
+        if count == 1:
+            return 1, failures[0] if failures else "no other number of points a pass is faster"
+        reason = self._reason_against(count)
+        return (1, reason) if reason else (count, "")
+
+    def _reason_against_stacks(self) -> str:
+        if self.batchnorm != "stored":
+            return f"batch normalization is {self.batchnorm!r}, not 'stored'"
+        return "the forward pass is compiled" if self.plan.is_compiled else ""
+
+    def _reason_against(self, count: int) -> str:
+        """Return why so many points a pass are impossible, or nothing; tried on the first and the last batch."""
+        reason = self._reason_against_stacks()
+        if reason:
+            return reason
+        ends = [self.batches[0], self.batches[-1]]
+
+        def together(numbers: Sequence[int]) -> Tensor:
+            return torch.from_numpy(self._measure_stack([self._trial(i) for i in numbers], count, ends)["loss"])
+
+        def alone(number: int) -> Tensor:
+            return torch.from_numpy(self._measure_point(self._trial(number), ends)["loss"])
+
+        try:
+            reason = reason_for_bits(together, count)
+            with self._under(self.plan.plain()):
+                return reason or reason_for_values(together, alone, count)
+        except (LandscapeError, RuntimeError) as exc:
+            return _in_words(exc)
+
+    def _seconds_of_pass(self, count: int, failures: list[str]) -> float:
+        """Return what a pass of so many points over the first batch takes, the least of some times.
+
+        Infinity if it is impossible; `failures` then gets the reason.
+        """
+        points, batches, seconds = [self.weights] * count, self.batches[:1], []
+        try:
+            while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
+                start = time.perf_counter()
+                if count == 1:
+                    self._measure_point(points[0], batches)
+                else:
+                    self._measure_stack(points, count, batches)
+                seconds.append(time.perf_counter() - start)
+        except (LandscapeError, RuntimeError) as exc:  # what torch.func cannot map over weights, or out of memory
+            failures.append(_in_words(exc))
+            return float("inf")
+        return min(seconds)
+
+    def _trial(self, number: int) -> Point:
+        """Return one of many points, around the model's own weights as far as a filter-normalized direction reaches."""
+        scale = number % 5 / 4
+
+        def write(out: Tensor) -> None:
+            out.normal_(generator=torch.Generator(self.device).manual_seed(number))
+            for part, own in zip(self.spec.views(out), self.spec.views(self.weights), strict=True):
+                part.mul_(scale * torch.linalg.vector_norm(own) / max(own.numel(), 1) ** 0.5).add_(own)
+
+        return write
+
     def _differentiable_loss(self, batch: Batch) -> Tensor:
         loss = self._forward(*batch)[1]
         require_differentiable(loss)
         return loss
 
-    def _forward(self, inputs: Any, targets: Any) -> tuple[Any, Tensor]:
+    def _forward(self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None) -> tuple[Any, Tensor]:
         with autocast(self.plan):
-            return outputs_and_loss(self._module, self.criterion, inputs, targets)
+            return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
+
+    def _measure(self, batch: Batch, model: Callable[..., Any]) -> dict[str, Tensor]:
+        """Return by name what there is of a batch: its loss and number correct, (1,), and its single losses, (n,)."""
+        inputs, targets = batch
+        outputs, loss = self._forward(inputs, targets, model)
+        found = {"loss": loss}
+        if has_accuracy(outputs, targets):
+            found["correct"] = (outputs.argmax(dim=1) == targets).sum()
+        if self._separate is not None:
+            found["losses"] = self._separate(outputs, targets)
+        return {name: value.to(self.dtype).reshape(-1) for name, value in found.items()}
+
+    def _measure_with(self, w: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what `_measure` does, at weights `w` (P,) that are a function's argument."""
+        weights = dict(zip(self.spec.names, self.spec.views(w), strict=True))
+        return self._measure(batch, lambda *args, **named: functional_call(self._module, weights, args, named))
+
+    def _measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+        """Return what there is at a point, batches along the last dimension."""
+        model = self._compiled if self.plan.is_compiled else self._module
+        with self._at(point), torch.inference_mode():
+            return _on_host([self._measure(batch, model) for batch in batches])
+
+    def _measure_stack(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+        """Return what there is at the points, (size, ...); beyond the last point, copies of it."""
+        if len(self._stack) != size:
+            self._stack = self._buffer.new_empty(size, self.spec.size)
+        for i, row in enumerate(self._stack):
+            self._write(points[min(i, len(points) - 1)], row)
+        # Fused attention cannot be mapped over weights; what has a second derivative can.
+        with self._undisturbed(), twice_differentiable(), torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # operations done point by point
+            return _on_host(
+                [vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack) for batch in batches]
+            )
+
+    def _evaluate_stack(self, points: Sequence[Point], size: int) -> list[Evaluation]:
+        found = self._measure_stack(points, size, self.batches)
+        return [self._evaluation({name: values[i] for name, values in found.items()}) for i in range(len(points))]
+
+    def _evaluation(self, found: dict[str, np.ndarray]) -> Evaluation:
+        losses = found["loss"]
+        accuracy = int(found["correct"].sum()) / self.num_examples if "correct" in found else None
+        return Evaluation(self._mean(losses), accuracy, self._standard_error(losses, found.get("losses")))
+
+    def _standard_error(self, losses: np.ndarray, separate: np.ndarray | None) -> float | None:
+        if self._num_population is None:
+            return None
+        if separate is None:
+            return error_from_batches(losses, self._sizes, self._num_population)
+        return error_of_mean(separate, self._num_population, self._strata)
 
     @contextmanager
-    def _at(self, w: Tensor | None) -> Iterator[None]:
+    def _at(self, w: Point | None) -> Iterator[None]:
         """Run inside at weights `w`, repeatably."""
-        w = self.weights if w is None else w
-        self.spec.require_vector(w, "w")
-        with torch.no_grad():
-            self._buffer.copy_(w)
-        with repeatable(self.device), self._norms.evaluation(self._calibrate):
+        self._write(self.weights if w is None else w, self._buffer)
+        with self._undisturbed():
             yield
+
+    @torch.no_grad()
+    def _write(self, point: Point, out: Tensor) -> None:
+        """Write a point into `out` (P,)."""
+        if isinstance(point, Tensor):
+            self.spec.require_vector(point, "w")
+            out.copy_(point)
+        else:
+            point(out=out)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Run inside repeatably, and with normalization layers as they are to be."""
+        with repeatable(self.device, self.plan.dtype), self._norms.evaluation(self._calibrate):
+            yield
+
+    @contextmanager
+    def _under(self, plan: Plan) -> Iterator[None]:
+        """Run inside under another plan for the same batches."""
+        own, self.plan = self.plan, plan
+        try:
+            yield
+        finally:
+            self.plan = own
+
+    def _compile(self) -> Callable[..., Any]:
+        """Return the compiled model: one program a batch size, so that none computes what another one did."""
+        in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
+        return compiled(self._module, dynamic=False, **in_graphs)
 
     @torch.no_grad()
     def _calibrate(self) -> None:
@@ -286,8 +570,21 @@ class Problem:
             if tensor is not None:
                 part.add_(tensor.detach(), alpha=share)
 
-    def _mean(self, losses: Tensor) -> float:
-        return float(self._sizes @ losses.cpu().double().numpy() / self.num_examples)
+    def _mean(self, losses: np.ndarray) -> float:
+        return float(self._sizes @ losses / self.num_examples)
+
+
+def _in_words(exc: Exception) -> str:
+    return first_line(exc).rstrip(".")
+
+
+def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Join what all batches have along the last dimension, in float64 on the host, by one transfer."""
+    names = [name for name in batches[0] if all(name in found for found in batches)]
+    parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]
+    values = torch.cat(parts, dim=-1).cpu().double().numpy()
+    ends = list(accumulate(part.shape[-1] for part in parts))
+    return {name: values[..., start:end] for name, start, end in zip(names, [0, *ends], ends, strict=False)}
 
 
 def _require_finite(spec: WeightSpec, w: Tensor) -> None:

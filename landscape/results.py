@@ -150,12 +150,38 @@ class Surface:
         """Whether every point has been computed."""
         return bool(self.done.all())
 
+    @property
+    def trajectory(self) -> tuple[Mark, ...]:
+        """The marks that are snapshots, in the order of training."""
+        return tuple(mark for mark in self.marks if mark.kind == "snapshot")
+
+    @property
+    def largest_distance(self) -> float | None:
+        """Of a snapshot out of the plane; None where there is none."""
+        return max((mark.distance for mark in self.trajectory), default=None)
+
+    @property
+    def largest_loss_gaps(self) -> dict[str, float]:
+        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no two are finite."""
+        return {split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory}
+
+    @property
+    def largest_standard_errors(self) -> dict[str, float]:
+        """Split name -> largest finite standard error; splits that were evaluated whole are absent."""
+        known = {split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()}
+        return {split: float(errors.max()) for split, errors in known.items() if errors.size}
+
     def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
         """Return split -> smallest and split -> largest finite loss at the points done; None if none is."""
         finite = {split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()}
         lowest = {split: float(values.min()) if values.size else None for split, values in finite.items()}
         highest = {split: float(values.max()) if values.size else None for split, values in finite.items()}
         return lowest, highest
+
+
+def _largest_gap(marks: tuple[Mark, ...], split: str) -> float:
+    gaps = np.array([abs(mark.loss[split] - mark.plane_loss[split]) for mark in marks])
+    return float(gaps[np.isfinite(gaps)].max()) if np.isfinite(gaps).any() else float("nan")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -14,7 +16,7 @@ from landscape.batches import hash_tensors
 from landscape.errors import InputError, StoreError
 from landscape.order import coarse_to_fine
 from landscape.plane import Plane
-from landscape.problem import Evaluation, Problem
+from landscape.problem import Evaluation, Point, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.refinement import interpolated, refined_rounds, relative_errors
@@ -24,9 +26,19 @@ from landscape.work_queue import worked_off
 
 _MOST_POINTS = 10_000  # along one axis
 _CHECKED_POINTS = 20  # of those that a refinement left out
+_CHECKED_POINTS_OF_A_PLAN = 5
 _PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]  # by split, and the probe's by name
 
-_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss")  # what a resumed run must repeat
+_UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
+_SAME_SETTINGS = (
+    "model",
+    "model_args",
+    "data",
+    "data_args",
+    "loss",
+    "seed",
+    "with_1d",
+)  # what a resumed run must repeat
 
 
 @dataclass(frozen=True)
@@ -121,9 +133,10 @@ def evaluate_surface(
     _require_match(planes, axes)
     _require_tolerance(tolerance, planes)
     sink = sink or NullSink()
+    center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
     surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
     surface = replace(
-        _with_center(surface, problems, planes[0]),
+        _with_center(surface, center),
         direction_names=direction_names,
         marks=tuple(marks),
         explained_variance=explained_variance,
@@ -133,16 +146,20 @@ def evaluate_surface(
     if distributed.rank() == 0 and (stored := sink.load()) is not None:
         _require_same(stored, surface)
         surface = stored
-    work = _Work(problems, planes, probe)
+    work = _Work(problems, planes, probe, center)
+    surface.deviations.update(_deviations(surface, work))
     if distributed.rank() > 0:
         for _ in _computed(surface, work, should_stop):
             pass
         return distributed.from_first(surface)
     progress.start("surface", surface.done.size)
+    num_before, start = int(surface.done.sum()), time.perf_counter()
     try:
         for _ in _computed(surface, work, should_stop):
             sink.save(surface)
-            progress.update(int(surface.done.sum()), **_shown(surface))
+            num_done = int(surface.done.sum())
+            rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
+            progress.update(num_done, **_shown(surface), points_per_second=rate)
     finally:
         sink.save(surface)
         sink.flush()
@@ -171,13 +188,32 @@ class _Work:
     problems: Mapping[str, Problem]
     planes: Sequence[Plane]
     probe: Probe | None
+    center: Mapping[str, Evaluation]
 
-    def at(self, place: _Place) -> _PointValues:
-        """Compute all there is to know at a point."""
+    @property
+    def stack_size(self) -> int:
+        """Points that are best computed together."""
+        return max(problem.plan.points_per_pass for problem in self.problems.values())
+
+    def at(self, places: Sequence[_Place]) -> list[_PointValues]:
+        """Compute all there is to know at some points."""
+        points = [self.point(place) for place in places]
+        values = {split: problem.evaluate_many(points) for split, problem in self.problems.items()}
+        losses = [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
+        return [
+            (each if any(place.coordinates) else dict(self.center), self._probed(place))
+            for each, place in zip(losses, places, strict=True)
+        ]
+
+    def point(self, place: _Place) -> Point:
+        """Return what writes the weights at a point."""
+        return partial(self.planes[place.line].point, *place.coordinates)
+
+    def _probed(self, place: _Place) -> dict[str, float]:
+        if self.probe is None:
+            return {}
         plane = self.planes[place.line]
-        w = plane.point(*place.coordinates)
-        values = {split: problem.evaluate(w) for split, problem in self.problems.items()}
-        return values, dict(self.probe(plane, w)) if self.probe else {}
+        return dict(self.probe(plane, plane.point(*place.coordinates)))
 
 
 @dataclass(frozen=True)
@@ -198,9 +234,24 @@ def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) ->
         places = distributed.from_first(places)
         if places is None:
             return
-        for place, values in worked_off(places, work.at, should_stop):
-            _write(surface, place.index, values)
+        size = work.stack_size
+        stacks = [places[start : start + size] for start in range(0, len(places), size)]
+        for stack, values in worked_off(stacks, work.at, should_stop):
+            for place, value in zip(stack, values, strict=True):
+                _write(surface, place.index, value)
             yield
+
+
+def _deviations(surface: Surface, work: _Work) -> dict[str, float]:
+    """Measure what is not plain float32, at some points chosen at random but always the same."""
+    chosen = np.random.default_rng(0).permutation(surface.done.size)[:_CHECKED_POINTS_OF_A_PLAN]
+    indices = np.stack(np.unravel_index(chosen, surface.done.shape), axis=1)
+    points = [work.point(_place(surface, tuple(index))) for index in indices.tolist()]
+    return {
+        f"{name}, {split}": value
+        for split, problem in work.problems.items()
+        for name, value in problem.largest_deviation(points).items()
+    }
 
 
 def _rounds(surface: Surface) -> Iterator[list[_Place]]:
@@ -304,8 +355,7 @@ def _empty_surface(
     )
 
 
-def _with_center(surface: Surface, problems: Mapping[str, Problem], plane: Plane) -> Surface:
-    center = {split: problem.evaluate(plane.origin) for split, problem in problems.items()}
+def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
     accuracy = {split: value.accuracy for split, value in center.items() if value.accuracy is not None}
     sampled = [split for split, value in center.items() if value.standard_error is not None]
     return replace(
@@ -338,8 +388,11 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
     yield "tolerance", stored.tolerance, wanted.tolerance
-    for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype", "plan"):
+    for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
+    for name, value in wanted.provenance.plan.items():
+        yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value
+    yield "kind of directions", stored.direction_names or wanted.direction_names, wanted.direction_names
     for name in _SAME_SETTINGS:
         yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
     yield "set of directions", stored.direction_hashes, wanted.direction_hashes

@@ -11,6 +11,7 @@ ROWS = {
     0: ["errors", "progress", "sink", "random_state"],
     1: [
         "files",
+        "deadline",
         "weights",
         "batches",
         "results",
@@ -22,6 +23,8 @@ ROWS = {
         "memory_format",
         "registry",
         "order",
+        "point_stack",
+        "standard_error",
     ],
     2: [
         "work_queue",
@@ -34,7 +37,7 @@ ROWS = {
         "models",
         "data",
     ],
-    3: ["plane", "hessian", "optim", "topology"],
+    3: ["plane", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }

@@ -29,6 +29,9 @@ class SymmetricOperator(Protocol):
         ...
 
 
+_AS_PRECISE_AS = {"bfloat16": torch.bfloat16, "tf32": torch.float16}  # tf32 has float16's mantissa
+
+
 class HessianOperator:
     """The Hessian of a problem's mean loss at `w` (P,), the model's own weights if None."""
 
@@ -36,7 +39,7 @@ class HessianOperator:
         self._problem = problem
         self._w = w
         self.size: int = problem.spec.size
-        self.dtype: torch.dtype = torch.bfloat16 if problem.plan.dtype == "bfloat16" else problem.dtype
+        self.dtype: torch.dtype = _AS_PRECISE_AS.get(problem.plan.dtype, problem.dtype)
         self.device: torch.device = problem.device
 
     def matvec(self, v: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _run_pyhessian(
     module = _Adapted(problem)
     is_used = _freeze_unused(problem, module)
     criterion = _CountingLoss(problem.criterion)
-    with repeatable(problem.device), twice_differentiable(), warnings.catch_warnings():
+    with repeatable(problem.device, problem.plan.dtype), twice_differentiable(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # its way, on our copy
         torch.random.manual_seed(seed)
         engine = hessian(module, criterion, cuda=problem.device.type == "cuda", **_as_pyhessian_data(problem))

@@ -100,21 +100,23 @@ def select_field(surface: Surface, split: str, quantity: str) -> Field:
     is_finite = np.isfinite(raw)
     values = np.ma.masked_array(raw, mask=~(done & is_finite))
     errors = surface.standard_error.get(split) if quantity == "loss" else None
+    center = _center(surface, split, quantity, factor)
+    tolerance = surface.tolerance if quantity == "loss" else None
     return Field(
         x=np.asarray(surface.x, dtype=np.float64),
         y=np.empty(0) if surface.y is None else np.asarray(surface.y, dtype=np.float64),
         values=values,
-        drawn=_interpolated(surface, values, done),
+        drawn=_interpolated(surface, values, done, center if tolerance is not None else None),
         is_not_finite=done & ~is_finite,
         is_not_done=~done,
         not_finite_name=_not_finite_name(raw[done & ~is_finite]),
-        center=_center(surface, split, quantity, factor),
+        center=center,
         quantity=quantity,
         split=split,
         name=f"{split} {quantity_label(quantity)}".strip(),
         axis_labels=axis_labels(surface),
         is_signed=quantity not in QUANTITIES,
-        tolerance=surface.tolerance if quantity == "loss" else None,
+        tolerance=tolerance,
         standard_error=None if errors is None else np.asarray(errors, dtype=np.float64),
         marks=surface.marks,
     )
@@ -236,13 +238,16 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
     return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
 
 
-def _interpolated(surface: Surface, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
+def _interpolated(
+    surface: Surface, values: np.ma.MaskedArray, done: np.ndarray, refined_around: float | None
+) -> np.ma.MaskedArray:
     """Fill what lies between computed points: of a plane, of a line or of each of several lines.
 
-    What a refinement left out is filled in as the refinement supposed, whose tolerance is for that.
+    Losses that a refinement left out are filled in as the refinement supposed, around that at the
+    centre: its tolerance is for that.
     """
-    if surface.tolerance is not None and done[np.ix_(*[(0, -1)] * done.ndim)].all():
-        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done))
+    if refined_around is not None and done[np.ix_(*[(0, -1)] * done.ndim)].all():
+        return np.ma.masked_invalid(interpolated(values.filled(np.nan), done, refined_around))
     if surface.y is not None:
         has_area = min(values.shape) >= 2
         return interpolate_plane(surface.x, surface.y, values, done) if has_area else values

@@ -40,10 +40,10 @@ _ORDER_3D = 2.0  # above the floor, below the relief
 
 
 def draw_marks(ax: Axes, field: Field, fields: Sequence[Field], *, floor: float | None = None) -> None:
-    """Draw the marks of a field on its plane; they change no limits of the axes.
+    """Draw the marks of a field on its plane.
 
     Args:
-        ax: Whose limits are final, where it is three-dimensional: these do not clip.
+        ax: Whose limits are set, so that marks do not change them.
         field: Whose marks are drawn.
         fields: All that are drawn in the figure, so that one sign means one thing.
         floor: Height at which to draw on three-dimensional axes; None for flat ones.
@@ -158,18 +158,14 @@ class _Place:
 
     def line(self, points: np.ndarray, **style: Any) -> None:
         """Draw points, (n, 2), or the line through them."""
-        limits = self.ax.get_xlim(), self.ax.get_ylim()
         self.ax.plot(*self._columns(points), zorder=self.order, **style)
-        self.ax.set(xlim=limits[0], ylim=limits[1])
 
     def dots(self, points: np.ndarray, colors: np.ndarray) -> None:
         """Draw points, (n, 2), each in its colour."""
         style = {"s": _SNAPSHOT_AREA, "linewidths": 0.5, "edgecolors": "black", "zorder": self.order + 0.1}
-        limits = self.ax.get_xlim(), self.ax.get_ylim()
         dots = self.ax.scatter(*self._columns(points), c=colors, **style)
         assert isinstance(dots, PathCollection)
         dots.set_gid("snapshots")
-        self.ax.set(xlim=limits[0], ylim=limits[1])
 
     def _columns(self, points: np.ndarray) -> np.ndarray:
         """Return the coordinates, a row each; what three-dimensional axes would draw outside them is NaN."""

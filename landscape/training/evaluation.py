@@ -32,7 +32,7 @@ def evaluate(
         change: Applied to the inputs of each batch.
     """
     module.eval()
-    distributed.share_buffers(module)
+    distributed.share(module.buffers())
     meter = Meter()
     with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
         for inputs, targets in data.batches(batch_size)[distributed.rank() :: distributed.world_size()]:

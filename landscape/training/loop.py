@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 
 from landscape import distributed
 from landscape.batches import Data
+from landscape.execution import compiled
 from landscape.memory_format import prefers_channels_last
 from landscape.optim.sam import SAM
 from landscape.progress import SILENT, Progress
 from landscape.random_state import forked_random_state
 from landscape.results import History
-from landscape.training.acceleration import check_precision, compiled
+from landscape.training.acceleration import check_precision
 from landscape.training.arguments import (
     check_counts,
     check_label_smoothing,

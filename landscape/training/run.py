@@ -17,11 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 from landscape import distributed
 from landscape.batches import Data
 from landscape.errors import InputError, LandscapeError
+from landscape.execution import explained_compiler
 from landscape.forward import outputs_and_loss, require_differentiable
 from landscape.memory_format import to_channels_last
 from landscape.progress import Progress
 from landscape.random_state import derived_seeds, seed_random_states
-from landscape.training.acceleration import autocast, explained_compiler
+from landscape.training.acceleration import autocast
 from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
 from landscape.training.clock import Clock
 from landscape.training.evaluation import evaluate

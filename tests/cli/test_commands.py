@@ -101,7 +101,7 @@ def test_the_surface_goes_beside_the_checkpoint_and_is_summed_up_in_json(plane, 
 def test_the_summary_gives_the_topology_of_each_split(plane, checkpoint):
     surface = read_result(checkpoint.with_name("checkpoint.surface.h5"))
     for split in ("train", "test"):
-        assert plane["splits"][split]["topology"] == asdict(describe_topology(surface, split))
+        assert plane["splits"][split]["topology"] == json.loads(json.dumps(asdict(describe_topology(surface, split))))
 
 
 def test_the_summary_says_how_many_basins_there_are(run, checkpoint, tmp_path):
@@ -215,7 +215,7 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
         assert (measure["standard_error"] is None) == (measure["name"] != "avg")
 
 
-@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface"])
+@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"])
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, suffix):
     out = tmp_path / f"figure{suffix}"
@@ -228,6 +228,18 @@ def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     answer = run("plot", plane["path"], plane["path"], "--label", "a", "--label", "b", "--out", out)
     assert answer.code == 0
     assert answer.out.strip() == str(out)
+
+
+def test_the_difference_of_two_files_is_drawn(run, plane, tmp_path):
+    out = tmp_path / "difference.png"
+    assert run("plot", plane["path"], plane["path"], "--kind", "difference", "--out", out).code == 0
+    assert out.stat().st_size > 1000
+
+
+def test_an_unknown_quantity_is_refused_with_those_of_the_file(run, plane, tmp_path):
+    answer = run("plot", plane["path"], "--quantity", "sharpness", "--out", tmp_path / "f.png")
+    assert answer.code != 0
+    assert "Quantities that are there: loss (train" in answer.err
 
 
 def test_training_curves_are_drawn_beside_their_file(run, trained):

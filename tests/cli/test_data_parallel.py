@@ -81,6 +81,16 @@ def state_dict(folder, name):
     return load_checkpoint(folder / name / "checkpoint.pt").state_dict
 
 
+def test_two_processes_keep_the_snapshots_of_the_first(folder):
+    noisy = ("--model-arg", "noisy=true", "--batch-size", 10, "--save-every", 1)  # running statistics differ
+    two = run_two(*words(folder, "kept", *noisy))
+    assert two.returncode == 0, two.stderr
+    kept = sorted((folder / "kept" / "snapshots").iterdir())
+    assert [path.name for path in kept] == [f"epoch-{epoch:04d}.pt" for epoch in range(4)]
+    last = load_checkpoint(kept[-1]).state_dict
+    assert all(torch.equal(value, last[key]) for key, value in state_dict(folder, "kept").items())
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.errors import InputError
 from landscape.plane import Plane
@@ -50,3 +51,40 @@ def test_directions_of_another_size_are_refused():
 def test_three_directions_are_refused():
     with pytest.raises(InputError, match="one or two directions, got 3"):
         Plane(ORIGIN, (X, Y, Z))
+
+
+@pytest.mark.parametrize("directions", [(X,), (X, Y)])
+def test_a_point_written_in_place_has_the_same_bits_whatever_was_there(directions):
+    plane, coordinates = Plane(ORIGIN, directions), (0.3, -2.0)[: len(directions)]
+    out = torch.full_like(ORIGIN, torch.nan)
+    assert plane.point(*coordinates, out=out) is out
+    assert torch.equal(out, plane.point(*coordinates))
+
+
+def test_a_point_leaves_origin_and_directions_as_they_are():
+    origin, x, y = ORIGIN.clone(), X.clone(), Y.clone()
+    Plane(origin, (x, y)).point(0.3, -2.0, out=torch.empty_like(origin))
+    assert torch.equal(torch.stack([origin, x, y]), torch.stack([ORIGIN, X, Y]))
+
+
+class _Allocations(TorchDispatchMode):
+    """Counts the large tensors that operations make."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        known = {value.data_ptr() for value in (*args, *(kwargs or {}).values()) if isinstance(value, torch.Tensor)}
+        if isinstance(result, torch.Tensor) and result.numel() >= self.size and result.data_ptr() not in known:
+            self.count += 1
+        return result
+
+
+@pytest.mark.parametrize(("is_given", "expected"), [(True, 0), (False, 1)])
+def test_a_point_makes_no_vector_but_itself(is_given, expected):
+    out = torch.empty_like(ORIGIN) if is_given else None
+    with _Allocations(30) as made:
+        Plane(ORIGIN, (X, Y)).point(0.3, -2.0, out=out)
+    assert made.count == expected

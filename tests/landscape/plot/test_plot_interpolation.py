@@ -18,7 +18,7 @@ from figures import (
 from landscape import plot
 from landscape.plot.field import select_field
 from landscape.plot.interpolation import interpolate_line, interpolate_plane
-from landscape.refinement import refined_rounds, relative_errors
+from landscape.refinement import interpolated, refined_rounds, relative_errors
 
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface")
 
@@ -109,10 +109,24 @@ def test_a_line_is_interpolated_between_its_neighbours_only():
 
 
 def test_what_a_refinement_left_out_is_drawn_to_its_tolerance():
-    surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.02)
+    surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.1)
     field = select_field(surface, "train", "loss")
     assert field.is_interpolated.sum() > 100
-    assert relative_errors(field.drawn.filled(np.nan), true, surface.center_loss["train"]).max() <= 0.02
+    assert relative_errors(field.drawn.filled(np.nan), true, surface.center_loss["train"]).max() <= 0.1
+
+
+def test_what_a_refinement_left_out_is_drawn_as_it_supposed():
+    surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.1)
+    drawn = select_field(surface, "train", "loss").drawn.filled(np.nan)
+    np.testing.assert_array_equal(drawn, interpolated(true, surface.done, surface.center_loss["train"]))
+
+
+def test_a_refinement_without_its_corners_is_interpolated_between_what_it_has():
+    surface = replace(partly_done(make_surface(tilted, nx=21, ny=21), 0.05), tolerance=0.02)
+    surface.done[np.ix_([0, -1], [0, -1])] = False
+    field = select_field(surface, "train", "loss")
+    assert field.is_interpolated.mean() > 0.4
+    np.testing.assert_allclose(field.drawn[field.is_interpolated], surface.loss["train"][field.is_interpolated])
 
 
 @pytest.mark.parametrize("kind", PLANE_KINDS)

@@ -101,6 +101,15 @@ def test_each_of_several_lines_is_interpolated_along_itself():
     np.testing.assert_allclose(curve.get_ydata(), expected)
 
 
+def test_dots_are_where_every_line_was_evaluated():
+    surface = repeated()
+    done = surface.done.copy()
+    done[:, 1::2] = False
+    done[2, 4] = False
+    (dots,) = with_gid(plot.plot_profile(replace(surface, done=done)), "dots")
+    np.testing.assert_array_equal(dots.get_xdata(), surface.x[[0, 2, 6, 8]])
+
+
 def test_the_standard_error_is_a_band():
     surface = make_surface(nx=9, is_line=True, splits=("train",))
     errors = 0.1 + 0.05 * surface.x**2
@@ -129,4 +138,4 @@ def test_a_band_down_to_zero_leaves_a_log_axis_where_the_losses_are():
 
 
 def test_several_lines_are_no_plane():
-    assert plot.kinds_of(repeated()) == ("curve",)
+    assert plot.kinds_of(repeated()) == plot.kinds_of(make_surface(is_line=True))

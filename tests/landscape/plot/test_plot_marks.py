@@ -4,10 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figures import bowl, color_bars, contours, legend_texts, make_surface, panels, with_gid
+from matplotlib.figure import Figure
 
 from landscape import plot
 from landscape.errors import InputError
 from landscape.plot.names import axis_labels
+from landscape.plot.scale import choose_scale
 from landscape.results import Mark
 
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface")
@@ -102,13 +104,15 @@ def test_a_checkpoint_at_the_center_replaces_its_sign():
 
 def test_contour_labels_keep_clear_of_marks():
     surface = make_surface(nx=41, ny=41)
-    before = plot.plot_contour(surface)
-    spots = [tuple(text.get_position()) for text in before.texts if text.get_text()]
-    assert spots
-    after = plot.plot_contour(replace(surface, marks=(Mark("here", "checkpoint", spots[0]),)))
-    corner = after.transData.transform(spots[0])
-    labels = np.array([after.transData.transform(text.get_position()) for text in after.texts if text.get_text()])
-    assert np.hypot(*(labels - corner).T).min() * 72 / after.get_figure().dpi > 12
+    scale = choose_scale([surface.loss["train"]])
+    free = plot.plot_contour(surface, scale=scale, ax=Figure(figsize=(3, 3)).add_subplot())
+    spots = [tuple(text.get_position()) for text in free.texts if text.get_text()]
+    marks = [Mark(str(spot), "checkpoint", spot) for spot in spots]
+    ax = plot.plot_contour(replace(surface, marks=marks), scale=scale, ax=Figure(figsize=(3, 3)).add_subplot())
+    labels = ax.transData.transform([text.get_position() for text in ax.texts if text.get_text()])
+    gaps = labels[:, None] - ax.transData.transform(spots)
+    assert len(spots) > 1
+    assert np.hypot(gaps[..., 0], gaps[..., 1]).min() * 72 / ax.get_figure().dpi > 12
 
 
 def test_a_name_with_dollar_signs_is_drawn_as_it_is():
@@ -204,6 +208,18 @@ def test_a_mark_on_a_line_is_at_the_loss_measured_there_where_there_is_one():
     mark = Mark("sam", "checkpoint", (0.3,), plane_loss={"train": 0.9})
     surface = replace(make_surface(nx=5, is_line=True), marks=(mark,))
     assert positions(with_gid(plot.plot_profile(surface, split="train"), "mark")) == [(0.3, 0.9)]
+
+
+def test_a_mark_at_the_center_of_a_line_is_at_the_loss_of_the_center():
+    surface = replace(make_surface(nx=6, is_line=True), marks=on_line(0.0))
+    (mark,) = with_gid(plot.plot_profile(surface, split="train"), "mark")
+    assert positions([mark]) == [(0.0, surface.center_loss["train"])]
+
+
+def test_marks_on_one_curve_leave_room_for_the_next():
+    surface = replace(make_surface(is_line=True), marks=on_line(0.5))
+    ax = plot.plot_profile(surface)
+    assert ax.get_ylim()[1] > surface.loss["test"].max() > surface.loss["train"].max()
 
 
 def test_a_mark_beyond_the_ends_of_a_line_is_mentioned():

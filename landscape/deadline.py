@@ -1,0 +1,46 @@
+"""When a computation that goes from point to point has to stop, to end in time."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from landscape.errors import InputError
+
+
+class Deadline:
+    """Asked before each step, says when another one would end too late: a step takes as long as the longest so far.
+
+    Args:
+        seconds: From now.
+
+    Attributes:
+        has_come: Whether it has said so.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.has_come = False
+        self._last = time.monotonic()
+        self._end = self._last + seconds
+        self._longest = 0.0
+        self._is_first = True
+
+    @classmethod
+    def after_minutes(cls, minutes: float | None) -> Deadline:
+        """Return a deadline that many minutes from now; None for one that never comes.
+
+        Raises:
+            InputError: If the number is not positive.
+        """
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"the minutes that a run may take must be a positive number, got {minutes:g}.")
+        return cls(math.inf if minutes is None else 60 * minutes)
+
+    def is_reached(self) -> bool:
+        """Whether to stop; counts as the end of a step, except the first time."""
+        now = time.monotonic()
+        if not self._is_first:
+            self._longest = max(self._longest, now - self._last)
+        self._is_first, self._last = False, now
+        self.has_come = now + self._longest > self._end
+        return self.has_come

@@ -1,0 +1,97 @@
+"""Find the snapshots of a training run in a folder, in the order of training, and read their weights."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from landscape.directions import Point
+from landscape.errors import CheckpointError
+from landscape.io.checkpoint import load_checkpoint, load_weights
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.trajectory import Snapshot
+from landscape.weights import WeightSpec, trainable_parameters
+
+_SUFFIXES = (".pt", ".pth", ".th", ".t7", ".ckpt", ".safetensors")
+
+
+def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the checkpoint files of `folder`/snapshots where there is one, else of `folder`.
+
+    They are sorted by name, numbers in it by their value: `epoch-9.pt` comes before `epoch-10.pt`.
+
+    Raises:
+        CheckpointError: If it is no folder, or holds no checkpoint file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise CheckpointError(f"snapshots are read from a folder, {folder} {what}.")
+    inner = folder / "snapshots"
+    place = inner if inner.is_dir() else folder
+    found = [path for path in place.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")]
+    if not found:
+        raise CheckpointError(
+            f"{place} holds no snapshots ({', '.join(_SUFFIXES)}).",
+            hint="landscape train --save-every 1 keeps one an epoch.",
+        )
+    return sorted(found, key=_natural)
+
+
+class SnapshotFiles:
+    """Snapshots in files, as points of interest: read one at a time, each time anew.
+
+    The loss of each is that with its own running statistics.
+
+    Args:
+        paths: In the order of training.
+        problems: Split name -> problem of the model that they fit.
+        progress: Counts the points.
+    """
+
+    def __init__(self, paths: Sequence[Path], problems: Mapping[str, Problem], *, progress: Progress = SILENT) -> None:
+        self._paths = paths
+        self._problems = problems
+        self._progress = progress
+        self._module = next(iter(problems.values())).copy_module()
+        self._spec = WeightSpec.from_module(self._module)
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """Their weights."""
+        return [Snapshot(_label(path), partial(self._read, path)) for path in self._paths]
+
+    def __iter__(self) -> Iterator[Point]:
+        self._progress.start("snapshots", len(self._paths))
+        try:
+            for number, path in enumerate(self._paths, start=1):
+                yield self._point(path)
+                self._progress.update(number)
+        finally:
+            self._progress.stop()
+
+    def _point(self, path: Path) -> Point:
+        w = self._read(path)
+        buffers = list(self._module.buffers())
+        loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in self._problems.items()}
+        return Point(_label(path), "snapshot", w, loss)
+
+    def _read(self, path: Path) -> Tensor:
+        load_weights(self._module, load_checkpoint(path))
+        return self._spec.flatten([parameter.detach() for _, parameter in trainable_parameters(self._module)])
+
+
+def _label(path: Path) -> str:
+    epoch = re.fullmatch(r"epoch\D?0*(\d+)", path.stem)
+    return f"epoch {epoch[1]}" if epoch else path.stem
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts names with the numbers in them by value."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,116 @@
+"""The standard error of a mean loss over examples that were drawn from a larger set."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_AGREEMENT = 1e-3
+"""Largest relative difference of the mean of separate losses from the loss: room for the rounding of bfloat16."""
+
+
+def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor] | None:
+    """Return a function of `(outputs, targets)` that gives one loss an example, (n,); None where there is none.
+
+    It exists for torch's criteria, whether functions, modules or partials, and for others that take, or have,
+    `reduction="mean"` and honour another one.
+
+    Args:
+        criterion: `loss(outputs, targets)`, the mean over a batch; left as it is.
+    """
+    elementwise: Any
+    if isinstance(criterion, nn.Module):
+        if getattr(criterion, "reduction", None) != "mean":
+            return None
+        elementwise = copy.copy(criterion)
+        elementwise.reduction = "none"
+    elif _default_reduction(criterion) == "mean":
+        elementwise = partial(cast("Callable[..., Tensor]", criterion), reduction="none")
+    else:
+        return None
+    return lambda outputs, targets: _one_each(elementwise(outputs, targets))
+
+
+def _one_each(losses: Tensor) -> Tensor:
+    """Average over all dimensions but the first."""
+    return losses.reshape(losses.shape[0], -1).mean(1) if losses.ndim else losses
+
+
+def _default_reduction(criterion: Callable[..., Any]) -> Any:
+    try:
+        parameter = inspect.signature(criterion).parameters.get("reduction")
+    except (TypeError, ValueError):  # a callable that does not show its parameters
+        return None
+    return None if parameter is None else parameter.default
+
+
+def are_separate(losses: Tensor, mean: Tensor, num_examples: int) -> bool:
+    """Whether losses (n,) are one an example and their plain mean is the loss.
+
+    Class weights and ignored targets make it another mean. Waits for the device.
+    """
+    if losses.shape != (num_examples,):
+        return False
+    return torch.allclose(losses.float().mean(), mean.float(), rtol=_AGREEMENT, atol=0.0, equal_nan=True)
+
+
+def error_of_mean(losses: np.ndarray, num_population: int, strata: np.ndarray | None = None) -> float | None:
+    """Return the standard error of the mean of n losses as an estimate for the N that they were drawn from.
+
+    sqrt(s^2/n (1 - n/N)), s^2 the sample variance. Of losses drawn stratum by stratum, only the variance within
+    the strata counts: s^2 is its mean, weighted by the strata's sizes. It is the error of the mean over all N if
+    the sample holds the same share of each stratum; the mean of a sample balanced beyond that estimates a mean
+    in which all classes count as in the sample.
+
+    Args:
+        losses: One an example, (n,), float64.
+        num_population: N.
+        strata: Number of each example's stratum, (n,); None for a plain random sample. Where a stratum has a
+            single example, its variance is unknown and the sample counts as a plain one.
+
+    Returns:
+        The standard error; None for a single example.
+
+    Source:
+        Cochran (1977), Sampling Techniques, chapters 2 and 5.
+    """
+    n = len(losses)
+    if n < 2:
+        return None
+    groups, sizes = np.zeros(n, dtype=np.int64), np.array([n])
+    if strata is not None and np.unique(strata, return_counts=True)[1].min() > 1:
+        _, groups, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    with np.errstate(invalid="ignore", over="ignore"):  # a loss that is not finite is a value
+        means = np.bincount(groups, losses) / sizes
+        squares = np.bincount(groups, (losses - means[groups]) ** 2)
+        variance = (sizes / (sizes - 1) * squares).sum() / n
+        return float(np.sqrt(variance / n * (1 - n / num_population)))
+
+
+def error_from_batches(losses: np.ndarray, sizes: np.ndarray, num_population: int) -> float | None:
+    """Return the standard error of a mean loss from the means of its batches, where single losses do not exist.
+
+    The variance of one loss is estimated as the mean of size times squared deviation of a batch's mean, over one
+    batch less; unbiased for examples in random order.
+
+    Args:
+        losses: Means of the batches, (B,), float64.
+        sizes: Examples in each, (B,).
+        num_population: Number of examples that these were drawn from.
+
+    Returns:
+        The standard error; None for a single batch.
+    """
+    if len(losses) < 2:
+        return None
+    n = sizes.sum()
+    with np.errstate(invalid="ignore", over="ignore"):
+        variance = (sizes * (losses - sizes @ losses / n) ** 2).sum() / (len(losses) - 1)
+        return float(np.sqrt(variance / n * (1 - n / num_population)))

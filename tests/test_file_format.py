@@ -1,0 +1,49 @@
+"""docs/file-format.md tells everything that is in a file, and nothing that is not."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from landscape.io.layouts import LAYOUTS
+from landscape.io.store import KINDS
+from landscape.results import Mark, Measure, Provenance
+
+TEXT = (Path(__file__).resolve().parents[1] / "docs" / "file-format.md").read_text()
+ROWS = r"^\| (`.*?`) \|"
+
+
+def _section(title):
+    """The text below a heading, up to the next one of its rank or a higher one."""
+    heading = re.search(rf"^(#+) {re.escape(title)}$", TEXT, re.MULTILINE)
+    rest = TEXT[heading.end() :]
+    end = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def _names(cls):
+    return {field.name for field in fields(cls)}
+
+
+@pytest.mark.parametrize(("kind", "cls"), KINDS.items())
+def test_the_table_of_a_kind_has_the_fields_of_its_class(kind, cls):
+    cells = re.findall(ROWS, _section(f"`{kind}`"), re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(_names(cls))
+
+
+@pytest.mark.parametrize(("title", "cls"), [("Provenance", Provenance), ("Marks", Mark), ("`sharpness`", Measure)])
+def test_the_fields_of_a_record_are_mentioned(title, cls):
+    assert _names(cls) <= set(re.findall(r"`(\w+)`", _section(title)))
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYOUTS) - {"landscape"}))
+def test_a_layout_is_documented(name):
+    assert f"`--to {name}`" in TEXT
+
+
+def test_links_lead_to_headings():
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= anchors
