@@ -223,6 +223,12 @@ def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, s
     assert out.stat().st_size > 1000
 
 
+def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
+    out = tmp_path / "surface.html"
+    assert run("plot", plane["path"], "--label", "SGD", "--out", out).out.strip() == str(out)
+    assert "<title>SGD</title>" in out.read_text(encoding="utf-8")
+
+
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     out = tmp_path / "pair.png"
     answer = run("plot", plane["path"], plane["path"], "--label", "a", "--label", "b", "--out", out)
