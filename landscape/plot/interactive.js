@@ -6,7 +6,7 @@ const plot = document.getElementById("plot");
 const state = { view: page.view, field: page.field, scale: null };
 
 const FLOOR_DROP = 0.35; // of the height of a surface, between it and its contour lines on the floor
-const GAP = 0.05; // of the page's width and height, between panels
+const GAP = 0.07; // of the page's width and height, between panels
 const NUM_BANDS = 14;
 const LINE_COLORS = ["#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999"];
 const LINE_DASHES = ["solid", "dash", "dashdot", "dot"];
@@ -80,7 +80,7 @@ function markText(mark, index) {
   return [`<b>${mark.label}</b>`, ...place, ...lines, ...distance].join("<br>");
 }
 
-function markTrace(marks, index, style) {
+function markTraces(marks, index, style) {
   const isRelief = state.view === "surface";
   const [low, high] = limits();
   const z = marks.map((mark) => height(mark.heights[state.field]));
@@ -93,18 +93,21 @@ function markTrace(marks, index, style) {
     ...style,
   };
   const flat = { ...trace, type: "scatter", cliponaxis: false };
-  if (state.view === "curve") return { ...flat, y: z };
-  if (!isRelief) return { ...flat, xaxis: "x" + suffix(index), yaxis: "y" + suffix(index) };
+  if (state.view === "curve") return [{ ...flat, y: z }];
+  if (!isRelief) return [{ ...flat, xaxis: "x" + suffix(index), yaxis: "y" + suffix(index) }];
   const lifted = z.map((value) => (value === null ? null : value + 0.012 * (high - low)));
-  return { ...trace, type: "scatter3d", z: lifted, scene: "scene" + suffix(index) };
+  const floor = marks.map((mark) => (mark.coordinates[0] === null ? null : low - FLOOR_DROP * (high - low)));
+  const relief = { ...trace, type: "scatter3d", scene: "scene" + suffix(index) };
+  // On the floor as well, among the contour lines: in a deep basin the surface hides them.
+  return [{ ...relief, z: lifted }, { ...relief, z: floor, showlegend: false }];
 }
 
-function markTraces(panel, index, named) {
+function panelMarks(panel, index, named) {
   const outline = { width: 1.5, color: "black" };
   const size = state.view === "surface" ? 5 : 10;
   const traces = [];
   const add = (marks, style) => {
-    traces.push(markTrace(marks, index, { ...style, showlegend: !named.has(style.name) }));
+    traces.push(...markTraces(marks, index, { ...style, showlegend: !named.has(style.name) }));
     named.add(style.name);
   };
   const snapshots = panel.marks.filter((mark) => mark.kind === "snapshot");
@@ -145,8 +148,8 @@ function domains() {
 }
 
 function camera(domain) {
-  const distance = 1.05 + 0.8 * (1 - (domain.x[1] - domain.x[0])); // a narrow panel is seen from farther away
-  return { eye: { x: distance, y: -1.25 * distance, z: 0.8 * distance }, center: { x: 0, y: 0, z: -0.12 } };
+  const distance = 1.15 + 0.8 * (1 - (domain.x[1] - domain.x[0])); // a narrow panel is seen from farther away
+  return { eye: { x: distance, y: -1.25 * distance, z: 0.8 * distance }, center: { x: 0, y: 0, z: -0.16 } };
 }
 
 function range(coordinates) {
@@ -222,7 +225,7 @@ function curveLayout() {
 function draw() {
   const isLine = state.view === "curve";
   const named = new Set();
-  const marks = page.panels.flatMap((panel, index) => markTraces(panel, index, named));
+  const marks = page.panels.flatMap((panel, index) => panelMarks(panel, index, named));
   const planes = () => page.panels.flatMap((panel, index) => [...surfaceTraces(panel, index), ...dotTrace(panel, index)]);
   const layout = {
     font: FONT,
