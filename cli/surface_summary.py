@@ -78,8 +78,9 @@ def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
     console.answer(
         f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: {topology['num_basins']}"
     )
-    for ends, height in topology["barriers"].items():
-        console.answer(f"Barrier of the {split} loss, {ends}: {number(height)}")
+    for barrier in topology["barriers"]:
+        ends = f"{barrier['first']} and {barrier['second']}"
+        console.answer(f"Barrier of the {split} loss between {ends}: {number(barrier['height'])}")
 
 
 def _trajectory(result: Surface) -> dict[str, object] | None:

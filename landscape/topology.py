@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from landscape.errors import InputError
+from landscape.refinement import interpolated
 from landscape.results import Surface
 
 SHALLOW = 0.01
@@ -21,6 +22,9 @@ SHALLOW = 0.01
 
 STANDARD_ERRORS = 4.0
 """Likewise of the loss: two for a difference that is significant, twice, for each of its ends has one."""
+
+CENTER = "center"
+"""What the checkpoint at the origin is called where it has no mark."""
 
 _HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are their mirror images
 
@@ -127,6 +131,21 @@ class Topology:
 
 
 @dataclass(frozen=True)
+class Barrier:
+    """What lies between two checkpoints, each at the point of the grid that is nearest to it.
+
+    Attributes:
+        first: Label of a mark, or `CENTER`.
+        second: Label of another mark.
+        height: Of the lowest pass above the higher of the two; inf where no path joins them.
+    """
+
+    first: str
+    second: str
+    height: float
+
+
+@dataclass(frozen=True)
 class TopologySummary:
     """What a summary says about the topology of the loss on one split.
 
@@ -134,14 +153,13 @@ class TopologySummary:
         num_basins: Basins whose persistence is the threshold or more.
         threshold: In units of the loss.
         second_persistence: Persistence of the deepest basin but one, however shallow; None where there is one only.
-        barriers: "first - second" -> height of the barrier between two marked checkpoints, or one and the center,
-            each at the point of the grid that is nearest to it; inf where no path joins them.
+        barriers: Between each two of the marked checkpoints and the center.
     """
 
     num_basins: int
     threshold: float
     second_persistence: float | None
-    barriers: dict[str, float]
+    barriers: tuple[Barrier, ...]
 
 
 def sublevel_topology(values: np.ndarray) -> Topology:
@@ -204,9 +222,11 @@ def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float
 def surface_values(surface: Surface, split: str) -> np.ndarray:
     """Return the loss on one split of a surface that has a topology, (ny, nx) or (nx,).
 
+    Points that were left out on purpose are interpolated, as they were left out for that.
+
     Raises:
-        InputError: If the surface does not have the split, is several lines, or has points that were not
-            computed: the gaps of a grid that is filled coarse to fine would separate every point from every other.
+        InputError: If the surface does not have the split, is several lines, or has points that were not computed
+            yet: the gaps of a grid that is filled coarse to fine would separate every point from every other.
     """
     if split not in surface.loss:
         raise InputError(
@@ -218,12 +238,15 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
             f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
             hint="Compute a surface without --repeats.",
         )
-    if not surface.is_complete:
+    if not _is_known(surface):
         raise InputError(
             f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that were not computed.",
             hint="Finish it with landscape surface ... --resume.",
         )
-    return np.asarray(surface.loss[split]) if surface.y is not None else np.ravel(surface.loss[split])
+    values, done = np.asarray(surface.loss[split], dtype=np.float64), surface.done
+    if surface.y is None:
+        values, done = values.ravel(), done.ravel()
+    return values if surface.is_complete else interpolated(values, done, surface.center_loss[split])
 
 
 def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int, ...] | None:
@@ -236,6 +259,20 @@ def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int
     return None if None in indices else tuple(index for index in reversed(indices) if index is not None)
 
 
+def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[int, ...]]:
+    """Return label -> indices of the point of the grid nearest to each checkpoint; none off the grid or at a NaN.
+
+    The checkpoints are those that are marked, and the one at the origin as `CENTER` where no mark is there.
+    """
+    found = {
+        mark.label: nearest_point(surface, mark.coordinates) for mark in surface.marks if mark.kind == "checkpoint"
+    }
+    origin = nearest_point(surface, (0.0,) * values.ndim)
+    if origin not in found.values():
+        found = {CENTER: origin, **found}
+    return {label: point for label, point in found.items() if point is not None and not np.isnan(values[point])}
+
+
 def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     """Sum up the topology of the loss on one split: basins, and barriers between the marked checkpoints.
 
@@ -245,7 +282,7 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     Raises:
         InputError: If the surface does not have the split.
     """
-    if surface.num_lines not in (None, 1) or not surface.is_complete:
+    if surface.num_lines not in (None, 1) or not _is_known(surface):
         return None
     values = surface_values(surface, split)
     topology = sublevel_topology(values)
@@ -258,24 +295,21 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     )
 
 
+def _is_known(surface: Surface) -> bool:
+    """Whether all points were computed, or left out on purpose."""
+    corners = np.ix_(*[(0, -1)] * surface.done.ndim)
+    return surface.is_complete or (surface.tolerance is not None and bool(surface.done[corners].all()))
+
+
 def _barrier(values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]) -> float:
     higher = float(max(values[a], values[b]))
     height = max(higher, topology.pass_height(int(topology.regions[a]), int(topology.regions[b])))
     return 0.0 if height == higher else height - higher
 
 
-def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> dict[str, float]:
-    """Return the barrier between each two checkpoints, marked ones and the one at the origin, with a value nearby."""
-    places = {
-        mark.label: nearest_point(surface, mark.coordinates) for mark in surface.marks if mark.kind == "checkpoint"
-    }
-    origin = nearest_point(surface, (0.0,) * values.ndim)
-    if origin not in places.values():
-        places = {"center": origin, **places}
-    ends = [(label, point) for label, point in places.items() if point is not None and not np.isnan(values[point])]
-    return {
-        f"{first} - {second}": _barrier(values, topology, a, b) for (first, a), (second, b) in combinations(ends, 2)
-    }
+def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> tuple[Barrier, ...]:
+    ends = combinations(checkpoint_points(surface, values).items(), 2)
+    return tuple(Barrier(first, second, _barrier(values, topology, a, b)) for (first, a), (second, b) in ends)
 
 
 def _nearest(axis: np.ndarray, coordinate: float) -> int | None:

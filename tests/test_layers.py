@@ -36,9 +36,8 @@ ROWS = {
         "provenance",
         "models",
         "data",
-        "topology",
     ],
-    3: ["plane", "hessian", "optim", "trajectory"],
+    3: ["plane", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
 }

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.errors import InputError
+from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
@@ -187,6 +188,13 @@ def _draw_histories(histories: list[History], names: list[str], request: _Reques
     return plot_history(histories, labels=names, split=request.split)
 
 
+def _draw_basins(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw the topology of the loss."""
+    _require_loss(request.quantity, "basins are those of the loss")
+    plot = plot_persistence if request.kind == "persistence" else plot_merge_tree
+    return plot(surfaces, labels=names, split=request.split)
+
+
 _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "curve": _draw_curves,
     "filled": _draw_planes,
@@ -195,6 +203,8 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "surface": _draw_reliefs,
     "trajectory": _draw_trajectories,
     "difference": _draw_difference,
+    "persistence": _draw_basins,
+    "merge-tree": _draw_basins,
     "eigenvalues": _draw_spectra,
     "history": _draw_histories,
 }

@@ -11,12 +11,12 @@ from landscape.results import History, Spectrum, Surface
 QUANTITIES = ("loss", "accuracy")
 
 _FITTING = {
-    "line": ("curve",),
-    "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference"),
+    "line": ("curve", "persistence", "merge-tree"),
+    "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference", "persistence", "merge-tree"),
     "spectrum": ("eigenvalues",),
     "history": ("history",),
 }
-KINDS = tuple(kind for kinds in _FITTING.values() for kind in kinds)
+KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
 def kinds_of(result: Any) -> tuple[str, ...]:

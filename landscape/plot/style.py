@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -110,13 +111,14 @@ def mark_center(ax: Axes, color: str) -> None:
     )
 
 
-def set_log_ticks(ax: Axes, scale: Scale) -> None:
-    """Put the vertical axis on a logarithmic scale whose ticks are the levels."""
-    ax.set_yscale("log")
+def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
+    """Put the vertical axis, or the other one, on a logarithmic scale whose ticks are the levels."""
+    ax.set(**{f"{direction}scale": "log"})
+    axis = ax.xaxis if direction == "x" else ax.yaxis
     stride = -(-len(scale.levels) // _MAX_TICKS)
-    ax.yaxis.set_major_locator(FixedLocator(list(scale.levels[::stride])))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_level(value)))
-    ax.yaxis.set_minor_locator(NullLocator())
+    axis.set_major_locator(FixedLocator(list(scale.levels[::stride])))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_level(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def format_value(value: float) -> str:

@@ -8,6 +8,7 @@ from landscape.errors import InputError
 from landscape.results import Mark, Provenance, Surface
 from landscape.topology import (
     STANDARD_ERRORS,
+    Barrier,
     barrier,
     basin_threshold,
     describe_topology,
@@ -72,7 +73,7 @@ def make_surface(values, x, y=None, marks=()):
         loss={"train": values, "test": 2 * values},
         accuracy={},
         done=np.ones(values.shape, dtype=bool),
-        center_loss={},
+        center_loss={"train": 1.0, "test": 2.0},
         center_accuracy={},
         normalization="filter",
         direction_norms=np.ones(1 if y is None else 2),
@@ -292,7 +293,7 @@ def test_the_summary_gives_the_barrier_between_marked_checkpoints():
     surface = double_well(marks)
     summary = describe_topology(replace(surface, x=surface.x + 1), "train")
     assert summary is not None
-    assert summary.barriers == {"a - b": pytest.approx(1, rel=1e-12)}
+    assert summary.barriers == (Barrier("a", "b", pytest.approx(1, rel=1e-12)),)
 
 
 def test_the_center_is_an_end_of_a_barrier_where_no_checkpoint_is_marked_there():
@@ -300,7 +301,7 @@ def test_the_center_is_an_end_of_a_barrier_where_no_checkpoint_is_marked_there()
     surface = make_surface((x**2 - 1) ** 2, x - 1, marks=(Mark("b", "checkpoint", (-2.0,)),))
     summary = describe_topology(surface, "train")
     assert summary is not None
-    assert summary.barriers == {"center - b": pytest.approx(1, rel=1e-12)}
+    assert summary.barriers == (Barrier("center", "b", pytest.approx(1, rel=1e-12)),)
 
 
 def test_the_summary_counts_basins_of_the_split_that_is_asked_for():
@@ -314,7 +315,7 @@ def test_a_bowl_has_no_second_basin():
     x = np.linspace(-1, 1, 9)
     summary = describe_topology(make_surface(x**2, x), "train")
     assert summary is not None
-    assert (summary.num_basins, summary.second_persistence, summary.barriers) == (1, None, {})
+    assert (summary.num_basins, summary.second_persistence, summary.barriers) == (1, None, ())
 
 
 def test_gaps_and_repeats_have_no_summary():
@@ -332,6 +333,16 @@ def test_a_surface_with_gaps_is_an_error_that_says_how_many():
     done[3, 3:5] = False
     with pytest.raises(InputError, match="got 2 points that were not computed"):
         surface_values(replace(surface, done=done), "train")
+
+
+def test_points_that_were_left_out_on_purpose_are_interpolated():
+    x = np.linspace(0, 1, 9)
+    surface = make_surface(np.add.outer(x, x), x, x)
+    done = surface.done.copy()
+    done[3, 5] = False
+    refined = replace(surface, done=done, tolerance=0.01)
+    assert describe_topology(refined, "train") == describe_topology(surface, "train")
+    np.testing.assert_allclose(surface_values(refined, "train"), surface.loss["train"], rtol=0.01)
 
 
 def test_several_lines_have_no_one_topology():

@@ -1,0 +1,325 @@
+"""The topology of surfaces: how deep each basin is, and where basins merge as the loss rises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.scale import SymmetricalLogScale
+
+from landscape.plot.field import Field, choose_splits, select_field
+from landscape.plot.kinds import name_results
+from landscape.plot.legend import Legend
+from landscape.plot.marks import mark_signs
+from landscape.plot.names import shortened
+from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.style import (
+    LINE_COLORS,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    format_value,
+    new_figure,
+    set_log_ticks,
+    styled,
+    with_note,
+)
+from landscape.results import Surface
+from landscape.topology import (
+    CENTER,
+    Topology,
+    TopologySummary,
+    checkpoint_points,
+    describe_topology,
+    sublevel_topology,
+    surface_values,
+)
+
+_MAX_BARS = 12  # a surface; the others are counted
+_MAX_PALE = 3  # of which are too shallow to be counted
+_MAX_NAMED = 8  # leaves of a tree whose height is printed
+_MAX_COLUMNS = 3
+_BAR, _GROUP_GAP, _AXIS = 0.17, 0.6, 0.75  # inches a bar; bars between groups; inches for the axis and its label
+_TREE_HEIGHT = 2.5  # inches
+_MAX_BARRIERS = 3  # that are printed
+_CENTER: dict[str, Any] = {
+    "marker": "+",
+    "markersize": 7,
+    "markeredgewidth": 1.2,
+    "color": "black",
+    "linestyle": "none",
+}
+_BAR_LINE: dict[str, Any] = {"linewidth": 3.6, "solid_capstyle": "butt"}
+_LINE: dict[str, Any] = {"color": LINE_COLORS[0], "solid_capstyle": "projecting"}
+_MARGIN = 0.08  # of the length of the axis, below the lowest birth
+_ROOM = 0.13  # of the length of the axis, beyond the last death, for what never dies and for printed values
+_PALE = 0.65  # share of white in the colour of a basin that is not counted
+_SMALL = 7.0  # points
+
+
+@dataclass(frozen=True)
+class _Basins:
+    """The topology of one split of one surface, and how it is called."""
+
+    surface: Surface
+    field: Field
+    values: np.ndarray
+    topology: Topology
+    summary: TopologySummary
+    label: str
+
+    @property
+    def count(self) -> int:
+        """Number of basins that are deep enough, which come first."""
+        return self.summary.num_basins
+
+    def title(self, between: str = ": ") -> str:
+        """Say how many basins there are."""
+        number = f"{self.count} basin{'s' * (self.count != 1)}"
+        return f"{self.label}{between}{number}" if self.label else number
+
+    @property
+    def num_shown(self) -> int:
+        """Number of bars: of what is deep enough, and of a few that are not."""
+        return min(self.count + _MAX_PALE, len(self.topology.births), _MAX_BARS)
+
+
+@styled
+def plot_persistence(
+    surfaces: Surface | Sequence[Surface],
+    *,
+    labels: Sequence[str] | None = None,
+    split: str | None = None,
+) -> Figure:
+    """Draw the basins of surfaces as bars, the most persistent on top: a bar is from the minimum to the saddle.
+
+    What persists for less than the threshold of `landscape.topology.basin_threshold` is pale. Basins that never
+    die, the deepest one and what holes set apart, end in an arrow.
+
+    Args:
+        surfaces: One or several, on planes or single lines.
+        labels: One a surface.
+        split: Name of the data split; None for the first that the surfaces share, `all` for all of these.
+
+    Raises:
+        InputError: If a surface has no such split, several lines, or points that were not computed.
+    """
+    groups = _basins(surfaces, labels, split)
+    heights = _heights(groups, [group.num_shown for group in groups])
+    scale = choose_scale([heights])
+    legend = _bars_legend(groups)
+    num_rows = sum(group.num_shown for group in groups) + _GROUP_GAP * (len(groups) - 1)
+    figure = new_figure(ONE_COLUMN, max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN))
+    ax = figure.add_subplot()
+    _set_axis(ax, "x", _name(groups), scale, heights)
+    row, ticks = 0.0, []
+    for index, group in enumerate(groups):
+        _draw_bars(ax, group, row + np.arange(group.num_shown), LINE_COLORS[index % len(LINE_COLORS)])
+        ticks.append(row + (group.num_shown - 1) / 2)
+        row += group.num_shown + _GROUP_GAP
+    ax.set_ylim(row - _GROUP_GAP, -1.0)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    if len(groups) == 1:
+        ax.set_title(groups[0].title())
+        ax.set_yticks([])
+    else:
+        ax.set_yticks(ticks, [group.title("\n") for group in groups])
+    legend.add_to(figure)
+    return figure
+
+
+@styled
+def plot_merge_tree(
+    surfaces: Surface | Sequence[Surface],
+    *,
+    labels: Sequence[str] | None = None,
+    split: str | None = None,
+) -> Figure:
+    """Draw how basins merge as the loss rises: a vertical line a basin, joined to a deeper one at its saddle.
+
+    From one checkpoint to another the way leads up its line and over the saddles: the highest is the barrier.
+    Basins less persistent than the threshold of `landscape.topology.basin_threshold` are left out.
+
+    Args and errors as for `plot_persistence`.
+    """
+    groups = _basins(surfaces, labels, split)
+    marked = [height for group in groups for _, _, height in _marked(group)]
+    heights = np.append(_heights(groups, [group.count for group in groups]), marked)
+    scale = choose_scale([heights])
+    legend = _tree_legend(groups)
+    columns = min(len(groups), _MAX_COLUMNS) if len(groups) != 4 else 2
+    rows = -(-len(groups) // columns)
+    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    figure = new_figure(width, _TREE_HEIGHT * rows + legend.height(width))
+    first: Axes | None = None
+    for index, group in enumerate(groups):
+        ax = figure.add_subplot(rows, columns, index + 1, sharey=first)
+        first = first or ax
+        _set_axis(ax, "y", _name(groups), scale, heights)
+        _draw_tree(ax, group, groups)
+        ax.set_title(group.title())
+        if index % columns:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    legend.add_to(figure)
+    return figure
+
+
+def _basins(surfaces: Surface | Sequence[Surface], labels: Sequence[str] | None, split: str | None) -> list[_Basins]:
+    """Find the basins of each split of each surface."""
+    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
+    names = name_results(surfaces, labels)
+    splits = choose_splits(surfaces, split, "loss")
+    splits = splits[:1] if split is None else splits
+    found = []
+    for each in splits:
+        for surface, name in zip(surfaces, names, strict=True):
+            values = surface_values(surface, each)
+            summary = describe_topology(surface, each)
+            assert summary is not None  # or there are no values
+            label = ", ".join(filter(None, [name, each if len(splits) > 1 else ""]))
+            field = select_field(surface, each, "loss")
+            found.append(_Basins(surface, field, values, sublevel_topology(values), summary, label))
+    return found
+
+
+def _heights(groups: Sequence[_Basins], counts: Sequence[int]) -> np.ndarray:
+    """Return what the axis must show of so many basins, (n,): births and deaths, or all values if none dies."""
+    pairs = list(zip(groups, counts, strict=True))
+    deaths = np.concatenate([group.topology.deaths[:count] for group, count in pairs])
+    births = np.concatenate([group.topology.births[:count] for group, count in pairs])
+    others = [] if np.isfinite(deaths).any() else [group.field.finite for group in groups]
+    shown = np.concatenate([births, deaths, *others])
+    return shown[np.isfinite(shown)]
+
+
+def _set_axis(ax: Axes, direction: Literal["x", "y"], name: str, scale: Scale, heights: np.ndarray) -> None:
+    """Put the loss on one axis, with room beyond the last death for what does not die."""
+    if scale.kind == "log":
+        set_log_ticks(ax, scale, direction)
+    elif scale.kind == "symlog":
+        ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=scale.threshold)})
+    transform = (ax.xaxis if direction == "x" else ax.yaxis).get_transform()
+    low, high = transform.transform(np.array([heights.min(), heights.max()]))
+    span = high - low or abs(high) or 1.0
+    limits = transform.inverted().transform(np.array([low - _MARGIN * span, high + _ROOM * span]))
+    ax.set(**{f"{direction}lim": limits, f"{direction}label": with_note(name, scale)})
+
+
+def _name(groups: Sequence[_Basins]) -> str:
+    """Name the loss with its split, where there is one split only."""
+    names = dict.fromkeys(group.field.name for group in groups)
+    return next(iter(names)) if len(names) == 1 else "loss"
+
+
+def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
+    """Draw the basins of one surface, each from its minimum to its saddle, with its persistence beyond the end."""
+    topology, (low, edge) = group.topology, ax.get_xlim()
+    for row, birth, death, persistence in zip(
+        rows, topology.births, topology.deaths, topology.persistence, strict=False
+    ):
+        shade = color if persistence >= group.summary.threshold else _paler(color)
+        start = max(birth, low)
+        ax.plot([start, min(death, edge)], [row, row], color=shade, **_BAR_LINE, gid="basin")
+        ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
+        if np.isfinite(persistence):
+            place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+            ax.annotate(format_value(persistence), (death, row), color="0.25", fontsize=_SMALL, **place)
+        else:
+            ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
+
+
+def _paler(color: str) -> tuple[float, ...]:
+    return tuple(_PALE + (1 - _PALE) * np.array(to_rgb(color)))
+
+
+def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
+    """Draw the basins that are deep enough, each joined to its elder, and the marks on them."""
+    topology, count = group.topology, group.count
+    places = _places(topology, count)
+    low, edge = ax.get_ylim()
+    for row in range(count):
+        birth, death = max(topology.births[row], low), min(topology.deaths[row], edge)
+        ax.plot([places[row]] * 2, [birth, death], **_LINE, gid="basin")
+        ax.plot([places[row]], [birth], "o", color=_LINE["color"], gid="minimum")
+        if topology.elders[row] >= 0:
+            ax.plot([places[row], places[topology.elders[row]]], [death, death], **_LINE, gid="saddle")
+        if not np.isfinite(topology.persistence[row]):
+            ax.plot([places[row]], [edge], "^", color=_LINE["color"], markersize=6.0, clip_on=False, gid="immortal")
+        if count <= _MAX_NAMED:
+            place = {"xytext": (0, -4), "textcoords": "offset points", "ha": "center", "va": "top"}
+            ax.annotate(format_value(topology.births[row]), (places[row], birth), **place, fontsize=_SMALL)
+    signs = _signs(groups)
+    for label, row, height in _marked(group):
+        ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
+    ax.set_xlim(-0.75, count - 0.25)
+    ax.set_xticks([])
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+def _places(topology: Topology, count: int) -> np.ndarray:
+    """Place basins so that no line crosses another: around each the ones that join it, the first next to it."""
+    around: list[list[int]] = [[row] for row in range(count)]
+    num_joined = [0] * count
+    dying = np.flatnonzero(topology.elders[:count] >= 0)
+    for row in dying[np.lexsort((-dying, topology.deaths[dying]))].tolist():
+        elder = int(topology.elders[row])
+        is_left = num_joined[elder] % 2
+        around[elder] = around[row] + around[elder] if is_left else around[elder] + around[row]
+        num_joined[elder] += 1
+    order = [row for root in np.flatnonzero(topology.elders[:count] < 0).tolist() for row in around[root]]
+    return np.argsort(order)
+
+
+def _marked(group: _Basins) -> list[tuple[str, int, float]]:
+    """Return the checkpoints that are on the grid, with the basin that each is in and its height."""
+    found = []
+    for label, point in checkpoint_points(group.surface, group.values).items():
+        height, threshold = float(group.values[point]), group.summary.threshold
+        if np.isfinite(height):
+            row = group.topology.branch_at(int(group.topology.regions[point]), height, threshold=threshold)
+            found.append((label, row, height))
+    return found
+
+
+def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
+    """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
+    marks = mark_signs([group.field for group in groups])
+    return {CENTER: _CENTER, **{label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"}}
+
+
+def _tree_legend(groups: Sequence[_Basins]) -> Legend:
+    """Name the marks, and give the barriers between them and what was left out."""
+    signs = _signs(groups)
+    labels = dict.fromkeys(label for group in groups for label, _, _ in _marked(group))
+    handles = [Line2D([], [], **signs[label], label=shortened(label)) for label in labels]
+    notes = []
+    if len(groups) == 1 and len(barriers := groups[0].summary.barriers) <= _MAX_BARRIERS:
+        notes = [
+            f"barrier between {shortened(each.first)} and {shortened(each.second)}: {format_value(each.height)}"
+            for each in barriers
+        ]
+    if left_out := sum(len(group.topology.births) - group.count for group in groups):
+        notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
+    return Legend(handles, "; ".join(notes))
+
+
+def _bars_legend(groups: Sequence[_Basins]) -> Legend:
+    """Say which basins are pale, and how many have no bar."""
+    notes = []
+    if hidden := sum(max(0, group.count - group.num_shown) for group in groups):
+        notes.append(f"{hidden} less persistent ones not shown")
+    if any(group.count < group.num_shown for group in groups):
+        num_shallow = sum(len(group.topology.births) - group.count for group in groups)
+        notes.append(f"pale: not counted, less persistent than {_thresholds(groups)} ({num_shallow} in all)")
+    return Legend([], "; ".join(notes))
+
+
+def _thresholds(groups: Sequence[_Basins]) -> str:
+    return " / ".join(dict.fromkeys(format_value(group.summary.threshold) for group in groups))
