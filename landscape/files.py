@@ -39,8 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes that ask for the same lock from writing `path` meanwhile.
 
-    The lock is the kernel's, on an empty hidden file beside `path`: it ends with the process, however that ends,
-    and the file that stays refuses nobody. What a process that was killed has left half written is removed.
+    The lock is the kernel's, on an empty hidden file beside `path`. It ends with the process, however that ends: a
+    file that a killed one leaves refuses nobody. What such a process has left half written is removed.
 
     Raises:
         StoreError: If another process has the lock.
@@ -48,7 +48,7 @@ def locked(path: Path) -> Iterator[None]:
     path = path.resolve()
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock)
     except Timeout as exc:
         raise StoreError(
             f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
@@ -58,6 +58,21 @@ def locked(path: Path) -> Iterator[None]:
             left.unlink()
         yield
     finally:
+        if os.name != "nt":  # there it is removed by its release, and cannot be before
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: FileLock) -> None:
+    """Lock the file that is there: the one that was opened may have been removed since by who had the lock."""
+    while True:
+        lock.acquire(timeout=0)
+        descriptor = lock._context.lock_file_fd
+        try:
+            if descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(lock.lock_file)):
+                return
+        except FileNotFoundError:
+            pass
         lock.release()
 
 

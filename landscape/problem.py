@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,21 +31,19 @@ from landscape.execution import (
 )
 from landscape.forward import has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
-from landscape.point_stack import (
-    AGREEMENT,
-    LONG_PASS,
-    largest_relative_difference,
-    most_productive,
-    reason_for_bits,
-    reason_for_values,
-)
+from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
 from landscape.reductions import accumulation_dtype
-from landscape.standard_error import are_separate, error_from_batches, error_of_mean, separate_losses
+from landscape.standard_error import (
+    are_separate,
+    class_numbers,
+    error_from_batches,
+    error_of_mean,
+    require_population,
+    separate_losses,
+)
 from landscape.weights import WeightSpec, bind
 
 _ONE_POINT = "Pass --points-per-pass 1."
-_NUM_TIMED = 4  # passes, the first of which warms up
-_LONG_TRIAL = 0.2  # seconds after which passes are not repeated
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
@@ -182,12 +179,9 @@ class Problem:
         self._require_own_weights(*first)
         self._compiled: Callable[..., Any] = self._compile() if is_compiled else self._module
         self._stack = self._buffer.new_empty(0, self.spec.size)
-        self._separate: Loss | None = None
-        self._strata: np.ndarray | None = None
-        self._num_population = self._require_population(num_population)
-        if self._num_population is not None:
-            self._separate = self._separate_losses()
-            self._strata = self._classes() if is_stratified else None
+        self._population = require_population(num_population, self.num_examples)
+        self._separate = None if self._population is None else self._find_separate_losses()
+        self._strata = class_numbers(self.batches) if is_stratified else None
         self.one_at_a_time = ""
         self._choose_points_per_pass(points_per_pass)
 
@@ -218,7 +212,7 @@ class Problem:
 
         A loss that is not finite is a value, not an error. The device is waited for once, at the end.
         """
-        return self._evaluation(self._measure_point(w, self.batches))
+        return self._evaluation(self.measure_point(w, self.batches))
 
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
@@ -253,7 +247,7 @@ class Problem:
         if not deviations:
             return {}
         found = self.evaluate_many(points)
-        with self._under(self.plan.plain()):
+        with self.under(self.plan.plain()):
             plain = [self.evaluate(point) for point in points]
         losses, references = (np.array([value.loss for value in values]) for values in (found, plain))
         largest = largest_relative_difference(torch.from_numpy(losses), torch.from_numpy(references))
@@ -337,121 +331,25 @@ class Problem:
                 hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList or nn.ModuleList.",
             )
 
-    def _require_population(self, num_population: int | None) -> int | None:
-        """Return the size of the set that the data are a part of, None if they are all of it."""
-        if num_population is None or num_population > self.num_examples:
-            return num_population
-        if num_population < self.num_examples:
-            raise InputError(
-                f"a set must have at least as many examples as what was drawn from it, "
-                f"got {num_population} for {self.num_examples}."
-            )
-        return None
-
-    def _separate_losses(self) -> Loss | None:
-        """Return the criterion that gives one loss an example, where it has the same mean."""
+    def _find_separate_losses(self) -> Loss | None:
+        """Return the criterion that gives one loss an example, where these have the same mean."""
         separate = separate_losses(self.criterion)
-        if separate is None:
-            return None
         with self._at(None), torch.inference_mode():
             for inputs, targets in (self.batches[0], self.batches[-1]):
                 outputs, loss = self._forward(inputs, targets)
-                try:
-                    losses = separate(outputs, targets)
-                except (TypeError, ValueError, LookupError, RuntimeError):  # its `reduction` means something else
-                    return None
-                if not are_separate(losses, loss, batch_length((inputs, targets))):
+                if separate is None or not are_separate(separate, outputs, targets, loss):
                     return None
         return separate
 
-    def _classes(self) -> np.ndarray | None:
-        """Return the class number of each example, (n,); None where targets are no class numbers."""
-        targets = [targets for _, targets in self.batches]
-        if not all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets):
-            return None
-        return torch.cat(targets).cpu().numpy()
-
     def _choose_points_per_pass(self, count: int | None) -> None:
         """Take so many points a pass, or if None what is fastest."""
-        if count == 1:
-            return
         if count is None:
-            count, self.one_at_a_time = self._fastest_count()
-        else:
-            reason = self._reason_against(count)
+            count, self.one_at_a_time = fastest_count(self)
+        elif count > 1:
+            reason = reason_against(self, count)
             if reason:
                 raise InputError(f"a pass of {count} points is not possible: {reason}.", hint=_ONE_POINT)
         self.plan = replace(self.plan, points_per_pass=count)
-
-    def _fastest_count(self) -> tuple[int, str]:
-        """Return the number of points a pass, and if it is 1 the reason."""
-        failures: list[str] = []
-        reason = self._reason_against_stacks()
-        if not reason and self._seconds_of_pass(1, failures) > LONG_PASS:
-            reason = "a pass of one point is long enough"
-        if reason:
-            return 1, reason
-        num_bytes = self.spec.size * self.weights.element_size()
-        count = most_productive(lambda count: self._seconds_of_pass(count, failures), num_bytes)
-        if count == 1:
-            return 1, failures[0] if failures else "no other number of points a pass is faster"
-        reason = self._reason_against(count)
-        return (1, reason) if reason else (count, "")
-
-    def _reason_against_stacks(self) -> str:
-        if self.batchnorm != "stored":
-            return f"batch normalization is {self.batchnorm!r}, not 'stored'"
-        return "the forward pass is compiled" if self.plan.is_compiled else ""
-
-    def _reason_against(self, count: int) -> str:
-        """Return why so many points a pass are impossible, or nothing; tried on the first and the last batch."""
-        reason = self._reason_against_stacks()
-        if reason:
-            return reason
-        ends = [self.batches[0], self.batches[-1]]
-
-        def together(numbers: Sequence[int]) -> Tensor:
-            return torch.from_numpy(self._measure_stack([self._trial(i) for i in numbers], count, ends)["loss"])
-
-        def alone(number: int) -> Tensor:
-            return torch.from_numpy(self._measure_point(self._trial(number), ends)["loss"])
-
-        try:
-            reason = reason_for_bits(together, count)
-            with self._under(self.plan.plain()):
-                return reason or reason_for_values(together, alone, count)
-        except (LandscapeError, RuntimeError) as exc:
-            return _in_words(exc)
-
-    def _seconds_of_pass(self, count: int, failures: list[str]) -> float:
-        """Return what a pass of so many points over the first batch takes, the least of some times.
-
-        Infinity if it is impossible; `failures` then gets the reason.
-        """
-        points, batches, seconds = [self.weights] * count, self.batches[:1], []
-        try:
-            while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
-                start = time.perf_counter()
-                if count == 1:
-                    self._measure_point(points[0], batches)
-                else:
-                    self._measure_stack(points, count, batches)
-                seconds.append(time.perf_counter() - start)
-        except (LandscapeError, RuntimeError) as exc:  # what torch.func cannot map over weights, or out of memory
-            failures.append(_in_words(exc))
-            return float("inf")
-        return min(seconds)
-
-    def _trial(self, number: int) -> Point:
-        """Return one of many points, around the model's own weights as far as a filter-normalized direction reaches."""
-        scale = number % 5 / 4
-
-        def write(out: Tensor) -> None:
-            out.normal_(generator=torch.Generator(self.device).manual_seed(number))
-            for part, own in zip(self.spec.views(out), self.spec.views(self.weights), strict=True):
-                part.mul_(scale * torch.linalg.vector_norm(own) / max(own.numel(), 1) ** 0.5).add_(own)
-
-        return write
 
     def _differentiable_loss(self, batch: Batch) -> Tensor:
         loss = self._forward(*batch)[1]
@@ -478,14 +376,14 @@ class Problem:
         weights = dict(zip(self.spec.names, self.spec.views(w), strict=True))
         return self._measure(batch, lambda *args, **named: functional_call(self._module, weights, args, named))
 
-    def _measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
-        """Return what there is at a point, batches along the last dimension."""
+    def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+        """Return by name what there is at a point: losses and numbers correct of batches (B,), single losses (n,)."""
         model = self._compiled if self.plan.is_compiled else self._module
         with self._at(point), torch.inference_mode():
             return _on_host([self._measure(batch, model) for batch in batches])
 
-    def _measure_stack(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
-        """Return what there is at the points, (size, ...); beyond the last point, copies of it."""
+    def measure_stack(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+        """Return what `measure_point` does, (size, ...); at `points`, and beyond the last one at copies of it."""
         if len(self._stack) != size:
             self._stack = self._buffer.new_empty(size, self.spec.size)
         for i, row in enumerate(self._stack):
@@ -498,7 +396,7 @@ class Problem:
             )
 
     def _evaluate_stack(self, points: Sequence[Point], size: int) -> list[Evaluation]:
-        found = self._measure_stack(points, size, self.batches)
+        found = self.measure_stack(points, size, self.batches)
         return [self._evaluation({name: values[i] for name, values in found.items()}) for i in range(len(points))]
 
     def _evaluation(self, found: dict[str, np.ndarray]) -> Evaluation:
@@ -507,11 +405,11 @@ class Problem:
         return Evaluation(self._mean(losses), accuracy, self._standard_error(losses, found.get("losses")))
 
     def _standard_error(self, losses: np.ndarray, separate: np.ndarray | None) -> float | None:
-        if self._num_population is None:
+        if self._population is None:
             return None
         if separate is None:
-            return error_from_batches(losses, self._sizes, self._num_population)
-        return error_of_mean(separate, self._num_population, self._strata)
+            return error_from_batches(losses, self._sizes, self._population)
+        return error_of_mean(separate, self._population, self._strata)
 
     @contextmanager
     def _at(self, w: Point | None) -> Iterator[None]:
@@ -536,7 +434,7 @@ class Problem:
             yield
 
     @contextmanager
-    def _under(self, plan: Plan) -> Iterator[None]:
+    def under(self, plan: Plan) -> Iterator[None]:
         """Run inside under another plan for the same batches."""
         own, self.plan = self.plan, plan
         try:
@@ -572,10 +470,6 @@ class Problem:
 
     def _mean(self, losses: np.ndarray) -> float:
         return float(self._sizes @ losses / self.num_examples)
-
-
-def _in_words(exc: Exception) -> str:
-    return first_line(exc).rstrip(".")
 
 
 def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:

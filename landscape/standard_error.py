@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from landscape.errors import InputError
 
 _AGREEMENT = 1e-3
 """Largest relative difference of the mean of separate losses from the loss: room for the rounding of bfloat16."""
@@ -51,14 +53,42 @@ def _default_reduction(criterion: Callable[..., Any]) -> Any:
     return None if parameter is None else parameter.default
 
 
-def are_separate(losses: Tensor, mean: Tensor, num_examples: int) -> bool:
-    """Whether losses (n,) are one an example and their plain mean is the loss.
+def are_separate(separate: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, mean: Tensor) -> bool:
+    """Whether `separate` gives one loss an example, whose plain mean is the loss of the batch.
 
     Class weights and ignored targets make it another mean. Waits for the device.
     """
-    if losses.shape != (num_examples,):
+    try:
+        losses = separate(outputs, targets)
+    except (TypeError, ValueError, LookupError, RuntimeError):  # its `reduction` means something else
+        return False
+    if losses.shape != (len(targets),):
         return False
     return torch.allclose(losses.float().mean(), mean.float(), rtol=_AGREEMENT, atol=0.0, equal_nan=True)
+
+
+def require_population(num_population: int | None, num_examples: int) -> int | None:
+    """Return the number of examples that these were drawn from; None if it is unknown, or these are all.
+
+    Raises:
+        InputError: If it is smaller than their number.
+    """
+    if num_population is None or num_population == num_examples:
+        return None
+    if num_population < num_examples:
+        raise InputError(
+            f"a set must have at least as many examples as what was drawn from it, "
+            f"got {num_population} for {num_examples}."
+        )
+    return num_population
+
+
+def class_numbers(batches: Sequence[tuple[Any, Any]]) -> np.ndarray | None:
+    """Return the class number of each example, (n,); None where targets are no class numbers."""
+    targets = [targets for _, targets in batches]
+    if not all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets):
+        return None
+    return torch.cat(targets).cpu().numpy()
 
 
 def error_of_mean(losses: np.ndarray, num_population: int, strata: np.ndarray | None = None) -> float | None:

@@ -16,6 +16,7 @@ _FITTING = {
     "spectrum": ("eigenvalues",),
     "history": ("history",),
 }
+_OF_ONE_SURFACE = ("persistence", "merge-tree")  # not of several lines
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
@@ -25,7 +26,9 @@ def kinds_of(result: Any) -> tuple[str, ...]:
     Raises:
         InputError: If it is not a result that can be drawn.
     """
-    return _FITTING[_shape(result)]
+    fitting = _FITTING[_shape(result)]
+    has_basins = not isinstance(result, Surface) or result.num_lines in (None, 1)
+    return tuple(kind for kind in fitting if has_basins or kind not in _OF_ONE_SURFACE)
 
 
 def choose_kind(results: Sequence[Any], kind: str | None) -> str:

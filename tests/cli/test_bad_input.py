@@ -207,7 +207,7 @@ def test_resuming_a_surface_with_other_options_is_refused(run, checkpoint, tmp_p
     arguments = ("surface", checkpoint, "--grid", 3, "--samples", 50, "--out", tmp_path / "s.h5")
     assert run(*arguments).code == 0
     before = (tmp_path / "s.h5").read_bytes()
-    assert "another set of directions" in _refused(run(*arguments, "--seed", 1, "--resume"))
+    assert "another seed: 0 in the file, 1 now" in _refused(run(*arguments, "--seed", 1, "--resume"))
     assert (tmp_path / "s.h5").read_bytes() == before
 
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from landscape import files
 from landscape.files import locked, replacing
 
 
@@ -47,8 +48,24 @@ def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
         other = subprocess.run([sys.executable, "-c", code.replace("a.h5", "b.h5")], check=False)
     assert "is being written by another process" in refused.stderr
     assert other.returncode == 0
+    assert list(tmp_path.iterdir()) == []
     with locked(tmp_path / "a.h5"):
         pass
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_taken_again(tmp_path, monkeypatch):
+    removed = tmp_path / ".a.h5.lock"
+    acquire, calls = files.FileLock.acquire, []
+
+    def acquire_late(lock, timeout):
+        calls.append(acquire(lock, timeout))
+        if len(calls) == 1:
+            removed.unlink()
+
+    monkeypatch.setattr(files.FileLock, "acquire", acquire_late)
+    with locked(tmp_path / "a.h5"):
+        assert removed.exists()
+    assert len(calls) == 2
 
 
 def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
