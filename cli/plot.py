@@ -23,11 +23,15 @@ def plot(
         str | None,
         typer.Option(
             help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' losses), difference (of "
-            "two files, the second minus the first), eigenvalues or history; chosen by the file if not given."
+            "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues or history; "
+            "chosen by the file if not given."
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Figure (.png, .svg or .pdf); by default FILE with the suffix .png.")
+        Path | None,
+        typer.Option(
+            help="Figure (.png, .svg or .pdf) or interactive page (.html); by default FILE with the suffix .png."
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")] = None,
     split: Annotated[str | None, typer.Option(help="Data split, or all of them, where the file holds several.")] = None,
@@ -40,11 +44,14 @@ def plot(
     labels = _labels(files, label)
     prepare_output(path, force=force)
     from landscape.io.store import read_result
-    from landscape.plot import draw, save_figure
+    from landscape.plot import draw, draw_page, save_figure, save_page
 
     results = [read_result(file) for file in files]
-    figure = draw(results, labels=labels, kind=kind, split=split, quantity=quantity, title=title)
-    save_figure(figure, path)
+    settings = {"labels": labels, "kind": kind, "split": split, "quantity": quantity, "title": title}
+    if path.suffix.lower() == ".html":
+        save_page(draw_page(results, **settings), path)
+    else:
+        save_figure(draw(results, **settings), path)
     console.answer(str(path))
 
 

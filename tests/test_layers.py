@@ -51,6 +51,7 @@ FENCES = {
     "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "plotly": ["landscape/plot/interactive.py"],
     "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],
     "sklearn": ["landscape/data/digits.py"],

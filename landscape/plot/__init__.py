@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.figure import draw
     from landscape.plot.history import plot_history
+    from landscape.plot.interactive import draw_page
     from landscape.plot.kinds import KINDS, QUANTITIES, kinds_of
     from landscape.plot.plane import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
-    from landscape.plot.save import FORMATS, save_figure
+    from landscape.plot.save import FORMATS, save_figure, save_page
     from landscape.plot.spectrum import plot_eigenvalues
     from landscape.plot.surface3d import plot_surface3d
 
@@ -24,15 +26,19 @@ __all__ = [
     "KINDS",
     "QUANTITIES",
     "draw",
+    "draw_page",
     "kinds_of",
     "plot_contour",
     "plot_eigenvalues",
     "plot_filled_contour",
     "plot_heatmap",
     "plot_history",
+    "plot_merge_tree",
+    "plot_persistence",
     "plot_profile",
     "plot_surface3d",
     "save_figure",
+    "save_page",
 ]
 
 _MODULES = {
@@ -40,15 +46,19 @@ _MODULES = {
     "KINDS": "kinds",
     "QUANTITIES": "kinds",
     "draw": "figure",
+    "draw_page": "interactive",
     "kinds_of": "kinds",
     "plot_contour": "plane",
     "plot_eigenvalues": "spectrum",
     "plot_filled_contour": "plane",
     "plot_heatmap": "plane",
     "plot_history": "history",
+    "plot_merge_tree": "basins",
+    "plot_persistence": "basins",
     "plot_profile": "profile",
     "plot_surface3d": "surface3d",
     "save_figure": "save",
+    "save_page": "save",
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +45,35 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
             f"the name of a figure must end in .png, .svg or .pdf, got {path.name!r}.",
             hint=f"For example {path.with_suffix('.png').name if path.name else 'figure.png'}.",
         )
+    with _writing(path) as beside, rc_context(_STYLE):
+        figure.savefig(beside, format=suffix, dpi=_DPI, metadata=_METADATA[suffix])
+    return path
+
+
+def save_page(page: str, path: str | os.PathLike[str]) -> Path:
+    """Write an interactive page to a file, as `save_figure` does.
+
+    Args:
+        page: As `draw_page` returns it.
+        path: Usually ends in `.html`.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    path = Path(path)
+    with _writing(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Give a path to write in the place of `path`, and say what is wrong where that cannot be."""
     try:
-        with replacing(path) as beside, rc_context(_STYLE):
-            figure.savefig(beside, format=suffix, dpi=_DPI, metadata=_METADATA[suffix])
+        with replacing(path) as beside:
+            yield beside
     except OSError as exc:
         raise InputError(
             f"the figure must go to a folder that can be written, got {str(path)!r} ({exc.strerror or exc}).",
             hint="Make the folder, or pass another path.",
         ) from exc
-    return path

@@ -101,8 +101,7 @@ def test_the_surface_goes_beside_the_checkpoint_and_is_summed_up_in_json(plane, 
 def test_the_summary_gives_the_topology_of_each_split(plane, checkpoint):
     surface = read_result(checkpoint.with_name("checkpoint.surface.h5"))
     for split in ("train", "test"):
-        expected = asdict(describe_topology(surface, split))
-        assert plane["splits"][split]["topology"] == {**expected, "barriers": list(expected["barriers"])}
+        assert plane["splits"][split]["topology"] == json.loads(json.dumps(asdict(describe_topology(surface, split))))
 
 
 def test_the_summary_says_how_many_basins_there_are(run, checkpoint, tmp_path):
@@ -216,12 +215,18 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
         assert (measure["standard_error"] is None) == (measure["name"] != "avg")
 
 
-@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface"])
+@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"])
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, suffix):
     out = tmp_path / f"figure{suffix}"
     assert run("plot", plane["path"], "--kind", kind, "--out", out).code == 0
     assert out.stat().st_size > 1000
+
+
+def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
+    out = tmp_path / "surface.html"
+    assert run("plot", plane["path"], "--label", "SGD", "--out", out).out.strip() == str(out)
+    assert "<title>SGD</title>" in out.read_text(encoding="utf-8")
 
 
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
