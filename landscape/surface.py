@@ -115,7 +115,8 @@ def evaluate_surface(
         explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
         tolerance: Leave out points that interpolation gives to this error, by estimate, relative to the larger
-            of the loss there and at the centre (`landscape.refinement`); None computes all.
+            of the loss there and at the centre (`landscape.refinement`); None computes all. A surface that is
+            continued may have another one than before.
         probe: Measures more at each point.
         sink: Takes the surface after each point.
         progress: Counts points.
@@ -145,7 +146,7 @@ def evaluate_surface(
     )
     if distributed.rank() == 0 and (stored := sink.load()) is not None:
         _require_same(stored, surface)
-        surface = stored
+        surface = replace(stored, tolerance=tolerance, deviations={})
     work = _Work(problems, planes, probe, center)
     surface.deviations.update(_deviations(surface, work))
     if distributed.rank() > 0:
@@ -387,7 +388,6 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     yield "set of splits", stored.splits, wanted.splits
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
-    yield "tolerance", stored.tolerance, wanted.tolerance
     for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
     for name, value in wanted.provenance.plan.items():

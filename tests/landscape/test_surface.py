@@ -221,3 +221,14 @@ def test_a_refined_surface_is_resumed_bit_for_bit(share):
 def test_a_tolerance_that_is_not_positive_is_refused(tolerance):
     with pytest.raises(InputError, match="must be a positive number"):
         _cubic(tolerance=tolerance)
+
+
+def test_a_surface_may_go_on_with_a_finer_tolerance_and_then_without_any():
+    sink = MemorySink()
+    coarse = _cubic(tolerance=0.1, sink=sink).done.sum()
+    fine = _cubic(tolerance=0.02, sink=sink)
+    assert fine.done.sum() > coarse
+    assert fine.tolerance == 0.02
+    np.testing.assert_array_equal(_cubic(sink=sink).loss["train"], _cubic().loss["train"])
+    assert sink.stored.tolerance is None
+    assert sink.stored.deviations == {}
