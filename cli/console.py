@@ -140,8 +140,8 @@ def to_go_on() -> str:
 class StopSignals:
     """Ctrl-C and SIGTERM, of which the first lets a computation under way come to a good end.
 
-    Until `wait_for_step`, and at a second Ctrl-C, they raise KeyboardInterrupt. Launchers repeat SIGTERM: a
-    later one does nothing.
+    The first before `wait_for_step`, and every Ctrl-C after the first signal, raise KeyboardInterrupt. Launchers
+    repeat SIGTERM: one that is not the first signal does nothing, so that what is being saved then is saved.
 
     Attributes:
         exit_code: 128 and the number of the first signal; 0 before.
@@ -181,7 +181,7 @@ class StopSignals:
             if is_heard():
                 os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
             return
-        if number == signal.SIGINT or not self._is_waiting:
+        if is_first or number == signal.SIGINT:
             raise KeyboardInterrupt
 
 

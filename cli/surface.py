@@ -123,7 +123,7 @@ def surface(
             progress=console.TerminalProgress(),
             should_stop=deadline.is_reached,
         )
-    if deadline.has_come:
+    if deadline.has_come and not result.is_finished:
         console.say(f"Stopped in time. {console.to_go_on()}")
     show_surface(result, path, as_json)
 

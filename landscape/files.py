@@ -54,7 +54,7 @@ def locked(path: Path) -> Iterator[None]:
             f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
         ) from exc
     try:
-        for left in path.parent.glob(_name_beside(Path(escape(path.name)), "[0-9]*")):
+        for left in _left_half_written(path):
             left.unlink()
         yield
     finally:
@@ -74,6 +74,13 @@ def _acquire(lock: FileLock) -> None:
         except FileNotFoundError:
             pass
         lock.release()
+
+
+def _left_half_written(path: Path) -> list[Path]:
+    """What killed processes have left beside `path`, and not what belongs to an output whose name begins like its."""
+    start = f".{path.name}."
+    files = path.parent.glob(f"{escape(start)}[0-9]*")
+    return [file for file in files if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()]
 
 
 def _name_beside(path: Path, process: str) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+INTERPOLATION = "interpolation"
+"""Begins the names of the deviations that a refinement measures at its end, one a split."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -149,6 +152,12 @@ class Surface:
     def is_complete(self) -> bool:
         """Whether every point has been computed."""
         return bool(self.done.all())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no point is left to compute: what is not done, a refinement left out, and then it is checked."""
+        is_refined = all(f"{INTERPOLATION}, {split}" in self.deviations for split in self.splits)
+        return self.is_complete or is_refined
 
     @property
     def trajectory(self) -> tuple[Mark, ...]:

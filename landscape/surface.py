@@ -20,7 +20,7 @@ from landscape.problem import Evaluation, Point, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.refinement import interpolated, refined_rounds, relative_errors
-from landscape.results import Mark, Surface
+from landscape.results import INTERPOLATION, Mark, Surface
 from landscape.sink import NullSink, Sink
 from landscape.work_queue import worked_off
 
@@ -162,9 +162,11 @@ def evaluate_surface(
             rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
             progress.update(num_done, **_shown(surface), points_per_second=rate)
     finally:
-        sink.save(surface)
-        sink.flush()
-        progress.stop()
+        try:
+            sink.save(surface)
+            sink.flush()
+        finally:
+            progress.stop()
     return distributed.from_first(surface)
 
 
@@ -270,7 +272,7 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
     for split, values in surface.loss.items():
         center = surface.center_loss[split]
         errors = relative_errors(interpolated(values, needed, center), values, center)
-        surface.deviations[f"interpolation, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
+        surface.deviations[f"{INTERPOLATION}, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
 
 
 def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
@@ -388,7 +390,7 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     yield "set of splits", stored.splits, wanted.splits
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
-    for name in ("weights_hash", "num_examples", "data_hash", "batchnorm", "dtype"):
+    for name in ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm"):  # the hash depends on the dtype
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
     for name, value in wanted.provenance.plan.items():
         yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value

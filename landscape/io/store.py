@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import h5py
 import numpy as np
 
-from landscape.errors import StoreError
+from landscape.errors import StoreError, first_line
 from landscape.files import replacing
 from landscape.results import Directions, History, Mark, Measure, Provenance, Sharpness, Spectrum, Surface
 
@@ -52,8 +53,14 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
                 _write(file, field.name, getattr(result, field.name))
     except (OSError, RuntimeError) as exc:
         raise StoreError(
-            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+            f"{path} cannot be written: {_reason(exc)}.", hint="Check the free space and the permissions of its folder."
         ) from exc
+
+
+def _reason(exc: Exception) -> str:
+    """Say what the system says; HDF5 puts several lines around it."""
+    number = getattr(exc, "errno", None) or int(found[1] if (found := re.search(r"errno = (\d+)", str(exc))) else 0)
+    return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 
 def read_result(path: str | os.PathLike[str]) -> Result:

@@ -1,4 +1,5 @@
 import math
+import signal
 
 import pytest
 from landscape_cli import console
@@ -25,3 +26,18 @@ def test_a_training_without_a_test_set_or_classes_shows_dashes(run, tmp_path):
     assert answer.code == 0, answer.err
     assert "nan" not in answer.out
     assert answer.out.count(" - ") == 4  # train accuracy, test loss, test accuracy and top-5 error
+
+
+def test_a_repeated_sigterm_does_not_disturb_what_the_first_one_began():
+    with console.StopSignals():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    with console.StopSignals() as signals:
+        signals.wait_for_step()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -89,3 +89,10 @@ def test_who_has_the_lock_removes_what_killed_processes_left_half_written(tmp_pa
     assert len(list(tmp_path.iterdir())) == 1
     with locked(path):
         assert [file.name for file in tmp_path.iterdir()] == [".a[1].h5.lock"]
+
+
+@pytest.mark.parametrize(("own", "other"), [("a", ".a.7.h5.lock"), ("a.h5", ".a.h5.7.h5.12.h5")])
+def test_who_has_the_lock_leaves_the_files_of_an_output_whose_name_begins_alike(tmp_path, own, other):
+    (tmp_path / other).touch()
+    with locked(tmp_path / own):
+        assert (tmp_path / other).exists()

@@ -13,8 +13,11 @@ W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
 DX, DY = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def _quadratic(start=W0, matrix=MATRIX, data=DUMMY_DATA):
-    return Problem(Quadratic(start), data, quadratic_loss(matrix, LINEAR), device="cpu", dtype="float64")
+def _quadratic(start=W0, matrix=MATRIX, data=DUMMY_DATA, dtype="float64"):
+    def loss(w, targets):
+        return quadratic_loss(matrix, LINEAR)(w.double(), targets)
+
+    return Problem(Quadratic(start), data, loss, device="cpu", dtype=dtype)
 
 
 def _formula(a, b=0.0):
@@ -114,6 +117,7 @@ def _other_plan():
         ({"plane": Plane(W0, (DY,))}, "set of directions"),
         ({"normalization": "filter"}, "normalization: none in the file, filter now"),
         ({"problems": lambda: _quadratic(W0 + 1)}, "weights_hash"),
+        ({"problems": lambda: _quadratic(dtype="float32")}, "dtype: float64 in the file, float32 now"),
         ({"problems": lambda: _quadratic(data=(torch.ones(1, 1), torch.zeros(1)))}, "data_hash"),
         ({"problems": _other_plan}, "plan"),
         ({"problems": lambda: _quadratic(matrix=2 * MATRIX)}, "center_loss"),
@@ -215,6 +219,40 @@ def test_a_refined_surface_is_resumed_bit_for_bit(share):
     np.testing.assert_array_equal(resumed.done, whole.done)
     np.testing.assert_array_equal(resumed.loss["train"], whole.loss["train"])
     assert resumed.deviations == whole.deviations
+
+
+def test_a_refined_surface_is_finished_only_when_nothing_is_left_to_compute():
+    sink = MemorySink()
+    stopped = _cubic(tolerance=0.05, sink=sink, should_stop=lambda: sink.stored is not None)
+    assert not stopped.is_finished
+    finished = _cubic(tolerance=0.05, sink=sink)
+    assert finished.is_finished
+    assert not finished.is_complete
+
+
+def test_the_progress_ends_where_nothing_can_be_saved():
+    class FullSink(MemorySink):
+        def save(self, result):
+            raise StoreError("the disk is full.")
+
+    class Recorder:
+        calls = ()
+
+        def start(self, task, total):
+            self.calls += ("start",)
+
+        def update(self, completed, **fields):
+            self.calls += ("update",)
+
+        def stop(self):
+            self.calls += ("stop",)
+
+    progress = Recorder()
+    with pytest.raises(StoreError, match="disk is full"):
+        evaluate_surface(
+            {"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3),), sink=FullSink(), progress=progress
+        )
+    assert progress.calls == ("start", "stop")
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])

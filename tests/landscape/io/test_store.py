@@ -147,6 +147,23 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [item.name for item in tmp_path.iterdir()] == ["r.h5"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "Can't synchronously write data (time = Sat\n, errno = 28)"),
+        RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No space left on device')"),
+    ],
+    ids=["writing", "closing"],
+)
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    with pytest.raises(StoreError, match=r"r\.h5 cannot be written: No space left on device\. Check the free space"):
+        write_result(tmp_path / "r.h5", SURFACE)
+
+
 def test_a_sink_writes_at_once_and_then_at_its_interval(tmp_path):
     path = tmp_path / "r.h5"
     sink = FileSink(path, resume=False, interval=1000.0)
