@@ -32,7 +32,7 @@ def convert(
     from landscape.io import layouts
 
     path = out or default_output(file, layouts.find_layout(to).suffix)
-    prepare_output(path, force=force)
+    prepare_output(path, force=force, inputs=[file])
     for remark in layouts.convert(file, path, to):
         console.say(remark)
     console.answer(str(path))

@@ -167,16 +167,12 @@ class Request:
 
     @cached_property
     def components(self) -> dict[Spec, Direction]:
-        """Each `pca:DIR` -> its direction: the first component of a folder, or the second for the second of its kind.
+        """Each `pca:DIR` -> its direction: the first component of the folder, or the second for the second of its kind.
 
         The first one leads to all snapshots in the folder.
         """
-        groups: dict[Path, list[Spec]] = {}
-        for spec in self.specs:
-            if spec.kind == "pca":
-                groups.setdefault(Path(spec.argument), []).append(spec)
-        found = {folder: _principal_components(folder, specs, self.problems) for folder, specs in groups.items()}
-        return {spec: each for folder, specs in groups.items() for spec, each in zip(specs, found[folder], strict=True)}
+        specs = [spec for spec in self.specs if spec.kind == "pca"]
+        return dict(zip(specs, _principal_components(Path(specs[0].argument), specs, self.problems), strict=True))
 
 
 def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
@@ -202,7 +198,13 @@ def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
     if dims == 1:
         return (_parse("--x", x, 0),)
     y = options.y or (x if _kind(x) == "pca" else "random")
-    return (_parse("--x", x, 0), _parse("--y", y, 1))
+    specs = (_parse("--x", x, 0), _parse("--y", y, 1))
+    if len({Path(spec.argument) for spec in specs if spec.kind == "pca"}) > 1:
+        raise InputError(
+            f"a plane shows the trajectory of one folder, got --x {x} and --y {y}.",
+            hint="Pass one of them, and to:CKPT for the other run's checkpoint.",
+        )
+    return specs
 
 
 def _refuse_beside_file(options: PlaneOptions) -> None:
@@ -285,6 +287,13 @@ def read_directions(options: PlaneOptions) -> Directions | None:
     if options.dims == 2 and len(found.vectors) != 2:
         raise InputError(f"--dims 2 needs two directions, {path} has {len(found.vectors)}.", hint="Pass --dims 1.")
     return found
+
+
+def input_files(options: PlaneOptions, specs: Sequence[Spec]) -> list[Path]:
+    """Return the files, other than snapshots, that the directions come from."""
+    checkpoints = [Path(spec.argument) for spec in specs if spec.kind == "to"]
+    spectra = [path for spec in specs if spec.kind == "eigen" and (path := parse_eigen(spec)[1])]
+    return [*checkpoints, *spectra, *([options.directions] if options.directions else [])]
 
 
 def count_dimensions(options: PlaneOptions, stored: Directions | None) -> int:

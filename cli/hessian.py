@@ -42,7 +42,7 @@ def hessian(
     if vectors and out is None:
         raise InputError("--vectors saves eigenvectors, and there is no file to save them in.", hint="Pass --out FILE.")
     if out is not None:
-        prepare_output(out, force=force)
+        prepare_output(out, force=force, inputs=[checkpoint])
     from landscape.hessian.spectrum import hessian_spectrum
     from landscape.io.store import write_result
 

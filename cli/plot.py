@@ -17,7 +17,11 @@ from .resolve import default_output, prepare_output
 
 def plot(
     files: Annotated[
-        list[Path], typer.Argument(help="Results files of one kind; several are drawn side by side.", metavar="FILE...")
+        list[Path],
+        typer.Argument(
+            help="Results files of one kind, or surfaces in Li et al.'s layout; several are drawn side by side.",
+            metavar="FILE...",
+        ),
     ],
     kind: Annotated[
         str | None,
@@ -42,11 +46,11 @@ def plot(
     """Draw results: surfaces, eigenvalues, training curves; several on one shared scale."""
     path = out or default_output(files[0], ".png")
     labels = _labels(files, label)
-    prepare_output(path, force=force)
-    from landscape.io.store import read_result
+    prepare_output(path, force=force, inputs=files)
+    from landscape.io.layouts import read_any
     from landscape.plot import draw, draw_page, save_figure, save_page
 
-    results = [read_result(file) for file in files]
+    results = [read_any(file)[0] for file in files]
     settings = {"labels": labels, "kind": kind, "split": split, "quantity": quantity, "title": title}
     if path.suffix.lower() == ".html":
         save_page(draw_page(results, **settings), path)

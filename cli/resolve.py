@@ -41,29 +41,33 @@ def default_output(source: Path, suffix: str) -> Path:
     return source.with_suffix(suffix)
 
 
-def prepare_output(path: Path, *, force: bool, resume: bool | None = None) -> None:
+def prepare_output(path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()) -> None:
     """Refuse an output that exists, unless it is to be replaced or continued, or that cannot be written.
 
     Args:
-        path: The output; its folder is made.
+        path: The output; its folder need not be there.
         force: Whether it is to be replaced.
         resume: Whether it is to be continued; None where the command cannot do that.
+        inputs: Files that the command reads, or writes besides, which it never replaces.
 
     Raises:
         StoreError: If it is refused.
     """
     import tempfile
 
+    from landscape.files import folder_of
+
     if force and resume:
         raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
+    if path.resolve() in [other.resolve() for other in inputs]:
+        raise StoreError(f"output {path} is another file of this command.", hint="Name another file.")
     try:
         if path.exists() and not path.is_file():
             raise StoreError(f"output {path} is no regular file.", hint="Name a file.")
         if path.exists() and not (force or resume):
             go_on = "" if resume is None else "--resume to continue it, "
             raise StoreError(f"output {path} exists.", hint=f"Pass {go_on}--force to replace it, or another --out.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        with folder_of(path), tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as exc:
         raise StoreError(f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out.") from exc

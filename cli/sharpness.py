@@ -44,7 +44,7 @@ def sharpness(
     rhos = parse_numbers(rho, "--rho")
     splits = split_names(split, can_be_both=False)
     if out is not None:
-        prepare_output(out, force=force)
+        prepare_output(out, force=force, inputs=[checkpoint])
     from landscape.io.store import write_result
     from landscape.sharpness import measure_sharpness
 

@@ -19,6 +19,7 @@ from .directions import (
     count_dimensions,
     default_ranges,
     find_ranges,
+    input_files,
     parse_plane,
     read_directions,
     span,
@@ -91,7 +92,8 @@ def surface(
     sizes = parse_grid(grid, dims)
     ranges = parse_ranges(plane.range_ or default_ranges(specs, dims), dims)
     splits = split_names(split, can_be_both=True)
-    with _output(path, plane.save_directions, force=force, resume=resume), _working_together(path):
+    inputs = [checkpoint, *input_files(plane, specs)]
+    with _output(path, plane.save_directions, inputs, force=force, resume=resume), _working_together(path):
         from landscape import distributed
         from landscape.directions import explained_variance
         from landscape.io.store import FileSink
@@ -129,16 +131,18 @@ def surface(
 
 
 @contextmanager
-def _output(path: Path, directions: Path | None, *, force: bool, resume: bool) -> Iterator[None]:
+def _output(
+    path: Path, directions: Path | None, inputs: Sequence[Path], *, force: bool, resume: bool
+) -> Iterator[None]:
     """Keep the output for this run, whose first process writes it."""
     from landscape.files import locked
 
     if not console.is_heard():
         yield
         return
-    prepare_output(path, force=force, resume=resume)
+    prepare_output(path, force=force, resume=resume, inputs=inputs)
     if directions is not None:
-        prepare_output(directions, force=force or resume)
+        prepare_output(directions, force=force or resume, inputs=[*inputs, path])
     with locked(path):
         yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -36,6 +36,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def folder_of(path: Path) -> Iterator[None]:
+    """Make the folder of `path`; at the end, what was made and is still empty is removed."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it has come to hold something, or somebody else has removed it
+                folder.rmdir()
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes that ask for the same lock from writing `path` meanwhile.
 
@@ -46,6 +59,14 @@ def locked(path: Path) -> Iterator[None]:
         StoreError: If another process has the lock.
     """
     path = path.resolve()
+    with folder_of(path), _held_lock(path):
+        for left in _left_half_written(path):
+            left.unlink()
+        yield
+
+
+@contextmanager
+def _held_lock(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         _acquire(lock)
@@ -54,8 +75,6 @@ def locked(path: Path) -> Iterator[None]:
             f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
         ) from exc
     try:
-        for left in _left_half_written(path):
-            left.unlink()
         yield
     finally:
         if os.name != "nt":  # there it is removed by its release, and cannot be before

@@ -109,7 +109,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if path.is_dir():
         raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
     if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist.")
+        raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)

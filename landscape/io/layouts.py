@@ -57,7 +57,7 @@ def find_layout(name: str) -> Layout:
         InputError: Listing the names, if it is none of them.
     """
     if name not in LAYOUTS:
-        raise InputError(f"--to must be one of {', '.join(LAYOUTS)}, got {name!r}.")
+        raise InputError(f"--to must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass --to csv.")
     return LAYOUTS[name]
 
 

@@ -206,7 +206,7 @@ def _losses_of(surface: Surface) -> Iterator[str]:
 def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     """Open a file in this layout, and say what is wrong with one that cannot be read."""
     if not path.exists():
-        raise StoreError(f"results file {path} does not exist.")
+        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
     try:
         with h5py.File(path, "r") as file:
             if _kind(file) != kind:

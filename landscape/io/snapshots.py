@@ -32,7 +32,10 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise CheckpointError(f"snapshots are read from a folder, {folder} {what}.")
+        raise CheckpointError(
+            f"snapshots are read from a folder, {folder} {what}.",
+            hint="Name the folder that landscape train --save-every 1 wrote.",
+        )
     inner = folder / "snapshots"
     place = inner if inner.is_dir() else folder
     found = [path for path in place.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")]

@@ -71,7 +71,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     """
     path = Path(path)
     if not path.exists():
-        raise StoreError(f"results file {path} does not exist.")
+        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
     try:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)

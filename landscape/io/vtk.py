@@ -35,7 +35,9 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
         StoreError: If the file cannot be written; an older one of that name stays.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(f"a VTK file has the suffix {' or '.join(SUFFIXES)}, got {path.name!r}.")
+        raise InputError(
+            f"a VTK file has the suffix {' or '.join(SUFFIXES)}, got {path.name!r}.", hint="Pass --out a.vtu."
+        )
     if not surface.done.any():
         raise InputError("a mesh needs a point at least, none of this surface is done.")
     with from_extra("vtk", "meshio"):

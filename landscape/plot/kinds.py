@@ -16,7 +16,6 @@ _FITTING = {
     "spectrum": ("eigenvalues",),
     "history": ("history",),
 }
-_OF_ONE_SURFACE = ("persistence", "merge-tree")  # not of several lines
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
@@ -27,8 +26,8 @@ def kinds_of(result: Any) -> tuple[str, ...]:
         InputError: If it is not a result that can be drawn.
     """
     fitting = _FITTING[_shape(result)]
-    has_basins = not isinstance(result, Surface) or result.num_lines in (None, 1)
-    return tuple(kind for kind in fitting if has_basins or kind not in _OF_ONE_SURFACE)
+    is_several_lines = isinstance(result, Surface) and (result.num_lines or 1) > 1
+    return fitting[:1] if is_several_lines else fitting
 
 
 def choose_kind(results: Sequence[Any], kind: str | None) -> str:
@@ -45,7 +44,7 @@ def choose_kind(results: Sequence[Any], kind: str | None) -> str:
             f"the results in one figure must be of one type, got a {' and a '.join(shapes)}.",
             hint="Draw each type in a figure of its own.",
         )
-    fitting = _FITTING[shapes[0]]
+    fitting = [kind for kind in _FITTING[shapes[0]] if all(kind in kinds_of(result) for result in results)]
     if kind is not None and kind not in fitting:
         raise InputError(
             f"the kind of figure must fit a {shapes[0]}, got {kind!r}.",
@@ -79,6 +78,6 @@ def _shape(result: Any) -> str:
     if isinstance(result, History):
         return "history"
     raise InputError(
-        f"a result must be a Surface, a Spectrum or a History to be drawn, got {type(result).__name__}.",
-        hint="Pass what the computations return, or what is read from their files.",
+        f"what is drawn must be a surface, eigenvalues or a training history, got {type(result).__name__}.",
+        hint="landscape info FILE says what a file holds.",
     )

@@ -53,10 +53,13 @@ def draw_marks(ax: Axes, field: Field, fields: Sequence[Field], *, floor: float 
 
 
 def draw_marks_on_curve(ax: Axes, field: Field, fields: Sequence[Field], curve: np.ma.MaskedArray) -> None:
-    """Draw the marks of a field on the curve of its values, (nx,), at the loss in the line's own weights."""
+    """Draw the marks of a field on the curve of its values, (nx,), at the loss in the line's own weights.
+
+    Snapshots are not joined: between them the loss is that of the curve.
+    """
     heights = curve.filled(np.nan)
     points = {id(mark): (mark.coordinates[0], _height(mark, field, heights)) for mark in field.marks}
-    _draw(ax, field, mark_signs(fields), points, None)
+    _draw(ax, field, mark_signs(fields), points, None, is_joined=False)
 
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -133,20 +136,29 @@ def _height(mark: Mark, field: Field, heights: np.ndarray) -> float:
     return float(np.interp(mark.coordinates[0], field.x, heights, left=np.nan, right=np.nan))
 
 
-def _draw(ax: Axes, field: Field, signs: Mapping, points: Mapping[int, Sequence[float]], floor: float | None) -> None:
-    """Draw the trajectory under the single marks."""
+def _draw(
+    ax: Axes,
+    field: Field,
+    signs: Mapping,
+    points: Mapping[int, Sequence[float]],
+    floor: float | None,
+    *,
+    is_joined: bool = True,
+) -> None:
+    """Draw the trajectory under the single marks and its ends over them, whose signs show what they cover."""
     place = _Place(ax, floor)
-    if field.snapshots:
-        path = np.array([points[id(mark)] for mark in field.snapshots], dtype=float)
+    path = np.array([points[id(mark)] for mark in field.snapshots], dtype=float)
+    if len(path) and is_joined:
         place.line(path, **_TRAJECTORY, path_effects=[_OUTLINE], gid="trajectory")
-        place.dots(path, progress_colors(len(path)))
-        place.line(path[:1], **_START, gid="mark")
-        if len(path) > 1:
-            place.line(path[-1:], **_END, gid="mark")
     for mark in field.marks:
         if mark.kind != "snapshot":
             sign = signs[mark.kind, mark.label]
             place.line(np.array([points[id(mark)]], dtype=float), **sign, gid="mark")
+    if len(path):
+        place.dots(path, progress_colors(len(path)))
+        place.line(path[:1], **_START, gid="mark")
+    if len(path) > 1:
+        place.line(path[-1:], **_END, gid="mark")
 
 
 class _Place:

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,13 +76,14 @@ def test_a_foreign_checkpoint_without_a_model(run, tmp_path):
     assert "--model" in err
 
 
-def test_a_model_that_does_not_exist(run, checkpoint):
-    assert "model must be one of mlp, lenet" in _refused(run("surface", checkpoint, "--model", "resnet21"))
+def test_a_model_that_does_not_exist(run, checkpoint, tmp_path):
+    words = ("surface", checkpoint, "--out", tmp_path / "s.h5", "--model", "resnet21")
+    assert "model must be one of mlp, lenet" in _refused(run(*words))
 
 
 def test_a_model_that_raises(run, checkpoint, tmp_path):
     (tmp_path / "bad.py").write_text("def model():\n    raise RuntimeError('no')\n")
-    err = _refused(run("surface", checkpoint, "--model", f"{tmp_path}/bad.py:model"))
+    err = _refused(run("surface", checkpoint, "--out", tmp_path / "s.h5", "--model", f"{tmp_path}/bad.py:model"))
     assert "raised RuntimeError: no" in err
     assert "bad.py:2" in err
 
@@ -230,7 +232,48 @@ def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path
 def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     paths = {"checkpoint": trained / "checkpoint.pt", "history": trained / "history.h5"}
-    assert message in _refused(run("plot", *(str(a).format(**paths) for a in arguments)))
+    words = () if "--out" in arguments else ("--out", "figure.png")
+    assert message in _refused(run("plot", *(str(a).format(**paths) for a in arguments), *words))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("surface", "{checkpoint}", "--out", "{checkpoint}"),
+        ("surface", "{checkpoint}", "--out", "a.h5", "--save-directions", "a.h5"),
+        ("surface", "{checkpoint}", "--out", "a.h5", "--save-directions", "{checkpoint}"),
+        ("surface", "{checkpoint}", "--x", "to:{snapshot}", "--out", "{snapshot}"),
+        ("surface", "{checkpoint}", "--x", "eigen:1:{history}", "--out", "{history}"),
+        ("hessian", "{checkpoint}", "--out", "{checkpoint}"),
+        ("sharpness", "{checkpoint}", "--out", "{checkpoint}"),
+        ("convert", "{history}", "--to", "csv", "--out", "{history}"),
+    ],
+)
+def test_a_file_that_a_command_uses_is_not_replaced_even_by_force(run, trained, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    names = {"checkpoint": "checkpoint.pt", "history": "history.h5", "snapshot": "snapshots/epoch-0001.pt"}
+    for name in names.values():
+        shutil.copy(trained / name, tmp_path)
+    words = [argument.format(**{key: Path(name).name for key, name in names.items()}) for argument in arguments]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "is another file of this command" in _refused(run(*words, "--force"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("surface", "{checkpoint}", "--x", "to:none.pt"),
+        ("hessian", "none.pt"),
+        ("plot", "{history}", "--kind", "contour"),
+        ("convert", "{history}", "--to", "vtk"),
+    ],
+)
+def test_a_refused_command_leaves_no_folder_behind(run, trained, tmp_path, arguments):
+    paths = {"checkpoint": trained / "checkpoint.pt", "history": trained / "history.h5"}
+    suffix = ".png" if arguments[0] == "plot" else ".h5"
+    _refused(run(*(word.format(**paths) for word in arguments), "--out", tmp_path / "new" / "folder" / f"a{suffix}"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_usage_exits_with_two(run, checkpoint):
@@ -353,8 +396,9 @@ def test_a_name_too_long_for_the_file_system(run, checkpoint):
     assert "name too long" in _refused(run("surface", checkpoint, "--out", "x" * 300)).lower()
 
 
-def test_a_message_is_printed_as_it_is(run, checkpoint):
-    assert "nomod:x: there is no module nomod" in _refused(run("surface", checkpoint, "--model", "nomod:x"))
+def test_a_message_is_printed_as_it_is(run, checkpoint, tmp_path):
+    words = ("surface", checkpoint, "--out", tmp_path / "s.h5", "--model", "nomod:x")
+    assert "nomod:x: there is no module nomod" in _refused(run(*words))
 
 
 def test_a_label_is_no_mathematics(run, trained, tmp_path):

@@ -36,6 +36,13 @@ def test_a_surface_goes_there_and_back(run, stored, tmp_path):
     np.testing.assert_array_equal(read_result(tmp_path / "back.h5").loss["train"], read_result(stored).loss["train"])
 
 
+def test_their_surface_is_drawn_as_it_is(run, stored, tmp_path):
+    assert run("convert", stored, "--to", "li2018", "--out", tmp_path / "theirs.h5").code == 0
+    answer = run("plot", tmp_path / "theirs.h5", "--out", tmp_path / "p.png")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "p.png").stat().st_size > 0
+
+
 def test_a_mesh_has_the_values_at_their_points(run, stored, tmp_path):
     assert run("convert", stored, "--to", "vtk", "--out", tmp_path / "s.vtu").code == 0
     mesh = meshio.read(tmp_path / "s.vtu")

@@ -131,6 +131,11 @@ def refused(run, folder, snapshots, tmp_path, *words):
     return answer.err
 
 
+def test_the_trajectories_of_two_folders_are_refused(run, folder, tmp_path):
+    err = refused(run, folder, folder, tmp_path, "--y", f"pca:{tmp_path}", *FAST)
+    assert "a plane shows the trajectory of one folder" in err
+
+
 def test_an_empty_folder_is_refused(run, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     message = refused(run, folder, tmp_path / "empty", tmp_path)

@@ -142,6 +142,12 @@ def test_both_ends_of_a_trajectory_are_told_apart():
     assert legend_texts(figure) == ["first: epoch 1", "last: epoch 4"]
 
 
+def test_the_sign_of_the_last_snapshot_is_over_that_of_its_checkpoint():
+    checkpoint = Mark("last", "checkpoint", SNAPSHOTS[-1].coordinates)
+    signs = with_gid(panels(plot.draw([marked(checkpoint, *SNAPSHOTS)]))[0], "mark")
+    assert [sign.get_marker() for sign in signs] == ["s", "o", "*"]
+
+
 def test_snapshots_get_darker_with_training():
     (dots,) = with_gid(plot.plot_contour(marked(*SNAPSHOTS)), "snapshots")
     assert (np.diff(dots.get_facecolors()[:, :3].sum(axis=1)) < 0).all()
@@ -214,6 +220,13 @@ def test_a_mark_at_the_center_of_a_line_is_at_the_loss_of_the_center():
     surface = replace(make_surface(nx=6, is_line=True), marks=on_line(0.0))
     (mark,) = with_gid(plot.plot_profile(surface, split="train"), "mark")
     assert positions([mark]) == [(0.0, surface.center_loss["train"])]
+
+
+def test_snapshots_on_a_line_are_not_joined():
+    snapshots = tuple(replace(mark, coordinates=mark.coordinates[:1]) for mark in SNAPSHOTS)
+    ax = plot.plot_profile(replace(make_surface(is_line=True), marks=snapshots), split="train")
+    assert with_gid(ax, "snapshots")
+    assert not with_gid(ax, "trajectory")
 
 
 def test_marks_on_one_curve_leave_room_for_the_next():
