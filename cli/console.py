@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
@@ -55,6 +56,11 @@ def show_error(error: LandscapeError) -> None:
 def is_heard() -> bool:
     """Whether this process speaks: of several that torchrun started, the first. Errors are said by whoever has one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_launched() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RESTART_COUNT" in os.environ
 
 
 def is_restarted() -> bool:
@@ -117,12 +123,13 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def resumable(saved: str) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM say what was saved and which command goes on, and exit with 130 or 143."""
+def resumable(path: Path) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM say what was saved in `path` and which command goes on, and exit with 130 or 143."""
     with StopSignals() as signals:
         try:
             yield
         except KeyboardInterrupt as exc:
+            saved = f"What was computed is in {path}." if path.exists() else "Nothing was computed yet."
             say(f"\nInterrupted. {saved} {to_go_on()}")
             raise typer.Exit(signals.exit_code or CTRL_C) from exc
 

@@ -14,6 +14,7 @@ from landscape.errors import InputError, StoreError
 
 from . import console
 from .options import RangeOption, Seed
+from .resolve import names_apart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,8 +132,7 @@ class Request:
         """Checkpoint -> what tells it apart from the others: its name, or its folder too."""
         others = [Path(spec.argument) for spec in self.specs if spec.kind == "to"]
         paths = list(dict.fromkeys([self.checkpoint, *others]))
-        is_clear = len({path.stem for path in paths}) == len(paths)
-        return {path: path.stem if is_clear else f"{path.resolve().parent.name}/{path.stem}" for path in paths}
+        return dict(zip(paths, names_apart([path.with_suffix("") for path in paths]), strict=True))
 
     @cached_property
     def noise(self) -> dict[int, Tensor]:
@@ -348,6 +348,7 @@ def span(request: Request) -> Spanned:
     for group in groups:
         require_spanning(group)
     _say_unconverged(found)
+    _say_left_out(found)
     planes = tuple(Plane(request.first.weights, tuple(direction.vector for direction in group)) for group in groups)
     return Spanned(
         directions=found,
@@ -391,6 +392,15 @@ def _say_unconverged(directions: Sequence[Direction]) -> None:
                 f"{direction.name} has not converged: its eigenvalue {direction.facts['eigenvalue']:.6g} has the "
                 f"residual {direction.facts['residual']:.2g}."
             )
+
+
+def _say_left_out(directions: Sequence[Direction]) -> None:
+    names = directions[0].facts.get("left_out")
+    if names:
+        console.say(
+            f"The stored directions also move {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}, which are no "
+            "weights: --bn says what becomes of running statistics, they are not moved."
+        )
 
 
 def _random(spec: Spec, request: Request) -> Direction:

@@ -12,7 +12,7 @@ from landscape.errors import InputError
 
 from . import console
 from .options import Force
-from .resolve import default_output, prepare_output
+from .resolve import default_output, names_apart, prepare_output
 
 
 def plot(
@@ -65,7 +65,4 @@ def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:
         if len(given) != len(files):
             raise InputError(f"there must be one --label for each file, got {len(given)} for {len(files)}.")
         return given
-    stems = [file.name.removesuffix(".h5") for file in files]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [f"{file.resolve().parent.name}/{stem}" for file, stem in zip(files, stems, strict=True)]
+    return names_apart([file.with_name(file.name.removesuffix(".h5")) for file in files])

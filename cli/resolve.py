@@ -73,6 +73,16 @@ def prepare_output(path: Path, *, force: bool, resume: bool | None = None, input
         raise StoreError(f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out.") from exc
 
 
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """Return what tells paths apart: their names, with as many folders before as it takes."""
+    whole = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, whole))):
+        names = ["/".join(parts[-count:]) for parts in whole]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
 def split_names(split: str, *, can_be_both: bool) -> tuple[str, ...]:
     """Return the splits that `train`, `test` or, where it can be, `both` means.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.deadline import Deadline
+from landscape.errors import StoreError
 
 from . import console
 from .directions import (
@@ -144,13 +145,15 @@ def _output(
     if directions is not None:
         prepare_output(directions, force=force or resume, inputs=[*inputs, path])
     with locked(path):
+        if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
+            path.unlink(missing_ok=True)
         yield
 
 
 @contextmanager
 def _working_together(path: Path) -> Iterator[None]:
     """Work together with the other processes of torchrun; where they are stopped, say what is saved."""
-    with console.resumable(f"What was computed is in {path}."):
+    with console.resumable(path):
         from landscape import distributed  # brings torch, and a signal may come meanwhile
 
         try:
@@ -214,5 +217,8 @@ def _stored_surface(path: Path) -> Surface | None:
     from landscape.io.store import read_result
     from landscape.results import Surface
 
-    found = read_result(path) if path.exists() else None
+    try:
+        found = read_result(path) if path.exists() else None
+    except StoreError as exc:
+        raise StoreError(exc.message, hint="Pass --force to replace it, or another --out.") from exc
     return found if isinstance(found, Surface) else None

@@ -60,7 +60,7 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
 def _show_work(result: Surface) -> None:
     """Say which points were computed, and what is known of their errors."""
     num_done, num_points = int(result.done.sum()), result.done.size
-    if result.tolerance is not None and result.is_finished:
+    if num_done < num_points and result.is_finished:
         console.answer(f"Computed {num_done} of {num_points} points; interpolation gives the others.")
     elif num_done < num_points:
         console.answer(f"Computed {num_done} of {num_points} points so far.")

@@ -16,7 +16,7 @@ from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.reductions import norm
 from landscape.results import Directions, Spectrum
-from landscape.stored_directions import directions_for
+from landscape.stored_directions import directions_for, left_out
 from landscape.trajectory import Snapshot, principal_directions
 from landscape.weights import trainable_parameters
 
@@ -115,12 +115,16 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
             f"{name} asks for more than the {known} {end} eigenvalues that are known.",
             hint=f"Pass {option} {abs(number)} to landscape hessian.",
         )
-    here = (problem.weights_hash, problem.plan.dtype)
-    if (spectrum.provenance.weights_hash, spectrum.provenance.dtype) != here:
+    there = spectrum.provenance
+    if there.dtype != problem.plan.dtype:  # on which the hash depends
         raise InputError(
-            f"{name} must be at these weights in {problem.plan.dtype}, the file is at others or in another dtype, "
-            f"{spectrum.provenance.dtype}.",
-            hint="Run landscape hessian on this checkpoint with the same --dtype.",
+            f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in {there.dtype}.",
+            hint=f"Pass --dtype {there.dtype}, or run landscape hessian with --dtype {problem.plan.dtype}.",
+        )
+    if there.weights_hash != problem.weights_hash:
+        raise InputError(
+            f"{name} must be at the weights of this checkpoint, the file is at others.",
+            hint="Run landscape hessian on this checkpoint.",
         )
 
 
@@ -199,8 +203,12 @@ def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, 
     Raises:
         InputError: If the shapes differ, naming the first tensor that does.
     """
-    vectors = directions_for(stored, problem.spec, problem.copy_module())
-    return tuple(Direction(name, v.to(problem.weights)) for name, v in zip(stored.names, vectors, strict=True))
+    module = problem.copy_module()
+    vectors = directions_for(stored, problem.spec, module)
+    facts = {"left_out": left_out(stored, problem.spec, module)}
+    return tuple(
+        Direction(name, v.to(problem.weights), facts=facts) for name, v in zip(stored.names, vectors, strict=True)
+    )
 
 
 def to_store(directions: Sequence[Direction], problem: Problem, normalization: str) -> Directions:

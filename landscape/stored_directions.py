@@ -38,11 +38,29 @@ def directions_for(directions: Directions, spec: WeightSpec, module: nn.Module |
     Raises:
         InputError: Naming the first tensor that differs, if they belong to another model.
     """
+    layout = _find_layout(directions, spec, module)
+    return tuple(_take(torch.from_numpy(vector), layout, spec) for vector in directions.vectors)
+
+
+def left_out(directions: Directions, spec: WeightSpec, module: nn.Module | None = None) -> list[str]:
+    """Name the tensors that stored directions would move, and that are no weights: running statistics, say.
+
+    Raises:
+        InputError: As `directions_for`.
+    """
+    layout = _find_layout(directions, spec, module)
+    parts = [_parts(torch.from_numpy(vector), layout) for vector in directions.vectors]
+    others = [name for name, _ in layout if name not in spec.names]
+    return [name for name in others if any(part[name].any() for part in parts)]
+
+
+def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | None) -> _Tensors:
+    """Return what the tensors of stored directions are, in order."""
     stored: _Tensors = list(zip(directions.weight_names, directions.weight_shapes, strict=True))
     layouts = [[(weight.name, weight.shape) for weight in spec.weights], *_layouts(module)]
     for layout in layouts:
         if _first_difference(stored, layout) is None:
-            return tuple(_take(torch.from_numpy(vector), layout, spec) for vector in directions.vectors)
+            return layout
     nearest = max(layouts, key=lambda layout: _first_difference(stored, layout) or 0)
     raise InputError(
         f"stored directions must fit the model, {_describe(stored, nearest)}.",
@@ -83,7 +101,12 @@ def _tensor(tensors: _Tensors, i: int) -> str:
 
 def _take(vector: Tensor, layout: _Tensors, spec: WeightSpec) -> Tensor:
     """Join the parts of `vector`, which has the layout's tensors, that are weights: (P,)."""
+    parts = _parts(vector, layout)
+    return torch.cat([parts[name] for name in spec.names])
+
+
+def _parts(vector: Tensor, layout: _Tensors) -> dict[str, Tensor]:
+    """Cut a vector into the layout's tensors, flat."""
     sizes = [prod(shape) for _, shape in layout]
     starts = accumulate(sizes, initial=0)
-    parts = {name: vector[start : start + size] for (name, _), start, size in zip(layout, starts, sizes, strict=False)}
-    return torch.cat([parts[name] for name in spec.names])
+    return {name: vector[start : start + size] for (name, _), start, size in zip(layout, starts, sizes, strict=False)}

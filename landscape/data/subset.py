@@ -27,7 +27,10 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
         InputError: If num_samples is outside 1 to N.
     """
     if not 1 <= num_samples <= len(targets):
-        raise InputError(f"num_samples must be from 1 to {len(targets)}, got {num_samples}.")
+        raise InputError(
+            f"the number of samples must be from 1 to {len(targets)}, got {num_samples}.",
+            hint="Leave it out to take all examples.",
+        )
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     if targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex()):
         # A class's k-th example comes after every other class's (k-1)-th.

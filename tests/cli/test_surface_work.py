@@ -96,6 +96,15 @@ def test_a_lost_process_is_started_again_and_the_run_goes_on(folder, whole):
     np.testing.assert_array_equal(read_result(folder / "lost.h5").loss["train"], whole.loss["train"])
 
 
+def test_a_lost_process_of_a_forced_run_does_not_go_on_with_the_old_file(folder, whole):
+    assert start([*words(folder, "old.h5"), "--seed", 1]).wait() == 0
+    arguments = words(folder, "old.h5", "--force")
+    process = start(arguments, *TWO, "--max-restarts", "1", DIES="1", SLOW="0.005")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    np.testing.assert_array_equal(read_result(folder / "old.h5").loss["train"], whole.loss["train"])
+
+
 def _wait_for(path, process):
     while not path.exists():
         assert process.poll() is None, process.stderr.read()

@@ -168,7 +168,7 @@ def test_eigenvectors_beyond_those_known_are_refused(number, end):
 
 def test_eigenvectors_at_other_weights_are_refused():
     spectrum = compute_eigenvectors(_quadratic(W1), [1])
-    with pytest.raises(InputError, match="must be at these weights in float64, the file is at others"):
+    with pytest.raises(InputError, match="must be at the weights of this checkpoint, the file is at others"):
         eigenvector_direction(spectrum, 1, _quadratic(), name="eigen:1")
 
 

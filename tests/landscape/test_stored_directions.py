@@ -6,7 +6,7 @@ from torch import nn
 
 from landscape.errors import InputError
 from landscape.results import Directions
-from landscape.stored_directions import directions_for
+from landscape.stored_directions import directions_for, left_out
 from landscape.weights import WeightSpec
 
 
@@ -88,3 +88,19 @@ def test_stored_values_are_not_rounded():
     (vector,) = directions_for(directions, WeightSpec.from_module(nn.Linear(2, 1, bias=False)))
     assert vector.dtype == torch.float64
     assert vector.tolist() == vectors[0].tolist()
+
+
+def test_what_is_no_weight_and_would_move_is_named():
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    spec = WeightSpec.from_module(module)
+    state = {name: torch.zeros_like(value, dtype=torch.float32) for name, value in module.state_dict().items()}
+    state["1.running_mean"] += 1.0
+    stored = _stored_state(state)
+    assert left_out(stored, spec, module) == ["1.running_mean"]
+    assert not directions_for(stored, spec, module)[0].any()
+
+
+def _stored_state(state):
+    shapes = tuple(tuple(value.shape) for value in state.values())
+    vector = torch.cat([value.reshape(-1) for value in state.values()]).numpy()
+    return Directions(vector[None], ("x",), tuple(map(str, range(len(state)))), shapes, "none")

@@ -61,5 +61,5 @@ def test_every_example_is_drawn_equally_often(targets):
 
 @pytest.mark.parametrize("num_samples", [0, -1, 158])
 def test_impossible_number_is_refused(num_samples):
-    with pytest.raises(InputError, match=f"num_samples must be from 1 to 157, got {num_samples}"):
+    with pytest.raises(InputError, match=f"the number of samples must be from 1 to 157, got {num_samples}"):
         balanced_subset(UNBALANCED, num_samples)

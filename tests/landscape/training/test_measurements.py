@@ -167,5 +167,5 @@ def test_a_module_that_cannot_be_copied_is_refused_an_average():
 
 
 def test_more_samples_than_examples_are_refused():
-    with pytest.raises(InputError, match="num_samples must be from 1 to 50, got 51"):
+    with pytest.raises(InputError, match="the number of samples must be from 1 to 50, got 51"):
         run(num_asc_samples=51)
