@@ -21,6 +21,14 @@ class Answer:
         return json.loads(self.out)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_point_a_pass():
+    """Keep measured times from deciding what is computed: no number of points a pass is faster than one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("landscape.point_stack.most_productive", lambda *_args: 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def run():
     """Run a command in this process; an exception that is no exit fails the test."""
