@@ -10,8 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
+
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
+
+
+def _nothing() -> np.ndarray:
+    return np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,27 @@ class Spectrum:
         split: Name of the data split.
         provenance: Where it comes from.
         vectors: Eigenvectors, (k + kb, P), top ones first; None unless asked for.
+        estimates: r^2 / gap of each of the largest, (k,): an estimate of its error, which certifies nothing; empty
+            where unknown.
+        bottom_estimates: Of the smallest, (kb,).
+        curvature: Of which matrix: `hessian`, `ggn` or `fisher`.
+        which: `algebraic`; or `magnitude`, where `eigenvalues` are the k largest in magnitude of all, and there are
+            none at the bottom.
+        second_look: What a second run found that was to find missed and repeated eigenvalues.
+        asymmetry: Largest |u'Hv - v'Hu| / |lambda|_max that was seen: the rounding of the products, or a sign that
+            they are no Hessian's.
+        memory: Where the vectors were kept.
+        polished: Whether values and residuals were computed anew by products in float64.
+        trace: Of the matrix.
+        density: Of the eigenvalues.
+        blocks: Curvature layer by layer.
+        folds: Extremes on disjoint subsets.
+        layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k + kb,).
+        gradient_norm: Euclidean norm of the gradient; None where it was not computed.
+        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty where not computed.
+        alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those); empty where not
+            asked for.
+        aligned_with: Name of that checkpoint's file.
     """
 
     eigenvalues: np.ndarray
@@ -228,6 +255,23 @@ class Spectrum:
     split: str
     provenance: Provenance
     vectors: np.ndarray | None = None
+    estimates: np.ndarray = field(default_factory=_nothing)
+    bottom_estimates: np.ndarray = field(default_factory=_nothing)
+    curvature: str = "hessian"
+    which: str = "algebraic"
+    second_look: SecondLook | None = None
+    asymmetry: float | None = None
+    memory: str = ""
+    polished: bool = False
+    trace: Trace | None = None
+    density: Density | None = None
+    blocks: tuple[BlockCurvature, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    layer_shares: dict[str, np.ndarray] = field(default_factory=dict)
+    gradient_norm: float | None = None
+    gradient_overlaps: np.ndarray = field(default_factory=_nothing)
+    alignment: np.ndarray = field(default_factory=_nothing)
+    aligned_with: str = ""
 
     @property
     def lambda_max(self) -> float | None:
@@ -266,6 +310,42 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, error: np.ndarray) ->
     if not numerator.size or not denominator.size or abs(denominator[0]) <= error[0]:
         return None
     return float(numerator[0] / denominator[0])
+
+
+@dataclass(frozen=True)
+class CurvatureHistory:
+    """Extreme eigenvalues at the snapshots of a training run; arrays have one row a snapshot.
+
+    Attributes:
+        epoch: Of each snapshot, (n,).
+        eigenvalues: The algebraically largest, descending, (n, k).
+        residuals: Of each, (n, k).
+        bottom_eigenvalues: The algebraically smallest, ascending, (n, kb).
+        bottom_residuals: Of each, (n, kb).
+        num_matvecs: Products used at each snapshot, (n,).
+        converged: Whether every value of a snapshot met the tolerance, (n,).
+        loss: Mean loss at each snapshot, (n,).
+        learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
+        overlaps: Share of each snapshot's top-k eigenvectors that lies in the span of the one before, in [0, 1],
+            (n,); NaN for the first.
+        done: Which snapshots have been computed, (n,).
+        split: Name of the data split.
+        provenance: Where it comes from; the weights are those of the last snapshot.
+    """
+
+    epoch: np.ndarray
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    bottom_eigenvalues: np.ndarray
+    bottom_residuals: np.ndarray
+    num_matvecs: np.ndarray
+    converged: np.ndarray
+    loss: np.ndarray
+    learning_rate: np.ndarray
+    overlaps: np.ndarray
+    done: np.ndarray
+    split: str
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -316,10 +396,6 @@ class Sharpness:
     provenance: Provenance
 
 
-def _not_measured() -> np.ndarray:
-    return np.empty(0)
-
-
 @dataclass(frozen=True)
 class History:
     """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
@@ -354,9 +430,9 @@ class History:
     test_top5_error: np.ndarray
     first_order_sharpness: np.ndarray
     seconds: np.ndarray
-    ascent_sharpness: np.ndarray = field(default_factory=_not_measured)
-    ema_test_loss: np.ndarray = field(default_factory=_not_measured)
-    ema_test_accuracy: np.ndarray = field(default_factory=_not_measured)
+    ascent_sharpness: np.ndarray = field(default_factory=_nothing)
+    ema_test_loss: np.ndarray = field(default_factory=_nothing)
+    ema_test_accuracy: np.ndarray = field(default_factory=_nothing)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["errors", "progress", "sink", "random_state"],
+    0: ["curvature_results", "errors", "progress", "sink", "random_state"],
     1: [
         "files",
         "deadline",
@@ -59,6 +59,7 @@ FENCES = {
 }
 WITHOUT_TORCH = [
     "landscape/results.py",
+    "landscape/curvature_results.py",
     "landscape/topology.py",
     "landscape/order.py",
     "landscape/refinement.py",

@@ -17,15 +17,27 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import h5py
 import numpy as np
 
+from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.errors import StoreError, first_line
 from landscape.files import replacing
-from landscape.results import Directions, History, Mark, Measure, Provenance, Sharpness, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    Directions,
+    History,
+    Mark,
+    Measure,
+    Provenance,
+    Sharpness,
+    Spectrum,
+    Surface,
+)
 
-Result: TypeAlias = Surface | Spectrum | Sharpness | History | Directions
+Result: TypeAlias = Surface | Spectrum | CurvatureHistory | Sharpness | History | Directions
 
 KINDS: dict[str, type[Any]] = {
     "surface": Surface,
     "spectrum": Spectrum,
+    "curvature-history": CurvatureHistory,
     "sharpness": Sharpness,
     "history": History,
     "directions": Directions,
@@ -35,7 +47,12 @@ KINDS: dict[str, type[Any]] = {
 _FORMAT = "landscape"
 _SCHEMA = 1
 
-R = TypeVar("R", Surface, Spectrum, Sharpness, History, Directions)
+_RECORDS: dict[str, type[Any]] = {"second_look": SecondLook, "trace": Trace}
+_LISTS_OF_RECORDS: dict[str, type[Any]] = {"measures": Measure, "blocks": BlockCurvature, "folds": Fold}
+_GROUPS: dict[str, type[Any]] = {"density": Density}
+"""Fields that are dataclasses: of plain values, lists of such, and of arrays."""
+
+R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, History, Directions)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
@@ -49,8 +66,7 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
     try:
         with replacing(path) as beside, h5py.File(beside, "w") as file:
             file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind})
-            for field in dataclasses.fields(result):
-                _write(file, field.name, getattr(result, field.name))
+            _write_fields(file, result)
     except (OSError, RuntimeError) as exc:
         raise StoreError(
             f"{path} cannot be written: {_reason(exc)}.", hint="Check the free space and the permissions of its folder."
@@ -75,10 +91,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     try:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)
-            cls = KINDS[str(file.attrs["kind"])]
-            return cls(
-                **{field.name: _read(file, field) for field in dataclasses.fields(cls) if _is_there(file, field)}
-            )
+            return _read_fields(file, KINDS[str(file.attrs["kind"])])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
         raise StoreError(
             f"{path} is damaged or is no HDF5 file of this toolkit.",
@@ -105,10 +118,17 @@ def _require_ours(path: Path, file: h5py.File) -> None:
         )
 
 
-def _write(file: h5py.File, name: str, value: Any) -> None:
+def _write_fields(group: h5py.Group, record: Any) -> None:
+    for field in dataclasses.fields(record):
+        _write(group, field.name, getattr(record, field.name))
+
+
+def _write(file: h5py.Group, name: str, value: Any) -> None:
     if value is None:
         return
-    if isinstance(value, np.ndarray):
+    if name in _GROUPS:
+        _write_fields(file.create_group(name), value)
+    elif isinstance(value, np.ndarray):
         file.create_dataset(name, data=value)
     elif _is_dict_of_arrays(value):
         group = file.create_group(name, track_order=True)
@@ -120,13 +140,17 @@ def _write(file: h5py.File, name: str, value: Any) -> None:
         file.create_dataset(name, data=json.dumps(_plain(value)))
 
 
-def _is_there(file: h5py.File, field: dataclasses.Field[Any]) -> bool:
+def _read_fields(group: h5py.Group, cls: type[Any]) -> Any:
+    return cls(**{field.name: _read(group, field) for field in dataclasses.fields(cls) if _is_there(group, field)})
+
+
+def _is_there(file: h5py.Group, field: dataclasses.Field[Any]) -> bool:
     """Whether a field is to be read: one that an earlier version did not write has its default."""
     has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     return not has_default or field.name in file.attrs or field.name in file
 
 
-def _read(file: h5py.File, field: dataclasses.Field[Any]) -> Any:
+def _read(file: h5py.Group, field: dataclasses.Field[Any]) -> Any:
     name = field.name
     if name in file.attrs:
         value = file.attrs[name]
@@ -135,6 +159,8 @@ def _read(file: h5py.File, field: dataclasses.Field[Any]) -> Any:
         return None
     item = file[name]
     if isinstance(item, h5py.Group):
+        if name in _GROUPS:
+            return _read_fields(item, _GROUPS[name])
         return {key: _array(item[key]) for key in item}
     value = _array(item)
     return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
@@ -147,8 +173,10 @@ def _array(dataset: Any) -> Any:
 def _structured(name: str, value: Any) -> Any:
     if name == "provenance":
         return Provenance(**value)
-    if name == "measures":
-        return tuple(Measure(**measure) for measure in value)
+    if name in _RECORDS:
+        return _RECORDS[name](**value)
+    if name in _LISTS_OF_RECORDS:
+        return tuple(_LISTS_OF_RECORDS[name](**record) for record in value)
     if name == "marks":
         return tuple(Mark(**{**mark, "coordinates": tuple(mark["coordinates"])}) for mark in value)
     return _tuples(value)

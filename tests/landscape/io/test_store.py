@@ -6,9 +6,20 @@ import h5py
 import numpy as np
 import pytest
 
+from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.errors import StoreError
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.results import Directions, History, Mark, Measure, Provenance, Sharpness, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    Directions,
+    History,
+    Mark,
+    Measure,
+    Provenance,
+    Sharpness,
+    Spectrum,
+    Surface,
+)
 
 PROVENANCE = Provenance(
     weights_hash="ab",
@@ -55,6 +66,24 @@ SPECTRUM = Spectrum(
     np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
     None, "train", PROVENANCE, vectors=np.eye(2, 5),
 )  # fmt: skip
+WHOLE_SPECTRUM = replace(
+    SPECTRUM,
+    estimates=np.array([1e-9, 1e-8]),
+    second_look=SecondLook(10, 1.5, -0.1, 1, 0),
+    trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30),
+    density=Density(np.array([3.0]), np.array([1e-6]), np.zeros((2, 4)), np.full((2, 4), 0.2), 8, 5),
+    blocks=(BlockCurvature("fc1", 4, 1.0, 1e-3, 2.0, 0.1, 20, True),),
+    folds=(Fold(10, 3.0, -1.0, 1e-3, 2.5, True), Fold(9, 3.5, -1.5, 1e-3, 2.25, False)),
+    layer_shares={"w": np.ones(2), "b": np.zeros(2)},
+    gradient_norm=0.5,
+    gradient_overlaps=np.array([0.5, 0.25]),
+    alignment=np.eye(2),
+    aligned_with="b.h5",
+)
+CURVATURE_HISTORY = CurvatureHistory(
+    np.arange(3), *(np.ones((3, 2)) for _ in range(4)), np.arange(3), np.ones(3, bool),
+    *(np.full(3, np.nan) for _ in range(3)), np.zeros(3, bool), "train", PROVENANCE,
+)  # fmt: skip
 MEASURE = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 5, 1.0)
 SHARPNESS = Sharpness(0.5, 0.9, 0.1, (MEASURE, MEASURE), "train", PROVENANCE)
 HISTORY = History(*(np.arange(3.0) for _ in range(10)), settings={"optim": "sam"})
@@ -71,12 +100,16 @@ def _assert_same(found, expected):
         elif isinstance(value, np.ndarray):
             np.testing.assert_array_equal(other, value)
             assert other.dtype == value.dtype
+        elif isinstance(value, Density):
+            _assert_same(other, value)
         else:
             assert other == value, name
 
 
 @pytest.mark.parametrize(
-    "result", [SURFACE, LINE, MARKED, SPECTRUM, SHARPNESS, HISTORY, DIRECTIONS], ids=lambda r: type(r).__name__
+    "result",
+    [SURFACE, LINE, MARKED, SPECTRUM, WHOLE_SPECTRUM, CURVATURE_HISTORY, SHARPNESS, HISTORY, DIRECTIONS],
+    ids=lambda r: type(r).__name__,
 )
 def test_a_result_comes_back_as_it_was(tmp_path, result):
     write_result(tmp_path / "r.h5", result)
