@@ -25,6 +25,8 @@ ROWS = {
         "order",
         "point_stack",
         "standard_error",
+        "free_memory",
+        "curvature_graphs",
     ],
     2: [
         "work_queue",

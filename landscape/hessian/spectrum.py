@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.hessian.lanczos import Eigenpairs, lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
@@ -55,7 +55,7 @@ def hessian_spectrum(
         pairs = power_iteration(problem, top_k=top_k, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed)
     else:
         pairs = lanczos(
-            HessianOperator(problem),
+            CurvatureOperator(problem),
             top_k=top_k,
             bottom_k=bottom_k,
             tolerance=tolerance,
