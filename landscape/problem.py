@@ -317,11 +317,12 @@ class Problem:
         """
         losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
         total = self._zeros()
+        places = self.spec.views(total)
         with self._at(w), twice_differentiable():
             for i, batch in enumerate(self.batches):
                 loss = self._differentiable_loss(batch)
                 gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-                self.accumulate(self.spec.views(total), gradients, i)
+                self.accumulate(places, gradients, i)
                 losses[i] = loss.detach()
         return Gradient(self._mean(losses.cpu().double().numpy()), total)
 
@@ -341,11 +342,11 @@ class Problem:
         self.spec.require_vector(v, "v")
         parts = self.spec.views(v.to(self.device, self.dtype))
         total = self._zeros()
+        places = self.spec.views(total)
         self.write(w)
         with self.differentiating():
             for i in range(len(self.batches)):
-                product = self.curvature_graph(i).product(parts, is_last=True)
-                self.accumulate(self.spec.views(total), product, i)
+                self.accumulate(places, self.curvature_graph(i).product(parts, is_last=True), i)
         return total
 
     @property
@@ -597,7 +598,7 @@ class Problem:
 
     def accumulate(self, total: Sequence[Tensor], tensors: Sequence[Tensor | None], number: int) -> None:
         """Add a batch's share of the mean to `total`, one tensor a parameter; None contributes zero."""
-        share = self._sizes[number] / self.num_examples
+        share = float(self._sizes[number]) / self.num_examples
         for part, tensor in zip(total, tensors, strict=True):
             if tensor is not None:
                 part.add_(tensor.detach(), alpha=share)

@@ -122,6 +122,12 @@ class CurvatureOperator:
         self._prepare()
         return len(self._graphs)
 
+    @property
+    def retained_bytes(self) -> int:
+        """What the kept graphs take beside weights and data; builds them."""
+        self._prepare()
+        return self._bytes
+
     def describe(self) -> str:
         """Return in one line what is kept from product to product; builds it."""
         kept = f"graphs of {self.num_retained} of {self.num_batches} batches kept"
@@ -139,10 +145,11 @@ class CurvatureOperator:
         self.spec.require_vector(v, "v")
         parts = self.spec.views(v.to(self.device, self._problem.dtype))
         self._prepare()
-        total = self._zeros()
+        total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
+        places = self.spec.views(total)
         with self._multiplying():
             for number in self._numbers:
-                self._problem.accumulate(self.spec.views(total), self._product(number, parts), number)
+                self._problem.accumulate(places, self._product(number, parts), number)
         distributed.add_up(total)
         if not all_finite([total]):
             raise NotFiniteError(
@@ -214,9 +221,6 @@ class CurvatureOperator:
             return ""
         first = stops[bad] - batch_length(self._problem.batches[bad])
         return f" in batch {bad + 1} of {len(stops)}, examples {first} to {stops[bad] - 1}"
-
-    def _zeros(self) -> Tensor:
-        return torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
 
 
 def _size(num_bytes: int) -> str:
