@@ -124,6 +124,12 @@ def anywhere(flag: bool, *, device: torch.device | None = None, group: Any = Non
     return bool(flags)
 
 
+def add_up(tensor: Tensor) -> None:
+    """Replace a tensor by its sum over all processes, the same bits in each."""
+    if is_on():
+        dist.all_reduce(tensor)
+
+
 def gathered(value: T) -> list[T]:
     """Return the plain values of all processes, by rank."""
     if not is_on():

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["curvature_results", "errors", "progress", "sink", "random_state"],
+    0: ["curvature_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
     1: [
         "files",
         "deadline",
@@ -25,6 +25,8 @@ ROWS = {
         "order",
         "point_stack",
         "standard_error",
+        "free_memory",
+        "curvature_graphs",
     ],
     2: [
         "work_queue",

@@ -13,7 +13,7 @@ from landscape.errors import InputError
 from landscape.execution import autocast, repeatable, twice_differentiable
 from landscape.forward import call_model
 from landscape.hessian.lanczos import Eigenpairs, require_tolerance
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.problem import Problem
 from landscape.reductions import norm
 
@@ -51,7 +51,7 @@ def power_iteration(
         )
     if not 1 <= top_k <= problem.spec.size:
         raise InputError(f"top-k must be between 1 and the number of parameters {problem.spec.size}, got {top_k}.")
-    tolerance = require_tolerance(tolerance, HessianOperator(problem).dtype)
+    tolerance = require_tolerance(tolerance, CurvatureOperator(problem).dtype)
     vectors, num_products = _run_pyhessian(problem, top_k, tolerance, max(1, max_matvecs // top_k), seed)
     return _certify(problem, vectors, num_products, tolerance)
 
