@@ -331,6 +331,7 @@ class CurvatureHistory:
         done: Which snapshots have been computed, (n,).
         split: Name of the data split.
         provenance: Where it comes from; the weights are those of the last snapshot.
+        weights_hashes: SHA-256 of the weights and buffers of each snapshot.
     """
 
     epoch: np.ndarray
@@ -346,6 +347,7 @@ class CurvatureHistory:
     done: np.ndarray
     split: str
     provenance: Provenance
+    weights_hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
