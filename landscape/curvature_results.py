@@ -5,6 +5,7 @@ Nothing here imports torch, so that a stored result can be read and drawn withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,3 +124,13 @@ class Fold:
     residual: float
     held_out: float
     converged: bool
+
+
+def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
+    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over the folds.
+
+    Args:
+        folds: At least two.
+    """
+    values = {name: [getattr(fold, name) for fold in folds] for name in ("lambda_max", "lambda_min", "held_out")}
+    return {name: (float(np.mean(each)), float(np.std(each, ddof=1))) for name, each in values.items()}

@@ -179,8 +179,6 @@ class Problem:
         _require_finite(self.spec, self.weights)
 
         resident = as_data(data).to(self.device, self.dtype)
-        self.num_examples = resident.num_examples
-        self.data_hash = hash_data(resident)
         first = resident.batches(2)[0]
         with repeatable(self.device, dtype):
             is_channels_last = prefers_channels_last(self._module, first[0])
@@ -191,9 +189,8 @@ class Problem:
             is_channels_last=is_channels_last,
             is_compiled=is_compiled,
         )
-        self.batches = self._cut(resident)
-        self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
-        self._calibration = self.batches
+        self._set_data(resident)
+        self._calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
             self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
         self._own_version: int | None = None
@@ -252,6 +249,31 @@ class Problem:
         """
         other = copy.copy(self)
         other._norms = self._norms.with_stored(buffers)
+        return other
+
+    def with_weights(self, w: Tensor) -> Problem:
+        """Return this problem with other own weights `w` (P,); model and data are shared with this one.
+
+        Raises:
+            InputError: If it is another shape, or not finite.
+        """
+        self.spec.require_vector(w, "w")
+        other = copy.copy(self)
+        other.weights = w.detach().to(self.device, self.dtype, copy=True)
+        _require_finite(self.spec, other.weights)
+        return other
+
+    def on(self, data: Any) -> Problem:
+        """Return this problem on other data, under the same plan; the model is shared with this one.
+
+        Losses have no standard error. Where normalization is recalibrated on the problem's own data, it is on these.
+
+        Args:
+            data: What `landscape.batches.as_data` reads; kept on the device.
+        """
+        other = copy.copy(self)
+        other._set_data(as_data(data).to(self.device, self.dtype))
+        other._population = other._separate = other._strata = None
         return other
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
@@ -587,8 +609,14 @@ class Problem:
 
     @torch.no_grad()
     def _calibrate(self) -> None:
-        for inputs, targets in self._calibration:
+        for inputs, targets in self._calibration or self.batches:
             self._forward(inputs, targets)
+
+    def _set_data(self, resident: Data) -> None:
+        self.num_examples = resident.num_examples
+        self.data_hash = hash_data(resident)
+        self.batches = self._cut(resident)
+        self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
     def _cut(self, data: Data) -> list[Batch]:
         batches = data.batches(self.plan.batch_size)

@@ -372,11 +372,12 @@ class CurvatureHistory:
         converged: Whether every value of a snapshot met the tolerance, (n,).
         loss: Mean loss at each snapshot, (n,).
         learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
-        overlaps: Share of each snapshot's top-k eigenvectors that lies in the span of the one before, in [0, 1],
-            (n,); NaN for the first.
+        overlaps: Mean squared cosine of the principal angles between the spans of the top-k eigenvectors at each
+            snapshot and at the one before, (n,); NaN for the first.
         done: Which snapshots have been computed, (n,).
         split: Name of the data split.
         provenance: Where it comes from; the weights are those of the last snapshot.
+        weights_hashes: SHA-256 of the weights and buffers of each snapshot.
     """
 
     epoch: np.ndarray
@@ -392,6 +393,7 @@ class CurvatureHistory:
     done: np.ndarray
     split: str
     provenance: Provenance
+    weights_hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

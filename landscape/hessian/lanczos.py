@@ -67,6 +67,7 @@ def lanczos(
     tolerance: float | None = None,
     max_matvecs: int = 500,
     seed: int = 0,
+    start: Tensor | None = None,
     progress: Progress = SILENT,
 ) -> Eigenpairs:
     """Find the largest and smallest eigenvalues of a symmetric operator.
@@ -84,6 +85,7 @@ def lanczos(
         tolerance: Relative; by default what the operator's dtype can meet.
         max_matvecs: Limit on products, those that check the residuals included.
         seed: Of the start vector.
+        start: The start vector (P,), of any length; None for a Gaussian one.
         progress: Counts products.
 
     Returns:
@@ -100,7 +102,7 @@ def lanczos(
     tolerance = require_tolerance(tolerance, operator.dtype)
     wanted = top_k + bottom_k
     limit = min(operator.size, max_matvecs - wanted)
-    space = _KrylovSpace(operator, limit, seed)
+    space = _KrylovSpace(operator, limit, seed, start)
     progress.start("lanczos", None)
     try:
         is_done = False
@@ -146,13 +148,13 @@ def _require_counts(size: int, top_k: int, bottom_k: int, max_matvecs: int) -> N
 class _KrylovSpace:
     """An orthonormal basis Q and the tridiagonal T with A Q = Q T + beta q e^T."""
 
-    def __init__(self, operator: SymmetricOperator, capacity: int, seed: int) -> None:
+    def __init__(self, operator: SymmetricOperator, capacity: int, seed: int, start: Tensor | None) -> None:
         self._operator = operator
         self._generator = torch.Generator().manual_seed(seed)
         self._accumulate = accumulation_dtype(operator.device)
         self._basis = torch.empty((0, operator.size), device=operator.device, dtype=self._basis_dtype(capacity))
         self._capacity = capacity
-        self._next = self._random_unit()
+        self._next = self._random_unit() if start is None else self._unit(start)
         self._alphas: list[float] = []
         self._betas: list[float] = []
 
@@ -215,7 +217,10 @@ class _KrylovSpace:
 
     def _random_unit(self) -> Tensor:
         noise = torch.randn(self._operator.size, generator=self._generator, dtype=torch.float64)
-        v = noise.to(self._operator.device, self._accumulate)
+        return self._unit(noise)
+
+    def _unit(self, v: Tensor) -> Tensor:
+        v = v.to(self._operator.device, self._accumulate)
         if len(self._basis):
             v = self._orthogonalise(v)
         return v / norm(v)
