@@ -239,6 +239,7 @@ class Spectrum:
         alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those); empty where not
             asked for.
         aligned_with: Name of that checkpoint's file.
+        remark: What was asked for and not found; empty if there is nothing.
     """
 
     eigenvalues: np.ndarray
@@ -272,6 +273,7 @@ class Spectrum:
     gradient_overlaps: np.ndarray = field(default_factory=_nothing)
     alignment: np.ndarray = field(default_factory=_nothing)
     aligned_with: str = ""
+    remark: str = ""
 
     @property
     def lambda_max(self) -> float | None:

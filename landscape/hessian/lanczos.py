@@ -33,6 +33,7 @@ class Eigenpairs:
         converged: Whether every pair met the tolerance.
         tolerance: The relative tolerance.
         floor: The absolute error that counts as rounding; a pair also meets the tolerance within it.
+        remark: What was asked for and not found; empty if there is nothing.
     """
 
     top: np.ndarray
@@ -44,6 +45,7 @@ class Eigenpairs:
     converged: bool
     tolerance: float
     floor: float
+    remark: str = ""
 
 
 def default_tolerance(dtype: torch.dtype) -> float:
