@@ -65,10 +65,12 @@ class Density:
     Attributes:
         outliers: Eigenvalues that are known, (n,).
         outlier_residuals: Of each, (n,).
-        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer.
+        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov space
+            being exhausted: then they are eigenvalues.
         weights: Of each node, (num_probes, m); 0 where a probe has fewer.
         num_matvecs: Products used for the nodes.
         num_parameters: P.
+        noise_floor: Absolute error of an eigenvalue that counts as rounding.
     """
 
     outliers: np.ndarray
@@ -77,6 +79,7 @@ class Density:
     weights: np.ndarray
     num_matvecs: int
     num_parameters: int
+    noise_floor: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ ROWS = {
         "registry",
         "order",
         "point_stack",
+        "spectral_density",
         "standard_error",
         "free_memory",
         "curvature_graphs",
@@ -62,6 +63,7 @@ FENCES = {
 WITHOUT_TORCH = [
     "landscape/results.py",
     "landscape/curvature_results.py",
+    "landscape/spectral_density.py",
     "landscape/topology.py",
     "landscape/order.py",
     "landscape/refinement.py",
