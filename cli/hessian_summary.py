@@ -6,17 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from landscape.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
-
 from landscape.curvature_results import fold_summary
+from landscape.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
 
 from . import console
 
 if TYPE_CHECKING:
     from landscape.hessian.verify import Agreement
-    from landscape.spectral_density import Mass
-
     from landscape.results import Ratio, Spectrum
+    from landscape.spectral_density import Mass
 
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
@@ -180,6 +178,8 @@ def _density(result: Spectrum) -> dict[str, Any] | None:
 
 
 def _remarks(result: Spectrum) -> Iterator[str]:
+    if result.remark:
+        yield result.remark
     state = "converged" if result.converged else "NOT converged"
     yield (
         f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the rounding of "

@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.errors import InputError, StoreError
 from landscape.hessian.eigenvectors import subspace_overlap
 from landscape.hessian.lanczos import Eigenpairs, lanczos
-from landscape.hessian.operator import HessianOperator, SymmetricOperator
+from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
@@ -54,7 +54,7 @@ def curvature_along(
     seed: int = 0,
     split: str = "train",
     settings: Mapping[str, Any] | None = None,
-    operator: Callable[[Problem], SymmetricOperator] = HessianOperator,
+    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
     sink: Sink[CurvatureHistory] | None = None,
     should_stop: Callable[[], bool] = _never,
     progress: Progress = SILENT,

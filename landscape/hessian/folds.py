@@ -11,7 +11,7 @@ from landscape.batches import Data
 from landscape.curvature_results import Fold
 from landscape.data.subset import disjoint_subsets
 from landscape.hessian.lanczos import Eigenpairs, lanczos
-from landscape.hessian.operator import HessianOperator, SymmetricOperator
+from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.reductions import dot
@@ -26,7 +26,7 @@ def folds(
     tolerance: float | None = None,
     max_matvecs: int = 500,
     seed: int = 0,
-    operator: Callable[[Problem], SymmetricOperator] = HessianOperator,
+    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
     progress: Progress = SILENT,
 ) -> tuple[Fold, ...]:
     """Find the largest and the smallest Hessian eigenvalue on each of several disjoint subsets.

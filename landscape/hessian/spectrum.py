@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.curvature_results import Trace
 from landscape.errors import InputError
 from landscape.hessian.blocks import block_curvatures
 from landscape.hessian.density import density
@@ -17,7 +18,7 @@ from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.lanczos import lanczos
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.pyhessian import power_iteration
+from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.rayleigh_ritz import polish
 from landscape.hessian.trace import trace
 from landscape.problem import Problem
@@ -110,8 +111,17 @@ def hessian_spectrum(
     extras = extras or Extras()
     _require_engine(engine, curvature, which, is_polished, extras)
     if engine == "pyhessian":
-        pairs = power_iteration(problem, top_k=top_k, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed)
-        return _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
+        pairs = power_iteration(
+            problem,
+            top_k=top_k,
+            bottom_k=bottom_k,
+            tolerance=tolerance,
+            max_matvecs=max_matvecs,
+            seed=seed,
+            progress=progress,
+        )
+        found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
+        return replace(found, trace=_their_trace(problem, extras, seed, progress))
     plan = plan_memory(
         problem.spec.size,
         device=problem.device,
@@ -154,15 +164,21 @@ def _require_engine(engine: str, curvature: str, which: str, is_polished: bool, 
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if engine == "lanczos":
         return
-    if extras.density:
+    asked = {"density": extras.density, "blocks": extras.blocks, curvature: True}
+    require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
+    if which != "algebraic" or is_polished:
         raise InputError(
-            "PyHessian 0.1 cannot compute a density: it calls torch.eig, which is gone from torch.",
-            hint="Pass --engine lanczos.",
+            "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
+            hint="Pass --engine lanczos for --which and --polish.",
         )
-    if curvature != "hessian" or which != "algebraic" or is_polished or extras != Extras():
-        raise InputError(
-            "the engine pyhessian finds the Hessian's eigenvalues and nothing else.", hint="Pass --engine lanczos."
-        )
+
+
+def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress) -> Trace | None:
+    if not extras.trace:
+        return None
+    if extras.relative_error is not None:
+        raise InputError("PyHessian's trace has a fixed number of samples.", hint="Leave --rel-error out.")
+    return pyhessian_trace(problem, seed=seed, progress=progress)
 
 
 def _measured(
@@ -230,4 +246,5 @@ def _spectrum(
         layer_shares=layer_shares(problem.spec, pairs.vectors),
         gradient_norm=gradient_norm,
         gradient_overlaps=overlaps,
+        remark=pairs.remark,
     )

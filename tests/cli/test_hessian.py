@@ -197,7 +197,7 @@ def test_tables_name_what_was_measured(run, checkpoint, options):
         (("--verify", "scipy"), "--verify must be pyhessian"),
         (("--verify", "pyhessian", "--engine", "pyhessian"), "got the same one twice"),
         (("--engine", "pyhessian", "--density"), "cannot compute"),
-        (("--engine", "pyhessian", "--curvature", "ggn"), "nothing else"),
+        (("--engine", "pyhessian", "--curvature", "ggn"), "PyHessian 0.1 cannot compute ggn"),
         (("--every", 2), "--every 2 takes snapshots from a folder"),
         (("--align", "none.h5"), "none.h5 does not exist"),
         (("--folds", 900), "examples"),

@@ -11,7 +11,7 @@ from landscape.errors import InputError, StoreError
 from landscape.hessian.along_training import TrainingPoint, curvature_along
 from landscape.hessian.eigenvectors import subspace_overlap
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.io.store import FileSink
 
 MODEL, DATA = tiny_mlp(), classification()
@@ -181,5 +181,5 @@ def test_the_eigenvectors_of_the_snapshot_before_save_products():
     spectrum = [8.0, 7.0, 6.5, *np.linspace(-1, 6, 197)]
     snapshots = quadratics(spectrum, [1.01 * value for value in spectrum])
     found = curvature_along(snapshots, top_k=3, bottom_k=0, tolerance=1e-3)
-    afresh = lanczos(HessianOperator(snapshots[1].load()), top_k=3, tolerance=1e-3)
+    afresh = lanczos(CurvatureOperator(snapshots[1].load()), top_k=3, tolerance=1e-3)
     assert found.num_matvecs[1] < afresh.num_matvecs

@@ -12,7 +12,7 @@ from landscape.data import build_data
 from landscape.data.subset import disjoint_subsets
 from landscape.hessian.folds import folds
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 
 
 def test_a_fold_has_the_extremes_of_its_own_hessian_and_the_curvature_on_the_others():
@@ -60,7 +60,7 @@ def trained():
 def test_small_subsets_enclose_the_largest_eigenvalue_of_all_data_on_average(trained):
     model, data = trained
     problem = Problem(model, data, device="cpu", batch_size=2000)
-    truth = lanczos(HessianOperator(problem), top_k=1).top[0]
+    truth = lanczos(CurvatureOperator(problem), top_k=1).top[0]
     found = folds(problem, data, num_folds=10, num_samples=50, tolerance=1e-2)
     summary = fold_summary(found)
     below, above = summary["held_out"], summary["lambda_max"]

@@ -18,7 +18,7 @@ from torch import nn
 from landscape import Problem
 from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -80,7 +80,7 @@ def _seeded(build):
 def test_its_largest_eigenvalue_is_that_of_lanczos(build):
     problem = Problem(_seeded(build), classification(), device="cpu", dtype="float64", batch_size=7)
     theirs = power_iteration(problem, top_k=1, tolerance=1e-9, max_matvecs=3000)
-    ends = lanczos(HessianOperator(problem), top_k=1, bottom_k=1)
+    ends = lanczos(CurvatureOperator(problem), top_k=1, bottom_k=1)
     expected = max(ends.top[0], ends.bottom[0], key=abs)
     assert theirs.top[0] == pytest.approx(expected, rel=1e-6)
 
@@ -109,7 +109,7 @@ def test_batches_may_be_graphs():
 
     batch = geometric.data.Batch.from_data_list([graph, graph])
     problem = Problem(Net(), [batch], device="cpu", dtype="float64")
-    expected = lanczos(HessianOperator(problem), top_k=1).top[0]
+    expected = lanczos(CurvatureOperator(problem), top_k=1).top[0]
     assert power_iteration(problem, top_k=1).top[0] == pytest.approx(expected, rel=1e-6)
 
 
@@ -245,5 +245,5 @@ def test_its_density_does_fail_on_this_torch():
 
 def test_networks_with_batch_normalization_are_evaluated_in_evaluation_mode():
     problem = Problem(tiny_cnn().train(), images(), device="cpu", dtype="float64", batch_size=7)
-    expected = lanczos(HessianOperator(problem), top_k=1).top[0]
+    expected = lanczos(CurvatureOperator(problem), top_k=1).top[0]
     assert power_iteration(problem, top_k=1, tolerance=1e-9).top[0] == pytest.approx(expected, rel=1e-6)

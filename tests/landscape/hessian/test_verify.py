@@ -8,7 +8,7 @@ from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetr
 from landscape import Problem, hessian_spectrum
 from landscape.errors import InputError
 from landscape.hessian.lanczos import Eigenpairs, lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration
 from landscape.hessian.verify import verify
 
@@ -42,7 +42,7 @@ def _quadratic(spectrum):
 
 
 def _both(problem, *, top_k, **options):
-    ours = lanczos(HessianOperator(problem), top_k=top_k, bottom_k=1)
+    ours = lanczos(CurvatureOperator(problem), top_k=top_k, bottom_k=1)
     return verify(ours, power_iteration(problem, top_k=top_k, **options))
 
 
@@ -71,7 +71,7 @@ def test_results_with_provenance_compare_as_pairs_do():
 @pytest.mark.parametrize("factor", [0.9, 0.999, 1.001, 1.1])
 def test_a_value_that_was_tampered_with_contradicts(place, factor):
     problem = _quadratic([8.0, 4.0, 2.0, 1.0, 0.5, -0.25])
-    ours = lanczos(HessianOperator(problem), top_k=3, bottom_k=1)
+    ours = lanczos(CurvatureOperator(problem), top_k=3, bottom_k=1)
     theirs = power_iteration(problem, top_k=3, max_matvecs=1000)
     assert verify(ours, theirs).agrees
     top = ours.top.copy()
