@@ -77,6 +77,7 @@ class SpectrumMap:
                 bottom_k=1,
                 tolerance=self._tolerance,
                 max_matvecs=self._max_matvecs,
+                num_check_matvecs=0,
             )
         except NotFiniteError:
             return dict.fromkeys(self.names, math.nan)

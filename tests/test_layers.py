@@ -51,7 +51,7 @@ FENCES = {
     "typer": ["cli/"],
     "rich": ["cli/console.py"],
     "matplotlib": ["landscape/plot/"],
-    "h5py": ["landscape/io/store.py", "landscape/io/li2018.py"],
+    "h5py": ["landscape/io/store.py", "landscape/io/li2018.py", "landscape/io/krylov.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
     "plotly": ["landscape/plot/interactive.py"],

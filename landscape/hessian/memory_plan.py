@@ -1,0 +1,163 @@
+"""Where the vectors of a Lanczos run are kept, and how many of them, decided before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from landscape.errors import InputError
+from landscape.free_memory import free_memory
+from landscape.reductions import accumulation_dtype
+
+NUM_CHECK_MATVECS = 12
+"""Products of a second look: it sees a copy of an eigenvalue k when it comes nearer to it than the k + 1st."""
+
+_SHARE = 0.5  # of the free memory; the rest is for the products
+_AMPLE = 128  # vectors: runs on networks took 18 to 44 products
+_KEPT = 20  # vectors that a thick restart keeps
+_ROOM = 10  # vectors beside the wanted ones, less than which a restart gets nowhere
+_LOOK = 30  # vectors of a second look, where there is room
+_BEHIND = 2  # vectors: the next one behind either basis
+_WORKING_VECTORS = 5  # in the accumulation dtype, beside the eigenvectors
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where vectors are kept.
+
+    Attributes:
+        size: P.
+        device: Of the computation.
+        dtype: Of the basis.
+        is_on_host: Whether the basis is in the host's memory and the computation is elsewhere.
+        vectors: That the basis has at most; a longer run restarts.
+        longest: That it has if it never restarts.
+        kept: That a restart keeps.
+        look_vectors: That the basis of a second look has at most; 0 for none.
+        num_bytes: Of all of it, at most.
+        budget: That it was made for.
+    """
+
+    size: int
+    device: torch.device
+    dtype: torch.dtype
+    is_on_host: bool
+    vectors: int
+    longest: int
+    kept: int
+    look_vectors: int
+    num_bytes: int
+    budget: int
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a long run restarts."""
+        return self.vectors < self.longest
+
+    def describe(self) -> str:
+        """Return one line to be printed before the start."""
+        where = "in pinned host memory" if self.is_on_host else f"on {self.device.type}"
+        if self.device.type == "cpu":
+            where = "in host memory, which is the device's"
+        restart = f", then a thick restart that keeps {self.kept}" if self.restarts else ""
+        return (
+            f"Lanczos basis {where}: up to {self.vectors} vectors of {self.size} {_name(self.dtype)} numbers{restart}; "
+            f"at most {in_gib(self.num_bytes)} of {in_gib(self.budget)}."
+        )
+
+
+def plan_memory(
+    size: int,
+    *,
+    device: torch.device,
+    wanted: int,
+    max_matvecs: int = 500,
+    num_check_matvecs: int = NUM_CHECK_MATVECS,
+    budget: int | None = None,
+    host_budget: int | None = None,
+) -> MemoryPlan:
+    """Choose where the basis of a Lanczos run is kept: the first place that holds 128 vectors, or all it can need.
+
+    In float64 on the device, in float32 there, in float32 in host memory beside a CUDA device. If none of them does,
+    in float32 where there is more room. A run that is longer than what a place holds restarts with the best vectors.
+
+    Args:
+        size: P.
+        device: Of the computation.
+        wanted: Number of eigenvalues.
+        max_matvecs: Limit on products.
+        num_check_matvecs: Of the second look; 0 for none.
+        budget: Bytes on the device; by default half of what is free.
+        host_budget: Bytes in host memory beside a CUDA device; by default half of what is free.
+
+    Raises:
+        InputError: If not even the smallest basis fits.
+    """
+    budget = int(_SHARE * free_memory(device)) if budget is None else budget
+    longest = min(size, max(wanted, max_matvecs - wanted))
+    working = (wanted + _WORKING_VECTORS) * size * accumulation_dtype(device).itemsize
+    least = min(longest, wanted + max(_ROOM, wanted))
+    least_look = min(size, max(num_check_matvecs, _ROOM)) if num_check_matvecs else 0
+    places = [
+        _filled(size, longest, least_look, dtype, is_on_host, room)
+        for dtype, is_on_host, room in _places(device, budget - working, host_budget)
+    ]
+    ample = min(longest, max(_AMPLE, 2 * wanted + _KEPT))
+    chosen = next((p for p in places if p.vectors >= ample), max(places[1:], key=lambda p: p.vectors))
+    if working > budget or chosen.vectors < least:
+        raise InputError(
+            "the vectors of a Lanczos run must fit into memory: the least for "
+            f"{size} parameters and {wanted} eigenvalues is "
+            f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
+            f"{in_gib(budget)} may be used.",
+            hint="Pass a larger --memory, or ask for fewer eigenvalues.",
+        )
+    return MemoryPlan(
+        size=size,
+        device=device,
+        longest=longest,
+        kept=num_kept(chosen.vectors, wanted),
+        num_bytes=working + (chosen.vectors + chosen.look_vectors + _BEHIND) * size * chosen.dtype.itemsize,
+        budget=budget,
+        **chosen._asdict(),
+    )
+
+
+def num_kept(vectors: int, wanted: int) -> int:
+    """Return how many of `vectors` a restart keeps: about 20, more than are wanted, and leaving a third free."""
+    return max(1, min(max(_KEPT, wanted + _ROOM), vectors - max(_ROOM // 2, vectors // 3)))
+
+
+class _Filled(NamedTuple):
+    """A place, and how many vectors are kept there."""
+
+    dtype: torch.dtype
+    is_on_host: bool
+    vectors: int
+    look_vectors: int
+
+
+def _filled(size: int, longest: int, least_look: int, dtype: torch.dtype, is_on_host: bool, room: int) -> _Filled:
+    rows = room // (size * dtype.itemsize) - _BEHIND
+    look_vectors = min(size, max(least_look, min(_LOOK, rows // 4))) if least_look else 0
+    return _Filled(dtype, is_on_host, min(longest, rows - look_vectors), look_vectors)
+
+
+def in_gib(num_bytes: int) -> str:
+    """Return a number of bytes as text."""
+    return f"{num_bytes / (1 << 30):.3g} GiB" if num_bytes >= 1 << 27 else f"{num_bytes / (1 << 20):.3g} MiB"
+
+
+def _places(device: torch.device, room: int, host_budget: int | None) -> list[tuple[torch.dtype, bool, int]]:
+    """Return dtype, whether it is host memory beside the device's, and bytes of each place for a basis, best first."""
+    places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
+    if device.type == "cuda":
+        free = int(_SHARE * free_memory(torch.device("cpu"))) if host_budget is None else host_budget
+        places.append((torch.float32, True, free))
+    return places
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
