@@ -234,7 +234,7 @@ class Problem:
             dtype="float64",
             batchnorm=self.batchnorm,
             batch_size=self.plan.batch_size,
-            calibration=BatchData(tuple(self._calibration)),
+            calibration=None if self._calibration is None else BatchData(tuple(self._calibration)),
         )
         other.data_hash = self.data_hash
         return other
