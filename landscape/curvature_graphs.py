@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, once_differentiable
 
 from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
+from landscape.second_derivatives import Convolution
 
 KINDS = ("hessian", "ggn", "fisher")
 """`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the Jacobian of the
@@ -164,7 +165,9 @@ def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
         loss: A scalar with a graph; the graph is kept.
         parameters: What is differentiated by.
     """
-    custom: list[Any] = [node for node in nodes([loss]) if isinstance(node, BackwardCFunction)]
+    custom: list[Any] = [
+        node for node in nodes([loss]) if isinstance(node, BackwardCFunction) and _function_of(node) is not Convolution
+    ]
     for node in custom:
         if _function_of(node).backward.__code__ is _ONCE:
             raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -52,6 +52,7 @@ from landscape.forward import OwnBuffers, has_accuracy, outputs_and_loss, requir
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
 from landscape.reductions import accumulation_dtype
+from landscape.second_derivatives import CheapSecondDerivatives
 from landscape.standard_error import (
     are_separate,
     class_numbers,
@@ -396,7 +397,9 @@ class Problem:
             InputError: If there is no such curvature of this loss.
         """
         inputs, targets = self.batches[number]
-        with self._alone(tensors) as parameters:
+        is_plain = self.plan.dtype == "bfloat16"  # there the operations choose their dtypes themselves
+        cheap = nullcontext() if is_plain else CheapSecondDerivatives(is_full=kind == "hessian")
+        with self._alone(tensors) as parameters, cheap:
             outputs, loss = self._forward(inputs, targets, model)
             self._require_twice_differentiable(loss, parameters, tensors)
             if kind == "hessian":

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["curvature_results", "errors", "progress", "sink", "random_state"],
+    0: ["curvature_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
     1: [
         "files",
         "deadline",
