@@ -28,7 +28,7 @@ class CheapSecondDerivatives(TorchFunctionMode):
 
     def __init__(self, *, is_full: bool) -> None:
         super().__init__()
-        self._replaced = {F.batch_norm: _batch_norm}
+        self._replaced: dict[Any, Callable[..., Any]] = {F.batch_norm: _batch_norm}
         for func, num_dims in ((torch.conv1d, 1), (torch.conv2d, 2), (torch.conv3d, 3)):
             self._replaced[func] = _convolution(func, num_dims, is_full)
 
