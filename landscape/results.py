@@ -326,8 +326,8 @@ class CurvatureHistory:
         converged: Whether every value of a snapshot met the tolerance, (n,).
         loss: Mean loss at each snapshot, (n,).
         learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
-        overlaps: Share of each snapshot's top-k eigenvectors that lies in the span of the one before, in [0, 1],
-            (n,); NaN for the first.
+        overlaps: Mean squared cosine of the principal angles between the spans of the top-k eigenvectors at each
+            snapshot and at the one before, (n,); NaN for the first.
         done: Which snapshots have been computed, (n,).
         split: Name of the data split.
         provenance: Where it comes from; the weights are those of the last snapshot.
