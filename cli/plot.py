@@ -27,8 +27,8 @@ def plot(
         str | None,
         typer.Option(
             help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' losses), difference (of "
-            "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues or history; "
-            "chosen by the file if not given."
+            "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues, density "
+            "(of the eigenvalues) or history; chosen by the file if not given."
         ),
     ] = None,
     out: Annotated[

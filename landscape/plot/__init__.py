@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
+    from landscape.plot.density import plot_density
     from landscape.plot.figure import draw
     from landscape.plot.history import plot_history
     from landscape.plot.interactive import draw_page
@@ -29,6 +30,7 @@ __all__ = [
     "draw_page",
     "kinds_of",
     "plot_contour",
+    "plot_density",
     "plot_eigenvalues",
     "plot_filled_contour",
     "plot_heatmap",
@@ -49,6 +51,7 @@ _MODULES = {
     "draw_page": "interactive",
     "kinds_of": "kinds",
     "plot_contour": "plane",
+    "plot_density": "density",
     "plot_eigenvalues": "spectrum",
     "plot_filled_contour": "plane",
     "plot_heatmap": "plane",

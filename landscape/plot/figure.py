@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
+from landscape.plot.density import plot_density
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
@@ -171,7 +172,7 @@ def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Requ
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues, after checking that what was asked for is what the spectra are of."""
+    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are of."""
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
     splits = tuple(dict.fromkeys(spectrum.split for spectrum in spectra))
     if request.split not in (None, "all") and splits != (request.split,):
@@ -179,7 +180,8 @@ def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) 
             f"the split must be the one that the spectra are of, got {request.split!r}.",
             hint=f"Splits: {', '.join(splits)}.",
         )
-    return figure_of(plot_eigenvalues(spectra, labels=names))
+    plot = plot_density if request.kind == "density" else plot_eigenvalues
+    return figure_of(plot(spectra, labels=names))
 
 
 def _draw_histories(histories: list[History], names: list[str], request: _Request) -> Figure:
@@ -206,6 +208,7 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "persistence": _draw_basins,
     "merge-tree": _draw_basins,
     "eigenvalues": _draw_spectra,
+    "density": _draw_spectra,
     "history": _draw_histories,
 }
 

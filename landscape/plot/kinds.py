@@ -13,7 +13,7 @@ QUANTITIES = ("loss", "accuracy")
 _FITTING = {
     "line": ("curve", "persistence", "merge-tree"),
     "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference", "persistence", "merge-tree"),
-    "spectrum": ("eigenvalues",),
+    "spectrum": ("eigenvalues", "density"),
     "history": ("history",),
 }
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
