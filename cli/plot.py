@@ -27,8 +27,8 @@ def plot(
         str | None,
         typer.Option(
             help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' losses), difference (of "
-            "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues, layers "
-            "(that the eigenvectors are in), history or curvature-history; chosen by the file if not given."
+            "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues, density (of "
+            "them), layers (of the eigenvectors), history or curvature-history; chosen by the file if not given."
         ),
     ] = None,
     out: Annotated[

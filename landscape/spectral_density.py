@@ -15,9 +15,9 @@ from landscape.curvature_results import Density
 NEAR_ZERO = 1e-2
 """Share of |lambda|_max within which an eigenvalue counts as near zero.
 
-What a quadrature of 40 nodes tells apart: of a trained network's spectrum (P = 2410) the bounds on the mass below
--1e-2 lambda_max were .008 and .019 (.012 was true), below 1e-2 lambda_max .84 and .91 (.88), but below -1e-6 lambda_max
-.04 and .72 (.24).
+What a quadrature of 40 nodes tells apart: of a trained network's spectrum (P = 2410, benchmarks/RESULTS.md) the bounds
+on the mass below -1e-2 lambda_max were .006 and .007 (.006 was true), on the mass near zero .86 and .89 (.88), but on
+the mass below -1e-6 lambda_max .06 and .65 (.22).
 """
 
 _TINY = 1e-28  # share of a weight that is the square of rounding

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.curvature_history import plot_curvature_history
+    from landscape.plot.density import plot_density
     from landscape.plot.figure import draw
     from landscape.plot.history import plot_history
     from landscape.plot.interactive import draw_page
@@ -32,6 +33,7 @@ __all__ = [
     "kinds_of",
     "plot_contour",
     "plot_curvature_history",
+    "plot_density",
     "plot_eigenvalues",
     "plot_filled_contour",
     "plot_heatmap",
@@ -54,6 +56,7 @@ _MODULES = {
     "kinds_of": "kinds",
     "plot_contour": "plane",
     "plot_curvature_history": "curvature_history",
+    "plot_density": "density",
     "plot_eigenvalues": "spectrum",
     "plot_filled_contour": "plane",
     "plot_heatmap": "plane",

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
+from landscape.plot.density import plot_density
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
@@ -174,10 +175,11 @@ def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Requ
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues, after checking that what was asked for is what the spectra are of."""
+    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are of."""
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
     _require_split(spectra, request.split)
-    return figure_of(plot_eigenvalues(spectra, labels=names))
+    plot = plot_density if request.kind == "density" else plot_eigenvalues
+    return figure_of(plot(spectra, labels=names))
 
 
 def _draw_layers(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
@@ -226,6 +228,7 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "eigenvalues": _draw_spectra,
     "layers": _draw_layers,
     "curvature-history": _draw_curvature_histories,
+    "density": _draw_spectra,
     "history": _draw_histories,
 }
 

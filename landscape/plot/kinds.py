@@ -13,11 +13,11 @@ QUANTITIES = ("loss", "accuracy")
 _FITTING = {
     "line": ("curve", "persistence", "merge-tree"),
     "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference", "persistence", "merge-tree"),
-    "spectrum": ("eigenvalues", "layers"),
+    "spectrum": ("eigenvalues", "density", "layers"),
     "history": ("history",),
     "curvature history": ("curvature-history",),
 }
-_NEEDED = {"layers": "layer_shares"}  # field that a spectrum must have for a kind
+_NEEDED = {"density": "density", "layers": "layer_shares"}  # field that a spectrum must have for a kind
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
