@@ -261,6 +261,7 @@ class Problem:
         other = copy.copy(self)
         other.weights = w.detach().to(self.device, self.dtype, copy=True)
         _require_finite(self.spec, other.weights)
+        other._own_version = None  # what the model reads are the weights of this one
         return other
 
     def on(self, data: Any) -> Problem:

@@ -389,3 +389,12 @@ def test_other_weights_must_fit():
         problem.with_weights(torch.zeros(65))
     with pytest.raises(InputError, match="weights must be finite"):
         problem.with_weights(torch.full((66,), torch.nan))
+
+
+def test_other_weights_are_read_although_this_problems_own_were_just_written():
+    matrix = torch.diag(torch.arange(1.0, 5.0, dtype=torch.float64))
+    problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(4)), **EXACT)
+    own = problem.loss()
+    doubled = problem.with_weights(2 * problem.weights)
+    assert doubled.loss() == pytest.approx(4 * own)
+    assert problem.loss() == own
