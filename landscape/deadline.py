@@ -36,11 +36,15 @@ class Deadline:
             raise InputError(f"the minutes that a run may take must be a positive number, got {minutes:g}.")
         return cls(math.inf if minutes is None else 60 * minutes)
 
-    def is_reached(self) -> bool:
-        """Whether to stop; counts as the end of a step, except the first time."""
+    def is_reached(self, num_steps: int = 1) -> bool:
+        """Whether to stop; counts as the end of a step, except the first time.
+
+        Args:
+            num_steps: That are still to be made if it is not.
+        """
         now = time.monotonic()
         if not self._is_first:
             self._longest = max(self._longest, now - self._last)
         self._is_first, self._last = False, now
-        self.has_come = now + self._longest > self._end
+        self.has_come = now + num_steps * self._longest > self._end
         return self.has_come

@@ -198,8 +198,8 @@ class KrylovSpace:
 
     def _random_unit(self) -> Tensor:
         """Return a random vector (P,), orthogonal to the basis; the same one wherever the run was resumed."""
-        noise = random_vector(self._operator, *self._seed, self.num_matvecs)
-        return _unit(self._basis.remove(noise), self._operator)
+        numbers = (*self._seed, self.num_matvecs) if self.num_matvecs else self._seed[:1]
+        return _unit(self._basis.remove(random_vector(self._operator, *numbers)), self._operator)
 
     def _on_device(self, weights: np.ndarray) -> Tensor:
         accumulate = accumulation_dtype(self._operator.device)
@@ -208,7 +208,8 @@ class KrylovSpace:
 
 def random_vector(operator: SymmetricOperator, *numbers: int) -> Tensor:
     """Return a Gaussian vector (P,) on the operator's device; the numbers tell it from others."""
-    generator = torch.Generator().manual_seed(derived_seeds(1, *numbers)[0])
+    seed = numbers[0] if len(numbers) == 1 else derived_seeds(1, *numbers)[0]
+    generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(operator.size, generator=generator, dtype=torch.float64)
     return noise.to(accumulation_dtype(operator.device)).to(operator.device)
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.krylov import finite_product
 from landscape.hessian.operator import SymmetricOperator
 from landscape.hessian.ritz import RitzPairs
-from landscape.hessian.tolerance import Tolerance
 from landscape.reductions import accumulation_dtype, norm
 
 
@@ -38,45 +34,16 @@ def rayleigh_ritz(operator: SymmetricOperator, vectors: Tensor) -> RitzPairs:
         Parlett (1998), The Symmetric Eigenvalue Problem, section 11.3.
     """
     basis = _orthonormal(vectors.to(operator.device).to(accumulation_dtype(operator.device)), operator.size)
-    products = torch.stack([finite_product(operator, v) for v in basis])
+    products = torch.empty_like(basis)
+    for product, v in zip(products, basis, strict=True):
+        product[:] = finite_product(operator, v)
     projected = (basis @ products.mT).cpu().numpy().astype(float)
     values, weights = np.linalg.eigh((projected + projected.T) / 2)
-    rotation = torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device)
-    vectors, products, values = rotation @ basis, rotation @ products, values[::-1].copy()
-    pairs = zip(products, vectors, values, strict=True)
-    residuals = np.array([norm(product - float(value) * v) for product, v, value in pairs])
-    return RitzPairs(values, residuals, np.zeros(len(values)), vectors)
-
-
-def polish(operator: SymmetricOperator, found: Eigenpairs) -> Eigenpairs:
-    """Compute eigenpairs anew in the span of their vectors, by the products of another operator.
-
-    Args:
-        operator: The same matrix with products in a higher precision.
-        found: By products in a lower one.
-
-    Returns:
-        The same number at either end, with true residuals. Whether they are converged is decided anew, with the
-        rounding of `operator`; a search that ended early stays so.
-    """
-    k = len(found.top)
-    pairs = rayleigh_ritz(operator, found.vectors)
-    order = np.append(np.arange(k), np.arange(len(pairs.values) - 1, k - 1, -1))
-    gaps = found.pairs.gaps  # of the values before, which differ by much less
-    pairs = replace(pairs.take(order), gaps=gaps)
-    goal = Tolerance.of_products(found.tolerance, operator.dtype)
-    scale = float(np.abs(pairs.values).max())
-    return replace(
-        found,
-        top=pairs.values[:k],
-        top_residuals=pairs.residuals[:k],
-        bottom=pairs.values[k:],
-        bottom_residuals=pairs.residuals[k:],
-        vectors=pairs.vectors,
-        num_matvecs=found.num_matvecs + len(order),
-        converged=found.converged and goal.is_met_by(pairs, scale),
-        floor=goal.noise * scale,
-    )
+    values, rotation = values[::-1].copy(), torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device)
+    rotated = rotation @ basis
+    parts = zip(rotation, values.tolist(), rotated, strict=True)
+    residuals = np.array([norm(row @ products - value * v) for row, value, v in parts])
+    return RitzPairs(values, residuals, np.zeros(len(values)), rotated)
 
 
 def _orthonormal(vectors: Tensor, size: int) -> Tensor:
