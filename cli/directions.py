@@ -450,7 +450,7 @@ def _read_spectrum(path: Path) -> Spectrum:
     if not isinstance(found, Spectrum):
         raise StoreError(
             f"{path} holds a {type(found).__name__.lower()}, not Hessian eigenvalues.",
-            hint="They are written by landscape hessian CKPT --vectors --out FILE.",
+            hint="They are written by landscape hessian CKPT --save-vectors --out FILE.",
         )
     return found
 

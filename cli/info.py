@@ -11,9 +11,9 @@ import typer
 from . import console
 from .options import Json
 
-_TABLES = ("splits", "maps", "directions", "marks", "measures")
+_TABLES = ("splits", "maps", "directions", "marks", "measures", "blocks", "folds", "snapshots")
 _EMPTY = (None, "", [], (), {})
-_LEFT_TO_JSON = ("tensors", "cosines", "path", "kind")
+_LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "path", "kind")
 
 
 def info(

@@ -176,6 +176,26 @@ def parse_numbers(text: str, option: str) -> list[float]:
         ) from exc
 
 
+_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Parse an amount of memory such as `8GiB`, `500MB` or a number of bytes.
+
+    Raises:
+        InputError: If it is something else, or not positive.
+    """
+    number = text.rstrip("BKMGIbkmgi ")
+    unit = text[len(number) :].strip().upper() or "B"
+    try:
+        amount = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError) as exc:
+        raise InputError(f"{option} must be an amount of memory, got {text!r}.", hint=f"Pass {option} 8GiB.") from exc
+    if amount < 1:
+        raise InputError(f"{option} must be at least one byte, got {text!r}.", hint=f"Pass {option} 8GiB.")
+    return amount
+
+
 @dataclasses.dataclass(frozen=True)
 class RangeOption:
     """The range of one direction: both ends, or to be found.

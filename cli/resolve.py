@@ -24,10 +24,17 @@ SPLITS = ("train", "test")
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A checkpoint's problems, split name -> problem, and what to record about them."""
+    """A checkpoint's problems, split name -> problem, and what to record about them.
+
+    Attributes:
+        problems: Split name -> problem.
+        settings: To be recorded.
+        data: Split name -> all examples, those that a subset leaves out too.
+    """
 
     problems: Mapping[str, Problem]
     settings: Mapping[str, Any]
+    data: Mapping[str, Data]
 
 
 def default_output(source: Path, suffix: str) -> Path:
@@ -153,7 +160,7 @@ def open_checkpoint(
         "samples": options.samples,
         "command": sys.argv[1:],
     }
-    return Opened(problems, settings)
+    return Opened(problems, settings, {split: require_split(data, split) for split in splits})
 
 
 def seeded_model(recipe: Recipe, seed: int) -> nn.Module:

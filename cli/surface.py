@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,8 @@ from .directions import (
     span,
 )
 from .options import CheckpointArgument, Force, Json, ProblemOptions, expand, parse_grid, parse_ranges
-from .resolve import Opened, default_output, open_checkpoint, prepare_output, split_names
+from .processes import output_of_this_run, working_together
+from .resolve import Opened, default_output, open_checkpoint, split_names
 from .surface_summary import show_surface
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def surface(
     ranges = parse_ranges(plane.range_ or default_ranges(specs, dims), dims)
     splits = split_names(split, can_be_both=True)
     inputs = [checkpoint, *input_files(plane, specs)]
-    with _output(path, plane.save_directions, inputs, force=force, resume=resume), _working_together(path):
+    output = output_of_this_run(path, inputs, force=force, resume=resume, besides=plane.save_directions)
+    with output, working_together(path):
         from landscape import distributed
         from landscape.directions import explained_variance
         from landscape.io.store import FileSink
@@ -129,38 +130,6 @@ def surface(
     if deadline.has_come and not result.is_finished:
         console.say(f"Stopped in time. {console.to_go_on()}")
     show_surface(result, path, as_json)
-
-
-@contextmanager
-def _output(
-    path: Path, directions: Path | None, inputs: Sequence[Path], *, force: bool, resume: bool
-) -> Iterator[None]:
-    """Keep the output for this run, whose first process writes it."""
-    from landscape.files import locked
-
-    if not console.is_heard():
-        yield
-        return
-    prepare_output(path, force=force, resume=resume, inputs=inputs)
-    if directions is not None:
-        prepare_output(directions, force=force or resume, inputs=[*inputs, path])
-    with locked(path):
-        if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
-            path.unlink(missing_ok=True)
-        yield
-
-
-@contextmanager
-def _working_together(path: Path) -> Iterator[None]:
-    """Work together with the other processes of torchrun; where they are stopped, say what is saved."""
-    with console.resumable(path):
-        from landscape import distributed  # brings torch, and a signal may come meanwhile
-
-        try:
-            with distributed.joined():
-                yield
-        except distributed.FailedElsewhereError as exc:
-            raise typer.Exit(1) from exc
 
 
 def _open(

@@ -76,6 +76,11 @@ class BatchNorm:
             buffer.copy_(stored)
 
     @property
+    def moving(self) -> set[int]:
+        """The identities of the buffers that training moves."""
+        return {id(buffer) for layer in self._layers for buffer in layer.buffers(recurse=False)}
+
+    @property
     def stored(self) -> list[Tensor]:
         """The buffers of the checkpoint."""
         return self._stored

@@ -5,6 +5,7 @@ Nothing here imports torch, so that a stored result can be read and drawn withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,10 +65,12 @@ class Density:
     Attributes:
         outliers: Eigenvalues that are known, (n,).
         outlier_residuals: Of each, (n,).
-        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer.
+        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov space
+            being exhausted: then they are eigenvalues.
         weights: Of each node, (num_probes, m); 0 where a probe has fewer.
         num_matvecs: Products used for the nodes.
         num_parameters: P.
+        noise_floor: Absolute error of an eigenvalue that counts as rounding.
     """
 
     outliers: np.ndarray
@@ -76,6 +79,7 @@ class Density:
     weights: np.ndarray
     num_matvecs: int
     num_parameters: int
+    noise_floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,3 +127,13 @@ class Fold:
     residual: float
     held_out: float
     converged: bool
+
+
+def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
+    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over the folds.
+
+    Args:
+        folds: At least two.
+    """
+    values = {name: [getattr(fold, name) for fold in folds] for name in ("lambda_max", "lambda_min", "held_out")}
+    return {name: (float(np.mean(each)), float(np.std(each, ddof=1))) for name, each in values.items()}

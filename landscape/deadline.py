@@ -40,7 +40,7 @@ class Deadline:
         """Whether to stop; counts as the end of a step, except the first time.
 
         Args:
-            num_steps: That are still to be made if it is not.
+            num_steps: Steps that follow if it is not, before it can be asked again or the work is of use.
         """
         now = time.monotonic()
         if not self._is_first:

@@ -106,7 +106,7 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
     if spectrum.vectors is None:
         raise InputError(
             f"{name} needs the eigenvectors, and the file holds eigenvalues only.",
-            hint="Pass --vectors to landscape hessian.",
+            hint="Pass --save-vectors to landscape hessian.",
         )
     known = len(spectrum.eigenvalues if number > 0 else spectrum.bottom_eigenvalues)
     if abs(number) > known:

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from landscape.errors import InputError
+from landscape.sink import Sink
 
 T = TypeVar("T")
 
@@ -124,6 +125,12 @@ def anywhere(flag: bool, *, device: torch.device | None = None, group: Any = Non
     return bool(flags)
 
 
+def add_up(tensor: Tensor) -> None:
+    """Replace a tensor by its sum over all processes, the same bits in each."""
+    if is_on():
+        dist.all_reduce(tensor)
+
+
 def gathered(value: T) -> list[T]:
     """Return the plain values of all processes, by rank."""
     if not is_on():
@@ -140,6 +147,27 @@ def from_first(value: T) -> T:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+class FirstSink(Generic[T]):
+    """A sink of the first process, whose contents all processes load."""
+
+    def __init__(self, sink: Sink[T]) -> None:
+        self._sink = sink
+
+    def load(self) -> T | None:
+        """Return what the first process's sink holds."""
+        return from_first(self._sink.load() if rank() == 0 else None)
+
+    def save(self, result: T) -> None:
+        """Give the first process's sink the newest state."""
+        if rank() == 0:
+            self._sink.save(result)
+
+    def flush(self) -> None:
+        """Let it be written."""
+        if rank() == 0:
+            self._sink.flush()
 
 
 def share(tensors: Iterable[Tensor]) -> None:

@@ -92,3 +92,9 @@ def copying_a_model() -> Iterator[None]:
 def first_line(exc: BaseException) -> str:
     """Return the first line of what a foreign exception says, or its type where it says nothing."""
     return str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether torch could not get the memory that it needed, on an accelerator or on the CPU."""
+    on_accelerator = any(kind.__name__ == "OutOfMemoryError" for kind in type(exc).__mro__)
+    return on_accelerator or "DefaultCPUAllocator" in str(exc)

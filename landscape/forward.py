@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from landscape.errors import InputError, LandscapeError, first_line
+from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
 
 _ONE_VALUE = "Expected more than 1 value per channel when training"
 """What torch's batch normalization says."""
@@ -31,6 +32,31 @@ def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     return model(inputs)
 
 
+class OwnBuffers:
+    """A module called with copies of its buffers, which nobody else writes to.
+
+    Args:
+        module: Stays as it is.
+        ignored: Identities of buffers that a call may write to without being impure.
+    """
+
+    def __init__(self, module: nn.Module, *, ignored: set[int]) -> None:
+        self._module = module
+        self._copies = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        self._watched = [(self._copies[name], b) for name, b in module.named_buffers() if id(b) not in ignored]
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the module."""
+        if not self._copies:
+            return self._module(*args, **named)
+        return functional_call(self._module, self._copies, args, named)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no call has written to a buffer."""
+        return all(torch.equal(copied, buffer) for copied, buffer in self._watched)
+
+
 def outputs_and_loss(
     model: Callable[..., Any], criterion: Callable[[Any, Any], Any], inputs: Any, targets: Any
 ) -> tuple[Any, Tensor]:
@@ -45,9 +71,9 @@ def outputs_and_loss(
         loss = criterion(outputs, targets)
     except LandscapeError:
         raise
-    except torch.OutOfMemoryError as exc:
-        raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
     except Exception as exc:  # model and loss are the user's own
+        if is_out_of_memory(exc):
+            raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
         if _ONE_VALUE in str(exc):
             raise InputError(
                 "batch normalization in training needs more than one value a channel, got one: a single example.",

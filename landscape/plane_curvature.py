@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.errors import NotFiniteError
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.operator import CurvatureOperator
 from landscape.plane import Plane
 from landscape.problem import Problem
 from landscape.reductions import dot
@@ -72,7 +72,7 @@ class SpectrumMap:
         """Return name -> value at weights `w` (P,)."""
         try:
             pairs = lanczos(
-                HessianOperator(self._problem, w),
+                CurvatureOperator(self._problem, w),
                 top_k=1,
                 bottom_k=1,
                 tolerance=self._tolerance,

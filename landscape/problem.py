@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -16,9 +16,28 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.batches import Batch, Data, as_data, batch_length, hash_data, hash_tensors
+from landscape.batches import (
+    Batch,
+    BatchData,
+    Data,
+    as_data,
+    batch_length,
+    hash_data,
+    hash_tensors,
+    map_tensors,
+    tensors_in,
+)
 from landscape.batchnorm import MODES, BatchNorm
-from landscape.errors import InputError, LandscapeError, copying_a_model, first_line
+from landscape.curvature_graphs import (
+    CurvatureGraph,
+    HessianGraph,
+    empirical_fisher,
+    explained_derivatives,
+    gauss_newton,
+    nodes,
+    require_twice_differentiable,
+)
+from landscape.errors import InputError, LandscapeError, copying_a_model
 from landscape.execution import (
     Plan,
     autocast,
@@ -29,10 +48,11 @@ from landscape.execution import (
     require_dtype,
     twice_differentiable,
 )
-from landscape.forward import has_accuracy, outputs_and_loss, require_differentiable
+from landscape.forward import OwnBuffers, has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
 from landscape.reductions import accumulation_dtype
+from landscape.second_derivatives import CheapSecondDerivatives
 from landscape.standard_error import (
     are_separate,
     class_numbers,
@@ -159,8 +179,6 @@ class Problem:
         _require_finite(self.spec, self.weights)
 
         resident = as_data(data).to(self.device, self.dtype)
-        self.num_examples = resident.num_examples
-        self.data_hash = hash_data(resident)
         first = resident.batches(2)[0]
         with repeatable(self.device, dtype):
             is_channels_last = prefers_channels_last(self._module, first[0])
@@ -171,11 +189,12 @@ class Problem:
             is_channels_last=is_channels_last,
             is_compiled=is_compiled,
         )
-        self.batches = self._cut(resident)
-        self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
-        self._calibration = self.batches
+        self._set_data(resident)
+        self._calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
             self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
+        self._own_version: int | None = None
+        self._checked: set[tuple[int, ...]] = set()
         self._require_own_weights(*first)
         self._compiled: Callable[..., Any] = self._compile() if is_compiled else self._module
         self._stack = self._buffer.new_empty(0, self.spec.size)
@@ -195,6 +214,31 @@ class Problem:
         with self._at(None):
             return copy.deepcopy(self._module)
 
+    def in_double(self) -> Problem:
+        """Return the same problem in float64, on the same device and the same batches.
+
+        Model and data are copied; one point goes through a forward pass.
+
+        Raises:
+            InputError: If the device has no float64.
+        """
+        require_dtype("float64", self.device)
+        criterion = self.criterion
+        if isinstance(criterion, nn.Module):
+            criterion = copy.deepcopy(criterion).to(self.device, torch.float64)
+        other = Problem(
+            self.copy_module(),
+            BatchData(tuple(self.batches)),
+            criterion,
+            device=str(self.device),
+            dtype="float64",
+            batchnorm=self.batchnorm,
+            batch_size=self.plan.batch_size,
+            calibration=None if self._calibration is None else BatchData(tuple(self._calibration)),
+        )
+        other.data_hash = self.data_hash
+        return other
+
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
         """Return this problem with the running statistics, and whatever else is a buffer, of another checkpoint.
 
@@ -205,6 +249,32 @@ class Problem:
         """
         other = copy.copy(self)
         other._norms = self._norms.with_stored(buffers)
+        return other
+
+    def with_weights(self, w: Tensor) -> Problem:
+        """Return this problem with other own weights `w` (P,); model and data are shared with this one.
+
+        Raises:
+            InputError: If it is another shape, or not finite.
+        """
+        self.spec.require_vector(w, "w")
+        other = copy.copy(self)
+        other.weights = w.detach().to(self.device, self.dtype, copy=True)
+        _require_finite(self.spec, other.weights)
+        other._own_version = None  # what the model reads are the weights of this one
+        return other
+
+    def on(self, data: Any) -> Problem:
+        """Return this problem on other data, under the same plan; the model is shared with this one.
+
+        Losses have no standard error. Where normalization is recalibrated on the problem's own data, it is on these.
+
+        Args:
+            data: What `landscape.batches.as_data` reads; kept on the device.
+        """
+        other = copy.copy(self)
+        other._set_data(as_data(data).to(self.device, self.dtype))
+        other._population = other._separate = other._strata = None
         return other
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
@@ -271,11 +341,12 @@ class Problem:
         """
         losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
         total = self._zeros()
+        places = self.spec.views(total)
         with self._at(w), twice_differentiable():
             for i, batch in enumerate(self.batches):
                 loss = self._differentiable_loss(batch)
                 gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-                self._accumulate(total, gradients, i)
+                self.accumulate(places, gradients, i)
                 losses[i] = loss.detach()
         return Gradient(self._mean(losses.cpu().double().numpy()), total)
 
@@ -295,27 +366,117 @@ class Problem:
         self.spec.require_vector(v, "v")
         parts = self.spec.views(v.to(self.device, self.dtype))
         total = self._zeros()
-        with self._at(w), twice_differentiable():
-            for i, batch in enumerate(self.batches):
-                loss = self._differentiable_loss(batch)
-                self._accumulate(total, self._second_derivative(loss, parts), i)
+        places = self.spec.views(total)
+        self.write(w)
+        with self.differentiating():
+            for i in range(len(self.batches)):
+                self.accumulate(places, self.curvature_graph(i).product(parts, is_last=True), i)
         return total
 
-    def _second_derivative(self, loss: Tensor, parts: list[Tensor]) -> tuple[Tensor | None, ...]:
-        gradients = torch.autograd.grad(loss, self._parameters, create_graph=True, allow_unused=True)
-        curved = [(g, part) for g, part in zip(gradients, parts, strict=True) if g is not None and g.requires_grad]
-        if not curved:  # the loss is linear in every weight
-            return (None,) * len(self._parameters)
-        outputs, directions = zip(*curved, strict=True)
+    @property
+    def version(self) -> int:
+        """A number that changes whenever weights are written where the model reads them.
+
+        A graph from before is of other weights, and void.
+        """
+        return self._buffer._version
+
+    def write(self, w: Point | None) -> None:
+        """Write weights `w` (P,), the model's own if None, where the model reads them."""
+        if w is None and self._own_version == self.version:
+            return
+        self._write(self.weights if w is None else w, self._buffer)
+        torch.autograd.graph.increment_version(self._buffer)  # a point may write where autograd does not see it
+        self._own_version = self.version if w is None else None
+
+    @contextmanager
+    def differentiating(self) -> Iterator[None]:
+        """Run inside `curvature_graph` and its products, repeatably, at the weights that were last written.
+
+        Raises:
+            InputError: If the loss cannot be differentiated twice.
+            LandscapeError: If the device is out of memory.
+        """
+        with self._undisturbed(), twice_differentiable(), explained_derivatives():
+            yield
+
+    def curvature_graph(
+        self,
+        number: int,
+        kind: str = "hessian",
+        *,
+        tensors: tuple[int, ...] | None = None,
+        model: Callable[..., Any] | None = None,
+    ) -> CurvatureGraph:
+        """Return the curvature of a batch's mean loss at the weights that were last written.
+
+        Args:
+            number: Of the batch.
+            kind: One of `landscape.curvature_graphs.KINDS`.
+            tensors: Numbers of the parameter tensors whose diagonal block is meant; None for all.
+            model: What computes the outputs; None for the model.
+
+        Raises:
+            InputError: If there is no such curvature of this loss.
+        """
+        inputs, targets = self.batches[number]
+        is_plain = self.plan.dtype == "bfloat16"  # there the operations choose their dtypes themselves
+        cheap = nullcontext() if is_plain else CheapSecondDerivatives(is_full=kind == "hessian")
+        with self._alone(tensors) as parameters, cheap:
+            outputs, loss = self._forward(inputs, targets, model)
+            self._require_twice_differentiable(loss, parameters, tensors)
+            if kind == "hessian":
+                return HessianGraph(loss, parameters)
+            if kind == "fisher":
+                return empirical_fisher(self._losses_apart(outputs, targets), parameters)
+            leaves = map_tensors(lambda t: t.detach().requires_grad_(t.requires_grad), outputs)
+            curved = self._forward(inputs, targets, lambda *args, **named: leaves)[1]
+            return gauss_newton(_variable(outputs), curved, _variable(leaves), parameters)
+
+    @contextmanager
+    def _alone(self, tensors: tuple[int, ...] | None) -> Iterator[list[nn.Parameter]]:
+        """Give the parameters of these numbers; inside, the others are constants."""
+        wanted = set(range(len(self._parameters)) if tensors is None else tensors)
+        others = [parameter for i, parameter in enumerate(self._parameters) if i not in wanted]
+        for parameter in others:
+            parameter.requires_grad_(False)
         try:
-            return torch.autograd.grad(outputs, self._parameters, directions, allow_unused=True)
-        except RuntimeError as exc:
-            if "derivative" not in str(exc):
-                raise
-            raise InputError(
-                f"the loss cannot be differentiated twice: {first_line(exc)}",
-                hint="Replace that operation in the model or the loss by one with a second derivative.",
-            ) from exc
+            yield [parameter for i, parameter in enumerate(self._parameters) if i in wanted]
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+
+    def _require_twice_differentiable(
+        self, loss: Tensor, parameters: list[nn.Parameter], tensors: tuple[int, ...] | None
+    ) -> None:
+        """Look once at the graph that leads to each set of parameter tensors."""
+        if tensors is None:
+            require_differentiable(loss)
+        key = tensors or ()
+        if key not in self._checked and loss.requires_grad:
+            require_twice_differentiable(loss, parameters)
+            self._checked.add(key)
+
+    def _losses_apart(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the losses of the examples of a batch (n,)."""
+        separate = separate_losses(self.criterion)
+        with autocast(self.plan):
+            if separate is None or not are_separate(separate, outputs, targets, self.criterion(outputs, targets)):
+                raise InputError(
+                    "the empirical Fisher matrix needs one loss an example, whose plain mean is the batch's loss; "
+                    "this loss function does not give them.",
+                    hint="Use one that honours reduction='none', as torch's do, or the GGN.",
+                )
+            return separate(outputs, targets)
+
+    def own_buffers(self) -> OwnBuffers:
+        """Return the model with copies of its present buffers: later writing leaves its graphs alone."""
+        return OwnBuffers(self._module, ignored=self._norms.moving if self.batchnorm == "batch" else set())
+
+    @property
+    def resident(self) -> list[Tensor]:
+        """The tensors that are there whether a graph is kept or not: weights, buffers and data."""
+        return [self._buffer, *self._module.buffers(), *self._module.parameters(), *tensors_in(self.batches)]
 
     def _require_own_weights(self, inputs: Any, targets: Any) -> None:
         """Raise InputError if the model computes with other tensors than its parameters.
@@ -414,7 +575,7 @@ class Problem:
     @contextmanager
     def _at(self, w: Point | None) -> Iterator[None]:
         """Run inside at weights `w`, repeatably."""
-        self._write(self.weights if w is None else w, self._buffer)
+        self.write(w)
         with self._undisturbed():
             yield
 
@@ -449,8 +610,14 @@ class Problem:
 
     @torch.no_grad()
     def _calibrate(self) -> None:
-        for inputs, targets in self._calibration:
+        for inputs, targets in self._calibration or self.batches:
             self._forward(inputs, targets)
+
+    def _set_data(self, resident: Data) -> None:
+        self.num_examples = resident.num_examples
+        self.data_hash = hash_data(resident)
+        self.batches = self._cut(resident)
+        self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
     def _cut(self, data: Data) -> list[Batch]:
         batches = data.batches(self.plan.batch_size)
@@ -461,10 +628,10 @@ class Problem:
     def _zeros(self) -> Tensor:
         return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))
 
-    def _accumulate(self, total: Tensor, tensors: tuple[Tensor | None, ...], i: int) -> None:
-        """Add batch i's share of the mean; an unused parameter contributes zero."""
-        share = self._sizes[i] / self.num_examples
-        for part, tensor in zip(self.spec.views(total), tensors, strict=True):
+    def accumulate(self, total: Sequence[Tensor], tensors: Sequence[Tensor | None], number: int) -> None:
+        """Add a batch's share of the mean to `total`, one tensor a parameter; None contributes zero."""
+        share = float(self._sizes[number]) / self.num_examples
+        for part, tensor in zip(total, tensors, strict=True):
             if tensor is not None:
                 part.add_(tensor.detach(), alpha=share)
 
@@ -493,14 +660,9 @@ def _require_finite(spec: WeightSpec, w: Tensor) -> None:
 
 def _leaves(loss: Tensor) -> set[int]:
     """Return the identities of the tensors that a loss is differentiable in."""
-    nodes, seen, leaves = [loss.grad_fn], set(), set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            leaves.add(id(leaf))
-        nodes.extend(following for following, _ in node.next_functions)
-    return leaves
+    leaves = (getattr(node, "variable", None) for node in nodes([loss]))
+    return {id(leaf) for leaf in leaves if leaf is not None}
+
+
+def _variable(outputs: Any) -> list[Tensor]:
+    return [tensor for tensor in tensors_in(outputs) if tensor.requires_grad]

@@ -239,6 +239,7 @@ class Spectrum:
         alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those); empty where not
             asked for.
         aligned_with: Name of that checkpoint's file.
+        remark: What was asked for and not found; empty if there is nothing.
     """
 
     eigenvalues: np.ndarray
@@ -272,6 +273,7 @@ class Spectrum:
     gradient_overlaps: np.ndarray = field(default_factory=_nothing)
     alignment: np.ndarray = field(default_factory=_nothing)
     aligned_with: str = ""
+    remark: str = ""
 
     @property
     def lambda_max(self) -> float | None:
@@ -284,32 +286,78 @@ class Spectrum:
         return float(self.bottom_eigenvalues[0]) if self.bottom_eigenvalues.size else None
 
     @property
+    def ratios(self) -> dict[str, Ratio | None]:
+        """By name, with the interval that the residuals allow; None where the denominator's interval contains 0."""
+        top, bottom = self._intervals(), self._intervals(at_bottom=True)
+        signed = _ratio(top[:1], bottom[:1])
+        return {
+            "lambda_max / lambda_min": signed,
+            "|lambda_max / lambda_min|": _magnitude(signed),
+            "|lambda_min / lambda_max|": _magnitude(_ratio(bottom[:1], top[:1])),
+            "lambda_1 / lambda_5": _ratio(top[:1], top[4:5]),
+        }
+
+    @property
     def ratio(self) -> float | None:
         """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its error."""
-        return _ratio(self.eigenvalues, self.bottom_eigenvalues, self.bottom_residuals)
+        return _value(self.ratios["lambda_max / lambda_min"])
 
     @property
     def absolute_ratio(self) -> float | None:
         """|lambda_max / lambda_min|, as S000 Table I prints it; None as for `ratio`."""
-        return None if self.ratio is None else abs(self.ratio)
+        return _value(self.ratios["|lambda_max / lambda_min|"])
 
     @property
     def nonconvexity(self) -> float | None:
         """|lambda_min / lambda_max| (Li et al. 2018); None if lambda_max is 0 within its error."""
-        ratio = _ratio(self.bottom_eigenvalues, self.eigenvalues, self.residuals)
-        return None if ratio is None else abs(ratio)
+        return _value(self.ratios["|lambda_min / lambda_max|"])
 
     @property
     def top_to_fifth(self) -> float | None:
         """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its error."""
-        return _ratio(self.eigenvalues, self.eigenvalues[4:], self.residuals[4:])
+        return _value(self.ratios["lambda_1 / lambda_5"])
+
+    def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
+        """Return value, lower and upper end of each eigenvalue at one end of the spectrum."""
+        values, errors = (
+            (self.bottom_eigenvalues, self.bottom_residuals) if at_bottom else (self.eigenvalues, self.residuals)
+        )
+        return [(value, value - error, value + error) for value, error in zip(values.tolist(), errors, strict=True)]
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, error: np.ndarray) -> float | None:
-    """First over first, or None where the denominator is missing or within its error of 0."""
-    if not numerator.size or not denominator.size or abs(denominator[0]) <= error[0]:
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two eigenvalues.
+
+    Attributes:
+        value: Of the two values.
+        low: Smallest that their intervals allow.
+        high: Largest.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def _ratio(numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]) -> Ratio | None:
+    """Divide intervals (value, low, high); None where one is missing or the denominator's contains 0."""
+    if not numerator or not denominator or denominator[0][1] <= 0 <= denominator[0][2]:
         return None
-    return float(numerator[0] / denominator[0])
+    (value, *above), (below, *ends) = numerator[0], denominator[0]
+    quotients = [a / b for a in above for b in ends]
+    return Ratio(value / below, float(min(quotients)), float(max(quotients)))
+
+
+def _magnitude(ratio: Ratio | None) -> Ratio | None:
+    if ratio is None:
+        return None
+    low, high = sorted((abs(ratio.low), abs(ratio.high)))
+    return Ratio(abs(ratio.value), 0.0 if ratio.low <= 0 <= ratio.high else low, high)
+
+
+def _value(ratio: Ratio | None) -> float | None:
+    return None if ratio is None else ratio.value
 
 
 @dataclass(frozen=True)
@@ -326,11 +374,12 @@ class CurvatureHistory:
         converged: Whether every value of a snapshot met the tolerance, (n,).
         loss: Mean loss at each snapshot, (n,).
         learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
-        overlaps: Share of each snapshot's top-k eigenvectors that lies in the span of the one before, in [0, 1],
-            (n,); NaN for the first.
+        overlaps: Mean squared cosine of the principal angles between the spans of the top-k eigenvectors at each
+            snapshot and at the one before, (n,); NaN for the first.
         done: Which snapshots have been computed, (n,).
         split: Name of the data split.
         provenance: Where it comes from; the weights are those of the last snapshot.
+        weights_hashes: SHA-256 of the weights and buffers of each snapshot.
     """
 
     epoch: np.ndarray
@@ -346,6 +395,7 @@ class CurvatureHistory:
     done: np.ndarray
     split: str
     provenance: Provenance
+    weights_hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -97,12 +97,54 @@ class WeightSpec:
         """Join one tensor a parameter, in order, into a flat vector (P,)."""
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
+    def indices(self, tensors: Sequence[int | str] | None) -> tuple[int, ...]:
+        """Return the numbers of some parameter tensors, in order and each once; of all if None.
+
+        Args:
+            tensors: Numbers or names.
+
+        Raises:
+            InputError: If there is none, or no such tensor.
+        """
+        if tensors is None:
+            return tuple(range(len(self.weights)))
+        places = {name: i for i, name in enumerate(self.names)}
+        found = {places.get(t, -1) if isinstance(t, str) else int(t) for t in tensors}
+        if not found or not found <= set(places.values()):
+            raise InputError(
+                f"parameter tensors must be at least one of the model's {len(places)}, got {list(tensors)}.",
+                hint=f"Their names are {', '.join(self.names[:5])}{', ...' if len(places) > 5 else ''}.",
+            )
+        return tuple(sorted(found))
+
+    def only(self, indices: Sequence[int]) -> WeightSpec:
+        """Return the specification of these tensors alone, one after the other."""
+        weights, start = [], 0
+        for index in indices:
+            weights.append(replace(self.weights[index], start=start))
+            start = weights[-1].stop
+        return WeightSpec(tuple(weights))
+
     def require_vector(self, vector: Tensor, name: str) -> None:
         """Raise InputError unless `vector` is (P,)."""
         if tuple(vector.shape) != (self.size,):
             raise InputError(
                 f"{name} must be a flat vector of the model's {self.size} weights, got shape {tuple(vector.shape)}."
             )
+
+
+def layers_of(spec: WeightSpec) -> dict[str, tuple[int, ...]]:
+    """Group parameter tensors by the module that owns them.
+
+    Returns:
+        Path of the module -> numbers of its tensors: `layer1.0.conv1` -> those of its weight and its bias. A
+        parameter of the model itself makes a layer of its own name.
+    """
+    layers: dict[str, tuple[int, ...]] = {}
+    for i, name in enumerate(spec.names):
+        layer = name.rpartition(".")[0] or name
+        layers[layer] = (*layers.get(layer, ()), i)
+    return layers
 
 
 def _attention_heads(module: nn.Module) -> dict[int, tuple[int, int]]:

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["curvature_results", "errors", "progress", "sink", "random_state"],
+    0: ["curvature_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
     1: [
         "files",
         "deadline",
@@ -24,7 +24,10 @@ ROWS = {
         "registry",
         "order",
         "point_stack",
+        "spectral_density",
         "standard_error",
+        "free_memory",
+        "curvature_graphs",
     ],
     2: [
         "work_queue",
@@ -60,6 +63,7 @@ FENCES = {
 WITHOUT_TORCH = [
     "landscape/results.py",
     "landscape/curvature_results.py",
+    "landscape/spectral_density.py",
     "landscape/topology.py",
     "landscape/order.py",
     "landscape/refinement.py",

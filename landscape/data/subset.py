@@ -32,10 +32,47 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
             hint="Leave it out to take all examples.",
         )
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
-    if targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex()):
+    if _are_class_numbers(targets):
         # A class's k-th example comes after every other class's (k-1)-th.
         order = order[torch.argsort(_rank_within_class(targets.cpu()[order]), stable=True)]
     return order[:num_samples].sort().values
+
+
+def disjoint_subsets(
+    targets: Tensor, num_subsets: int, *, num_samples: int | None = None, seed: int = 0
+) -> tuple[Tensor, ...]:
+    """Draw disjoint subsets at random, each with the same share of every class.
+
+    Both their sizes and their numbers of examples of a class differ by at most one.
+
+    Args:
+        targets: Class numbers (N,), or any tensor (N, ...), of which the subsets are uniform.
+        num_subsets: At least 2.
+        num_samples: Examples in each, which are then as `balanced_subset` draws them; None for all N in all.
+        seed: Of a generator of its own.
+
+    Returns:
+        Indices of each subset, (n,), int64 on the CPU, ascending.
+
+    Raises:
+        InputError: If there are fewer than 2 subsets, or too few examples.
+    """
+    needed = num_subsets * (1 if num_samples is None else num_samples)
+    if num_subsets < 2 or not num_subsets <= needed <= len(targets):
+        each = "" if num_samples is None else f" of {num_samples} examples"
+        raise InputError(
+            f"disjoint subsets of {len(targets)} examples must be 2 or more and not empty, got {num_subsets}{each}.",
+            hint="Ask for fewer or smaller subsets.",
+        )
+    chosen = torch.arange(len(targets)) if num_samples is None else balanced_subset(targets, needed, seed=seed)
+    order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))]
+    if _are_class_numbers(targets):
+        order = order[torch.argsort(targets.cpu()[order], stable=True)]  # dealt out class by class
+    return tuple(order[first::num_subsets].sort().values for first in range(num_subsets))
+
+
+def _are_class_numbers(targets: Tensor) -> bool:
+    return targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex())
 
 
 def _rank_within_class(targets: Tensor) -> Tensor:

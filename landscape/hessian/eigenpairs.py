@@ -50,6 +50,7 @@ class Eigenpairs:
         asymmetry: Largest |u'Av - v'Au| / |lambda|_max of the basis vectors; None where it was not seen.
         memory: Where the basis was kept.
         space: The Krylov space; None where there is none.
+        remark: What was asked for and not found; empty if there is nothing.
     """
 
     top: np.ndarray
@@ -66,6 +67,7 @@ class Eigenpairs:
     asymmetry: float | None = None
     memory: str = ""
     space: Subspace | None = None
+    remark: str = ""
 
     @property
     def estimates(self) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+
+from landscape import distributed
 
 
 def _nothing() -> np.ndarray:
@@ -80,3 +82,25 @@ class NullKrylovSink:
 
 
 NOT_SAVED = NullKrylovSink()
+
+
+class FirstProcessSink:
+    """The sink of the first process, whose space all processes load; nothing is kept by the others."""
+
+    def __init__(self, sink: KrylovSink) -> None:
+        self._sink = sink if distributed.rank() == 0 else NOT_SAVED
+
+    def load(self, facts: Mapping[str, str]) -> StoredKrylov | None:
+        """Return what the first process's sink holds."""
+        stored = self._sink.load(facts)
+        if not distributed.is_on():
+            return stored
+        return distributed.from_first(stored and replace(stored, rows=list(stored.rows)))
+
+    def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
+        """Start anew."""
+        self._sink.begin(head, rows, capacity=capacity)
+
+    def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
+        """Take a product."""
+        self._sink.append(step, row)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from landscape.errors import InputError
-from landscape.hessian.free_memory import free_bytes
+from landscape.free_memory import free_memory
 from landscape.reductions import accumulation_dtype
 
 NUM_CHECK_MATVECS = 12
@@ -98,7 +98,7 @@ def plan_memory(
     Raises:
         InputError: If not even the smallest basis fits.
     """
-    budget = int(_SHARE * free_bytes(device)) if budget is None else budget
+    budget = int(_SHARE * free_memory(device)) if budget is None else budget
     longest = min(size, max(wanted, max_matvecs - wanted))
     working = ((4 if is_polished else 1) * wanted + _WORKING_VECTORS) * size * accumulation_dtype(device).itemsize
     least = min(longest, wanted + max(_ROOM, wanted))
@@ -157,7 +157,7 @@ def _places(device: torch.device, room: int, host_budget: int | None) -> list[tu
     """Return dtype, whether it is host memory beside the device's, and bytes of each place for a basis, best first."""
     places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
     if device.type == "cuda":
-        free = int(_SHARE * free_bytes(torch.device("cpu"))) if host_budget is None else host_budget
+        free = int(_SHARE * free_memory(torch.device("cpu"))) if host_budget is None else host_budget
         places.append((torch.float32, True, free))
     return places
 

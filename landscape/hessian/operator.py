@@ -1,14 +1,27 @@
-"""What the spectral algorithms ask of a matrix, and the Hessian of a problem as one."""
+"""What the spectral algorithms ask of a matrix, and the curvature of a problem as one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from landscape import distributed
+from landscape.batches import batch_length
+from landscape.curvature_graphs import KINDS, CurvatureGraph, Product, added_bytes, explained_derivatives, saved_tensors
+from landscape.errors import InputError, NotFiniteError
+from landscape.execution import repeatable
+from landscape.free_memory import free_memory
 from landscape.problem import Problem
-from landscape.reductions import accumulation_dtype
+from landscape.random_state import get_random_states
+from landscape.reductions import accumulation_dtype, all_finite
+
+_SHARE_OF_FREE_MEMORY = 0.5  # the rest is for what a product takes beside the graphs, and for the caller's vectors
+_NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "Fisher"}
 
 
 class SymmetricOperator(Protocol):
@@ -32,19 +45,186 @@ class SymmetricOperator(Protocol):
 _AS_PRECISE_AS = {"bfloat16": torch.bfloat16, "tf32": torch.float16}  # tf32 has float16's mantissa
 
 
-class HessianOperator:
-    """The Hessian of a problem's mean loss at `w` (P,), the model's own weights if None."""
+class CurvatureOperator:
+    """The curvature of a problem's mean loss at `w` (P,): its Hessian, or a matrix that stands in for it.
 
-    def __init__(self, problem: Problem, w: Tensor | None = None) -> None:
+    Products are exact up to rounding, by double backward. The graph of a batch is kept from one product to the
+    next as long as all kept ones fit into `graph_bytes`, which saves the forward and the first backward pass; those
+    of the other batches are built anew in every product. Both give the same product, bit for bit. Graphs are built
+    with the first product, or when `num_retained` is asked for, and again after the problem was evaluated at
+    whatever weights. None is kept of a model that draws random numbers or writes to its buffers while it is
+    evaluated, for its batches depend on each other.
+
+    With `batch`, batch statistics are differentiated through; with `recalibrate` they are constants, estimated once
+    if all graphs are kept and else in every product.
+
+    Inside `landscape.distributed.joined` each process multiplies its own share of the batches, and all get the same
+    sum, bit for bit; all must ask for the same products in the same order.
+
+    Args:
+        problem: The loss; one that cannot be differentiated twice is refused by the first product, as far as
+            `landscape.curvature_graphs.require_twice_differentiable` can tell.
+        w: Weights (P,), the model's own if None; copied.
+        kind: `hessian`; `ggn`, the generalized Gauss-Newton matrix J' H_L J, for any loss with a second derivative
+            in the outputs; or `fisher`, the empirical Fisher matrix, the mean of g g' over examples. The true Fisher
+            matrix of cross-entropy, with its expectation over the model's own predictions, is the GGN.
+        tensors: Numbers or names of the parameter tensors whose diagonal block is meant; None for all. The others
+            are constants then, and cost no derivatives.
+        graph_bytes: What the kept graphs may take; None for half of what is free when they are built, 0 for none.
+
+    Attributes:
+        size: P, or the number of weights in the tensors.
+        dtype: Of the arithmetic inside a product.
+        device: Where the vectors live.
+        spec: Names, shapes and places of the weights that a vector holds.
+        kind: As given.
+        num_batches: Batches of this process's share.
+
+    Raises:
+        InputError: If there is no such kind, or no such tensor.
+
+    Source:
+        Pearlmutter (1994), Fast Exact Multiplication by the Hessian. Schraudolph (2002), Fast Curvature
+        Matrix-Vector Products for Second-Order Gradient Descent. Kunstner et al. (2019), Limitations of the
+        Empirical Fisher Approximation.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        w: Tensor | None = None,
+        *,
+        kind: str = "hessian",
+        tensors: Sequence[int | str] | None = None,
+        graph_bytes: int | None = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise InputError(f"curvature must be one of {', '.join(KINDS)}, got {kind!r}.")
         self._problem = problem
-        self._w = w
-        self.size: int = problem.spec.size
+        self._w = None if w is None else w.detach().clone()
+        self._tensors = None if tensors is None else problem.spec.indices(tensors)
+        self._given_bytes = graph_bytes
+        self._numbers: list[int] = distributed.own_share(torch.arange(len(problem.batches))).tolist()
+        self._graphs: dict[int, CurvatureGraph] = {}
+        self._version: int | None = None
+        self._bytes = self._budget = 0
+        self._reason = ""
+        self.kind = kind
+        self.spec = problem.spec.only(problem.spec.indices(tensors))
+        self.size: int = self.spec.size
         self.dtype: torch.dtype = _AS_PRECISE_AS.get(problem.plan.dtype, problem.dtype)
         self.device: torch.device = problem.device
+        self.num_batches = len(self._numbers)
+
+    @property
+    def num_retained(self) -> int:
+        """Number of batches whose graphs are kept; builds them."""
+        self._prepare()
+        return len(self._graphs)
+
+    @property
+    def retained_bytes(self) -> int:
+        """What the kept graphs take beside weights and data; builds them."""
+        self._prepare()
+        return self._bytes
+
+    def describe(self) -> str:
+        """Return in one line what is kept from product to product; builds it."""
+        kept = f"graphs of {self.num_retained} of {self.num_batches} batches kept"
+        sizes = f"{_size(self._bytes)} of {_size(self._budget)}"
+        return f"{kept}: {self._reason}" if self._reason else f"{kept} ({sizes})"
 
     def matvec(self, v: Tensor) -> Tensor:
-        """Return H v (P,)."""
-        return self._problem.hessian_vector_product(v, self._w)
+        """Return the product with `v` (P,), in the accumulation dtype.
+
+        Raises:
+            InputError: If the loss cannot be differentiated twice.
+            NotFiniteError: If the product holds NaN or inf; it names the batch.
+            LandscapeError: If the device is out of memory.
+        """
+        self.spec.require_vector(v, "v")
+        parts = self.spec.views(v.to(self.device, self._problem.dtype))
+        self._prepare()
+        total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
+        places = self.spec.views(total)
+        with self._multiplying():
+            for number in self._numbers:
+                self._problem.accumulate(places, self._product(number, parts), number)
+        distributed.add_up(total)
+        if not all_finite([total]):
+            raise NotFiniteError(
+                f"a {_NAMES[self.kind]}-vector product holds NaN or inf{self._first_bad(parts)}.",
+                hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
+            )
+        return total
+
+    def _prepare(self) -> None:
+        """Write the weights and build the graphs, unless that was done and nobody wrote since."""
+        if self._version == self._problem.version:
+            return
+        self._graphs.clear()
+        self._problem.write(self._w)
+        self._version = self._problem.version
+        self._bytes, self._reason = 0, ""
+        is_free = self._given_bytes is None
+        self._budget = int(_SHARE_OF_FREE_MEMORY * free_memory(self.device)) if is_free else int(self._given_bytes or 0)
+        if self._budget > 0:
+            self._retain()
+
+    def _retain(self) -> None:
+        """Build as many graphs as fit."""
+        with self._problem.differentiating():
+            model, states = self._problem.own_buffers(), get_random_states([self.device])
+            known: set[int] = set()
+            added_bytes(self._problem.resident, known)
+            for number in self._numbers:
+                graph = self._problem.curvature_graph(number, self.kind, tensors=self._tensors, model=model)
+                num_bytes = added_bytes(saved_tensors(graph.roots), known)
+                if self._bytes + num_bytes > self._budget:
+                    break
+                self._graphs[number] = graph
+                self._bytes += num_bytes
+            has_drawn = not all(map(torch.equal, states, get_random_states([self.device])))
+            if has_drawn or not model.is_unchanged:
+                self._graphs.clear()
+                self._bytes = 0
+                self._reason = f"the model {'draws random numbers' if has_drawn else 'writes to its buffers'}"
+
+    @contextmanager
+    def _multiplying(self) -> Iterator[None]:
+        if len(self._graphs) < self.num_batches:
+            with self._problem.differentiating():
+                yield
+        else:
+            with repeatable(self.device, self._problem.plan.dtype), explained_derivatives():
+                yield
+
+    def _product(self, number: int, parts: list[Tensor]) -> Product:
+        """Return the product of a batch's curvature."""
+        kept = self._graphs.get(number)
+        if kept is not None:
+            return kept.product(parts, is_last=False)
+        graph = self._problem.curvature_graph(number, self.kind, tensors=self._tensors)
+        return graph.product(parts, is_last=True)
+
+    def _first_bad(self, parts: list[Tensor]) -> str:
+        """Say where the first batch with a product that is not finite is; empty if there is none."""
+        bad = len(self._problem.batches)
+        with self._multiplying():
+            for number in self._numbers:
+                if not all_finite([tensor for tensor in self._product(number, parts) if tensor is not None]):
+                    bad = number
+                    break
+        bad = min(distributed.gathered(bad))
+        stops = list(accumulate(map(batch_length, self._problem.batches)))
+        if bad == len(stops):
+            return ""
+        first = stops[bad] - batch_length(self._problem.batches[bad])
+        return f" in batch {bad + 1} of {len(stops)}, examples {first} to {stops[bad] - 1}"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / (1 << 20):.1f} MiB" if num_bytes < 1 << 30 else f"{num_bytes / (1 << 30):.1f} GiB"
 
 
 class MatrixOperator:

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.batches import batch_length
+from landscape.curvature_results import Trace
+from landscape.errors import InputError, NotFiniteError
 from landscape.execution import autocast, repeatable, twice_differentiable
 from landscape.forward import call_model
-from landscape.hessian.lanczos import Eigenpairs, require_tolerance
-from landscape.hessian.operator import HessianOperator
+from landscape.hessian.lanczos import Eigenpairs, noise_floor, require_tolerance
+from landscape.hessian.operator import CurvatureOperator
 from landscape.problem import Problem
-from landscape.reductions import norm
+from landscape.progress import SILENT, Progress
+from landscape.random_state import seed_random_states
+from landscape.reductions import accumulation_dtype, norm
+
+_NATIVE = "Pass --engine lanczos."
+_LACKS = {
+    "density": "its density() calls torch.eig, which torch no longer has",
+    "ggn": "its products are with the Hessian only",
+    "fisher": "its products are with the Hessian only",
+    "blocks": "its products are with the whole Hessian only",
+}
+_CONFIDENCE = 0.95
+_COPY = 0.5  # length of what earlier vectors leave of a unit vector; of a new eigenvector nearly 1, of a copy nearly 0
+
+
+def require_pyhessian_can(asked: Iterable[str]) -> None:
+    """Raise InputError if PyHessian 0.1 cannot compute something.
+
+    Args:
+        asked: Names of what is to be computed; `density`, `ggn`, `fisher` and `blocks` are what it cannot.
+
+    Raises:
+        InputError: For the first such name, saying why.
+    """
+    for name in asked:
+        if name in _LACKS:
+            raise InputError(f"PyHessian 0.1 cannot compute {name}: {_LACKS[name]}.", hint=_NATIVE)
 
 
 def power_iteration(
-    problem: Problem, *, top_k: int, tolerance: float | None = None, max_matvecs: int = 500, seed: int = 0
+    problem: Problem,
+    *,
+    top_k: int,
+    bottom_k: int = 0,
+    tolerance: float | None = None,
+    max_matvecs: int = 500,
+    seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Eigenpairs:
     """Find eigenvalues with PyHessian 0.1's deflated power iteration, and certify them.
 
@@ -28,125 +67,238 @@ def power_iteration(
     sorted, and get Rayleigh quotients and residuals from our own Hessian-vector products.
 
     Args:
-        problem: With batch normalization `stored`; more than one batch needs tensor inputs.
+        problem: With batch normalization `stored`.
         top_k: Number of eigenvalues.
+        bottom_k: Number of smallest eigenvalues that are wanted as well: it finds none, and the remark says so.
         tolerance: PyHessian's `tol`; by default what the problem's dtype can meet.
-        max_matvecs: Shared evenly between the eigenvalues as PyHessian's `maxIter`.
+        max_matvecs: Limit on products, those for the residuals included; the others are shared evenly between the
+            eigenvalues as PyHessian's `maxIter`.
         seed: Of the start vectors.
+        progress: Counts products.
 
     Returns:
-        Pairs sorted by value, none at the bottom. `converged` means that every residual is at most
-        sqrt(tolerance) |theta|, which a value whose error is of order tolerance satisfies.
+        Pairs sorted by value, none at the bottom, fewer than `top_k` where vectors of PyHessian are zero or copies of
+        others, which happens beyond the rank of the Hessian. `converged`
+        means that there are as many as wanted, and that every residual is at most sqrt(tolerance) |theta|, which a
+        value whose error is of order tolerance satisfies, or within the rounding.
 
     Raises:
-        InputError: If the problem is of a kind that PyHessian cannot take.
+        InputError: If the problem is of a kind that PyHessian cannot take, or the numbers do not fit.
+        NotFiniteError: If its vectors are not finite.
 
     Source:
         Yao et al. (2020), PyHessian: Neural Networks Through the Lens of the Hessian.
     """
+    _require_counts(problem.spec.size, top_k, max_matvecs)
+    tolerance = require_tolerance(tolerance, CurvatureOperator(problem).dtype)
+    max_iterations = (max_matvecs - top_k) // top_k
+    with _running(problem, seed, progress) as run:
+        found = run.engine.eigenvalues(maxIter=max_iterations, tol=tolerance, top_n=top_k)[1]
+    vectors = [run.flatten(parts) for parts in found]
+    _require_finite(vectors)
+    return _certify(problem, _independent(vectors), run.num_products, tolerance, (top_k, bottom_k))
+
+
+def pyhessian_trace(problem: Problem, *, num_samples: int = 100, seed: int = 0, progress: Progress = SILENT) -> Trace:
+    """Estimate the trace of the Hessian from the samples of PyHessian 0.1's Hutchinson estimator.
+
+    Its rule for stopping is left out: it compares two consecutive means, which come as close as it likes by
+    chance, and without absolute values, so that it always stops after two samples of a negative trace.
+
+    Args:
+        problem: With batch normalization `stored`.
+        num_samples: Rademacher vectors, and products.
+        seed: Of the vectors.
+        progress: Counts products.
+
+    Returns:
+        Mean, standard error and 95 % interval by Student's t, in loss units.
+
+    Raises:
+        InputError: If the problem is of a kind that PyHessian cannot take, or num_samples < 2.
+        NotFiniteError: If a sample is not finite.
+
+    Source:
+        Hutchinson (1989), Commun. Stat. Simul. Comput. 18(3).
+    """
+    if num_samples < 2:
+        raise InputError(f"a trace with a standard error needs at least 2 samples, got {num_samples}.")
+    with _running(problem, seed, progress) as run:
+        samples = np.array(run.engine.trace(maxIter=num_samples, tol=-math.inf))
+    if not np.isfinite(samples).all():
+        raise NotFiniteError("PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64.")
+    mean, error = float(samples.mean()), float(samples.std(ddof=1) / num_samples**0.5)
+    half = float(stdtrit(num_samples - 1, (1 + _CONFIDENCE) / 2)) * error
+    return Trace(mean, error, mean - half, mean + half, _CONFIDENCE, num_samples, run.num_products)
+
+
+def _require_counts(size: int, top_k: int, max_matvecs: int) -> None:
+    if not 1 <= top_k <= size:
+        raise InputError(f"top-k must be between 1 and the number of parameters {size}, got {top_k}.")
+    if max_matvecs < 2 * top_k:
+        raise InputError(f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got {max_matvecs}.")
+
+
+@contextmanager
+def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
+    """Prepare PyHessian on a copy of the model, and say what is wrong with a loss on which it fails."""
+    _require_kind(problem)
+    is_cuda = problem.device.type == "cuda"
+    progress.start("pyhessian", None)
+    try:
+        with (
+            repeatable(problem.device, problem.plan.dtype),
+            twice_differentiable(),
+            warnings.catch_warnings(),
+            torch.cuda.device(problem.device) if is_cuda else nullcontext(),  # it knows no other than the present one
+        ):
+            warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # its way, on our copy
+            run = _Run(problem, progress)
+            seed_random_states(seed, [problem.device])
+            yield run
+    except RuntimeError:
+        problem.hessian_vector_product(problem.weights)  # where the loss is at fault, this says in what
+        raise
+    finally:
+        progress.stop()
+
+
+def _require_kind(problem: Problem) -> None:
     if problem.batchnorm != "stored":
         raise InputError(
             f"PyHessian evaluates with stored batch-norm statistics only, got {problem.batchnorm!r}.",
             hint="Pass --bn stored, or --engine lanczos.",
         )
-    if not 1 <= top_k <= problem.spec.size:
-        raise InputError(f"top-k must be between 1 and the number of parameters {problem.spec.size}, got {top_k}.")
-    tolerance = require_tolerance(tolerance, HessianOperator(problem).dtype)
-    vectors, num_products = _run_pyhessian(problem, top_k, tolerance, max(1, max_matvecs // top_k), seed)
-    return _certify(problem, vectors, num_products, tolerance)
+    if problem.device.type not in ("cpu", "cuda"):
+        raise InputError(
+            f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.", hint="Pass --device cpu."
+        )
 
 
-def _run_pyhessian(
-    problem: Problem, top_k: int, tolerance: float, max_iterations: int, seed: int
-) -> tuple[list[Tensor], int]:
-    """Return PyHessian's eigenvectors (P,) and the number of products it used."""
-    from pyhessian import hessian
+class _Run:
+    """PyHessian at work on a copy of a problem's model.
 
-    module = _Adapted(problem)
-    is_used = _freeze_unused(problem, module)
-    criterion = _CountingLoss(problem.criterion)
-    with repeatable(problem.device, problem.plan.dtype), twice_differentiable(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # its way, on our copy
-        torch.random.manual_seed(seed)
-        engine = hessian(module, criterion, cuda=problem.device.type == "cuda", **_as_pyhessian_data(problem))
-        before = criterion.num_calls
-        found = engine.eigenvalues(maxIter=max_iterations, tol=tolerance, top_n=top_k)[1]
-    num_products = (criterion.num_calls - before) // len(problem.batches)
-    return [_restore_unused(problem, parts, is_used) for parts in found], num_products
+    It asks of inputs that they have `size(0)` and of both inputs and targets that they have `to(device)`, which
+    dicts, tuples and graphs have not. So it is given batches of numbers: the model and the loss look up the batch.
+    """
+
+    def __init__(self, problem: Problem, progress: Progress) -> None:
+        from pyhessian import hessian
+
+        self._problem = problem
+        self._progress = progress
+        self._num_losses = 0
+        module = _Numbered(problem)
+        self._is_used = self._freeze_unused(module)
+        numbers = [torch.full((batch_length(batch),), i) for i, batch in enumerate(problem.batches)]
+        loader = list(zip(numbers, numbers, strict=True))
+        self.engine: Any = hessian(module, self._loss, dataloader=loader, cuda=problem.device.type == "cuda")
+
+    @property
+    def num_products(self) -> int:
+        """Hessian-vector products so far: it computes one loss a batch and product."""
+        return self._num_losses // len(self._problem.batches)
+
+    def _loss(self, outputs: Any, numbers: Tensor) -> Tensor:
+        self._num_losses += 1
+        self._progress.update(self.num_products)
+        return self._problem.criterion(outputs, self._problem.batches[int(numbers[0])][1])
+
+    def _freeze_unused(self, module: nn.Module) -> list[bool]:
+        """Freeze parameters with a constant gradient, on which PyHessian fails; say which ones are used."""
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        loss = self._problem.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
+        gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+        is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
+        if not any(is_used):
+            raise InputError("PyHessian needs a loss that is curved, this one is linear in every weight.", hint=_NATIVE)
+        for parameter, used in zip(parameters, is_used, strict=True):
+            parameter.requires_grad_(used)
+        return is_used
+
+    def flatten(self, parts: list[Tensor]) -> Tensor:
+        """Return a flat vector (P,) with zeros for the frozen parameters."""
+        found = iter(parts)
+        spec = self._problem.spec
+        full = [
+            next(found).detach() if used else self._problem.weights.new_zeros(weight.shape)
+            for weight, used in zip(spec.weights, self._is_used, strict=True)
+        ]
+        return spec.flatten(full)
 
 
-def _as_pyhessian_data(problem: Problem) -> dict[str, Any]:
-    if any(not isinstance(inputs, Tensor) for inputs, _ in problem.batches):
-        raise InputError("PyHessian takes inputs that are one tensor, these are not.", hint="Pass --engine lanczos.")
-    return {"dataloader": problem.batches}
-
-
-class _Adapted(nn.Module):
-    """The model, called as the problem calls it."""
+class _Numbered(nn.Module):
+    """The model, which evaluates the batch whose number it is given, as the problem evaluates it."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.inner = problem.copy_module()
+        self._batches = problem.batches
         self._plan = problem.plan
 
-    def forward(self, inputs: Any) -> Any:
+    def forward(self, numbers: Tensor) -> Any:
         with autocast(self._plan):
-            return call_model(self.inner, inputs)
+            return call_model(self.inner, self._batches[int(numbers[0])][0])
 
 
-class _CountingLoss:
-    """A loss that counts its calls: PyHessian makes one a batch and product."""
-
-    def __init__(self, loss: Any) -> None:
-        self._loss = loss
-        self.num_calls = 0
-
-    def __call__(self, outputs: Any, targets: Any) -> Tensor:
-        self.num_calls += 1
-        return self._loss(outputs, targets)
+def _require_finite(vectors: list[Tensor]) -> None:
+    if not all(bool(torch.isfinite(vector).all()) for vector in vectors):
+        raise NotFiniteError(
+            "PyHessian's eigenvectors hold NaN or inf.",
+            hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
+        )
 
 
-def _freeze_unused(problem: Problem, module: nn.Module) -> list[bool]:
-    """Freeze parameters with a constant gradient, on which PyHessian fails; say which ones are used."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    inputs, targets = problem.batches[0]
-    with twice_differentiable():
-        loss = problem.criterion(module(inputs), targets)
-        gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
-    is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
-    for parameter, used in zip(parameters, is_used, strict=True):
-        parameter.requires_grad_(used)
-    return is_used
-
-
-def _restore_unused(problem: Problem, parts: list[Tensor], is_used: list[bool]) -> Tensor:
-    """Return a flat vector (P,) with zeros for the frozen parameters."""
-    found = iter(parts)
-    shapes = [weight.shape for weight in problem.spec.weights]
-    full = [
-        next(found).detach() if used else torch.zeros(shape, device=problem.device, dtype=problem.dtype)
-        for shape, used in zip(shapes, is_used, strict=True)
-    ]
-    return problem.spec.flatten(full)
-
-
-def _certify(problem: Problem, vectors: list[Tensor], num_products: int, tolerance: float) -> Eigenpairs:
-    pairs = []
+def _independent(vectors: list[Tensor]) -> list[Tensor]:
+    """Return the vectors (P,) as unit vectors, without those of zero and the copies of earlier ones."""
+    basis: list[Tensor] = []
+    units: list[Tensor] = []
     for vector in vectors:
-        unit = vector.double() / norm(vector)
+        length = norm(vector)
+        if length == 0:
+            continue
+        rest = unit = vector.to(accumulation_dtype(vector.device)) / length
+        for q in (*basis, *basis):
+            rest = rest - (q @ rest) * q
+        if norm(rest) > _COPY:
+            units.append(unit)
+            basis.append(rest / norm(rest))
+    return units
+
+
+def _certify(
+    problem: Problem, units: list[Tensor], num_products: int, tolerance: float, wanted: tuple[int, int]
+) -> Eigenpairs:
+    """Take Rayleigh quotient and residual of each unit vector (P,), with one product each."""
+    pairs = []
+    for unit in units:
         product = problem.hessian_vector_product(unit)
         value = float(unit @ product)
         pairs.append((value, norm(product - value * unit), unit))
     pairs.sort(key=lambda pair: -pair[0])
-    values, residuals, units = zip(*pairs, strict=True)
+    values = np.array([value for value, _, _ in pairs])
+    residuals = np.array([residual for _, residual, _ in pairs])
+    floor = noise_floor(CurvatureOperator(problem).dtype) * float(np.abs(values).max(initial=0.0))
+    is_close = residuals <= np.maximum(tolerance**0.5 * np.abs(values), floor)
     return Eigenpairs(
-        top=np.array(values),
-        top_residuals=np.array(residuals),
+        top=values,
+        top_residuals=residuals,
         bottom=np.array([]),
         bottom_residuals=np.array([]),
-        vectors=torch.stack(units),
-        num_matvecs=num_products + len(vectors),
-        converged=all(r <= tolerance**0.5 * abs(v) for v, r in zip(values, residuals, strict=True)),
+        vectors=torch.stack([unit for _, _, unit in pairs]) if pairs else torch.empty(0, problem.spec.size),
+        num_matvecs=num_products + len(units),
+        converged=len(pairs) == wanted[0] and bool(is_close.all()),
         tolerance=tolerance,
-        floor=0.0,
+        floor=floor,
+        remark=_remark(len(pairs), *wanted),
     )
+
+
+def _remark(num_found: int, top_k: int, bottom_k: int) -> str:
+    """Say what PyHessian did not find."""
+    remarks = []
+    if num_found < top_k:
+        remarks.append(f"PyHessian found {num_found} of {top_k} eigenvalues: its other vectors are 0 or copies.")
+    if bottom_k:
+        remarks.append("PyHessian finds the eigenvalues that are largest in magnitude, and none at the bottom.")
+    return " ".join(remarks)

@@ -1,14 +1,26 @@
-"""The spectrum of a problem's Hessian as a result with its provenance."""
+"""The spectrum of a problem's curvature as a result with its provenance: extremes, trace, density, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from landscape.curvature_results import Trace
 from landscape.errors import InputError
-from landscape.hessian.lanczos import Eigenpairs, lanczos
-from landscape.hessian.operator import HessianOperator
-from landscape.hessian.pyhessian import power_iteration
+from landscape.hessian.blocks import block_curvatures
+from landscape.hessian.density import density
+from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
+from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
+from landscape.hessian.lanczos import lanczos
+from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
+from landscape.hessian.rayleigh_ritz import polish
+from landscape.hessian.trace import trace
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
@@ -17,45 +29,90 @@ from landscape.results import Spectrum
 ENGINES = ("lanczos", "pyhessian")
 
 
+def _never(num_matvecs: int = 1) -> bool:
+    return False
+
+
+def _ignore(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is measured beside the extremes.
+
+    Attributes:
+        trace: Whether the trace is.
+        relative_error: At which the trace is done; None for a fixed number of samples.
+        density: Whether the spectral density is.
+        num_probes: Of the density.
+        blocks: Whether each layer's largest eigenvalue and trace are.
+    """
+
+    trace: bool = False
+    relative_error: float | None = None
+    density: bool = False
+    num_probes: int = 5
+    blocks: bool = False
+
+
 def hessian_spectrum(
     problem: Problem,
     *,
     top_k: int = 5,
     bottom_k: int = 1,
+    which: str = "algebraic",
+    curvature: str = "hessian",
     tolerance: float | None = None,
     max_matvecs: int = 500,
+    num_check_matvecs: int = NUM_CHECK_MATVECS,
     seed: int = 0,
     engine: str = "lanczos",
+    is_polished: bool = False,
+    memory: int | None = None,
+    extras: Extras | None = None,
     split: str = "train",
     keep_vectors: bool = False,
     settings: Mapping[str, Any] | None = None,
+    sink: KrylovSink = NOT_SAVED,
+    should_stop: Callable[..., bool] = _never,
+    announce: Callable[[str], None] = _ignore,
     progress: Progress = SILENT,
 ) -> Spectrum:
-    """Compute eigenvalues at both ends of the Hessian at the problem's own weights.
+    """Compute eigenvalues at both ends of the Hessian at the problem's own weights, and what is asked for beside.
 
     Args:
         problem: The loss.
-        top_k: Number of algebraically largest eigenvalues.
-        bottom_k: Number of algebraically smallest ones; the engine `pyhessian` finds none of them.
+        top_k: Number of largest eigenvalues.
+        bottom_k: Number of algebraically smallest ones; 0 with `which` magnitude.
+        which: `algebraic` or `magnitude`, see `landscape.hessian.lanczos.lanczos`.
+        curvature: `hessian`, `ggn` or `fisher`, see `landscape.hessian.operator.CurvatureOperator`.
         tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
-        max_matvecs: Limit on Hessian-vector products.
-        seed: Of the start vectors.
-        engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference.
+        max_matvecs: Limit on products for the extremes; trace, density and layers have limits of their own.
+        num_check_matvecs: Products of the second run that looks for missed eigenvalues; 0 for none.
+        seed: Of the random vectors.
+        engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the extremes of the
+            Hessian in magnitude and nothing else.
+        is_polished: Whether values and residuals are computed anew by products in float64, one a value.
+        memory: Bytes that vectors and retained graphs may take; None for a share of what is free.
+        extras: What else is measured.
         split: Name of the data split, to be recorded.
         keep_vectors: Whether the result carries the eigenvectors.
         settings: What the user asked for, to be recorded.
+        sink: Keeps the Krylov basis, so that a run that is killed goes on from there.
+        should_stop: Is asked between products, in places with how many are to follow; if it says so, what is known
+            is returned.
+        announce: Is told where the vectors will be kept, before the start.
         progress: Counts products.
 
     Raises:
-        InputError: If the engine is unknown, or the numbers asked for do not fit.
+        InputError: If an option is unknown, or the numbers asked for do not fit.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
+    extras = extras or Extras()
+    _require_engine(engine, curvature, which, is_polished, extras)
     if engine == "pyhessian":
-        pairs = power_iteration(problem, top_k=top_k, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed)
-    else:
-        pairs = lanczos(
-            HessianOperator(problem),
+        pairs = power_iteration(
+            problem,
             top_k=top_k,
             bottom_k=bottom_k,
             tolerance=tolerance,
@@ -63,13 +120,109 @@ def hessian_spectrum(
             seed=seed,
             progress=progress,
         )
-    return _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
+        found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
+        return replace(found, trace=_their_trace(problem, extras, seed, progress))
+    plan = plan_memory(
+        problem.spec.size,
+        device=problem.device,
+        wanted=top_k + bottom_k,
+        max_matvecs=max_matvecs,
+        num_check_matvecs=num_check_matvecs,
+        budget=memory and memory // 2,
+    )
+    graph_bytes = memory and memory - plan.num_bytes
+    operator = CurvatureOperator(problem, kind=curvature, graph_bytes=graph_bytes)
+    announce(plan.describe())
+    announce(f"Products: {operator.describe()}.")
+    pairs = lanczos(
+        operator,
+        top_k=top_k,
+        bottom_k=bottom_k,
+        which=which,
+        tolerance=tolerance,
+        max_matvecs=max_matvecs,
+        num_check_matvecs=num_check_matvecs,
+        seed=seed,
+        memory=plan,
+        sink=sink,
+        should_stop=should_stop,
+        progress=progress,
+    )
+    if is_polished:
+        pairs = polish(CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=graph_bytes), pairs)
+    measured = _measured(operator, pairs, extras, seed, should_stop, progress)
+    if extras.blocks:
+        measured["blocks"] = block_curvatures(
+            problem, kind=curvature, tolerance=tolerance, seed=seed, should_stop=should_stop, progress=progress
+        )
+    found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
+    return replace(found, curvature=curvature, which=which, polished=is_polished, **measured)
+
+
+def _require_engine(engine: str, curvature: str, which: str, is_polished: bool, extras: Extras) -> None:
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
+    if engine == "lanczos":
+        return
+    asked = {"density": extras.density, "blocks": extras.blocks, curvature: True}
+    require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
+    if which != "algebraic" or is_polished:
+        raise InputError(
+            "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
+            hint="Pass --engine lanczos for --which and --polish.",
+        )
+
+
+def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress) -> Trace | None:
+    if not extras.trace:
+        return None
+    if extras.relative_error is not None:
+        raise InputError("PyHessian's trace has a fixed number of samples.", hint="Leave --rel-error out.")
+    return pyhessian_trace(problem, seed=seed, progress=progress)
+
+
+def _measured(
+    operator: CurvatureOperator,
+    pairs: Eigenpairs,
+    extras: Extras,
+    seed: int,
+    should_stop: Callable[[], bool],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return by name what is estimated of the whole spectrum."""
+    found: dict[str, Any] = {}
+    if extras.trace:
+        found["trace"] = trace(
+            operator,
+            subspace=pairs.space,
+            relative_error=extras.relative_error,
+            seed=seed,
+            should_stop=should_stop,
+            progress=progress,
+        )
+    if extras.density:
+        values = np.append(pairs.top, pairs.bottom)
+        errors = np.append(pairs.estimates, pairs.bottom_estimates)
+        is_known = errors <= np.maximum(pairs.tolerance * np.abs(values), pairs.floor)
+        found["density"] = density(
+            operator,
+            outliers=values[is_known],
+            residuals=np.append(pairs.top_residuals, pairs.bottom_residuals)[is_known],
+            vectors=pairs.vectors[np.flatnonzero(is_known).tolist()],
+            num_probes=extras.num_probes,
+            seed=seed,
+            floor=pairs.floor,
+            should_stop=should_stop,
+            progress=progress,
+        )
+    return found
 
 
 def _spectrum(
     problem: Problem, pairs: Eigenpairs, engine: str, split: str, keep_vectors: bool, settings: dict[str, Any]
 ) -> Spectrum:
     here = problem.evaluate()
+    gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)
     return Spectrum(
         eigenvalues=pairs.top,
         residuals=pairs.top_residuals,
@@ -85,4 +238,13 @@ def _spectrum(
         split=split,
         provenance=make_provenance({split: problem}, settings),
         vectors=pairs.vectors.cpu().numpy() if keep_vectors else None,
+        estimates=pairs.estimates,
+        bottom_estimates=pairs.bottom_estimates,
+        second_look=pairs.second_look,
+        asymmetry=pairs.asymmetry,
+        memory=pairs.memory,
+        layer_shares=layer_shares(problem.spec, pairs.vectors),
+        gradient_norm=gradient_norm,
+        gradient_overlaps=overlaps,
+        remark=pairs.remark,
     )

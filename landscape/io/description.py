@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from landscape.curvature_results import Density
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, read_schema
-from landscape.results import Directions, History, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, Directions, History, Sharpness, Spectrum, Surface
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -143,25 +144,74 @@ def _describe_directions(directions: Directions) -> Description:
 
 
 def _describe_spectrum(spectrum: Spectrum) -> Description:
+    """Take all fields, the eigenvectors counted."""
     return {
-        "split": spectrum.split,
-        "loss": spectrum.loss,
-        "accuracy": spectrum.accuracy,
-        "engine": spectrum.engine,
-        "converged": spectrum.converged,
-        "tolerance": spectrum.tolerance,
-        "noise_floor": spectrum.noise_floor,
-        "num_matvecs": spectrum.num_matvecs,
+        **{field.name: _plain(getattr(spectrum, field.name)) for field in fields(spectrum) if field.name != "vectors"},
         "lambda_max": spectrum.lambda_max,
         "lambda_min": spectrum.lambda_min,
         "ratio": spectrum.ratio,
-        "eigenvalues": spectrum.eigenvalues.tolist(),
-        "residuals": spectrum.residuals.tolist(),
-        "bottom_eigenvalues": spectrum.bottom_eigenvalues.tolist(),
-        "bottom_residuals": spectrum.bottom_residuals.tolist(),
         "num_vectors": 0 if spectrum.vectors is None else len(spectrum.vectors),
+        "second_look": None if spectrum.second_look is None else asdict(spectrum.second_look),
+        "trace": None if spectrum.trace is None else asdict(spectrum.trace),
+        "density": _density(spectrum.density),
+        "blocks": [asdict(block) for block in spectrum.blocks],
+        "folds": [asdict(fold) for fold in spectrum.folds],
+        "layer_shares": {name: shares.tolist() for name, shares in spectrum.layer_shares.items()},
         "provenance": _known(asdict(spectrum.provenance)),
     }
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _density(density: Density | None) -> Description | None:
+    """Say how a density was made, and its outliers."""
+    if density is None:
+        return None
+    return {
+        "outliers": density.outliers.tolist(),
+        "outlier_residuals": density.outlier_residuals.tolist(),
+        "num_probes": len(density.nodes),
+        "num_nodes": int((density.weights > 0).sum(axis=1).max(initial=0)),
+        "num_matvecs": density.num_matvecs,
+    }
+
+
+def _describe_curvature_history(history: CurvatureHistory) -> Description:
+    """Make a row of each snapshot that is done."""
+    columns = {
+        "epoch": history.epoch,
+        "lambda_max": _extreme(history.eigenvalues),
+        "residual_max": _extreme(history.residuals),
+        "lambda_min": _extreme(history.bottom_eigenvalues),
+        "residual_min": _extreme(history.bottom_residuals),
+        "loss": history.loss,
+        "learning_rate": history.learning_rate,
+        "overlap": history.overlaps,
+        "num_matvecs": history.num_matvecs,
+        "converged": history.converged,
+    }
+    done = np.flatnonzero(history.done)
+    return {
+        "split": history.split,
+        "num_snapshots": len(history.done),
+        "num_done": len(done),
+        "top_k": history.eigenvalues.shape[1],
+        "bottom_k": history.bottom_eigenvalues.shape[1],
+        "snapshots": [{name: _number(values[i]) for name, values in columns.items()} for i in done],
+        "provenance": _known(asdict(history.provenance)),
+    }
+
+
+def _extreme(values: np.ndarray) -> np.ndarray:
+    """Return the first column (n,), NaN where there is none."""
+    return values[:, 0] if values.shape[1] else np.full(len(values), np.nan)
+
+
+def _number(value: Any) -> Any:
+    """Return a plain number; None for NaN."""
+    return None if np.isnan(value) else value.item()
 
 
 def _describe_sharpness(sharpness: Sharpness) -> Description:
@@ -212,6 +262,7 @@ _DESCRIBE: dict[type, Callable[[Any], Description]] = {
     Surface: _describe_surface,
     Directions: _describe_directions,
     Spectrum: _describe_spectrum,
+    CurvatureHistory: _describe_curvature_history,
     Sharpness: _describe_sharpness,
     History: _describe_history,
 }

@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from landscape.directions import Point
 from landscape.errors import CheckpointError
+from landscape.hessian.along_training import TrainingPoint
 from landscape.io.checkpoint import load_checkpoint, load_weights
+from landscape.io.store import read_result
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
+from landscape.results import History
 from landscape.trajectory import Snapshot
 from landscape.weights import WeightSpec, trainable_parameters
 
@@ -70,6 +74,22 @@ class SnapshotFiles:
         """Their weights."""
         return [Snapshot(_label(path), partial(self._read, path)) for path in self._paths]
 
+    def training_points(self, split: str) -> list[TrainingPoint]:
+        """Return the snapshots as problems of one split, each with its own running statistics.
+
+        The epoch is that in the name of the file, if all have one; else they are counted from 0. The learning rate
+        is that of the epoch that ended with the snapshot, of the first one for the start, if the run's history
+        is there.
+
+        Raises:
+            StoreError: If the history is damaged.
+        """
+        epochs, rates = _epochs(self._paths), _learning_rates(self._paths)
+        return [
+            TrainingPoint(epoch, partial(self._load, path, split), rates.get(max(epoch, 1), np.nan))
+            for epoch, path in zip(epochs, self._paths, strict=True)
+        ]
+
     def __iter__(self) -> Iterator[Point]:
         self._progress.start("snapshots", len(self._paths))
         try:
@@ -85,14 +105,38 @@ class SnapshotFiles:
         loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in self._problems.items()}
         return Point(_label(path), "snapshot", w, loss)
 
+    def _load(self, path: Path, split: str) -> Problem:
+        w = self._read(path)
+        return self._problems[split].with_buffers(list(self._module.buffers())).with_weights(w)
+
     def _read(self, path: Path) -> Tensor:
         load_weights(self._module, load_checkpoint(path))
         return self._spec.flatten([parameter.detach() for _, parameter in trainable_parameters(self._module)])
 
 
 def _label(path: Path) -> str:
-    epoch = re.fullmatch(r"epoch\D?0*(\d+)", path.stem)
-    return f"epoch {epoch[1]}" if epoch else path.stem
+    epoch = _epoch(path)
+    return path.stem if epoch is None else f"epoch {epoch}"
+
+
+def _epoch(path: Path) -> int | None:
+    found = re.fullmatch(r"epoch\D?0*(\d+)", path.stem)
+    return int(found[1]) if found else None
+
+
+def _epochs(paths: Sequence[Path]) -> list[int]:
+    named = [_epoch(path) for path in paths]
+    return list(range(len(paths))) if None in named else [epoch for epoch in named if epoch is not None]
+
+
+def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:
+    """Return epoch -> learning rate from the history of the run that the snapshots are of; nothing if there is none."""
+    folder = paths[0].parent
+    file = (folder.parent if folder.name == "snapshots" else folder) / "history.h5"
+    history = read_result(file) if file.exists() else None
+    if not isinstance(history, History) or None in map(_epoch, paths):
+        return {}
+    return dict(zip(history.epoch.tolist(), history.learning_rate.tolist(), strict=True))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

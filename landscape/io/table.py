@@ -12,18 +12,19 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.files import replacing
-from landscape.results import History, Measure, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Measure, Sharpness, Spectrum, Surface
 
 Columns: TypeAlias = dict[str, Iterable[Any]]
 """Name -> values, one a row."""
 
 
-def write_table(path: Path, result: Surface | Spectrum | Sharpness | History) -> tuple[str, ...]:
+def write_table(path: Path, result: Surface | Spectrum | CurvatureHistory | Sharpness | History) -> tuple[str, ...]:
     """Write a result as a table with a header, whole or not at all.
 
     A surface has a row for each point that is done, with its coordinates; several lines have a column `line` that
-    counts them from 0. A spectrum has a row for each eigenvalue, sharpness one for each measure, a history one for
-    each epoch. Numbers read back as they were; NaN and inf are written as nan and inf.
+    counts them from 0. A spectrum has a row for each eigenvalue, the curvature along a run one for each snapshot that
+    is done, sharpness one for each measure, a history one for each epoch. Numbers read back as they were; NaN and
+    inf are written as nan and inf.
 
     Returns:
         What the table cannot hold of the result, a sentence each.
@@ -73,10 +74,32 @@ def _of_surface(surface: Surface) -> Columns:
 
 
 def _of_spectrum(spectrum: Spectrum) -> Columns:
+    """Take what is known of each eigenvalue; columns that are not known are left out."""
+    num_top, num_bottom = len(spectrum.eigenvalues), len(spectrum.bottom_eigenvalues)
+    columns = {
+        "eigenvalue": np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues),
+        "residual": np.append(spectrum.residuals, spectrum.bottom_residuals),
+        "estimate": np.append(spectrum.estimates, spectrum.bottom_estimates),
+        "gradient_overlap": spectrum.gradient_overlaps,
+        **{f"share_{name}": shares for name, shares in spectrum.layer_shares.items()},
+    }
+    known = {name: values.tolist() for name, values in columns.items() if len(values) == num_top + num_bottom}
+    return {"end": ["top"] * num_top + ["bottom"] * num_bottom, **known}
+
+
+def _of_curvature_history(history: CurvatureHistory) -> Columns:
+    """Number the eigenvalues of a snapshot from 1 at each end."""
+    done = history.done.astype(bool)
+    by_end = {
+        "lambda_top": history.eigenvalues,
+        "residual_top": history.residuals,
+        "lambda_bottom": history.bottom_eigenvalues,
+        "residual_bottom": history.bottom_residuals,
+    }
+    names = ("epoch", "learning_rate", "loss", "converged", "num_matvecs", "overlaps")
     return {
-        "end": ["top"] * len(spectrum.eigenvalues) + ["bottom"] * len(spectrum.bottom_eigenvalues),
-        "eigenvalue": [*spectrum.eigenvalues.tolist(), *spectrum.bottom_eigenvalues.tolist()],
-        "residual": [*spectrum.residuals.tolist(), *spectrum.bottom_residuals.tolist()],
+        **{name: getattr(history, name)[done].tolist() for name in names},
+        **{f"{name}_{i}": column[done].tolist() for name, each in by_end.items() for i, column in enumerate(each.T, 1)},
     }
 
 
@@ -92,6 +115,7 @@ def _of_history(history: History) -> Columns:
 _COLUMNS: dict[type, Callable[[Any], Columns]] = {
     Surface: _of_surface,
     Spectrum: _of_spectrum,
+    CurvatureHistory: _of_curvature_history,
     Sharpness: _of_sharpness,
     History: _of_history,
 }

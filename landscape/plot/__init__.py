@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
+    from landscape.plot.curvature_history import plot_curvature_history
+    from landscape.plot.density import plot_density
     from landscape.plot.figure import draw
     from landscape.plot.history import plot_history
     from landscape.plot.interactive import draw_page
     from landscape.plot.kinds import KINDS, QUANTITIES, kinds_of
+    from landscape.plot.layer_shares import plot_layer_shares
     from landscape.plot.plane import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
@@ -29,10 +32,13 @@ __all__ = [
     "draw_page",
     "kinds_of",
     "plot_contour",
+    "plot_curvature_history",
+    "plot_density",
     "plot_eigenvalues",
     "plot_filled_contour",
     "plot_heatmap",
     "plot_history",
+    "plot_layer_shares",
     "plot_merge_tree",
     "plot_persistence",
     "plot_profile",
@@ -49,10 +55,13 @@ _MODULES = {
     "draw_page": "interactive",
     "kinds_of": "kinds",
     "plot_contour": "plane",
+    "plot_curvature_history": "curvature_history",
+    "plot_density": "density",
     "plot_eigenvalues": "spectrum",
     "plot_filled_contour": "plane",
     "plot_heatmap": "plane",
     "plot_history": "history",
+    "plot_layer_shares": "layer_shares",
     "plot_merge_tree": "basins",
     "plot_persistence": "basins",
     "plot_profile": "profile",

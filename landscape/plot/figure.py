@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 
 from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
+from landscape.plot.curvature_history import plot_curvature_history
+from landscape.plot.density import plot_density
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
+from landscape.plot.layer_shares import plot_layer_shares
 from landscape.plot.legend import Legend, legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane import add_color_bar, draw_field, label_lines, require_grid, view_of
@@ -22,7 +25,7 @@ from landscape.plot.spectrum import plot_eigenvalues
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
 from landscape.plot.trajectory import draw_trajectory
-from landscape.results import History, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Spectrum, Surface
 
 _MAX_COLUMNS = 3
 
@@ -53,9 +56,10 @@ def draw(
     the losses and the distances of its snapshots under it.
 
     Args:
-        results: Surfaces, all on lines or all on planes, spectra or histories.
+        results: Surfaces, all on lines or all on planes, spectra, histories or histories of curvature.
         labels: One a result; None for none, or numbers if there are several.
-        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues` or `history`.
+        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`, `history` or
+            `curvature-history`.
         split: Name of the data split. None: of planes the first that they share, of everything else
             all. `all`: every split that they share, as panels for planes.
         quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the loss has
@@ -171,15 +175,31 @@ def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Requ
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues, after checking that what was asked for is what the spectra are of."""
+    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are of."""
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
-    splits = tuple(dict.fromkeys(spectrum.split for spectrum in spectra))
-    if request.split not in (None, "all") and splits != (request.split,):
+    _require_split(spectra, request.split)
+    plot = plot_density if request.kind == "density" else plot_eigenvalues
+    return figure_of(plot(spectra, labels=names))
+
+
+def _draw_layers(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
+    """Draw the layers of one spectrum."""
+    _require_loss(request.quantity, "eigenvectors are those of the Hessian of the loss")
+    _require_split(spectra, request.split)
+    if len(spectra) != 1:
         raise InputError(
-            f"the split must be the one that the spectra are of, got {request.split!r}.",
-            hint=f"Splits: {', '.join(splits)}.",
+            f"layers are drawn of one spectrum, got {len(spectra)}.", hint="Draw each in a figure of its own."
         )
-    return figure_of(plot_eigenvalues(spectra, labels=names))
+    ax = plot_layer_shares(spectra[0])
+    ax.set_title(names[0])
+    return figure_of(ax)
+
+
+def _draw_curvature_histories(histories: list[CurvatureHistory], names: list[str], request: _Request) -> Figure:
+    """Draw eigenvalues against the epoch."""
+    _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
+    _require_split(histories, request.split)
+    return figure_of(plot_curvature_history(histories, labels=names))
 
 
 def _draw_histories(histories: list[History], names: list[str], request: _Request) -> Figure:
@@ -206,6 +226,9 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "persistence": _draw_basins,
     "merge-tree": _draw_basins,
     "eigenvalues": _draw_spectra,
+    "layers": _draw_layers,
+    "curvature-history": _draw_curvature_histories,
+    "density": _draw_spectra,
     "history": _draw_histories,
 }
 
@@ -251,6 +274,16 @@ def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
     legend = ax.get_legend()
     if is_legend_repeated and legend is not None:
         legend.remove()
+
+
+def _require_split(results: Sequence[Spectrum | CurvatureHistory], split: str | None) -> None:
+    """Refuse another split than that of the results, each of which has one."""
+    splits = tuple(dict.fromkeys(result.split for result in results))
+    if split not in (None, "all") and splits != (split,):
+        raise InputError(
+            f"the split must be the one that the eigenvalues are of, got {split!r}.",
+            hint=f"Splits: {', '.join(splits)}.",
+        )
 
 
 def _require_loss(quantity: str, reason: str) -> None:

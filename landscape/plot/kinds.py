@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.results import History, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Spectrum, Surface
 
 QUANTITIES = ("loss", "accuracy")
 
 _FITTING = {
     "line": ("curve", "persistence", "merge-tree"),
     "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference", "persistence", "merge-tree"),
-    "spectrum": ("eigenvalues",),
+    "spectrum": ("eigenvalues", "density", "layers"),
     "history": ("history",),
+    "curvature history": ("curvature-history",),
 }
+_NEEDED = {"density": "density", "layers": "layer_shares"}  # field that a spectrum must have for a kind
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
@@ -25,7 +27,7 @@ def kinds_of(result: Any) -> tuple[str, ...]:
     Raises:
         InputError: If it is not a result that can be drawn.
     """
-    fitting = _FITTING[_shape(result)]
+    fitting = tuple(kind for kind in _FITTING[_shape(result)] if kind not in _NEEDED or getattr(result, _NEEDED[kind]))
     is_several_lines = isinstance(result, Surface) and (result.num_lines or 1) > 1
     return fitting[:1] if is_several_lines else fitting
 
@@ -77,7 +79,9 @@ def _shape(result: Any) -> str:
         return "spectrum"
     if isinstance(result, History):
         return "history"
+    if isinstance(result, CurvatureHistory):
+        return "curvature history"
     raise InputError(
-        f"what is drawn must be a surface, eigenvalues or a training history, got {type(result).__name__}.",
+        f"what is drawn must be a surface, eigenvalues or the history of a run, got {type(result).__name__}.",
         hint="landscape info FILE says what a file holds.",
     )

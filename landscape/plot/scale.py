@@ -147,9 +147,9 @@ def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) 
 
 
 def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.ndarray:
-    """Return levels 1, 2, 5 times powers of ten that enclose [low, high], or whole powers if too many."""
+    """Return levels 1, 2, 5 times powers of ten that enclose [low, high]; 1, 3 times or whole powers if too many."""
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    for digits in ((1, 2, 5), (1,)):
+    for digits in ((1, 2, 5), (1, 3), (1,)):
         levels = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
         start = max((i for i, level in enumerate(levels) if level <= low), default=0)
         stop = min((i for i, level in enumerate(levels) if level >= high), default=len(levels) - 1)

@@ -98,7 +98,7 @@ def test_biases_move_with_the_option_only(surface):
 
 
 def test_eigenvectors_are_computed_or_read_from_a_file_alike(surface, run, checkpoint, tmp_path):
-    answer = run("hessian", checkpoint, *QUICK, "--top-k", 2, "--vectors", "--out", tmp_path / "h.h5", "--json")
+    answer = run("hessian", checkpoint, *QUICK, "--top-k", 2, "--save-vectors", "--out", tmp_path / "h.h5", "--json")
     assert answer.code == 0, answer.err
     computed = surface("--x", "eigen:1", "--y", "eigen:-1")
     read = surface("--x", f"eigen:1:{tmp_path / 'h.h5'}", "--y", f"eigen:-1:{tmp_path / 'h.h5'}", out="read.h5")
@@ -254,11 +254,11 @@ def test_eigenvectors_that_the_file_does_not_hold_are_refused(refused, run, chec
     assert run("hessian", checkpoint, *QUICK, "--top-k", 1, "--out", tmp_path / "h.h5").code == 0
     err = refused("--x", f"eigen:1:{tmp_path / 'h.h5'}")
     assert "holds eigenvalues only" in err
-    assert "--vectors" in err
+    assert "--save-vectors" in err
 
 
 def test_vectors_without_a_file_to_save_them_in_are_refused(run, checkpoint):
-    answer = run("hessian", checkpoint, "--vectors")
+    answer = run("hessian", checkpoint, "--save-vectors")
     assert answer.code == 1
     assert "there is no file to save them in" in answer.err
 

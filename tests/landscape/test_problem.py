@@ -355,3 +355,46 @@ def test_a_model_that_cannot_be_copied_is_refused():
     model.stuck = (value for value in ())
     with pytest.raises(InputError, match="the model cannot be copied: TypeError"):
         Problem(model, classification(), device="cpu")
+
+
+def test_a_problem_on_other_data_is_that_of_these_data():
+    model, (x, y) = tiny_cnn(), images(20)
+    problem = Problem(model, (x, y), device="cpu", batch_size=6)
+    other = problem.on((x[:9], y[:9]))
+    expected = Problem(model, (x[:9], y[:9]), device="cpu", batch_size=6)
+    assert (other.loss(), other.num_examples, other.data_hash) == (expected.loss(), 9, expected.data_hash)
+    assert torch.equal(other.gradient().vector, expected.gradient().vector)
+    assert problem.num_examples == 20
+
+
+def test_recalibration_is_on_the_data_of_the_problem_unless_others_are_given():
+    model, (x, y) = tiny_cnn(), images(20)
+    few = (x[:9], y[:9])
+    for options in ({}, {"calibration": (x, y)}):
+        moved = Problem(model, (x, y), device="cpu", batchnorm="recalibrate", **options).on(few)
+        assert moved.loss() == Problem(model, few, device="cpu", batchnorm="recalibrate", **options).loss()
+
+
+def test_a_problem_with_other_weights_has_them_as_its_own():
+    model, data = tiny_mlp(), classification()
+    problem = Problem(model, data, device="cpu")
+    moved = problem.with_weights(2 * problem.weights)
+    assert moved.loss() == problem.loss(2 * problem.weights) != problem.loss()
+    assert moved.weights_hash != problem.weights_hash
+
+
+def test_other_weights_must_fit():
+    problem = Problem(tiny_mlp(), classification(), device="cpu")
+    with pytest.raises(InputError, match="flat vector of the model's 66 weights"):
+        problem.with_weights(torch.zeros(65))
+    with pytest.raises(InputError, match="weights must be finite"):
+        problem.with_weights(torch.full((66,), torch.nan))
+
+
+def test_other_weights_are_read_although_this_problems_own_were_just_written():
+    matrix = torch.diag(torch.arange(1.0, 5.0, dtype=torch.float64))
+    problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(4)), **EXACT)
+    own = problem.loss()
+    doubled = problem.with_weights(2 * problem.weights)
+    assert doubled.loss() == pytest.approx(4 * own)
+    assert problem.loss() == own

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from landscape.data.subset import balanced_subset
+from landscape.data.subset import balanced_subset, disjoint_subsets
 from landscape.errors import InputError
 
 # 100 examples of class 0, 50 of class 3, 7 of class 9, in an order of no kind.
@@ -63,3 +63,36 @@ def test_every_example_is_drawn_equally_often(targets):
 def test_impossible_number_is_refused(num_samples):
     with pytest.raises(InputError, match=f"the number of samples must be from 1 to 157, got {num_samples}"):
         balanced_subset(UNBALANCED, num_samples)
+
+
+def class_shares(targets, num_subsets, num_samples=None):
+    subsets = disjoint_subsets(targets, num_subsets, num_samples=num_samples)
+    return torch.stack([(targets[indices][:, None] == targets.unique()).sum(0) for indices in subsets])
+
+
+def test_disjoint_subsets_of_no_given_size_are_all_examples_each_once():
+    assert torch.equal(torch.cat(disjoint_subsets(UNBALANCED, 4)).sort().values, torch.arange(157))
+
+
+@pytest.mark.parametrize("num_samples", [None, 30])
+def test_disjoint_subsets_have_the_same_share_of_every_class(num_samples):
+    counts = class_shares(UNBALANCED, 5, num_samples)
+    assert (counts.max(dim=0).values - counts.min(dim=0).values).max() <= 1
+
+
+def test_disjoint_subsets_of_a_given_size_are_balanced_and_do_not_meet():
+    subsets = disjoint_subsets(UNBALANCED, 2, num_samples=7, seed=1)
+    assert [len(indices) for indices in subsets] == [7, 7]
+    chosen = torch.cat(subsets)
+    assert torch.equal(chosen.sort().values, balanced_subset(UNBALANCED, 14, seed=1))
+
+
+def test_disjoint_subsets_of_targets_that_are_no_classes_are_random():
+    first, second = (disjoint_subsets(torch.arange(20.0), 2, seed=seed)[0] for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("num_subsets", "num_samples"), [(1, None), (158, None), (4, 40), (2, 0)])
+def test_disjoint_subsets_that_cannot_be_are_refused(num_subsets, num_samples):
+    with pytest.raises(InputError, match=r"disjoint subsets of 157 examples must be 2 or more and not empty"):
+        disjoint_subsets(UNBALANCED, num_subsets, num_samples=num_samples)

@@ -6,7 +6,7 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import InputError
-from landscape.hessian.free_memory import free_bytes
+from landscape.free_memory import free_memory
 from landscape.hessian.lanczos import lanczos
 from landscape.hessian.memory_plan import MemoryPlan, num_kept, plan_memory
 from landscape.hessian.operator import MatrixOperator
@@ -91,7 +91,7 @@ def test_a_plan_says_where_vectors_are_kept(plan, text):
 
 
 def test_the_default_is_half_of_what_is_free():
-    assert plan_memory(P, device=CPU, wanted=1).budget == pytest.approx(free_bytes(CPU) / 2, rel=0.2)
+    assert plan_memory(P, device=CPU, wanted=1).budget == pytest.approx(free_memory(CPU) / 2, rel=0.2)
 
 
 def _forced(dtype, vectors, *, is_on_host=False):

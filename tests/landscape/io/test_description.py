@@ -5,12 +5,13 @@ import pytest
 import torch
 from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
+from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.errors import CheckpointError, StoreError
 from landscape.io import li2018
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.description import describe_file
 from landscape.io.store import write_result
-from landscape.results import Directions, History, Mark, Measure, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, Directions, History, Mark, Measure, Sharpness, Spectrum, Surface
 
 
 def _described(path, result):
@@ -157,3 +158,48 @@ def test_what_cannot_be_described_is_told_apart(tmp_path, make, name, error, mes
     make(tmp_path / name)
     with pytest.raises(error, match=message):
         describe_file(tmp_path / name)
+
+
+def whole_spectrum():
+    top, bottom = np.array([3.0, 2.0]), np.array([-1.0])
+    density = Density(top, top / 100, np.zeros((2, 4)), np.array([[0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0]]), 8, 5)
+    return Spectrum(
+        top, top / 10, bottom, bottom * 0, 20, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE,
+        vectors=np.eye(3), trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30), density=density,
+        folds=(Fold(10, 3.0, -1.0, 1e-3, 2.5, True),), layer_shares={"w": np.array([0.25, 0.5, 1.0])},
+        second_look=SecondLook(10, 1.5, -0.1), gradient_norm=0.5, estimates=top / 1000,
+        blocks=(BlockCurvature("fc", 4, 1.0, 1e-3, 2.0, 0.1, 20, True),), gradient_overlaps=np.array([0.5, 0.0, 0.0]),
+    )  # fmt: skip
+
+
+def test_nothing_that_a_spectrum_has_is_forgotten(tmp_path):
+    found = _described(tmp_path / "h.h5", whole_spectrum())
+    assert {field.name for field in fields(Spectrum)} - {"vectors"} <= set(found)
+    assert (found["trace"]["value"], found["second_look"]["largest"], found["gradient_norm"]) == (5.0, 1.5, 0.5)
+    assert (found["density"]["num_probes"], found["density"]["num_nodes"]) == (2, 3)
+    assert (found["folds"][0]["held_out"], found["blocks"][0]["name"]) == (2.5, "fc")
+    assert (found["layer_shares"], found["estimates"]) == ({"w": [0.25, 0.5, 1.0]}, [0.003, 0.002])
+
+
+def curvature_history(*, bottom_k=1):
+    values = np.array([[5.0, 4.0], [7.0, 4.0], [np.nan, np.nan]])
+    return CurvatureHistory(
+        np.array([0.0, 5.0, 10.0]), values, values / 10, -values[:, :bottom_k], values[:, :bottom_k] / 10,
+        np.array([20, 16, 0]), np.array([True, False, False]), np.array([2.0, 1.0, np.nan]), np.array([0.1, 0.1, 0.1]),
+        np.array([np.nan, 0.75, np.nan]), np.array([True, True, False]), "train", PROVENANCE,
+    )  # fmt: skip
+
+
+def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path):
+    found = _described(tmp_path / "c.h5", curvature_history())
+    assert (found["num_snapshots"], found["num_done"], found["top_k"], found["bottom_k"]) == (3, 2, 2, 1)
+    assert found["snapshots"][1] == {
+        "epoch": 5.0, "lambda_max": 7.0, "residual_max": 0.7, "lambda_min": -7.0, "residual_min": 0.7, "loss": 1.0,
+        "learning_rate": 0.1, "overlap": 0.75, "num_matvecs": 16, "converged": False,
+    }  # fmt: skip
+    assert found["snapshots"][0]["overlap"] is None
+
+
+def test_curvature_along_a_run_may_have_no_smallest_eigenvalue(tmp_path):
+    found = _described(tmp_path / "c.h5", curvature_history(bottom_k=0))
+    assert found["snapshots"][0]["lambda_min"] is None

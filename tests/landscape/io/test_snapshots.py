@@ -1,5 +1,6 @@
 """Snapshots of a training run in a folder."""
 
+import numpy as np
 import pytest
 import torch
 from cases import classification, images, seeded, tiny_cnn, tiny_mlp
@@ -8,7 +9,9 @@ from torch import nn
 from landscape.errors import CheckpointError
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.snapshots import SnapshotFiles, find_snapshots
+from landscape.io.store import write_result
 from landscape.problem import Problem
+from landscape.results import History
 
 
 def names(paths):
@@ -88,3 +91,46 @@ def test_points_can_be_gone_through_again(tmp_path):
     torch.save(tiny_mlp().state_dict(), tmp_path / "epoch-0000.pt")
     files = files_in(tmp_path, tiny_mlp(), classification())
     assert [point.label for point in files] == [point.label for point in files] == ["epoch 0"]
+
+
+def history(learning_rates):
+    epochs = np.arange(1, len(learning_rates) + 1)
+    return History(epochs, np.array(learning_rates), *(np.ones(len(epochs)) for _ in range(8)))
+
+
+def save_epochs(folder, *epochs, model):
+    for epoch in epochs:
+        save_checkpoint(folder / f"epoch-{epoch:04d}.pt", model.state_dict(), Recipe(), {})
+
+
+def test_training_points_have_the_epoch_and_the_learning_rate_of_their_run(tmp_path):
+    (tmp_path / "snapshots").mkdir()
+    save_epochs(tmp_path / "snapshots", 0, 2, 3, model=tiny_mlp())
+    write_result(tmp_path / "history.h5", history([0.3, 0.2, 0.1]))
+    found = files_in(tmp_path, tiny_mlp(), classification()).training_points("train")
+    assert [(point.epoch, point.learning_rate) for point in found] == [(0, 0.3), (2, 0.2), (3, 0.1)]
+
+
+def test_training_points_of_a_folder_without_a_history_have_no_learning_rate(tmp_path):
+    save_epochs(tmp_path, 1, model=tiny_mlp())
+    (point,) = files_in(tmp_path, tiny_mlp(), classification()).training_points("train")
+    assert np.isnan(point.learning_rate)
+
+
+def test_training_points_whose_names_say_no_epoch_are_counted(tmp_path):
+    for name in ("epoch-7.pt", "last.pt"):
+        save_checkpoint(tmp_path / name, tiny_mlp().state_dict(), Recipe(), {})
+    found = files_in(tmp_path, tiny_mlp(), classification()).training_points("train")
+    assert [point.epoch for point in found] == [0, 1]
+
+
+def test_training_points_have_their_own_weights_and_running_statistics(tmp_path):
+    model, other, data = tiny_cnn(), tiny_cnn(), images()
+    nn.init.ones_(other[0].weight)
+    other[1].running_mean.add_(1.0)
+    for i, each in enumerate((model, other)):
+        save_epochs(tmp_path, i, model=each)
+    found = files_in(tmp_path, model, data).training_points("train")
+    expected = [Problem(each, data, device="cpu") for each in (model, other)]
+    assert [point.load().loss() for point in found] == [problem.loss() for problem in expected]
+    assert [point.load().weights_hash for point in found] == [problem.weights_hash for problem in expected]

@@ -83,6 +83,7 @@ WHOLE_SPECTRUM = replace(
 CURVATURE_HISTORY = CurvatureHistory(
     np.arange(3), *(np.ones((3, 2)) for _ in range(4)), np.arange(3), np.ones(3, bool),
     *(np.full(3, np.nan) for _ in range(3)), np.zeros(3, bool), "train", PROVENANCE,
+    ("a", "b", "c"),
 )  # fmt: skip
 MEASURE = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 5, 1.0)
 SHARPNESS = Sharpness(0.5, 0.9, 0.1, (MEASURE, MEASURE), "train", PROVENANCE)

@@ -7,7 +7,7 @@ from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
 from landscape.errors import StoreError
 from landscape.io.table import write_table
-from landscape.results import History, Mark, Measure, Sharpness, Spectrum
+from landscape.results import CurvatureHistory, History, Mark, Measure, Sharpness, Spectrum
 
 
 def _columns(path, result):
@@ -87,3 +87,31 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
     with full_disk, pytest.raises(StoreError, match="No space left"):
         write_table(tmp_path / "s.csv", plane_surface())
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("s.csv", "old")]
+
+
+def test_what_is_known_of_eigenvalues_has_columns(tmp_path):
+    spectrum = Spectrum(
+        np.array([3.0]), np.array([1e-6]), np.array([-1.0]), np.array([1e-3]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
+        None, "train", PROVENANCE, estimates=np.array([1e-9]), bottom_estimates=np.array([1e-5]),
+        gradient_overlaps=np.array([0.5, 0.25]), layer_shares={"w": np.array([1.0, 0.75]), "b": np.array([0.0, 0.25])},
+    )  # fmt: skip
+    columns = _columns(tmp_path / "h.csv", spectrum)
+    assert columns["estimate"] == ["1e-09", "1e-05"]
+    assert columns["gradient_overlap"] == ["0.5", "0.25"]
+    assert (columns["share_w"], columns["share_b"]) == (["1.0", "0.75"], ["0.0", "0.25"])
+
+
+def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path):
+    top, bottom = np.array([[5.0, 4.0], [7.0, 6.0], [np.nan, np.nan]]), np.array([[-1.0], [-2.0], [np.nan]])
+    rest = (np.array([20, 16, 0]), np.ones(3, bool), np.ones(3), np.full(3, 0.1), np.array([np.nan, 0.5, np.nan]))
+    history = CurvatureHistory(
+        np.array([0.0, 5.0, 10.0]), top, top / 8, bottom, bottom / -8, *rest, np.array([True, True, False]), "train",
+        PROVENANCE,
+    )  # fmt: skip
+    assert _columns(tmp_path / "c.csv", history) == {
+        "epoch": ["0.0", "5.0"], "learning_rate": ["0.1", "0.1"], "loss": ["1.0", "1.0"],
+        "converged": ["True", "True"], "num_matvecs": ["20", "16"], "overlaps": ["nan", "0.5"],
+        "lambda_top_1": ["5.0", "7.0"], "lambda_top_2": ["4.0", "6.0"],
+        "residual_top_1": ["0.625", "0.875"], "residual_top_2": ["0.5", "0.75"],
+        "lambda_bottom_1": ["-1.0", "-2.0"], "residual_bottom_1": ["0.125", "0.25"],
+    }  # fmt: skip

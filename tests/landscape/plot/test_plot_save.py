@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from landscape import plot
 from landscape.errors import InputError
-from landscape.results import History, Mark, Provenance, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Mark, Provenance, Spectrum, Surface
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -13,8 +13,11 @@ def make_result(kind):
     one = np.ones(1)
     if kind == "history":
         return History(one, *(0.5 * one,) * 9)
-    if kind == "eigenvalues":
-        return Spectrum(5 * one, one, -one, one, 9, True, 1e-3, 1e-6, "lanczos", 0.1, None, "train", Provenance())
+    if kind in ("eigenvalues", "layers"):
+        spectrum = (5 * one, one, -one, one, 9, True, 1e-3, 1e-6, "lanczos", 0.1, None, "train", Provenance())
+        return Spectrum(*spectrum, layer_shares={"w": np.ones(2)})
+    if kind == "curvature-history":
+        return CurvatureHistory(one, *(one[:, None],) * 4, *(one,) * 6, "train", Provenance())
     x = np.linspace(-1, 1, 7)
     loss = 1 + (x**2 if kind == "curve" else np.add.outer(x**2, x**2))
     done = loss < (9 if kind in ("persistence", "merge-tree") else 2.5)

@@ -441,5 +441,5 @@ def test_large_levels_are_written_with_an_exponent():
 
 def test_kinds_are_what_the_results_can_be_drawn_as():
     empty = History(*(np.empty(0),) * 10)
-    fitting = [*plot.kinds_of(make_surface(is_line=True)), *plot.kinds_of(make_surface()), "eigenvalues"]
-    assert set(plot.KINDS) == {*fitting, *plot.kinds_of(empty)}
+    fitting = [*plot.kinds_of(make_surface(is_line=True)), *plot.kinds_of(make_surface())]
+    assert set(plot.KINDS) == {*fitting, *plot.kinds_of(empty), "eigenvalues", "layers", "curvature-history"}

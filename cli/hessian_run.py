@@ -1,0 +1,249 @@
+"""`landscape hessian CKPT`: the spectrum of one checkpoint's curvature, computed, checked, saved and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from landscape.deadline import Deadline
+from landscape.errors import InputError, StoreError
+
+from . import console
+from .hessian_options import Asked
+from .hessian_summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
+from .processes import output_of_this_run, working_together
+from .resolve import Opened, open_checkpoint
+
+if TYPE_CHECKING:
+    from landscape.hessian.krylov_sink import KrylovSink
+    from landscape.hessian.verify import Agreement
+
+    from landscape.problem import Problem
+    from landscape.results import Spectrum
+
+
+def curvature_of(
+    checkpoint: Path,
+    asked: Asked,
+    out: Path | None,
+    *,
+    save_vectors: bool,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure one checkpoint, and end with 1 where it is not what was asked for."""
+    deadline = Deadline.after_minutes(asked.limits.minutes)
+    _require(asked, out, save_vectors=save_vectors, resume=resume)
+    inputs = [checkpoint, *filter(None, [asked.extras.align])]
+    agreement = None
+    with _output(out, inputs, force=force, resume=resume):
+        result = _finished(out) if resume else None
+        if result is None:
+            others = _stored_vectors(asked.extras.align)
+            opened = open_together(checkpoint, asked)
+            result = _measure(opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume)
+            if others is not None:
+                result = _aligned(result, others, asked.extras.align)
+            if out is not None and console.is_heard():
+                _save(out, result if save_vectors else dataclasses.replace(result, vectors=None))
+            if asked.extremes.verify is not None:
+                agreement = _verified(result, opened.problems[asked.split], asked)
+    _show(result, agreement, out, as_json)
+    if deadline.has_come and not result.converged and out is not None:
+        console.say(f"Stopped in time. {console.to_go_on()}")
+    if not result.converged or (agreement is not None and not agreement.agrees):
+        raise typer.Exit(1)
+
+
+def open_together(checkpoint: Path, asked: Asked) -> Opened:
+    """Open a checkpoint on the device of this process."""
+    from landscape import distributed
+    from landscape.execution import choose_device
+
+    device = distributed.local_device(choose_device(asked.problem.device))
+    return open_checkpoint(checkpoint, dataclasses.replace(asked.problem, device=str(device)), (asked.split,))
+
+
+def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
+    """Whether the first process has to stop, for all of them: more steps would end too late."""
+    from landscape import distributed
+
+    return distributed.from_first(deadline.is_reached(num_steps))
+
+
+def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
+    """Refuse options that would do nothing, before anything is computed."""
+    for option, is_given in (("--save-vectors", save_vectors), ("--resume", resume)):
+        if is_given and out is None:
+            raise InputError(f"{option} needs a file, and there is none.", hint="Pass --out FILE.")
+    if asked.extremes.verify not in (None, "pyhessian"):
+        raise InputError(f"--verify must be pyhessian, got {asked.extremes.verify!r}.")
+    if asked.extremes.verify == asked.extremes.engine:
+        raise InputError("--verify compares two engines, got the same one twice.", hint="Leave --engine out.")
+    if asked.extras.every != 1:
+        raise InputError(
+            f"--every {asked.extras.every} takes snapshots from a folder, and this is one checkpoint.",
+            hint="Pass the folder of the training run.",
+        )
+
+
+@contextmanager
+def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) -> Iterator[None]:
+    """Keep the output, if there is one, and work together with the other processes of torchrun."""
+    if out is None:
+        with working_together(Path()):
+            yield
+        return
+    with output_of_this_run(out, inputs, force=force, resume=resume), working_together(_krylov_path(out)):
+        yield
+
+
+def _krylov_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.krylov.h5")
+
+
+def _finished(out: Path | None) -> Spectrum | None:
+    """Return the result in a file that has converged, of which nothing is left to compute."""
+    from landscape.io.store import read_result
+    from landscape.results import Spectrum
+
+    if out is None or not out.exists() or _krylov_path(out).exists():
+        return None
+    found = read_result(out)
+    if not isinstance(found, Spectrum):
+        raise StoreError(f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out.")
+    console.say(f"{out} is complete; nothing is left to compute.")
+    return found
+
+
+def _measure(
+    opened: Opened, asked: Asked, out: Path | None, deadline: Deadline, *, keep_vectors: bool, resume: bool
+) -> Spectrum:
+    from landscape.hessian.folds import folds
+
+    from landscape.hessian.operator import CurvatureOperator
+    from landscape.hessian.spectrum import hessian_spectrum
+
+    problem, progress = opened.problems[asked.split], console.TerminalProgress()
+    wanted = asked.extremes
+    result = hessian_spectrum(
+        problem,
+        top_k=wanted.top_k,
+        bottom_k=asked.bottom_k,
+        which=wanted.which,
+        curvature=wanted.curvature,
+        tolerance=wanted.tol,
+        max_matvecs=wanted.max_matvecs,
+        seed=asked.seed,
+        engine=wanted.engine,
+        is_polished=wanted.polish,
+        memory=asked.memory,
+        extras=asked.measures(),
+        split=asked.split,
+        keep_vectors=keep_vectors or asked.extras.align is not None,
+        settings={**opened.settings, "seed": asked.seed},
+        sink=_krylov_sink(problem, asked, out, resume=resume),
+        should_stop=partial(asked_together, deadline),
+        announce=console.say,
+        progress=progress,
+    )
+    if asked.extras.folds is None:
+        return result
+    found = folds(
+        problem,
+        opened.data[asked.split],
+        num_folds=asked.extras.folds,
+        num_samples=asked.problem.samples,
+        tolerance=wanted.tol,
+        max_matvecs=wanted.max_matvecs,
+        seed=asked.seed,
+        operator=partial(CurvatureOperator, kind=wanted.curvature),
+        progress=progress,
+    )
+    return dataclasses.replace(result, folds=found)
+
+
+def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bool) -> KrylovSink:
+    """Return what keeps the basis beside the output, of the first process."""
+    from landscape.hessian.krylov_sink import NOT_SAVED, FirstProcessSink
+    from landscape.io.krylov import KrylovFile
+
+    if out is None or asked.extremes.engine != "lanczos":
+        return NOT_SAVED
+    identity = {
+        "weights": problem.weights_hash,
+        "data": problem.data_hash,
+        "batch normalization": problem.batchnorm,
+        "curvature": asked.extremes.curvature,
+        **{f"plan: {name}": str(value) for name, value in problem.plan.as_dict().items()},
+    }
+    return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))
+
+
+def _save(out: Path, result: Spectrum) -> None:
+    """Write the result; of one that has converged, the basis is needed no more."""
+    from landscape.io.store import write_result
+
+    write_result(out, result)
+    if result.converged:
+        _krylov_path(out).unlink(missing_ok=True)
+
+
+def _stored_vectors(file: Path | None) -> Spectrum | None:
+    from landscape.io.store import read_result
+    from landscape.results import Spectrum
+
+    if file is None:
+        return None
+    found = read_result(file)
+    if not isinstance(found, Spectrum) or found.vectors is None:
+        raise InputError(
+            f"{file} holds no eigenvectors.", hint="Write it by landscape hessian CKPT --save-vectors --out FILE."
+        )
+    return found
+
+
+def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
+    from landscape.hessian.eigenvectors import alignment
+
+    assert result.vectors is not None
+    return dataclasses.replace(result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file))
+
+
+def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
+    from landscape.hessian.verify import verify
+
+    from landscape.hessian.pyhessian import power_iteration
+
+    theirs = power_iteration(
+        problem,
+        top_k=asked.extremes.top_k,
+        tolerance=asked.extremes.tol,
+        max_matvecs=asked.extremes.max_matvecs,
+        seed=asked.seed,
+        progress=console.TerminalProgress(),
+    )
+    return verify(result, theirs, which=result.which)
+
+
+def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        console.answer_json({**spectrum_as_json(result), **agreement_as_json(agreement)})
+    else:
+        show_spectrum(result)
+        if agreement is not None:
+            show_agreement(agreement)
+    if out is not None:
+        console.say(f"Saved to {out}. To draw it: landscape plot {out}")
+    if not result.converged:
+        console.say(
+            f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector products; "
+            "the residuals say how far each value can be off. Raise --max-matvecs or --tol."
+        )

@@ -1,0 +1,52 @@
+"""The processes of one command: which of them writes the output, and how they end together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from . import console
+from .resolve import prepare_output
+
+
+@contextmanager
+def output_of_this_run(
+    path: Path, inputs: Sequence[Path], *, force: bool, resume: bool, besides: Path | None = None
+) -> Iterator[None]:
+    """Keep an output for this run, whose first process writes it.
+
+    Args:
+        path: The output.
+        inputs: Files that the command reads.
+        force: Whether it is to be replaced.
+        resume: Whether it is to be continued.
+        besides: Another file that the command writes.
+    """
+    from landscape.files import locked
+
+    if not console.is_heard():
+        yield
+        return
+    prepare_output(path, force=force, resume=resume, inputs=inputs)
+    if besides is not None:
+        prepare_output(besides, force=force or resume, inputs=[*inputs, path])
+    with locked(path):
+        if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
+            path.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def working_together(path: Path) -> Iterator[None]:
+    """Work together with the other processes of torchrun; where they are stopped, say what is saved in `path`."""
+    with console.resumable(path):
+        from landscape import distributed  # brings torch, and a signal may come meanwhile
+
+        try:
+            with distributed.joined():
+                yield
+        except distributed.FailedElsewhereError as exc:
+            raise typer.Exit(1) from exc

@@ -1,0 +1,54 @@
+"""How much memory of a device is left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that this process can still take on `device`, as far as the system tells.
+
+    On CUDA it counts what torch holds in reserve, on Linux the page cache that can be given up and the limit of a
+    container. A system that tells nothing has 0.
+    """
+    if device.type == "cuda":
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reserve
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return max(0, min([_available(), *_left_in_container()]))
+
+
+def _available() -> int:
+    """Return what the machine has, in bytes."""
+    for line in _lines(_MEMINFO):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    names = getattr(os, "sysconf_names", {})
+    if "SC_AVPHYS_PAGES" in names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if "SC_PHYS_PAGES" in names:  # macOS knows how much there is, not how much is left
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 0
+
+
+def _left_in_container() -> list[int]:
+    """Return what a container's limit leaves, in bytes; nothing without one."""
+    limit, used = _lines(_CGROUP / "memory.max"), _lines(_CGROUP / "memory.current")
+    if not limit or not used or limit[0] == "max":
+        return []
+    cache = next((line for line in _lines(_CGROUP / "memory.stat") if line.startswith("inactive_file ")), "x 0")
+    return [int(limit[0]) - int(used[0]) + int(cache.split()[1])]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

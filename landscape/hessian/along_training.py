@@ -1,0 +1,208 @@
+"""Extreme eigenvalues at the snapshots of a training run, one after the other, saved as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError, StoreError
+from landscape.hessian.eigenvectors import subspace_overlap
+from landscape.hessian.lanczos import Eigenpairs, lanczos
+from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.provenance import make_provenance
+from landscape.reductions import norm
+from landscape.results import CurvatureHistory
+from landscape.sink import NullSink, Sink
+
+_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss", "curvature", "tolerance", "max_matvecs", "seed")
+
+
+@dataclass(frozen=True)
+class TrainingPoint:
+    """A snapshot of a training run, read when it is needed.
+
+    Attributes:
+        epoch: After which it was taken.
+        load: Returns the loss with the snapshot's weights and buffers as its own, read anew each time.
+        learning_rate: Of the optimizer then; NaN where it is not known.
+    """
+
+    epoch: float
+    load: Callable[[], Problem]
+    learning_rate: float = np.nan
+
+
+def _never() -> bool:
+    return False
+
+
+def curvature_along(
+    points: Sequence[TrainingPoint],
+    *,
+    top_k: int = 5,
+    bottom_k: int = 1,
+    every: int = 1,
+    tolerance: float | None = None,
+    max_matvecs: int = 500,
+    seed: int = 0,
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
+    sink: Sink[CurvatureHistory] | None = None,
+    should_stop: Callable[[], bool] = _never,
+    progress: Progress = SILENT,
+) -> CurvatureHistory:
+    """Find both ends of the Hessian's spectrum at the snapshots of a run, and how its top eigenvectors turn.
+
+    Each Lanczos run starts from the sum of the eigenvectors at the snapshot before and as much noise, without
+    which an eigenvalue that has risen out of their span would be missed. What the sink holds already is not
+    computed again, except that the eigenvectors of the snapshot before the first missing one are.
+
+    Args:
+        points: The snapshots, in the order of training.
+        top_k: Number of algebraically largest eigenvalues.
+        bottom_k: Number of algebraically smallest ones.
+        every: Takes each so many-th snapshot, from the first, and the last one in any case.
+        tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
+        max_matvecs: Limit on products at each snapshot.
+        seed: Of the start vectors.
+        split: Name of the data split, to be recorded.
+        settings: What the user asked for, to be recorded.
+        operator: Makes the matrix of a problem; what it is, is to be in `settings` as `curvature`.
+        sink: Takes the result after each snapshot, and writes it.
+        should_stop: Is asked before each snapshot; if it says so, those left are not done.
+        progress: Counts snapshots.
+
+    Returns:
+        The history; complete unless `should_stop` said so.
+
+    Raises:
+        InputError: If there are no snapshots, or the numbers asked for do not fit.
+        StoreError: If the sink holds the curvature of something else.
+    """
+    points = _chosen(points, every)
+    sink = sink or NullSink()
+    asked = {"tolerance": tolerance, "max_matvecs": max_matvecs, "seed": seed}
+    history = _empty_history(points, top_k, bottom_k, split, {**(settings or {}), **asked})
+    if (stored := sink.load()) is not None:
+        _require_same(stored, history)
+        history = stored
+
+    def eigenpairs(problem: Problem, before: Tensor | None) -> Eigenpairs:
+        return lanczos(
+            operator(problem),
+            top_k=top_k,
+            bottom_k=bottom_k,
+            tolerance=tolerance,
+            max_matvecs=max_matvecs,
+            seed=seed,
+            start=None if before is None else _start(before, seed),
+        )
+
+    before: Tensor | None = None
+    progress.start("snapshots", len(points))
+    try:
+        for index in np.flatnonzero(~history.done).tolist():
+            if should_stop():
+                break
+            if index > 0 and before is None:
+                before = eigenpairs(points[index - 1].load(), None).vectors
+            problem = points[index].load()
+            pairs = eigenpairs(problem, before)
+            _write(history, index, problem.loss(), pairs, before)
+            before = pairs.vectors
+            sink.save(history)
+            sink.flush()
+            progress.update(index + 1, lambda_max=float(pairs.top[0]))
+    finally:
+        progress.stop()
+    return history
+
+
+def _chosen(points: Sequence[TrainingPoint], every: int) -> list[TrainingPoint]:
+    if every < 1:
+        raise InputError(f"every must be at least 1, got {every}.", hint="Pass --every 5.")
+    if not points:
+        raise InputError("curvature along training needs at least one snapshot, got none.")
+    taken = list(points[::every])
+    return taken if (len(points) - 1) % every == 0 else [*taken, points[-1]]
+
+
+def _start(before: Tensor, seed: int) -> Tensor:
+    """Return the sum of the eigenvectors (k, P) and noise of the same length, (P,)."""
+    noise = torch.randn(before.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    old, new = before.sum(dim=0), noise.to(before)
+    return old / norm(old) + new / norm(new)
+
+
+def _empty_history(
+    points: Sequence[TrainingPoint], top_k: int, bottom_k: int, split: str, settings: dict[str, Any]
+) -> CurvatureHistory:
+    hashes = tuple(point.load().weights_hash for point in points)
+    count = len(points)
+    return CurvatureHistory(
+        epoch=np.array([point.epoch for point in points], dtype=float),
+        eigenvalues=np.full((count, top_k), np.nan),
+        residuals=np.full((count, top_k), np.nan),
+        bottom_eigenvalues=np.full((count, bottom_k), np.nan),
+        bottom_residuals=np.full((count, bottom_k), np.nan),
+        num_matvecs=np.zeros(count, dtype=np.int64),
+        converged=np.zeros(count, dtype=bool),
+        loss=np.full(count, np.nan),
+        learning_rate=np.array([point.learning_rate for point in points], dtype=float),
+        overlaps=np.full(count, np.nan),
+        done=np.zeros(count, dtype=bool),
+        split=split,
+        provenance=make_provenance({split: points[-1].load()}, settings),
+        weights_hashes=hashes,
+    )
+
+
+def _write(history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None) -> None:
+    """Put what was computed at a snapshot into the arrays."""
+    top_k = len(pairs.top)
+    history.eigenvalues[index], history.residuals[index] = pairs.top, pairs.top_residuals
+    history.bottom_eigenvalues[index], history.bottom_residuals[index] = pairs.bottom, pairs.bottom_residuals
+    history.num_matvecs[index], history.converged[index] = pairs.num_matvecs, pairs.converged
+    history.loss[index] = loss
+    if before is not None:
+        history.overlaps[index] = subspace_overlap(pairs.vectors[:top_k], before[:top_k])
+    history.done[index] = True
+
+
+def _require_same(stored: CurvatureHistory, wanted: CurvatureHistory) -> None:
+    """Raise StoreError naming the first thing in which a stored history is another one."""
+    if not isinstance(stored, CurvatureHistory):
+        raise StoreError(
+            f"the stored result is a {type(stored).__name__.lower()}, not the curvature along a run.",
+            hint="Write to another --out.",
+        )
+    for name, before, now in _identity(stored, wanted):
+        if before != now:
+            raise StoreError(
+                f"the stored curvature along a run has another {name}: {before} in the file, {now} now.",
+                hint="Repeat the options of the first run, or write to another --out.",
+            )
+
+
+def _identity(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[tuple[str, Any, Any]]:
+    yield "number of snapshots", len(stored.epoch), len(wanted.epoch)
+    yield "set of epochs", stored.epoch.tolist(), wanted.epoch.tolist()
+    for name, field in (("largest", "eigenvalues"), ("smallest", "bottom_eigenvalues")):
+        yield f"number of {name} eigenvalues", getattr(stored, field).shape[1], getattr(wanted, field).shape[1]
+    yield "split", stored.split, wanted.split
+    for name in ("dtype", "num_examples", "data_hash", "batchnorm"):
+        yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
+    for epoch, before, now in zip(wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True):
+        yield f"weights_hash at epoch {epoch:g}", before, now
+    for name, value in wanted.provenance.plan.items():
+        yield f"plan: {name}", stored.provenance.plan.get(name), value
+    for name in _SAME_SETTINGS:
+        yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)

@@ -1,0 +1,68 @@
+"""Curvature layer by layer: the diagonal blocks of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from landscape.curvature_results import BlockCurvature
+from landscape.hessian.lanczos import lanczos
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.trace import trace
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.weights import layers_of
+
+NUM_TRACE_SAMPLES = 10
+"""Random vectors for the trace of a block, beside the Krylov space of its largest eigenvalue."""
+
+
+def block_curvatures(
+    problem: Problem,
+    *,
+    kind: str = "hessian",
+    tolerance: float | None = None,
+    max_matvecs: int = 100,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
+) -> tuple[BlockCurvature, ...]:
+    """Measure the largest eigenvalue and the trace of each layer's diagonal block.
+
+    Args:
+        problem: The loss.
+        kind: `hessian`, `ggn` or `fisher`.
+        tolerance: Relative, of the eigenvalues.
+        max_matvecs: Limit on products for each block's eigenvalue.
+        seed: Of the random vectors.
+        should_stop: Is asked before each layer; if it says so, the rest is left out.
+        progress: Counts layers.
+    """
+    layers, found = layers_of(problem.spec), []
+    progress.start("layers", len(layers))
+    try:
+        for name, tensors in layers.items():
+            if should_stop():
+                break
+            operator = CurvatureOperator(problem, kind=kind, tensors=tensors)
+            found.append(_curvature_of(name, operator, tolerance, max_matvecs, seed))
+            progress.update(len(found), largest=found[-1].lambda_max)
+    finally:
+        progress.stop()
+    return tuple(found)
+
+
+def _curvature_of(
+    name: str, operator: CurvatureOperator, tolerance: float | None, max_matvecs: int, seed: int
+) -> BlockCurvature:
+    pairs = lanczos(operator, top_k=1, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed)
+    whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed)
+    return BlockCurvature(
+        name=name,
+        num_parameters=operator.size,
+        lambda_max=float(pairs.top[0]),
+        residual=float(pairs.top_residuals[0]),
+        trace=whole.value,
+        trace_error=whole.standard_error,
+        num_matvecs=pairs.num_matvecs + whole.num_matvecs,
+        converged=pairs.converged,
+    )

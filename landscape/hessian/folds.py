@@ -1,0 +1,90 @@
+"""Extreme eigenvalues on disjoint subsets of the data: how they scatter, and on which side of the truth they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from landscape.batches import Data
+from landscape.curvature_results import Fold
+from landscape.data.subset import disjoint_subsets
+from landscape.hessian.lanczos import Eigenpairs, lanczos
+from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.reductions import dot
+
+
+def folds(
+    problem: Problem,
+    data: Data,
+    *,
+    num_folds: int,
+    num_samples: int | None = None,
+    tolerance: float | None = None,
+    max_matvecs: int = 500,
+    seed: int = 0,
+    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
+    progress: Progress = SILENT,
+) -> tuple[Fold, ...]:
+    """Find the largest and the smallest Hessian eigenvalue on each of several disjoint subsets.
+
+    Eigenvalues of a subset are biased outwards: the largest eigenvalue is a convex function of the matrix, so
+    on a random subset it is, in expectation, at least that on all data, and the smallest at most. The curvature
+    along the subset's top eigenvector on the examples outside the subset is, in expectation, at most the largest on
+    all data. If the subsets are of one size and together all data, both hold for the means over the
+    subsets exactly, up to the tolerance, with `stored` batch normalization.
+
+    Args:
+        problem: The loss, at its own weights.
+        data: Examples to draw from, those of the problem or more, that can be taken one by one.
+        num_folds: Number of subsets, at least 2.
+        num_samples: Examples in each; None for all of the data, in parts.
+        tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
+        max_matvecs: Limit on the products of each, the one for the held-out examples not counted.
+        seed: Of the subsets and the start vectors.
+        operator: Makes the matrix of a problem.
+        progress: Counts subsets.
+
+    Returns:
+        One fold a subset.
+
+    Raises:
+        InputError: If there are too few examples.
+    """
+    everything = data.take(torch.arange(data.num_examples))
+    subsets = disjoint_subsets(everything.targets, num_folds, num_samples=num_samples, seed=seed)
+    found = []
+    progress.start("folds", num_folds)
+    try:
+        for indices in subsets:
+            inside = problem.on(everything.take(indices))
+            pairs = lanczos(
+                operator(inside), top_k=1, bottom_k=1, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed
+            )
+            outside = operator(problem.on(everything.take(_others(indices, data))))
+            found.append(_fold(pairs, inside.num_examples, outside))
+            progress.update(len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out)
+    finally:
+        progress.stop()
+    return tuple(found)
+
+
+def _others(indices: Tensor, data: Data) -> Tensor:
+    is_outside = torch.ones(data.num_examples, dtype=torch.bool)
+    is_outside[indices] = False
+    return is_outside.nonzero()[:, 0]
+
+
+def _fold(pairs: Eigenpairs, num_examples: int, outside: SymmetricOperator) -> Fold:
+    top = pairs.vectors[0]
+    return Fold(
+        num_examples=num_examples,
+        lambda_max=float(pairs.top[0]),
+        lambda_min=float(pairs.bottom[0]),
+        residual=float(max(pairs.top_residuals[0], pairs.bottom_residuals[0])),
+        held_out=dot(top, outside.matvec(top)),
+        converged=pairs.converged,
+    )
