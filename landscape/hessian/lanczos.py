@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.hessian.certificates import certified_pairs
 from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, certified_pairs
+from landscape.hessian.krylov import KrylovSpace, RitzDecomposition
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
@@ -155,12 +156,13 @@ def _certified(
     """Return the wanted pairs in their order, with values and residuals from products of their own."""
     indices = wanted.indices(ritz.values)
     vectors = (space.vector(ritz.weights[:, index]) for index in indices)
-    if not is_polished:
-        pairs = certified_pairs(certifier, vectors, ritz, indices)
-        return pairs.take(wanted.indices(pairs.values))
-    pairs = rayleigh_ritz(certifier, torch.stack(list(vectors)))
-    gaps = gaps_between(ritz.values)[np.sort(indices)[::-1]]  # both descend
-    return replace(pairs, gaps=gaps).take(wanted.indices(pairs.values))
+    gaps = gaps_between(ritz.values)
+    if is_polished:
+        pairs = rayleigh_ritz(certifier, torch.stack(list(vectors)))
+        pairs = replace(pairs, gaps=gaps[np.sort(indices)[::-1]])  # both descend
+    else:
+        pairs = certified_pairs(certifier, vectors, gaps[indices])
+    return pairs.take(wanted.indices(pairs.values))
 
 
 def _require_products(num_eigenvalues: int, max_matvecs: int, num_check_matvecs: int) -> None:

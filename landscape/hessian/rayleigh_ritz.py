@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.hessian.certificates import finite_product
 from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.krylov import finite_product
 from landscape.hessian.operator import SymmetricOperator
 from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.tolerance import Tolerance

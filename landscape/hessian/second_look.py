@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from landscape.curvature_results import SecondLook
-from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, certified_pairs, random_vector
+from landscape.hessian.certificates import certified_pairs
+from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
 from landscape.hessian.operator import SymmetricOperator
-from landscape.hessian.ritz import RitzPairs
+from landscape.hessian.ritz import RitzPairs, gaps_between
 from landscape.hessian.tolerance import Tolerance, noise_floor
 from landscape.hessian.wanted import Wanted
 
@@ -158,7 +159,7 @@ class _OneLook:
             return None
         chosen = beyond[: self._budget - space.num_matvecs]
         vectors = (self._deflated.project(space.vector(self.ritz.weights[:, index])) for index in chosen)
-        return certified_pairs(self._look.certifier, vectors, self.ritz, chosen)
+        return certified_pairs(self._look.certifier, vectors, gaps_between(self.ritz.values)[chosen])
 
     def _is_over(self, beyond: np.ndarray) -> bool:
         space, look = self.space, self._look
