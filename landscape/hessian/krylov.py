@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import InputError
 from landscape.hessian.basis import Basis
+from landscape.hessian.certificates import finite_product
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink, StoredKrylov
 from landscape.hessian.memory_plan import MemoryPlan
 from landscape.hessian.operator import SymmetricOperator
-from landscape.hessian.ritz import RitzPairs, gaps_between
 from landscape.random_state import derived_seeds
-from landscape.reductions import accumulation_dtype, dot, norm
+from landscape.reductions import accumulation_dtype, norm
 
 _BREAKDOWN = 1e-10  # beta below this share of the spectrum's scale: the space is invariant
 
@@ -198,8 +197,8 @@ class KrylovSpace:
 
     def _random_unit(self) -> Tensor:
         """Return a random vector (P,), orthogonal to the basis; the same one wherever the run was resumed."""
-        noise = random_vector(self._operator, *self._seed, self.num_matvecs)
-        return _unit(self._basis.remove(noise), self._operator)
+        numbers = (*self._seed, self.num_matvecs) if self.num_matvecs else self._seed[:1]
+        return _unit(self._basis.remove(random_vector(self._operator, *numbers)), self._operator)
 
     def _on_device(self, weights: np.ndarray) -> Tensor:
         accumulate = accumulation_dtype(self._operator.device)
@@ -208,24 +207,10 @@ class KrylovSpace:
 
 def random_vector(operator: SymmetricOperator, *numbers: int) -> Tensor:
     """Return a Gaussian vector (P,) on the operator's device; the numbers tell it from others."""
-    generator = torch.Generator().manual_seed(derived_seeds(1, *numbers)[0])
+    seed = numbers[0] if len(numbers) == 1 else derived_seeds(1, *numbers)[0]
+    generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(operator.size, generator=generator, dtype=torch.float64)
     return noise.to(accumulation_dtype(operator.device)).to(operator.device)
-
-
-def finite_product(operator: SymmetricOperator, v: Tensor) -> Tensor:
-    """Return the product with `v` (P,).
-
-    Raises:
-        NotFiniteError: If it is not finite.
-    """
-    product = operator.matvec(v)
-    if not torch.isfinite(product).all():
-        raise NotFiniteError(
-            "a Hessian-vector product holds NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
-        )
-    return product
 
 
 def _unit(v: Tensor, operator: SymmetricOperator) -> Tensor:
@@ -240,26 +225,3 @@ def _unit(v: Tensor, operator: SymmetricOperator) -> Tensor:
 
 def _hash(v: Tensor) -> str:
     return hashlib.sha256(v.detach().cpu().double().numpy().tobytes()).hexdigest()[:16]
-
-
-def certified_pairs(
-    operator: SymmetricOperator, vectors: Iterable[Tensor], ritz: RitzDecomposition, indices: np.ndarray
-) -> RitzPairs:
-    """Take the Rayleigh quotient and the true residual of each vector (P,), with one product each.
-
-    The recurrence knows nothing of the rounding in a product: its residuals fall to 1e-17 where these stay at 1e-6.
-
-    Args:
-        operator: Symmetric, size P.
-        vectors: Of length about 1.
-        ritz: The decomposition that they are from.
-        indices: Where in it they are, (n,).
-    """
-    kept = torch.empty((len(indices), operator.size), device=operator.device, dtype=accumulation_dtype(operator.device))
-    values, residuals = np.empty(len(indices)), np.empty(len(indices))
-    for i, vector in enumerate(vectors):
-        kept[i] = vector / norm(vector)
-        product = finite_product(operator, kept[i])
-        values[i] = dot(kept[i], product)
-        residuals[i] = norm(product - values[i] * kept[i])
-    return RitzPairs(values, residuals, gaps_between(ritz.values)[indices], kept)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.hessian.certificates import certified_pairs
 from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, certified_pairs
+from landscape.hessian.krylov import KrylovSpace, RitzDecomposition
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
+from landscape.hessian.rayleigh_ritz import rayleigh_ritz
+from landscape.hessian.ritz import RitzPairs, gaps_between
 from landscape.hessian.second_look import Look, Seen, look_again
 from landscape.hessian.tolerance import Tolerance, noise_floor, require_tolerance
 from landscape.hessian.wanted import Wanted
@@ -20,10 +25,7 @@ from landscape.progress import SILENT, Progress
 
 __all__ = ["Eigenpairs", "lanczos", "noise_floor", "require_tolerance"]
 
-ASYMMETRY_WARNING = 100
-"""Times the rounding of the products' dtype: from there on, an asymmetry is more than a sum of rounding."""
-
-_CHECK_EVERY = 2  # products between two looks at convergence
+_CHECKED_SHARE = 32  # convergence is looked at after each product up to 64, then after each 32nd part of them
 
 
 def lanczos(
@@ -37,6 +39,7 @@ def lanczos(
     seed: int = 0,
     start: Tensor | None = None,
     num_check_matvecs: int = NUM_CHECK_MATVECS,
+    polish: SymmetricOperator | None = None,
     memory: int | MemoryPlan | None = None,
     sink: KrylovSink = NOT_SAVED,
     should_stop: Callable[[int], bool] = lambda num_matvecs: False,
@@ -59,6 +62,8 @@ def lanczos(
         seed: Of the start vectors.
         start: What to begin with (P,), e.g. a sum of eigenvectors of a matrix nearby; random if None.
         num_check_matvecs: Products of a look for missed eigenvalues; 0 for none.
+        polish: The same matrix with products of a higher precision, which then replace those that certify: a value's
+            error is of the order of the square of its vector's. It decides the default tolerance and the floor.
         memory: Bytes for the vectors, or a plan of where they are kept; half of what is free if None.
         sink: What the Krylov space is saved in, and resumed from.
         should_stop: Asked before each product, with the number of products that are still to be made if this one is;
@@ -78,17 +83,27 @@ def lanczos(
     """
     wanted = Wanted.checked(operator.size, top_k, bottom_k, which)
     _require_products(wanted.count, max_matvecs, num_check_matvecs)
-    goal = Tolerance.of_products(tolerance, operator.dtype)
-    plan = memory if isinstance(memory, MemoryPlan) else _plan(operator, wanted, max_matvecs, num_check_matvecs, memory)
+    certifier = operator if polish is None else polish
+    goal = Tolerance.of_products(tolerance, certifier.dtype)
+    plan = (
+        memory
+        if isinstance(memory, MemoryPlan)
+        else plan_memory(
+            operator.size,
+            device=operator.device,
+            wanted=wanted.count,
+            max_matvecs=max_matvecs,
+            num_check_matvecs=num_check_matvecs,
+            is_polished=polish is not None,
+            budget=memory,
+        )
+    )
     space = KrylovSpace(operator, plan, seed=seed, start=start, sink=sink)
-    look = Look(operator, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop)
+    look = Look(operator, certifier, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop)
     progress.start("lanczos", None)
     try:
         ritz = _extremes(space, wanted, goal, max_matvecs - wanted.count, should_stop, progress)
-        indices = wanted.indices(ritz.values)
-        vectors = (space.vector(ritz.weights[:, index]) for index in indices)
-        pairs = certified_pairs(operator, vectors, ritz, indices)
-        pairs = pairs.take(wanted.indices(pairs.values))
+        pairs = _certified(space, ritz, wanted, certifier, is_polished=polish is not None)
         scale = max(float(np.abs(values).max()) for values in (ritz.values, pairs.values))
         num_matvecs = space.num_matvecs + wanted.count
         seen = look_again(look, pairs, scale, num_matvecs) if goal.is_met_by(pairs, scale) else Seen(pairs, None, True)
@@ -124,7 +139,7 @@ def _extremes(
     """Extend the space until its wanted pairs have converged, or it may not any more."""
     while True:
         is_over = space.num_matvecs >= limit or should_stop(1 + wanted.count) or space.size == space.dimension
-        is_due = is_over or space.is_full or space.num_matvecs % _CHECK_EVERY == 0
+        is_due = is_over or space.is_full or space.num_matvecs % max(1, space.size // _CHECKED_SHARE) == 0
         if space.size >= wanted.count and is_due:
             ritz = space.ritz()
             progress.update(space.num_matvecs, largest=ritz.values[-1], smallest=ritz.values[0])
@@ -135,6 +150,21 @@ def _extremes(
         space.extend()
 
 
+def _certified(
+    space: KrylovSpace, ritz: RitzDecomposition, wanted: Wanted, certifier: SymmetricOperator, *, is_polished: bool
+) -> RitzPairs:
+    """Return the wanted pairs in their order, with values and residuals from products of their own."""
+    indices = wanted.indices(ritz.values)
+    vectors = (space.vector(ritz.weights[:, index]) for index in indices)
+    gaps = gaps_between(ritz.values)
+    if is_polished:
+        pairs = rayleigh_ritz(certifier, torch.stack(list(vectors)))
+        pairs = replace(pairs, gaps=gaps[np.sort(indices)[::-1]])  # both descend
+    else:
+        pairs = certified_pairs(certifier, vectors, gaps[indices])
+    return pairs.take(wanted.indices(pairs.values))
+
+
 def _require_products(num_eigenvalues: int, max_matvecs: int, num_check_matvecs: int) -> None:
     if max_matvecs < 2 * num_eigenvalues:
         raise InputError(
@@ -142,16 +172,3 @@ def _require_products(num_eigenvalues: int, max_matvecs: int, num_check_matvecs:
         )
     if num_check_matvecs < 0:
         raise InputError(f"the products of a second look must be at least 0, got {num_check_matvecs}.")
-
-
-def _plan(
-    operator: SymmetricOperator, wanted: Wanted, max_matvecs: int, num_check_matvecs: int, budget: int | None
-) -> MemoryPlan:
-    return plan_memory(
-        operator.size,
-        device=operator.device,
-        wanted=wanted.count,
-        max_matvecs=max_matvecs,
-        num_check_matvecs=num_check_matvecs,
-        budget=budget,
-    )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.hessian.certificates import finite_product
 from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.krylov import finite_product
 from landscape.hessian.operator import SymmetricOperator
 from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.tolerance import Tolerance
@@ -38,14 +38,16 @@ def rayleigh_ritz(operator: SymmetricOperator, vectors: Tensor) -> RitzPairs:
         Parlett (1998), The Symmetric Eigenvalue Problem, section 11.3.
     """
     basis = _orthonormal(vectors.to(operator.device).to(accumulation_dtype(operator.device)), operator.size)
-    products = torch.stack([finite_product(operator, v) for v in basis])
+    products = torch.empty_like(basis)
+    for product, v in zip(products, basis, strict=True):
+        product[:] = finite_product(operator, v)
     projected = (basis @ products.mT).cpu().numpy().astype(float)
     values, weights = np.linalg.eigh((projected + projected.T) / 2)
-    rotation = torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device)
-    vectors, products, values = rotation @ basis, rotation @ products, values[::-1].copy()
-    pairs = zip(products, vectors, values, strict=True)
-    residuals = np.array([norm(product - float(value) * v) for product, v, value in pairs])
-    return RitzPairs(values, residuals, np.zeros(len(values)), vectors)
+    values, rotation = values[::-1].copy(), torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device)
+    rotated = rotation @ basis
+    parts = zip(rotation, values.tolist(), rotated, strict=True)
+    residuals = np.array([norm(row @ products - value * v) for row, value, v in parts])
+    return RitzPairs(values, residuals, np.zeros(len(values)), rotated)
 
 
 def polish(operator: SymmetricOperator, found: Eigenpairs) -> Eigenpairs:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from landscape.curvature_results import SecondLook
-from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, certified_pairs, random_vector
+from landscape.hessian.certificates import certified_pairs
+from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
 from landscape.hessian.operator import SymmetricOperator
-from landscape.hessian.ritz import RitzPairs
-from landscape.hessian.tolerance import Tolerance
+from landscape.hessian.ritz import RitzPairs, gaps_between
+from landscape.hessian.tolerance import Tolerance, noise_floor
 from landscape.hessian.wanted import Wanted
 
 
@@ -48,6 +49,7 @@ class Look:
 
     Attributes:
         operator: Symmetric, size P.
+        certifier: The same matrix; its products certify.
         wanted: Which eigenvalues are looked for.
         tolerance: Of each.
         plan: Where vectors are kept.
@@ -58,6 +60,7 @@ class Look:
     """
 
     operator: SymmetricOperator
+    certifier: SymmetricOperator
     wanted: Wanted
     tolerance: Tolerance
     plan: MemoryPlan
@@ -128,9 +131,10 @@ class _OneLook:
     def __init__(self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int) -> None:
         upper, lower = look.wanted.edges(pairs.values)
         slack = pairs.errors.sum()
+        visible = replace(look.tolerance, noise=noise_floor(look.operator.dtype))
         self._look = look
-        self._upper = upper + slack + look.tolerance.allowed(upper, scale)
-        self._lower = lower - slack - look.tolerance.allowed(lower, scale)
+        self._upper = upper + slack + visible.allowed(upper, scale)
+        self._lower = lower - slack - visible.allowed(lower, scale)
         self._budget = budget
         between = (upper + lower) / 2 if np.isfinite(lower) else upper
         self._deflated = Deflated(look.operator, pairs.vectors, between)
@@ -155,7 +159,7 @@ class _OneLook:
             return None
         chosen = beyond[: self._budget - space.num_matvecs]
         vectors = (self._deflated.project(space.vector(self.ritz.weights[:, index])) for index in chosen)
-        return certified_pairs(self._look.operator, vectors, self.ritz, chosen)
+        return certified_pairs(self._look.certifier, vectors, gaps_between(self.ritz.values)[chosen])
 
     def _is_over(self, beyond: np.ndarray) -> bool:
         space, look = self.space, self._look

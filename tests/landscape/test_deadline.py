@@ -59,3 +59,12 @@ def test_without_minutes_it_never_comes(clock):
 def test_minutes_must_be_positive(minutes):
     with pytest.raises(InputError, match="must be a positive number"):
         Deadline.after_minutes(minutes)
+
+
+def test_it_leaves_time_for_the_steps_that_must_follow(clock):
+    limit = Deadline(20.0)
+    steps = 0
+    while not limit.is_reached(1 + 3):
+        clock.now += 2
+        steps += 1
+    assert 2 * (steps + 3) <= 20 < 2 * (steps + 1 + 4)
