@@ -57,7 +57,8 @@ def test_a_search_that_is_cut_short_shows_its_error():
     probe = SpectrumMap(problem, tolerance=1e-8, max_matvecs=8)
     values = probe(Plane(start, (torch.ones(60).double(),)), start)
     assert values["lambda_error"] > 1e-3
-    assert abs(values["lambda_max"] - 1) <= values["lambda_error"]
+    nearest = min(spectrum, key=lambda eigenvalue: abs(eigenvalue - values["lambda_max"]))
+    assert abs(values["lambda_max"] - nearest) <= values["lambda_error"]
 
 
 def test_where_the_loss_is_not_finite_eigenvalues_are_nan_and_the_rest_goes_on():
