@@ -32,9 +32,8 @@ def curvature_along_run(
     _require(asked)
     path = out or default_output(folder / "curvature", ".h5")
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
-        from landscape.hessian.along_training import curvature_along
-
         from landscape import distributed
+        from landscape.hessian.along_training import curvature_along
         from landscape.hessian.operator import CurvatureOperator
         from landscape.io.snapshots import SnapshotFiles, find_snapshots
         from landscape.io.store import FileSink
@@ -88,11 +87,11 @@ def _show(result: CurvatureHistory, folder: Path) -> None:
     rows = [
         [
             f"{result.epoch[i]:g}",
-            console.number(result.eigenvalues[i, 0]),
+            console.number(result.eigenvalues[i, 0], 5),
             console.number(result.residuals[i, 0], 2),
-            console.number(result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None),
-            console.number(2 / result.learning_rate[i]),
-            console.number(result.loss[i]),
+            console.number(result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4),
+            console.number(2 / result.learning_rate[i], 4),
+            console.number(result.loss[i], 4),
             console.number(result.overlaps[i], 3),
             str(result.num_matvecs[i]),
         ]
@@ -101,6 +100,6 @@ def _show(result: CurvatureHistory, folder: Path) -> None:
     ]
     console.answer_table(
         f"Extreme Hessian eigenvalues along {folder}, {result.split} loss",
-        ["epoch", "lambda_max", "residual", "lambda_min", "2 / learning rate", "loss", "overlap", "products"],
+        ["epoch", "lambda_max", "residual", "lambda_min", "2 / lr", "loss", "overlap", "products"],
         rows,
     )

@@ -156,13 +156,13 @@ def _whole(result: Spectrum) -> Iterator[list[str]]:
     if result.density is not None:
         near, below = mass_near_zero(result.density), mass_below_zero(result.density)
         width = console.number(near_zero_width(result.density), 2)
-        yield [f"share of eigenvalues within {width} of 0", *_mass(near)]
-        yield [f"share of eigenvalues below -{width}", *_mass(below)]
+        yield [f"eigenvalues within {width} of 0", *_mass(near)]
+        yield [f"eigenvalues below -{width}", *_mass(below)]
 
 
 def _mass(mass: Mass) -> list[str]:
-    error = "" if mass.standard_error is None else f"+- {console.number(mass.standard_error, 2)}, "
-    return [console.percent(mass.value), f"{error}between {console.percent(mass.low)} and {console.percent(mass.high)}"]
+    error = "" if mass.standard_error is None else f", +- {console.percent(mass.standard_error)}"
+    return [console.percent(mass.value), f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}"]
 
 
 def _density(result: Spectrum) -> dict[str, Any] | None:

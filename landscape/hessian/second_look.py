@@ -131,7 +131,8 @@ class _OneLook:
     def __init__(self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int) -> None:
         upper, lower = look.wanted.edges(pairs.values)
         slack = pairs.errors.sum()
-        visible = replace(look.tolerance, noise=noise_floor(look.operator.dtype))
+        rounding = max(noise_floor(look.operator.dtype), noise_floor(look.plan.dtype))
+        visible = replace(look.tolerance, noise=rounding)
         self._look = look
         self._upper = upper + slack + visible.allowed(upper, scale)
         self._lower = lower - slack - visible.allowed(lower, scale)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from landscape.curvature_results import Trace
 from landscape.errors import InputError
@@ -14,16 +15,20 @@ from landscape.hessian.blocks import block_curvatures
 from landscape.hessian.density import density
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
+from landscape.hessian.krylov import KrylovSpace
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.lanczos import lanczos
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
+from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.trace import trace
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.results import Spectrum
+
+_KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
 
 ENGINES = ("lanczos", "pyhessian")
 
@@ -200,14 +205,12 @@ def _measured(
             progress=progress,
         )
     if extras.density:
-        values = np.append(pairs.top, pairs.bottom)
-        errors = np.append(pairs.estimates, pairs.bottom_estimates)
-        is_known = errors <= np.maximum(pairs.tolerance * np.abs(values), pairs.floor)
+        known = _known_pairs(pairs)
         found["density"] = density(
             operator,
-            outliers=values[is_known],
-            residuals=np.append(pairs.top_residuals, pairs.bottom_residuals)[is_known],
-            vectors=pairs.vectors[np.flatnonzero(is_known).tolist()],
+            outliers=known.values,
+            residuals=known.residuals,
+            vectors=known.vectors,
             num_probes=extras.num_probes,
             seed=seed,
             floor=pairs.floor,
@@ -215,6 +218,29 @@ def _measured(
             progress=progress,
         )
     return found
+
+
+def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
+    """Return the eigenpairs that a density need not estimate: those of the Krylov space that are good enough.
+
+    Where a second look had to add to that space, only the pairs that were asked for.
+    """
+    look = pairs.second_look
+    if not isinstance(pairs.space, KrylovSpace) or (look and look.num_missed_top + look.num_missed_bottom):
+        return _good(pairs.pairs)
+    ritz = pairs.space.ritz()
+    kept = np.flatnonzero(ritz.residuals <= _KNOWN * np.abs(ritz.values).max())
+    vectors = [pairs.space.vector(ritz.weights[:, index]) for index in kept]
+    return RitzPairs(
+        ritz.values[kept],
+        ritz.residuals[kept],
+        np.zeros(len(kept)),
+        torch.stack(vectors) if vectors else pairs.vectors[:0],
+    )
+
+
+def _good(pairs: RitzPairs) -> RitzPairs:
+    return pairs.take(np.flatnonzero(pairs.residuals <= _KNOWN * np.abs(pairs.values).max()))
 
 
 def _spectrum(

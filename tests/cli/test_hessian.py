@@ -185,7 +185,7 @@ def test_tables_name_what_was_measured(run, checkpoint, options):
         "residual",
         "Certified",
         "second look",
-        *(["trace", "share of eigenvalues"] if options else []),
+        *(["trace", "eigenvalues within"] if options else []),
     ):
         assert word in answer.out
 

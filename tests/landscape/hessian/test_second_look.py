@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from cases import symmetric_with_spectrum
 
 from landscape.hessian.lanczos import lanczos
+from landscape.hessian.memory_plan import MemoryPlan
 from landscape.hessian.operator import MatrixOperator
 
 REST = np.linspace(-0.1, 0.5, 300).tolist()
@@ -87,6 +89,16 @@ def test_a_negative_spectrum_has_no_zeros_from_the_vectors_that_are_left_out():
     look = lanczos(MatrixOperator(symmetric_with_spectrum(values.tolist())), top_k=2, bottom_k=2).second_look
     assert look.num_missed_top == look.num_missed_bottom == 0
     assert look.largest < -1
+
+
+def test_the_rounding_of_the_basis_is_no_eigenvalue():
+    values = [-1.0] * 4 + [-2.0] * 10 + [-3.0] * 16
+    plan = MemoryPlan(30, torch.device("cpu"), torch.float32, False, 30, 30, 20, 20, 0, 0)
+    found = lanczos(MatrixOperator(symmetric_with_spectrum(values)), top_k=1, bottom_k=2, memory=plan)
+    np.testing.assert_allclose([*found.top, *found.bottom], [-1.0, -3.0, -3.0], rtol=1e-7)
+    assert found.second_look.largest == pytest.approx(-1.0, abs=1e-6)
+    assert found.second_look.num_missed_top == 0
+    assert found.converged
 
 
 def test_a_missed_copy_that_the_limit_leaves_out_is_not_called_converged():

@@ -3,19 +3,23 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape import plot
+from landscape.curvature_results import Density
 from landscape.errors import InputError
 from landscape.results import CurvatureHistory, History, Mark, Provenance, Spectrum, Surface
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
+DENSITY = Density(np.array([5.0]), np.array([1e-6]), np.array([[-1.0, 0.5]]), np.array([[0.4, 0.5]]), 2, 10)
+
+
 def make_result(kind):
     one = np.ones(1)
     if kind == "history":
         return History(one, *(0.5 * one,) * 9)
-    if kind in ("eigenvalues", "layers"):
+    if kind in ("eigenvalues", "density", "layers"):
         spectrum = (5 * one, one, -one, one, 9, True, 1e-3, 1e-6, "lanczos", 0.1, None, "train", Provenance())
-        return Spectrum(*spectrum, layer_shares={"w": np.ones(2)})
+        return Spectrum(*spectrum, layer_shares={"w": np.ones(2)}, density=DENSITY)
     if kind == "curvature-history":
         return CurvatureHistory(one, *(one[:, None],) * 4, *(one,) * 6, "train", Provenance())
     x = np.linspace(-1, 1, 7)
