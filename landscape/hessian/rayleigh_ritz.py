@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.hessian.certificates import finite_product
-from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.operator import SymmetricOperator
 from landscape.hessian.ritz import RitzPairs
-from landscape.hessian.tolerance import Tolerance
 from landscape.reductions import accumulation_dtype, norm
 
 
@@ -48,37 +44,6 @@ def rayleigh_ritz(operator: SymmetricOperator, vectors: Tensor) -> RitzPairs:
     parts = zip(rotation, values.tolist(), rotated, strict=True)
     residuals = np.array([norm(row @ products - value * v) for row, value, v in parts])
     return RitzPairs(values, residuals, np.zeros(len(values)), rotated)
-
-
-def polish(operator: SymmetricOperator, found: Eigenpairs) -> Eigenpairs:
-    """Compute eigenpairs anew in the span of their vectors, by the products of another operator.
-
-    Args:
-        operator: The same matrix with products in a higher precision.
-        found: By products in a lower one.
-
-    Returns:
-        The same number at either end, with true residuals. Whether they are converged is decided anew, with the
-        rounding of `operator`; a search that ended early stays so.
-    """
-    k = len(found.top)
-    pairs = rayleigh_ritz(operator, found.vectors)
-    order = np.append(np.arange(k), np.arange(len(pairs.values) - 1, k - 1, -1))
-    gaps = found.pairs.gaps  # of the values before, which differ by much less
-    pairs = replace(pairs.take(order), gaps=gaps)
-    goal = Tolerance.of_products(found.tolerance, operator.dtype)
-    scale = float(np.abs(pairs.values).max())
-    return replace(
-        found,
-        top=pairs.values[:k],
-        top_residuals=pairs.residuals[:k],
-        bottom=pairs.values[k:],
-        bottom_residuals=pairs.residuals[k:],
-        vectors=pairs.vectors,
-        num_matvecs=found.num_matvecs + len(order),
-        converged=found.converged and goal.is_met_by(pairs, scale),
-        floor=goal.noise * scale,
-    )
 
 
 def _orthonormal(vectors: Tensor, size: int) -> Tensor:

@@ -21,7 +21,6 @@ from landscape.hessian.lanczos import lanczos
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
-from landscape.hessian.rayleigh_ritz import polish
 from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.trace import trace
 from landscape.problem import Problem
@@ -133,6 +132,7 @@ def hessian_spectrum(
         wanted=top_k + bottom_k,
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
+        is_polished=is_polished,
         budget=memory and memory // 2,
     )
     graph_bytes = memory and memory - plan.num_bytes
@@ -148,13 +148,12 @@ def hessian_spectrum(
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         seed=seed,
+        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=graph_bytes) if is_polished else None,
         memory=plan,
         sink=sink,
         should_stop=should_stop,
         progress=progress,
     )
-    if is_polished:
-        pairs = polish(CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=graph_bytes), pairs)
     measured = _measured(operator, pairs, extras, seed, should_stop, progress)
     if extras.blocks:
         measured["blocks"] = block_curvatures(
