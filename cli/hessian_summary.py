@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
 _FOLDS = {"lambda_max": "lambda_max", "lambda_min": "lambda_min", "held_out": "lambda_max held out: a lower bound"}
-_SYMMETRIC = 1e-3
-"""Largest asymmetry of products that rounding explains, in float32 and, with bfloat16, hardly."""
+_SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
+"""Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
 
 
 def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _remarks(result: Spectrum) -> Iterator[str]:
             f"eigenvalue{'' if missed == 1 else 's'}: beside those above, its values lie between "
             f"{console.number(look.smallest)} and {console.number(look.largest)}."
         )
-    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC:
+    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC.get(result.provenance.dtype, 1e-2):
         yield (
             f"The products are not symmetric, by {result.asymmetry:.1e} of lambda_max: that is more than rounding, so "
             "the values are no eigenvalues of a Hessian. Look for randomness or custom gradients in the model."

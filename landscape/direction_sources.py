@@ -64,6 +64,7 @@ def compute_eigenvectors(
         problem,
         top_k=max(1, *numbers),
         bottom_k=max(0, *(-number for number in numbers)),
+        num_check_matvecs=0,
         seed=seed,
         split=split,
         keep_vectors=True,

@@ -102,6 +102,7 @@ def curvature_along(
             bottom_k=bottom_k,
             tolerance=tolerance,
             max_matvecs=max_matvecs,
+            num_check_matvecs=0,
             seed=seed,
             start=None if before is None else _start(before, seed),
         )

@@ -54,7 +54,7 @@ def block_curvatures(
 def _curvature_of(
     name: str, operator: CurvatureOperator, tolerance: float | None, max_matvecs: int, seed: int
 ) -> BlockCurvature:
-    pairs = lanczos(operator, top_k=1, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed)
+    pairs = lanczos(operator, top_k=1, tolerance=tolerance, max_matvecs=max_matvecs, num_check_matvecs=0, seed=seed)
     whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed)
     return BlockCurvature(
         name=name,

@@ -62,7 +62,13 @@ def folds(
         for indices in subsets:
             inside = problem.on(everything.take(indices))
             pairs = lanczos(
-                operator(inside), top_k=1, bottom_k=1, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed
+                operator(inside),
+                top_k=1,
+                bottom_k=1,
+                tolerance=tolerance,
+                max_matvecs=max_matvecs,
+                num_check_matvecs=0,
+                seed=seed,
             )
             outside = operator(problem.on(everything.take(_others(indices, data))))
             found.append(_fold(pairs, inside.num_examples, outside))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from landscape import distributed
 from landscape.errors import InputError
 from landscape.free_memory import free_memory
 from landscape.reductions import accumulation_dtype
@@ -15,7 +16,6 @@ NUM_CHECK_MATVECS = 12
 """Products of a second look. Of 240 copies of one of the first four eigenvalues, hidden in three spectra, looks with
 12 products found all when the top five were asked for, those with 10, 8 and 6 all but 2, 11 and 92."""
 
-_SHARE = 0.5  # of the free memory; the rest is for the products
 _AMPLE = 128  # vectors: runs on networks took 18 to 44 products
 _KEPT = 20  # vectors that a thick restart keeps
 _ROOM = 10  # vectors beside the wanted ones, less than which a restart gets nowhere
@@ -98,7 +98,7 @@ def plan_memory(
     Raises:
         InputError: If not even the smallest basis fits.
     """
-    budget = int(_SHARE * free_memory(device)) if budget is None else budget
+    budget = half_of_free_memory(device) if budget is None else budget
     longest = min(size, max(wanted, max_matvecs - wanted))
     working = ((4 if is_polished else 1) * wanted + _WORKING_VECTORS) * size * accumulation_dtype(device).itemsize
     least = min(longest, wanted + max(_ROOM, wanted))
@@ -126,6 +126,11 @@ def plan_memory(
         budget=budget,
         **chosen._asdict(),
     )
+
+
+def half_of_free_memory(device: torch.device) -> int:
+    """Return half of the bytes that this process may take: on the CPU, the processes of a run share one memory."""
+    return free_memory(device) // (2 * (distributed.world_size() if device.type == "cpu" else 1))
 
 
 def num_kept(vectors: int, wanted: int) -> int:
@@ -157,7 +162,7 @@ def _places(device: torch.device, room: int, host_budget: int | None) -> list[tu
     """Return dtype, whether it is host memory beside the device's, and bytes of each place for a basis, best first."""
     places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
     if device.type == "cuda":
-        free = int(_SHARE * free_memory(torch.device("cpu"))) if host_budget is None else host_budget
+        free = half_of_free_memory(torch.device("cpu")) if host_budget is None else host_budget
         places.append((torch.float32, True, free))
     return places
 

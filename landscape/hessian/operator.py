@@ -15,12 +15,11 @@ from landscape.batches import batch_length
 from landscape.curvature_graphs import KINDS, CurvatureGraph, Product, added_bytes, explained_derivatives, saved_tensors
 from landscape.errors import InputError, NotFiniteError
 from landscape.execution import repeatable
-from landscape.free_memory import free_memory
+from landscape.hessian.memory_plan import half_of_free_memory
 from landscape.problem import Problem
 from landscape.random_state import get_random_states
 from landscape.reductions import accumulation_dtype, all_finite
 
-_SHARE_OF_FREE_MEMORY = 0.5  # the rest is for what a product takes beside the graphs, and for the caller's vectors
 _NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "Fisher"}
 
 
@@ -167,7 +166,7 @@ class CurvatureOperator:
         self._version = self._problem.version
         self._bytes, self._reason = 0, ""
         is_free = self._given_bytes is None
-        self._budget = int(_SHARE_OF_FREE_MEMORY * free_memory(self.device)) if is_free else int(self._given_bytes or 0)
+        self._budget = half_of_free_memory(self.device) if is_free else int(self._given_bytes or 0)
         if self._budget > 0:
             self._retain()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape import distributed
 from landscape.curvature_results import Trace
 from landscape.errors import InputError
 from landscape.hessian.blocks import block_curvatures
@@ -18,7 +19,7 @@ from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
 from landscape.hessian.krylov import KrylovSpace
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
+from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, half_of_free_memory, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.ritz import RitzPairs
@@ -126,6 +127,7 @@ def hessian_spectrum(
         )
         found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
         return replace(found, trace=_their_trace(problem, extras, seed, progress))
+    budget = distributed.from_first(memory // 2 if memory else half_of_free_memory(problem.device))
     plan = plan_memory(
         problem.spec.size,
         device=problem.device,
@@ -133,7 +135,7 @@ def hessian_spectrum(
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         is_polished=is_polished,
-        budget=memory and memory // 2,
+        budget=budget,
     )
     graph_bytes = memory and memory - plan.num_bytes
     operator = CurvatureOperator(problem, kind=curvature, graph_bytes=graph_bytes)
