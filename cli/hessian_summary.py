@@ -6,9 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from landscape.curvature_results import fold_summary
-from landscape.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
-
 from . import console
 
 if TYPE_CHECKING:
@@ -68,6 +65,8 @@ def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
 
 def show_spectrum(result: Spectrum) -> None:
     """Print all there is as tables, and what to think of it."""
+    from landscape.curvature_results import fold_summary
+
     size = result.provenance.num_parameters
     examples = result.provenance.num_examples[result.split]
     console.answer_table(
@@ -149,6 +148,8 @@ def _row(name: str, ratio: Ratio | None) -> list[str]:
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
+    from landscape.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
+
     if (found := result.trace) is not None:
         share = f"{100 * found.confidence:g} %"
         interval = f"{console.number(found.low)} to {console.number(found.high)} ({share})"
@@ -166,6 +167,8 @@ def _mass(mass: Mass) -> list[str]:
 
 
 def _density(result: Spectrum) -> dict[str, Any] | None:
+    from landscape.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
+
     if result.density is None:
         return None
     return {
