@@ -33,7 +33,7 @@ class ExtremesOptions:
     ] = None
     max_matvecs: Annotated[int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")] = 500
     polish: Annotated[
-        bool, typer.Option("--polish", help="Compute values and residuals anew with one float64 product each.")
+        bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
     ] = False
     engine: Annotated[str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")] = "lanczos"
     verify: Annotated[
