@@ -13,9 +13,11 @@ from landscape.curvature_results import Density
 from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.operator import SymmetricOperator
 from landscape.progress import SILENT, Progress
+from landscape.random_state import derived_seeds
 from landscape.reductions import accumulation_dtype, dot, norm
 
 _DOUBLE_BASIS_BYTES = 4 << 30  # a basis that is larger in float64 is kept in float32
+_STREAM = 1 << 16  # tells the probes from other random vectors of the same seed
 _BREAKDOWN = 1e-10  # beta below this share of the largest coefficient: the Krylov space is invariant
 
 
@@ -47,7 +49,8 @@ def density(
         vectors: Their orthonormal eigenvectors, (n, P).
         num_probes: Random vectors.
         num_steps: Products with each, m.
-        seed: Of the probes.
+        seed: Of the probes, which share nothing with the start vectors that Lanczos runs of this seed have: what such a
+            run has found holds more of its own start than of other vectors.
         floor: Absolute error of an eigenvalue that counts as rounding.
         should_stop: Asked after each product; if so, a probe that is not whole is left out, except the first.
         progress: Counts products.
@@ -69,7 +72,7 @@ def density(
     num_steps = min(num_steps, operator.size - len(outliers))
     share = 1 - len(outliers) / operator.size
     basis = _basis(operator, vectors, num_steps)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     quadratures: list[tuple[np.ndarray, np.ndarray]] = []
     num_matvecs, is_stopped = 0, False
     progress.start("density", num_probes * num_steps)

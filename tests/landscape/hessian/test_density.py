@@ -9,6 +9,7 @@ from spectra import trained_hessian
 
 from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.density import density
+from landscape.hessian.lanczos import lanczos
 from landscape.hessian.operator import MatrixOperator
 from landscape.spectral_density import mean
 
@@ -48,17 +49,38 @@ def distance(found, values):
     )
 
 
+class Recording(MatrixOperator):
+    first = None
+
+    def matvec(self, v):
+        self.first = v if self.first is None else self.first
+        return super().matvec(v)
+
+
 def test_the_moments_of_a_probe_are_those_of_the_complement():
     matrix = symmetric_with_spectrum(VALUES.tolist())
-    known = known_pairs(matrix, 3, 1)
-    found = density(MatrixOperator(matrix), **known, num_probes=1, num_steps=5, seed=7)
-    noise = torch.randn(150, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    v = noise - known["vectors"].T @ (known["vectors"] @ noise)
-    v, w = v / v.norm(), v / v.norm()
+    known, operator = known_pairs(matrix, 3, 1), Recording(matrix)
+    found = density(operator, **known, num_probes=1, num_steps=5, seed=7)
+    v = w = operator.first
+    assert (known["vectors"] @ v).abs().max() < 1e-14
+    assert v.norm() == pytest.approx(1.0)
     for power in range(1, 10):
         w = matrix @ w
         moment = float((found.weights * found.nodes**power).sum())
         assert moment == pytest.approx(float(v @ w) * 146 / 150, rel=1e-9)
+
+
+def test_probes_share_nothing_with_the_run_of_the_same_seed_that_found_the_outliers():
+    values = [100.0, 80.0, 60.0, *np.linspace(-0.05, 0.05, 300).tolist(), *np.linspace(5, 9, 300).tolist()]
+    operator = operator_of(values)
+    space = lanczos(operator, top_k=3, tolerance=1e-8, num_check_matvecs=0).space
+    ritz = space.ritz()
+    kept = np.flatnonzero(ritz.residuals < 0.1)  # one of them in the middle of the 300 near zero, of which it holds all
+    assert ritz.values[kept].min() < 0.05
+    vectors = torch.stack([space.vector(ritz.weights[:, index]) for index in kept])
+    found = density(operator, outliers=ritz.values[kept], residuals=ritz.residuals[kept], vectors=vectors)
+    near_zero = np.where(np.abs(found.nodes) < 0.1, found.weights, 0).sum(1)
+    np.testing.assert_allclose(near_zero, 0.5, atol=0.1)
 
 
 def test_the_weights_of_each_probe_and_the_outliers_have_mass_one():
