@@ -129,7 +129,7 @@ def test_known_eigenvalues_alone_can_be_drawn():
 
 def test_a_spectrum_without_a_density_is_refused():
     with pytest.raises(InputError, match="got eigenvalues alone"):
-        plot.draw([replace(make_spectrum(), density=None)], kind="density")
+        plot.plot_density(replace(make_spectrum(), density=None))
 
 
 def test_a_density_that_is_not_finite_is_refused():
