@@ -32,9 +32,9 @@ class ExtremesOptions:
         float | None, typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32.")
     ] = None
     max_matvecs: Annotated[int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")] = 500
-    polish: Annotated[
-        bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
-    ] = False
+    polish: Annotated[bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")] = (
+        False
+    )
     engine: Annotated[str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")] = "lanczos"
     verify: Annotated[
         str | None,

@@ -20,6 +20,8 @@ from landscape.batches import (
     Batch,
     BatchData,
     Data,
+    GraphData,
+    TensorData,
     as_data,
     batch_length,
     hash_data,
@@ -52,6 +54,7 @@ from landscape.forward import OwnBuffers, has_accuracy, outputs_and_loss, requir
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
 from landscape.reductions import accumulation_dtype
+from landscape.sample import Sample
 from landscape.second_derivatives import CheapSecondDerivatives
 from landscape.standard_error import (
     are_separate,
@@ -129,7 +132,8 @@ class Problem:
         spec: Names, shapes and places of the weights.
         weights: The model's own weights (P,); do not write into it.
         num_examples: Examples in the data.
-        batches: The data on the device, in evaluation order; do not write into it.
+        data: All examples, on the device; do not write into them.
+        batches: The same, cut up, in evaluation order.
         criterion: The loss function.
         plan: How it is evaluated.
         one_at_a_time: Why it is evaluated one point at a time although None was passed for `points_per_pass`;
@@ -192,7 +196,8 @@ class Problem:
         self._set_data(resident)
         self._calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
-            self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
+            calibrating = self._laid_out(as_data(calibration).to(self.device, self.dtype))
+            self._calibration = calibrating.batches(self.plan.batch_size)
         self._own_version: int | None = None
         self._checked: set[tuple[int, ...]] = set()
         self._require_own_weights(*first)
@@ -208,6 +213,19 @@ class Problem:
     def weights_hash(self) -> str:
         """SHA-256 of the model's own weights and buffers, in the dtype of the evaluation."""
         return hash_tensors([self.weights, *self._norms.stored])
+
+    @property
+    def sample(self) -> Sample | None:
+        """How the data were drawn from a larger set; None if they are all there is, or it is unknown.
+
+        The units are the examples, where the loss is a mean over them, and else the batches.
+        """
+        if self._population is None:
+            return None
+        share = self.num_examples / self._population
+        if self._separate is None:
+            return Sample(self._sizes, share)
+        return Sample(np.ones(self.num_examples), share, self._strata)
 
     def copy_module(self) -> nn.Module:
         """Return an independent copy of the model at its own weights, in evaluation mode."""
@@ -264,15 +282,18 @@ class Problem:
         other._own_version = None  # what the model reads are the weights of this one
         return other
 
-    def on(self, data: Any) -> Problem:
+    def on(self, data: Any, *, batch_size: int | None = None) -> Problem:
         """Return this problem on other data, under the same plan; the model is shared with this one.
 
         Losses have no standard error. Where normalization is recalibrated on the problem's own data, it is on these.
 
         Args:
             data: What `landscape.batches.as_data` reads; kept on the device.
+            batch_size: Examples a forward pass; None for the plan's own.
         """
         other = copy.copy(self)
+        if batch_size is not None:
+            other.plan = replace(self.plan, batch_size=batch_size)
         other._set_data(as_data(data).to(self.device, self.dtype))
         other._population = other._separate = other._strata = None
         return other
@@ -282,7 +303,7 @@ class Problem:
 
         A loss that is not finite is a value, not an error. The device is waited for once, at the end.
         """
-        return self._evaluation(self.measure_point(w, self.batches))
+        return self.evaluation_of(self.measure_point(w, self.batches))
 
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
@@ -339,16 +360,29 @@ class Problem:
         With `batch`, batch statistics are differentiated through; with `recalibrate` they are
         constants.
         """
-        losses = torch.empty(len(self.batches), device=self.device, dtype=self.dtype)
+        losses, total = self.gradient_share(range(len(self.batches)), w)
+        return Gradient(self._mean(losses), total)
+
+    def gradient_share(self, numbers: Sequence[int], w: Point | None = None) -> tuple[np.ndarray, Tensor]:
+        """Return what some batches contribute to the gradient.
+
+        Args:
+            numbers: Of the batches.
+            w: Weights (P,), the model's own if None.
+
+        Returns:
+            Their mean losses (len(numbers),), and their share of the gradient (P,), in the accumulation dtype: the
+            shares of all batches add up to it.
+        """
+        losses = torch.empty(len(numbers), device=self.device, dtype=self.dtype)
         total = self._zeros()
         places = self.spec.views(total)
         with self._at(w), twice_differentiable():
-            for i, batch in enumerate(self.batches):
-                loss = self._differentiable_loss(batch)
-                gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-                self.accumulate(places, gradients, i)
+            for i, number in enumerate(numbers):
+                loss = self._differentiable_loss(self.batches[number])
+                self.accumulate(places, torch.autograd.grad(loss, self._parameters, allow_unused=True), number)
                 losses[i] = loss.detach()
-        return Gradient(self._mean(losses.cpu().double().numpy()), total)
+        return losses.cpu().double().numpy(), total
 
     def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:
         """Return H v (P,) at `w`, the model's own weights if None, in the accumulation dtype.
@@ -558,9 +592,10 @@ class Problem:
 
     def _evaluate_stack(self, points: Sequence[Point], size: int) -> list[Evaluation]:
         found = self.measure_stack(points, size, self.batches)
-        return [self._evaluation({name: values[i] for name, values in found.items()}) for i in range(len(points))]
+        return [self.evaluation_of({name: values[i] for name, values in found.items()}) for i in range(len(points))]
 
-    def _evaluation(self, found: dict[str, np.ndarray]) -> Evaluation:
+    def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
+        """Return the means of what `measure_point` gives for all batches."""
         losses = found["loss"]
         accuracy = int(found["correct"].sum()) / self.num_examples if "correct" in found else None
         return Evaluation(self._mean(losses), accuracy, self._standard_error(losses, found.get("losses")))
@@ -616,14 +651,17 @@ class Problem:
     def _set_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
         self.data_hash = hash_data(resident)
-        self.batches = self._cut(resident)
+        self.data = self._laid_out(resident)
+        self.batches = self.data.batches(self.plan.batch_size)
         self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
-    def _cut(self, data: Data) -> list[Batch]:
-        batches = data.batches(self.plan.batch_size)
-        if self.plan.memory_format != "channels_last":
-            return batches
-        return [(to_channels_last(inputs), targets) for inputs, targets in batches]
+    def _laid_out(self, data: Data) -> Data:
+        """Return the data in the plan's memory format."""
+        if self.plan.memory_format != "channels_last" or isinstance(data, GraphData):
+            return data
+        if isinstance(data, TensorData):
+            return TensorData(to_channels_last(data.inputs), data.targets)
+        return BatchData(tuple((to_channels_last(inputs), targets) for inputs, targets in data.items))
 
     def _zeros(self) -> Tensor:
         return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))

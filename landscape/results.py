@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
+from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
 
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
@@ -399,33 +400,6 @@ class CurvatureHistory:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One sharpness measure at one radius.
-
-    Attributes:
-        name: `asc`, `avg`, `nstep` or `first_order`.
-        rho: Radius, in the norm `p` of the weights.
-        loss: Loss at the perturbed weights (mean over directions for `avg`).
-        sharpness: `loss` minus the loss at the weights.
-        standard_error: Over directions; None where the measure is exact.
-        p: Norm of the ball.
-        adaptive: Whether the ball is scaled elementwise by |w|.
-        steps: Gradient steps of the ascent, for `asc` and `nstep`; number of directions for `avg`.
-        radius_share: ||e|| / rho of the perturbation that was used; None for `first_order`.
-    """
-
-    name: str
-    rho: float
-    loss: float
-    sharpness: float
-    standard_error: float | None
-    p: float
-    adaptive: bool
-    steps: int
-    radius_share: float | None
-
-
-@dataclass(frozen=True)
 class Sharpness:
     """Sharpness measures of one checkpoint on one set.
 
@@ -436,6 +410,10 @@ class Sharpness:
         measures: In the order in which they were asked for.
         split: Name of the data split.
         provenance: Where it comes from.
+        test_loss: Mean loss on the test set; None where it was not measured.
+        test_accuracy: Accuracy there.
+        taylor: The loss around the weights to second order, as far as it is known.
+        protocol: Name of the published protocol that was followed; empty for none.
     """
 
     loss: float
@@ -444,6 +422,34 @@ class Sharpness:
     measures: tuple[Measure, ...]
     split: str
     provenance: Provenance
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    taylor: Taylor | None = None
+    protocol: str = ""
+
+    @property
+    def generalization_gap(self) -> float | None:
+        """Test loss minus train loss (S001 Table 2); None where either is not known."""
+        return None if self.test_loss is None or self.split != "train" else self.test_loss - self.loss
+
+
+@dataclass(frozen=True)
+class SharpnessComparison:
+    """Sharpness of several checkpoints on the same data and directions.
+
+    Attributes:
+        names: Of the checkpoints, in order.
+        checkpoints: Their measures.
+        differences: Of every two checkpoints, or of every two groups.
+        groups: Mean and deviation of each group; empty where there are no groups.
+        group_of: Name of the group of each checkpoint; empty where there are no groups.
+    """
+
+    names: tuple[str, ...]
+    checkpoints: tuple[Sharpness, ...]
+    differences: tuple[Difference, ...] = ()
+    groups: tuple[GroupValue, ...] = ()
+    group_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["curvature_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
+    0: ["curvature_results", "sharpness_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
     1: [
         "files",
         "deadline",
@@ -26,6 +26,7 @@ ROWS = {
         "point_stack",
         "spectral_density",
         "standard_error",
+        "sample",
         "free_memory",
         "curvature_graphs",
     ],
@@ -63,6 +64,8 @@ FENCES = {
 WITHOUT_TORCH = [
     "landscape/results.py",
     "landscape/curvature_results.py",
+    "landscape/sharpness_results.py",
+    "landscape/sample.py",
     "landscape/spectral_density.py",
     "landscape/topology.py",
     "landscape/order.py",

@@ -25,20 +25,22 @@ from landscape.results import (
     Directions,
     History,
     Mark,
-    Measure,
     Provenance,
     Sharpness,
+    SharpnessComparison,
     Spectrum,
     Surface,
 )
+from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
 
-Result: TypeAlias = Surface | Spectrum | CurvatureHistory | Sharpness | History | Directions
+Result: TypeAlias = Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History | Directions
 
 KINDS: dict[str, type[Any]] = {
     "surface": Surface,
     "spectrum": Spectrum,
     "curvature-history": CurvatureHistory,
     "sharpness": Sharpness,
+    "sharpness-comparison": SharpnessComparison,
     "history": History,
     "directions": Directions,
 }
@@ -47,12 +49,19 @@ KINDS: dict[str, type[Any]] = {
 _FORMAT = "landscape"
 _SCHEMA = 1
 
-_RECORDS: dict[str, type[Any]] = {"second_look": SecondLook, "trace": Trace}
-_LISTS_OF_RECORDS: dict[str, type[Any]] = {"measures": Measure, "blocks": BlockCurvature, "folds": Fold}
+_RECORDS: dict[str, type[Any]] = {"second_look": SecondLook, "trace": Trace, "taylor": Taylor}
+_LISTS_OF_RECORDS: dict[str, type[Any]] = {
+    "measures": Measure,
+    "blocks": BlockCurvature,
+    "folds": Fold,
+    "differences": Difference,
+    "groups": GroupValue,
+}
 _GROUPS: dict[str, type[Any]] = {"density": Density}
-"""Fields that are dataclasses: of plain values, lists of such, and of arrays."""
+_LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}
+"""Fields that are dataclasses: of plain values, lists of such, of arrays, and lists of those."""
 
-R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, History, Directions)
+R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History, Directions)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
@@ -128,6 +137,10 @@ def _write(file: h5py.Group, name: str, value: Any) -> None:
         return
     if name in _GROUPS:
         _write_fields(file.create_group(name), value)
+    elif name in _LISTS_OF_GROUPS:
+        group = file.create_group(name)
+        for number, record in enumerate(value):
+            _write_fields(group.create_group(str(number)), record)
     elif isinstance(value, np.ndarray):
         file.create_dataset(name, data=value)
     elif _is_dict_of_arrays(value):
@@ -161,6 +174,8 @@ def _read(file: h5py.Group, field: dataclasses.Field[Any]) -> Any:
     if isinstance(item, h5py.Group):
         if name in _GROUPS:
             return _read_fields(item, _GROUPS[name])
+        if name in _LISTS_OF_GROUPS:
+            return tuple(_read_fields(item[str(number)], _LISTS_OF_GROUPS[name]) for number in range(len(item)))
         return {key: _array(item[key]) for key in item}
     value = _array(item)
     return _structured(name, json.loads(value)) if isinstance(value, bytes) else value

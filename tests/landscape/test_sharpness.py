@@ -127,7 +127,7 @@ def test_progress_counts_every_evaluation():
         ({"rhos": [0.0]}, "rho must be a positive number to measure sharpness, got 0"),
         ({"rhos": [-1.0]}, "rho must be a positive number"),
         ({"rhos": [float("nan")]}, "rho must be a positive number"),
-        ({"rhos": [0.1], "measures": ["max2"]}, "measures are asc, avg, nstep, first_order, got 'max2'"),
+        ({"rhos": [0.1], "measures": ["max2"]}, "measures are asc, avg, max, nstep, first_order, got 'max2'"),
         ({"rhos": [0.1], "steps": 0}, "steps must be at least 1"),
         ({"rhos": [0.1], "num_directions": 1}, "num-directions must be at least 2"),
         ({"rhos": []}, "at least one radius"),

@@ -1,0 +1,450 @@
+"""The measures of sharpness, and their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.ascent import advance, check_norm, check_radius
+from landscape.errors import InputError
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.provenance import make_provenance
+from landscape.random_state import derived_seeds
+from landscape.reductions import norm
+from landscape.results import Sharpness
+from landscape.sample import Sample
+from landscape.sharpness.ball import Ball
+from landscape.sharpness.maximum import maximise
+from landscape.sharpness.objective import Losses, Objective
+from landscape.sharpness_results import Measure, Taylor
+
+MEASURES = ("asc", "avg", "max", "nstep", "first_order")
+FEWEST_PAIRS = 8  # before a standard error decides that there are enough
+_MOST_PAIRS = 1000
+_BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the measures of a call are taken.
+
+    Attributes:
+        p: Norm of the ball, at least 1; may be infinite.
+        adaptive: Whether the ball is scaled by T = |w| + eta.
+        eta: Of that.
+        steps: N of `nstep`.
+        radius: What keeps `nstep` in the ball, see `landscape.ascent.advance`.
+        m: Examples in each of the disjoint random batches over which the values are averaged (m-sharpness, Foret et
+            al. 2021, section 4.1); None for the whole set at once.
+        num_directions: Antithetic pairs of `avg`, at least 2.
+        relative_error: Draw pairs until the standard error is this share of the mean rise; None for
+            `num_directions`.
+        is_gaussian: Whether `avg` perturbs by rho T z with Gaussian z, of length near rho sqrt(P), in place of the
+            sphere (Andriushchenko et al. 2023).
+        max_gradients: Limit on the gradients of one `max`.
+        seed: Of directions and batches; the same for checkpoints that are compared.
+    """
+
+    p: float = 2.0
+    adaptive: bool = False
+    eta: float = 0.01
+    steps: int = 5
+    radius: str = "path"
+    m: int | None = None
+    num_directions: int = 5
+    relative_error: float | None = None
+    is_gaussian: bool = False
+    max_gradients: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rises:
+    """By how much the loss rises, in the parts that a measure is the mean of.
+
+    Attributes:
+        loss: Mean loss at the perturbed weights.
+        value: That, minus the mean loss at the weights.
+        units: Rise of each example or batch, (n,), mean over the directions.
+        directions: Mean rise of each antithetic pair, (K,); empty where there are no random directions.
+        perturbation: e (P,) of the measure, if it has a single one.
+        steps: Gradient steps that led there.
+        radius_share: ||T^-1 e||_p / rho.
+        gap: See `landscape.sharpness_results.Measure`.
+        converged: Likewise.
+    """
+
+    loss: float
+    value: float
+    units: np.ndarray
+    directions: np.ndarray = field(default_factory=lambda: np.empty(0))
+    perturbation: Tensor | None = None
+    steps: int = 0
+    radius_share: float | None = None
+    gap: float | None = None
+    converged: bool = True
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, and what it was computed from.
+
+    Attributes:
+        result: The measures.
+        rises: Of each measure, by name and radius.
+        sample: How the units were drawn from a larger set; None if they are all there is.
+    """
+
+    result: Sharpness
+    rises: Mapping[tuple[str, float], Rises]
+    sample: Sample | None = None
+
+
+def measure_sharpness(problem: Problem, rhos: Sequence[float], **arguments: Any) -> Sharpness:
+    """Measure sharpness in balls around the problem's own weights; see `measure`, whose `result` this is."""
+    return measure(problem, rhos, **arguments).result
+
+
+def measure(
+    problem: Problem,
+    rhos: Sequence[float],
+    *,
+    measures: Sequence[str] = MEASURES,
+    held_out: Problem | None = None,
+    taylor: Taylor | None = None,
+    starts: Sequence[Tensor] = (),
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> Measured:
+    """Measure sharpness in balls {e : ||T^-1 e||_p <= rho} around the problem's own weights w.
+
+    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the standardized
+      sharpness of its section 4.1 is the difference to L(w)).
+    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs +-u; the standard
+      error is over the pairs.
+    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of it; never below
+      what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
+    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length rho, so
+      ||e_N|| <= rho: `radius_share` says what it was.
+    - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
+
+    Inside `landscape.distributed.joined` the batches are shared by all processes.
+
+    Args:
+        problem: The loss; its data decide the number (full set or batches of it). If they are a sample of a larger
+            set, the measures have a `data_error`.
+        rhos: Radii, each positive.
+        measures: Names out of `MEASURES`.
+        held_out: The same model on the test set, for the generalization gap.
+        taylor: What is known of the loss to second order, to be recorded.
+        starts: Perturbations (P,) that the search for `max` starts from too, such as the top eigenvector; of any
+            length, in both signs.
+        split: Name of the data split, to be recorded.
+        settings: What the user asked for, to be recorded.
+        progress: Counts evaluations of loss or gradient.
+        **options: Fields of `Options`.
+
+    Returns:
+        One measure for each radius and name, radius by radius.
+
+    Raises:
+        InputError: If a radius, a name or an option is out of range.
+        NotFiniteError: If a gradient is not finite.
+    """
+    chosen = Options(**options)
+    _require_arguments(problem, rhos, measures, chosen)
+    work = _Measurement(problem, chosen, starts, progress)
+    progress.start("sharpness", None)
+    try:
+        here = work.begin()
+        found = work.rises([(name, rho) for rho in sorted(rhos) for name in _ordered(measures)])
+        tested = None if held_out is None else Objective(held_out).losses([None])[0]
+    finally:
+        progress.stop()
+    keys = [(name, rho) for rho in rhos for name in measures]
+    result = Sharpness(
+        loss=here.mean,
+        accuracy=here.accuracy,
+        gradient_norm=norm(work.gradient),
+        measures=tuple(work.measure(name, rho, found[name, rho]) for name, rho in keys),
+        split=split,
+        provenance=make_provenance({split: problem}, dict(settings or {})),
+        test_loss=None if tested is None else tested.mean,
+        test_accuracy=None if tested is None else tested.accuracy,
+        taylor=taylor or Taylor(work.gain, num_parameters=problem.spec.size),
+    )
+    return Measured(result, found, work.sample)
+
+
+def _ordered(measures: Sequence[str]) -> list[str]:
+    """Put `max` last, which starts from what the others found."""
+    return sorted(measures, key=lambda name: name == "max")
+
+
+def _require_arguments(problem: Problem, rhos: Sequence[float], measures: Sequence[str], options: Options) -> None:
+    for rho in rhos:
+        if not (np.isfinite(rho) and rho > 0):
+            raise InputError(
+                f"rho must be a positive number to measure sharpness, got {rho:g}.", hint="Pass --rho 0.05."
+            )
+    for name in measures:
+        if name not in MEASURES:
+            raise InputError(f"measures are {', '.join(MEASURES)}, got {name!r}.")
+    if not rhos or not measures:
+        raise InputError("sharpness needs at least one radius and one measure.")
+    check_norm(options.p)
+    check_radius(options.radius)
+    _require_counts(options)
+    if options.m is not None and not 1 <= options.m <= problem.num_examples:
+        raise InputError(
+            f"m must be from 1 to the {problem.num_examples} examples of the set, got {options.m}.",
+            hint="Leave it out to take the whole set at once.",
+        )
+
+
+def _require_counts(options: Options) -> None:
+    if options.steps < 1:
+        raise InputError(f"steps must be at least 1, got {options.steps}.")
+    if options.num_directions < 2:
+        raise InputError(f"num-directions must be at least 2 for a standard error, got {options.num_directions}.")
+    if options.relative_error is not None and not options.relative_error > 0:
+        raise InputError(
+            f"the relative error must be a positive number, got {options.relative_error:g}.", hint="Pass 0.05."
+        )
+    if options.max_gradients < 1:
+        raise InputError(f"max-gradients must be at least 1, got {options.max_gradients}.")
+
+
+class _Part:
+    """A set of examples that the measures are taken on: all of them, or one of the batches of m.
+
+    Attributes:
+        objective: Its loss.
+        size: Number of examples.
+        here: Loss at the weights.
+        found: Perturbations that other measures or smaller radii have led to, from which `max` starts.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.size = objective.problem.num_examples
+        self.here = objective.losses([None])[0]
+        self.found: list[Tensor] = []
+        self._gradient: Tensor | None = None
+
+    @property
+    def gradient(self) -> Tensor:
+        """Gradient at the weights (P,), computed once."""
+        if self._gradient is None:
+            self._gradient = self.objective.gradient().vector
+        return self._gradient
+
+    def forget(self) -> None:
+        """Give back the memory of gradient and perturbations."""
+        self.found, self._gradient = [], None
+
+    def rises(self, e: Tensor, ball: Ball, rho: float, **facts: Any) -> Rises:
+        """Return by how much the loss rises at w + e."""
+        self.found.append(e)
+        there = self.objective.losses([self.objective.at(e)])[0]
+        return Rises(
+            there.mean,
+            there.mean - self.here.mean,
+            units=there.units - self.here.units,
+            perturbation=e,
+            radius_share=ball.norm(e) / rho,
+            **facts,
+        )
+
+
+class _Measurement:
+    """One checkpoint being measured."""
+
+    def __init__(self, problem: Problem, options: Options, starts: Sequence[Tensor], progress: Progress) -> None:
+        self._options = options
+        self._progress = progress
+        self._starts = starts
+        self._num_done = 0
+        self._problem = problem
+        self._ball = Ball.around(problem.weights, p=options.p, adaptive=options.adaptive, eta=options.eta)
+        self._methods: dict[str, Callable[[_Part, float], Rises]] = {
+            "asc": self._ascent,
+            "max": self._maximum,
+            "nstep": self._path,
+            "first_order": self._first_order,
+        }
+
+    def begin(self) -> Losses:
+        """Evaluate loss and gradient at the weights; return the loss on all examples."""
+        whole = _Part(Objective(self._problem, count=self._count))
+        self.gradient, self.gain = whole.gradient, self._ball.gain(whole.gradient)
+        self.sample = self._problem.sample
+        self._parts, self._is_cut = [whole], self._options.m is not None
+        if self._options.m is not None:
+            subsets = _subsets(self._problem, self._options.m, self._options.seed)
+            own = distributed.own_share(torch.arange(len(subsets))).tolist()
+            self._parts = [self._part(subsets[number]) for number in own]
+            if self.sample is not None:
+                self.sample = Sample(np.array([len(rows) for rows in subsets], dtype=np.float64), self.sample.share)
+        return whole.here
+
+    def rises(self, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
+        """Return by how much the loss rises by each measure (name, rho)."""
+        single = [key for key in keys if key[0] != "avg"]
+        of_parts = [self._of_part(part, single) for part in self._parts]
+        found = {key: self._over_parts([rises[key] for rises in of_parts]) for key in single}
+        return found | {(name, rho): self._average(rho) for name, rho in keys if name == "avg"}
+
+    def _of_part(self, part: _Part, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
+        found = {(name, rho): self._methods[name](part, rho) for name, rho in keys}
+        if self._is_cut:  # there are many
+            part.forget()
+            return {key: replace(rises, perturbation=None, units=np.empty(0)) for key, rises in found.items()}
+        return found
+
+    def measure(self, name: str, rho: float, rises: Rises) -> Measure:
+        """Return a measure of which the rises are known."""
+        options = self._options
+        return Measure(
+            name,
+            rho,
+            rises.loss,
+            rises.value,
+            standard_error(rises.directions) if name == "avg" else None,
+            p=options.p,
+            adaptive=options.adaptive,
+            steps=rises.steps,
+            radius_share=rises.radius_share,
+            m=options.m,
+            radius=options.radius if name == "nstep" else "",
+            num_directions=len(rises.directions) if name == "avg" else None,
+            data_error=None if self.sample is None else self.sample.error(rises.units, seed=options.seed),
+            gap=rises.gap,
+            converged=rises.converged,
+        )
+
+    def _part(self, rows: Tensor) -> _Part:
+        size = self._options.m if self._problem.batchnorm == "batch" else None
+        problem = self._problem.on(self._problem.data.take(rows), batch_size=size)
+        return _Part(Objective(problem, is_local=True, count=self._count))
+
+    def _over_parts(self, own: list[Rises]) -> Rises:
+        """Return the mean over all parts, those of other processes too."""
+        if not self._is_cut:
+            return own[0]
+        sizes = [part.size for part in self._parts]
+        gathered = [pair for share in distributed.gathered(list(zip(sizes, own, strict=True))) for pair in share]
+        weights = np.array([size for size, _ in gathered], dtype=np.float64)
+        every = [rises for _, rises in gathered]
+        shares = [rises.radius_share for rises in every if rises.radius_share is not None]
+        gaps = [rises.gap for rises in every if rises.gap is not None]
+        return Rises(
+            float(np.average([rises.loss for rises in every], weights=weights)),
+            float(np.average([rises.value for rises in every], weights=weights)),
+            units=np.array([rises.value for rises in every]),
+            directions=np.average([rises.directions for rises in every], axis=0, weights=weights),
+            steps=max(rises.steps for rises in every),
+            radius_share=float(np.mean(shares)) if shares else None,
+            gap=max(gaps, default=None),
+            converged=all(rises.converged for rises in every),
+        )
+
+    def _ascent(self, part: _Part, rho: float) -> Rises:
+        return part.rises(self._ball.steepest(part.gradient, rho), self._ball, rho, steps=1)
+
+    def _path(self, part: _Part, rho: float) -> Rises:
+        vector, e = part.gradient, None
+        options = self._options
+        scaling = None if self._ball.scaling is None else [self._ball.scaling]
+        for step in range(options.steps):
+            if e is not None:
+                vector = part.objective.gradient(e[0]).vector
+            e = advance(
+                e, [vector], rho, steps=options.steps, step=step, radius=options.radius, p=options.p, scaling=scaling
+            )
+        assert e is not None
+        return part.rises(e[0], self._ball, rho, steps=options.steps)
+
+    def _first_order(self, part: _Part, rho: float) -> Rises:
+        rise = rho * self._ball.gain(part.gradient)
+        return Rises(part.here.mean + rise, rise, units=np.full(len(part.here.units), rise))
+
+    def _maximum(self, part: _Part, rho: float) -> Rises:
+        found = maximise(
+            part.objective, self._ball, rho, [*part.found, *self._starts], max_gradients=self._options.max_gradients
+        )
+        facts = {"steps": found.num_gradients, "gap": found.gap, "converged": found.converged}
+        return part.rises(found.e, self._ball, rho, **facts)
+
+    def _average(self, rho: float) -> Rises:
+        """Draw pairs, as many at a time as fit into a pass, until there are enough."""
+        options, generator = self._options, torch.Generator().manual_seed(self._options.seed)
+        at_a_time = max(1, self._problem.plan.points_per_pass // 2)
+        most = options.num_directions if options.relative_error is None else _MOST_PAIRS
+        found: Rises | None = None
+        lengths: list[float] = []
+        while found is None or not (is_done := self._is_known(found)) and len(found.directions) < most:
+            count = min(at_a_time, most - (0 if found is None else len(found.directions)))
+            pairs = [self._draw(rho, generator) for _ in range(count)]
+            lengths += [self._ball.norm(e) / rho for e in pairs]
+            more = self._over_parts([_pairs(part, pairs) for part in self._parts])
+            found = more if found is None else _joined(found, more)
+        return replace(found, radius_share=float(np.mean(lengths)), converged=is_done)
+
+    def _draw(self, rho: float, generator: torch.Generator) -> Tensor:
+        draw = self._ball.draw_gaussian if self._options.is_gaussian else self._ball.draw
+        return draw(self._problem.spec.size, generator, self._problem.device).mul_(rho)
+
+    def _is_known(self, found: Rises) -> bool:
+        """Whether there are as many pairs as were asked for, or a small enough error."""
+        count, wanted = len(found.directions), self._options.relative_error
+        if wanted is None:
+            return count >= self._options.num_directions
+        error = standard_error(found.directions)
+        return count >= FEWEST_PAIRS and error is not None and error <= wanted * abs(found.value)
+
+    def _count(self, number: int) -> None:
+        self._num_done += number
+        self._progress.update(self._num_done)
+
+
+def standard_error(directions: np.ndarray) -> float | None:
+    """Return the standard error of the mean of independent values (K,); None for fewer than two."""
+    return float(np.std(directions, ddof=1) / math.sqrt(len(directions))) if len(directions) > 1 else None
+
+
+def _pairs(part: _Part, perturbations: Sequence[Tensor]) -> Rises:
+    """Return the rise at +-e, mean over the signs, for each e."""
+    objective = part.objective
+    there = objective.losses([objective.at(sign * e) for e in perturbations for sign in (1, -1)])
+    means = np.array([losses.mean for losses in there])
+    units = np.mean([losses.units for losses in there], axis=0)
+    directions = means.reshape(-1, 2).mean(1) - part.here.mean
+    return Rises(float(means.mean()), float(directions.mean()), units=units - part.here.units, directions=directions)
+
+
+def _joined(first: Rises, second: Rises) -> Rises:
+    """Return the means over the pairs of both."""
+    counts = [len(first.directions), len(second.directions)]
+    return Rises(
+        float(np.average([first.loss, second.loss], weights=counts)),
+        float(np.average([first.value, second.value], weights=counts)),
+        units=np.average([first.units, second.units], axis=0, weights=counts),
+        directions=np.append(first.directions, second.directions),
+    )
+
+
+def _subsets(problem: Problem, m: int, seed: int) -> tuple[Tensor, ...]:
+    """Cut the examples at random into batches of m; the last one may be smaller, and counts by its size."""
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _BATCHES)[0])
+    return torch.randperm(problem.num_examples, generator=generator).split(m)

@@ -1,0 +1,120 @@
+"""The loss around the weights of a problem: what sharpness is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.errors import NotFiniteError
+from landscape.problem import Gradient, Point, Problem
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Mean loss at a point.
+
+    Attributes:
+        mean: Over all examples.
+        accuracy: Share of correct examples; None where that does not exist.
+        units: Loss of each example, or of each batch where there are no single ones, (n,).
+    """
+
+    mean: float
+    accuracy: float | None
+    units: np.ndarray
+
+
+class Objective:
+    """Loss and gradient of a problem at its own weights w plus a perturbation e (P,).
+
+    Inside `landscape.distributed.joined` each process evaluates its own share of the batches, unless `is_local`; all
+    get the same losses as one process alone would, bit for bit, and the same gradient up to rounding.
+
+    Args:
+        problem: The loss.
+        is_local: Whether other processes know nothing of it.
+        count: Called after every evaluation of the loss or the gradient with the number of such.
+
+    Attributes:
+        problem: As given.
+        weights: w (P,); do not write into it.
+    """
+
+    def __init__(self, problem: Problem, *, is_local: bool = False, count: Callable[[int], None] | None = None) -> None:
+        self.problem = problem
+        self.weights = problem.weights
+        self._is_shared = distributed.is_on() and not is_local
+        numbers = torch.arange(len(problem.batches))
+        self._numbers: list[int] = (distributed.own_share(numbers) if self._is_shared else numbers).tolist()
+        self._count = count
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.problem.spec.size
+
+    def at(self, e: Tensor) -> Point:
+        """Return the point w + e."""
+        return partial(torch.add, self.weights, e.to(self.weights))
+
+    def losses(self, points: Sequence[Point | None]) -> list[Losses]:
+        """Return the loss at each point, at w where it is None; `plan.points_per_pass` points at a time."""
+        size, batches = self.problem.plan.points_per_pass, [self.problem.batches[i] for i in self._numbers]
+        found: list[Losses] = []
+        for start in range(0, len(points), size):
+            some = [self.weights if point is None else point for point in points[start : start + size]]
+            found += self._losses(some, size, batches)
+            self._has_evaluated(len(some))
+        return found
+
+    def loss(self, e: Tensor) -> float:
+        """Return the mean loss at w + e."""
+        return self.losses([self.at(e)])[0].mean
+
+    def gradient(self, e: Tensor | None = None) -> Gradient:
+        """Return mean loss and gradient (P,) at w + e, at w if None.
+
+        Raises:
+            NotFiniteError: If the gradient holds NaN or inf.
+        """
+        losses, vector = self.problem.gradient_share(self._numbers, None if e is None else self.at(e))
+        if self._is_shared:
+            losses = np.concatenate(distributed.gathered(losses))
+            distributed.add_up(vector)
+        if not torch.isfinite(vector).all():
+            raise NotFiniteError(
+                "the gradient holds NaN or inf, so there is no direction of ascent.",
+                hint="Check the loss at these weights; pass a smaller --rho or --dtype float64.",
+            )
+        self._has_evaluated(1)
+        return Gradient(self.problem.evaluation_of({"loss": losses}).loss, vector)
+
+    def _losses(self, points: Sequence[Point], size: int, batches: Sequence[object]) -> list[Losses]:
+        if size == 1 or not batches:
+            rows = [self.problem.measure_point(point, batches) if batches else {} for point in points]
+        else:
+            stacked = self.problem.measure_stack(points, size, batches)
+            rows = [{name: values[i] for name, values in stacked.items()} for i in range(len(points))]
+        if self._is_shared:
+            rows = [_joined(shares) for shares in zip(*distributed.gathered(rows), strict=True)]
+        return [self._means(row) for row in rows]
+
+    def _means(self, found: dict[str, np.ndarray]) -> Losses:
+        value = self.problem.evaluation_of(found)
+        return Losses(value.loss, value.accuracy, found.get("losses", found["loss"]))
+
+    def _has_evaluated(self, number: int) -> None:
+        if self._count is not None:
+            self._count(number)
+
+
+def _joined(shares: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Put the shares of all processes one after another; a process without batches has none."""
+    full = [share for share in shares if share]
+    return {name: np.concatenate([share[name] for share in full]) for name in full[0]}

@@ -1,0 +1,136 @@
+"""What is known of sharpness: parts of a `landscape.results.Sharpness` and `SharpnessComparison`.
+
+Nothing here imports torch, so that a stored result can be read and drawn without the model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+SCALE = 1e3
+"""What S001's Table 2 multiplies sharpness and generalization gap by."""
+
+VERDICTS = ("lower", "higher", "not distinguishable")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One sharpness measure at one radius.
+
+    Attributes:
+        name: `asc`, `avg`, `max`, `nstep` or `first_order`.
+        rho: Radius, in the norm of the ball.
+        loss: Loss at the perturbed weights (mean over directions for `avg`).
+        sharpness: `loss` minus the loss at the weights.
+        standard_error: Over random directions; None where there are none.
+        p: Norm of the ball.
+        adaptive: Whether the ball is scaled elementwise by |w| + eta.
+        steps: Gradient steps of the ascent, for `asc`, `nstep` and `max`; 0 for the others.
+        radius_share: ||T^-1 e||_p / rho of the perturbation that was used; None for `first_order`.
+        m: Examples in each of the batches whose values were averaged; None for the whole set at once.
+        radius: What kept `nstep` in the ball: `path`, `sphere` or `ball`; empty for the others.
+        num_directions: Antithetic pairs of `avg`; None for the others.
+        data_error: Standard error for a larger set that the examples were drawn from, by the bootstrap; None on all.
+        gap: Of `max`, by how much the linear model at the best perturbation e still rises inside the ball, over the
+            sharpness: 0 where no small step leads further up.
+        converged: Whether a goal was met: of `avg` the relative error, of `max` a small gap.
+    """
+
+    name: str
+    rho: float
+    loss: float
+    sharpness: float
+    standard_error: float | None
+    p: float
+    adaptive: bool
+    steps: int
+    radius_share: float | None
+    m: int | None = None
+    radius: str = ""
+    num_directions: int | None = None
+    data_error: float | None = None
+    gap: float | None = None
+    converged: bool = True
+
+    @property
+    def error(self) -> float | None:
+        """Standard error from directions and data together; None if there is neither."""
+        errors = [error for error in (self.standard_error, self.data_error) if error is not None]
+        return math.hypot(*errors) if errors else None
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What tells it from the other measures of one checkpoint."""
+        return self.name, self.rho
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """The loss around the weights to second order, which the measures are compared with.
+
+    Attributes:
+        gradient_gain: ||T g||_q, 1/p + 1/q = 1: how much the linear model gains per unit of radius.
+        ascent_curvature: d' H d of the unit step d of one ascent; None if unknown.
+        lambda_max: Largest eigenvalue of T H T; None if unknown.
+        trace: Of T H T; None if unknown.
+        trace_error: Standard error of it.
+        num_parameters: P.
+    """
+
+    gradient_gain: float
+    ascent_curvature: float | None = None
+    lambda_max: float | None = None
+    trace: float | None = None
+    trace_error: float | None = None
+    num_parameters: int = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of one checkpoint, or group, minus that of another, on the same data and directions.
+
+    Attributes:
+        name: Of the measure.
+        rho: Radius.
+        first: Name of the one.
+        second: Name of the other; the difference is first minus second.
+        value: The difference.
+        low: Lower end of the confidence interval.
+        high: Upper end.
+        confidence: Of the interval.
+        verdict: One of `VERDICTS`: what `first` is.
+        source: What the interval is made of: `directions`, `data`, `directions and data`, `seeds` or `rounding`.
+    """
+
+    name: str
+    rho: float
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    confidence: float
+    verdict: str
+    source: str
+
+
+@dataclass(frozen=True)
+class GroupValue:
+    """A measure over the checkpoints of a group, such as seeds.
+
+    Attributes:
+        group: Its name.
+        name: Of the measure, or `generalization_gap`, `loss`, `accuracy`.
+        rho: Radius; NaN where there is none.
+        mean: Over the checkpoints.
+        deviation: Sample standard deviation; NaN of a single one.
+        count: Number of checkpoints.
+    """
+
+    group: str
+    name: str
+    rho: float
+    mean: float
+    deviation: float
+    count: int
