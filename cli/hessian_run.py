@@ -23,7 +23,6 @@ from .resolve import Opened, open_checkpoint
 if TYPE_CHECKING:
     from landscape.hessian.krylov_sink import KrylovSink
     from landscape.hessian.verify import Agreement
-
     from landscape.problem import Problem
     from landscape.results import Spectrum
 
@@ -127,7 +126,6 @@ def _measure(
     opened: Opened, asked: Asked, out: Path | None, deadline: Deadline, *, keep_vectors: bool, resume: bool
 ) -> Spectrum:
     from landscape.hessian.folds import folds
-
     from landscape.hessian.operator import CurvatureOperator
     from landscape.hessian.spectrum import hessian_spectrum
 
@@ -218,9 +216,8 @@ def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
 
 
 def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
-    from landscape.hessian.verify import verify
-
     from landscape.hessian.pyhessian import power_iteration
+    from landscape.hessian.verify import verify
 
     theirs = power_iteration(
         problem,

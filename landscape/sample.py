@@ -41,22 +41,23 @@ class Sample:
         Source:
             Efron (1979), Bootstrap Methods; Rao & Wu (1988), Resampling Inference with Complex Survey Data.
         """
-        rows = [np.flatnonzero(self._classes() == number) for number in range(self._classes().max() + 1)]
         if len(values) < 2 or not np.isfinite(values).all():
             return math.nan
-        generator = np.random.default_rng(seed)
+        classes, generator = self._classes(), np.random.default_rng(seed)
         sums = np.zeros(num_resamples)
-        for members in rows:
+        for members in (np.flatnonzero(classes == number) for number in range(classes.max() + 1)):
             sums += self._deviations(values * self.sizes, members, generator, num_resamples)
         return float(np.sqrt(np.mean(sums**2) * max(1 - self.share, 0.0)) / self.sizes.sum())
 
     def _classes(self) -> np.ndarray:
-        """Number the classes from 0; where one has a single unit, its variance is unknown and all count as one class."""
+        """Number the classes from 0; with a single unit of one, whose variance is unknown, all are one class."""
         if self.strata is None or np.unique(self.strata, return_counts=True)[1].min() < 2:
             return np.zeros(len(self.sizes), dtype=np.int64)
         return np.unique(self.strata, return_inverse=True)[1]
 
-    def _deviations(self, weighted: np.ndarray, members: np.ndarray, generator: np.random.Generator, count: int):
+    def _deviations(
+        self, weighted: np.ndarray, members: np.ndarray, generator: np.random.Generator, count: int
+    ) -> np.ndarray:
         """Return by how much the sum over a class deviates in each resample, (count,), scaled to be unbiased."""
         size = len(members)
         ratio = self.sizes[members] / self.sizes[members].sum()

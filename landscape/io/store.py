@@ -175,7 +175,8 @@ def _read(file: h5py.Group, field: dataclasses.Field[Any]) -> Any:
         if name in _GROUPS:
             return _read_fields(item, _GROUPS[name])
         if name in _LISTS_OF_GROUPS:
-            return tuple(_read_fields(item[str(number)], _LISTS_OF_GROUPS[name]) for number in range(len(item)))
+            groups: list[Any] = [item[str(number)] for number in range(len(item))]
+            return tuple(_read_fields(group, _LISTS_OF_GROUPS[name]) for group in groups)
         return {key: _array(item[key]) for key in item}
     value = _array(item)
     return _structured(name, json.loads(value)) if isinstance(value, bytes) else value

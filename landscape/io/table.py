@@ -12,7 +12,7 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.files import replacing
-from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Sharpness, Spectrum, Surface
 from landscape.sharpness_results import Measure
 
 Columns: TypeAlias = dict[str, Iterable[Any]]

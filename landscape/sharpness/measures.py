@@ -164,11 +164,10 @@ def measure(
     chosen = Options(**options)
     _require_arguments(problem, rhos, measures, chosen)
     work = _Measurement(problem, chosen, starts, progress)
-    progress.start("sharpness", None)
     try:
-        here = work.begin()
+        here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
         found = work.rises([(name, rho) for rho in sorted(rhos) for name in _ordered(measures)])
-        tested = None if held_out is None else Objective(held_out).losses([None])[0]
+        tested = None if held_out is None else work.losses_of(held_out)
     finally:
         progress.stop()
     keys = [(name, rho) for rho in rhos for name in measures]
@@ -284,19 +283,40 @@ class _Measurement:
             "first_order": self._first_order,
         }
 
-    def begin(self) -> Losses:
-        """Evaluate loss and gradient at the weights; return the loss on all examples."""
+    def begin(self, num_rhos: int, measures: Sequence[str], *, num_more: int) -> Losses:
+        """Evaluate loss and gradient at the weights; return the loss on all examples.
+
+        Args:
+            num_rhos: Number of radii.
+            measures: Names.
+            num_more: Evaluations that will follow beside those of the measures.
+        """
+        subsets = _subsets(self._problem, self._options.m, self._options.seed)
+        own = distributed.own_share(torch.arange(len(subsets))).tolist()
+        self._progress.start("sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more))
         whole = _Part(Objective(self._problem, count=self._count))
         self.gradient, self.gain = whole.gradient, self._ball.gain(whole.gradient)
         self.sample = self._problem.sample
-        self._parts, self._is_cut = [whole], self._options.m is not None
-        if self._options.m is not None:
-            subsets = _subsets(self._problem, self._options.m, self._options.seed)
-            own = distributed.own_share(torch.arange(len(subsets))).tolist()
+        self._parts, self._is_cut = [whole], bool(subsets)
+        if subsets:
             self._parts = [self._part(subsets[number]) for number in own]
             if self.sample is not None:
                 self.sample = Sample(np.array([len(rows) for rows in subsets], dtype=np.float64), self.sample.share)
         return whole.here
+
+    def losses_of(self, problem: Problem) -> Losses:
+        """Return the loss of another problem at its weights."""
+        return Objective(problem, count=self._count).losses([None])[0]
+
+    def _num_evaluations(self, num_rhos: int, measures: Sequence[str], num_cut: int, num_more: int) -> int | None:
+        """Return how many evaluations of loss or gradient there will be; None where they decide that themselves."""
+        options = self._options
+        if "max" in measures or ("avg" in measures and options.relative_error is not None):
+            return None
+        costs = {"asc": 1, "avg": 2 * options.num_directions, "nstep": options.steps, "first_order": 0}
+        before = 1 + any(name != "avg" for name in measures)  # the loss at the weights of each batch, and its gradient
+        each = num_rhos * sum(costs[name] for name in measures)
+        return 2 + num_more + (num_cut * (before + each) if options.m is not None else each)
 
     def rises(self, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
         """Return by how much the loss rises by each measure (name, rho)."""
@@ -393,7 +413,7 @@ class _Measurement:
         most = options.num_directions if options.relative_error is None else _MOST_PAIRS
         found: Rises | None = None
         lengths: list[float] = []
-        while found is None or not (is_done := self._is_known(found)) and len(found.directions) < most:
+        while found is None or (not (is_done := self._is_known(found)) and len(found.directions) < most):
             count = min(at_a_time, most - (0 if found is None else len(found.directions)))
             pairs = [self._draw(rho, generator) for _ in range(count)]
             lengths += [self._ball.norm(e) / rho for e in pairs]
@@ -444,7 +464,9 @@ def _joined(first: Rises, second: Rises) -> Rises:
     )
 
 
-def _subsets(problem: Problem, m: int, seed: int) -> tuple[Tensor, ...]:
+def _subsets(problem: Problem, m: int | None, seed: int) -> tuple[Tensor, ...]:
     """Cut the examples at random into batches of m; the last one may be smaller, and counts by its size."""
+    if m is None:
+        return ()
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _BATCHES)[0])
     return torch.randperm(problem.num_examples, generator=generator).split(m)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
+from landscape.batches import Batch
 from landscape.errors import NotFiniteError
 from landscape.problem import Gradient, Point, Problem
 
@@ -95,7 +96,7 @@ class Objective:
         self._has_evaluated(1)
         return Gradient(self.problem.evaluation_of({"loss": losses}).loss, vector)
 
-    def _losses(self, points: Sequence[Point], size: int, batches: Sequence[object]) -> list[Losses]:
+    def _losses(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> list[Losses]:
         if size == 1 or not batches:
             rows = [self.problem.measure_point(point, batches) if batches else {} for point in points]
         else:

@@ -104,7 +104,8 @@ def test_loss_and_accuracy_are_those_at_the_weights():
     assert (found.loss, found.accuracy) == (here.loss, here.accuracy)
 
 
-def test_progress_counts_every_evaluation():
+@pytest.mark.parametrize("m", [None, 16])
+def test_progress_counts_every_evaluation(m):
     class Counter:
         def start(self, task, total):
             self.total = total
@@ -116,7 +117,9 @@ def test_progress_counts_every_evaluation():
             self.stopped = True
 
     counter = Counter()
-    measure_sharpness(_problem(), [0.1, 0.2], progress=counter)
+    problem = Problem(tiny_mlp(), classification(), device="cpu")
+    measures = ["asc", "avg", "nstep", "first_order"]
+    measure_sharpness(problem, [0.1, 0.2], measures=measures, m=m, held_out=problem, progress=counter)
     assert counter.completed == counter.total
     assert counter.stopped
 
