@@ -13,8 +13,8 @@ from landscape.errors import InputError
 
 from . import console
 from .hessian_options import Asked, ExtrasOptions
-from .hessian_run import asked_together, open_together
-from .processes import output_of_this_run, working_together
+from .hessian_run import asked_together
+from .processes import open_together, output_of_this_run, working_together
 from .resolve import default_output
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def curvature_along_run(
         from landscape.io.store import FileSink
 
         paths = find_snapshots(folder)
-        opened = open_together(paths[-1], asked)
+        opened = open_together(paths[-1], asked.problem, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
         result = curvature_along(
             points,

@@ -17,8 +17,8 @@ from landscape.errors import InputError, StoreError
 from . import console
 from .hessian_options import Asked
 from .hessian_summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
-from .processes import output_of_this_run, working_together
-from .resolve import Opened, open_checkpoint
+from .processes import open_together, output_of_this_run, working_together
+from .resolve import Opened
 
 if TYPE_CHECKING:
     from landscape.hessian.krylov_sink import KrylovSink
@@ -46,7 +46,7 @@ def curvature_of(
         result = _finished(out) if resume else None
         if result is None:
             others = _stored_vectors(asked.extras.align)
-            opened = open_together(checkpoint, asked)
+            opened = open_together(checkpoint, asked.problem, (asked.split,))
             result = _measure(opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume)
             if others is not None:
                 result = _aligned(result, others, asked.extras.align)
@@ -59,15 +59,6 @@ def curvature_of(
         console.say(f"Stopped in time. {console.to_go_on()}")
     if not result.converged or (agreement is not None and not agreement.agrees):
         raise typer.Exit(1)
-
-
-def open_together(checkpoint: Path, asked: Asked) -> Opened:
-    """Open a checkpoint on the device of this process."""
-    from landscape import distributed
-    from landscape.execution import choose_device
-
-    device = distributed.local_device(choose_device(asked.problem.device))
-    return open_checkpoint(checkpoint, dataclasses.replace(asked.problem, device=str(device)), (asked.split,))
 
 
 def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
