@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -147,6 +149,22 @@ def test_a_ratio_over_zero_within_its_error_is_undefined():
     found = hessian_spectrum(_quadratic([8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.0]))
     assert found.ratio is None
     assert found.absolute_ratio is None
+
+
+def test_a_ratio_over_what_counts_as_rounding_is_undefined():
+    found = hessian_spectrum(_quadratic([8.0, 6.0, 4.0, 3.0, 2.0, 1.0, -1e-5]))
+    assert found.ratio == pytest.approx(-8e5)
+    rough = dataclasses.replace(found, noise_floor=1e-4)
+    assert rough.ratio is rough.absolute_ratio is None
+    assert rough.nonconvexity is not None
+
+
+def test_the_interval_of_a_ratio_holds_every_quotient_of_what_is_certified():
+    found = hessian_spectrum(_quadratic([8.0, 6.0, 4.0, 3.0, 2.0, 1.0, -0.5]))
+    rough = dataclasses.replace(found, residuals=np.full(5, 0.1), bottom_residuals=np.array([0.2]))
+    signed, magnitude = (rough.ratios[name] for name in ("lambda_max / lambda_min", "|lambda_max / lambda_min|"))
+    assert (signed.low, signed.high) == pytest.approx((-8.1 / 0.3, -7.9 / 0.7))
+    assert (magnitude.low, magnitude.high) == pytest.approx((7.9 / 0.7, 8.1 / 0.3))
 
 
 def test_pyhessian_and_lanczos_agree_within_the_residuals():
