@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from landscape import Problem, hessian_spectrum
 from landscape.curvature_graphs import KINDS
 from landscape.errors import InputError, NotFiniteError
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.spectrum import Extras
 
 EXACT = {"device": "cpu", "dtype": "float64"}
 
@@ -133,6 +135,21 @@ def test_every_memory_plan_gives_the_same_spectrum(name):
     assert said in found.memory
     assert found.num_matvecs > 44 + 6 + 12  # the smallest basis has restarted
     _assert_both_ends(found, values)
+
+
+def test_the_graphs_of_all_operators_of_a_run_stay_within_the_memory(monkeypatch):
+    problem = Problem(tiny_mlp(), classification(2000), device="cpu", batch_size=100)
+    memory = int(1.5 * CurvatureOperator(problem, graph_bytes=1 << 30).retained_bytes)
+    made, make = [], CurvatureOperator.__init__
+
+    def recording(self, *args, **kwargs):
+        made.append(self)
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(CurvatureOperator, "__init__", recording)
+    hessian_spectrum(problem, top_k=1, is_polished=True, extras=Extras(blocks=True), memory=memory)
+    assert len(made) == 4  # the Hessian, in float64, and two layers
+    assert 0 < sum(operator.retained_bytes for operator in made) <= memory
 
 
 def test_ratios_are_signed_absolute_and_inverted():
