@@ -288,7 +288,7 @@ class Spectrum:
 
     @property
     def ratios(self) -> dict[str, Ratio | None]:
-        """By name, with the interval that the residuals allow; None where the denominator's interval contains 0."""
+        """By name, with the interval that residuals and noise floor allow; None where the denominator's contains 0."""
         top, bottom = self._intervals(), self._intervals(at_bottom=True)
         signed = _ratio(top[:1], bottom[:1])
         return {
@@ -319,10 +319,14 @@ class Spectrum:
         return _value(self.ratios["lambda_1 / lambda_5"])
 
     def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
-        """Return value, lower and upper end of each eigenvalue at one end of the spectrum."""
-        values, errors = (
+        """Return value, lower and upper end of each eigenvalue at one end of the spectrum.
+
+        The residual of an invariant space is 0 whatever the rounding of its products was.
+        """
+        values, residuals = (
             (self.bottom_eigenvalues, self.bottom_residuals) if at_bottom else (self.eigenvalues, self.residuals)
         )
+        errors = np.maximum(residuals, self.noise_floor)
         return [(value, value - error, value + error) for value, error in zip(values.tolist(), errors, strict=True)]
 
 

@@ -23,6 +23,8 @@ def block_curvatures(
     tolerance: float | None = None,
     max_matvecs: int = 100,
     seed: int = 0,
+    memory: int | None = None,
+    graph_bytes: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> tuple[BlockCurvature, ...]:
@@ -34,6 +36,8 @@ def block_curvatures(
         tolerance: Relative, of the eigenvalues.
         max_matvecs: Limit on products for each block's eigenvalue.
         seed: Of the random vectors.
+        memory: Bytes for the vectors, see `landscape.hessian.lanczos.lanczos`.
+        graph_bytes: What kept graphs may take, see `landscape.hessian.operator.CurvatureOperator`.
         should_stop: Is asked before each layer; if it says so, the rest is left out.
         progress: Counts layers.
     """
@@ -43,8 +47,8 @@ def block_curvatures(
         for name, tensors in layers.items():
             if should_stop():
                 break
-            operator = CurvatureOperator(problem, kind=kind, tensors=tensors)
-            found.append(_curvature_of(name, operator, tolerance, max_matvecs, seed))
+            operator = CurvatureOperator(problem, kind=kind, tensors=tensors, graph_bytes=graph_bytes)
+            found.append(_curvature_of(name, operator, tolerance, max_matvecs, seed, memory))
             progress.update(len(found), largest=found[-1].lambda_max)
     finally:
         progress.stop()
@@ -52,9 +56,17 @@ def block_curvatures(
 
 
 def _curvature_of(
-    name: str, operator: CurvatureOperator, tolerance: float | None, max_matvecs: int, seed: int
+    name: str, operator: CurvatureOperator, tolerance: float | None, max_matvecs: int, seed: int, memory: int | None
 ) -> BlockCurvature:
-    pairs = lanczos(operator, top_k=1, tolerance=tolerance, max_matvecs=max_matvecs, num_check_matvecs=0, seed=seed)
+    pairs = lanczos(
+        operator,
+        top_k=1,
+        tolerance=tolerance,
+        max_matvecs=max_matvecs,
+        num_check_matvecs=0,
+        seed=seed,
+        memory=memory,
+    )
     whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed)
     return BlockCurvature(
         name=name,

@@ -70,7 +70,8 @@ def test_the_density_has_the_dense_spectrums_masses_between_its_bounds(hessian, 
 
 def test_the_layers_have_traces_that_sum_to_the_whole(hessian, dense):
     blocks = hessian("--blocks")["blocks"]
-    error = 4 * np.linalg.norm([block["trace_error"] for block in blocks])
+    # Of 10 samples each: 6 standard errors of 9 degrees of freedom are as rare as 3.7 of a normal one.
+    error = 6 * np.linalg.norm([block["trace_error"] for block in blocks])
     assert len(blocks) > 1
     assert sum(block["trace"] for block in blocks) == pytest.approx(dense.sum(), abs=error)
     assert max(block["lambda_max"] for block in blocks) <= dense[-1] * 1.001
