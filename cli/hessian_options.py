@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,9 +32,9 @@ class ExtremesOptions:
         float | None, typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32.")
     ] = None
     max_matvecs: Annotated[int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")] = 500
-    polish: Annotated[
-        bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
-    ] = False
+    polish: Annotated[bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")] = (
+        False
+    )
     engine: Annotated[str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")] = "lanczos"
     verify: Annotated[
         str | None,
@@ -103,6 +103,11 @@ class Asked:
         return self.extremes.bottom_k if self.extremes.bottom_k is not None else int(self.extremes.which == "algebraic")
 
     @property
+    def num_eigenvalues(self) -> int:
+        """At both ends together."""
+        return self.extremes.top_k + self.bottom_k
+
+    @property
     def memory(self) -> int | None:
         """Bytes; None if not said."""
         return parse_bytes(self.limits.memory, "--memory") if self.limits.memory else None
@@ -118,3 +123,14 @@ class Asked:
             num_probes=self.extras.probes,
             blocks=self.extras.blocks,
         )
+
+    def fields(self) -> dict[str, Any]:
+        """Return fields of a `landscape.results.Spectrum` that are decided by what was asked for; None for any."""
+        return {
+            "curvature": self.extremes.curvature,
+            "which": self.extremes.which,
+            "engine": self.extremes.engine,
+            "polished": self.extremes.polish,
+            "tolerance": self.extremes.tol,
+            "aligned_with": self.extras.align and str(self.extras.align),
+        }
