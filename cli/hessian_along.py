@@ -73,6 +73,10 @@ def _require(asked: Asked) -> None:
                 f"--{name.replace('_', '-')} is measured at one checkpoint, got a folder.",
                 hint="Pass one of its snapshots.",
             )
+    if asked.extremes.polish or asked.limits.memory is not None:
+        raise InputError(
+            "--polish and --memory are of one checkpoint, got a folder.", hint="Pass one of its snapshots."
+        )
     if asked.extremes.engine != "lanczos" or asked.extremes.verify or asked.extremes.which != "algebraic":
         raise InputError("snapshots are measured by Lanczos, at both ends of the spectrum.", hint="Pass one snapshot.")
 

@@ -34,7 +34,7 @@ def output_of_this_run(
         return
     prepare_output(path, force=force, resume=resume, inputs=inputs)
     if besides is not None:
-        prepare_output(besides, force=force or resume, inputs=[*inputs, path])
+        prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
     with locked(path):
         if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
             path.unlink(missing_ok=True)
