@@ -51,12 +51,12 @@ TRAPS = (
     Trap("exact return", "The way back is exact: at learning rate 0 no bit ever changes.", restoring.restore_exactly),
     Trap("same storage", "After every step the weights are in their original memory.", restoring.keep_the_storage),
     Trap(
-        "no gradient, pass 1",
+        "no gradient in pass 1",
         "A weight without gradient in the first pass stays where it is.",
         restoring.bear_no_gradient_in_the_first_pass,
     ),
     Trap(
-        "no gradient, pass 2",
+        "no gradient in pass 2",
         "A weight without gradient in the second pass returns to its place.",
         restoring.bear_no_gradient_in_the_second_pass,
     ),
