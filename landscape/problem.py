@@ -20,6 +20,8 @@ from landscape.batches import (
     Batch,
     BatchData,
     Data,
+    GraphData,
+    TensorData,
     as_data,
     batch_length,
     hash_data,
@@ -129,7 +131,8 @@ class Problem:
         spec: Names, shapes and places of the weights.
         weights: The model's own weights (P,); do not write into it.
         num_examples: Examples in the data.
-        batches: The data on the device, in evaluation order; do not write into it.
+        data: All examples, on the device; do not write into them.
+        batches: The same, cut up, in evaluation order.
         criterion: The loss function.
         plan: How it is evaluated.
         one_at_a_time: Why it is evaluated one point at a time although None was passed for `points_per_pass`;
@@ -192,7 +195,8 @@ class Problem:
         self._set_data(resident)
         self._calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
-            self._calibration = self._cut(as_data(calibration).to(self.device, self.dtype))
+            calibrating = self._laid_out(as_data(calibration).to(self.device, self.dtype))
+            self._calibration = calibrating.batches(self.plan.batch_size)
         self._own_version: int | None = None
         self._checked: set[tuple[int, ...]] = set()
         self._require_own_weights(*first)
@@ -238,6 +242,11 @@ class Problem:
         )
         other.data_hash = self.data_hash
         return other
+
+    @property
+    def buffers(self) -> Sequence[Tensor]:
+        """The model's own buffers, as `module.buffers()` yields them; do not write into them."""
+        return self._norms.stored
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
         """Return this problem with the running statistics, and whatever else is a buffer, of another checkpoint.
@@ -332,6 +341,12 @@ class Problem:
     def loss(self, w: Tensor | None = None) -> float:
         """Return the mean loss at `w` (P,), the model's own weights if None."""
         return self.evaluate(w).loss
+
+    def outputs(self, num_batches: int | None = None) -> list[Tensor]:
+        """Return copies of the tensors that the model gives, at its own weights, for the first batches or all."""
+        with self._at(None), torch.no_grad():
+            outputs = (self._forward(*batch)[0] for batch in self.batches[:num_batches])
+            return [tensor.clone() for output in outputs for tensor in tensors_in(output)]
 
     def gradient(self, w: Tensor | None = None) -> Gradient:
         """Return mean loss and gradient at `w` (P,), the model's own weights if None.
@@ -616,14 +631,17 @@ class Problem:
     def _set_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
         self.data_hash = hash_data(resident)
-        self.batches = self._cut(resident)
+        self.data = self._laid_out(resident)
+        self.batches = self.data.batches(self.plan.batch_size)
         self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
-    def _cut(self, data: Data) -> list[Batch]:
-        batches = data.batches(self.plan.batch_size)
-        if self.plan.memory_format != "channels_last":
-            return batches
-        return [(to_channels_last(inputs), targets) for inputs, targets in batches]
+    def _laid_out(self, data: Data) -> Data:
+        """Return the data in the plan's memory format."""
+        if self.plan.memory_format != "channels_last" or isinstance(data, GraphData):
+            return data
+        if isinstance(data, TensorData):
+            return TensorData(to_channels_last(data.inputs), data.targets)
+        return BatchData(tuple((to_channels_last(inputs), targets) for inputs, targets in data.items))
 
     def _zeros(self) -> Tensor:
         return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))

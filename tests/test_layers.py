@@ -41,7 +41,7 @@ ROWS = {
         "data",
     ],
     3: ["plane", "hessian", "optim", "trajectory", "topology"],
-    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range", "rescaling"],
     5: ["training", "plot", "io"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
