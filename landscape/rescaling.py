@@ -35,7 +35,7 @@ _TRIED = (2.0**20, 2.0**-20)
 _ROUNDING = 1e-10
 """Relative change of the outputs in float64 up to which a trial changed them by rounding only."""
 
-_NUM_TRIED = 8  # examples of a trial
+_NUM_TRIED = 4  # examples of a trial
 _NUM_CHECKED = 16  # batches that the result is checked on
 
 _DIGITS = {"float64": 2.0**-52, "float32": 2.0**-23, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
