@@ -42,7 +42,7 @@ ROWS = {
         "data",
     ],
     3: ["plane", "hessian", "optim", "trajectory", "topology"],
-    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range", "rescaling"],
     5: ["training", "plot", "io"],
     6: ["audit"],
 }
