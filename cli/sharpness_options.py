@@ -49,6 +49,10 @@ class MeasureOptions:
         list[Path] | None,
         typer.Option(help="File of landscape hessian to take eigenvalue, vector and trace from.", metavar="FILE"),
     ] = None
+    invariance: Annotated[
+        bool,
+        typer.Option("--invariance", help="Measure again at rescaled weights of the same function: what moves?"),
+    ] = False
 
     @property
     def measures(self) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
 
@@ -88,38 +89,67 @@ def _measure_each(
 
 
 def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
-    from landscape.sharpness import measure
-    from landscape.sharpness.ball import Ball
+    """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
     from landscape.sharpness.curvature import measure_taylor
 
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
-    options = asked.measures.as_arguments(asked.seed)
-    ball = Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
-    spectrum = next((known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None)
-    if spectra and spectrum is None:
-        raise InputError(
-            f"no --hessian file is of {opened.settings['checkpoint']}.",
-            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with the same options.",
-        )
+    spectrum = _spectrum_of(problem, spectra, opened)
     is_wanted = asked.measures.taylor or spectrum is not None
+    ball = _ball(problem, asked)
     taylor = measure_taylor(problem, ball, spectrum, seed=asked.seed, progress=progress) if is_wanted else None
-    starts = _starts(problem, ball, spectrum, asked, progress) if "max" in asked.measures.measures else []
+    held_out = opened.problems["test"] if asked.split == "train" and "test" in opened.problems else None
+    settings = {**opened.settings, "seed": asked.seed}
+    found = _measure_problem(problem, asked, spectrum, held_out=held_out, taylor=taylor, settings=settings)
+    return _rescaled(problem, asked, found) if asked.measures.invariance else found
+
+
+def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any) -> Measured:
+    from landscape.sharpness import measure
+
+    progress = console.TerminalProgress()
+    starts = _starts(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
     return measure(
         problem,
         asked.rhos,
         measures=asked.measures.measures,
-        held_out=opened.problems["test"] if asked.split == "train" and "test" in opened.problems else None,
-        taylor=taylor,
         starts=starts,
         split=asked.split,
-        settings={**opened.settings, "seed": asked.seed},
         progress=progress,
-        **options,
+        **arguments,
+        **asked.measures.as_arguments(asked.seed),
     )
 
 
+def _rescaled(problem: Problem, asked: Asked, found: Measured) -> Measured:
+    """Add what is measured at rescaled weights."""
+    from landscape.rescaling import function_preserving_rescalings
+    from landscape.sharpness.invariance import measure_invariance
+
+    rescalings = function_preserving_rescalings(problem, progress=console.TerminalProgress())
+    rows = measure_invariance(found, rescalings, partial(_measure_problem, asked=asked))
+    return dataclasses.replace(found, result=dataclasses.replace(found.result, rescaled=rows))
+
+
+def _spectrum_of(problem: Problem, spectra: Sequence[Spectrum], opened: Opened) -> Spectrum | None:
+    """Return the spectrum of the problem's weights, if there are spectra."""
+    found = next((known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None)
+    if spectra and found is None:
+        raise InputError(
+            f"no --hessian file is of {opened.settings['checkpoint']}.",
+            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with the same options.",
+        )
+    return found
+
+
+def _ball(problem: Problem, asked: Asked) -> Ball:
+    from landscape.sharpness.ball import Ball
+
+    options = asked.measures.as_arguments(asked.seed)
+    return Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
+
+
 def _starts(
-    problem: Problem, ball: Ball, spectrum: Spectrum | None, asked: Asked, progress: console.TerminalProgress
+    problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
 ) -> list[Tensor]:
     """Return the top eigenvector, from a file or computed; none of a loss without a second derivative."""
     import torch
@@ -129,7 +159,7 @@ def _starts(
     if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
         return [torch.from_numpy(spectrum.vectors[0])]
     try:
-        return [top_eigenvector(problem, ball, seed=asked.seed, progress=progress)]
+        return [top_eigenvector(problem, _ball(problem, asked), seed=asked.seed, progress=progress)]
     except InputError as exc:
         console.say(f"max starts from no eigenvector: {exc.message}")
         return []

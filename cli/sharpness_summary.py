@@ -34,6 +34,7 @@ def sharpness_as_json(result: Sharpness) -> dict[str, Any]:
         "protocol": result.protocol or None,
         "measures": [_measure_as_json(measure) for measure in result.measures],
         "taylor": result.taylor and dataclasses.asdict(result.taylor),
+        "rescaled": [dataclasses.asdict(row) for row in result.rescaled],
     }
 
 
@@ -59,6 +60,7 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
             f"Test set: loss {result.test_loss:.6g}, accuracy {console.percent(result.test_accuracy)}; "
             f"generalization gap x 10^3: {_scaled(result.generalization_gap, 4)}."
         )
+    _show_rescaled(result)
     _show_limits([result])
 
 
@@ -82,7 +84,29 @@ def show_comparison(result: SharpnessComparison, as_json: bool) -> None:
         _show_groups(result.groups)
     if result.differences:
         _show_differences(result.differences)
+    for each in result.checkpoints:
+        _show_rescaled(each)
     _show_limits(result.checkpoints)
+
+
+def _show_rescaled(result: Sharpness) -> None:
+    """Print a table for each rescaling."""
+    for name in dict.fromkeys(row.rescaling for row in result.rescaled):
+        found = [row for row in result.rescaled if row.rescaling == name]
+        rows = [
+            [
+                row.name,
+                console.number(row.rho),
+                _scaled(row.before, 4),
+                _scaled(row.after, 4),
+                console.number(row.after / row.before if row.before else math.nan, 4),
+                "moved" if row.has_moved else "not moved",
+            ]
+            for row in found
+        ]
+        columns = ["measure", "rho", "before", "after", "after / before", "verdict"]
+        title = f"The same function: {name} by {found[0].factor:g}, outputs changed by {found[0].output_change:.1g}"
+        console.answer_table(f"{title}; sharpness x 10^3", columns, rows)
 
 
 def _show_checkpoints(result: SharpnessComparison) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
-from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
+from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
 
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
@@ -418,6 +418,7 @@ class Sharpness:
         test_accuracy: Accuracy there.
         taylor: The loss around the weights to second order, as far as it is known.
         protocol: Name of the published protocol that was followed; empty for none.
+        rescaled: The measures at other weights of the same function; empty if that was not asked for.
     """
 
     loss: float
@@ -430,6 +431,7 @@ class Sharpness:
     test_accuracy: float | None = None
     taylor: Taylor | None = None
     protocol: str = ""
+    rescaled: tuple[Rescaled, ...] = ()
 
     @property
     def generalization_gap(self) -> float | None:
