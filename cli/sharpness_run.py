@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from landscape.results import Sharpness, SharpnessComparison, Spectrum
     from landscape.sharpness import Measured
     from landscape.sharpness.ball import Ball
-    from landscape.weights import WeightSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,21 +70,26 @@ def _measure_each(
     paths: Sequence[Path], names: Sequence[str], asked: Asked, spectra: Sequence[Spectrum]
 ) -> list[Measured]:
     measured: list[Measured] = []
-    model: WeightSpec | None = None
+    first: Problem | None = None
     for path, name in zip(paths, names, strict=True):
         if len(paths) > 1:
             console.say(f"{name}:")
-        also = ("test",) if asked.split == "train" else ()  # for the generalization gap
-        opened = open_together(path, asked.problem, (asked.split,), also=also)
+        opened = _open(path, asked)
         problem = opened.problems[asked.split]
-        if model not in (None, problem.spec):
-            raise InputError(
-                f"checkpoints that are compared must be of the same model, {name} is of another one.",
-                hint="Measure it in a call of its own.",
-            )
-        model = problem.spec
+        first = first or problem
+        for what, is_same in (("model", problem.spec == first.spec), ("data", problem.data_hash == first.data_hash)):
+            if not is_same:
+                raise InputError(
+                    f"checkpoints that are compared must be of the same {what}, {name} is of another than {names[0]}.",
+                    hint="Measure it in a call of its own.",
+                )
         measured.append(_measure(opened, asked, spectra))
     return measured
+
+
+def _open(path: Path, asked: Asked) -> Opened:
+    also = ("test",) if asked.split == "train" else ()  # for the generalization gap
+    return open_together(path, asked.problem, (asked.split,), also=also)
 
 
 def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:

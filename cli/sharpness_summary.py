@@ -53,7 +53,7 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
     console.answer_table(title, _COLUMNS, [_row(measure) for measure in result.measures])
     console.answer(
         f"At the weights: loss {result.loss:.6g}, accuracy {console.percent(result.accuracy)}, "
-        f"gradient norm {result.gradient_norm:.4g}."
+        f"gradient norm {console.number(result.gradient_norm, 4)}."
     )
     if result.generalization_gap is not None:
         console.answer(
@@ -212,6 +212,8 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
     found = [measure for result in results for measure in result.measures]
     if any(measure.name == "max" for measure in found):
         console.answer("max is a lower bound of the largest loss in the ball.")
+    if any(measure.data_error is not None and measure.name != "avg" for measure in found):
+        console.answer("On a subset, all but avg are biased upwards: the gradient follows the examples in it.")
     for name, what in (("avg", "--rel-error"), ("max", "a small gap")):
         radii = sorted({measure.rho for measure in found if measure.name == name and not measure.converged})
         if radii:

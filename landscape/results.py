@@ -410,7 +410,7 @@ class Sharpness:
     Attributes:
         loss: Mean loss at the weights.
         accuracy: Accuracy there; None where it does not exist.
-        gradient_norm: Euclidean norm of the gradient there.
+        gradient_norm: Euclidean norm of the gradient there; None where no measure needed it.
         measures: In the order in which they were asked for.
         split: Name of the data split.
         provenance: Where it comes from.
@@ -423,7 +423,7 @@ class Sharpness:
 
     loss: float
     accuracy: float | None
-    gradient_norm: float
+    gradient_norm: float | None
     measures: tuple[Measure, ...]
     split: str
     provenance: Provenance

@@ -175,13 +175,13 @@ def measure(
     result = Sharpness(
         loss=here.mean,
         accuracy=here.accuracy,
-        gradient_norm=norm(work.gradient),
+        gradient_norm=work.gradient_norm,
         measures=tuple(work.measure(name, rho, found[name, rho]) for name, rho in keys),
         split=split,
         provenance=make_provenance({split: problem}, dict(settings or {})),
         test_loss=None if tested is None else tested.mean,
         test_accuracy=None if tested is None else tested.accuracy,
-        taylor=taylor or Taylor(work.gain, num_parameters=problem.spec.size),
+        taylor=taylor or work.taylor,
     )
     return Measured(result, found, work.sample)
 
@@ -268,7 +268,13 @@ class _Part:
 
 
 class _Measurement:
-    """One checkpoint being measured."""
+    """One checkpoint being measured.
+
+    Attributes:
+        sample: How the units were drawn from a larger set; None if they are all there is.
+        gradient_norm: At the weights; None where no measure needs the gradient.
+        taylor: What the gradient tells; likewise.
+    """
 
     def __init__(self, problem: Problem, options: Options, starts: Sequence[Tensor], progress: Progress) -> None:
         self._options = options
@@ -276,6 +282,8 @@ class _Measurement:
         self._starts = starts
         self._num_done = 0
         self._problem = problem
+        self.gradient_norm: float | None = None
+        self.taylor: Taylor | None = None
         self._ball = Ball.around(problem.weights, p=options.p, adaptive=options.adaptive, eta=options.eta)
         self._methods: dict[str, Callable[[_Part, float], Rises]] = {
             "asc": self._ascent,
@@ -296,7 +304,9 @@ class _Measurement:
         own = distributed.own_share(torch.arange(len(subsets))).tolist()
         self._progress.start("sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more))
         whole = _Part(Objective(self._problem, count=self._count))
-        self.gradient, self.gain = whole.gradient, self._ball.gain(whole.gradient)
+        if any(name != "avg" for name in measures):
+            self.gradient_norm = norm(whole.gradient)
+            self.taylor = Taylor(self._ball.gain(whole.gradient), num_parameters=self._problem.spec.size)
         self.sample = self._problem.sample
         self._parts, self._is_cut = [whole], bool(subsets)
         if subsets:
@@ -316,9 +326,9 @@ class _Measurement:
             return None
         is_sampled = self._problem.sample is not None and options.m is None
         costs = {"asc": 1, "avg": 2 * options.num_directions, "nstep": options.steps, "first_order": 2 * is_sampled}
-        before = 1 + any(name != "avg" for name in measures)  # the loss at the weights of each batch, and its gradient
+        before = 1 + any(name != "avg" for name in measures)  # the loss at the weights, and its gradient
         each = num_rhos * sum(costs[name] for name in measures)
-        return 2 + num_more + (num_cut * (before + each) if options.m is not None else each)
+        return before + num_more + (num_cut * (before + each) if options.m is not None else each)
 
     def rises(self, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
         """Return by how much the loss rises by each measure (name, rho)."""
