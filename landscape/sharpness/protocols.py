@@ -109,8 +109,8 @@ _ALL = (
             "divergence from targets smoothed by 0.1 over the other classes; BatchNorm batch."
         ),
         left_open=(
-            "Its train.py and two of its notebooks cut out squares too; the script that its README names for the results, "
-            "and that records sharpness, does not: no cutout. Checkpoint and padding: as s003-text."
+            "Its train.py and two of its notebooks cut out squares too; the script that its README names for the "
+            "results, and that records sharpness, does not: no cutout. Checkpoint and padding: as s003-text."
         ),
         radii={"first_order": (2.0,)},
         options={"m": 128, "adaptive": True, "eta": 0.0},
