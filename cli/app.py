@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from landscape.errors import LandscapeError
 
 from . import console
+from .audit_optimizer import audit_optimizer
 from .convert import convert
 from .data import data
 from .hessian import hessian
@@ -68,7 +69,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, plot, info, convert):
+for command in (train, surface, hessian, sharpness, plot, info, convert, audit_optimizer):
     app.command()(console.answering(command))
 app.add_typer(data, name="data")
 

@@ -80,8 +80,8 @@ def answer(text: str) -> None:
         typer.echo(text, file=_answers.get())
 
 
-def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout: the first column left-aligned, numbers right-aligned."""
+def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> None:
+    """Print a table to stdout: the first columns, which are text, left-aligned, numbers right-aligned."""
     if not is_heard():
         return
     from rich.console import Console
@@ -89,7 +89,7 @@ def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
     table = Table()
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i < num_texts else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console(file=_answers.get(), highlight=False, emoji=False)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from landscape.errors import InputError
+
 from . import console
 from .hessian_along import curvature_along_run
 from .hessian_options import Asked, ExtrasOptions, ExtremesOptions, LimitOptions
@@ -41,6 +43,8 @@ def hessian(
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
     if checkpoint.is_dir():
+        if save_vectors:
+            raise InputError("--save-vectors is of one checkpoint, got a folder.", hint="Pass one of its snapshots.")
         curvature_along_run(checkpoint, asked, out, resume=resume, force=force, as_json=as_json)
     else:
         curvature_of(checkpoint, asked, out, save_vectors=save_vectors, resume=resume, force=force, as_json=as_json)

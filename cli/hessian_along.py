@@ -13,8 +13,8 @@ from landscape.errors import InputError
 
 from . import console
 from .hessian_options import Asked, ExtrasOptions
-from .hessian_run import asked_together, open_together
-from .processes import output_of_this_run, working_together
+from .hessian_run import asked_together
+from .processes import open_together, output_of_this_run, working_together
 from .resolve import default_output
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def curvature_along_run(
         from landscape.io.store import FileSink
 
         paths = find_snapshots(folder)
-        opened = open_together(paths[-1], asked)
+        opened = open_together(paths[-1], asked.problem, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
         result = curvature_along(
             points,
@@ -73,6 +73,10 @@ def _require(asked: Asked) -> None:
                 f"--{name.replace('_', '-')} is measured at one checkpoint, got a folder.",
                 hint="Pass one of its snapshots.",
             )
+    if asked.extremes.polish or asked.limits.memory is not None:
+        raise InputError(
+            "--polish and --memory are of one checkpoint, got a folder.", hint="Pass one of its snapshots."
+        )
     if asked.extremes.engine != "lanczos" or asked.extremes.verify or asked.extremes.which != "algebraic":
         raise InputError("snapshots are measured by Lanczos, at both ends of the spectrum.", hint="Pass one snapshot.")
 

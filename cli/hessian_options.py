@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -103,6 +103,11 @@ class Asked:
         return self.extremes.bottom_k if self.extremes.bottom_k is not None else int(self.extremes.which == "algebraic")
 
     @property
+    def num_eigenvalues(self) -> int:
+        """At both ends together."""
+        return self.extremes.top_k + self.bottom_k
+
+    @property
     def memory(self) -> int | None:
         """Bytes; None if not said."""
         return parse_bytes(self.limits.memory, "--memory") if self.limits.memory else None
@@ -118,3 +123,14 @@ class Asked:
             num_probes=self.extras.probes,
             blocks=self.extras.blocks,
         )
+
+    def fields(self) -> dict[str, Any]:
+        """Return fields of a `landscape.results.Spectrum` that are decided by what was asked for; None for any."""
+        return {
+            "curvature": self.extremes.curvature,
+            "which": self.extremes.which,
+            "engine": self.extremes.engine,
+            "polished": self.extremes.polish,
+            "tolerance": self.extremes.tol,
+            "aligned_with": self.extras.align and str(self.extras.align),
+        }

@@ -17,8 +17,8 @@ from landscape.errors import InputError, StoreError
 from . import console
 from .hessian_options import Asked
 from .hessian_summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
-from .processes import output_of_this_run, working_together
-from .resolve import Opened, open_checkpoint
+from .processes import open_together, output_of_this_run, working_together
+from .resolve import Opened
 
 if TYPE_CHECKING:
     from landscape.hessian.krylov_sink import KrylovSink
@@ -43,31 +43,24 @@ def curvature_of(
     inputs = [checkpoint, *filter(None, [asked.extras.align])]
     agreement = None
     with _output(out, inputs, force=force, resume=resume):
-        result = _finished(out) if resume else None
+        others = _stored_vectors(asked.extras.align)
+        opened = open_together(checkpoint, asked.problem, (asked.split,))
+        problem = opened.problems[asked.split]
+        result = _finished(out, problem, asked, keep_vectors=save_vectors) if resume else None
         if result is None:
-            others = _stored_vectors(asked.extras.align)
-            opened = open_together(checkpoint, asked)
             result = _measure(opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume)
             if others is not None:
                 result = _aligned(result, others, asked.extras.align)
+            is_done = result.converged and not _left(result, problem, asked)
             if out is not None and console.is_heard():
-                _save(out, result if save_vectors else dataclasses.replace(result, vectors=None))
-            if asked.extremes.verify is not None:
-                agreement = _verified(result, opened.problems[asked.split], asked)
+                _save(out, result if save_vectors else dataclasses.replace(result, vectors=None), is_done=is_done)
+        left = _left(result, problem, asked)
+        if asked.extremes.verify is not None:
+            agreement = _verified(result, problem, asked)
     _show(result, agreement, out, as_json)
-    if deadline.has_come and not result.converged and out is not None:
-        console.say(f"Stopped in time. {console.to_go_on()}")
-    if not result.converged or (agreement is not None and not agreement.agrees):
+    _say_what_is_left(result, left, deadline, asked, out)
+    if not result.converged or left or (agreement is not None and not agreement.agrees):
         raise typer.Exit(1)
-
-
-def open_together(checkpoint: Path, asked: Asked) -> Opened:
-    """Open a checkpoint on the device of this process."""
-    from landscape import distributed
-    from landscape.execution import choose_device
-
-    device = distributed.local_device(choose_device(asked.problem.device))
-    return open_checkpoint(checkpoint, dataclasses.replace(asked.problem, device=str(device)), (asked.split,))
 
 
 def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
@@ -86,6 +79,11 @@ def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool
         raise InputError(f"--verify must be pyhessian, got {asked.extremes.verify!r}.")
     if asked.extremes.verify == asked.extremes.engine:
         raise InputError("--verify compares two engines, got the same one twice.", hint="Leave --engine out.")
+    if asked.extremes.verify is not None and asked.extremes.curvature != "hessian":
+        raise InputError(
+            f"--verify compares eigenvalues of the Hessian, got --curvature {asked.extremes.curvature}.",
+            hint="PyHessian knows no other matrix; leave one of the two out.",
+        )
     if asked.extras.every != 1:
         raise InputError(
             f"--every {asked.extras.every} takes snapshots from a folder, and this is one checkpoint.",
@@ -100,7 +98,8 @@ def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) 
         with working_together(Path()):
             yield
         return
-    with output_of_this_run(out, inputs, force=force, resume=resume), working_together(_krylov_path(out)):
+    basis = _krylov_path(out)
+    with output_of_this_run(out, inputs, force=force, resume=resume, besides=basis), working_together(basis):
         yield
 
 
@@ -108,8 +107,9 @@ def _krylov_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.krylov.h5")
 
 
-def _finished(out: Path | None) -> Spectrum | None:
-    """Return the result in a file that has converged, of which nothing is left to compute."""
+def _finished(out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool) -> Spectrum | None:
+    """Return the result in a file of which nothing is left to compute, if it is what is asked for."""
+    from landscape.hessian.completeness import first_difference
     from landscape.io.store import read_result
     from landscape.results import Spectrum
 
@@ -118,8 +118,29 @@ def _finished(out: Path | None) -> Spectrum | None:
     found = read_result(out)
     if not isinstance(found, Spectrum):
         raise StoreError(f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out.")
+    different = first_difference(found, problem, asked.split, asked.num_eigenvalues, asked.fields())
+    if different is not None:
+        name, there, here = different
+        raise StoreError(
+            f"a resumed run must have the {name} of {out}: {there} there, {here} here.",
+            hint="Run with the same settings, or pass --force to replace it, or another --out.",
+        )
+    if not found.converged:
+        return None
+    left = [*_left(found, problem, asked), *(["vectors"] if keep_vectors and found.vectors is None else [])]
+    if left:
+        raise StoreError(
+            f"{out} is complete, without {', '.join(left)}.", hint="Pass --force to compute it anew, or another --out."
+        )
     console.say(f"{out} is complete; nothing is left to compute.")
     return found
+
+
+def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
+    """Return by name what was asked for beside the eigenvalues, and was not reached."""
+    from landscape.hessian.completeness import parts_left
+
+    return parts_left(result, problem, asked.measures(), asked.extras.folds)
 
 
 def _measure(
@@ -163,6 +184,7 @@ def _measure(
         max_matvecs=wanted.max_matvecs,
         seed=asked.seed,
         operator=partial(CurvatureOperator, kind=wanted.curvature),
+        should_stop=partial(asked_together, deadline),
         progress=progress,
     )
     return dataclasses.replace(result, folds=found)
@@ -185,12 +207,12 @@ def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bo
     return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))
 
 
-def _save(out: Path, result: Spectrum) -> None:
-    """Write the result; of one that has converged, the basis is needed no more."""
+def _save(out: Path, result: Spectrum, *, is_done: bool) -> None:
+    """Write the result; where nothing is left to compute, the basis is needed no more."""
     from landscape.io.store import write_result
 
     write_result(out, result)
-    if result.converged:
+    if is_done:
         _krylov_path(out).unlink(missing_ok=True)
 
 
@@ -239,8 +261,23 @@ def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_js
             show_agreement(agreement)
     if out is not None:
         console.say(f"Saved to {out}. To draw it: landscape plot {out}")
+
+
+def _say_what_is_left(result: Spectrum, left: list[str], deadline: Deadline, asked: Asked, out: Path | None) -> None:
+    """Say what was not reached, and what helps."""
     if not result.converged:
         console.say(
             f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector products; "
-            "the residuals say how far each value can be off. Raise --max-matvecs or --tol."
+            f"the residuals say how far each value can be off.{'' if deadline.has_come else _remedy(result, asked)}"
         )
+    if left:
+        console.say(f"Not reached: {', '.join(left)}.")
+    if deadline.has_come and (left or not result.converged):
+        console.say(f"Stopped in time. {console.to_go_on() if out is not None else 'Raise --minutes.'}")
+
+
+def _remedy(result: Spectrum, asked: Asked) -> str:
+    """Return what to pass: where products were left, their rounding ended the run."""
+    if result.num_matvecs < asked.extremes.max_matvecs:
+        return f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype float64, or raise --tol."
+    return " Raise --max-matvecs or --tol."

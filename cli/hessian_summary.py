@@ -202,6 +202,6 @@ def _remarks(result: Spectrum) -> Iterator[str]:
             "the values are no eigenvalues of a Hessian. Look for randomness or custom gradients in the model."
         )
     if result.trace is not None and not result.trace.converged:
-        yield "The trace did not reach --rel-error; its interval says how far it can be off."
+        yield "The trace ended before what was asked for; its interval says how far it can be off."
     if "samples" in result.provenance.settings and result.provenance.settings["samples"] is not None:
         yield "Extremes of a subset are biased outwards; --folds says how much, and brackets the whole set's."

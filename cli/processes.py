@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import typer
 
 from . import console
-from .resolve import prepare_output
+from .options import ProblemOptions
+from .resolve import Opened, open_checkpoint, prepare_output
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def output_of_this_run(
         return
     prepare_output(path, force=force, resume=resume, inputs=inputs)
     if besides is not None:
-        prepare_output(besides, force=force or resume, inputs=[*inputs, path])
+        prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
     with locked(path):
         if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
             path.unlink(missing_ok=True)
@@ -40,9 +42,9 @@ def output_of_this_run(
 
 
 @contextmanager
-def working_together(path: Path) -> Iterator[None]:
+def working_together(path: Path | None = None) -> Iterator[None]:
     """Work together with the other processes of torchrun; where they are stopped, say what is saved in `path`."""
-    with console.resumable(path):
+    with nullcontext() if path is None else console.resumable(path):
         from landscape import distributed  # brings torch, and a signal may come meanwhile
 
         try:
@@ -50,3 +52,14 @@ def working_together(path: Path) -> Iterator[None]:
                 yield
         except distributed.FailedElsewhereError as exc:
             raise typer.Exit(1) from exc
+
+
+def open_together(
+    checkpoint: Path, options: ProblemOptions, splits: Sequence[str], *, also: Sequence[str] = ()
+) -> Opened:
+    """Open a checkpoint on the device of this process; see `open_checkpoint`."""
+    from landscape import distributed
+    from landscape.execution import choose_device
+
+    device = distributed.local_device(choose_device(options.device))
+    return open_checkpoint(checkpoint, dataclasses.replace(options, device=str(device)), splits, also=also)

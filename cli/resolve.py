@@ -108,6 +108,7 @@ def open_checkpoint(
     options: ProblemOptions,
     splits: Sequence[str],
     *,
+    also: Sequence[str] = (),
     points_per_pass: int | None = 1,
     is_compiled: bool = False,
 ) -> Opened:
@@ -116,7 +117,8 @@ def open_checkpoint(
     Args:
         path: Checkpoint.
         options: How it is evaluated.
-        splits: On what.
+        splits: On what; on a subset if that is asked for.
+        also: On what besides, where the data have it; on all of it.
         points_per_pass: Points a forward pass; None takes what is fastest for the first split, for all of them.
         is_compiled: Whether forward passes are compiled.
 
@@ -137,11 +139,12 @@ def open_checkpoint(
     data = {"train": train, "test": test}
     loss = find_loss(recipe.loss or "cross-entropy")
     problems = {}
-    for split in splits:
-        whole = require_split(data, split)
+    wholes = {split: require_split(data, split) for split in splits}
+    besides = {split: whole for split in also if split not in wholes and (whole := data[split]) is not None}
+    for split, whole in {**wholes, **besides}.items():
         problems[split] = Problem(
             model,
-            _subset(whole, options.samples),
+            whole if split in besides else _subset(whole, options.samples),
             loss,
             device=options.device,
             dtype=options.dtype,
@@ -160,7 +163,7 @@ def open_checkpoint(
         "samples": options.samples,
         "command": sys.argv[1:],
     }
-    return Opened(problems, settings, {split: require_split(data, split) for split in splits})
+    return Opened(problems, settings, wholes)
 
 
 def seeded_model(recipe: Recipe, seed: int) -> nn.Module:

@@ -5,6 +5,7 @@ Nothing here imports torch, so that a stored result can be read and drawn withou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -133,7 +134,11 @@ def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
     """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over the folds.
 
     Args:
-        folds: At least two.
+        folds: At least one; of one, the deviation is NaN.
     """
     values = {name: [getattr(fold, name) for fold in folds] for name in ("lambda_max", "lambda_min", "held_out")}
-    return {name: (float(np.mean(each)), float(np.std(each, ddof=1))) for name, each in values.items()}
+    is_alone = len(folds) == 1
+    return {
+        name: (float(np.mean(each)), math.nan if is_alone else float(np.std(each, ddof=1)))
+        for name, each in values.items()
+    }

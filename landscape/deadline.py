@@ -46,5 +46,6 @@ class Deadline:
         if not self._is_first:
             self._longest = max(self._longest, now - self._last)
         self._is_first, self._last = False, now
-        self.has_come = now + num_steps * self._longest > self._end
-        return self.has_come
+        is_over = now + num_steps * self._longest > self._end
+        self.has_come = self.has_come or is_over
+        return is_over

@@ -257,6 +257,11 @@ class Problem:
         other.data_hash = self.data_hash
         return other
 
+    @property
+    def buffers(self) -> Sequence[Tensor]:
+        """The model's own buffers, as `module.buffers()` yields them; do not write into them."""
+        return self._norms.stored
+
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
         """Return this problem with the running statistics, and whatever else is a buffer, of another checkpoint.
 
@@ -353,6 +358,12 @@ class Problem:
     def loss(self, w: Tensor | None = None) -> float:
         """Return the mean loss at `w` (P,), the model's own weights if None."""
         return self.evaluate(w).loss
+
+    def outputs(self, num_batches: int | None = None) -> list[Tensor]:
+        """Return copies of the tensors that the model gives, at its own weights, for the first batches or all."""
+        with self._at(None), torch.no_grad():
+            outputs = (self._forward(*batch)[0] for batch in self.batches[:num_batches])
+            return [tensor.clone() for output in outputs for tensor in tensors_in(output)]
 
     def gradient(self, w: Tensor | None = None) -> Gradient:
         """Return mean loss and gradient at `w` (P,), the model's own weights if None.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
-from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
+from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
 
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
@@ -288,7 +288,7 @@ class Spectrum:
 
     @property
     def ratios(self) -> dict[str, Ratio | None]:
-        """By name, with the interval that the residuals allow; None where the denominator's interval contains 0."""
+        """By name, with the interval that residuals and noise floor allow; None where the denominator's contains 0."""
         top, bottom = self._intervals(), self._intervals(at_bottom=True)
         signed = _ratio(top[:1], bottom[:1])
         return {
@@ -319,10 +319,14 @@ class Spectrum:
         return _value(self.ratios["lambda_1 / lambda_5"])
 
     def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
-        """Return value, lower and upper end of each eigenvalue at one end of the spectrum."""
-        values, errors = (
+        """Return value, lower and upper end of each eigenvalue at one end of the spectrum.
+
+        The residual of an invariant space is 0 whatever the rounding of its products was.
+        """
+        values, residuals = (
             (self.bottom_eigenvalues, self.bottom_residuals) if at_bottom else (self.eigenvalues, self.residuals)
         )
+        errors = np.maximum(residuals, self.noise_floor)
         return [(value, value - error, value + error) for value, error in zip(values.tolist(), errors, strict=True)]
 
 
@@ -414,6 +418,7 @@ class Sharpness:
         test_accuracy: Accuracy there.
         taylor: The loss around the weights to second order, as far as it is known.
         protocol: Name of the published protocol that was followed; empty for none.
+        rescaled: The measures at other weights of the same function; empty if that was not asked for.
     """
 
     loss: float
@@ -426,6 +431,7 @@ class Sharpness:
     test_accuracy: float | None = None
     taylor: Taylor | None = None
     protocol: str = ""
+    rescaled: tuple[Rescaled, ...] = ()
 
     @property
     def generalization_gap(self) -> float | None:

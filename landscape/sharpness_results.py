@@ -134,3 +134,28 @@ class GroupValue:
     mean: float
     deviation: float
     count: int
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A measure before and after the weights were rescaled so that the network computes the same function.
+
+    Attributes:
+        rescaling: What was rescaled.
+        factor: By how much.
+        output_change: Largest change of an output, relative to the largest output: rounding only.
+        name: Of the measure.
+        rho: Radius.
+        before: Sharpness at the network's own weights.
+        after: Sharpness at the rescaled ones.
+        has_moved: Whether they differ by more than their error and a thousandth.
+    """
+
+    rescaling: str
+    factor: float
+    output_change: float
+    name: str
+    rho: float
+    before: float
+    after: float
+    has_moved: bool

@@ -5,10 +5,11 @@ import sys
 import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
 
-from landscape import Problem, distributed
+from landscape import Problem, distributed, hessian_spectrum
 from landscape.curvature_graphs import KINDS
 from landscape.errors import NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.spectrum import Extras
 
 PLENTY = 1 << 30
 
@@ -36,6 +37,12 @@ def products():
     return found
 
 
+def spectra():
+    """Spectra of all that a run can measure, by network."""
+    extras = Extras(trace=True, density=True, num_probes=2, blocks=True)
+    return {name: hessian_spectrum(problem, top_k=3, extras=extras) for name, problem in problems().items()}
+
+
 def bad_batch():
     """What a product says of NaN in the last batch."""
     x, y = classification(23)
@@ -50,7 +57,7 @@ def bad_batch():
 def main(folder):
     torch.set_num_threads(1)
     with distributed.joined():
-        found = (products(), bad_batch())
+        found = (products(), bad_batch(), {name: vars(spectrum) for name, spectrum in spectra().items()})
         torch.save(found, f"{folder}/rank-{distributed.rank()}.pt")
 
 

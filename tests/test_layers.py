@@ -42,8 +42,9 @@ ROWS = {
         "data",
     ],
     3: ["plane", "hessian", "optim", "trajectory", "topology"],
-    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range", "rescaling"],
     5: ["training", "plot", "io"],
+    6: ["audit"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
 CLI_ROW = 7
@@ -68,6 +69,7 @@ WITHOUT_TORCH = [
     "landscape/sample.py",
     "landscape/spectral_density.py",
     "landscape/topology.py",
+    "landscape/audit/report.py",
     "landscape/order.py",
     "landscape/refinement.py",
     "landscape/io/store.py",

@@ -23,7 +23,9 @@ def block_curvatures(
     tolerance: float | None = None,
     max_matvecs: int = 100,
     seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
+    memory: int | None = None,
+    graph_bytes: int | None = None,
+    should_stop: Callable[..., bool] = lambda num_matvecs=1: False,
     progress: Progress = SILENT,
 ) -> tuple[BlockCurvature, ...]:
     """Measure the largest eigenvalue and the trace of each layer's diagonal block.
@@ -34,7 +36,10 @@ def block_curvatures(
         tolerance: Relative, of the eigenvalues.
         max_matvecs: Limit on products for each block's eigenvalue.
         seed: Of the random vectors.
-        should_stop: Is asked before each layer; if it says so, the rest is left out.
+        memory: Bytes for the vectors, see `landscape.hessian.lanczos.lanczos`.
+        graph_bytes: What kept graphs may take, see `landscape.hessian.operator.CurvatureOperator`.
+        should_stop: Is asked before each product of an eigenvalue, in places with how many are to follow; if it says
+            so, the layers that are not done are left out.
         progress: Counts layers.
     """
     layers, found = layers_of(problem.spec), []
@@ -43,8 +48,11 @@ def block_curvatures(
         for name, tensors in layers.items():
             if should_stop():
                 break
-            operator = CurvatureOperator(problem, kind=kind, tensors=tensors)
-            found.append(_curvature_of(name, operator, tolerance, max_matvecs, seed))
+            operator = CurvatureOperator(problem, kind=kind, tensors=tensors, graph_bytes=graph_bytes)
+            block = _curvature_of(name, operator, tolerance, max_matvecs, seed, memory, should_stop)
+            if not block.converged and should_stop():
+                break
+            found.append(block)
             progress.update(len(found), largest=found[-1].lambda_max)
     finally:
         progress.stop()
@@ -52,10 +60,25 @@ def block_curvatures(
 
 
 def _curvature_of(
-    name: str, operator: CurvatureOperator, tolerance: float | None, max_matvecs: int, seed: int
+    name: str,
+    operator: CurvatureOperator,
+    tolerance: float | None,
+    max_matvecs: int,
+    seed: int,
+    memory: int | None,
+    should_stop: Callable[..., bool],
 ) -> BlockCurvature:
-    pairs = lanczos(operator, top_k=1, tolerance=tolerance, max_matvecs=max_matvecs, num_check_matvecs=0, seed=seed)
-    whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed)
+    pairs = lanczos(
+        operator,
+        top_k=1,
+        tolerance=tolerance,
+        max_matvecs=max_matvecs,
+        num_check_matvecs=0,
+        seed=seed,
+        memory=memory,
+        should_stop=should_stop,
+    )
+    whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed, should_stop=should_stop)
     return BlockCurvature(
         name=name,
         num_parameters=operator.size,

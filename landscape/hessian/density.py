@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from landscape.curvature_results import Density
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import InputError
+from landscape.hessian.deflated import Deflated
+from landscape.hessian.krylov import KrylovSpace, random_vector
+from landscape.hessian.memory_plan import MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
 from landscape.progress import SILENT, Progress
-from landscape.random_state import derived_seeds
-from landscape.reductions import accumulation_dtype, dot, norm
+from landscape.reductions import accumulation_dtype
 
-_DOUBLE_BASIS_BYTES = 4 << 30  # a basis that is larger in float64 is kept in float32
 _STREAM = 1 << 16  # tells the probes from other random vectors of the same seed
-_BREAKDOWN = 1e-10  # beta below this share of the largest coefficient: the Krylov space is invariant
 
 
 def density(
@@ -56,10 +54,11 @@ def density(
         progress: Counts products.
 
     Returns:
-        Outliers and quadratures; fewer nodes than m where a Krylov space is exhausted.
+        Outliers and quadratures; fewer nodes than m where a Krylov space is exhausted, or memory holds fewer vectors.
 
     Raises:
-        InputError: If there is less than one probe or step, or the outliers do not fit their vectors.
+        InputError: If there is less than one probe or step, the outliers do not fit their vectors, or nothing fits
+            into memory.
         NotFiniteError: If a product is not finite.
 
     Source:
@@ -70,32 +69,32 @@ def density(
     _require_positive(num_probes, num_steps)
     _require_fitting(outliers, residuals, vectors, operator.size)
     num_steps = min(num_steps, operator.size - len(outliers))
-    share = 1 - len(outliers) / operator.size
-    basis = _basis(operator, vectors, num_steps)
-    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
+    plan = plan_memory(operator.size, device=operator.device, wanted=1, max_matvecs=num_steps + 1, num_check_matvecs=0)
+    num_steps = min(num_steps, plan.vectors)
+    known = vectors.reshape(-1, operator.size).to(operator.device, accumulation_dtype(operator.device))
+    deflated, share = Deflated(operator, known, 0.0), 1 - len(outliers) / operator.size
     quadratures: list[tuple[np.ndarray, np.ndarray]] = []
     num_matvecs, is_stopped = 0, False
     progress.start("density", num_probes * num_steps)
     try:
         while num_steps and len(quadratures) < num_probes and not is_stopped:
-            coefficients = []
-            for coefficient in _lanczos_steps(operator, basis, len(outliers), generator):
-                coefficients.append(coefficient)
+            space = _probed(deflated, plan, seed, _STREAM + len(quadratures))
+            while space.size < num_steps and not space.is_invariant and not is_stopped:
+                space.extend()
                 num_matvecs += 1
                 progress.update(num_matvecs)
-                if is_stopped := should_stop():
-                    break
-            if not is_stopped or len(coefficients) == num_steps or not quadratures:
-                quadratures.append(_quadrature(coefficients, share))
+                is_stopped = should_stop()
+            if space.size == num_steps or space.is_invariant:
+                quadratures.append(_quadrature(space, share))
+            elif not quadratures:
+                quadratures, num_steps = [_quadrature(space, share)], space.size
     finally:
         progress.stop()
-    is_cut = is_stopped and len(quadratures) == 1
-    length = len(quadratures[0][0]) if is_cut else num_steps
     return Density(
         outliers=np.asarray(outliers, dtype=np.float64),
         outlier_residuals=np.asarray(residuals, dtype=np.float64),
-        nodes=_padded([nodes for nodes, _ in quadratures], length, np.nan),
-        weights=_padded([weights for _, weights in quadratures], length, 0.0),
+        nodes=_padded([nodes for nodes, _ in quadratures], num_steps, np.nan),
+        weights=_padded([weights for _, weights in quadratures], num_steps, 0.0),
         num_matvecs=num_matvecs,
         num_parameters=operator.size,
         noise_floor=floor,
@@ -118,54 +117,16 @@ def _require_fitting(outliers: np.ndarray, residuals: np.ndarray, vectors: Tenso
         )
 
 
-def _basis(operator: SymmetricOperator, vectors: Tensor, num_steps: int) -> Tensor:
-    """Return the known vectors with room for a Krylov basis after them, (n + m, P)."""
-    rows = len(vectors) + num_steps
-    fits = rows * operator.size * 8 <= _DOUBLE_BASIS_BYTES
-    dtype = accumulation_dtype(operator.device) if fits else torch.float32
-    basis = torch.empty((rows, operator.size), dtype=dtype, device=operator.device)
-    basis[: len(vectors)] = vectors.reshape(-1, operator.size)
-    return basis
+def _probed(deflated: Deflated, plan: MemoryPlan, seed: int, stream: int) -> KrylovSpace:
+    """Return a Krylov space that begins with a random vector of the complement of the known ones."""
+    start = deflated.project(random_vector(deflated, seed, stream))
+    return KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
 
 
-def _lanczos_steps(
-    operator: SymmetricOperator, basis: Tensor, num_known: int, generator: torch.Generator
-) -> Iterator[tuple[float, float]]:
-    """Yield alpha and beta of each step from a random vector, until the basis is full or the space invariant."""
-    accumulate = accumulation_dtype(operator.device)
-    noise = torch.randn(operator.size, generator=generator, dtype=torch.float64)
-    v = _remove(basis[:num_known], noise.to(operator.device, accumulate))
-    beta, scale = norm(v), 0.0
-    for size in range(num_known, len(basis)):
-        q = v / beta
-        basis[size] = q
-        product = operator.matvec(q)
-        alpha = dot(product, q)
-        v = _remove(basis[: size + 1], product)
-        beta = norm(v)
-        if not np.isfinite(alpha + beta):
-            raise NotFiniteError(
-                "a Hessian-vector product holds NaN or inf.",
-                hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
-            )
-        yield alpha, beta
-        scale = max(scale, abs(alpha), beta)
-        if beta <= _BREAKDOWN * scale:
-            return
-
-
-def _remove(basis: Tensor, v: Tensor) -> Tensor:
-    """Remove the span of orthonormal rows from `v`, twice: once is not enough."""
-    for _ in range(2):
-        v = v - (basis.mT @ (basis @ v.to(basis.dtype))).to(v.dtype)
-    return v
-
-
-def _quadrature(coefficients: Sequence[tuple[float, float]], mass: float) -> tuple[np.ndarray, np.ndarray]:
+def _quadrature(space: KrylovSpace, mass: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the nodes, ascending, and their weights, which sum to the mass."""
-    alphas, betas = np.array(coefficients).T
-    nodes, vectors = eigh_tridiagonal(alphas, betas[:-1])
-    return nodes, mass * vectors[0] ** 2
+    ritz = space.ritz()
+    return ritz.values, mass * ritz.weights[0] ** 2
 
 
 def _padded(rows: Sequence[np.ndarray], length: int, value: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from landscape.hessian.ritz import RitzPairs
 
 
 class Subspace(Protocol):
-    """An orthonormal basis Q that products with the operator have made."""
+    """An orthonormal basis Q (P, m) whose products with the operator are known, such as a Krylov space's."""
 
     @property
     def size(self) -> int:

@@ -27,6 +27,7 @@ def folds(
     max_matvecs: int = 500,
     seed: int = 0,
     operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
+    should_stop: Callable[..., bool] = lambda num_matvecs=1: False,
     progress: Progress = SILENT,
 ) -> tuple[Fold, ...]:
     """Find the largest and the smallest Hessian eigenvalue on each of several disjoint subsets.
@@ -46,10 +47,12 @@ def folds(
         max_matvecs: Limit on the products of each, the one for the held-out examples not counted.
         seed: Of the subsets and the start vectors.
         operator: Makes the matrix of a problem.
+        should_stop: Is asked before each product, in places with how many are to follow; if it says so, the subsets
+            that are not done are left out.
         progress: Counts subsets.
 
     Returns:
-        One fold a subset.
+        One fold a subset; fewer if `should_stop` said so.
 
     Raises:
         InputError: If there are too few examples.
@@ -60,6 +63,8 @@ def folds(
     progress.start("folds", num_folds)
     try:
         for indices in subsets:
+            if should_stop():
+                break
             inside = problem.on(everything.take(indices))
             pairs = lanczos(
                 operator(inside),
@@ -69,7 +74,10 @@ def folds(
                 max_matvecs=max_matvecs,
                 num_check_matvecs=0,
                 seed=seed,
+                should_stop=should_stop,
             )
+            if not pairs.converged and should_stop():
+                break
             outside = operator(problem.on(everything.take(_others(indices, data))))
             found.append(_fold(pairs, inside.num_examples, outside))
             progress.update(len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out)

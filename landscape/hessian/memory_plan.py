@@ -92,13 +92,13 @@ def plan_memory(
         max_matvecs: Limit on products.
         num_check_matvecs: Of the second look; 0 for none.
         is_polished: Whether the vectors that are found are computed anew.
-        budget: Bytes on the device; by default half of what is free.
-        host_budget: Bytes in host memory beside a CUDA device; by default half of what is free.
+        budget: Bytes on the device; by default half of what is free, the least of all processes of a run.
+        host_budget: Bytes in host memory beside a CUDA device; by default as `budget`.
 
     Raises:
         InputError: If not even the smallest basis fits.
     """
-    budget = half_of_free_memory(device) if budget is None else budget
+    budget = _half_for_all(device) if budget is None else budget
     longest = min(size, max(wanted, max_matvecs - wanted))
     working = ((4 if is_polished else 1) * wanted + _WORKING_VECTORS) * size * accumulation_dtype(device).itemsize
     least = min(longest, wanted + max(_ROOM, wanted))
@@ -115,7 +115,7 @@ def plan_memory(
             f"{size} parameters and {wanted} eigenvalues is "
             f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
             f"{in_gib(budget)} may be used.",
-            hint="Pass a larger --memory, or ask for fewer eigenvalues.",
+            hint="Pass a larger --memory, of which vectors may take half, or ask for fewer eigenvalues.",
         )
     return MemoryPlan(
         size=size,
@@ -131,6 +131,11 @@ def plan_memory(
 def half_of_free_memory(device: torch.device) -> int:
     """Return half of the bytes that this process may take: on the CPU, the processes of a run share one memory."""
     return free_memory(device) // (2 * (distributed.world_size() if device.type == "cpu" else 1))
+
+
+def _half_for_all(device: torch.device) -> int:
+    """Return the least half of what is free: processes that plan otherwise would ask for other products."""
+    return min(distributed.gathered(half_of_free_memory(device)))
 
 
 def num_kept(vectors: int, wanted: int) -> int:
@@ -162,7 +167,7 @@ def _places(device: torch.device, room: int, host_budget: int | None) -> list[tu
     """Return dtype, whether it is host memory beside the device's, and bytes of each place for a basis, best first."""
     places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
     if device.type == "cuda":
-        free = half_of_free_memory(torch.device("cpu")) if host_budget is None else host_budget
+        free = _half_for_all(torch.device("cpu")) if host_budget is None else host_budget
         places.append((torch.float32, True, free))
     return places
 

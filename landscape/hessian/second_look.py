@@ -7,40 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from landscape.curvature_results import SecondLook
 from landscape.hessian.certificates import certified_pairs
+from landscape.hessian.deflated import Deflated
 from landscape.hessian.krylov import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
 from landscape.hessian.operator import SymmetricOperator
 from landscape.hessian.ritz import RitzPairs, gaps_between
 from landscape.hessian.tolerance import Tolerance, noise_floor
 from landscape.hessian.wanted import Wanted
-
-
-class Deflated:
-    """(I - V V') A (I - V V') + value V V': known vectors V (k, P) get an eigenvalue that does no harm."""
-
-    def __init__(self, operator: SymmetricOperator, vectors: Tensor, value: float) -> None:
-        self._operator = operator
-        self._vectors = vectors
-        self._value = value
-        self.size: int = operator.size
-        self.dtype: torch.dtype = operator.dtype
-        self.device: torch.device = operator.device
-
-    def project(self, v: Tensor) -> Tensor:
-        """Return the part of `v` (P,) that is orthogonal to V."""
-        for _ in range(2):
-            v = v - self._vectors.mT @ (self._vectors @ v)
-        return v
-
-    def matvec(self, v: Tensor) -> Tensor:
-        """Return the product with `v` (P,)."""
-        part = self.project(v)
-        return self.project(self._operator.matvec(part)) + self._value * (v - part)
 
 
 @dataclass(frozen=True)

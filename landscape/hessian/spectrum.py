@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape import distributed
 from landscape.curvature_results import Trace
 from landscape.errors import InputError
 from landscape.hessian.blocks import block_curvatures
@@ -19,7 +18,7 @@ from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
 from landscape.hessian.krylov import KrylovSpace
 from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.lanczos import lanczos
-from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, half_of_free_memory, plan_memory
+from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.ritz import RitzPairs
@@ -127,7 +126,6 @@ def hessian_spectrum(
         )
         found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
         return replace(found, trace=_their_trace(problem, extras, seed, progress))
-    budget = distributed.from_first(memory // 2 if memory else half_of_free_memory(problem.device))
     plan = plan_memory(
         problem.spec.size,
         device=problem.device,
@@ -135,10 +133,10 @@ def hessian_spectrum(
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         is_polished=is_polished,
-        budget=budget,
+        budget=memory and memory // 2,
     )
-    graph_bytes = memory and memory - plan.num_bytes
-    operator = CurvatureOperator(problem, kind=curvature, graph_bytes=graph_bytes)
+    operator = CurvatureOperator(problem, kind=curvature, graph_bytes=memory and memory - plan.num_bytes)
+    left = memory and 0  # bytes for graphs beside those of the operator, which are kept to the end
     announce(plan.describe())
     announce(f"Products: {operator.describe()}.")
     pairs = lanczos(
@@ -150,7 +148,7 @@ def hessian_spectrum(
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         seed=seed,
-        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=graph_bytes) if is_polished else None,
+        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left) if is_polished else None,
         memory=plan,
         sink=sink,
         should_stop=should_stop,
@@ -159,7 +157,14 @@ def hessian_spectrum(
     measured = _measured(operator, pairs, extras, seed, should_stop, progress)
     if extras.blocks:
         measured["blocks"] = block_curvatures(
-            problem, kind=curvature, tolerance=tolerance, seed=seed, should_stop=should_stop, progress=progress
+            problem,
+            kind=curvature,
+            tolerance=tolerance,
+            seed=seed,
+            memory=memory and memory // 2,
+            graph_bytes=left,
+            should_stop=should_stop,
+            progress=progress,
         )
     found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
     return replace(found, curvature=curvature, which=which, polished=is_polished, **measured)

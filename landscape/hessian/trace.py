@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
 from scipy.stats import t as student_t
-from torch import Tensor
 
 from landscape.curvature_results import Trace
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import InputError
+from landscape.hessian.certificates import finite_product
+from landscape.hessian.eigenpairs import Subspace
 from landscape.hessian.operator import SymmetricOperator
 from landscape.progress import SILENT, Progress
+from landscape.random_state import derived_seeds
 from landscape.reductions import accumulation_dtype, dot
 
 DEFAULT_NUM_SAMPLES = 50
 FEWEST_SAMPLES = 20
 """Random vectors before the samples may decide that they are enough; measured, see `trace`."""
 
-
-class Subspace(Protocol):
-    """An orthonormal basis Q (P, m) whose products with the operator are known, such as a Krylov space's."""
-
-    @property
-    def size(self) -> int:
-        """Return m, which is the number of products that it took."""
-        ...
-
-    @property
-    def projected(self) -> np.ndarray:
-        """Return Q' A Q, (m, m)."""
-        ...
-
-    def remove(self, v: Tensor) -> Tensor:
-        """Return v - Q Q' v (P,)."""
-        ...
+_STREAM = 1 << 17  # tells the signs from other random vectors of the same seed
 
 
 def trace(
@@ -75,7 +60,7 @@ def trace(
             0 that cannot be reached.
         max_matvecs: Limit on the products here, those that made the subspace not counted.
         confidence: Of the interval.
-        seed: Of the random vectors.
+        seed: Of the random vectors, which share nothing with those of a Lanczos run of this seed.
         should_stop: Asked after each product from the second one on.
         progress: Counts products.
 
@@ -97,7 +82,7 @@ def trace(
         return Trace(known, 0.0, known, known, confidence, 0, num_known)
     is_sequential = relative_error is not None
     wanted = max_matvecs if is_sequential else num_samples or DEFAULT_NUM_SAMPLES
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     samples: list[float] = []
     value = error = half_width = math.nan
     is_done = False
@@ -151,13 +136,7 @@ def _sample(operator: SymmetricOperator, subspace: Subspace | None, generator: t
     signs = torch.randint(2, (operator.size,), generator=generator, dtype=torch.int8)
     v = signs.to(operator.device, accumulation_dtype(operator.device)).mul_(2).sub_(1)
     u = v if subspace is None else subspace.remove(v)
-    value = dot(u, operator.matvec(u))
-    if not math.isfinite(value):
-        raise NotFiniteError(
-            "a Hessian-vector product holds NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
-        )
-    return value
+    return dot(u, finite_product(operator, u))
 
 
 def _standard_error(samples: list[float]) -> float:

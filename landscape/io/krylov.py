@@ -24,7 +24,8 @@ class KrylovFile:
     A vector is written in place, into room that the file has from the start and that takes none on the disk before:
     a step costs one vector, whatever the size of the space. Then the numbers of its product are written, which were
     NaN: as many steps are valid as have numbers. They come first in the file, so that a copy made meanwhile is whole
-    too. A thick restart writes another file and puts it in the place of this one.
+    too. A thick restart writes another file and puts it in the place of this one. It is opened without
+    HDF5's locks, or whoever reads it meanwhile would end the run; that one process writes is for the caller to see to.
 
     Args:
         path: The file.
@@ -71,7 +72,7 @@ class KrylovFile:
         try:
             if self._num_steps == self._capacity():
                 self._grow()
-            with h5py.File(self._path, "r+") as file:
+            with h5py.File(self._path, "r+", locking=False) as file:
                 if row is not None:
                     _dataset(file, "basis")[self._num_kept + 1 + self._num_steps] = row
                     file.flush()
@@ -85,7 +86,7 @@ class KrylovFile:
         self._path.unlink(missing_ok=True)
 
     def _capacity(self) -> int:
-        with h5py.File(self._path, "r") as file:
+        with h5py.File(self._path, "r", locking=False) as file:
             return _dataset(file, "steps").shape[0]
 
     def _grow(self) -> None:
@@ -96,7 +97,7 @@ class KrylovFile:
     def _read_numbers(self) -> tuple[KrylovHead, np.ndarray]:
         """Return what the space begins with, and the valid steps; the file is of what this sink is of, or refused."""
         try:
-            with h5py.File(self._path, "r") as file:
+            with h5py.File(self._path, "r", locking=False) as file:
                 _require_format(file)
                 self._require_same(json.loads(str(file.attrs["facts"])))
                 head = KrylovHead(
@@ -114,7 +115,7 @@ class KrylovFile:
         return head, steps[: int(is_unwritten.argmax()) if is_unwritten.any() else len(steps)]
 
     def _rows(self) -> Iterator[np.ndarray]:
-        with h5py.File(self._path, "r") as file:
+        with h5py.File(self._path, "r", locking=False) as file:
             basis = _dataset(file, "basis")
             for index in range(min(self._num_kept + 1 + self._num_steps, basis.shape[1])):
                 yield basis[index]

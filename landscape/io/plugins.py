@@ -1,4 +1,4 @@
-"""Models, data sets and losses by name: built in, or the user's own by import string."""
+"""Models, data sets, losses and optimizers by name: built in, or the user's own by import string."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
             return builtin_models.build_model(name, **arguments)
         except (RuntimeError, MemoryError) as exc:
             raise PluginError(f"--model {name} cannot be built: {_summary(exc)}.", hint="Check --model-arg.") from exc
-    model = _call(name, "model", arguments)
+    model = _call(name, "--model", arguments)
     if not isinstance(model, nn.Module):
         raise PluginError(f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}.")
     return model
@@ -60,7 +60,7 @@ def build_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     if not is_import_string(name):
         return builtin_data.build_data(name, **arguments)
-    splits = _call(name, "data", arguments)
+    splits = _call(name, "--data", arguments)
     if not (isinstance(splits, tuple | list) and len(splits) == 2):
         raise PluginError(
             f"--data {name} must return a pair (train, test), it returned {type(splits).__name__}.",
@@ -82,7 +82,21 @@ def find_loss(name: str) -> Callable[..., Any]:
                 hint="Pass --loss file.py:function with function(outputs, targets) -> scalar mean.",
             )
         return LOSSES[name]
-    return _find(name, "loss")
+    return _find(name, "--loss")
+
+
+def find_optimizer(name: str) -> Callable[..., Any]:
+    """Return a class of optimizers, or a function that builds them, by import string.
+
+    Raises:
+        PluginError: If it cannot be found or is not callable.
+    """
+    if not is_import_string(name):
+        raise PluginError(
+            f"an optimizer to audit must be an import string, got {name!r}.",
+            hint="Pass pkg.module:Class or path/to/file.py:Class.",
+        )
+    return _find(name, "optimizer")
 
 
 def _call(name: str, what: str, arguments: Mapping[str, Any]) -> Any:
@@ -92,7 +106,7 @@ def _call(name: str, what: str, arguments: Mapping[str, Any]) -> Any:
     except LandscapeError:
         raise
     except (Exception, SystemExit) as exc:
-        raise PluginError(f"--{what} {name} raised {_summary(exc)}.", hint=_place(exc)) from exc
+        raise PluginError(f"{what} {name} raised {_summary(exc)}.", hint=_place(exc)) from exc
 
 
 def _find(name: str, what: str) -> Callable[..., Any]:
@@ -101,19 +115,24 @@ def _find(name: str, what: str) -> Callable[..., Any]:
     try:
         function = getattr(module, attribute)
     except AttributeError as exc:
-        known = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        known = ", ".join(_public_names(module)[:10])
         raise PluginError(
-            f"--{what} {name}: {module_name} has no {attribute!r}.", hint=f"It has: {', '.join(known[:10])}."
+            f"{what} {name}: {module_name} has no {attribute!r}.", hint=f"It has: {known}." if known else ""
         ) from exc
     if not callable(function):
-        raise PluginError(f"--{what} {name}: {attribute} must be callable, it is a {type(function).__name__}.")
+        raise PluginError(f"{what} {name}: {attribute} must be callable, it is a {type(function).__name__}.")
     return function
+
+
+def _public_names(module: ModuleType) -> list[str]:
+    own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    return own or list(getattr(module, "__all__", ()))
 
 
 def _import(module_name: str, name: str, what: str) -> ModuleType:
     is_file = module_name.endswith(".py")
     if is_file and not Path(module_name).is_file():
-        raise PluginError(f"--{what} {name}: there is no file {module_name}.")
+        raise PluginError(f"{what} {name}: there is no file {module_name}.")
     folder = str(Path(module_name).resolve().parent) if is_file else os.getcwd()
     try:
         with _importable(folder):
@@ -124,16 +143,12 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
     except ModuleNotFoundError as exc:
         if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
             raise PluginError(
-                f"--{what} {name}: there is no module {exc.name}.",
+                f"{what} {name}: there is no module {exc.name}.",
                 hint="Install it, run from the folder that holds it, or give path/to/file.py:function.",
             ) from exc
-        raise PluginError(
-            f"--{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
-        ) from exc
+        raise PluginError(f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)) from exc
     except Exception as exc:
-        raise PluginError(
-            f"--{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
-        ) from exc
+        raise PluginError(f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)) from exc
 
 
 @functools.cache

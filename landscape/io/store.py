@@ -31,7 +31,7 @@ from landscape.results import (
     Spectrum,
     Surface,
 )
-from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
+from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
 
 Result: TypeAlias = Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History | Directions
 
@@ -56,6 +56,7 @@ _LISTS_OF_RECORDS: dict[str, type[Any]] = {
     "folds": Fold,
     "differences": Difference,
     "groups": GroupValue,
+    "rescaled": Rescaled,
 }
 _GROUPS: dict[str, type[Any]] = {"density": Density}
 _LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}

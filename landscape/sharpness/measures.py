@@ -29,6 +29,7 @@ from landscape.sharpness_results import Measure, Taylor
 MEASURES = ("asc", "avg", "max", "nstep", "first_order")
 FEWEST_PAIRS = 8  # before a standard error decides that there are enough
 _MOST_PAIRS = 1000
+_SMALL = 0.01  # of the radius: a step on which single losses are nearly linear
 _BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
 
 
@@ -313,7 +314,8 @@ class _Measurement:
         options = self._options
         if "max" in measures or ("avg" in measures and options.relative_error is not None):
             return None
-        costs = {"asc": 1, "avg": 2 * options.num_directions, "nstep": options.steps, "first_order": 0}
+        is_sampled = self._problem.sample is not None and options.m is None
+        costs = {"asc": 1, "avg": 2 * options.num_directions, "nstep": options.steps, "first_order": 2 * is_sampled}
         before = 1 + any(name != "avg" for name in measures)  # the loss at the weights of each batch, and its gradient
         each = num_rhos * sum(costs[name] for name in measures)
         return 2 + num_more + (num_cut * (before + each) if options.m is not None else each)
@@ -397,7 +399,19 @@ class _Measurement:
 
     def _first_order(self, part: _Part, rho: float) -> Rises:
         rise = rho * self._ball.gain(part.gradient)
-        return Rises(part.here.mean + rise, rise, units=np.full(len(part.here.units), rise))
+        units = np.full(len(part.here.units), rise)
+        if self.sample is not None and not self._is_cut:
+            units = self._slopes(part, rho)
+        return Rises(part.here.mean + rise, rise, units=units)
+
+    def _slopes(self, part: _Part, rho: float) -> np.ndarray:
+        """Return <g_i, e1> of each unit (n,), whose mean is the first-order rise, by central differences.
+
+        They only serve its error: the direction e1 is held, which changes the mean by the error squared.
+        """
+        e, objective = self._ball.steepest(part.gradient, _SMALL * rho), part.objective
+        ahead, behind = objective.losses([objective.at(e), objective.at(-e)])
+        return (ahead.units - behind.units) / (2 * _SMALL)
 
     def _maximum(self, part: _Part, rho: float) -> Rises:
         found = maximise(

@@ -16,6 +16,7 @@ COMMANDS = [
     "plot",
     "info",
     "convert",
+    "audit-optimizer",
     "data",
     "data list",
     "data fetch",

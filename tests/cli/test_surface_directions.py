@@ -257,12 +257,6 @@ def test_eigenvectors_that_the_file_does_not_hold_are_refused(refused, run, chec
     assert "--save-vectors" in err
 
 
-def test_vectors_without_a_file_to_save_them_in_are_refused(run, checkpoint):
-    answer = run("hessian", checkpoint, "--save-vectors")
-    assert answer.code == 1
-    assert "there is no file to save them in" in answer.err
-
-
 @pytest.mark.parametrize("option", ["--directions", "--x"])
 def test_a_file_of_another_kind_is_refused_saying_what_it_is(refused, trained, option):
     path = trained / "history.h5"

@@ -68,3 +68,12 @@ def test_it_leaves_time_for_the_steps_that_must_follow(clock):
         clock.now += 2
         steps += 1
     assert 2 * (steps + 3) <= 20 < 2 * (steps + 1 + 4)
+
+
+def test_that_it_has_come_is_kept_where_shorter_steps_still_fit(clock):
+    limit = Deadline(10.0)
+    assert not limit.is_reached()
+    clock.now += 2
+    assert limit.is_reached(5)
+    assert not limit.is_reached(1)
+    assert limit.has_come

@@ -43,6 +43,21 @@ def test_accuracy_is_the_share_of_correct_examples():
     assert Problem(model, (x, y), batch_size=7, device="cpu").evaluate().accuracy == pytest.approx(expected)
 
 
+def test_outputs_are_those_of_the_model_at_the_problems_own_weights():
+    model, (x, y) = tiny_cnn().double().eval(), images()
+    problem = Problem(model, (x, y), batch_size=7, **EXACT)
+    problem.loss(problem.weights * 2)
+    torch.testing.assert_close(torch.cat(problem.outputs()), model(x.double()).detach(), rtol=1e-13, atol=1e-13)
+    assert [len(outputs) for outputs in problem.outputs(2)] == [7, 7]
+
+
+def test_outputs_that_are_the_weights_themselves_are_copied():
+    problem = Problem(Quadratic(torch.ones(3)), DUMMY_DATA, lambda w, _: w.sum(), **EXACT)
+    outputs = problem.outputs()
+    problem.loss(problem.weights * 2)
+    assert torch.equal(outputs[0], problem.weights)
+
+
 def test_accuracy_does_not_exist_for_regression():
     data = (torch.randn(6, 5), torch.randn(6, 3))
     problem = Problem(tiny_mlp(), data, nn.functional.mse_loss, device="cpu")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from landscape.reductions import all_finite
+from landscape.reductions import all_finite, dot, norm
 
 
 def large():
@@ -22,6 +22,19 @@ def mixed():
         torch.randn(4, 6, generator=generator).t(),
         large(),
     ]
+
+
+@pytest.fixture(scope="module")
+def ten_million():
+    """Entries of one sign, whose float32 sums lose digits, and the sum of their squares, exactly rounded."""
+    v = torch.rand(10_000_000, generator=torch.Generator().manual_seed(0))
+    return v, math.fsum((v.double() ** 2).tolist())
+
+
+def test_norms_and_inner_products_of_ten_million_float32_entries_are_exact_to_1e12(ten_million):
+    v, squared = ten_million
+    assert dot(v, v) == pytest.approx(squared, rel=1e-12)
+    assert norm(v) == pytest.approx(math.sqrt(squared), rel=1e-12)
 
 
 def test_finite_tensors_are_found_finite_and_keep_their_bits():

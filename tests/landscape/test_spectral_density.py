@@ -94,6 +94,19 @@ def test_the_band_is_that_of_the_mean_of_the_probes():
     assert ((low < smoothed(density, x, 0.5)) & (smoothed(density, x, 0.5) < high)).all()
 
 
+@pytest.mark.parametrize("number", [3, 5, 20])
+def test_the_band_holds_the_expectation_of_the_probes_as_often_as_it_says(number):
+    expected = (1 - 1 / SIZE) / np.sqrt(2 * np.pi * 1.25)  # standard normal nodes under a kernel of width 0.5, at 0
+    bands = [band(random_probes(number, seed), np.zeros(1), 0.5, num_resamples=400) for seed in range(500)]
+    share = np.mean([low[0] <= expected <= high[0] for low, high in bands])
+    assert abs(share - 0.95) < 4 * np.sqrt(0.05 * 0.95 / 500)
+
+
+def test_the_band_is_not_below_zero():
+    low, _ = band(random_probes(3), np.linspace(-4, 4, 50), 0.1)
+    assert low.min() >= 0
+
+
 def random_probe(density, index):
     rows = slice(index, index + 1)
     return Density(density.outliers, np.zeros(1), density.nodes[rows], density.weights[rows], 8, SIZE)

@@ -136,6 +136,13 @@ def test_a_probe_that_was_cut_is_left_out():
     assert found.num_matvecs == 25
 
 
+def test_nodes_of_an_exhausted_probe_are_eigenvalues_where_the_next_one_was_cut():
+    operator = operator_of([0.0] * 30 + [1.0] * 10 + [4.0])
+    found = density(operator, **NOTHING, num_probes=2, num_steps=8, should_stop=lambda: operator.num_calls == 4)
+    assert found.nodes.shape == (1, 8)
+    assert np.isnan(found.nodes[0, 3:]).all()
+
+
 def test_the_first_probe_is_kept_with_the_nodes_it_has():
     operator = operator_of(VALUES)
     found = density(operator, **NOTHING, num_probes=4, num_steps=10, should_stop=lambda: operator.num_calls == 6)

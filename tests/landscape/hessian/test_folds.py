@@ -83,3 +83,18 @@ def test_a_summary_has_means_and_sample_deviations():
     found = fold_summary([one, two])
     assert found["lambda_max"] == pytest.approx((2.0, np.sqrt(2.0)))
     assert (found["lambda_min"], found["held_out"]) == ((-1.0, 0.0), (0.5, 0.0))
+
+
+def test_subsets_that_there_is_no_time_for_are_left_out(trained):
+    model, data = trained
+    problem = Problem(model, data, device="cpu")
+    left = iter([False] * 60)
+    found = folds(problem, data, num_folds=3, num_samples=100, should_stop=lambda num_matvecs=1: next(left, True))
+    assert 1 <= len(found) < 3
+    assert all(fold.converged for fold in found)
+
+
+def test_one_fold_has_no_deviation():
+    mean, deviation = fold_summary([Fold(10, 2.0, -1.0, 0.0, 1.0, True)])["lambda_max"]
+    assert mean == 2
+    assert np.isnan(deviation)

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 from cases import DUMMY_DATA, Quadratic, classification, images, quadratic_loss, seeded, tiny_cnn, tiny_mlp
+from networks import NETWORKS, Reference, Tied, dense_curvature, network
 from torch import nn
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import Problem
 from landscape.errors import InputError, LandscapeError, NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
-from landscape.models import build_model
 from landscape.weights import layers_of
 
 EXACT = {"device": "cpu", "dtype": "float64"}
@@ -26,124 +25,9 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 KINDS = ("hessian", "ggn", "fisher")
 
 
-class Attention(nn.Module):
-    """A transformer's layer over three tokens, 187 parameters."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5, batch_first=True)
-        self.head = nn.Linear(12, 3)
-
-    def forward(self, x):
-        return self.head(self.layer(x.unflatten(1, (3, 4))).flatten(1))
-
-
-class Tied(nn.Module):
-    """Two layers with one matrix, and a parameter that nothing uses."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.head = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
-        self.second.weight = self.first.weight
-        self.unused = nn.Parameter(torch.ones(2))
-
-    def forward(self, x):
-        return self.head(self.second(self.first(x).tanh()).tanh())
-
-
-def rings():
-    """Graphs of different sizes."""
-    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
-    generator = torch.Generator().manual_seed(3)
-    found = []
-    for number, size in enumerate((3, 5, 4, 6, 3)):
-        nodes = torch.arange(size)
-        edges = torch.stack([nodes, (nodes + 1) % size])
-        x = torch.randn(size, 3, generator=generator, dtype=torch.float64)
-        edge_index = torch.cat([edges, edges.flip(0)], dim=1)
-        found.append(geometric.Data(x=x, edge_index=edge_index, y=torch.tensor([number % 2])))
-    return found
-
-
-NETWORKS = {
-    "mlp": (tiny_mlp, classification),
-    "cnn": (tiny_cnn, images),
-    "attention": (lambda: seeded(Attention), lambda: classification(num_features=12)),
-    "tied": (lambda: seeded(Tied), classification),
-}
-
-
-def network(name):
-    build, data = NETWORKS[name]
-    return build(), data()
-
-
 def dense(operator):
     """All columns of an operator."""
     return torch.stack([operator.matvec(v) for v in torch.eye(operator.size, dtype=torch.float64)], dim=1)
-
-
-class Reference:
-    """A network in float64 whose functions of the flat weights are differentiated by torch.autograd.functional."""
-
-    def __init__(self, model, inputs, targets, *, is_training=False):
-        self.model = copy.deepcopy(model).double().train(is_training)
-        for module in self.model.modules():
-            if not isinstance(module, nn.BatchNorm2d):
-                module.training = False
-        self.named = dict(self.model.named_parameters())
-        self.inputs, self.targets = inputs.double(), targets
-        self.w = torch.cat([p.detach().reshape(-1) for p in self.named.values()])
-
-    def outputs(self, w, rows=slice(None)):
-        """The outputs of some examples at weights w, statistics left alone."""
-        parts = w.split([p.numel() for p in self.named.values()])
-        weights = {name: part.view(p.shape) for (name, p), part in zip(self.named.items(), parts, strict=True)}
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        return functional_call(self.model, {**weights, **buffers}, (self.inputs[rows],))
-
-    def loss(self, w, rows=slice(None)):
-        """The mean loss of some examples."""
-        return F.cross_entropy(self.outputs(w, rows), self.targets[rows])
-
-    def hessian(self, batch_size):
-        """The Hessian of the mean over batches weighted by their sizes."""
-        n, total = len(self.targets), 0
-        with math_attention():
-            for rows in (slice(i, min(i + batch_size, n)) for i in range(0, n, batch_size)):
-                share = (rows.stop - rows.start) / n
-                total = total + share * torch.autograd.functional.hessian(lambda w, r=rows: self.loss(w, r), self.w)
-        return total
-
-    def ggn(self):
-        """J' H_L J with the closed form of cross-entropy: diag(p) - p p' an example."""
-        with math_attention():
-            jacobian = torch.autograd.functional.jacobian(self.outputs, self.w)
-            p = self.outputs(self.w).softmax(1).detach()
-        inner = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-        return torch.einsum("nip,nij,njq->pq", jacobian, inner, jacobian) / len(p)
-
-    def fisher(self):
-        """The mean of g g', an example at a time."""
-        n, total = len(self.targets), 0
-        with math_attention():
-            for i in range(n):
-                w = self.w.clone().requires_grad_()
-                (g,) = torch.autograd.grad(self.loss(w, slice(i, i + 1)), w)
-                total = total + torch.outer(g, g) / n
-        return total
-
-
-def math_attention():
-    torch.backends.mha.set_fastpath_enabled(False)
-    return sdpa_kernel(SDPBackend.MATH)
-
-
-@pytest.fixture(autouse=True)
-def _fast_path():
-    before = torch.backends.mha.get_fastpath_enabled()
-    yield
-    torch.backends.mha.set_fastpath_enabled(before)
 
 
 def assert_close(found, expected):
@@ -152,25 +36,12 @@ def assert_close(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_hessian_of_a_network_is_the_dense_one_with_a_ragged_last_batch(name):
-    model, (x, y) = network(name)
-    found = dense(CurvatureOperator(Problem(model, (x, y), batch_size=7, **EXACT)))
-    assert_close(found, Reference(model, x, y).hessian(batch_size=20))
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_ggn_of_a_network_is_the_dense_one_with_a_ragged_last_batch(name):
-    model, (x, y) = network(name)
-    found = dense(CurvatureOperator(Problem(model, (x, y), batch_size=7, **EXACT), kind="ggn"))
-    assert_close(found, Reference(model, x, y).ggn())
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_empirical_fisher_of_a_network_is_that_of_single_gradients_with_a_ragged_last_batch(name):
-    model, (x, y) = network(name)
-    found = dense(CurvatureOperator(Problem(model, (x, y), batch_size=7, **EXACT), kind="fisher"))
-    assert_close(found, Reference(model, x, y).fisher())
+def test_the_curvature_of_a_network_is_the_dense_one_with_a_ragged_last_batch(name, kind):
+    model, data = network(name)
+    problem = Problem(model, data, batch_size=7 if name != "graphs" else 2, **EXACT)
+    assert_close(dense(CurvatureOperator(problem, kind=kind)), dense_curvature(model, data, kind))
 
 
 def test_the_hessian_with_batch_statistics_is_the_dense_one():
@@ -187,42 +58,6 @@ def test_stored_statistics_are_the_default_and_have_another_hessian_than_those_o
     )
     assert torch.equal(default, stored)
     assert float((stored - batch).norm() / stored.norm()) > 0.1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_network_has_the_dense_curvature(kind):
-    graphs = rings()
-    model = seeded(lambda: build_model("gcn", in_features=3, width=4, depth=2))
-    found = dense(CurvatureOperator(Problem(model, graphs, batch_size=2, **EXACT), kind=kind))
-    assert_close(found, _dense_of_graphs(model, graphs, kind))
-
-
-def _dense_of_graphs(model, graphs, kind):
-    """The curvature of the mean over graphs, one at a time, by columns of torch.func's forward derivatives."""
-    from torch_geometric.data import Batch
-
-    model = copy.deepcopy(model).double().eval()
-    named = {name: p.detach() for name, p in model.named_parameters()}
-    w, total = torch.cat([p.reshape(-1) for p in named.values()]), 0
-
-    def outputs(w, batch):
-        parts = w.split([p.numel() for p in named.values()])
-        weights = {name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)}
-        return functional_call(model, weights, (batch,))[0]
-
-    for graph in graphs:
-        batch = Batch.from_data_list([graph])
-        loss = lambda w, b=batch: F.cross_entropy(outputs(w, b)[None], b.y)  # noqa: E731
-        if kind == "hessian":
-            total = total + torch.autograd.functional.hessian(loss, w)
-        elif kind == "ggn":
-            jacobian = torch.autograd.functional.jacobian(lambda w, b=batch: outputs(w, b), w)
-            p = outputs(w, batch).softmax(0)
-            total = total + jacobian.T @ (torch.diag(p) - torch.outer(p, p)) @ jacobian
-        else:
-            g = torch.autograd.functional.jacobian(loss, w)
-            total = total + torch.outer(g, g)
-    return total / len(graphs)
 
 
 def test_the_ggn_of_several_outputs_is_that_of_all_of_them():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import symmetric_with_spectrum
+from scipy.stats import t as student_t
 from spectra import hutch_plus_plus, hutchinson, krylov_space, trained_hessian, xtrace
 
 from landscape.errors import InputError, NotFiniteError
@@ -21,6 +22,14 @@ class Counting(MatrixOperator):
 
     def matvec(self, v):
         self.num_calls += 1
+        return super().matvec(v)
+
+
+class Recording(MatrixOperator):
+    first = None
+
+    def matvec(self, v):
+        self.first = v if self.first is None else self.first
         return super().matvec(v)
 
 
@@ -122,6 +131,22 @@ def test_the_interval_holds_the_trace_as_often_as_it_says(relative_error):
     share = np.mean([run.low <= true <= run.high for run in found])
     assert share > 0.95 - 3 * math.sqrt(0.05 * 0.95 / runs)
     assert all(run.converged for run in found)
+
+
+@pytest.mark.parametrize(("relative_error", "outside"), [(None, 0.05), (0.2, 0.025)])
+def test_the_interval_is_students_with_half_the_error_probability_where_the_samples_decide(relative_error, outside):
+    found = trace(operator_of(MIXED), relative_error=relative_error)
+    quantile = student_t.ppf(1 - outside / 2, found.num_samples - 1)
+    assert found.high - found.value == pytest.approx(quantile * found.standard_error)
+    assert found.value - found.low == pytest.approx(quantile * found.standard_error)
+
+
+def test_signs_are_not_drawn_from_the_generator_that_a_lanczos_run_of_the_same_seed_starts_with():
+    operator = Recording(torch.eye(20).double())
+    trace(operator, num_samples=2, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    same = torch.randint(2, (20,), generator=generator, dtype=torch.int8).double() * 2 - 1
+    assert not torch.equal(operator.first, same)
 
 
 @pytest.mark.slow

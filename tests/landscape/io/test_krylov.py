@@ -155,6 +155,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, plan_name, af
     _assert_equal(_run(sink=_file(path), plan=plan), _run(plan=plan))
 
 
+def test_who_reads_the_file_meanwhile_does_not_end_the_run(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "k.h5"
+    with pytest.raises(KeyboardInterrupt):
+        _run(_Stopping(MATRIX, 6), _file(path))
+    with path.open("rb") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        _assert_equal(_run(sink=_file(path)), _run())
+
+
 def test_a_vector_without_its_numbers_does_not_count(tmp_path):
     path = tmp_path / "k.h5"
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,199 @@
+"""`landscape sharpness`: checkpoints measured one after the other, compared, saved and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import InputError
+
+from . import console
+from .processes import open_together, output_of_this_run, working_together
+from .resolve import Opened, names_apart
+from .sharpness_options import Asked
+from .sharpness_summary import show_comparison, show_sharpness
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from landscape.problem import Problem
+    from landscape.results import Sharpness, SharpnessComparison, Spectrum
+    from landscape.sharpness import Measured
+    from landscape.sharpness.ball import Ball
+    from landscape.weights import WeightSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Files that are written."""
+
+    out: Path | None
+    force: bool
+
+
+def sharpness_of(
+    paths: Sequence[Path], groups: Mapping[str, Sequence[Path]], asked: Asked, outputs: Outputs, *, as_json: bool
+) -> None:
+    """Measure checkpoints, and compare them if they are several."""
+    with _writing(outputs, paths):
+        spectra = [_read_spectrum(path) for path in asked.measures.hessian or []]
+        names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
+        measured = _measure_each(paths, names, asked, spectra)
+        result = measured[0].result if len(paths) == 1 else _compared(names, measured, groups)
+        if outputs.out is not None and console.is_heard():
+            from landscape.io.store import write_result
+
+            write_result(outputs.out, result)
+    if len(paths) == 1:
+        show_sharpness(measured[0].result, as_json)
+    else:
+        show_comparison(_compared(names, measured, groups), as_json)
+    if outputs.out is not None:
+        console.say(f"Saved to {outputs.out}. To draw it: landscape plot {outputs.out}")
+
+
+@contextmanager
+def _writing(outputs: Outputs, inputs: Sequence[Path]) -> Iterator[None]:
+    """Keep the output, if there is one, and work together with the other processes of torchrun."""
+    if outputs.out is None:
+        with working_together():
+            yield
+        return
+    with output_of_this_run(outputs.out, inputs, force=outputs.force, resume=False), working_together():
+        yield
+
+
+def _measure_each(
+    paths: Sequence[Path], names: Sequence[str], asked: Asked, spectra: Sequence[Spectrum]
+) -> list[Measured]:
+    measured: list[Measured] = []
+    model: WeightSpec | None = None
+    for path, name in zip(paths, names, strict=True):
+        if len(paths) > 1:
+            console.say(f"{name}:")
+        also = ("test",) if asked.split == "train" else ()  # for the generalization gap
+        opened = open_together(path, asked.problem, (asked.split,), also=also)
+        problem = opened.problems[asked.split]
+        if model not in (None, problem.spec):
+            raise InputError(
+                f"checkpoints that are compared must be of the same model, {name} is of another one.",
+                hint="Measure it in a call of its own.",
+            )
+        model = problem.spec
+        measured.append(_measure(opened, asked, spectra))
+    return measured
+
+
+def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
+    """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
+    from landscape.sharpness.curvature import measure_taylor
+
+    problem, progress = opened.problems[asked.split], console.TerminalProgress()
+    spectrum = _spectrum_of(problem, spectra, opened)
+    is_wanted = asked.measures.taylor or spectrum is not None
+    ball = _ball(problem, asked)
+    taylor = measure_taylor(problem, ball, spectrum, seed=asked.seed, progress=progress) if is_wanted else None
+    held_out = opened.problems["test"] if asked.split == "train" and "test" in opened.problems else None
+    settings = {**opened.settings, "seed": asked.seed}
+    found = _measure_problem(problem, asked, spectrum, held_out=held_out, taylor=taylor, settings=settings)
+    return _rescaled(problem, asked, found) if asked.measures.invariance else found
+
+
+def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any) -> Measured:
+    from landscape.sharpness import measure
+
+    progress = console.TerminalProgress()
+    starts = _starts(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
+    return measure(
+        problem,
+        asked.rhos,
+        measures=asked.measures.measures,
+        starts=starts,
+        split=asked.split,
+        progress=progress,
+        **arguments,
+        **asked.measures.as_arguments(asked.seed),
+    )
+
+
+def _rescaled(problem: Problem, asked: Asked, found: Measured) -> Measured:
+    """Add what is measured at rescaled weights."""
+    from landscape.rescaling import function_preserving_rescalings
+    from landscape.sharpness.invariance import measure_invariance
+
+    rescalings = function_preserving_rescalings(problem, progress=console.TerminalProgress())
+    rows = measure_invariance(found, rescalings, partial(_measure_problem, asked=asked))
+    return dataclasses.replace(found, result=dataclasses.replace(found.result, rescaled=rows))
+
+
+def _spectrum_of(problem: Problem, spectra: Sequence[Spectrum], opened: Opened) -> Spectrum | None:
+    """Return the spectrum of the problem's weights, if there are spectra."""
+    found = next((known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None)
+    if spectra and found is None:
+        raise InputError(
+            f"no --hessian file is of {opened.settings['checkpoint']}.",
+            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with the same options.",
+        )
+    return found
+
+
+def _ball(problem: Problem, asked: Asked) -> Ball:
+    from landscape.sharpness.ball import Ball
+
+    options = asked.measures.as_arguments(asked.seed)
+    return Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
+
+
+def _starts(
+    problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
+) -> list[Tensor]:
+    """Return the top eigenvector, from a file or computed; none of a loss without a second derivative."""
+    import torch
+
+    from landscape.sharpness.curvature import top_eigenvector
+
+    if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
+        return [torch.from_numpy(spectrum.vectors[0])]
+    try:
+        return [top_eigenvector(problem, _ball(problem, asked), seed=asked.seed, progress=progress)]
+    except InputError as exc:
+        console.say(f"max starts from no eigenvector: {exc.message}")
+        return []
+
+
+def _read_spectrum(path: Path) -> Spectrum:
+    from landscape.io.store import read_result
+    from landscape.results import Spectrum
+
+    found = read_result(path)
+    if not isinstance(found, Spectrum):
+        raise InputError(f"{path} holds no spectrum.", hint="Write it by landscape hessian CKPT --out FILE.")
+    return found
+
+
+def _compared(
+    names: Sequence[str], measured: Sequence[Measured], groups: Mapping[str, Sequence[Path]]
+) -> SharpnessComparison:
+    from landscape.results import SharpnessComparison
+    from landscape.sharpness.comparison import differences, group_differences, group_values
+
+    results = tuple(each.result for each in measured)
+    if not groups:
+        return SharpnessComparison(tuple(names), results, differences(names, measured))
+    members = _by_group(results, groups)
+    return SharpnessComparison(
+        tuple(names),
+        results,
+        group_differences(members) if len(groups) > 1 else (),
+        group_values(members),
+        tuple(name for name, paths in groups.items() for _ in paths),
+    )
+
+
+def _by_group(results: Sequence[Sharpness], groups: Mapping[str, Sequence[Path]]) -> dict[str, list[Sharpness]]:
+    remaining = iter(results)
+    return {name: [next(remaining) for _ in paths] for name, paths in groups.items()}

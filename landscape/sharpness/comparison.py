@@ -1,0 +1,148 @@
+"""Differences of sharpness between checkpoints, and between groups of them, with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import norm as normal
+from scipy.stats import t as student_t
+
+from landscape.errors import InputError
+from landscape.results import Sharpness
+from landscape.sharpness.measures import Measured, standard_error
+from landscape.sharpness_results import Difference, GroupValue
+
+CONFIDENCE = 0.95
+_ROUNDING = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}  # of one number, where it is not that of the dtype's name
+_NO_RADIUS = math.nan
+_ROUNDINGS = 8  # of the loss, below which two differences of losses count as equal
+
+
+def differences(
+    names: Sequence[str], measured: Sequence[Measured], *, confidence: float = CONFIDENCE
+) -> tuple[Difference, ...]:
+    """Compare each checkpoint after the first with the first, measure by measure.
+
+    The interval comes from the differences of single antithetic pairs (`avg`; those that both have) and, on a sample
+    of a larger set, from the bootstrap over its examples, of the perturbations that were found. On all data, the
+    other measures are numbers without such errors, and only rounding is between two of them.
+
+    Args:
+        names: Of the checkpoints.
+        measured: On the same data, with the same measures and directions.
+        confidence: Of the intervals.
+
+    Raises:
+        InputError: If the data are not the same.
+    """
+    first = measured[0]
+    for name, other in zip(names, measured, strict=True):
+        if other.result.provenance.data_hash != first.result.provenance.data_hash:
+            raise InputError(
+                f"checkpoints that are compared must be measured on the same data, {name} is not.",
+                hint="Measure it in a call of its own.",
+            )
+    keys = [measure.key for measure in first.result.measures]
+    pairs = list(zip(names, measured, strict=True))[1:]
+    return tuple(
+        _difference(key, (name, other), (names[0], first), confidence) for name, other in pairs for key in keys
+    )
+
+
+def _difference(
+    key: tuple[str, float], one: tuple[str, Measured], other: tuple[str, Measured], confidence: float
+) -> Difference:
+    (first, a), (second, b) = one, other
+    rises, others, sample = a.rises[key], b.rises[key], a.sample
+    value, widths, sources = rises.value - others.value, [], []
+    if count := min(len(rises.directions), len(others.directions)):
+        paired = rises.directions[:count] - others.directions[:count]
+        value = float(paired.mean())
+        widths.append(student_t.ppf((1 + confidence) / 2, count - 1) * (standard_error(paired) or math.nan))
+        sources.append("directions")
+    if sample is not None:
+        widths.append(normal.ppf((1 + confidence) / 2) * sample.error(rises.units - others.units))
+        sources.append("data")
+    rounding = _ROUNDINGS * max(_unit_roundoff(m.result) * abs(m.result.loss) for m in (a, b))
+    width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding)
+    return _with_verdict(key, first, second, value, width, confidence, " and ".join(sources) or "rounding")
+
+
+def _unit_roundoff(result: Sharpness) -> float:
+    name = result.provenance.dtype
+    return _ROUNDING[name] if name in _ROUNDING else torch.finfo(getattr(torch, name)).eps
+
+
+def _with_verdict(
+    key: tuple[str, float], first: str, second: str, value: float, width: float, confidence: float, source: str
+) -> Difference:
+    low, high = value - width, value + width
+    verdict = "lower" if high < 0 else "higher" if low > 0 else "not distinguishable"
+    return Difference(*key, first, second, value, low, high, confidence, verdict, source)
+
+
+def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue, ...]:
+    """Return mean and sample standard deviation of each measure, and of loss, accuracy and gap, in each group.
+
+    Args:
+        groups: Name -> results of its checkpoints, which have the same measures.
+    """
+    return tuple(
+        _group_value(group, *key, [_values(result)[key] for result in results])
+        for group, results in groups.items()
+        for key in _values(results[0])
+    )
+
+
+def group_differences(
+    groups: Mapping[str, Sequence[Sharpness]], *, confidence: float = CONFIDENCE
+) -> tuple[Difference, ...]:
+    """Compare each group after the first with the first by Student's t of the paired differences.
+
+    Args:
+        groups: Name -> results of its checkpoints; the n-th of all groups belong together, by their seed.
+        confidence: Of the intervals.
+
+    Raises:
+        InputError: If groups have different numbers of checkpoints, or one.
+    """
+    (base, basis), *others = groups.items()
+    for name, results in groups.items():
+        if len(results) != len(basis) or len(results) < 2:
+            raise InputError(
+                f"groups are compared pair by pair and need as many checkpoints, at least 2, "
+                f"got {len(results)} for {name} and {len(basis)} for {base}.",
+                hint="Name the same seeds in every group.",
+            )
+    keys = [measure.key for measure in basis[0].measures]
+    return tuple(_paired(key, name, results, base, basis, confidence) for name, results in others for key in keys)
+
+
+def _paired(
+    key: tuple[str, float],
+    first: str,
+    results: Sequence[Sharpness],
+    second: str,
+    basis: Sequence[Sharpness],
+    confidence: float,
+) -> Difference:
+    paired = np.array([_values(a)[key] - _values(b)[key] for a, b in zip(results, basis, strict=True)])
+    width = student_t.ppf((1 + confidence) / 2, len(paired) - 1) * (standard_error(paired) or 0.0)
+    return _with_verdict(key, first, second, float(paired.mean()), float(width), confidence, "seeds")
+
+
+def _values(result: Sharpness) -> dict[tuple[str, float], float]:
+    """Return what a group has a mean of, by name and radius."""
+    single = {"loss": result.loss, "accuracy": result.accuracy, "generalization_gap": result.generalization_gap}
+    return {
+        **{measure.key: measure.sharpness for measure in result.measures},
+        **{(name, _NO_RADIUS): math.nan if value is None else value for name, value in single.items()},
+    }
+
+
+def _group_value(group: str, name: str, rho: float, values: list[float]) -> GroupValue:
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return GroupValue(group, name, rho, float(np.mean(values)), deviation, len(values))
