@@ -10,7 +10,7 @@ from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLoo
 from landscape.io.layouts import LAYOUTS
 from landscape.io.store import KINDS
 from landscape.results import Mark, Provenance
-from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
+from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "file-format.md").read_text()
 ROWS = r"^\| (`.*?`) \|"
@@ -41,6 +41,7 @@ RECORDS = {
     "Marks": Mark,
     "Measures": Measure,
     "Taylor": Taylor,
+    "Rescaled": Rescaled,
     "Differences": Difference,
     "Groups": GroupValue,
     "Second look": SecondLook,

@@ -228,6 +228,7 @@ def _describe_sharpness(sharpness: Sharpness) -> Description:
         "gradient_norm": sharpness.gradient_norm,
         "measures": [asdict(measure) for measure in sharpness.measures],
         "taylor": None if sharpness.taylor is None else asdict(sharpness.taylor),
+        "rescaled": [asdict(each) for each in sharpness.rescaled],
         "provenance": _known(asdict(sharpness.provenance)),
     }
 
@@ -239,6 +240,7 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
     return {
         "checkpoints": [{"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows],
         "measures": [{"checkpoint": name, **asdict(measure)} for name, _, each in rows for measure in each.measures],
+        "rescaled": [{"checkpoint": name, **asdict(other)} for name, _, each in rows for other in each.rescaled],
         "differences": [asdict(difference) for difference in comparison.differences],
         "groups": [_finite(asdict(group)) for group in comparison.groups],
         "provenance": _known({**asdict(comparison.checkpoints[0].provenance), "weights_hash": ""}),
@@ -249,7 +251,7 @@ def _checkpoint_row(sharpness: Sharpness) -> Description:
     """Describe a checkpoint apart from its measures, and from the provenance that it shares with the others."""
     found = _describe_sharpness(sharpness)
     taylor = asdict(sharpness.taylor or Taylor(math.nan))
-    left_out = ("measures", "taylor", "provenance")
+    left_out = ("measures", "taylor", "rescaled", "provenance")
     return {
         **{name: value for name, value in found.items() if name not in left_out},
         **_finite(taylor),
