@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -66,11 +67,13 @@ class Curve:
         result: Of the checkpoint.
         color: Number of its colour.
         measures: By radius.
+        is_alone: Whether no other checkpoint has this colour, so that there is room for intervals.
     """
 
     result: Sharpness
     color: int
     measures: tuple[Measure, ...]
+    is_alone: bool = True
 
     @property
     def rho(self) -> np.ndarray:
@@ -84,8 +87,8 @@ class Curve:
 
     @property
     def errors(self) -> np.ndarray:
-        """Half of the 95 % interval of each; NaN where there is none."""
-        errors = [measure.error for measure in self.measures]
+        """Half of the 95 % interval of each; NaN where there is none, or it is not to be seen."""
+        errors = [measure.error if self.is_alone else None for measure in self.measures]
         return CONFIDENCE * np.array([np.nan if error is None else error for error in errors])
 
     @property
@@ -138,10 +141,11 @@ class Curve:
 def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None) -> Figure:
     """Draw sharpness against the radius, a panel a measure and a colour a checkpoint, or a group of them.
 
-    Bands are 95 % intervals. Thin lines of the same colour are what the loss's Taylor expansion predicts, where it is
-    known and of the same examples: dashed the first order, dotted the second. Where a curve leaves its dotted line,
-    the expansion no longer tells how sharp the loss is. Of the maximum there are two dotted lines, between which it
-    is to second order. With a single radius the measures are rows of dots.
+    Bands are 95 % intervals; the checkpoints of a group have none, their spread says more. Thin lines of the same
+    colour are what the loss's Taylor expansion predicts, where it is known and of the same examples: dashed the first
+    order, dotted the second. Where a curve leaves its dotted line, the expansion no longer tells how sharp the loss
+    is. Of the maximum there are two dotted lines, between which it is to second order. With a single radius the
+    measures are rows of dots.
 
     Args:
         results: One or several, of one ball.
@@ -196,7 +200,10 @@ def _curves(results: Checkpoints, labels: Sequence[str] | None) -> tuple[list[Cu
             own = result.group_of or result.names
             named += [(prefix + shortened(name), each) for name, each in zip(own, result.checkpoints, strict=True)]
     names = list(dict.fromkeys(name for name, _ in named))
-    curves = [curve for name, result in named for curve in _curves_of(result, names.index(name))]
+    counts = Counter(name for name, _ in named)
+    curves = [
+        curve for name, result in named for curve in _curves_of(result, names.index(name), is_alone=counts[name] == 1)
+    ]
     if not any(np.isfinite(curve.values).any() for curve in curves):
         raise InputError(
             "sharpness needs at least one finite measure to be drawn, got none.",
@@ -206,11 +213,11 @@ def _curves(results: Checkpoints, labels: Sequence[str] | None) -> tuple[list[Cu
     return curves, names
 
 
-def _curves_of(result: Sharpness, color: int) -> list[Curve]:
+def _curves_of(result: Sharpness, color: int, *, is_alone: bool) -> list[Curve]:
     by_name: dict[str, list[Measure]] = {}
     for measure in sorted(result.measures, key=lambda each: each.rho):
         by_name.setdefault(measure.name, []).append(measure)
-    return [Curve(result, color, tuple(by_name[name])) for name in ORDER if name in by_name]
+    return [Curve(result, color, tuple(by_name[name]), is_alone) for name in ORDER if name in by_name]
 
 
 def _require_one_ball(curves: Sequence[Curve]) -> None:
@@ -318,8 +325,7 @@ def set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal[
     low, high = transform.transform(np.array([values.min(), values.max()]))
     margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     ax.set(**{f"{direction}lim": transform.inverted().transform(np.array([low - margin, high + margin]))})
-    if name or direction == "y":
-        ax.set(**{f"{direction}label": with_note(name, scale).strip()})
+    ax.set(**{f"{direction}label": with_note(name, scale).strip()})
 
 
 def _decades(values: np.ndarray, max_decades: int) -> tuple[float, list[float]]:

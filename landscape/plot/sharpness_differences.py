@@ -17,7 +17,7 @@ from landscape.plot.style import LINE_COLORS, ONE_COLUMN, TWO_COLUMNS, new_figur
 from landscape.results import SharpnessComparison
 from landscape.sharpness_results import VERDICTS, Difference
 
-_ROW, _BORDER = 0.2, 0.55  # inches, of a difference and around those of a measure
+_ROW, _BORDER = 0.2, 0.6  # inches, of a difference and around those of a measure
 _COLORS: dict[str, str] = dict(zip(VERDICTS, (LINE_COLORS[0], LINE_COLORS[1], "0.45"), strict=True))
 _MARKERS: dict[str, str] = dict(zip(VERDICTS, ("<", ">", "o"), strict=True))
 
@@ -27,7 +27,7 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
     """Draw each paired difference as a dot with its confidence interval, a panel a measure.
 
     An arrow to the left says that the first of the two is lower, one to the right that it is higher; a circle that
-    the interval does not tell.
+    the interval does not tell. What is the same in all rows stands under the figure.
 
     Raises:
         InputError: If there are no differences, or none is finite.
@@ -43,14 +43,12 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [_BORDER + _ROW * max(len(panels[name]) for name in row) for row in rows]
-    legend = Legend(_handles(finite), _note(finite))
+    legend = Legend(_handles(finite), _note(comparison, finite))
     figure = new_figure(width, 0.15 + sum(heights) + legend.height(width))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, (name, differences) in enumerate(panels.items()):
         ax = figure.add_subplot(grid[index // columns, index % columns])
-        is_lowest = index + columns >= len(panels)
-        rise = f"difference of the {rise_label(comparison.checkpoints)}" if is_lowest else ""
-        _draw_panel(ax, differences, rise if name in ORDER else "difference")
+        _draw_panel(ax, differences, "difference" if index + columns >= len(panels) else "")
         ax.set_title(measure_title(name, _steps(comparison, name)))
         if index % columns and _row_names(differences) == _row_names(panels[rows[index // columns][0]]):
             ax.tick_params(labelleft=False)
@@ -89,15 +87,19 @@ def _draw_panel(ax: Axes, differences: Sequence[Difference], name: str) -> None:
 
 
 def _row_names(differences: Sequence[Difference]) -> list[str]:
-    """Name the two that are compared, and the radius where there are several."""
-    rhos = {each.rho for each in differences}
-    names = [f"{shortened(each.first)} \N{MINUS SIGN} {shortened(each.second)}" for each in differences]
-    if len(rhos) == 1:
-        return names
-    radii = [rf"$\rho$ = {each.rho:.3g}" for each in differences]
-    if len(set(names)) == 1:
-        return radii
-    return [f"{name}, {radius}" for name, radius in zip(names, radii, strict=True)]
+    """Say what differs from row to row: of the two that are compared, and the radius."""
+    parts = [
+        _if_several([shortened(each.first) for each in differences]),
+        _if_several([f"\N{MINUS SIGN} {shortened(each.second)}" for each in differences]),
+    ]
+    names = [" ".join(filter(None, pair)) for pair in zip(*parts, strict=True)]
+    radii = _if_several([rf"$\rho$ = {each.rho:.3g}" for each in differences])
+    return [", ".join(filter(None, pair)) for pair in zip(names, radii, strict=True)]
+
+
+def _if_several(names: list[str]) -> list[str]:
+    """Return the names, or nothing for each where all are the same."""
+    return names if len(set(names)) > 1 else [""] * len(names)
 
 
 def _handles(differences: Sequence[Difference]) -> list[Line2D]:
@@ -106,21 +108,20 @@ def _handles(differences: Sequence[Difference]) -> list[Line2D]:
     handles = []
     for verdict in VERDICTS:
         if verdict in found:
-            handle = Line2D([], [], color=_COLORS[verdict], marker=_MARKERS[verdict], markersize=5)
-            handle.set_label(verdict if verdict == VERDICTS[-1] else f"the first is {verdict}")
+            handle = Line2D([], [], color=_COLORS[verdict], marker=_MARKERS[verdict], markersize=5, label=verdict)
             if verdict == VERDICTS[-1]:
                 handle.set_markerfacecolor("white")
             handles.append(handle)
     return handles
 
 
-def _note(differences: Sequence[Difference]) -> str:
-    """Say what the intervals are, and what is compared where the rows do not."""
+def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) -> str:
+    """Say what is subtracted, and what the intervals are."""
+    firsts, seconds = ({shortened(getattr(each, end)) for each in differences} for end in ("first", "second"))
+    first = next(iter(firsts)) if len(firsts) == 1 else "each"
+    pair = f"{first} \N{MINUS SIGN} {next(iter(seconds))}" if len(seconds) == 1 else "differences"
+    rhos = {each.rho for each in differences if each.name in ORDER}
+    radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
     levels = " and ".join(f"{100 * level:g} %" for level in dict.fromkeys(each.confidence for each in differences))
     sources = " / ".join(dict.fromkeys(each.source for each in differences))
-    pairs = {(each.first, each.second) for each in differences}
-    names = ""
-    if len(pairs) == 1 and len({each.rho for each in differences}) > 1:
-        first, second = next(iter(pairs))
-        names = f"{shortened(first)} \N{MINUS SIGN} {shortened(second)}. "
-    return f"{names}Intervals: {levels}, from {sources}."
+    return f"{pair}: {rise_label(comparison.checkpoints)}{radius}. Intervals: {levels}, from {sources}."

@@ -17,7 +17,7 @@ from landscape.random_state import derived_seeds
 from landscape.sample import Sample
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
 from landscape.sharpness.measures import Measured, Rises, measure
-from landscape.sharpness_results import SCALE, Measure
+from landscape.sharpness_results import SCALE
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
 _AT_A_TIME = 1000  # examples that are augmented together, to bound the memory
@@ -226,21 +226,39 @@ def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measur
     for name, rhos in protocol.radii.items():
         names.setdefault(rhos, []).append(name)
     parts = [measure(problem, rhos, measures=group, **protocol.options, **arguments) for rhos, group in names.items()]
-    rises = {key: value for part in parts for key, value in part.rises.items()}
-    measures = [found for part in parts for found in part.result.measures]
-    if protocol.is_short_by_one:
-        measures = [_short_by_one(found, rises[found.key], parts[0].sample) for found in measures]
-    result = replace(parts[0].result, measures=tuple(measures), protocol=protocol.name)
-    return replace(parts[0], result=result, rises=rises)
+    found = Measured(
+        replace(
+            parts[0].result,
+            measures=tuple(measured for part in parts for measured in part.result.measures),
+            protocol=protocol.name,
+        ),
+        {key: value for part in parts for key, value in part.rises.items()},
+        parts[0].sample,
+    )
+    return _short_by_one(found) if protocol.is_short_by_one else found
 
 
-def _short_by_one(found: Measure, rises: Rises, sample: Sample | None) -> Measure:
-    """Return the sum over the batches over their number minus 1, in place of the mean over the examples."""
-    count = len(rises.units)
-    factor = count / (count - 1)
-    value = float(rises.units.mean()) * factor
-    error = None if sample is None else factor * Sample(np.ones(count), sample.share).error(rises.units)
-    return replace(found, loss=found.loss - found.sharpness + value, sharpness=value, data_error=error)
+def _short_by_one(found: Measured) -> Measured:
+    """Put the sum over the batches over their number minus 1 in place of the mean over the examples."""
+    count = len(next(iter(found.rises.values())).units)
+    sample = None if found.sample is None else Sample(np.ones(count), found.sample.share)
+    rises = {key: _summed(each, count / (count - 1)) for key, each in found.rises.items()}
+    measures = tuple(
+        replace(
+            each,
+            loss=rises[each.key].loss,
+            sharpness=rises[each.key].value,
+            data_error=None if sample is None else sample.error(rises[each.key].units),
+        )
+        for each in found.result.measures
+    )
+    return Measured(replace(found.result, measures=measures), rises, sample)
+
+
+def _summed(rises: Rises, factor: float) -> Rises:
+    units = factor * rises.units
+    value = float(units.mean())
+    return replace(rises, loss=rises.loss - rises.value + value, value=value, units=units)
 
 
 def _first(data: Data, count: int, name: str) -> Data:

@@ -54,6 +54,10 @@ def points(ax, gid="measured"):
     return [line.get_xydata().tolist() for line in with_gid(ax, gid)]
 
 
+def note(figure):
+    return figure.legends[0].get_title().get_text().replace("\n", " ")
+
+
 def test_a_curve_is_the_measure_against_the_radius_in_a_panel_of_its_own():
     ascent, average = plot.plot_sharpness(make_sharpness()).axes
     assert points(ascent) == [[[rho, 0.5 * rho + 2 * rho**2] for rho in RHOS]]
@@ -158,6 +162,15 @@ def test_a_group_has_one_colour_and_one_name():
     figure = plot.draw([make_comparison(group_of=("seeds", "seeds"))], kind="sharpness")
     assert len({line.get_color() for line in with_gid(figure.axes[0], "measured")}) == 1
     assert legend_texts(figure).count("seeds") == 1
+    assert [with_gid(ax, "interval") for ax in figure.axes] == [[], []]
+
+
+def test_what_differs_on_both_sides_is_in_the_rows():
+    (lower,) = make_comparison("lower").differences
+    figure = plot.plot_differences(make_comparison(differences=(lower, replace(lower, first="b", second="c"))))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["a0 \N{MINUS SIGN} b", "b \N{MINUS SIGN} c"]
+    assert note(figure).startswith("differences: rise")
 
 
 def test_measures_that_did_not_converge_are_open():
@@ -167,8 +180,8 @@ def test_measures_that_did_not_converge_are_open():
 
 
 def test_two_dotted_lines_are_explained():
-    legend = plot.plot_sharpness(make_sharpness(("max",))).legends[0]
-    assert "the maximum is between its two dotted lines" in legend.get_title().get_text().replace("\n", " ")
+    figure = plot.plot_sharpness(make_sharpness(("max",)))
+    assert "the maximum is between its two dotted lines" in note(figure)
 
 
 def test_rises_of_both_signs_are_on_an_axis_that_has_them_and_says_so():
@@ -241,14 +254,15 @@ def test_a_difference_has_its_interval_and_the_sign_of_its_verdict():
     assert points(ax, "interval") == [[[-1.5, 0], [-0.5, 0]], [[0.5, 1], [1.5, 1]], [[-0.3, 2], [0.7, 2]]]
     assert points(ax, "difference") == [[[-1.0, 0]], [[1.0, 1]], [[0.2, 2]]]
     assert [dot.get_marker() for dot in with_gid(ax, "difference")] == ["<", ">", "o"]
-    assert legend_texts(figure) == ["the first is lower", "the first is higher", "not distinguishable"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == [f"a{i} \N{MINUS SIGN} b" for i in range(3)]
+    assert legend_texts(figure) == ["lower", "higher", "not distinguishable"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a0", "a1", "a2"]
+    assert note(figure).startswith(r"each − b: rise of the train loss at $\rho$ = 0.1. ")
 
 
 def test_only_verdicts_that_there_are_stand_in_the_legend():
     figure = plot.plot_differences(make_comparison("lower"))
-    assert legend_texts(figure) == ["the first is lower"]
-    assert "Intervals: 95 %, from data." in figure.legends[0].get_title().get_text()
+    assert legend_texts(figure) == ["lower"]
+    assert "Intervals: 95 %, from data." in note(figure)
 
 
 def test_each_measure_has_a_panel_of_differences():
@@ -258,19 +272,18 @@ def test_each_measure_has_a_panel_of_differences():
     assert titles == ["one ascent step", "average"]
 
 
-def test_what_is_no_measure_of_sharpness_is_no_rise_of_the_loss():
+def test_what_is_no_measure_of_sharpness_comes_last():
     (lower,) = make_comparison("lower").differences
     gap = replace(lower, name="generalization_gap", rho=math.nan)
     ascent, other = plot.plot_differences(make_comparison(differences=(gap, lower))).axes
     assert [ascent.get_title(), other.get_title()] == ["one ascent step", "generalization gap"]
-    assert [ascent.get_xlabel(), other.get_xlabel()] == ["difference of the rise of the train loss", "difference"]
 
 
 def test_radii_stand_in_the_rows_where_there_are_several():
     (lower,) = make_comparison("lower").differences
     figure = plot.plot_differences(make_comparison(differences=(lower, replace(lower, rho=0.2))))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [r"$\rho$ = 0.1", r"$\rho$ = 0.2"]
-    assert "a0 \N{MINUS SIGN} b." in figure.legends[0].get_title().get_text()
+    assert note(figure).startswith("a0 \N{MINUS SIGN} b: rise of the train loss. ")
 
 
 def test_a_comparison_without_differences_has_no_such_figure():

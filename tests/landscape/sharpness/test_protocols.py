@@ -178,9 +178,14 @@ def test_a_sum_over_batches_less_one_has_the_error_of_that_sum():
     arguments = {**protocol.problem_arguments, "num_population": 5120, "device": "cpu", "dtype": "float64"}
     problem = Problem(_model(), _data(2560), **arguments)
     measured = measure_by(protocol, problem)
-    units = measured.rises["first_order", 0.05].units
-    expected = 20 / 19 * np.std(units, ddof=1) / np.sqrt(20) * np.sqrt(1 - 0.5)
-    assert measured.result.measures[0].data_error == pytest.approx(expected, rel=0.1)
+    (measure,) = measured.result.measures
+    rises = measured.rises[measure.key]
+    assert rises.value == measure.sharpness
+    assert rises.units.mean() == pytest.approx(measure.sharpness, rel=1e-12)
+    expected = np.std(rises.units, ddof=1) / np.sqrt(20) * np.sqrt(1 - 0.5)
+    assert measure.data_error == pytest.approx(expected, rel=0.1)
+    assert measured.sample is not None
+    assert measured.sample.sizes.tolist() == [1.0] * 20
 
 
 def test_the_augmentation_is_done_once_and_by_the_seed():
