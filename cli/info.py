@@ -11,7 +11,10 @@ import typer
 from . import console
 from .options import Json
 
-_TABLES = ("splits", "maps", "directions", "marks", "measures", "blocks", "folds", "snapshots")
+_TABLES = (
+    "splits", "maps", "directions", "marks", "checkpoints", "measures", "rescaled", "differences", "groups", "blocks",
+    "folds", "snapshots",
+)  # fmt: skip
 _EMPTY = (None, "", [], (), {})
 _LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "path", "kind")
 

@@ -28,7 +28,8 @@ def plot(
         typer.Option(
             help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' losses), difference (of "
             "two files, the second minus the first), persistence (of the basins), merge-tree, eigenvalues, density (of "
-            "them), layers (of the eigenvectors), history or curvature-history; chosen by the file if not given."
+            "them), layers (of the eigenvectors), history, curvature-history, sharpness (against the radius) or "
+            "differences (of the sharpness of checkpoints, with intervals); chosen by the file if not given."
         ),
     ] = None,
     out: Annotated[
@@ -43,7 +44,7 @@ def plot(
     title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
     force: Force = False,
 ) -> None:
-    """Draw results: surfaces, eigenvalues, training curves, curvature along training; several on one shared scale."""
+    """Draw results: surfaces, eigenvalues, training curves, sharpness; several on one shared scale."""
     path = out or default_output(files[0], ".png")
     labels = _labels(files, label)
     prepare_output(path, force=force, inputs=files)

@@ -9,7 +9,8 @@ import pytest
 from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.io.layouts import LAYOUTS
 from landscape.io.store import KINDS
-from landscape.results import Mark, Measure, Provenance
+from landscape.results import Mark, Provenance
+from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "file-format.md").read_text()
 ROWS = r"^\| (`.*?`) \|"
@@ -38,7 +39,11 @@ def test_the_table_of_a_kind_has_the_fields_of_its_class(kind, cls):
 RECORDS = {
     "Provenance": Provenance,
     "Marks": Mark,
-    "`sharpness`": Measure,
+    "Measures": Measure,
+    "Taylor": Taylor,
+    "Rescaled": Rescaled,
+    "Differences": Difference,
+    "Groups": GroupValue,
     "Second look": SecondLook,
     "Trace": Trace,
     "Density": Density,

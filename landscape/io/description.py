@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from itertools import zip_longest
@@ -14,7 +15,8 @@ from landscape.curvature_results import Density
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, read_schema
-from landscape.results import CurvatureHistory, Directions, History, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.sharpness_results import Taylor
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -217,12 +219,49 @@ def _number(value: Any) -> Any:
 def _describe_sharpness(sharpness: Sharpness) -> Description:
     return {
         "split": sharpness.split,
+        "protocol": sharpness.protocol,
         "loss": sharpness.loss,
         "accuracy": sharpness.accuracy,
+        "test_loss": sharpness.test_loss,
+        "test_accuracy": sharpness.test_accuracy,
+        "generalization_gap": sharpness.generalization_gap,
         "gradient_norm": sharpness.gradient_norm,
         "measures": [asdict(measure) for measure in sharpness.measures],
+        "taylor": None if sharpness.taylor is None else asdict(sharpness.taylor),
+        "rescaled": [asdict(each) for each in sharpness.rescaled],
         "provenance": _known(asdict(sharpness.provenance)),
     }
+
+
+def _describe_comparison(comparison: SharpnessComparison) -> Description:
+    """Make a row of each checkpoint, each measure, each difference and each value of a group."""
+    groups = comparison.group_of or [None] * len(comparison.names)
+    rows = list(zip(comparison.names, groups, comparison.checkpoints, strict=True))
+    return {
+        "checkpoints": [{"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows],
+        "measures": [{"checkpoint": name, **asdict(measure)} for name, _, each in rows for measure in each.measures],
+        "rescaled": [{"checkpoint": name, **asdict(other)} for name, _, each in rows for other in each.rescaled],
+        "differences": [asdict(difference) for difference in comparison.differences],
+        "groups": [_finite(asdict(group)) for group in comparison.groups],
+        "provenance": _known({**asdict(comparison.checkpoints[0].provenance), "weights_hash": ""}),
+    }
+
+
+def _checkpoint_row(sharpness: Sharpness) -> Description:
+    """Describe a checkpoint apart from its measures, and from the provenance that it shares with the others."""
+    found = _describe_sharpness(sharpness)
+    taylor = asdict(sharpness.taylor or Taylor(math.nan))
+    left_out = ("measures", "taylor", "rescaled", "provenance")
+    return {
+        **{name: value for name, value in found.items() if name not in left_out},
+        **_finite(taylor),
+        "weights_hash": sharpness.provenance.weights_hash,
+    }
+
+
+def _finite(values: Description) -> Description:
+    """Put None for NaN, which stands for what there is none of."""
+    return {name: None if value != value else value for name, value in values.items()}
 
 
 def _describe_history(history: History) -> Description:
@@ -264,5 +303,6 @@ _DESCRIBE: dict[type, Callable[[Any], Description]] = {
     Spectrum: _describe_spectrum,
     CurvatureHistory: _describe_curvature_history,
     Sharpness: _describe_sharpness,
+    SharpnessComparison: _describe_comparison,
     History: _describe_history,
 }

@@ -12,7 +12,7 @@ from landscape.io import li2018
 from landscape.io.store import KINDS, Result, read_result, write_result
 from landscape.io.table import write_table
 from landscape.io.vtk import write_mesh
-from landscape.results import CurvatureHistory, Directions, History, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
 
 Writer = Callable[[Path, Any], tuple[str, ...]]
 """Writes a result, and says what of it is lost."""
@@ -40,7 +40,10 @@ LAYOUTS: dict[str, Layout] = {
     "landscape": Layout(".landscape.h5", dict.fromkeys(KINDS.values(), _write_ours)),
     "li2018": Layout(".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}),
     "vtk": Layout(".vtu", {Surface: write_mesh}),
-    "csv": Layout(".csv", dict.fromkeys((Surface, Spectrum, CurvatureHistory, Sharpness, History), write_table)),
+    "csv": Layout(
+        ".csv",
+        dict.fromkeys((Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History), write_table),
+    ),
 }
 """Name -> layout."""
 

@@ -12,19 +12,22 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.files import replacing
-from landscape.results import CurvatureHistory, History, Sharpness, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
 from landscape.sharpness_results import Measure
 
 Columns: TypeAlias = dict[str, Iterable[Any]]
 """Name -> values, one a row."""
 
 
-def write_table(path: Path, result: Surface | Spectrum | CurvatureHistory | Sharpness | History) -> tuple[str, ...]:
+def write_table(
+    path: Path, result: Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History
+) -> tuple[str, ...]:
     """Write a result as a table with a header, whole or not at all.
 
     A surface has a row for each point that is done, with its coordinates; several lines have a column `line` that
     counts them from 0. A spectrum has a row for each eigenvalue, the curvature along a run one for each snapshot that
-    is done, sharpness one for each measure, a history one for each epoch. Numbers read back as they were; NaN and
+    is done, sharpness one for each measure, a comparison of it one for each measure of each checkpoint, a history one
+    for each epoch. Numbers read back as they were; NaN and
     inf are written as nan and inf.
 
     Returns:
@@ -43,6 +46,8 @@ def write_table(path: Path, result: Surface | Spectrum | CurvatureHistory | Shar
         raise StoreError(
             f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
         ) from exc
+    if isinstance(result, SharpnessComparison):
+        return _differences_left_out(result)
     return marks_left_out(result) if isinstance(result, Surface) else ()
 
 
@@ -109,6 +114,23 @@ def _of_sharpness(sharpness: Sharpness) -> Columns:
     return {field.name: [row[field.name] for row in rows] for field in fields(Measure)}
 
 
+def _of_comparison(comparison: SharpnessComparison) -> Columns:
+    """Put the name of the checkpoint before its measures, and that of its group where there are groups."""
+    counts = [len(each.measures) for each in comparison.checkpoints]
+    names = {"checkpoint": comparison.names, "group": comparison.group_of}
+    measures = [measure for each in comparison.checkpoints for measure in each.measures]
+    return {
+        **{key: np.repeat(held, counts).tolist() for key, held in names.items() if held},
+        **{field.name: [getattr(measure, field.name) for measure in measures] for field in fields(Measure)},
+    }
+
+
+def _differences_left_out(comparison: SharpnessComparison) -> tuple[str, ...]:
+    """Say that differences and the values of groups are not among the measures, if there are any."""
+    counts = {"differences": len(comparison.differences), "values of groups": len(comparison.groups)}
+    return tuple(f"Its {count} {name} are left out: they are no measures." for name, count in counts.items() if count)
+
+
 def _of_history(history: History) -> Columns:
     return {name: values.tolist() for name, values in vars(history).items() if isinstance(values, np.ndarray)}
 
@@ -118,5 +140,6 @@ _COLUMNS: dict[type, Callable[[Any], Columns]] = {
     Spectrum: _of_spectrum,
     CurvatureHistory: _of_curvature_history,
     Sharpness: _of_sharpness,
+    SharpnessComparison: _of_comparison,
     History: _of_history,
 }

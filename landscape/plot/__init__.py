@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from landscape.plot.plane import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
+    from landscape.plot.sharpness import plot_sharpness
+    from landscape.plot.sharpness_differences import plot_differences
     from landscape.plot.spectrum import plot_eigenvalues
     from landscape.plot.surface3d import plot_surface3d
 
@@ -34,6 +36,7 @@ __all__ = [
     "plot_contour",
     "plot_curvature_history",
     "plot_density",
+    "plot_differences",
     "plot_eigenvalues",
     "plot_filled_contour",
     "plot_heatmap",
@@ -42,6 +45,7 @@ __all__ = [
     "plot_merge_tree",
     "plot_persistence",
     "plot_profile",
+    "plot_sharpness",
     "plot_surface3d",
     "save_figure",
     "save_page",
@@ -57,6 +61,7 @@ _MODULES = {
     "plot_contour": "plane",
     "plot_curvature_history": "curvature_history",
     "plot_density": "density",
+    "plot_differences": "sharpness_differences",
     "plot_eigenvalues": "spectrum",
     "plot_filled_contour": "plane",
     "plot_heatmap": "plane",
@@ -65,6 +70,7 @@ _MODULES = {
     "plot_merge_tree": "basins",
     "plot_persistence": "basins",
     "plot_profile": "profile",
+    "plot_sharpness": "sharpness",
     "plot_surface3d": "surface3d",
     "save_figure": "save",
     "save_page": "save",

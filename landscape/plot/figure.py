@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,11 +21,13 @@ from landscape.plot.legend import Legend, legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane import add_color_bar, draw_field, label_lines, require_grid, view_of
 from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, profile_legend
+from landscape.plot.sharpness import plot_sharpness
+from landscape.plot.sharpness_differences import plot_differences
 from landscape.plot.spectrum import plot_eigenvalues
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
 from landscape.plot.trajectory import draw_trajectory
-from landscape.results import CurvatureHistory, History, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
 
 _MAX_COLUMNS = 3
 
@@ -53,13 +55,14 @@ def draw(
     """Draw results of one type in one figure; planes side by side on one scale, the others on shared axes.
 
     The kind `difference` draws the second surface minus the first instead, `trajectory` a surface with
-    the losses and the distances of its snapshots under it.
+    the losses and the distances of its snapshots under it, `differences` what is in a comparison of sharpness.
 
     Args:
-        results: Surfaces, all on lines or all on planes, spectra, histories or histories of curvature.
+        results: Surfaces, all on lines or all on planes, spectra, histories, histories of curvature, sharpness or
+            comparisons of it.
         labels: One a result; None for none, or numbers if there are several.
-        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`, `history` or
-            `curvature-history`.
+        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`, `history`,
+            `curvature-history` or `sharpness`.
         split: Name of the data split. None: of planes the first that they share, of everything else
             all. `all`: every split that they share, as panels for planes.
         quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the loss has
@@ -208,6 +211,24 @@ def _draw_histories(histories: list[History], names: list[str], request: _Reques
     return plot_history(histories, labels=names, split=request.split)
 
 
+def _draw_sharpness(results: list[Sharpness | SharpnessComparison], names: list[str], request: _Request) -> Figure:
+    """Draw measures, or differences of them, after checking that what was asked for is what they are of."""
+    _require_loss(request.quantity, "sharpness is the rise of the loss")
+    _require_split(_checkpoints(results), request.split)
+    if request.kind == "sharpness":
+        return plot_sharpness(results, labels=names)
+    if len(results) != 1:
+        raise InputError(
+            f"differences are drawn of one comparison, got {len(results)}.", hint="Draw each in a figure of its own."
+        )
+    return plot_differences(cast(SharpnessComparison, results[0]))
+
+
+def _checkpoints(results: Sequence[Sharpness | SharpnessComparison]) -> list[Sharpness]:
+    parts = [(result,) if isinstance(result, Sharpness) else result.checkpoints for result in results]
+    return [each for part in parts for each in part]
+
+
 def _draw_basins(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw the topology of the loss."""
     _require_loss(request.quantity, "basins are those of the loss")
@@ -230,6 +251,8 @@ _DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
     "curvature-history": _draw_curvature_histories,
     "density": _draw_spectra,
     "history": _draw_histories,
+    "sharpness": _draw_sharpness,
+    "differences": _draw_sharpness,
 }
 
 
@@ -276,12 +299,12 @@ def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
         legend.remove()
 
 
-def _require_split(results: Sequence[Spectrum | CurvatureHistory], split: str | None) -> None:
+def _require_split(results: Sequence[Spectrum | CurvatureHistory | Sharpness], split: str | None) -> None:
     """Refuse another split than that of the results, each of which has one."""
     splits = tuple(dict.fromkeys(result.split for result in results))
     if split not in (None, "all") and splits != (split,):
         raise InputError(
-            f"the split must be the one that the eigenvalues are of, got {split!r}.",
+            f"the split must be the one that was measured, got {split!r}.",
             hint=f"Splits: {', '.join(splits)}.",
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.results import CurvatureHistory, History, Spectrum, Surface
+from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
 
 QUANTITIES = ("loss", "accuracy")
 
@@ -16,8 +16,12 @@ _FITTING = {
     "spectrum": ("eigenvalues", "density", "layers"),
     "history": ("history",),
     "curvature history": ("curvature-history",),
+    "sharpness": ("sharpness",),
+    "sharpness comparison": ("sharpness", "differences"),
 }
-_NEEDED = {"density": "density", "layers": "layer_shares"}  # field that a spectrum must have for a kind
+_NEEDED = {"density": "density", "layers": "layer_shares", "differences": "differences"}
+"""Kind -> field that a result must have for it."""
+
 KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
@@ -81,7 +85,12 @@ def _shape(result: Any) -> str:
         return "history"
     if isinstance(result, CurvatureHistory):
         return "curvature history"
+    if isinstance(result, Sharpness):
+        return "sharpness"
+    if isinstance(result, SharpnessComparison):
+        return "sharpness comparison"
     raise InputError(
-        f"what is drawn must be a surface, eigenvalues or the history of a run, got {type(result).__name__}.",
+        "what is drawn must be a surface, eigenvalues, sharpness or the history of a run, "
+        f"got {type(result).__name__}.",
         hint="landscape info FILE says what a file holds.",
     )

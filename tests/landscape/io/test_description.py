@@ -11,7 +11,17 @@ from landscape.io import li2018
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.description import describe_file
 from landscape.io.store import write_result
-from landscape.results import CurvatureHistory, Directions, History, Mark, Measure, Sharpness, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    Directions,
+    History,
+    Mark,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
+from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
 
 
 def _described(path, result):
@@ -110,6 +120,33 @@ def test_sharpness_has_its_measures(tmp_path):
     found = _described(tmp_path / "a.h5", Sharpness(0.5, 0.9, 0.1, (measure,), "train", PROVENANCE))
     assert found["measures"][0]["rho"] == 0.05
     assert found["gradient_norm"] == 0.1
+
+
+def test_nothing_that_sharpness_has_is_forgotten(tmp_path):
+    sharpness = Sharpness(0.5, 0.9, 0.1, (), "train", PROVENANCE, 0.75, 0.8, Taylor(0.1, 2.0), "s001")
+    found = _described(tmp_path / "a.h5", sharpness)
+    assert {field.name for field in fields(Sharpness)} <= set(found)
+    assert (found["generalization_gap"], found["protocol"], found["taylor"]["ascent_curvature"]) == (0.25, "s001", 2.0)
+
+
+def test_a_comparison_has_its_checkpoints_differences_and_groups(tmp_path):
+    measure = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 0, 1.0)
+    one = Sharpness(0.5, 0.9, 0.1, (measure,), "train", PROVENANCE)
+    difference = Difference("avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data")
+    group = GroupValue("seeds", "loss", float("nan"), 0.5, float("nan"), 1)
+    comparison = SharpnessComparison(("a", "b"), (one, one), (difference,), (group,), ("seeds", "other"))
+    found = _described(tmp_path / "a.h5", comparison)
+    assert [(each["name"], each["group"], each["loss"]) for each in found["checkpoints"]] == [
+        ("a", "seeds", 0.5), ("b", "other", 0.5),
+    ]  # fmt: skip
+    assert found["checkpoints"][0]["weights_hash"] == "ab"
+    assert found["checkpoints"][0]["gradient_gain"] is None
+    assert [(each["checkpoint"], each["sharpness"]) for each in found["measures"]] == [("a", 0.1), ("b", 0.1)]
+    assert "weights_hash" not in found["provenance"]
+    assert found["differences"][0]["verdict"] == "not distinguishable"
+    assert found["groups"][0] == {
+        "group": "seeds", "name": "loss", "rho": None, "mean": 0.5, "deviation": None, "count": 1,
+    }  # fmt: skip
 
 
 def test_a_history_has_its_last_epoch(tmp_path):

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,13 @@ from landscape.results import (
     Directions,
     History,
     Mark,
-    Measure,
     Provenance,
     Sharpness,
+    SharpnessComparison,
     Spectrum,
     Surface,
 )
+from landscape.sharpness_results import Difference, GroupValue, Measure, Taylor
 
 PROVENANCE = Provenance(
     weights_hash="ab",
@@ -87,6 +89,21 @@ CURVATURE_HISTORY = CurvatureHistory(
 )  # fmt: skip
 MEASURE = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 5, 1.0)
 SHARPNESS = Sharpness(0.5, 0.9, 0.1, (MEASURE, MEASURE), "train", PROVENANCE)
+WHOLE_SHARPNESS = replace(
+    SHARPNESS,
+    measures=(replace(MEASURE, name="max", p=math.inf, m=8, data_error=0.02, gap=0.1, converged=False),),
+    test_loss=0.7,
+    test_accuracy=0.8,
+    taylor=Taylor(0.1, 2.0, 3.0, 4.0, 0.5, 10),
+    protocol="s001",
+)
+COMPARISON = SharpnessComparison(
+    ("a", "b"),
+    (SHARPNESS, WHOLE_SHARPNESS),
+    (Difference("avg", 0.05, "a", "b", -0.1, -0.2, 0.1, 0.95, "not distinguishable", "data"),),
+    (GroupValue("seeds", "avg", 0.05, 0.1, 0.01, 2),),
+    ("seeds", "seeds"),
+)
 HISTORY = History(*(np.arange(3.0) for _ in range(10)), settings={"optim": "sam"})
 
 
@@ -109,7 +126,19 @@ def _assert_same(found, expected):
 
 @pytest.mark.parametrize(
     "result",
-    [SURFACE, LINE, MARKED, SPECTRUM, WHOLE_SPECTRUM, CURVATURE_HISTORY, SHARPNESS, HISTORY, DIRECTIONS],
+    [
+        SURFACE,
+        LINE,
+        MARKED,
+        SPECTRUM,
+        WHOLE_SPECTRUM,
+        CURVATURE_HISTORY,
+        SHARPNESS,
+        WHOLE_SHARPNESS,
+        COMPARISON,
+        HISTORY,
+        DIRECTIONS,
+    ],
     ids=lambda r: type(r).__name__,
 )
 def test_a_result_comes_back_as_it_was(tmp_path, result):

@@ -7,7 +7,8 @@ from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
 from landscape.errors import StoreError
 from landscape.io.table import write_table
-from landscape.results import CurvatureHistory, History, Mark, Measure, Sharpness, Spectrum
+from landscape.results import CurvatureHistory, History, Mark, Sharpness, SharpnessComparison, Spectrum
+from landscape.sharpness_results import Difference, Measure
 
 
 def _columns(path, result):
@@ -67,6 +68,25 @@ def test_sharpness_has_a_row_for_each_measure(tmp_path):
     columns = _columns(tmp_path / "a.csv", Sharpness(0.5, 0.9, 0.1, measures, "train", PROVENANCE))
     assert columns["rho"] == ["0.05", "0.1"]
     assert columns["radius_share"] == ["", ""]
+
+
+def test_a_comparison_has_a_row_for_each_measure_of_each_checkpoint(tmp_path):
+    measures = tuple(Measure("avg", rho, 0.6, 0.1, 0.01, 2.0, False, 5, None) for rho in (0.05, 0.1))
+    results = tuple(Sharpness(0.5, 0.9, 0.1, each, "train", PROVENANCE) for each in (measures, measures[:1]))
+    comparison = SharpnessComparison(("sgd", "sam"), results)
+    columns = _columns(tmp_path / "a.csv", comparison)
+    assert columns["checkpoint"] == ["sgd", "sgd", "sam"]
+    assert columns["rho"] == ["0.05", "0.1", "0.05"]
+    assert "group" not in columns
+    groups = replace(comparison, group_of=("x", "y"))
+    assert _columns(tmp_path / "b.csv", groups)["group"] == ["x", "x", "y"]
+
+
+def test_differences_are_said_to_be_left_out(tmp_path):
+    one = Sharpness(0.5, 0.9, 0.1, (), "train", PROVENANCE)
+    difference = Difference("avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data")
+    comparison = SharpnessComparison(("a", "b"), (one, one), (difference,))
+    assert write_table(tmp_path / "a.csv", comparison) == ("Its 1 differences are left out: they are no measures.",)
 
 
 def test_a_history_has_a_row_for_each_epoch(tmp_path):

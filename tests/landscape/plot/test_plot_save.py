@@ -5,7 +5,17 @@ from matplotlib.figure import Figure
 from landscape import plot
 from landscape.curvature_results import Density
 from landscape.errors import InputError
-from landscape.results import CurvatureHistory, History, Mark, Provenance, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    History,
+    Mark,
+    Provenance,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
+from landscape.sharpness_results import Difference, Measure
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -22,6 +32,11 @@ def make_result(kind):
         return Spectrum(*spectrum, layer_shares={"w": np.ones(2)}, density=DENSITY)
     if kind == "curvature-history":
         return CurvatureHistory(one, *(one[:, None],) * 4, *(one,) * 6, "train", Provenance())
+    if kind in ("sharpness", "differences"):
+        measures = tuple(Measure("asc", rho, 1 + rho, rho, None, 2.0, False, 1, 1.0) for rho in (0.1, 0.2))
+        difference = Difference("asc", 0.1, "a", "b", -0.1, -0.2, 0.1, 0.95, "not distinguishable", "data")
+        sharpness = Sharpness(1.0, None, 0.5, measures, "train", Provenance())
+        return SharpnessComparison(("a", "b"), (sharpness, sharpness), (difference,))
     x = np.linspace(-1, 1, 7)
     loss = 1 + (x**2 if kind == "curve" else np.add.outer(x**2, x**2))
     done = loss < (9 if kind in ("persistence", "merge-tree") else 2.5)

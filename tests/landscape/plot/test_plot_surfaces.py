@@ -439,7 +439,10 @@ def test_large_levels_are_written_with_an_exponent():
     assert "2e6" in ticks or "1e6" in ticks
 
 
+OTHERS = ("eigenvalues", "density", "layers", "curvature-history", "sharpness", "differences")
+
+
 def test_kinds_are_what_the_results_can_be_drawn_as():
     empty = History(*(np.empty(0),) * 10)
     fitting = [*plot.kinds_of(make_surface(is_line=True)), *plot.kinds_of(make_surface())]
-    assert set(plot.KINDS) == {*fitting, *plot.kinds_of(empty), "eigenvalues", "layers", "curvature-history"}
+    assert set(plot.KINDS) == {*fitting, *plot.kinds_of(empty), *OTHERS}

@@ -1,0 +1,287 @@
+"""How published papers measured sharpness: set, batches, loss, mode, ball and scale, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from landscape.batches import BatchData, Data, TensorData, as_data
+from landscape.errors import InputError
+from landscape.problem import Loss, Problem
+from landscape.random_state import derived_seeds
+from landscape.sample import Sample
+from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
+from landscape.sharpness.measures import Measured, Rises, measure
+from landscape.sharpness_results import SCALE
+
+_AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
+_AT_A_TIME = 1000  # examples that are augmented together, to bound the memory
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one paper measured sharpness.
+
+    Attributes:
+        name: Of the protocol.
+        source: Paper and section, or code.
+        fixes: What it states, in a sentence.
+        left_open: What it does not state, or what is done otherwise here, and what is taken.
+        radii: Measure -> radii.
+        options: Fields of `landscape.sharpness.Options`.
+        batchnorm: One of `landscape.batchnorm.MODES`.
+        loss: `loss(outputs, targets)`.
+        num_examples: The first so many of the train split, in their order; None for all.
+        augmentation: Name of what is done to the images, once, as in training; `none` for nothing.
+        is_short_by_one: Whether the values of the batches count the same whatever their size, and their sum is
+            divided by the number of batches minus 1, as Algorithm 1 of S003 does with its last index.
+        scale: What the paper multiplies its numbers by.
+    """
+
+    name: str
+    source: str
+    fixes: str
+    left_open: str
+    radii: Mapping[str, tuple[float, ...]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batchnorm: str = "stored"
+    loss: Loss = F.cross_entropy
+    num_examples: int | None = None
+    augmentation: str = "none"
+    is_short_by_one: bool = False
+    scale: float = 1.0
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the measures."""
+        return tuple(self.radii)
+
+    @property
+    def problem_arguments(self) -> dict[str, Any]:
+        """What `landscape.Problem` must be made with, beside the model and the data that `prepared` returns."""
+        return {"loss": self.loss, "batchnorm": self.batchnorm}
+
+
+_ALL = (
+    Protocol(
+        "s001",
+        source="S001, 1st-Order Magic, section 4.1 and Table 2",
+        fixes=(
+            "The standardized sharpness L(w + e1) - L(w), e1 one ascent step of length rho = 0.05 in the Euclidean "
+            "norm whatever the training used, times 1000, beside 1000 times the generalization gap, test loss minus "
+            "train loss."
+        ),
+        left_open=(
+            "The set and the batches: all training examples at once. BatchNorm: stored. Augmentation: none. "
+            "Number of runs: not stated."
+        ),
+        radii={"asc": (0.05,)},
+        scale=SCALE,
+    ),
+    Protocol(
+        "s003-text",
+        source="S003, Proposition 1, Algorithm 1 and section III.A",
+        fixes=(
+            "The sum of rho times the Euclidean norm of the gradient over batches of 128, with random crops and "
+            "flips, divided by the last index of the batches, which is their number minus 1."
+        ),
+        left_open=(
+            "rho: 0.05. Loss: plain cross-entropy. BatchNorm: batch, as in training. The paper takes each batch at "
+            "the weights of its step of an epoch: here all batches are taken at the checkpoint. Crops are padded with "
+            "0 after the images are standardised."
+        ),
+        radii={"first_order": (0.05,)},
+        options={"m": 128},
+        batchnorm="batch",
+        augmentation="crop-flip",
+        is_short_by_one=True,
+    ),
+    Protocol(
+        "s003-code",
+        source="the code of S003, github.com/mukherjeesohom/OptML_Project, sam/sam_train_models.py",
+        fixes=(
+            "As s003-text, but adaptive: rho = 2 times the Euclidean norm of |w| g, without eta; the loss is the "
+            "divergence from targets smoothed by 0.1 over the other classes; BatchNorm batch."
+        ),
+        left_open=(
+            "Its train.py and two of its notebooks cut out squares too; the script that its README names for the "
+            "results, and that records sharpness, does not: no cutout. Checkpoint and padding: as s003-text."
+        ),
+        radii={"first_order": (2.0,)},
+        options={"m": 128, "adaptive": True, "eta": 0.0},
+        batchnorm="batch",
+        loss=divergence_from_smoothed,
+        augmentation="crop-flip",
+        is_short_by_one=True,
+    ),
+    Protocol(
+        "foret",
+        source="Foret et al. (2021), Eqs. 1 and 2 and section 4.1; code github.com/google-research/sam",
+        fixes=(
+            "m-sharpness in the Euclidean ball with the one ascent step of Eq. 2, rho = 0.05; in the code BatchNorm "
+            "is in training mode, and m the batch of one accelerator, 128 over their number."
+        ),
+        left_open=(
+            "Number of accelerators: one, m = 128. Augmentation: none, where training has crops and flips. Weight "
+            "decay: not in the gradient of the ascent, where the code has it."
+        ),
+        radii={"asc": (0.05,)},
+        options={"m": 128},
+        batchnorm="batch",
+    ),
+    Protocol(
+        "andriushchenko2023",
+        source="Andriushchenko et al. (2023), section 3; code github.com/tml-epfl/sharpness-vs-generalization",
+        fixes=(
+            "The first 1024 training examples, not augmented, in batches of 128, each for itself; outputs centred and "
+            "divided by their norm; BatchNorm stored; perturbations scaled by |w|: the maximum in the box with 20 "
+            "gradients, and the mean over Gaussian noise of standard deviation rho |w|, 20 evaluations; the radii that "
+            "the code takes for ResNet-18."
+        ),
+        left_open=(
+            "The maximum is sought by the iteration of this toolkit, not by theirs; both are lower bounds. Noise: 10 "
+            "antithetic pairs, the same for all batches, for 20 single draws. Batches: drawn by the seed from the 1024 "
+            "examples, theirs are consecutive."
+        ),
+        radii={"max": (0.001, 0.002, 0.004, 0.008), "avg": (0.05, 0.1, 0.2, 0.4)},
+        options={
+            "p": np.inf,
+            "adaptive": True,
+            "eta": 0.0,
+            "m": 128,
+            "max_gradients": 20,
+            "num_directions": 10,
+            "is_gaussian": True,
+        },
+        loss=cross_entropy_of_normalized,
+        num_examples=1024,
+    ),
+)
+
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+"""Name -> protocol."""
+
+
+def get_protocol(name: str) -> Protocol:
+    """Return the protocol of that name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"a protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}.")
+    return PROTOCOLS[name]
+
+
+def prepared(
+    protocol: Protocol, data: Any, augment: Callable[[Any, torch.Generator], Any] | None = None, *, seed: int = 0
+) -> Data:
+    """Return the examples that a protocol measures on: the first ones, or all, changed as in training.
+
+    Args:
+        protocol: Which.
+        data: The train split, what `landscape.batches.as_data` reads.
+        augment: What the protocol's augmentation stands for, such as `landscape.training.augmentation` has it; a
+            function of the inputs of a batch and a CPU generator. None for nothing.
+        seed: Of the augmentation, so that checkpoints are compared on the same images.
+
+    Raises:
+        InputError: If there are fewer examples than the protocol takes, or no augmentation where it has one.
+    """
+    if augment is None and protocol.augmentation != "none":
+        raise InputError(f"the protocol {protocol.name} needs the augmentation {protocol.augmentation}, got none.")
+    data = as_data(data)
+    if protocol.num_examples is not None:
+        data = _first(data, protocol.num_examples, protocol.name)
+    if augment is None or protocol.augmentation == "none":
+        return data
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _AUGMENTATION)[0])
+    changed = [(augment(inputs, generator), targets) for inputs, targets in data.batches(_AT_A_TIME)]
+    if isinstance(data, TensorData):
+        return TensorData(torch.cat([inputs for inputs, _ in changed]), data.targets)
+    return BatchData(tuple(changed))
+
+
+def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measured:
+    """Measure sharpness as a protocol does.
+
+    Args:
+        protocol: Which.
+        problem: Made with `protocol.problem_arguments` and on the data that `prepared` returns.
+        **arguments: Of `landscape.sharpness.measure`, beyond those that the protocol fixes.
+
+    Returns:
+        The measures, not multiplied by `protocol.scale`; the result has the name of the protocol.
+
+    Raises:
+        InputError: If the problem has another loss or treatment of normalization, or there are too few examples.
+    """
+    _require_problem(protocol, problem)
+    names: dict[tuple[float, ...], list[str]] = {}
+    for name, rhos in protocol.radii.items():
+        names.setdefault(rhos, []).append(name)
+    parts = [measure(problem, rhos, measures=group, **protocol.options, **arguments) for rhos, group in names.items()]
+    found = Measured(
+        replace(
+            parts[0].result,
+            measures=tuple(measured for part in parts for measured in part.result.measures),
+            protocol=protocol.name,
+        ),
+        {key: value for part in parts for key, value in part.rises.items()},
+        parts[0].sample,
+    )
+    return _short_by_one(found) if protocol.is_short_by_one else found
+
+
+def _short_by_one(found: Measured) -> Measured:
+    """Put the sum over the batches over their number minus 1 in place of the mean over the examples."""
+    count = len(next(iter(found.rises.values())).units)
+    sample = None if found.sample is None else Sample(np.ones(count), found.sample.share)
+    rises = {key: _summed(each, count / (count - 1)) for key, each in found.rises.items()}
+    measures = tuple(
+        replace(
+            each,
+            loss=rises[each.key].loss,
+            sharpness=rises[each.key].value,
+            data_error=None if sample is None else sample.error(rises[each.key].units),
+        )
+        for each in found.result.measures
+    )
+    return Measured(replace(found.result, measures=measures), rises, sample)
+
+
+def _summed(rises: Rises, factor: float) -> Rises:
+    units = factor * rises.units
+    value = float(units.mean())
+    return replace(rises, loss=rises.loss - rises.value + value, value=value, units=units)
+
+
+def _first(data: Data, count: int, name: str) -> Data:
+    if data.num_examples < count:
+        raise InputError(
+            f"the protocol {name} takes the first {count} examples of the train split, it has {data.num_examples}.",
+            hint="Take a larger set, or measure without the protocol.",
+        )
+    return data.take(torch.arange(count))
+
+
+def _require_problem(protocol: Protocol, problem: Problem) -> None:
+    if problem.batchnorm != protocol.batchnorm:
+        raise InputError(
+            f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got {problem.batchnorm}.",
+            hint=f"Pass --bn {protocol.batchnorm}.",
+        )
+    if problem.criterion is not protocol.loss:
+        raise InputError(
+            f"the protocol {protocol.name} measures with a loss of its own, got another.",
+            hint="Make the problem with the arguments that the protocol gives for it.",
+        )
+    m = protocol.options.get("m")
+    fewest = m + 1 if m is not None and protocol.is_short_by_one else m or 1
+    if problem.num_examples < fewest:
+        raise InputError(f"the protocol {protocol.name} needs at least {fewest} examples, got {problem.num_examples}.")
