@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -54,12 +55,10 @@ def working_together(path: Path | None = None) -> Iterator[None]:
             raise typer.Exit(1) from exc
 
 
-def open_together(
-    checkpoint: Path, options: ProblemOptions, splits: Sequence[str], *, also: Sequence[str] = ()
-) -> Opened:
-    """Open a checkpoint on the device of this process; see `open_checkpoint`."""
+def open_together(checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any) -> Opened:
+    """Open a checkpoint on the device of this process; see `open_checkpoint`, which gets the arguments."""
     from landscape import distributed
     from landscape.execution import choose_device
 
     device = distributed.local_device(choose_device(options.device))
-    return open_checkpoint(checkpoint, dataclasses.replace(options, device=str(device)), splits, also=also)
+    return open_checkpoint(checkpoint, dataclasses.replace(options, device=str(device)), splits, **arguments)

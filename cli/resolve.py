@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from landscape.batches import Data
     from landscape.io.checkpoint import Checkpoint, Recipe
-    from landscape.problem import Problem
+    from landscape.problem import Loss, Problem
 
 SPLITS = ("train", "test")
 
@@ -109,6 +109,8 @@ def open_checkpoint(
     splits: Sequence[str],
     *,
     also: Sequence[str] = (),
+    prepare: Callable[[Data], Data] | None = None,
+    loss: Loss | None = None,
     points_per_pass: int | None = 1,
     is_compiled: bool = False,
 ) -> Opened:
@@ -119,6 +121,8 @@ def open_checkpoint(
         options: How it is evaluated.
         splits: On what; on a subset if that is asked for.
         also: On what besides, where the data have it; on all of it.
+        prepare: Changes the train split before anything is done with it.
+        loss: In place of what was typed or is recorded.
         points_per_pass: Points a forward pass; None takes what is fastest for the first split, for all of them.
         is_compiled: Whether forward passes are compiled.
 
@@ -136,8 +140,8 @@ def open_checkpoint(
     model = seeded_model(recipe, seed=0)
     load_weights(model, checkpoint)
     train, test = load_splits(recipe)
-    data = {"train": train, "test": test}
-    loss = find_loss(recipe.loss or "cross-entropy")
+    data = {"train": train if train is None or prepare is None else prepare(train), "test": test}
+    loss = loss or find_loss(recipe.loss or "cross-entropy")
     problems = {}
     wholes = {split: require_split(data, split) for split in splits}
     besides = {split: whole for split in also if split not in wholes and (whole := data[split]) is not None}

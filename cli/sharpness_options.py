@@ -42,6 +42,10 @@ class MeasureOptions:
         typer.Option(help="Draw directions until the standard error of avg is this share of it.", metavar="ERROR"),
     ] = None
     max_gradients: Annotated[int, typer.Option(help="Limit on the gradients of one max.", metavar="N")] = 200
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Measure as a paper did: s001, s003-text, s003-code, foret or andriushchenko2023."),
+    ] = None
     taylor: Annotated[
         bool, typer.Option("--taylor", help="Measure the first and second order too, to see where they fail.")
     ] = False
@@ -73,6 +77,24 @@ class MeasureOptions:
             "max_gradients": self.max_gradients,
             "seed": seed,
         }
+
+
+_FREE = ("protocol", "invariance")  # what may stand beside a protocol, which fixes the rest
+
+
+def require_protocol_alone(measures: MeasureOptions, problem: ProblemOptions, split: str) -> None:
+    """Refuse what a protocol fixes.
+
+    Raises:
+        InputError: If anything of that was asked for.
+    """
+    fields = [field for field in dataclasses.fields(measures) if field.name not in _FREE]
+    typed = [field.name for field in fields if getattr(measures, field.name) != field.default]
+    typed += [name for name in ("samples", "loss") if getattr(problem, name) is not None]
+    typed += ["bn"] * (problem.bn != "stored") + ["split"] * (split != "train")
+    if typed:
+        option = "all" if typed[0] == "all_measures" else typed[0].replace("_", "-")
+        raise InputError(f"--protocol {measures.protocol} fixes --{option} too.", hint="Leave one of the two out.")
 
 
 @dataclasses.dataclass(frozen=True)

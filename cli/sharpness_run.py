@@ -14,7 +14,7 @@ from landscape.errors import InputError
 from . import console
 from .processes import open_together, output_of_this_run, working_together
 from .resolve import Opened, names_apart
-from .sharpness_options import Asked
+from .sharpness_options import Asked, require_protocol_alone
 from .sharpness_summary import show_comparison, show_sharpness
 
 if TYPE_CHECKING:
@@ -88,8 +88,24 @@ def _measure_each(
 
 
 def _open(path: Path, asked: Asked) -> Opened:
-    also = ("test",) if asked.split == "train" else ()  # for the generalization gap
-    return open_together(path, asked.problem, (asked.split,), also=also)
+    """Open a checkpoint as was asked, or as a protocol has it; with the test set for the generalization gap."""
+    also = ("test",) if asked.split == "train" else ()
+    if asked.measures.protocol is None:
+        return open_together(path, asked.problem, (asked.split,), also=also)
+    from landscape.sharpness.protocols import get_protocol, prepared
+    from landscape.training.augmentation import get_augmentation
+
+    protocol = get_protocol(asked.measures.protocol)
+    require_protocol_alone(asked.measures, asked.problem, asked.split)
+    augment = get_augmentation(protocol.augmentation)
+    return open_together(
+        path,
+        dataclasses.replace(asked.problem, bn=protocol.batchnorm),
+        (asked.split,),
+        also=also if protocol.has_gap else (),
+        prepare=partial(prepared, protocol, augment=augment, seed=asked.seed),
+        loss=protocol.loss,
+    )
 
 
 def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
@@ -109,16 +125,20 @@ def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measu
 
 def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any) -> Measured:
     from landscape.sharpness import measure
+    from landscape.sharpness.protocols import get_protocol, measure_by
 
     progress = console.TerminalProgress()
+    arguments |= {"split": asked.split, "progress": progress}
+    if asked.measures.protocol is not None:
+        protocol = get_protocol(asked.measures.protocol)
+        starts = _starts(problem, asked, None, progress) if "max" in protocol.measures else []
+        return measure_by(protocol, problem, starts=starts, seed=asked.seed, **arguments)
     starts = _starts(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
     return measure(
         problem,
         asked.rhos,
         measures=asked.measures.measures,
         starts=starts,
-        split=asked.split,
-        progress=progress,
         **arguments,
         **asked.measures.as_arguments(asked.seed),
     )
@@ -146,9 +166,13 @@ def _spectrum_of(problem: Problem, spectra: Sequence[Spectrum], opened: Opened) 
 
 
 def _ball(problem: Problem, asked: Asked) -> Ball:
+    """Return the ball in which there is a search for the maximum."""
     from landscape.sharpness.ball import Ball
+    from landscape.sharpness.protocols import get_protocol
 
     options = asked.measures.as_arguments(asked.seed)
+    if asked.measures.protocol is not None:
+        options |= get_protocol(asked.measures.protocol).options
     return Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
 
 

@@ -41,8 +41,8 @@ ROWS = {
         "models",
         "data",
     ],
-    3: ["plane", "hessian", "optim", "trajectory", "topology"],
-    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range", "rescaling"],
+    3: ["plane", "rescaling", "hessian", "optim", "trajectory", "topology"],
+    4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
     6: ["audit"],
 }

@@ -43,8 +43,9 @@ class Options:
         eta: Of that.
         steps: N of `nstep`.
         radius: What keeps `nstep` in the ball, see `landscape.ascent.advance`.
-        m: Examples in each of the disjoint random batches over which the values are averaged (m-sharpness, Foret et
+        m: Examples in each of the disjoint batches over which the values are averaged (m-sharpness, Foret et
             al. 2021, section 4.1); None for the whole set at once.
+        is_shuffled: Whether the batches of m are drawn at random; else they are consecutive examples.
         num_directions: Antithetic pairs of `avg`, at least 2.
         relative_error: Draw pairs until the standard error is this share of the mean rise; None for
             `num_directions`.
@@ -60,6 +61,7 @@ class Options:
     steps: int = 5
     radius: str = "path"
     m: int | None = None
+    is_shuffled: bool = True
     num_directions: int = 5
     relative_error: float | None = None
     is_gaussian: bool = False
@@ -300,7 +302,7 @@ class _Measurement:
             measures: Names.
             num_more: Evaluations that will follow beside those of the measures.
         """
-        subsets = _subsets(self._problem, self._options.m, self._options.seed)
+        subsets = _subsets(self._problem.num_examples, self._options)
         own = distributed.own_share(torch.arange(len(subsets))).tolist()
         self._progress.start("sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more))
         whole = _Part(Objective(self._problem, count=self._count))
@@ -488,9 +490,11 @@ def _joined(first: Rises, second: Rises) -> Rises:
     )
 
 
-def _subsets(problem: Problem, m: int | None, seed: int) -> tuple[Tensor, ...]:
-    """Cut the examples at random into batches of m; the last one may be smaller, and counts by its size."""
-    if m is None:
+def _subsets(num_examples: int, options: Options) -> tuple[Tensor, ...]:
+    """Cut the examples into batches of m; the last one may be smaller, and counts by its size."""
+    if options.m is None:
         return ()
-    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _BATCHES)[0])
-    return torch.randperm(problem.num_examples, generator=generator).split(m)
+    if not options.is_shuffled:
+        return torch.arange(num_examples).split(options.m)
+    generator = torch.Generator().manual_seed(derived_seeds(1, options.seed, _BATCHES)[0])
+    return torch.randperm(num_examples, generator=generator).split(options.m)

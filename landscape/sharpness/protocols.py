@@ -40,6 +40,7 @@ class Protocol:
         augmentation: Name of what is done to the images, once, as in training; `none` for nothing.
         is_short_by_one: Whether the values of the batches count the same whatever their size, and their sum is
             divided by the number of batches minus 1, as Algorithm 1 of S003 does with its last index.
+        has_gap: Whether the generalization gap belongs to it.
         scale: What the paper multiplies its numbers by.
     """
 
@@ -54,6 +55,7 @@ class Protocol:
     num_examples: int | None = None
     augmentation: str = "none"
     is_short_by_one: bool = False
+    has_gap: bool = False
     scale: float = 1.0
 
     @property
@@ -81,6 +83,7 @@ _ALL = (
             "Number of runs: not stated."
         ),
         radii={"asc": (0.05,)},
+        has_gap=True,
         scale=SCALE,
     ),
     Protocol(
@@ -145,8 +148,7 @@ _ALL = (
         ),
         left_open=(
             "The maximum is sought by the iteration of this toolkit, not by theirs; both are lower bounds. Noise: 10 "
-            "antithetic pairs, the same for all batches, for 20 single draws. Batches: drawn by the seed from the 1024 "
-            "examples, theirs are consecutive."
+            "antithetic pairs, the same for all batches, for 20 single draws."
         ),
         radii={"max": (0.001, 0.002, 0.004, 0.008), "avg": (0.05, 0.1, 0.2, 0.4)},
         options={
@@ -154,6 +156,7 @@ _ALL = (
             "adaptive": True,
             "eta": 0.0,
             "m": 128,
+            "is_shuffled": False,
             "max_gradients": 20,
             "num_directions": 10,
             "is_gaussian": True,

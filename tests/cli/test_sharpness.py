@@ -182,3 +182,24 @@ def test_checkpoints_of_different_data_are_refused(run, checkpoint, tmp_path):
     answer = run("sharpness", checkpoint, tmp_path / "checkpoint.pt", *QUICK)
     assert answer.code == 1
     assert "must be of the same data" in answer.err
+
+
+def test_a_protocol_fixes_set_mode_and_ball(run, checkpoint):
+    found = run("sharpness", checkpoint, "--protocol", "s001", "--json").json
+    assert (found["protocol"], found["num_examples"], found["batchnorm"]) == ("s001", 1437, "stored")
+    assert [(m["name"], m["rho"], m["p"], m["m"]) for m in found["measures"]] == [("asc", 0.05, 2.0, None)]
+    assert found["generalization_gap"] is not None
+    code = run("sharpness", checkpoint, "--protocol", "s003-code", "--json").json
+    assert [(m["name"], m["rho"], m["adaptive"], m["m"]) for m in code["measures"]] == [("first_order", 2.0, True, 128)]
+    assert code["batchnorm"] == "batch"
+
+
+@pytest.mark.parametrize("words", [("--p", "1"), ("--bn", "batch"), ("--samples", "100"), ("--all",), ("--m", "8")])
+def test_what_a_protocol_fixes_cannot_be_asked_for_beside_it(run, checkpoint, words):
+    answer = run("sharpness", checkpoint, "--protocol", "foret", *words)
+    assert answer.code == 1
+    assert f"--protocol foret fixes {words[0]} too" in answer.err
+
+
+def test_an_unknown_protocol_is_refused(run, checkpoint):
+    assert "a protocol must be one of s001, s003-text" in run("sharpness", checkpoint, "--protocol", "s002").err
