@@ -18,7 +18,7 @@ from landscape.batches import BatchData
 from landscape.errors import InputError
 from landscape.sharpness import Options
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measures import Options, _subsets
+from landscape.sharpness.measures import _subsets
 from landscape.sharpness.protocols import PROTOCOLS, get_protocol, measure_by, prepared
 from landscape.standard_error import separate_losses
 from landscape.training.augmentation import get_augmentation
