@@ -21,6 +21,7 @@ from .plot import plot
 from .sharpness import sharpness
 from .surface import surface
 from .train import train
+from .verify import verify
 
 
 class _Group(TyperGroup):
@@ -69,7 +70,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, plot, info, convert, audit_optimizer):
+for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer):
     app.command()(console.answering(command))
 app.add_typer(data, name="data")
 

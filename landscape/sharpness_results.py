@@ -1,12 +1,19 @@
 """What is known of sharpness: parts of a `landscape.results.Sharpness` and `SharpnessComparison`.
 
-Nothing here imports torch, so that a stored result can be read and drawn without the model.
+Nothing here imports torch, so that a stored result can be read and drawn without the model, nor numpy, so that the
+command line can take what it needs at once.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.results import Provenance
 
 SCALE = 1e3
 """What S001's Table 2 multiplies sharpness and generalization gap by."""
@@ -159,3 +166,34 @@ class Rescaled:
     before: float
     after: float
     has_moved: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Perturbations that prove how large the loss gets in balls around the weights: L^Max is at least theirs.
+
+    Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can check them.
+
+    Attributes:
+        perturbations: e of each radius, (n, P), float64.
+        rho: Radii, (n,): ||T^-1 e||_p <= rho.
+        losses: Mean loss at w + e, (n,).
+        loss: Mean loss at the weights w.
+        p: Norm of the balls, at least 1; may be infinite.
+        adaptive: Whether T = |w| + eta, in place of the identity.
+        eta: Of that.
+        measure: Name of the measure whose perturbations these are.
+        split: Name of the data split.
+        provenance: Where it comes from: hashes of weights and data, batch normalization.
+    """
+
+    perturbations: np.ndarray
+    rho: np.ndarray
+    losses: np.ndarray
+    loss: float
+    p: float
+    adaptive: bool
+    eta: float
+    measure: str
+    split: str
+    provenance: Provenance

@@ -29,3 +29,31 @@ def dense_hessian(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """The Hessian of the mean cross-entropy, (P, P) float64, by torch.func."""
     loss, w = loss_of_vector(model, inputs, targets)
     return torch.func.hessian(loss)(w).detach()
+
+
+def trust_region_value(matrix: Tensor, linear: Tensor, rho: float) -> float:
+    """The maximum of 1/2 e' A e + b' e over ||e|| <= rho, by the secular equation ||(mu - A)^-1 b|| = rho.
+
+    Source:
+        More & Sorensen (1983), "Computing a trust region step".
+    """
+    values, basis = torch.linalg.eigh(matrix)
+    b = basis.T @ linear
+    is_top = values > values[-1] - 1e-12
+    lowest = max(float(values[-1]), 0.0)
+
+    def solution(mu: float) -> Tensor:
+        return torch.where((b == 0) | (mu == values), 0.0, b / (mu - values))
+
+    is_bounded_at_top = float(b[is_top].abs().max()) < 1e-12 or lowest > float(values[-1])
+    if is_bounded_at_top:  # inside the ball, or the hard case
+        e = torch.where(is_top & (lowest == values[-1]), 0.0, solution(lowest))
+        if e.norm() <= rho:
+            missing = rho**2 - float(e @ e)
+            return float((0.5 * values * e + b) @ e) + 0.5 * lowest * missing
+    low, high = lowest, lowest + float(b.norm()) / rho
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if solution(middle).norm() > rho else (low, middle)
+    e = solution(high)
+    return float((0.5 * values * e + b) @ e)

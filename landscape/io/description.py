@@ -16,7 +16,7 @@ from landscape.errors import StoreError
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, read_schema
 from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
-from landscape.sharpness_results import Taylor
+from landscape.sharpness_results import Certificate, Taylor
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -264,6 +264,24 @@ def _finite(values: Description) -> Description:
     return {name: None if value != value else value for name, value in values.items()}
 
 
+def _describe_certificate(certificate: Certificate) -> Description:
+    rows = zip(certificate.rho.tolist(), certificate.losses.tolist(), strict=True)
+    return {
+        "measure": certificate.measure,
+        "p": certificate.p,
+        "adaptive": certificate.adaptive,
+        "eta": certificate.eta if certificate.adaptive else None,
+        "split": certificate.split,
+        "loss": certificate.loss,
+        "num_parameters": int(certificate.perturbations.shape[1]),
+        "certificates": [
+            {"rho": rho, "loss": loss, "sharpness": loss - certificate.loss, "norm": float(np.linalg.norm(e))}
+            for (rho, loss), e in zip(rows, certificate.perturbations, strict=True)
+        ],
+        "provenance": _known(asdict(certificate.provenance)),
+    }
+
+
 def _describe_history(history: History) -> Description:
     columns = {name: values for name, values in vars(history).items() if isinstance(values, np.ndarray)}
     return {
@@ -304,5 +322,6 @@ _DESCRIBE: dict[type, Callable[[Any], Description]] = {
     CurvatureHistory: _describe_curvature_history,
     Sharpness: _describe_sharpness,
     SharpnessComparison: _describe_comparison,
+    Certificate: _describe_certificate,
     History: _describe_history,
 }

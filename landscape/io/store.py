@@ -31,9 +31,11 @@ from landscape.results import (
     Spectrum,
     Surface,
 )
-from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
+from landscape.sharpness_results import Certificate, Difference, GroupValue, Measure, Rescaled, Taylor
 
-Result: TypeAlias = Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History | Directions
+Result: TypeAlias = (
+    Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | Certificate | History | Directions
+)
 
 KINDS: dict[str, type[Any]] = {
     "surface": Surface,
@@ -41,6 +43,7 @@ KINDS: dict[str, type[Any]] = {
     "curvature-history": CurvatureHistory,
     "sharpness": Sharpness,
     "sharpness-comparison": SharpnessComparison,
+    "certificate": Certificate,
     "history": History,
     "directions": Directions,
 }
@@ -62,7 +65,7 @@ _GROUPS: dict[str, type[Any]] = {"density": Density}
 _LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}
 """Fields that are dataclasses: of plain values, lists of such, of arrays, and lists of those."""
 
-R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History, Directions)
+R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, Certificate, History, Directions)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.ascent import advance, check_norm, check_radius
 from landscape.errors import InputError
-from landscape.problem import Problem
+from landscape.problem import Gradient, Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
 from landscape.random_state import derived_seeds
@@ -427,7 +427,14 @@ class _Measurement:
 
     def _maximum(self, part: _Part, rho: float) -> Rises:
         found = maximise(
-            part.objective, self._ball, rho, [*part.found, *self._starts], max_gradients=self._options.max_gradients
+            part.objective,
+            self._ball,
+            rho,
+            part.found,
+            directions=self._starts,
+            here=Gradient(part.here.mean, part.gradient),
+            max_gradients=self._options.max_gradients,
+            seed=self._options.seed,
         )
         facts = {"steps": found.num_gradients, "gap": found.gap, "converged": found.converged}
         return part.rises(found.e, self._ball, rho, **facts)

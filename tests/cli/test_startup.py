@@ -13,6 +13,7 @@ COMMANDS = [
     "surface",
     "hessian",
     "sharpness",
+    "verify",
     "plot",
     "info",
     "convert",

@@ -1,0 +1,238 @@
+"""Certificates of sharpness: perturbations from which anyone can see how large the loss gets in a ball.
+
+Any e in the ball proves that L^Max is at least L(w + e). To check it takes one evaluation, not the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.ascent import check_norm
+from landscape.errors import InputError, NotFiniteError
+from landscape.problem import Problem
+from landscape.provenance import make_provenance
+from landscape.sharpness.ball import Ball
+from landscape.sharpness.objective import Objective
+from landscape.sharpness_results import Certificate
+
+LOSS_TOLERANCE = 1e-9
+"""Of a loss that is evaluated again, relative: float64 sums in another order differ by some 1e-13."""
+
+_INSIDE = 1e-12  # how far below the surface a certified e is: no other order of summation finds it outside
+_ROUNDING = 1e-5  # by which an e may leave the ball before it is not one of this ball: it may have been float32
+
+
+@dataclass(frozen=True)
+class Check:
+    """One perturbation of a certificate, evaluated again.
+
+    Attributes:
+        rho: Radius.
+        norm: ||T^-1 e||_p as found.
+        claimed: Loss at w + e as claimed.
+        found: Loss there as found.
+        failure: Why it does not hold, a sentence; empty if it holds.
+    """
+
+    rho: float
+    norm: float
+    claimed: float
+    found: float
+    failure: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a certificate.
+
+    Attributes:
+        claimed: Loss at the weights as claimed.
+        found: Loss there as found; NaN if it was not looked at.
+        checks: One a perturbation; empty if the certificate is of something else.
+        failure: Why the certificate does not hold, a sentence; empty if it holds.
+        hint: What may be done about it.
+    """
+
+    claimed: float
+    found: float = math.nan
+    checks: tuple[Check, ...] = ()
+    failure: str = ""
+    hint: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether all that is claimed is true."""
+        return not self.failure
+
+
+def certify(
+    problem: Problem,
+    found: Sequence[tuple[float, Tensor]],
+    *,
+    p: float = 2.0,
+    adaptive: bool = False,
+    eta: float = 0.01,
+    measure: str = "max",
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+) -> Certificate:
+    """Certify perturbations of a problem's own weights: evaluate their losses in float64 on the whole split.
+
+    Inside `landscape.distributed.joined` the batches are shared by all processes.
+
+    Args:
+        problem: In float64 and on all data, made as whoever checks it will make it: from the checkpoint and not by
+            `in_double`, which keeps the hash of the data in another dtype.
+        found: Radius and e (P,) of each; one that rounding has put outside is scaled into the ball.
+        p: Norm of the ball, at least 1; may be infinite.
+        adaptive: Whether the ball is scaled by |w| + eta.
+        eta: Of that.
+        measure: Name of the measure whose perturbations these are.
+        split: Name of the data split.
+        settings: What the user asked for, to be recorded.
+
+    Raises:
+        InputError: If the problem is of another dtype or on a part of the data, or an e is not of this ball.
+        NotFiniteError: If a loss is not finite.
+    """
+    _require_exact(problem)
+    if not found:
+        raise InputError("a certificate needs at least one perturbation.", hint="Measure max, at one radius or more.")
+    ball = Ball.around(problem.weights, p=p, adaptive=adaptive, eta=eta)
+    perturbations = [_inside(problem, ball, e, rho) for rho, e in found]
+    objective = Objective(problem)
+    loss, *losses = (value.mean for value in objective.losses([None, *map(objective.at, perturbations)]))
+    if not np.isfinite([loss, *losses]).all():
+        raise NotFiniteError(
+            "a certificate needs finite losses, and one is NaN or inf.", hint="Measure at a smaller --rho."
+        )
+    return Certificate(
+        perturbations=torch.stack(perturbations).cpu().numpy(),
+        rho=np.array([rho for rho, _ in found], dtype=np.float64),
+        losses=np.array(losses),
+        loss=loss,
+        p=float(p),
+        adaptive=adaptive,
+        eta=float(eta),
+        measure=measure,
+        split=split,
+        provenance=make_provenance({split: problem}, dict(settings or {})),
+    )
+
+
+def check(certificate: Certificate, problem: Problem) -> Verdict:
+    """Check a certificate: each e is in its ball, and the losses are what is claimed.
+
+    A radius or a norm that was changed so that the ball still holds e makes a weaker claim, which is true.
+
+    Args:
+        certificate: Trusted in nothing.
+        problem: In float64 and on all data of the split.
+
+    Raises:
+        InputError: If the problem is of another dtype or on a part of the data.
+    """
+    _require_exact(problem)
+    failure, hint = _difference(certificate, problem)
+    if failure:
+        return Verdict(certificate.loss, failure=failure, hint=hint)
+    ball = Ball.around(problem.weights, p=certificate.p, adaptive=certificate.adaptive, eta=certificate.eta)
+    objective = Objective(problem)
+    perturbations = [torch.from_numpy(e).to(problem.weights) for e in certificate.perturbations]
+    found, *losses = (value.mean for value in objective.losses([None, *map(objective.at, perturbations)]))
+    values = zip(certificate.rho.tolist(), perturbations, certificate.losses.tolist(), losses, strict=True)
+    checks = tuple(_checked(rho, ball.norm(e), claimed, loss) for rho, e, claimed, loss in values)
+    failures = [each.failure for each in checks if each.failure]
+    if not _agree(certificate.loss, found):
+        failures.insert(0, _differ("at the weights", certificate.loss, found))
+    hint = "It was changed, or is of another loss function: pass the --loss it was made with." if failures else ""
+    return Verdict(certificate.loss, found, checks, failures[0] if failures else "", hint)
+
+
+def _require_exact(problem: Problem) -> None:
+    if problem.plan.dtype != "float64":
+        raise InputError(f"certificates are in float64, the problem is in {problem.plan.dtype}.")
+    sample = problem.sample
+    if sample is not None and sample.share < 1:
+        raise InputError(
+            f"certificates are of all data, the problem has {problem.num_examples} examples out of more.",
+            hint="Leave out --samples.",
+        )
+
+
+def _inside(problem: Problem, ball: Ball, e: Tensor, rho: float) -> Tensor:
+    """Return an e (P,) in float64, safely in the ball of radius `rho`."""
+    problem.spec.require_vector(e, "e")
+    e = e.to(problem.weights)
+    length = ball.norm(e)
+    if not length <= rho * (1 + _ROUNDING):
+        raise InputError(f"a perturbation of norm {length:g} is not in the ball of radius {rho:g}.")
+    most = rho * (1 - _INSIDE)
+    return e if length <= most else e * (most / length)
+
+
+def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
+    """Return a sentence that says of what else than the problem the certificate is, and a hint; empty if of this."""
+    origin, split = certificate.provenance, certificate.split
+    number, size = certificate.perturbations.shape if certificate.perturbations.ndim == 2 else (0, 0)
+    if size != problem.spec.size:
+        return f"the certificate is of {size} parameters, the model has {problem.spec.size}.", "Name its checkpoint."
+    columns = (certificate.rho, certificate.losses)
+    if not number or any(values.shape != (number,) or values.dtype.kind != "f" for values in columns):
+        return "the certificate has not one radius and one loss for each perturbation.", _CHANGED
+    if origin.batchnorm != problem.batchnorm:
+        return (
+            f"the certificate is with batch normalization {origin.batchnorm}, this is {problem.batchnorm}.",
+            f"Pass --bn {origin.batchnorm}.",
+        )
+    if origin.weights_hash != problem.weights_hash:
+        return "the certificate is of other weights.", "Name the checkpoint that it was made from."
+    if origin.data_hash.get(split) != problem.data_hash:
+        return f"the certificate is of other data than this {split} split.", "Pass the same --data and --data-arg."
+    if origin.batchnorm != "stored" and origin.plan.get("batch_size") != problem.plan.batch_size:
+        size = origin.plan.get("batch_size")
+        return f"the certificate is with statistics of batches of {size}.", f"Pass --batch-size {size}."
+    return _undefined(certificate), _CHANGED
+
+
+_CHANGED = "The file was changed after it was written."
+
+
+def _undefined(certificate: Certificate) -> str:
+    """Return a sentence if the certificate's ball is none."""
+    try:
+        check_norm(certificate.p)
+    except InputError as exc:
+        return exc.message
+    if certificate.adaptive and not 0 <= certificate.eta < math.inf:
+        return f"eta must be a finite number of at least 0, got {certificate.eta:g}."
+    return ""
+
+
+def _checked(rho: float, norm: float, claimed: float, found: float) -> Check:
+    return Check(rho, norm, claimed, found, _failure(rho, norm, claimed, found))
+
+
+def _failure(rho: float, norm: float, claimed: float, found: float) -> str:
+    if not 0 < rho < math.inf:
+        return f"rho must be a positive number, the certificate has {rho:g}."
+    if not norm <= rho:  # true of NaN
+        return f"the perturbation is outside its ball: its norm is {norm:.17g}, rho is {rho:.17g}."
+    if not _agree(claimed, found):
+        return _differ(f"at rho {rho:g}", claimed, found)
+    return ""
+
+
+def _agree(claimed: float, found: float) -> bool:
+    return math.isfinite(claimed) and math.isclose(claimed, found, rel_tol=LOSS_TOLERANCE)
+
+
+def _differ(where: str, claimed: float, found: float) -> str:
+    return f"the loss {where} is not what is claimed: it is {found:.12g}, claimed is {claimed:.12g}."
