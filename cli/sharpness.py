@@ -30,6 +30,10 @@ def sharpness(
     split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")] = None,
+    certify: Annotated[
+        Path | None,
+        typer.Option(help="Write the perturbations of max, for landscape verify.", metavar="FILE"),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -41,4 +45,4 @@ def sharpness(
         )
     paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
     asked = Asked(problem, measures, parse_radii(measures.rho), split_names(split, can_be_both=False)[0], seed)
-    sharpness_of(paths, groups, asked, Outputs(out, force), as_json=as_json)
+    sharpness_of(paths, groups, asked, Outputs(out, certify, force), as_json=as_json)

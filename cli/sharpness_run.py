@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ class Outputs:
     """Files that are written."""
 
     out: Path | None
+    certificate: Path | None
     force: bool
 
 
@@ -38,7 +39,11 @@ def sharpness_of(
     paths: Sequence[Path], groups: Mapping[str, Sequence[Path]], asked: Asked, outputs: Outputs, *, as_json: bool
 ) -> None:
     """Measure checkpoints, and compare them if they are several."""
+    if outputs.certificate is not None:
+        _require_certifiable(paths, asked)
     with _writing(outputs, paths):
+        from landscape.results import SharpnessComparison
+
         spectra = [_read_spectrum(path) for path in asked.measures.hessian or []]
         names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
         measured = _measure_each(paths, names, asked, spectra)
@@ -47,22 +52,65 @@ def sharpness_of(
             from landscape.io.store import write_result
 
             write_result(outputs.out, result)
-    if len(paths) == 1:
-        show_sharpness(measured[0].result, as_json)
+        if outputs.certificate is not None:
+            _certify(outputs.certificate, paths[0], measured[0], asked)
+    if isinstance(result, SharpnessComparison):
+        show_comparison(result, as_json)
     else:
-        show_comparison(_compared(names, measured, groups), as_json)
+        show_sharpness(result, as_json)
+    if outputs.certificate is not None:
+        console.say(f"Certified in {outputs.certificate}. To check it: {_to_check(outputs.certificate, paths[0])}")
     if outputs.out is not None:
         console.say(f"Saved to {outputs.out}. To draw it: landscape plot {outputs.out}")
 
 
+def _require_certifiable(paths: Sequence[Path], asked: Asked) -> None:
+    """Refuse a certificate of what has no single perturbation."""
+    for is_wrong, what in (
+        (len(paths) > 1, "one checkpoint, got several"),
+        ("max" not in asked.measures.measures, "max, which is not measured"),
+        (asked.measures.m is not None, "one perturbation, and --m has one for each batch"),
+        (asked.measures.protocol is not None, "one set and loss, and --protocol has its own"),
+    ):
+        if is_wrong:
+            raise InputError(f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE.")
+
+
+def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> None:
+    """Evaluate the perturbations of `max` in float64 on all data, and write them."""
+    from landscape.io.store import write_result
+    from landscape.sharpness.certificate import certify
+
+    exact = dataclasses.replace(asked.problem, dtype="float64", samples=None)
+    opened = open_together(checkpoint, exact, (asked.split,))
+    options = asked.measures.as_arguments(asked.seed)
+    largest = {rho: rises.perturbation for (name, rho), rises in measured.rises.items() if name == "max"}
+    certificate = certify(
+        opened.problems[asked.split],
+        [(rho, e) for rho, e in largest.items() if e is not None],
+        **{name: options[name] for name in ("p", "adaptive", "eta")},
+        split=asked.split,
+        settings={**opened.settings, "seed": asked.seed},
+    )
+    if console.is_heard():
+        write_result(path, certificate)
+
+
+def _to_check(certificate: Path, checkpoint: Path) -> str:
+    import shlex
+
+    return shlex.join(["landscape", "verify", str(certificate), str(checkpoint)])
+
+
 @contextmanager
 def _writing(outputs: Outputs, inputs: Sequence[Path]) -> Iterator[None]:
-    """Keep the output, if there is one, and work together with the other processes of torchrun."""
-    if outputs.out is None:
-        with working_together():
-            yield
-        return
-    with output_of_this_run(outputs.out, inputs, force=outputs.force, resume=False), working_together():
+    """Keep the outputs, if there are any, and work together with the other processes of torchrun."""
+    with ExitStack() as stack:
+        for path, other in ((outputs.out, outputs.certificate), (outputs.certificate, outputs.out)):
+            if path is not None:
+                taken = [*inputs, *filter(None, [other])]
+                stack.enter_context(output_of_this_run(path, taken, force=outputs.force, resume=False))
+        stack.enter_context(working_together())
         yield
 
 
@@ -131,14 +179,14 @@ def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None =
     arguments |= {"split": asked.split, "progress": progress}
     if asked.measures.protocol is not None:
         protocol = get_protocol(asked.measures.protocol)
-        starts = _starts(problem, asked, None, progress) if "max" in protocol.measures else []
-        return measure_by(protocol, problem, starts=starts, seed=asked.seed, **arguments)
-    starts = _starts(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
+        directions = _directions(problem, asked, None, progress) if "max" in protocol.measures else []
+        return measure_by(protocol, problem, directions=directions, seed=asked.seed, **arguments)
+    directions = _directions(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
     return measure(
         problem,
         asked.rhos,
         measures=asked.measures.measures,
-        starts=starts,
+        directions=directions,
         **arguments,
         **asked.measures.as_arguments(asked.seed),
     )
@@ -176,7 +224,7 @@ def _ball(problem: Problem, asked: Asked) -> Ball:
     return Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
 
 
-def _starts(
+def _directions(
     problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
 ) -> list[Tensor]:
     """Return the top eigenvector, from a file or computed; none of a loss without a second derivative."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from landscape.results import Sharpness, SharpnessComparison
     from landscape.sharpness_results import Difference, GroupValue, Measure
 
+_SMALL_GAP = 1e-5  # of a search for the maximum: as small as float32 shows it
 _COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
 
 
@@ -214,7 +215,13 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
         console.answer("max is a lower bound of the largest loss in the ball.")
     if any(measure.data_error is not None and measure.name != "avg" for measure in found):
         console.answer("On a subset, all but avg are biased upwards: the gradient follows the examples in it.")
-    for name, what in (("avg", "--rel-error"), ("max", "a small gap")):
-        radii = sorted({measure.rho for measure in found if measure.name == name and not measure.converged})
-        if radii:
-            console.say(f"{name} did not reach {what} at rho = {', '.join(map(console.number, radii))}.")
+    for measure in found:
+        if not measure.converged and (measure.gap is None or measure.gap > _SMALL_GAP):
+            console.say(f"{measure.name} at rho = {console.number(measure.rho)} {_limit(measure)}.")
+
+
+def _limit(measure: Measure) -> str:
+    """Say how far a measure is that did not reach its goal."""
+    if measure.name == "avg":
+        return f"did not reach --rel-error with {measure.num_directions} pairs"
+    return f"ended after {measure.steps} gradients with a gap of {console.number(measure.gap, 2)}, not yet a maximum"

@@ -123,7 +123,7 @@ def measure(
     measures: Sequence[str] = MEASURES,
     held_out: Problem | None = None,
     taylor: Taylor | None = None,
-    starts: Sequence[Tensor] = (),
+    directions: Sequence[Tensor] = (),
     split: str = "train",
     settings: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
@@ -150,8 +150,8 @@ def measure(
         measures: Names out of `MEASURES`.
         held_out: The same model on the test set, for the generalization gap.
         taylor: What is known of the loss to second order, to be recorded.
-        starts: Perturbations (P,) that the search for `max` starts from too, such as the top eigenvector; of any
-            length, in both signs.
+        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which the search for
+            `max` starts too.
         split: Name of the data split, to be recorded.
         settings: What the user asked for, to be recorded.
         progress: Counts evaluations of loss or gradient.
@@ -166,7 +166,7 @@ def measure(
     """
     chosen = Options(**options)
     _require_arguments(problem, rhos, measures, chosen)
-    work = _Measurement(problem, chosen, starts, progress)
+    work = _Measurement(problem, chosen, directions, progress)
     try:
         here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
         found = work.rises([(name, rho) for rho in sorted(rhos) for name in _ordered(measures)])
@@ -278,10 +278,10 @@ class _Measurement:
         taylor: What the gradient tells; likewise.
     """
 
-    def __init__(self, problem: Problem, options: Options, starts: Sequence[Tensor], progress: Progress) -> None:
+    def __init__(self, problem: Problem, options: Options, directions: Sequence[Tensor], progress: Progress) -> None:
         self._options = options
         self._progress = progress
-        self._starts = starts
+        self._directions = directions
         self._num_done = 0
         self._problem = problem
         self.gradient_norm: float | None = None
@@ -431,11 +431,12 @@ class _Measurement:
             self._ball,
             rho,
             part.found,
-            directions=self._starts,
+            directions=self._directions,
             here=Gradient(part.here.mean, part.gradient),
             max_gradients=self._options.max_gradients,
             seed=self._options.seed,
         )
+        part.found.clear()  # of this radius and smaller ones, it is the best
         facts = {"steps": found.num_gradients, "gap": found.gap, "converged": found.converged}
         return part.rises(found.e, self._ball, rho, **facts)
 

@@ -203,3 +203,37 @@ def test_what_a_protocol_fixes_cannot_be_asked_for_beside_it(run, checkpoint, wo
 
 def test_an_unknown_protocol_is_refused(run, checkpoint):
     assert "a protocol must be one of s001, s003-text" in run("sharpness", checkpoint, "--protocol", "s002").err
+
+
+def test_max_is_certified_on_all_data_and_verified(run, checkpoint, other, tmp_path):
+    path = tmp_path / "c.h5"
+    options = ("--measure", "asc,max", "--rho", "0.1,0.2", "--max-gradients", 10, "--certify", path)
+    answer = run("sharpness", checkpoint, *QUICK, *options)
+    assert answer.code == 0, answer.err
+    assert f"landscape verify {path}" in answer.err
+    verdict = run("verify", path, checkpoint, "--json")
+    assert verdict.code == 0
+    assert verdict.json["holds"]
+    assert [check["rho"] for check in verdict.json["checks"]] == [0.1, 0.2]
+    assert all(check["found"] > verdict.json["found"] for check in verdict.json["checks"])
+    refused = run("verify", path, other)
+    assert refused.code == 1
+    assert "the certificate is of other weights" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--measure", "asc"), "--certify is of max, which is not measured"),
+        (("--all", "--m", 20), "--certify is of one perturbation, and --m has one for each batch"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused(run, checkpoint, tmp_path, words, message):
+    answer = run("sharpness", checkpoint, *QUICK, *words, "--certify", tmp_path / "c.h5")
+    assert answer.code == 1
+    assert message in answer.err
+
+
+def test_a_search_that_was_cut_short_is_said(run, checkpoint):
+    answer = run("sharpness", checkpoint, *QUICK, "--measure", "max", "--max-gradients", 3)
+    assert "max at rho = 0.05 ended after 3 gradients with a gap of" in answer.err
