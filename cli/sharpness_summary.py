@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from landscape.results import Sharpness, SharpnessComparison
     from landscape.sharpness_results import Difference, GroupValue, Measure
 
-_SMALL_GAP = 1e-5  # of a search for the maximum: as small as float32 shows it
 _COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
 
 
@@ -216,7 +215,7 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
     if any(measure.data_error is not None and measure.name != "avg" for measure in found):
         console.answer("On a subset, all but avg are biased upwards: the gradient follows the examples in it.")
     for measure in found:
-        if not measure.converged and (measure.gap is None or measure.gap > _SMALL_GAP):
+        if not measure.converged:
             console.say(f"{measure.name} at rho = {console.number(measure.rho)} {_limit(measure)}.")
 
 

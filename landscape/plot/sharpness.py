@@ -196,7 +196,7 @@ def _curves(results: Checkpoints, labels: Sequence[str] | None) -> tuple[list[Cu
         if isinstance(result, Sharpness):
             named.append((label, result))
         else:
-            prefix = f"{label}: " if label else ""
+            prefix = f"{label}: " if label and len(given) > 1 else ""
             own = result.group_of or result.names
             named += [(prefix + shortened(name), each) for name, each in zip(own, result.checkpoints, strict=True)]
     names = list(dict.fromkeys(name for name, _ in named))

@@ -29,6 +29,7 @@ from landscape.sharpness_results import Measure, Taylor
 MEASURES = ("asc", "avg", "max", "nstep", "first_order")
 FEWEST_PAIRS = 8  # before a standard error decides that there are enough
 _MOST_PAIRS = 1000
+_ROUNDINGS = 100  # of a gap, below which rounding hides the way up
 _SMALL = 0.01  # of the radius: a step on which single losses are nearly linear
 _BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
 
@@ -437,7 +438,8 @@ class _Measurement:
             seed=self._options.seed,
         )
         part.found.clear()  # of this radius and smaller ones, it is the best
-        facts = {"steps": found.num_gradients, "gap": found.gap, "converged": found.converged}
+        is_known = found.converged or found.gap <= _ROUNDINGS * torch.finfo(self._problem.dtype).eps
+        facts = {"steps": found.num_gradients, "gap": found.gap, "converged": is_known}
         return part.rises(found.e, self._ball, rho, **facts)
 
     def _average(self, rho: float) -> Rises:
