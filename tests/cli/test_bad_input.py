@@ -151,7 +151,7 @@ def test_weights_with_nan(run, checkpoint, tmp_path):
             "rho must be a positive number",
         ),
         (("sharpness", "--rho", "small"), "--rho must be numbers"),
-        (("sharpness", "--measure", "max"), "measures are asc, avg, nstep, first_order"),
+        (("sharpness", "--measure", "median"), "measures are asc, avg, max, nstep, first_order"),
     ],
 )
 def test_arguments_out_of_range(run, checkpoint, tmp_path, arguments, message):
