@@ -32,7 +32,12 @@ class MeasureOptions:
     eta: Annotated[float, typer.Option(min=0, help="Of --adaptive.")] = 0.01
     m: Annotated[
         int | None,
-        typer.Option(help="Average over batches of this many examples (m-sharpness); by default the set.", metavar="N"),
+        typer.Option(
+            "--m",
+            "--m-sharpness",  # torchrun takes --m for an option of its own
+            help="Average over batches of this many examples (m-sharpness); by default the set.",
+            metavar="N",
+        ),
     ] = None
     steps: Annotated[int, typer.Option(help="Gradient steps of nstep.", metavar="N")] = 5
     radius: Annotated[str, typer.Option(help="What keeps nstep in the ball: path, sphere or ball.")] = "path"

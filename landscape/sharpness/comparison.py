@@ -12,7 +12,8 @@ from scipy.stats import t as student_t
 
 from landscape.errors import InputError
 from landscape.results import Sharpness
-from landscape.sharpness.measures import Measured, standard_error
+from landscape.sharpness.measures import Measured
+from landscape.sharpness.rises import standard_error
 from landscape.sharpness_results import Difference, GroupValue
 
 CONFIDENCE = 0.95

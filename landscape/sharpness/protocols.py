@@ -16,7 +16,8 @@ from landscape.problem import Loss, Problem
 from landscape.random_state import derived_seeds
 from landscape.sample import Sample
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measures import Measured, Rises, measure
+from landscape.sharpness.measures import Measured, measure
+from landscape.sharpness.rises import Rises
 from landscape.sharpness_results import SCALE
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed

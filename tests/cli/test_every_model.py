@@ -106,7 +106,7 @@ def test_the_hessian_has_an_eigenvalue_with_a_residual_and_the_same_loss(measure
 
 
 def test_every_measure_of_sharpness_is_finite_and_of_the_same_loss(measure, surface):
-    answer = measure("sharpness", "--num-directions", 2, "--steps", 2)
+    answer = measure("sharpness", "--all", "--num-directions", 2, "--steps", 2, "--max-gradients", 4)
     assert answer.code == 0, answer.err
     assert answer.json["loss"] == surface["center_loss"]
     assert len(answer.json["measures"]) == 4

@@ -18,7 +18,7 @@ from landscape.batches import BatchData
 from landscape.errors import InputError
 from landscape.sharpness import Options
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measures import _subsets
+from landscape.sharpness.measurement import batches_of_m
 from landscape.sharpness.protocols import PROTOCOLS, get_protocol, measure_by, prepared
 from landscape.standard_error import separate_losses
 from landscape.training.augmentation import get_augmentation
@@ -50,7 +50,7 @@ def _measured(name, count, **arguments):
     data = prepared(protocol, _data(count), get_augmentation(protocol.augmentation), seed=5)
     problem = Problem(_model(), data, device="cpu", dtype="float64", **protocol.problem_arguments)
     found = measure_by(protocol, problem, seed=3, **arguments).result
-    subsets = _subsets(problem.num_examples, Options(**{"m": 1, "seed": 3, **protocol.options}))
+    subsets = batches_of_m(problem.num_examples, Options(**{"m": 1, "seed": 3, **protocol.options}))
     batches = [(data.inputs[rows], data.targets[rows]) for rows in subsets]
     return {measure.key: measure for measure in found.measures}, data, batches
 
