@@ -21,7 +21,7 @@ def sharpness(
     measures: MeasureOptions,
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Argument(help="Checkpoints; of several, the first is compared with.", metavar="CKPT..."),
+        typer.Argument(help="Checkpoints; of several, the others are compared with the first.", metavar="CKPT..."),
     ] = None,
     group: Annotated[
         list[str] | None,
