@@ -15,6 +15,7 @@ from . import console
 from .audit_optimizer import audit_optimizer
 from .convert import convert
 from .data import data
+from .gate import gate
 from .hessian import hessian
 from .info import info
 from .plot import plot
@@ -72,6 +73,7 @@ def _options(
 
 for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer):
     app.command()(console.answering(command))
+app.command("assert")(console.answering(gate))
 app.add_typer(data, name="data")
 
 

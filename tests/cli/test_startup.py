@@ -18,6 +18,7 @@ COMMANDS = [
     "info",
     "convert",
     "audit-optimizer",
+    "assert",
     "data",
     "data list",
     "data fetch",
