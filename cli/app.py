@@ -15,6 +15,7 @@ from . import console
 from .audit_optimizer import audit_optimizer
 from .convert import convert
 from .data import data
+from .doctor import doctor
 from .gate import gate
 from .hessian import hessian
 from .info import info
@@ -71,7 +72,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer):
+for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer, doctor):
     app.command()(console.answering(command))
 app.command("assert")(console.answering(gate))
 app.add_typer(data, name="data")

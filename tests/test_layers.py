@@ -44,7 +44,7 @@ ROWS = {
     3: ["plane", "rescaling", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
-    6: ["audit", "gate"],
+    6: ["audit", "gate", "doctor"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
 CLI_ROW = 7

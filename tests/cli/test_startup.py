@@ -19,6 +19,7 @@ COMMANDS = [
     "convert",
     "audit-optimizer",
     "assert",
+    "doctor",
     "data",
     "data list",
     "data fetch",
