@@ -25,21 +25,31 @@ _CHECK_DATA = "Check --data, --data-arg (the normalization above all), --data-di
 
 def check_inputs(problem: Problem) -> Finding:
     """Look at the inputs' numbers."""
-    tensors = [t.double().cpu() for inputs, _ in problem.batches for t in tensors_in(inputs) if t.is_floating_point()]
-    if not tensors:
+    count = bad = 0
+    total = squares = 0.0
+    for tensor in _floating_inputs(problem):
+        is_finite = torch.isfinite(tensor)
+        values = tensor[is_finite].double()
+        count, bad = count + tensor.numel(), bad + int((~is_finite).sum())
+        total, squares = total + float(values.sum()), squares + float(values.square().sum())
+    if not count:
         return Finding("inputs", Severity.OK, "The inputs are no floating numbers.")
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    bad = int((~torch.isfinite(flat)).sum())
     if bad:
-        message = f"{bad} of {flat.numel()} input values are NaN or infinite."
+        message = f"{bad} of {count} input values are NaN or infinite."
         return Finding("inputs", Severity.PROBLEM, message, "Clean the data.", {"num_not_finite": bad})
-    mean, deviation = float(flat.mean()), float(flat.std(correction=0))
-    values = {"mean": mean, "deviation": deviation}
+    mean = total / count
+    deviation = math.sqrt(max(squares / count - mean**2, 0.0))
     message = f"The inputs have mean {mean:.3g} and standard deviation {deviation:.3g}"
+    found = {"mean": mean, "deviation": deviation}
     if abs(mean) > _FAR_MEAN or deviation > _FAR_DEVIATION:
         message += ": they look as if they were not normalized."
-        return Finding("inputs", Severity.WARNING, message, _CHECK_DATA, values)
-    return Finding("inputs", Severity.OK, f"{message}.", values=values)
+        return Finding("inputs", Severity.WARNING, message, _CHECK_DATA, found)
+    return Finding("inputs", Severity.OK, f"{message}.", values=found)
+
+
+def _floating_inputs(problem: Problem) -> Iterator[Tensor]:
+    for inputs, _ in problem.batches:
+        yield from (tensor.cpu() for tensor in tensors_in(inputs) if tensor.is_floating_point())
 
 
 def check_classes(problem: Problem) -> Finding:
@@ -57,7 +67,7 @@ def check_classes(problem: Problem) -> Finding:
     if accuracy <= bar:
         message += ": the weights know nothing about these data."
         return Finding("classes", Severity.PROBLEM, message, _CHECK_DATA, values)
-    if num_outputs > num_classes:
+    if num_outputs > num_classes and problem.sample is None:  # a subset may lack some
         message += f"; the model has {num_outputs} outputs, the data have {num_classes} classes."
         return Finding("classes", Severity.WARNING, message, _CHECK_DATA, values)
     return Finding("classes", Severity.OK, f"{message}.", values=values)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,8 @@ def test_json_has_the_keys_that_are_documented(run, healthy):
     checks = "names,values,tied weights,inputs,batch normalization,filters,classes,test accuracy,augmentation,"
     checks += "label smoothing,minimum,range"
     assert [each["check"] for each in found["findings"]] == checks.split(",")
+    text = (ROOT / "docs" / "gates.md").read_text()
+    assert [check for check in checks.split(",") if f"| `{check}` |" not in text] == []
 
 
 def test_values_that_are_nan_end_the_examination(broken, examined):

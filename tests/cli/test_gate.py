@@ -5,6 +5,8 @@ import re
 import pytest
 from cases import ROOT
 
+from landscape.gate.judgement import VERDICTS
+from landscape.gate.quantities import ALIASES, MEASURES, PLAIN
 from landscape.io.store import read_result
 
 QUICK = ("--samples", 120)
@@ -153,3 +155,10 @@ def test_the_conditions_of_the_workflow_example_are_conditions(run, checkpoint):
     assert len(conditions) >= 3
     answer = run("assert", checkpoint, *conditions, "--json")
     assert [each["condition"] for each in answer.json["conditions"]] == conditions
+
+
+def test_the_document_names_every_quantity_and_key():
+    text = (ROOT / "docs" / "gates.md").read_text()
+    names = [*PLAIN, *ALIASES, *(f"{name}@0.05" for name in MEASURES)]
+    keys = ["file", "kind", "passed", "lenient", *VERDICTS, "conditions", "operands", "quantities", "remark"]
+    assert [word for word in [*names, *keys] if f"`{word}`" not in text] == []

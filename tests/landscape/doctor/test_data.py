@@ -92,6 +92,10 @@ def test_more_outputs_than_classes_are_a_warning():
     assert "the model has 5 outputs, the data have 2 classes" in found.message
 
 
+def test_a_subset_may_lack_classes():
+    assert check_classes(Problem(Fixed(num_outputs=5), signs(), num_population=200)).severity == Severity.OK
+
+
 def test_a_regression_has_no_classes():
     problem = Problem(nn.Linear(1, 1), (torch.ones(4, 1), torch.ones(4, 1)), nn.functional.mse_loss)
     assert check_classes(problem).severity == Severity.NOTE

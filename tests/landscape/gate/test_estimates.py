@@ -58,6 +58,12 @@ def test_a_perfect_sample_does_not_prove_a_perfect_set():
     assert estimates.of_share(1.0, 100).interval.high == 1.0
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_rounding_leaves_no_share_outside_its_own_interval(value):
+    found = [estimates.of_share(value, n).interval for n in range(2, 500)]
+    assert all(interval.low <= value <= interval.high for interval in found)
+
+
 def test_a_share_of_nearly_all_examples_is_nearly_exact():
     assert estimates.of_share(0.8, 999, 0.999).interval.error < estimates.of_share(0.8, 999).interval.error / 10
 
