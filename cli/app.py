@@ -15,6 +15,8 @@ from . import console
 from .audit_optimizer import audit_optimizer
 from .convert import convert
 from .data import data
+from .doctor import doctor
+from .gate import gate
 from .hessian import hessian
 from .info import info
 from .plot import plot
@@ -70,8 +72,9 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer):
+for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer, doctor):
     app.command()(console.answering(command))
+app.command("assert")(console.answering(gate))
 app.add_typer(data, name="data")
 
 

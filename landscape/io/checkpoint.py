@@ -24,7 +24,9 @@ from landscape.files import replacing
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1
 _NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
-_PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+
 _COUNTER = "num_batches_tracked"  # counts batches in training; older checkpoints lack it
 _READ_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError)
 _READ_ERRORS += (TypeError, UnicodeDecodeError, ImportError, AssertionError, OSError)
@@ -139,7 +141,7 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
             tensor is of a kind that the model's is not.
     """
     want = module.state_dict()
-    candidates = (checkpoint.state_dict, _strip_prefixes(checkpoint.state_dict))
+    candidates = (checkpoint.state_dict, strip_prefixes(checkpoint.state_dict))
     have = min(candidates, key=lambda state: len(set(state) ^ set(want)))
     missing = [key for key in want if key not in have and not key.endswith(_COUNTER)]
     unexpected = [key for key in have if key not in want]
@@ -216,10 +218,11 @@ def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
     )
 
 
-def _strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
-    for prefix in _PREFIXES:
+def strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return the same tensors, without the `PREFIXES` that all names have."""
+    for prefix in PREFIXES:
         if state_dict and all(key.startswith(prefix) for key in state_dict):
-            return _strip_prefixes({key.removeprefix(prefix): value for key, value in state_dict.items()})
+            return strip_prefixes({key.removeprefix(prefix): value for key, value in state_dict.items()})
     return state_dict
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from landscape.curvature_results import Density
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
-from landscape.io.store import KINDS, read_schema
+from landscape.io.store import KINDS, Result, read_schema
 from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
 from landscape.sharpness_results import Certificate, Taylor
 
@@ -38,18 +38,24 @@ def describe_file(path: Path) -> Description:
     """
     if not path.is_file():
         raise StoreError(f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.", hint=_HINT)
-    if not _is_hdf5(path):
+    if not is_hdf5(path):
         return {"path": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)
-    kind = next(name for name, cls in KINDS.items() if type(result) is cls)
+    kind = kind_of(result)
     schema = {"schema": read_schema(path)} if layout == "landscape" else {}
     return {"path": str(path), "kind": kind, "layout": layout, **schema, **_DESCRIBE[type(result)](result)}
+
+
+def kind_of(result: Result) -> str:
+    """Return the name of the kind of a result."""
+    return next(name for name, cls in KINDS.items() if type(result) is cls)
 
 
 _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."
 
 
-def _is_hdf5(path: Path) -> bool:
+def is_hdf5(path: Path) -> bool:
+    """Whether a file that exists is HDF5, or is called so."""
     with path.open("rb") as file:
         return path.suffix in _HDF5_SUFFIXES or file.read(len(_HDF5)) == _HDF5
 

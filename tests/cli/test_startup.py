@@ -18,6 +18,8 @@ COMMANDS = [
     "info",
     "convert",
     "audit-optimizer",
+    "assert",
+    "doctor",
     "data",
     "data list",
     "data fetch",

@@ -1,0 +1,51 @@
+"""`landscape doctor`: why a landscape would look wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from . import console
+from .options import CheckpointArgument, Json, ProblemOptions, Seed, expand
+from .resolve import open_checkpoint
+
+if TYPE_CHECKING:
+    from landscape.doctor import Finding
+
+
+@expand(ProblemOptions)
+def doctor(checkpoint: CheckpointArgument, problem: ProblemOptions, seed: Seed = 0, as_json: Json = False) -> None:
+    """Say why a landscape would look wrong: no minimum, dead filters, other data, the range; exit 1 on a problem.
+
+    Looks at names and values in the file, batch normalization, filters, inputs, accuracy, augmentation, the loss
+    against the gradient and along a random direction. A checkpoint that cannot be loaded is a problem too.
+    """
+    from landscape.doctor import Severity, examine
+
+    findings = examine(
+        checkpoint, lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems, seed=seed
+    )
+    if as_json:
+        counts = {severity.value: sum(each.severity == severity for each in findings) for severity in Severity}
+        rows = [dataclasses.asdict(each) for each in findings]
+        console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
+    else:
+        _answer(checkpoint, findings)
+    if any(each.severity == Severity.PROBLEM for each in findings):
+        raise typer.Exit(1)
+
+
+def _answer(checkpoint: Path, findings: Sequence[Finding]) -> None:
+    from landscape.doctor import Severity
+
+    rows = [(each.check, each.severity, each.message) for each in findings]
+    console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
+    for each in findings:
+        if each.remedy:
+            console.answer(f"{each.check}: {each.remedy}")
+    counts = ((severity, sum(each.severity == severity for each in findings)) for severity in Severity)
+    console.answer(", ".join(f"{count} {severity}" for severity, count in counts) + ".")

@@ -1,0 +1,58 @@
+"""What an examination finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from landscape.errors import LandscapeError
+
+_NAMED = 5  # names in a message
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: Name of the check.
+        severity: `problem` where a landscape would be of something else than was meant.
+        message: One sentence, with the numbers.
+        remedy: What to do about it, a command or an option; empty where there is nothing to do.
+        values: The numbers, by name.
+    """
+
+    check: str
+    severity: Severity
+    message: str
+    remedy: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield findings; an error that ends the examination is the last of them."""
+    try:
+        yield from findings
+    except LandscapeError as exc:
+        yield Finding("loading", Severity.PROBLEM, exc.message, exc.hint)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{rest}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent."""
+    return f"{100 * share:.3g} %"
