@@ -23,6 +23,7 @@ from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.trace import trace
+from landscape.hessian.wanted import Wanted
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
 from landscape.provenance import make_provenance
@@ -129,7 +130,7 @@ def hessian_spectrum(
     plan = plan_memory(
         problem.spec.size,
         device=problem.device,
-        wanted=top_k + bottom_k,
+        wanted=Wanted.checked(problem.spec.size, top_k, bottom_k, which).count,
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         is_polished=is_polished,

@@ -143,14 +143,12 @@ def test_a_second_process_on_one_output_is_refused_while_the_first_works(folder)
 
 
 def test_minutes_end_a_run_in_time_with_a_part_of_the_points(folder, whole):
-    began = time.monotonic()
     process = start(words(folder, "minutes.h5", "--minutes", 0.15, "--json"), SLOW="0.2")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert time.monotonic() - began < 14  # nine seconds, and the start of the process before its clock begins
     answer = json.loads(output)
     assert not answer["is_complete"]
-    assert 1 < answer["num_points"] < whole.done.size
+    assert 1 < answer["num_points"] <= 45 < whole.done.size  # in nine seconds, at a fifth of a second or more a point
     assert "Stopped in time" in errors
 
 
