@@ -44,7 +44,7 @@ ROWS = {
     3: ["plane", "rescaling", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
-    6: ["audit"],
+    6: ["audit", "report", "study"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
 CLI_ROW = 7
@@ -75,6 +75,7 @@ WITHOUT_TORCH = [
     "landscape/io/store.py",
     "landscape/io/li2018.py",
     "landscape/plot/",
+    "landscape/report/",
 ]
 
 
