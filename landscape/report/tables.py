@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from landscape.errors import InputError
 
-_NUMBER = re.compile(r"[+\-\N{MINUS SIGN}]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"\(?[+\-\N{MINUS SIGN}]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MISSING = ("", "-", "\N{EN DASH}", "nan", "inf", "-inf")
 
 _LATEX = {
@@ -67,6 +67,11 @@ class Table:
                 raise InputError(
                     f"each row must have a cell for each of {len(self.columns)} columns, row {number} has {len(row)}."
                 )
+
+    def transposed(self) -> Table:
+        """Return the table with a row for each column; the first column becomes the head."""
+        head, *rows = zip(self.columns, *self.rows, strict=True)
+        return Table(self.title, head, rows, self.notes)
 
     def as_markdown(self) -> str:
         """Return the table as GitHub's Markdown: the title in bold, the table, then the notes."""

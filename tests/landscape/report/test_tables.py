@@ -82,6 +82,12 @@ def test_columns_of_numbers_and_gaps_are_aligned_to_the_right():
     assert r"{rrlr}" in table.as_latex()
 
 
+def test_the_transpose_of_the_transpose_is_the_table():
+    table = SIMPLE.transposed()
+    assert (table.columns, list(table.rows)) == (("name", "SGD", "SAM"), [("loss", "0.5", "0.25 ± 0.1")])
+    assert table.transposed().as_markdown() == SIMPLE.as_markdown()
+
+
 def test_a_table_without_rows_has_its_head():
     assert Table("", ("a", "b"), ()).as_markdown().splitlines() == ["| a   | b   |", "| --- | --- |"]
 
