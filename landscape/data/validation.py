@@ -47,8 +47,7 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
     Raises:
         InputError: If the share is outside (0, 1), or none or all would be drawn.
     """
-    if not 0 < share < 1:
-        raise InputError(f"the share of validation must be in (0, 1), got {share}.", hint="For example 0.1.")
+    check_share(share)
     size = len(targets)
     num_drawn = round(share * size)
     if not 0 < num_drawn < size:
@@ -65,3 +64,9 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
     is_drawn = torch.zeros(size, dtype=torch.bool)
     is_drawn[order[steps.diff() > 0]] = True
     return is_drawn
+
+
+def check_share(share: float) -> None:
+    """Raise an InputError unless a share of examples can be held out."""
+    if not 0 < share < 1:
+        raise InputError(f"the share of validation must be in (0, 1), got {share}.", hint="For example 0.1.")
