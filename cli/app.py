@@ -22,6 +22,7 @@ from .info import info
 from .plot import plot
 from .sharpness import sharpness
 from .surface import surface
+from .sweep import sweep
 from .train import train
 from .verify import verify
 
@@ -72,7 +73,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer, doctor):
+for command in (train, sweep, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer, doctor):
     app.command()(console.answering(command))
 app.command("assert")(console.answering(gate))
 app.add_typer(data, name="data")

@@ -61,6 +61,23 @@ class ModelOptions:
             metavar="N",
         ),
     ] = None
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the training examples, of each class alike, held out to choose settings by; by default"
+            " as the checkpoint records, else none.",
+            metavar="SHARE",
+        ),
+    ] = None
+    validation_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed of what is held out; by default as the checkpoint records, else 0.",
+            metavar="N",
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)

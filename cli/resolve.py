@@ -37,6 +37,21 @@ class Opened:
     data: Mapping[str, Data]
 
 
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """What a data set comes in; any of them may be missing.
+
+    Attributes:
+        train: What is trained on.
+        validation: What was held out of it.
+        test: Published apart from it.
+    """
+
+    train: Data | None
+    validation: Data | None
+    test: Data | None
+
+
 def default_output(source: Path, suffix: str) -> Path:
     """Return the name of a file beside `source`, with another suffix.
 
@@ -139,8 +154,8 @@ def open_checkpoint(
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
     load_weights(model, checkpoint)
-    train, test = load_splits(recipe)
-    data = {"train": train if train is None or prepare is None else prepare(train), "test": test}
+    read = load_splits(recipe)
+    data = {"train": read.train if read.train is None or prepare is None else prepare(read.train), "test": read.test}
     loss = loss or find_loss(recipe.loss or "cross-entropy")
     problems = {}
     wholes = {split: require_split(data, split) for split in splits}
@@ -181,13 +196,14 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
         return build_model(recipe.model, recipe.model_args)
 
 
-def load_splits(recipe: Recipe) -> tuple[Data | None, Data | None]:
-    """Return the data (train, test), read once; either may be None. Label noise is in train alone.
+def load_splits(recipe: Recipe) -> Splits:
+    """Return the data, read once. Label noise is in train alone, which is what training was not to be held out of.
 
     A data function that draws from torch's global generator gives the same data every time.
     """
     from landscape.batches import as_data
     from landscape.data.label_noise import with_noisy_targets
+    from landscape.data.validation import held_out
     from landscape.io.plugins import build_data
     from landscape.random_state import forked_random_state
 
@@ -197,16 +213,19 @@ def load_splits(recipe: Recipe) -> tuple[Data | None, Data | None]:
     with forked_random_state(seed=0):
         train, test = build_data(recipe.data, {**recipe.data_args, **folder})
         train, test = (None if split is None else as_data(split) for split in (train, test))
+    validation = None
+    if train is not None and recipe.validation is not None:
+        train, validation = held_out(train, recipe.validation, seed=recipe.validation_seed or 0)
     if train is not None:
         train = with_noisy_targets(train, recipe.label_noise, seed=recipe.label_noise_seed)
-    return train, test
+    return Splits(train, validation, test)
 
 
 def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
     """Return the recipe of what was typed, with defaults for model and data, all arguments recorded."""
     from landscape.io.checkpoint import Recipe
 
-    _refuse_seed_of_no_noise(options, recorded_share=0.0)
+    _refuse_seeds_of_nothing(options, Recipe())
     return _complete(
         Recipe(
             model=options.model or model,
@@ -217,6 +236,8 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
             loss=options.loss or "cross-entropy",
             label_noise=options.label_noise or 0.0,
             label_noise_seed=options.label_noise_seed or 0,
+            validation=options.validation,
+            validation_seed=options.validation_seed,
         )
     )
 
@@ -270,8 +291,8 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     is_same_model = typed.model in (None, recorded.model)
     is_same_data = typed.data in (None, recorded.data)
     folder = str(typed.data_dir.resolve()) if typed.data_dir else recorded.data_dir if is_same_data else None
-    noise = recorded if is_same_data else Recipe()
-    _refuse_seed_of_no_noise(typed, recorded_share=noise.label_noise)
+    of_data = recorded if is_same_data else Recipe()
+    _refuse_seeds_of_nothing(typed, of_data)
     return _complete(
         dataclasses.replace(
             recorded,
@@ -281,18 +302,25 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
             data_args={**(recorded.data_args if is_same_data else {}), **data_args},
             data_dir=folder,
             loss=typed.loss or recorded.loss,
-            label_noise=noise.label_noise if typed.label_noise is None else typed.label_noise,
-            label_noise_seed=noise.label_noise_seed if typed.label_noise_seed is None else typed.label_noise_seed,
+            label_noise=of_data.label_noise if typed.label_noise is None else typed.label_noise,
+            label_noise_seed=of_data.label_noise_seed if typed.label_noise_seed is None else typed.label_noise_seed,
+            validation=of_data.validation if typed.validation is None else typed.validation,
+            validation_seed=of_data.validation_seed if typed.validation_seed is None else typed.validation_seed,
         )
     )
 
 
-def _refuse_seed_of_no_noise(typed: ModelOptions, *, recorded_share: float) -> None:
+def _refuse_seeds_of_nothing(typed: ModelOptions, recorded: Recipe) -> None:
     """Refuse a seed that changes nothing; beside a share that was typed, even 0, it may stand."""
-    if typed.label_noise_seed is not None and typed.label_noise is None and not recorded_share:
+    if typed.label_noise_seed is not None and typed.label_noise is None and not recorded.label_noise:
         raise InputError(
             f"--label-noise-seed {typed.label_noise_seed} is of wrong labels, and there are none.",
             hint="Pass --label-noise with their share too, or leave the seed out.",
+        )
+    if typed.validation_seed is not None and typed.validation is None and recorded.validation is None:
+        raise InputError(
+            f"--validation-seed {typed.validation_seed} is of held-out examples, and there are none.",
+            hint="Pass --validation with their share too, or leave the seed out.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,6 +174,7 @@ class _Work:
 
     recipe: Recipe
     train: Data
+    validation: Data | None
     test: Data | None
     init: Checkpoint | None
     hashes: Mapping[str, Any]
@@ -188,11 +190,12 @@ def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     keep_freed_memory()
     start = None if init is None else load_checkpoint(init)
     recipe = recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
-    train_data, test_data = load_splits(recipe)
-    train_data = require_split({"train": train_data}, "train")
-    hashes = {"train_data": hash_data(train_data), "test_data": test_data and hash_data(test_data)}
+    splits = load_splits(recipe)
+    train_data = require_split({"train": splits.train}, "train")
+    hashes = {"train_data": hash_data(train_data), "test_data": splits.test and hash_data(splits.test)}
     hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
-    return _Work(recipe, train_data, test_data, start, hashes, local_device(choose_device(device)))
+    own_device = local_device(choose_device(device))
+    return _Work(recipe, train_data, splits.validation, splits.test, start, hashes, own_device)
 
 
 @dataclasses.dataclass
@@ -255,6 +258,7 @@ class _Run:
             None if work.test is None else work.test.to(work.device, dtype),
             optimizer,
             epochs=options.epochs,
+            validation=None if work.validation is None else work.validation.to(work.device, dtype),
             batch_size=options.batch_size,
             micro_batch_size=options.micro_batch,
             schedule=options.schedule,
@@ -350,10 +354,13 @@ def _how_to_train_longer(path: Path) -> str:
 
 
 def _show(history: History, path: Path) -> None:
+    is_held_out = not math.isnan(history.validation_loss[-1])
+    held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])} if is_held_out else {}
     shown = {
         "epochs": str(int(history.epoch[-1])),
         "train loss": console.number(history.train_loss[-1], 4),
         "train accuracy": console.percent(history.train_accuracy[-1]),
+        **held_out,
         "test loss": console.number(history.test_loss[-1], 4),
         "test accuracy": console.percent(history.test_accuracy[-1]),
         "top-5 error": console.percent(history.test_top5_error[-1]),

@@ -458,6 +458,17 @@ class SharpnessComparison:
     group_of: tuple[str, ...] = ()
 
 
+_LATER_COLUMNS = (
+    "ascent_sharpness",
+    "ema_test_loss",
+    "ema_test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "num_gradients",
+)
+"""Columns of a History that files of earlier versions do not have."""
+
+
 @dataclass(frozen=True)
 class History:
     """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
@@ -479,6 +490,9 @@ class History:
             set, without augmentation.
         ema_test_loss: As `test_loss`, at the moving average of the weights.
         ema_test_accuracy: Likewise.
+        validation_loss: As `test_loss`, on what was held out of the training set.
+        validation_accuracy: Likewise.
+        num_gradients: Gradients of a batch computed in the epoch, those of SAM's ascents included.
         settings: How it was trained.
     """
 
@@ -495,9 +509,12 @@ class History:
     ascent_sharpness: np.ndarray = field(default_factory=_nothing)
     ema_test_loss: np.ndarray = field(default_factory=_nothing)
     ema_test_accuracy: np.ndarray = field(default_factory=_nothing)
+    validation_loss: np.ndarray = field(default_factory=_nothing)
+    validation_accuracy: np.ndarray = field(default_factory=_nothing)
+    num_gradients: np.ndarray = field(default_factory=_nothing)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("ascent_sharpness", "ema_test_loss", "ema_test_accuracy"):
+        for name in _LATER_COLUMNS:
             if getattr(self, name) is None or not getattr(self, name).size:  # None in a file of an earlier version
                 object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))

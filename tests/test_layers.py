@@ -44,10 +44,11 @@ ROWS = {
     3: ["plane", "rescaling", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
-    6: ["audit", "gate", "doctor"],
+    6: ["audit", "gate", "doctor", "report"],
+    7: ["study"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
-CLI_ROW = 7
+CLI_ROW = 8
 
 FENCES = {
     "typer": ["cli/"],
@@ -59,6 +60,7 @@ FENCES = {
     "plotly": ["landscape/plot/interactive.py"],
     "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],
+    "submitit": ["landscape/study/slurm.py"],
     "sklearn": ["landscape/data/digits.py"],
     "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
 }
@@ -77,6 +79,7 @@ WITHOUT_TORCH = [
     "landscape/plot/",
     "landscape/gate/condition.py",
     "landscape/gate/stored.py",
+    "landscape/report/",
 ]
 
 

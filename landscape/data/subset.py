@@ -32,7 +32,7 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
             hint="Leave it out to take all examples.",
         )
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
-    if _are_class_numbers(targets):
+    if are_class_numbers(targets):
         # A class's k-th example comes after every other class's (k-1)-th.
         order = order[torch.argsort(_rank_within_class(targets.cpu()[order]), stable=True)]
     return order[:num_samples].sort().values
@@ -66,12 +66,13 @@ def disjoint_subsets(
         )
     chosen = torch.arange(len(targets)) if num_samples is None else balanced_subset(targets, needed, seed=seed)
     order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))]
-    if _are_class_numbers(targets):
+    if are_class_numbers(targets):
         order = order[torch.argsort(targets.cpu()[order], stable=True)]  # dealt out class by class
     return tuple(order[first::num_subsets].sort().values for first in range(num_subsets))
 
 
-def _are_class_numbers(targets: Tensor) -> bool:
+def are_class_numbers(targets: Tensor) -> bool:
+    """Whether targets are the numbers of classes, one an example (N,)."""
     return targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex())
 
 

@@ -46,6 +46,8 @@ class Recipe:
         loss: Built-in name or import string.
         label_noise: Share of the training examples that have a wrong label on purpose.
         label_noise_seed: Which examples, and which labels.
+        validation: Share of the published training examples that was held out of training; None for none.
+        validation_seed: Which examples; None for 0.
     """
 
     model: str | None = None
@@ -56,6 +58,8 @@ class Recipe:
     loss: str | None = None
     label_noise: float = 0.0
     label_noise_seed: int = 0
+    validation: float | None = None
+    validation_seed: int | None = None
 
 
 @dataclass(frozen=True)

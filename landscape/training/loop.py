@@ -47,6 +47,7 @@ def train(
     optimizer: Optimizer,
     *,
     epochs: int,
+    validation: Data | None = None,
     batch_size: int = 128,
     micro_batch_size: int | None = None,
     schedule: str = "cosine",
@@ -84,6 +85,8 @@ def train(
         test: Test set, evaluated after every epoch; None for none.
         optimizer: For the module's parameters; `SAM` or any other.
         epochs: Number of epochs in the whole run, those done before a resume included.
+        validation: Held out of the training set, evaluated as the test set is, by which settings may be chosen;
+            None for none.
         batch_size: Examples a step, of all processes together; the last step of an epoch may have fewer.
             Batches that the user made keep their size. Batch normalization cannot train on a single
             example, so none should be left over where a model has it.
@@ -139,6 +142,7 @@ def train(
     run = Run(
         module=module,
         data=data,
+        validation=validation,
         test=test,
         optimizer=optimizer,
         epochs=epochs,

@@ -41,6 +41,7 @@ class Run:
 
     module: nn.Module
     data: Data
+    validation: Data | None
     test: Data | None
     optimizer: Optimizer
     epochs: int
@@ -69,6 +70,7 @@ class Run:
     rows: list[dict[str, float]] = field(default_factory=list)
     step: int = 0
     seconds_before: float = 0.0
+    num_passes: int = 0
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.data.batches(self.batch_size))
@@ -131,8 +133,10 @@ class Run:
         self.augmentation.manual_seed(augmentation_seed)
         seed_random_states(seed, [self.device])
         pieces = cut(self.data, indices, self.micro_batch_size, self.change)
-        norm = take_step(self.optimizer, [self.closure(piece) for piece in pieces], self.parallel)
-        self.meter.add_batch(gradient_norm=norm)
+        closures = [self.closure(piece) for piece in pieces]
+        self.num_passes = 0
+        norm = take_step(self.optimizer, closures, self.parallel)
+        self.meter.add_batch(gradient_norm=norm, gradients=torch.tensor(self.num_passes / len(pieces)))
         if self.average is not None:
             self.average.update_parameters(self.module)
 
@@ -142,6 +146,7 @@ class Run:
 
         def run() -> Tensor:
             nonlocal is_first
+            self.num_passes += 1
             with autocast(self.precision, self.device):
                 outputs, loss = outputs_and_loss(self.forward, self.train_loss, *piece.batch)
             require_differentiable(loss)
@@ -170,19 +175,21 @@ class Run:
 
     def evaluate(self) -> dict[str, float]:
         """Columns of what is measured at the end of an epoch, in evaluation mode."""
-        row = self.evaluate_on_test(self.module)
+        row = self.evaluate_on(self.test, self.module)
+        held_out = self.evaluate_on(self.validation, self.module)
+        row |= {name.replace("test", "validation"): value for name, value in held_out.items()}
         if self.average is not None:
-            averaged = self.evaluate_on_test(self.average.module)
+            averaged = self.evaluate_on(self.test, self.average.module)
             row |= {f"ema_{name}": averaged[name] for name in ("test_loss", "test_accuracy") if name in averaged}
         if self.asc_data is not None and distributed.rank() == 0:
             row["ascent_sharpness"] = self.ascent_sharpness(self.asc_data)
         return row
 
-    def evaluate_on_test(self, module: nn.Module) -> dict[str, float]:
-        """Plain loss and errors on the test set, if there is one."""
-        if self.test is None:
+    def evaluate_on(self, data: Data | None, module: nn.Module) -> dict[str, float]:
+        """Plain loss and errors, named as those of the test set; nothing if there are no data."""
+        if data is None:
             return {}
-        return evaluate(module, self.test, self.test_loss, batch_size=self.batch_size, change=self.arrange)
+        return evaluate(module, data, self.test_loss, batch_size=self.batch_size, change=self.arrange)
 
     def ascent_sharpness(self, data: Data) -> float:
         """L^Asc - L of the weights as they are."""
@@ -227,6 +234,7 @@ class Run:
             "train_loss": loss,
             "train_accuracy": meter.per_example("correct"),
             "first_order_sharpness": self.radius * meter.per_batch("gradient_norm"),
+            "num_gradients": self.steps_per_epoch * meter.per_batch("gradients"),
         }
 
     def report(self, meter: Meter, clock: Clock) -> None:

@@ -50,7 +50,7 @@ def test_shell_completion_completes_commands():
     environment = {**os.environ, "_LANDSCAPE_COMPLETE": "complete_bash", "COMP_WORDS": "landscape s", "COMP_CWORD": "1"}
     script = os.path.join(os.path.dirname(sys.executable), "landscape")
     done = subprocess.run([script], capture_output=True, text=True, env=environment, check=False)
-    assert set(done.stdout.split()) == {"surface", "sharpness"}
+    assert set(done.stdout.split()) == {"surface", "sharpness", "sweep"}
 
 
 def test_the_reference_is_generated_from_the_application():

@@ -1,0 +1,143 @@
+"""A table of texts as Markdown, LaTeX (booktabs) and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from landscape.errors import InputError
+
+_NUMBER = re.compile(r"\(?[+\-\N{MINUS SIGN}]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_MISSING = ("", "-", "\N{EN DASH}", "nan", "inf", "-inf")
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{EN DASH}": "--",
+    "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
+    "\N{GREEK SMALL LETTER RHO}": r"$\rho$",
+    "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns.
+
+    A column of which every cell begins with a number, or is empty or a dash, is aligned to the right.
+
+    Attributes:
+        title: What it shows; may be empty.
+        columns: A name for each column.
+        rows: Cells, one a column, in each row.
+        notes: Sentences that belong under it.
+
+    Raises:
+        InputError: If there is no column, or a row has not one cell for each.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise InputError("a table must have at least one column, got none.")
+        for number, row in enumerate(self.rows, 1):
+            if len(row) != len(self.columns):
+                raise InputError(
+                    f"each row must have a cell for each of {len(self.columns)} columns, row {number} has {len(row)}."
+                )
+
+    def transposed(self) -> Table:
+        """Return the table with a row for each column; the first column becomes the head."""
+        head, *rows = zip(self.columns, *self.rows, strict=True)
+        return Table(self.title, head, rows, self.notes)
+
+    def as_markdown(self) -> str:
+        """Return the table as GitHub's Markdown: the title in bold, the table, then the notes."""
+        rows = [[_markdown(cell) for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(self.columns))]
+        rules = [
+            "-" * (width - 1) + ":" if right else "-" * width
+            for width, right in zip(widths, self._is_right, strict=True)
+        ]
+        head, *body = [self._line(row, widths) for row in rows]
+        title = [f"**{_markdown(self.title)}**", ""] if self.title else []
+        notes = [part for note in self.notes for part in ("", _markdown(note))]
+        return "\n".join([*title, head, self._line(rules, widths), *body, *notes]) + "\n"
+
+    def as_latex(self) -> str:
+        """Return the table as a float for LaTeX with booktabs, the title its caption, the notes under it."""
+        alignment = "".join("r" if right else "l" for right in self._is_right)
+        head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows)]
+        caption = [rf"\caption{{{_latex(self.title)}}}"] if self.title else []
+        notes = [rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in self.notes]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            *caption,
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *notes,
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def as_csv(self) -> str:
+        """Return columns and rows as RFC 4180 has it, but with newlines of one character; no title and no notes."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
+        return file.getvalue()
+
+    @property
+    def _is_right(self) -> list[bool]:
+        """Whether each column is aligned to the right."""
+        return [all(map(_is_numeric, cells)) for cells in zip(*self.rows, strict=True)] or [False] * len(self.columns)
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, self._is_right, strict=True)
+        ]
+        return f"| {' | '.join(padded)} |"
+
+
+def _is_numeric(cell: str) -> bool:
+    return cell.strip() in _MISSING or _NUMBER.match(cell.strip()) is not None
+
+
+def _markdown(text: str) -> str:
+    """Keep Markdown from taking a character for more than itself; it does not so with underscores within words."""
+    text = " ".join(text.split())
+    text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", text)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+
+
+def _latex(text: str) -> str:
+    """Keep LaTeX from taking a character for more than itself."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,279 @@
+"""A study as TOML: read, checked, and its grid multiplied out."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import InputError, first_line
+from landscape.study.options import Options, as_text
+from landscape.study.study import Run, Study
+
+_SECTIONS = ("train", "grid", "variant", "measure", "report", "slurm")
+_SINGLE = ("out", "threads")
+_MEASURES = ("sharpness", "hessian")
+_REPORT = ("select",)
+_SEEDS = ("seed", "seeds")
+
+
+def read_study(path: Path, commands: Mapping[str, Options]) -> Study:
+    """Read a study.
+
+    Its sections:
+
+    - `out` and `threads`, before any section: the folder, by default `runs/NAME`, and the threads of each run;
+    - `[train]`: options of `landscape train` that all runs have;
+    - `[grid]`: lists of such options, of which every combination is run; `seeds` among them;
+    - `[[variant]]`, repeatable: a `name`, and options that replace those before, each a value or a list of values;
+    - `[measure.sharpness]` and `[measure.hessian]`: options of those commands, for each trained checkpoint;
+    - `[report]`: `select`, options that are chosen on the validation split, by default `rho`;
+    - `[slurm]`: parameters of submitit.
+
+    Args:
+        path: TOML file.
+        commands: Options of `train`, `sharpness` and `hessian`.
+
+    Raises:
+        InputError: If the file cannot be read, a key is unknown, a value is of the wrong kind, or two runs are one.
+    """
+    source = _Source.read(path)
+    content = source.content
+    source.check_keys(content, (*_SINGLE, *_SECTIONS), "", "a study has the keys and sections")
+    sections = {name: source.table(name) for name in _SECTIONS if name != "variant"}
+    source.check_keys(sections["measure"], _MEASURES, "measure", "what is measured is one of")
+    source.check_keys(sections["report"], _REPORT, "report", "a report has the keys")
+    reader = _Runs(source, commands["train"])
+    return Study(
+        path=path,
+        out=Path(source.text("out", f"runs/{path.stem}")),
+        runs=tuple(reader.runs()),
+        measures={
+            name: source.options(sections["measure"][name], commands[name], f"measure.{name}", f"landscape {name}")
+            for name in _MEASURES
+            if name in sections["measure"]
+        },
+        select=_selected(source, sections["report"], commands["train"]),
+        threads=_count(source, "threads"),
+        slurm=sections["slurm"],
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The file: what it holds, and where."""
+
+    path: Path
+    text_lines: Sequence[str]
+    content: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> _Source:
+        try:
+            text = path.read_text(encoding="utf-8")
+            return cls(path, text.splitlines(), tomllib.loads(text))
+        except OSError as exc:
+            raise InputError(f"study {path} cannot be read: {exc.strerror}.", hint="Check its name.") from exc
+        except UnicodeDecodeError as exc:
+            raise InputError(f"study {path} must be text in UTF-8.", hint="Save it as UTF-8.") from exc
+        except tomllib.TOMLDecodeError as exc:
+            raise InputError(
+                f"study {path} must be TOML: {first_line(exc)}.", hint="Texts need quotes, lists brackets: rho = [0.1]."
+            ) from exc
+
+    def error(self, message: str, section: str, key: str = "", number: int = 0, hint: str = "") -> InputError:
+        """Return an error that says where it is.
+
+        Args:
+            message: What is wrong.
+            section: Name; empty before the first.
+            key: In it.
+            number: Of the section, from 0, where there are several of that name.
+            hint: The remedy.
+        """
+        line = self._line(section, key, number)
+        brackets = f", [[{section}]]" if section == "variant" else f", [{section}]" if section else ""
+        return InputError(f"{self.path}{f', line {line}' if line else ''}{brackets}: {message}", hint=hint)
+
+    def check_keys(self, table: Mapping[str, Any], known: Sequence[str], section: str, rule: str) -> None:
+        """Refuse keys that are unknown, and name the nearest that is not."""
+        for key in table:
+            if key not in known:
+                raise self.error(f"{rule} {', '.join(known)}, got {key!r}.", section, key, hint=_nearest(key, known))
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return a section, empty if it is not there."""
+        found = self.content.get(name, {})
+        if not isinstance(found, dict):
+            raise self.error(f"{name} must be a section, got {found!r}.", "", name, hint=f"Write [{name}] on its own.")
+        return found
+
+    def text(self, key: str, default: str) -> str:
+        """Return a text from before the first section."""
+        found = self.content.get(key, default)
+        if not isinstance(found, str) or not found:
+            raise self.error(f"{key} must be a text, got {found!r}.", "", key)
+        return found
+
+    def options(
+        self, table: Any, options: Options, section: str, command: str, number: int = 0, also: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return a table of a command's options with underscores in their names.
+
+        Args:
+            table: As the file has it.
+            options: Those of the command.
+            section: Its name.
+            command: The command.
+            number: Of the section.
+            also: Other keys that it may have.
+        """
+        if not isinstance(table, dict):
+            raise self.error(f"options of {command} must be a section, got {table!r}.", section)
+        found: dict[str, Any] = {}
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            usable = [option for option in options if not options[option].is_reserved]
+            if name in options and options[name].is_reserved and name not in also:
+                raise self.error(f"{key} is set by the sweep itself.", section, key, number, "Leave it out.")
+            if name not in (*options, *also):
+                message = f"keys must be options of {command}, got {key!r}."
+                raise self.error(message, section, key, number, _nearest(name, [*usable, *also]))
+            if name in found:
+                raise self.error(f"{key} is there twice.", section, key, number, "Remove one of them.")
+            found[name] = value
+        return found
+
+    def _line(self, section: str, key: str, number: int) -> int | None:
+        """Find a key, or the head of its section if the key cannot be found; None if that is not there either."""
+        current, counts, head = "", {"": 1}, None
+        for line, text in enumerate(self.text_lines, 1):
+            if found := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", text):
+                current = found[1].replace(" ", "")
+                counts[current] = counts.get(current, 0) + 1
+            is_inside = current == section and counts[current] == number + 1
+            if is_inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
+                return line
+            is_head = found and (is_inside or (key and current == ".".join(filter(None, [section, key]))))
+            head = head or (line if is_head else None)
+        return head
+
+
+class _Runs:
+    """The runs of a study, from its sections `train`, `grid` and `variant`."""
+
+    def __init__(self, source: _Source, options: Options) -> None:
+        self._source = source
+        self._options = options
+        self._common = source.options(source.table("train"), options, "train", "landscape train", also=_SEEDS)
+        self._grid = source.options(source.table("grid"), options, "grid", "landscape train", also=_SEEDS)
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs of each variant in turn."""
+        common = dict(self._checked_common())
+        grid = dict(self._checked_grid())
+        names: dict[str, int] = {}
+        for number, (variant, own) in enumerate(self._variants()):
+            lists = {**grid, **dict(self._checked_variant(own, number))}
+            for run in self._combinations(variant, {**common, **lists}):
+                if run.name in names:
+                    raise self._same(run.name, names[run.name], number)
+                names[run.name] = number
+                yield run
+
+    def _variants(self) -> list[tuple[str, dict[str, Any]]]:
+        tables = self._source.content.get("variant", [{}])
+        if not isinstance(tables, list):
+            raise self._source.error("a variant must be a section of its own.", "variant", hint="Write [[variant]].")
+        found = []
+        for number, table in enumerate(tables):
+            own = self._source.options(
+                table, self._options, "variant", "landscape train", number, also=("name", *_SEEDS)
+            )
+            name = own.pop("name", "")
+            if not isinstance(name, str) or (not name and len(tables) > 1):
+                raise self._source.error("each variant must have a name, a text.", "variant", "name", number, "")
+            found.append((name, own))
+        return found
+
+    def _checked_common(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield options and the one value that they have."""
+        for key, value in self._common.items():
+            if not self._is_single(key, value):
+                raise self._source.error(
+                    f"{key} must be one value, got {value!r}.", "train", key, hint="Lists of values belong to [grid]."
+                )
+            yield _singular(key), [value]
+
+    def _checked_grid(self) -> Iterator[tuple[str, list[Any] | _Listed]]:
+        for key, value in self._grid.items():
+            if self._is_single(key, value) or not value:
+                message = f"{key} must be a list of values, got {value!r}."
+                raise self._source.error(message, "grid", key, hint="Single values belong to [train].")
+            yield _singular(key), _Listed(value)
+
+    def _checked_variant(self, own: Mapping[str, Any], number: int) -> Iterator[tuple[str, list[Any] | _Listed]]:
+        for key, value in own.items():
+            if value == []:
+                raise self._source.error(f"{key} must be a value or a list of values.", "variant", key, number)
+            yield _singular(key), [value] if self._is_single(key, value) else _Listed(value)
+
+    def _is_single(self, key: str, value: Any) -> bool:
+        """Whether it is one value of an option, not a list of them."""
+        is_repeatable = key in self._options and self._options[key].is_repeatable
+        return not isinstance(value, list) or (is_repeatable and all(isinstance(item, str) for item in value))
+
+    def _combinations(self, variant: str, lists: Mapping[str, list[Any]]) -> Iterator[Run]:
+        lists = {"seed": [0], **lists}
+        listed = [key for key, values in lists.items() if isinstance(values, _Listed) and key != "seed"]
+        order = [key for key in lists if key != "seed"] + ["seed"]
+        for values in itertools.product(*(lists[key] for key in order)):
+            train = dict(zip(order, values, strict=True))
+            factors = {key: train[key] for key in listed}
+            parts = [variant, *(f"{key}={as_text(value)}" for key, value in factors.items()), f"seed={train['seed']}"]
+            name = "_".join(re.sub(r"[^\w.,=+-]+", "-", part) for part in parts if part)
+            yield Run(name, variant, train, factors)
+
+    def _same(self, name: str, first: int, second: int) -> InputError:
+        message = f"each run must have a name of its own, two are {name!r}."
+        hint = "Give the variants other names." if first != second else "List each value once."
+        return self._source.error(message, "variant", "name", second, hint)
+
+
+class _Listed(list[Any]):
+    """Values that the study lists, even if it is one: they are part of a run's name."""
+
+
+def _singular(key: str) -> str:
+    return "seed" if key == "seeds" else key
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    """Return a hint that names the nearest known key, or all of them where none is near."""
+    found = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
+    return f"The nearest is {found[0]}." if found else f"Known are {', '.join(known)}."
+
+
+def _selected(source: _Source, report: Mapping[str, Any], options: Options) -> tuple[str, ...]:
+    select = report.get("select", ["rho"])
+    names = [select] if isinstance(select, str) else select
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise source.error(f"select must be a list of options, got {select!r}.", "report", "select")
+    names = [name.replace("-", "_") for name in names]
+    for name in names:
+        if name not in options:
+            message = f"select must name options of landscape train, got {name!r}."
+            raise source.error(message, "report", "select", hint=_nearest(name, list(options)))
+    return tuple(names)
+
+
+def _count(source: _Source, key: str) -> int | None:
+    value = source.content.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise source.error(f"{key} must be a whole number of at least 1, got {value!r}.", "", key)
+    return value

@@ -1,0 +1,212 @@
+"""What the finished runs of a study have measured, over seeds, and which settings the validation split chooses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape.errors import StoreError
+from landscape.io.store import read_result
+from landscape.results import History, Sharpness, Spectrum
+from landscape.study.execute import Job
+from landscape.study.options import as_text
+from landscape.study.study import Run, Study
+from landscape.training.history import mean_and_deviation
+
+VALIDATION = ("validation accuracy", "validation loss")
+SHARES = ("train accuracy", "validation accuracy", "test accuracy")
+"""Quantities that are shares in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A quantity over seeds.
+
+    Attributes:
+        mean: Over those where it was measured.
+        deviation: Sample standard deviation; NaN of a single one.
+        count: Seeds where it was measured.
+    """
+
+    mean: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Statistic:
+        """Return mean and deviation of at least one value."""
+        return cls(*mean_and_deviation(values), len(values))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in the seed alone.
+
+    Attributes:
+        variant: As in `landscape.study.study.Run`.
+        factors: Likewise.
+        seeds: Of the finished runs.
+        num_runs: All of the study, finished or not.
+        quantities: Name -> over the seeds.
+        histories: Of the finished runs.
+        num_candidates: Settings among which the validation split has chosen this; 1 where there was no choice.
+    """
+
+    variant: str
+    factors: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    num_runs: int
+    quantities: Mapping[str, Statistic]
+    histories: tuple[History, ...]
+    num_candidates: int = 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all its runs are finished."""
+        return len(self.seeds) == self.num_runs
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All settings of a study, and those that the validation split has chosen.
+
+    Attributes:
+        settings: In the order of the study; those without a finished run are left out.
+        chosen: The best of those that differ in `select` alone; all settings where nothing was held out.
+        select: What was chosen; empty where nothing was.
+        unchosen: What could not be, because nothing was held out.
+        num_runs: Of the study.
+        num_finished: Of them.
+    """
+
+    settings: tuple[Setting, ...]
+    chosen: tuple[Setting, ...]
+    select: tuple[str, ...]
+    unchosen: tuple[str, ...]
+    num_runs: int
+    num_finished: int
+
+
+def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
+    """Summarise what is finished.
+
+    Args:
+        study: The study.
+        jobs: Of its runs, in order.
+
+    Raises:
+        StoreError: If no run is finished.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in study.runs:
+        groups.setdefault(run.setting, []).append(run)
+    finished = {job.name for job in jobs if not job.remaining}
+    if not finished:
+        raise StoreError(
+            f"no run of {study.path} is finished in {study.out}.", hint=f"Run landscape sweep {study.path}."
+        )
+    found = [_setting(study, runs, finished) for runs in groups.values()]
+    settings = tuple(setting for setting in found if setting.seeds)
+    groups_of_candidates = _candidates(settings, study.select)
+    used = tuple(name for name in study.select if any(name in setting.factors for setting in settings))
+    if all(len(group) == 1 for group in groups_of_candidates):
+        used = ()
+    is_held_out = all(VALIDATION[1] in setting.quantities for setting in settings)
+    chosen = tuple(_best(group) for group in groups_of_candidates) if used and is_held_out else settings
+    select, unchosen = (used, ()) if is_held_out else ((), used)
+    return Summary(settings, chosen, select, unchosen, len(study.runs), len(finished))
+
+
+def _setting(study: Study, runs: Sequence[Run], finished: set[str]) -> Setting:
+    done = [run for run in runs if run.name in finished]
+    measured = [_Measured.read(study.folder(run), tuple(study.measures)) for run in done]
+    names = dict.fromkeys(name for each in measured for name in each.quantities)
+    quantities = {
+        name: Statistic.over([each.quantities[name] for each in measured if name in each.quantities]) for name in names
+    }
+    seeds, histories = tuple(run.seed for run in done), tuple(each.history for each in measured)
+    return Setting(runs[0].variant, runs[0].factors, seeds, len(runs), quantities, histories)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one run has measured; quantities that are NaN are left out."""
+
+    history: History
+    quantities: Mapping[str, float]
+
+    @classmethod
+    def read(cls, folder: Path, measures: Sequence[str]) -> _Measured:
+        history = _read(folder / "history.h5", History)
+        quantities = _of_history(history)
+        if "sharpness" in measures:
+            quantities |= _of_sharpness(_read(folder / "sharpness.h5", Sharpness))
+        if "hessian" in measures:
+            quantities |= _of_spectrum(_read(folder / "hessian.h5", Spectrum))
+        return cls(history, {name: float(value) for name, value in quantities.items() if not math.isnan(value)})
+
+
+def _read(path: Path, kind: type) -> Any:
+    found = read_result(path)
+    if not isinstance(found, kind):
+        raise StoreError(f"{path} holds another kind of result.", hint=f"Remove {path.parent} to do the run anew.")
+    return found
+
+
+def _of_history(history: History) -> dict[str, float]:
+    last = {
+        f"{split} {quantity}": getattr(history, f"{split}_{quantity}")[-1]
+        for split in ("train", "validation", "test")
+        for quantity in ("loss", "accuracy")
+    }
+    return {**last, "gradients": history.num_gradients.sum()}
+
+
+def _of_sharpness(sharpness: Sharpness) -> dict[str, float]:
+    rises = {f"{measure.name}@{measure.rho:g}": measure.sharpness for measure in sharpness.measures}
+    gap = sharpness.generalization_gap
+    return {**rises, "generalization gap": math.nan if gap is None else gap}
+
+
+def _of_spectrum(spectrum: Spectrum) -> dict[str, float]:
+    values = {"lambda_max": spectrum.lambda_max, "lambda_min": spectrum.lambda_min}
+    values["trace"] = spectrum.trace.value if spectrum.trace is not None else None
+    return {name: math.nan if value is None else value for name, value in values.items()}
+
+
+def _candidates(settings: Sequence[Setting], select: Sequence[str]) -> list[list[Setting]]:
+    """Return the groups of settings that differ in `select` alone."""
+    groups: dict[tuple[str, ...], list[Setting]] = {}
+    for setting in settings:
+        rest = [f"{name}={as_text(value)}" for name, value in setting.factors.items() if name not in select]
+        groups.setdefault((setting.variant, *rest), []).append(setting)
+    return list(groups.values())
+
+
+def _best(group: Sequence[Setting]) -> Setting:
+    """Return the setting of the highest mean validation accuracy, then of the lowest loss; a whole one if any is."""
+    candidates = [setting for setting in group if setting.is_complete] or group
+
+    def rank(setting: Setting) -> tuple[float, float]:
+        accuracy, loss = (setting.quantities.get(name) for name in VALIDATION)
+        return (-math.inf if accuracy is None else accuracy.mean, -math.inf if loss is None else -loss.mean)
+
+    return replace(max(candidates, key=rank), num_candidates=len(group))
+
+
+def over_seeds(histories: Sequence[History], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and sample standard deviation of a column of histories at each epoch, (num_epochs,) each."""
+    values = np.stack([getattr(history, column) for history in histories])
+    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
+    return values.mean(axis=0), deviation
+
+
+def label(variant: str, factors: Mapping[str, Any]) -> str:
+    """Return what a legend calls a variant with some of its factors."""
+    texts = [f"{name.replace('_', ' ')} {as_text(value)}" for name, value in factors.items()]
+    return ", ".join(filter(None, [variant, *texts]))
