@@ -13,6 +13,7 @@ from landscape.errors import LandscapeError
 
 from . import console
 from .audit_optimizer import audit_optimizer
+from .compare import compare
 from .convert import convert
 from .data import data
 from .hessian import hessian
@@ -70,7 +71,7 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer):
+for command in (train, surface, hessian, sharpness, compare, verify, plot, info, convert, audit_optimizer):
     app.command()(console.answering(command))
 app.add_typer(data, name="data")
 

@@ -44,7 +44,7 @@ ROWS = {
     3: ["plane", "rescaling", "hessian", "optim", "trajectory", "topology"],
     4: ["surface", "plane_curvature", "sharpness", "marks", "direction_sources", "auto_range"],
     5: ["training", "plot", "io"],
-    6: ["audit"],
+    6: ["audit", "report"],
 }
 ROW_OF = {name: row for row, names in ROWS.items() for name in names}
 CLI_ROW = 7
@@ -56,6 +56,7 @@ FENCES = {
     "h5py": ["landscape/io/store.py", "landscape/io/li2018.py", "landscape/io/krylov.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "jinja2": ["landscape/report/page.py"],
     "plotly": ["landscape/plot/interactive.py"],
     "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],

@@ -1,0 +1,5 @@
+"""Reports: tables of several checkpoints in the formats of papers, and one page with everything in it."""
+
+from landscape.report.tables import Table
+
+__all__ = ["Table"]
