@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.deadline import Deadline
-from landscape.errors import InputError, StoreError
+from landscape.errors import CheckpointError, InputError, StoreError
 
 from . import console
 from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
@@ -108,6 +108,9 @@ def _require_free(out: Path, inputs: Sequence[Path], *, force: bool, resume: boo
 
 def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
     """Return what tables call the checkpoints: the labels, or what tells their paths apart, without what is common."""
+    for path in checkpoints:
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
     if len({path.resolve() for path in checkpoints}) < len(checkpoints):
         raise InputError("checkpoints that are compared must be different files.", hint="Name each of them once.")
     if labels is not None and len(labels) != len(checkpoints):

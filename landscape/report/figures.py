@@ -87,7 +87,7 @@ _WANTED = (
     _Wanted(
         "sharpness",
         "Sharpness against the radius",
-        "Rise of the training loss within rho by each measure; thin lines are what gradient and Hessian predict.",
+        "Rise of the training loss within rho by each measure; dashed, what the gradient alone predicts.",
         "sharpness",
         "sharpness",
     ),

@@ -141,11 +141,14 @@ def _difference(there: Provenance, bench: Bench, name: str) -> tuple[str, Any, A
     """Return what a result differs in from the one that is asked for: name, there, here."""
     problem, wanted = bench.train, bench.recorded(name)
     pairs = {
-        "weights": (there.weights_hash, problem.weights_hash),
-        "data": (there.data_hash.get(TRAIN), problem.data_hash),
-        "batch normalization": (there.batchnorm, problem.batchnorm),
+        **{key.replace("_", " "): (there.settings.get(key), wanted.get(key)) for key in _SAME_SETTINGS},
         "dtype": (there.dtype, problem.plan.dtype),
-        **{key: (there.settings.get(key), wanted.get(key)) for key in _SAME_SETTINGS},
+        "weights": (there.weights_hash, problem.weights_hash),
+        "batch normalization": (there.batchnorm, problem.batchnorm),
+        **{
+            f"{split} examples": (there.data_hash.get(split, each.data_hash), each.data_hash)
+            for split, each in bench.problems.items()
+        },
     }
     recorded = there.settings.get(_RECORDED, {})
     pairs |= {key.replace("_", " "): (recorded.get(key), value) for key, value in wanted[_RECORDED].items()}
@@ -154,11 +157,12 @@ def _difference(there: Provenance, bench: Bench, name: str) -> tuple[str, Any, A
 
 def measure_sharpness(bench: Bench) -> Detail:
     """Measure losses, accuracies and sharpness."""
-    stored = bench.stored("sharpness")
-    beside = bench.files["sharpness"].with_suffix(".npz")
-    if isinstance(stored, Sharpness) and (known := read_detail(beside, stored)) is not None:
-        return known
     plan, held_out = bench.plan, bench.problems.get(TEST)
+    test_hash = "" if held_out is None else held_out.data_hash
+    stored, beside = bench.stored("sharpness"), bench.files["sharpness"].with_suffix(".npz")
+    known = read_detail(beside, stored) if isinstance(stored, Sharpness) else None
+    if known is not None and known.test_hash == test_hash:
+        return known
     measured = measure(
         bench.train,
         plan.rhos,
@@ -177,7 +181,7 @@ def measure_sharpness(bench: Bench) -> Detail:
         measured,
         bench.train.evaluate().standard_error,
         np.empty(0) if held_out is None else _losses(held_out),
-        "" if held_out is None else held_out.data_hash,
+        test_hash,
     )
     write_detail(beside, detail)
     write_result(bench.files["sharpness"], measured.result)

@@ -77,25 +77,23 @@ class Number:
 
 def _rounded(value: float, width: float | None) -> str:
     """Write a number to the second digit of its error, at most to its own sixth."""
-    if not math.isfinite(value):
-        return f"{value:g}"
-    if width is None:
-        return _plain(value, _DIGITS)
-    if not _is_plain(value):
-        return f"{value:.{_DIGITS}g}"
-    decimals = min(_decimals(width), _MOST_DIGITS - 1 - _exponent(value) if value else _decimals(width))
-    return f"{round(value, decimals):.{max(decimals, 0)}f}"
+    if width is None or not math.isfinite(value):
+        return _with_digits(value, _DIGITS)
+    rounded = round(value, _decimals(width))
+    return "0" if rounded == 0 else _with_digits(rounded, _exponent(rounded) + _decimals(width) + 1)
 
 
 def _rounded_error(value: float, width: float) -> str:
+    """Write two digits of an error, one where it is below the last digit of the number."""
     decimals = _decimals(width)
-    if not _is_plain(value) or (value and decimals > _MOST_DIGITS - 1 - _exponent(value)):
+    if value and decimals > _MOST_DIGITS - 1 - _exponent(value):
         return f"{width:.1g}"
-    return f"{round(width, decimals):.{max(decimals, 0)}f}"
+    return f"{round(width, decimals):.{max(decimals, 0)}f}" if _is_plain(value) else f"{width:.2g}"
 
 
-def _plain(value: float, digits: int) -> str:
-    """Write that many digits, zeros at the end included."""
+def _with_digits(value: float, digits: int) -> str:
+    """Write that many digits, zeros at the end included, at most as many as a number has."""
+    digits = min(max(digits, 1), _MOST_DIGITS)
     if not _is_plain(value):
         return f"{value:.{digits}g}"
     return f"{value:.{max(digits - 1 - (_exponent(value) if value else 0), 0)}f}"

@@ -101,7 +101,8 @@ def _test_accuracy(entry: Entry) -> Number:
 
 
 def _binomial(share: float, count: int) -> float | None:
-    return math.sqrt(share * (1 - share) / count) if count else None
+    """Return the standard error of a share; None where all or none are correct, of which it says nothing."""
+    return math.sqrt(share * (1 - share) / count) if count and 0 < share < 1 else None
 
 
 def _gap(entry: Entry) -> Number:
