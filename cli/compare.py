@@ -16,10 +16,12 @@ from landscape.errors import CheckpointError, InputError, StoreError
 
 from . import console
 from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
-from .resolve import names_apart, open_checkpoint, prepare_output
+from .resolve import load_splits, names_apart, open_checkpoint, prepare_output
 from .sharpness_options import parse_norm, parse_radii
 
 if TYPE_CHECKING:
+    from landscape.batches import Data
+    from landscape.io.checkpoint import Recipe
     from landscape.report.document import Report
     from landscape.report.entry import Entry
     from landscape.report.measuring import Bench, MeasuringPlan
@@ -173,12 +175,13 @@ def _measured(
     from landscape.report.measuring import MEASURERS
 
     entries = {name: _entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)}
+    load = LastData()
     for result, measure in MEASURERS.items():
         for name in names:
             if deadline.is_reached():
                 break
             console.say(f"{name}: {result}")
-            bench = _bench(entries[name], problem, plan, deadline, resume=resume)
+            bench = _bench(entries[name], problem, plan, deadline, load, resume=resume)
             entries[name] = entries[name].with_result(result, measure(bench))
     return Report(tuple(entries.values()), plan, _command(), out, _now())
 
@@ -197,7 +200,25 @@ def _entry(name: str, path: Path, out: Path) -> Entry:
     return Entry(name, path, history=history, files={**files, "history": beside})
 
 
-def _bench(entry: Entry, problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, *, resume: bool) -> Bench:
+class LastData:
+    """Loads the data of a recipe, and keeps the last ones: checkpoints that are compared mostly have the same."""
+
+    def __init__(self) -> None:
+        self._recipe: Recipe | None = None
+        self._splits: tuple[Data | None, Data | None] = (None, None)
+
+    def __call__(self, recipe: Recipe) -> tuple[Data | None, Data | None]:
+        """Return the data (train, test)."""
+        of_data = dataclasses.replace(recipe, model=None, model_args={}, loss=None)
+        if of_data != self._recipe:
+            self._splits = (None, None)  # not both at once in memory
+            self._recipe, self._splits = of_data, load_splits(recipe)
+        return self._splits
+
+
+def _bench(
+    entry: Entry, problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, load: LastData, *, resume: bool
+) -> Bench:
     """Open a checkpoint, under the execution plan of what was measured of it before."""
     import torch
 
@@ -205,7 +226,7 @@ def _bench(entry: Entry, problem: ProblemOptions, plan: MeasuringPlan, deadline:
 
     if resume and (threads := num_threads_of(entry.files)) is not None:
         torch.set_num_threads(threads)
-    opened = open_checkpoint(entry.path, problem, ("train",), also=("test",))
+    opened = open_checkpoint(entry.path, problem, ("train",), also=("test",), load=load)
     progress = console.TerminalProgress()
     return Bench(opened.problems, opened.settings, entry.files, plan, resume, deadline.is_reached, progress)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from landscape.data.subset import balanced_subset
 from landscape.directions import random_directions
 from landscape.errors import InputError, StoreError
 from landscape.hessian.completeness import parts_left
@@ -107,8 +109,12 @@ class Bench:
         """Return the settings of one of the results."""
         return {**self.settings, "seed": self.plan.seed, _RECORDED: self.plan.part(name)}
 
-    def stored(self, name: str) -> Any:
+    def stored(self, name: str, problems: Mapping[str, Problem] | None = None) -> Any:
         """Return a result that was measured before; None where there is none.
+
+        Args:
+            name: Of the result.
+            problems: That it must be of; None for `train`.
 
         Raises:
             StoreError: If it is of something else.
@@ -119,7 +125,7 @@ class Bench:
         found = read_result(path)
         if not isinstance(found, Sharpness | Spectrum | Surface):
             raise StoreError(f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out.")
-        if (different := _difference(found.provenance, self, name)) is not None:
+        if (different := _difference(found.provenance, self, name, problems or {TRAIN: self.train})) is not None:
             what, there, here = different
             raise StoreError(
                 f"a resumed report must have the {what} of {path}: {there} there, {here} here.",
@@ -137,7 +143,9 @@ def num_threads_of(files: Mapping[str, Path]) -> int | None:
     return None
 
 
-def _difference(there: Provenance, bench: Bench, name: str) -> tuple[str, Any, Any] | None:
+def _difference(
+    there: Provenance, bench: Bench, name: str, problems: Mapping[str, Problem]
+) -> tuple[str, Any, Any] | None:
     """Return what a result differs in from the one that is asked for: name, there, here."""
     problem, wanted = bench.train, bench.recorded(name)
     pairs = {
@@ -145,10 +153,7 @@ def _difference(there: Provenance, bench: Bench, name: str) -> tuple[str, Any, A
         "dtype": (there.dtype, problem.plan.dtype),
         "weights": (there.weights_hash, problem.weights_hash),
         "batch normalization": (there.batchnorm, problem.batchnorm),
-        **{
-            f"{split} examples": (there.data_hash.get(split, each.data_hash), each.data_hash)
-            for split, each in bench.problems.items()
-        },
+        **{f"{split} examples": (there.data_hash.get(split), each.data_hash) for split, each in problems.items()},
     }
     recorded = there.settings.get(_RECORDED, {})
     pairs |= {key.replace("_", " "): (recorded.get(key), value) for key, value in wanted[_RECORDED].items()}
@@ -234,9 +239,20 @@ def measure_spectrum(bench: Bench) -> Spectrum:
 
 
 def measure_line(bench: Bench) -> Surface:
-    """Evaluate train and test loss along random lines."""
+    """Evaluate train and test loss along random lines, on no more test examples than there are training examples."""
     vectors = _random(bench, bench.plan.num_lines)
-    return _surface(bench, "line", bench.problems, [(vector,) for vector in vectors])
+    problems = {TRAIN: bench.train}
+    if TEST in bench.problems:
+        problems[TEST] = _no_larger(bench.problems[TEST], bench.train.num_examples)
+    return _surface(bench, "line", problems, [(vector,) for vector in vectors])
+
+
+def _no_larger(problem: Problem, num_examples: int) -> Problem:
+    """Return the problem on a class-balanced subset, where it has more examples."""
+    if problem.num_examples <= num_examples:
+        return problem
+    everything = problem.data.take(torch.arange(problem.num_examples))
+    return problem.on(everything.take(balanced_subset(everything.targets, num_examples)))
 
 
 def measure_plane(bench: Bench) -> Surface:
@@ -252,7 +268,7 @@ def _random(bench: Bench, number: int) -> tuple[Tensor, ...]:
 
 
 def _surface(bench: Bench, name: str, problems: Mapping[str, Problem], groups: list[tuple[Tensor, ...]]) -> Surface:
-    stored = bench.stored(name)
+    stored = bench.stored(name, problems)
     if isinstance(stored, Surface) and stored.is_complete:
         return stored
     plan, path = bench.plan, bench.files[name]

@@ -150,6 +150,22 @@ def test_results_on_data_that_have_changed_since_are_refused(run, checkpoint, tm
     assert "must have the train examples of" in answer.err
 
 
+def test_data_are_read_once_for_all_results(run, checkpoint, other, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import pathlib, torch\n"
+        "def data():\n"
+        f"    with pathlib.Path({str(tmp_path / 'log')!r}).open('a') as log: print('read', file=log)\n"
+        "    return (torch.rand(60, 64), torch.arange(60) % 10), (torch.rand(50, 64), torch.arange(50) % 10)\n"
+    )
+    words = ("--data", f"{file}:data", "--quick", "--samples", 40, "--grid", 3, "--out", tmp_path / "report")
+    answer = run("compare", other, checkpoint, *words)
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "log").read_text().splitlines() == ["read"]
+    line = read_result(next((tmp_path / "report" / "results").glob("*.line.h5")))
+    assert line.provenance.num_examples == {"train": 40, "test": 40}
+
+
 def test_a_report_is_not_replaced_without_being_asked(run, compared, checkpoint, other, tmp_path):
     answer = run(*_words(checkpoint, other, compared[1]))
     assert answer.code == 1
