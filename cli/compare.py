@@ -63,7 +63,8 @@ class ReportOptions:
 @expand(ProblemOptions, ReportOptions)
 def compare(
     checkpoints: Annotated[
-        list[Path], typer.Argument(help="Checkpoints, in the order of the table.", metavar="CKPT...")
+        list[Path],
+        typer.Argument(help="Checkpoints, in the order of the table; differences are to the first.", metavar="CKPT..."),
     ],
     problem: ProblemOptions,
     what: ReportOptions,
