@@ -86,9 +86,14 @@ def compare(
     _require_free(out, checkpoints, force=force, resume=resume)
     with console.resumable(out / "results"):
         from landscape.files import locked
+        from landscape.report.document import Report
 
         with locked(out / "report.json"):
-            report = _measured(names, checkpoints, problem, plan, out, deadline, resume=resume)
+            entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
+            if force:
+                _discard(entries)
+            measured = _measured(entries, problem, plan, deadline, resume=resume)
+            report = Report(measured, plan, _command(), out, _now())
             page = _written(report, out)
     if as_json:
         console.answer_json(report.as_json())
@@ -162,29 +167,20 @@ def _ends(text: str) -> tuple[float, float]:
 
 
 def _measured(
-    names: Sequence[str],
-    checkpoints: Sequence[Path],
-    problem: ProblemOptions,
-    plan: MeasuringPlan,
-    out: Path,
-    deadline: Deadline,
-    *,
-    resume: bool,
-) -> Report:
+    entries: Sequence[Entry], problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, *, resume: bool
+) -> list[Entry]:
     """Measure one result of every checkpoint after the other, so that what there is can be compared at any time."""
-    from landscape.report.document import Report
     from landscape.report.measuring import MEASURERS
 
-    entries = {name: _entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)}
-    load = LastData()
+    found, load = list(entries), LastData()
     for result, measure in MEASURERS.items():
-        for name in names:
+        for number, entry in enumerate(found):
             if deadline.is_reached():
                 break
-            console.say(f"{name}: {result}")
-            bench = _bench(entries[name], problem, plan, deadline, load, resume=resume)
-            entries[name] = entries[name].with_result(result, measure(bench))
-    return Report(tuple(entries.values()), plan, _command(), out, _now())
+            console.say(f"{entry.name}: {result}")
+            bench = _bench(entry, problem, plan, deadline, load, resume=resume)
+            found[number] = entry.with_result(result, measure(bench))
+    return found
 
 
 def _entry(name: str, path: Path, out: Path) -> Entry:
@@ -199,6 +195,15 @@ def _entry(name: str, path: Path, out: Path) -> Entry:
     if not isinstance(history, History):
         return Entry(name, path, files=files)
     return Entry(name, path, history=history, files={**files, "history": beside})
+
+
+def _discard(entries: Sequence[Entry]) -> None:
+    """Remove what an earlier run has measured, which a later --resume would take for this one's."""
+    from landscape.report.entry import RESULTS
+
+    for path in (entry.files[result] for entry in entries for result in RESULTS):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".npz").unlink(missing_ok=True)
 
 
 class LastData:

@@ -186,6 +186,14 @@ def test_no_time_gives_a_report_that_says_what_is_missing_and_how_to_go_on(run, 
     assert "not reached in time" in (out / "index.html").read_text()
 
 
+def test_force_leaves_nothing_that_a_later_resume_would_take(run, checkpoint, tmp_path):
+    out = tmp_path / "report"
+    words = ("compare", checkpoint, *QUICK, "--out", out)
+    assert run(*words, "--seed", 1).code == 0
+    assert run(*words, "--force", "--minutes", 1e-6).code == 1
+    assert list((out / "results").iterdir()) == []
+
+
 def test_names_are_what_tells_the_paths_apart(run, checkpoint, other, tmp_path):
     answer = run("compare", other, checkpoint, *QUICK, "--minutes", 1e-6, "--out", tmp_path / "report", "--json")
     names = [each["name"] for each in answer.json["checkpoints"]]
