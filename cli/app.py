@@ -13,6 +13,7 @@ from landscape.errors import LandscapeError
 
 from . import console
 from .audit_optimizer import audit_optimizer
+from .compare import compare
 from .convert import convert
 from .data import data
 from .doctor import doctor
@@ -73,7 +74,20 @@ def _options(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-for command in (train, sweep, surface, hessian, sharpness, verify, plot, info, convert, audit_optimizer, doctor):
+for command in (
+    train,
+    sweep,
+    surface,
+    hessian,
+    sharpness,
+    compare,
+    verify,
+    plot,
+    info,
+    convert,
+    doctor,
+    audit_optimizer,
+):
     app.command()(console.answering(command))
 app.command("assert")(console.answering(gate))
 app.add_typer(data, name="data")

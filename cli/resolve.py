@@ -128,6 +128,7 @@ def open_checkpoint(
     loss: Loss | None = None,
     points_per_pass: int | None = 1,
     is_compiled: bool = False,
+    load: Callable[[Recipe], Splits] | None = None,
 ) -> Opened:
     """Load a checkpoint and the data, and make a problem for each split.
 
@@ -140,6 +141,7 @@ def open_checkpoint(
         loss: In place of what was typed or is recorded.
         points_per_pass: Points a forward pass; None takes what is fastest for the first split, for all of them.
         is_compiled: Whether forward passes are compiled.
+        load: Gives the data of a recipe; None for `load_splits`.
 
     Raises:
         LandscapeError: If any part is missing or does not fit.
@@ -154,7 +156,7 @@ def open_checkpoint(
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
     load_weights(model, checkpoint)
-    read = load_splits(recipe)
+    read = (load or load_splits)(recipe)
     data = {"train": read.train if read.train is None or prepare is None else prepare(read.train), "test": read.test}
     loss = loss or find_loss(recipe.loss or "cross-entropy")
     problems = {}

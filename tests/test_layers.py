@@ -57,6 +57,7 @@ FENCES = {
     "h5py": ["landscape/io/store.py", "landscape/io/li2018.py", "landscape/io/krylov.py"],
     "pyhessian": ["landscape/hessian/pyhessian.py"],
     "filelock": ["landscape/files.py"],
+    "jinja2": ["landscape/report/page.py"],
     "plotly": ["landscape/plot/interactive.py"],
     "meshio": ["landscape/io/vtk.py"],
     "pooch": ["landscape/data/download.py"],

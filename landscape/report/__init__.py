@@ -1,4 +1,4 @@
-"""Tables for papers and web pages."""
+"""Reports: tables of several checkpoints in the formats of papers, and one page with everything in it."""
 
 from __future__ import annotations
 

@@ -37,10 +37,23 @@ _LATEX = {
     "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
 }
 
+_SYMBOLS = (
+    (r"lambda\\_(max|min)\b", r"$\\lambda_{\\\1}$"),
+    (r"lambda\\_(\d+)\b", r"$\\lambda_{\1}$"),
+    (r"\\textbar\{\}\$([^$]+)\$ / \$([^$]+)\$\\textbar\{\}", r"$|\1 / \2|$"),
+    (r"\brho\b", r"$\\rho$"),
+    (r"\bx 10\\textasciicircum\{\}(\d+)", r"$\\times 10^{\1}$"),
+    (r"(?<=\d)e-0*(\d+)\b", r"$\\times 10^{-\1}$"),
+    (r"(?<=\d)e\+0*(\d+)\b", r"$\\times 10^{\1}$"),
+    (r"\bL\\textasciicircum\{\}(\w+) - L\b", r"$L^{\\mathrm{\1}} - L$"),
+    (r"(?<![\w}{$.-])-(?=\d)", "$-$"),
+)
+"""What stands for a symbol in the text of a table, escaped -> the symbol."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows and columns.
+    """Texts in rows and columns; in LaTeX, `lambda_max`, `rho` and `10^3` become symbols.
 
     A column of which every cell begins with a number, or is empty or a dash, is aligned to the right.
 
@@ -139,5 +152,8 @@ def _markdown(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    """Keep LaTeX from taking a character for more than itself."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    """Keep LaTeX from taking a character for more than itself, and set what is spelled out as symbols."""
+    escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    for pattern, symbol in _SYMBOLS:
+        escaped = re.sub(pattern, symbol, escaped)
+    return escaped

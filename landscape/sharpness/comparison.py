@@ -62,7 +62,7 @@ def _difference(
     if count := min(len(rises.directions), len(others.directions)):
         paired = rises.directions[:count] - others.directions[:count]
         value = float(paired.mean())
-        widths.append(student_t.ppf((1 + confidence) / 2, count - 1) * (standard_error(paired) or math.nan))
+        widths.append(student_t.ppf((1 + confidence) / 2, count - 1) * _or_nan(standard_error(paired)))
         sources.append("directions")
     if sample is not None:
         widths.append(normal.ppf((1 + confidence) / 2) * sample.error(rises.units - others.units))
@@ -70,6 +70,10 @@ def _difference(
     rounding = _ROUNDINGS * max(_unit_roundoff(m.result) * abs(m.result.loss) for m in (a, b))
     width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding)
     return _with_verdict(key, first, second, value, width, confidence, " and ".join(sources) or "rounding")
+
+
+def _or_nan(error: float | None) -> float:
+    return math.nan if error is None else error
 
 
 def _unit_roundoff(result: Sharpness) -> float:
@@ -131,7 +135,7 @@ def _paired(
     confidence: float,
 ) -> Difference:
     paired = np.array([_values(a)[key] - _values(b)[key] for a, b in zip(results, basis, strict=True)])
-    width = student_t.ppf((1 + confidence) / 2, len(paired) - 1) * (standard_error(paired) or 0.0)
+    width = student_t.ppf((1 + confidence) / 2, len(paired) - 1) * _or_nan(standard_error(paired))
     return _with_verdict(key, first, second, float(paired.mean()), float(width), confidence, "seeds")
 
 

@@ -13,6 +13,7 @@ COMMANDS = [
     "surface",
     "hessian",
     "sharpness",
+    "compare",
     "verify",
     "plot",
     "info",

@@ -108,3 +108,18 @@ def test_latex_compiles(tmp_path):
 def test_a_table_that_is_none_is_refused(columns, rows, message):
     with pytest.raises(InputError, match=message):
         Table("", columns, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("|lambda_max / lambda_min|", r"$|\lambda_{\max} / \lambda_{\min}|$"),
+        ("L^Asc - L, rho = 0.05 (x 10^3)", r"$L^{\mathrm{Asc}} - L$, $\rho$ = 0.05 ($\times 10^{3}$)"),
+        ("3e-06", r"3$\times 10^{-6}$"),
+        ("[-1.5, 2]", "[$-$1.5, 2]"),
+        ("lambda_1", r"$\lambda_{1}$"),
+        ("N-step", "N-step"),
+    ],
+)
+def test_latex_has_symbols_for_what_text_spells_out(text, latex):
+    assert f"\\caption{{{latex}}}" in Table(text, ["a"], []).as_latex()

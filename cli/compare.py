@@ -1,0 +1,267 @@
+"""`landscape compare`: a table, figures and a page of several checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.deadline import Deadline
+from landscape.errors import CheckpointError, InputError, StoreError
+
+from . import console
+from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
+from .resolve import Splits, load_splits, names_apart, open_checkpoint, prepare_output
+from .sharpness_options import parse_norm, parse_radii
+
+if TYPE_CHECKING:
+    from landscape.io.checkpoint import Recipe
+    from landscape.report.document import Report
+    from landscape.report.entry import Entry
+    from landscape.report.measuring import Bench, MeasuringPlan
+
+_QUICK = {"num_directions": 3, "max_gradients": 20, "max_matvecs": 100, "num_probes": 2, "grid": 9, "num_lines": 3}
+_QUICK_SAMPLES, _QUICK_RHO = 256, "0.02,0.1"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """What is measured."""
+
+    rho: Annotated[
+        str | None,
+        typer.Option(
+            help="Radii of the sharpness measures, as for landscape sharpness; the table has the middle one. "
+            "By default 0.01,0.02,0.05,0.1,0.2.",
+            show_default=False,
+        ),
+    ] = None
+    p: Annotated[str, typer.Option(help="Norm of the balls: 1, 2, inf or any number between.")] = "2"
+    adaptive: Annotated[bool, typer.Option("--adaptive", help="Scale the balls by |w| + 0.01, as ASAM does.")] = False
+    grid: Annotated[
+        int | None,
+        typer.Option(min=2, help="Points along each direction of the surfaces; by default 21.", show_default=False),
+    ] = None
+    range_: Annotated[
+        str, typer.Option("--range", help="Coordinates of both ends of lines and planes.", metavar="START:STOP")
+    ] = "-1:1"
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A first look: 256 examples, 9 points, few radii, directions and products."),
+    ] = False
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N")
+    ] = None
+
+
+@expand(ProblemOptions, ReportOptions)
+def compare(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoints, in the order of the table; differences are to the first.", metavar="CKPT..."),
+    ],
+    problem: ProblemOptions,
+    what: ReportOptions,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of each checkpoint, in order; repeatable.", metavar="NAME")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report.", metavar="DIR")] = Path("report"),
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Take the results that the folder has already.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compare checkpoints in one report: losses, curvature, sharpness, surfaces; tables and a page with figures."""
+    deadline = Deadline.after_minutes(what.minutes)
+    names = _names(checkpoints, label)
+    plan = _plan(what, seed)
+    if what.quick and problem.samples is None:
+        problem = dataclasses.replace(problem, samples=_QUICK_SAMPLES)
+    _require_free(out, checkpoints, force=force, resume=resume)
+    with console.resumable(out / "results"):
+        from landscape.files import locked
+        from landscape.report.document import Report
+
+        with locked(out / "report.json"):
+            entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
+            if force:
+                _discard(entries)
+            measured = _measured(entries, problem, plan, deadline, resume=resume)
+            report = Report(measured, plan, _command(), out, _now())
+            page = _written(report, out)
+    if as_json:
+        console.answer_json(report.as_json())
+    else:
+        _show(report)
+    console.say(f"Saved to {out}. To read it: {page}")
+    if not report.is_complete:
+        console.say(f"Stopped in time. {console.to_go_on()}")
+        raise typer.Exit(1)
+
+
+def _require_free(out: Path, inputs: Sequence[Path], *, force: bool, resume: bool) -> None:
+    """Refuse a folder that has results, unless they are to be replaced or taken."""
+    prepare_output(out / "report.json", force=force, resume=resume, inputs=inputs)
+    if not (force or resume) and any((out / "results").glob("*.h5")):
+        raise StoreError(
+            f"{out} has results.", hint="Pass --resume to take them, --force to replace them, or another --out."
+        )
+
+
+def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
+    """Return what tables call the checkpoints: the labels, or what tells their paths apart, without what is common."""
+    for path in checkpoints:
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
+    if len({path.resolve() for path in checkpoints}) < len(checkpoints):
+        raise InputError("checkpoints that are compared must be different files.", hint="Name each of them once.")
+    if labels is not None and len(labels) != len(checkpoints):
+        raise InputError(f"there must be one --label for each checkpoint, got {len(labels)} for {len(checkpoints)}.")
+    names = labels or _without_common_end(names_apart(checkpoints))
+    if len({_file_name(name) for name in names}) < len(names):
+        raise InputError(
+            f"the names of checkpoints must differ in letters and digits, got {', '.join(names)}.",
+            hint="Pass --label NAME for each.",
+        )
+    return names
+
+
+def _without_common_end(names: list[str]) -> list[str]:
+    """Leave out the suffix, and a file name that all have: runs/sgd/checkpoint.pt is sgd."""
+    parts = [Path(name).with_suffix("").parts for name in names]
+    is_common = len(names) > 1 and len({each[-1] for each in parts}) == 1
+    return ["/".join(each[:-1] if is_common and len(each) > 1 else each) for each in parts]
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", name).strip("-.") or "checkpoint"
+
+
+def _plan(what: ReportOptions, seed: int) -> MeasuringPlan:
+    """Return what is measured of every checkpoint."""
+    from landscape.report.measuring import MeasuringPlan
+
+    start, stop = _ends(what.range_)
+    options: dict[str, Any] = {**(_QUICK if what.quick else {}), "start": start, "stop": stop}
+    rho = what.rho or (_QUICK_RHO if what.quick else None)
+    if rho is not None:
+        options["rhos"] = tuple(sorted(set(parse_radii(rho))))
+    if what.grid is not None:
+        options["grid"] = what.grid
+    return MeasuringPlan(**options, p=parse_norm(what.p), adaptive=what.adaptive, seed=seed)
+
+
+def _ends(text: str) -> tuple[float, float]:
+    (found,) = parse_ranges(text, 1)
+    if found.ends is None:
+        raise InputError(
+            f"--range must be the same for all checkpoints, got {text!r}.", hint="Pass both ends: --range -1:1."
+        )
+    return found.ends
+
+
+def _measured(
+    entries: Sequence[Entry], problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, *, resume: bool
+) -> list[Entry]:
+    """Measure one result of every checkpoint after the other, so that what there is can be compared at any time."""
+    from landscape.report.measuring import MEASURERS
+
+    found, load = list(entries), LastData()
+    for result, measure in MEASURERS.items():
+        for number, entry in enumerate(found):
+            if deadline.is_reached():
+                break
+            console.say(f"{entry.name}: {result}")
+            bench = _bench(entry, problem, plan, deadline, load, resume=resume)
+            found[number] = entry.with_result(result, measure(bench))
+    return found
+
+
+def _entry(name: str, path: Path, out: Path) -> Entry:
+    from landscape.io.store import read_result
+    from landscape.report.entry import RESULTS, Entry
+    from landscape.results import History
+
+    results = out / "results"
+    files = {result: results / f"{_file_name(name)}.{result}.h5" for result in RESULTS}
+    beside = path.with_name("history.h5")
+    history = read_result(beside) if beside.exists() else None
+    if not isinstance(history, History):
+        return Entry(name, path, files=files)
+    return Entry(name, path, history=history, files={**files, "history": beside})
+
+
+def _discard(entries: Sequence[Entry]) -> None:
+    """Remove what an earlier run has measured, which a later --resume would take for this one's."""
+    from landscape.report.entry import RESULTS
+
+    for path in (entry.files[result] for entry in entries for result in RESULTS):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".npz").unlink(missing_ok=True)
+
+
+class LastData:
+    """Loads the data of a recipe, and keeps the last ones: checkpoints that are compared mostly have the same."""
+
+    def __init__(self) -> None:
+        self._recipe: Recipe | None = None
+        self._splits: Splits | None = None
+
+    def __call__(self, recipe: Recipe) -> Splits:
+        """Return the data."""
+        of_data = dataclasses.replace(recipe, model=None, model_args={}, loss=None)
+        if self._splits is None or of_data != self._recipe:
+            self._splits = None  # not both at once in memory
+            self._recipe, self._splits = of_data, load_splits(recipe)
+        return self._splits
+
+
+def _bench(
+    entry: Entry, problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, load: LastData, *, resume: bool
+) -> Bench:
+    """Open a checkpoint, under the execution plan of what was measured of it before."""
+    import torch
+
+    from landscape.report.measuring import Bench, num_threads_of
+
+    if resume and (threads := num_threads_of(entry.files)) is not None:
+        torch.set_num_threads(threads)
+    opened = open_checkpoint(entry.path, problem, ("train",), also=("test",), load=load)
+    progress = console.TerminalProgress()
+    return Bench(opened.problems, opened.settings, entry.files, plan, resume, deadline.is_reached, progress)
+
+
+def _command() -> list[str]:
+    """Return the words that were typed, without those that say what to do with an earlier report."""
+    return [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _written(report: Report, out: Path) -> Path:
+    from landscape.report.writing import write_report
+
+    return write_report(report, out)
+
+
+def _show(report: Report) -> None:
+    """Print the tables."""
+    for table in (report.table(), *report.difference_tables(is_short=True)):
+        rows = [[_ascii(cell) for cell in row] for row in table.rows]
+        console.answer_table(table.title, [_ascii(cell) for cell in table.columns], rows)
+        for note in table.notes:
+            console.answer(note)
+
+
+def _ascii(text: str) -> str:
+    """Write what every terminal has."""
+    return text.replace("\N{PLUS-MINUS SIGN}", "+-").replace("\N{EN DASH}", "-")

@@ -1,0 +1,246 @@
+"""A report on several checkpoints: its tables, and all of it as plain names and numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landscape.report.differences import TEST_LOSS, differences_of
+from landscape.report.entry import Entry
+from landscape.report.measuring import MeasuringPlan
+from landscape.report.numbers import Number
+from landscape.report.quantities import (
+    MEASURE_NAMES,
+    cut_short,
+    number_of,
+    quantities,
+    radii,
+    summary_quantities,
+    table_radius,
+)
+from landscape.report.tables import Table
+from landscape.sharpness_results import SCALE, Difference, Measure
+
+SCHEMA = 1
+_COMMAND = "landscape"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured of several checkpoints.
+
+    Attributes:
+        entries: One a checkpoint, in order.
+        plan: What was to be measured.
+        command: Words after `landscape`, which make the report again.
+        folder: Of the report, which the names of its files are relative to.
+        created: UTC time, ISO 8601.
+    """
+
+    entries: Sequence[Entry]
+    plan: MeasuringPlan
+    command: Sequence[str] = ()
+    folder: Path = field(default_factory=Path)
+    created: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Of the checkpoints."""
+        return [entry.name for entry in self.entries]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every result of every checkpoint is there."""
+        return not any(entry.missing for entry in self.entries)
+
+    @property
+    def command_line(self) -> str:
+        """What to type to make the report again."""
+        return shlex.join([_COMMAND, *self.command])
+
+    @property
+    def rho(self) -> float:
+        """Radius of the sharpness in the main table."""
+        return table_radius(self.entries)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, as the results record it."""
+        origins = [entry.provenance for entry in self.entries]
+        return {name: version for origin in origins if origin is not None for name, version in origin.versions.items()}
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return every difference to the first checkpoint of the same model and data."""
+        return differences_of(self.entries)
+
+    def summary(self) -> Table:
+        """Return the table in the shape of S000's Table I: a row a checkpoint."""
+        shown = summary_quantities()
+        rows = [[entry.name, *(quantity.shown(entry).text for quantity in shown)] for entry in self.entries]
+        return Table("Results", ["checkpoint", *(quantity.name for quantity in shown)], rows)
+
+    def table(self) -> Table:
+        """Return everything that was measured: a row a quantity, a column a checkpoint."""
+        rows = [
+            [quantity.name, *(quantity.shown(entry).text for entry in self.entries)]
+            for quantity in quantities(self.rho)
+        ]
+        return Table("All quantities", ["quantity", *self.names], rows, [self.settings_line(), *self.remarks()])
+
+    def sharpness_table(self) -> Table:
+        """Return the sharpness at every radius."""
+        rows = [
+            [MEASURE_NAMES[name], f"{rho:.4g}", *(self._sharpness(entry, name, rho) for entry in self.entries)]
+            for name in MEASURE_NAMES
+            for rho in radii(self.entries)
+        ]
+        return Table("Sharpness at every radius, x 10^3", ["measure", "rho", *self.names], rows)
+
+    def _sharpness(self, entry: Entry, name: str, rho: float) -> str:
+        measure = _find(entry, name, rho)
+        return Number().text if measure is None else number_of(measure).times(SCALE).text
+
+    def difference_tables(self, *, is_short: bool = False) -> list[Table]:
+        """Return a table for each pair: every difference with its interval and verdict.
+
+        Args:
+            is_short: Whether other radii than that of the main table are left out.
+        """
+        found = [each for each in self.differences() if not is_short or each.rho == self.rho or math.isnan(each.rho)]
+        columns = ["quantity", "rho", "difference", "95 %", "verdict", "interval from"]
+        return [
+            Table(
+                f"{first} minus {second}, x 10^3",
+                columns,
+                [difference_row(each) for each in found if (each.first, each.second) == (first, second)],
+            )
+            for first, second in dict.fromkeys((each.first, each.second) for each in found)
+        ]
+
+    def values_table(self) -> Table:
+        """Return the main table for programs: value, error, and both ends of an interval, in full."""
+        parts = ("value", "error", "low", "high")
+        columns = ["quantity", "checkpoint", *parts, "remark"]
+        rows = []
+        for quantity in quantities(self.rho):
+            for entry in self.entries:
+                number = quantity.of(entry)
+                cells = ["" if (part := getattr(number, name)) is None else repr(part) for name in parts]
+                rows.append([quantity.key, entry.name, *cells, number.remark])
+        return Table("", columns, rows)
+
+    def settings_line(self) -> str:
+        """Return in a sentence what the numbers were measured on."""
+        lines = list(dict.fromkeys(filter(None, map(_measured_on, self.entries))))
+        ball = f"p = {self.plan.p:g}{', adaptive' if self.plan.adaptive else ''}"
+        return f"Measured on {'; '.join(lines) or 'nothing'}. Balls of {ball}. Seed {self.plan.seed}."
+
+    def remarks(self) -> list[str]:
+        """Return what must be known of single numbers, each remark with the checkpoints that it is of."""
+        names: dict[str, list[str]] = {}
+        for entry in self.entries:
+            for remark in _remarks(entry):
+                names.setdefault(remark, []).append(entry.name)
+        return [f"{', '.join(found)}: {remark}" for remark, found in names.items()]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything by stable keys; see docs/report.md."""
+        return {
+            "schema": SCHEMA,
+            "kind": "comparison",
+            "command": list(self.command),
+            "created": self.created,
+            "versions": self.versions,
+            "complete": self.is_complete,
+            "plan": {**dataclasses.asdict(self.plan), "rhos": list(self.plan.rhos), "p": _finite(self.plan.p)},
+            "rho": _finite(self.rho),
+            "checkpoints": [self._entry_as_json(entry) for entry in self.entries],
+            "differences": [_difference_as_json(each) for each in self.differences()],
+            "remarks": self.remarks(),
+        }
+
+    def _entry_as_json(self, entry: Entry) -> dict[str, Any]:
+        origin = entry.provenance
+        return {
+            "name": entry.name,
+            "path": str(entry.path),
+            "missing": list(entry.missing),
+            "weights_hash": None if origin is None else origin.weights_hash,
+            "data_hash": None if origin is None else origin.data_hash["train"],
+            "num_examples": None if origin is None else origin.num_examples["train"],
+            "num_parameters": None if origin is None else origin.num_parameters,
+            "batchnorm": None if origin is None else origin.batchnorm,
+            "dtype": None if origin is None else origin.dtype,
+            "num_matvecs": None if entry.spectrum is None else entry.spectrum.num_matvecs,
+            "converged": None if entry.spectrum is None else entry.spectrum.converged,
+            "quantities": {quantity.key: _number_as_json(quantity.of(entry)) for quantity in quantities(self.rho)},
+            "sharpness": [] if entry.sharpness is None else [_measure_as_json(m) for m in entry.sharpness.measures],
+            "files": {name: self.relative(path) for name, path in entry.files.items() if name in entry.results},
+        }
+
+    def relative(self, path: Path) -> str:
+        """Return the name of a file as seen from the report."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+
+def difference_row(difference: Difference) -> list[str]:
+    """Return what a table says of a difference."""
+    name = "test loss" if difference.name == TEST_LOSS else MEASURE_NAMES[difference.name]
+    number = Number(difference.value, (difference.high - difference.low) / 2).times(SCALE)
+    rho = "" if math.isnan(difference.rho) else f"{difference.rho:.4g}"
+    return [name, rho, number.main, number.spread, difference.verdict, difference.source]
+
+
+def _find(entry: Entry, name: str, rho: float) -> Measure | None:
+    found = () if entry.sharpness is None else entry.sharpness.measures
+    return next((measure for measure in found if measure.key == (name, rho)), None)
+
+
+def _measured_on(entry: Entry) -> str:
+    origin = entry.provenance
+    if origin is None:
+        return ""
+    is_subset = origin.settings.get("samples") is not None
+    examples = f"{origin.num_examples['train']} train examples{' (a class-balanced subset)' if is_subset else ''}"
+    tests = 0 if entry.detail is None else entry.detail.test_losses.size
+    data = f" of {origin.settings['data']}" if origin.settings.get("data") else ""
+    also = f" and all {tests} test examples" if tests else ""
+    return f"{examples}{also}{data}, BatchNorm {origin.batchnorm}, {origin.dtype}"
+
+
+def _remarks(entry: Entry) -> list[str]:
+    found = [f"{', '.join(entry.missing)} not reached in time."] if entry.missing else []
+    spectrum = entry.spectrum
+    if spectrum is not None and not spectrum.converged:
+        found.append(f"eigenvalues did not converge to {spectrum.tolerance:g} in {spectrum.num_matvecs} products.")
+    if entry.provenance is not None and entry.provenance.settings.get("samples") is not None:
+        found.append("extremes of a subset are biased outwards, sharpness along gradients upwards.")
+    if cut := [f"{measure.rho:.4g}" for measure in cut_short(entry)]:
+        found.append(f"the search for the maximum was cut short at rho = {', '.join(cut)}.")
+    return found
+
+
+def _number_as_json(number: Number) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in dataclasses.asdict(number).items()}
+
+
+def _measure_as_json(measure: Measure) -> dict[str, Any]:
+    fields = {**dataclasses.asdict(measure), "error": measure.error}
+    return {name: _finite(value) for name, value in fields.items()}
+
+
+def _difference_as_json(difference: Difference) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in dataclasses.asdict(difference).items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return what JSON has a word for: the norm of a box is `inf`, what is not a number is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else None
+    return value

@@ -1,0 +1,139 @@
+"""What a report knows of one checkpoint."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape.files import replacing
+from landscape.results import History, Provenance, Sharpness, Spectrum, Surface
+from landscape.sample import Sample
+from landscape.sharpness import Measured
+from landscape.sharpness.measures import Rises
+
+RESULTS = ("sharpness", "spectrum", "line", "plane")
+"""What is measured of each checkpoint, in this order."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Sharpness with what its differences to another checkpoint are computed from.
+
+    Attributes:
+        measured: The measures, by directions and examples.
+        train_error: Standard error of the training loss, of a subset; None on all examples.
+        test_losses: Of each test example, (n,); empty where there are none.
+        test_hash: SHA-256 of the test set; empty where there is none.
+    """
+
+    measured: Measured
+    train_error: float | None = None
+    test_losses: np.ndarray = field(default_factory=lambda: np.empty(0))
+    test_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint of a report; a result that is not there was not reached.
+
+    Attributes:
+        name: As tables and figures call it.
+        path: Of the checkpoint.
+        detail: Loss, accuracy and sharpness.
+        spectrum: Of the Hessian.
+        line: The loss along random lines.
+        plane: The loss on a random plane.
+        history: Of its training; None where there is no such file.
+        files: Name of a result -> its file.
+    """
+
+    name: str
+    path: Path
+    detail: Detail | None = None
+    spectrum: Spectrum | None = None
+    line: Surface | None = None
+    plane: Surface | None = None
+    history: History | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def sharpness(self) -> Sharpness | None:
+        """The measures."""
+        return None if self.detail is None else self.detail.measured.result
+
+    @property
+    def results(self) -> dict[str, Sharpness | Spectrum | Surface]:
+        """Name -> result, of those that are there."""
+        found = {"sharpness": self.sharpness, "spectrum": self.spectrum, "line": self.line, "plane": self.plane}
+        return {name: result for name, result in found.items() if result is not None}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the results that are not there, or not whole."""
+        found = self.results
+        return tuple(name for name in RESULTS if name not in found or not _is_whole(found[name]))
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Of the first result that is there."""
+        return next((result.provenance for result in self.results.values()), None)
+
+    def with_result(self, name: str, result: Any) -> Entry:
+        """Return the entry with one of `RESULTS`; sharpness comes as a `Detail`."""
+        return replace(self, **{"detail" if name == "sharpness" else name: result})
+
+
+def _is_whole(result: Sharpness | Spectrum | Surface) -> bool:
+    if isinstance(result, Surface):
+        return result.is_complete
+    return not isinstance(result, Spectrum) or (result.trace is not None and result.density is not None)
+
+
+def write_detail(path: Path, detail: Detail) -> None:
+    """Write what is not in a file of sharpness, as arrays of numpy."""
+    measured = detail.measured
+    arrays: dict[str, np.ndarray] = {"test_losses": detail.test_losses, "test_hash": np.array(detail.test_hash)}
+    if detail.train_error is not None:
+        arrays["train_error"] = np.array(detail.train_error)
+    if measured.sample is not None:
+        arrays |= {"sizes": measured.sample.sizes, "share": np.array(measured.sample.share)}
+        if measured.sample.strata is not None:
+            arrays["strata"] = measured.sample.strata
+    for number, measure in enumerate(measured.result.measures):
+        rises = measured.rises[measure.key]
+        arrays[f"directions{number}"] = rises.directions
+        if measured.sample is not None:
+            arrays[f"units{number}"] = rises.units
+    with replacing(path) as beside:
+        np.savez_compressed(beside, allow_pickle=False, **arrays)
+
+
+def read_detail(path: Path, result: Sharpness) -> Detail | None:
+    """Read what `write_detail` wrote beside `result`; None where that cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        measures = list(enumerate(result.measures))
+        rises = {measure.key: _rises(measure.loss, measure.sharpness, number, arrays) for number, measure in measures}
+        return Detail(
+            Measured(result, rises, _sample(arrays)),
+            float(arrays["train_error"]) if "train_error" in arrays else None,
+            arrays["test_losses"],
+            str(arrays["test_hash"]),
+        )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _rises(loss: float, value: float, number: int, arrays: Mapping[str, np.ndarray]) -> Rises:
+    units = arrays.get(f"units{number}", np.empty(0))
+    return Rises(loss, value, units, directions=arrays[f"directions{number}"])
+
+
+def _sample(arrays: Mapping[str, np.ndarray]) -> Sample | None:
+    return Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata")) if "sizes" in arrays else None

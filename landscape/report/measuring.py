@@ -1,0 +1,296 @@
+"""Measure a checkpoint for a report, one result after the other; what a file holds is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.data.subset import balanced_subset
+from landscape.directions import random_directions
+from landscape.errors import InputError, StoreError
+from landscape.hessian.completeness import parts_left
+from landscape.hessian.spectrum import Extras, hessian_spectrum
+from landscape.io.store import FileSink, read_result, write_result
+from landscape.plane import Plane
+from landscape.problem import Problem
+from landscape.progress import SILENT, Progress
+from landscape.report.entry import Detail, read_detail, write_detail
+from landscape.results import Provenance, Sharpness, Spectrum, Surface
+from landscape.sharpness import MEASURES, measure
+from landscape.sharpness.ball import Ball
+from landscape.sharpness.curvature import top_eigenvector
+from landscape.standard_error import are_separate, separate_losses
+from landscape.surface import Axis, evaluate_surface
+
+TRAIN, TEST = "train", "test"
+_RECORDED = "report"  # name of the plan among the settings of a result
+_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss", "label_noise", "label_noise_seed", "samples")
+
+
+@dataclass(frozen=True)
+class MeasuringPlan:
+    """What is measured of every checkpoint.
+
+    Attributes:
+        rhos: Radii of the sharpness measures.
+        p: Norm of the ball.
+        adaptive: Whether the ball is scaled elementwise.
+        num_directions: Antithetic pairs of `avg`.
+        max_gradients: Limit on the gradients of one `max`.
+        top_k: Number of largest eigenvalues.
+        max_matvecs: Limit on products for the eigenvalues.
+        num_probes: Random vectors of the spectral density.
+        grid: Points along each direction.
+        start: First coordinate.
+        stop: Last coordinate.
+        num_lines: Random lines.
+        seed: Of all random numbers.
+    """
+
+    rhos: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    p: float = 2.0
+    adaptive: bool = False
+    num_directions: int = 10
+    max_gradients: int = 200
+    top_k: int = 5
+    max_matvecs: int = 500
+    num_probes: int = 5
+    grid: int = 21
+    start: float = -1.0
+    stop: float = 1.0
+    num_lines: int = 5
+    seed: int = 0
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Return what one of the results depends on, as it is recorded with it."""
+        fields = {
+            "sharpness": ("rhos", "p", "adaptive", "num_directions", "max_gradients", "seed"),
+            "spectrum": ("top_k", "max_matvecs", "num_probes", "seed"),
+            "line": ("grid", "start", "stop", "num_lines", "seed"),
+            "plane": ("grid", "start", "stop", "seed"),
+        }[name]
+        return {key: str(value) for key, value in asdict(self).items() if key in fields}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A checkpoint that is being measured, and where its results go.
+
+    Attributes:
+        problems: `train`, and `test` where the data have it.
+        settings: What the user asked for, to be recorded.
+        files: Name of a result -> its file.
+        plan: What is measured.
+        resume: Whether files that are there are taken.
+        should_stop: Is asked between steps.
+        progress: Counts them.
+    """
+
+    problems: Mapping[str, Problem]
+    settings: Mapping[str, Any]
+    files: Mapping[str, Path]
+    plan: MeasuringPlan
+    resume: bool = False
+    should_stop: Callable[..., bool] = lambda num_steps=1: False
+    progress: Progress = SILENT
+
+    @property
+    def train(self) -> Problem:
+        """The loss on the training set."""
+        return self.problems[TRAIN]
+
+    def recorded(self, name: str) -> dict[str, Any]:
+        """Return the settings of one of the results."""
+        return {**self.settings, "seed": self.plan.seed, _RECORDED: self.plan.part(name)}
+
+    def stored(self, name: str, problems: Mapping[str, Problem] | None = None) -> Any:
+        """Return a result that was measured before; None where there is none.
+
+        Args:
+            name: Of the result.
+            problems: That it must be of; None for `train`.
+
+        Raises:
+            StoreError: If it is of something else.
+        """
+        path = self.files[name]
+        if not (self.resume and path.exists()):
+            return None
+        found = read_result(path)
+        if not isinstance(found, Sharpness | Spectrum | Surface):
+            raise StoreError(f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out.")
+        if (different := _difference(found.provenance, self, name, problems or {TRAIN: self.train})) is not None:
+            what, there, here = different
+            raise StoreError(
+                f"a resumed report must have the {what} of {path}: {there} there, {here} here.",
+                hint="Repeat the options of the first run, pass --force to measure all anew, or another --out.",
+            )
+        return found
+
+
+def num_threads_of(files: Mapping[str, Path]) -> int | None:
+    """Return the number of threads that an unfinished report was measured with; None where nothing was."""
+    for path in files.values():
+        found = read_result(path) if path.exists() else None
+        if isinstance(found, Sharpness | Spectrum | Surface):
+            return found.provenance.plan.get("num_threads")
+    return None
+
+
+def _difference(
+    there: Provenance, bench: Bench, name: str, problems: Mapping[str, Problem]
+) -> tuple[str, Any, Any] | None:
+    """Return what a result differs in from the one that is asked for: name, there, here."""
+    problem, wanted = bench.train, bench.recorded(name)
+    pairs = {
+        **{key.replace("_", " "): (there.settings.get(key), wanted.get(key)) for key in _SAME_SETTINGS},
+        "dtype": (there.dtype, problem.plan.dtype),
+        "weights": (there.weights_hash, problem.weights_hash),
+        "batch normalization": (there.batchnorm, problem.batchnorm),
+        **{f"{split} examples": (there.data_hash.get(split), each.data_hash) for split, each in problems.items()},
+    }
+    recorded = there.settings.get(_RECORDED, {})
+    pairs |= {key.replace("_", " "): (recorded.get(key), value) for key, value in wanted[_RECORDED].items()}
+    return next(((key, one, other) for key, (one, other) in pairs.items() if one != other), None)
+
+
+def measure_sharpness(bench: Bench) -> Detail:
+    """Measure losses, accuracies and sharpness."""
+    plan, held_out = bench.plan, bench.problems.get(TEST)
+    test_hash = "" if held_out is None else held_out.data_hash
+    stored, beside = bench.stored("sharpness"), bench.files["sharpness"].with_suffix(".npz")
+    known = read_detail(beside, stored) if isinstance(stored, Sharpness) else None
+    if known is not None and known.test_hash == test_hash:
+        return known
+    measured = measure(
+        bench.train,
+        plan.rhos,
+        measures=MEASURES,
+        held_out=held_out,
+        directions=_steepest(bench),
+        p=plan.p,
+        adaptive=plan.adaptive,
+        num_directions=plan.num_directions,
+        max_gradients=plan.max_gradients,
+        seed=plan.seed,
+        settings=bench.recorded("sharpness"),
+        progress=bench.progress,
+    )
+    detail = Detail(
+        measured,
+        bench.train.evaluate().standard_error,
+        np.empty(0) if held_out is None else _losses(held_out),
+        test_hash,
+    )
+    write_detail(beside, detail)
+    write_result(bench.files["sharpness"], measured.result)
+    return detail
+
+
+def _steepest(bench: Bench) -> list[Tensor]:
+    """Return where the search for `max` starts too; nothing for a loss without a second derivative."""
+    ball = Ball.around(bench.train.weights, p=bench.plan.p, adaptive=bench.plan.adaptive, eta=0.01)
+    try:
+        return [top_eigenvector(bench.train, ball, seed=bench.plan.seed, progress=bench.progress)]
+    except InputError:
+        return []
+
+
+def _losses(problem: Problem) -> np.ndarray:
+    """Return the loss of each example (n,); nothing where there are no single ones whose mean it is."""
+    separate, every = separate_losses(problem.criterion), problem.outputs()
+    if separate is None or len(every) != len(problem.batches):  # a model may give several tensors for a batch
+        return np.empty(0)
+    found = []
+    for outputs, (_, targets) in zip(every, problem.batches, strict=True):
+        if not are_separate(separate, outputs, targets, problem.criterion(outputs, targets)):
+            return np.empty(0)
+        found.append(separate(outputs, targets).double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def measure_spectrum(bench: Bench) -> Spectrum:
+    """Measure the extreme eigenvalues, the trace and the spectral density; a file has them only if they are whole."""
+    plan = bench.plan
+    extras = Extras(trace=True, density=True, num_probes=plan.num_probes)
+    stored = bench.stored("spectrum")
+    if isinstance(stored, Spectrum) and not parts_left(stored, bench.train, extras):
+        return stored
+    size = bench.train.spec.size
+    found = hessian_spectrum(
+        bench.train,
+        top_k=min(plan.top_k, max(1, size - 1)),
+        max_matvecs=plan.max_matvecs,
+        seed=plan.seed,
+        extras=extras,
+        settings=bench.recorded("spectrum"),
+        should_stop=bench.should_stop,
+        progress=bench.progress,
+    )
+    if not parts_left(found, bench.train, extras):
+        write_result(bench.files["spectrum"], found)
+    return found
+
+
+def measure_line(bench: Bench) -> Surface:
+    """Evaluate train and test loss along random lines, on no more test examples than there are training examples."""
+    vectors = _random(bench, bench.plan.num_lines)
+    problems = {TRAIN: bench.train}
+    if TEST in bench.problems:
+        problems[TEST] = _no_larger(bench.problems[TEST], bench.train.num_examples)
+    return _surface(bench, "line", problems, [(vector,) for vector in vectors])
+
+
+def _no_larger(problem: Problem, num_examples: int) -> Problem:
+    """Return the problem on a class-balanced subset, where it has more examples."""
+    if problem.num_examples <= num_examples:
+        return problem
+    everything = problem.data.take(torch.arange(problem.num_examples))
+    return problem.on(everything.take(balanced_subset(everything.targets, num_examples)))
+
+
+def measure_plane(bench: Bench) -> Surface:
+    """Evaluate the training loss on a random plane."""
+    return _surface(bench, "plane", {TRAIN: bench.train}, [_random(bench, 2)])
+
+
+def _random(bench: Bench, number: int) -> tuple[Tensor, ...]:
+    problem = bench.train
+    return random_directions(
+        number, problem.weights, problem.spec, seed=bench.plan.seed, normalization="filter", with_1d=False
+    )
+
+
+def _surface(bench: Bench, name: str, problems: Mapping[str, Problem], groups: list[tuple[Tensor, ...]]) -> Surface:
+    stored = bench.stored(name, problems)
+    if isinstance(stored, Surface) and stored.is_complete:
+        return stored
+    plan, path = bench.plan, bench.files[name]
+    planes = [Plane(bench.train.weights, vectors) for vectors in groups]
+    axes = (Axis(plan.start, plan.stop, plan.grid),) * len(groups[0])
+    return evaluate_surface(
+        problems,
+        planes,
+        axes,
+        normalization="filter",
+        direction_names=("random",) * sum(map(len, groups)),
+        settings={**bench.recorded(name), "with_1d": False},
+        sink=FileSink(path, resume=bench.resume),
+        should_stop=bench.should_stop,
+        progress=bench.progress,
+    )
+
+
+MEASURERS: dict[str, Callable[[Bench], Any]] = {
+    "sharpness": measure_sharpness,
+    "spectrum": measure_spectrum,
+    "line": measure_line,
+    "plane": measure_plane,
+}
+"""Name of a result -> what measures it."""

@@ -1,0 +1,147 @@
+"""A report as one page, which opens in a browser without a network."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from landscape.report.document import Report
+from landscape.report.figures import Figure
+from landscape.report.quantities import quantities, summary_quantities
+from landscape.report.tables import Table
+from landscape.results import Provenance
+from landscape.sharpness_results import VERDICTS
+
+_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")  # of the figures
+_SYMBOLS = (
+    (r"lambda_(\w+)", "\N{GREEK SMALL LETTER LAMDA}<sub>\\1</sub>"),
+    (r"\brho\b", "\N{GREEK SMALL LETTER RHO}"),
+    (r"\bx 10\^(\d+)", "\N{MULTIPLICATION SIGN} 10<sup>\\1</sup>"),
+    (r"\bL\^(\w+)", "L<sup>\\1</sup>"),
+    (r"(?<=\d)e-0*(\d+)\b", " \N{MULTIPLICATION SIGN} 10<sup>\N{MINUS SIGN}\\1</sup>"),
+    (r"(?<=\d)e\+0*(\d+)\b", " \N{MULTIPLICATION SIGN} 10<sup>\\1</sup>"),
+    (r"(?<![\w.)-])-(?=\d)", "\N{MINUS SIGN}"),
+    (r" - ", " \N{MINUS SIGN} "),
+)
+_TEMPLATE = "report.html"
+
+
+def render_page(report: Report, figures: Sequence[Figure], title: str | None = None) -> str:
+    """Return the page: HTML with all figures inside.
+
+    Args:
+        report: What was measured.
+        figures: In the order in which they are shown.
+        title: Of the page; None for the number of checkpoints.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["symbols"] = with_symbols
+    environment.filters["mood"] = _mood
+    template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
+    return template.render(
+        title=title or f"Comparison of {len(report.entries)} checkpoints",
+        report=report,
+        checkpoints=[_checkpoint(report, number) for number in range(len(report.entries))],
+        summary=summary_quantities(),
+        groups=[(name, list(rows)) for name, rows in groupby(quantities(report.rho), lambda row: row.group)],
+        verdicts=_verdicts(report),
+        differences=[_pair(table, report.rho) for table in report.difference_tables()],
+        sharpness=report.sharpness_table(),
+        figures=[(figure, _plot_command(report, figure)) for figure in figures],
+        settings=_settings(report),
+    )
+
+
+def with_symbols(text: str) -> Markup:
+    """Return text as HTML, with symbols for `lambda_max`, `rho` and `x 10^3`."""
+    found = str(escape(text))
+    for pattern, symbol in _SYMBOLS:
+        found = re.sub(pattern, symbol, found)
+    return Markup(found)
+
+
+def _checkpoint(report: Report, number: int) -> dict[str, Any]:
+    entry = report.entries[number]
+    origin = entry.provenance or Provenance()
+    spectrum = entry.spectrum
+    facts = {
+        "file": str(entry.path),
+        "model": _called(origin.settings, "model"),
+        "data": _called(origin.settings, "data"),
+        "parameters": f"{origin.num_parameters:,}",
+        "weights (SHA-256)": origin.weights_hash,
+        "training data (SHA-256)": origin.data_hash.get("train", ""),
+    }
+    if spectrum is not None:
+        state = "converged" if spectrum.converged else "not converged"
+        facts["eigenvalues"] = f"{spectrum.num_matvecs} products, {state} to {spectrum.tolerance:g} ({spectrum.engine})"
+        if spectrum.trace is not None:
+            facts["trace"] = f"{spectrum.trace.num_samples} random vectors"
+        if spectrum.density is not None:
+            facts["spectral density"] = f"{len(spectrum.density.nodes)} random vectors"
+    facts["results"] = ", ".join(report.relative(path) for name, path in entry.files.items() if name in entry.results)
+    return {"name": entry.name, "entry": entry, "color": _COLORS[number % len(_COLORS)], "facts": facts}
+
+
+def _called(settings: Any, name: str) -> str:
+    """Return a model or data set as a call, with its arguments."""
+    arguments = ", ".join(f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items())
+    return f"{settings.get(name) or ''}{f'({arguments})' if arguments else ''}"
+
+
+def _verdicts(report: Report) -> list[str]:
+    """Return a sentence for each pair: in how many measures it differs, and which way."""
+    found = report.differences()
+    sentences = []
+    for pair in dict.fromkeys((each.first, each.second) for each in found):
+        verdicts = [each.verdict for each in found if (each.first, each.second) == pair]
+        counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+        sentences.append(
+            f"Of {len(verdicts)} differences between {pair[0]} and {pair[1]}, {pair[0]} is lower in {counts['lower']} "
+            f"and higher in {counts['higher']}; {counts['not distinguishable']} cannot be told from 0."
+        )
+    return sentences
+
+
+def _mood(verdict: str) -> str:
+    """Return the class that colours a verdict."""
+    return verdict if verdict in VERDICTS[:2] else "open"
+
+
+def _pair(table: Table, rho: float) -> dict[str, Any]:
+    """Return the differences of a pair: those that the main table has, and those at other radii."""
+    is_shown = [row[1] in ("", f"{rho:.4g}") for row in table.rows]
+    shown, others = ([row for row, is_so in zip(table.rows, is_shown, strict=True) if is_so == side] for side in (1, 0))
+    return {"title": table.title, "shown": shown, "others": others}
+
+
+def _plot_command(report: Report, figure: Figure) -> str:
+    """Return what draws a figure again from its files; nothing where that takes more."""
+    if not figure.sources:
+        return ""
+    labels = [word for entry in report.entries for word in ("--label", entry.name)]
+    words = ["landscape", "plot", *(report.relative(path) for path in figure.sources), "--kind", figure.kind]
+    return shlex.join(
+        [*words, *(labels if len(labels) == 2 * len(figure.sources) else []), "--out", f"{figure.name}.pdf"]
+    )
+
+
+def _settings(report: Report) -> dict[str, str]:
+    """Return what was asked for, in words."""
+    plan = report.plan
+    return {
+        "Sets and precision": report.settings_line(),
+        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rhos)}; {plan.num_directions} antithetic pairs of "
+        f"random directions, at most {plan.max_gradients} gradients a maximum",
+        "Hessian": f"{plan.top_k} largest and 1 smallest eigenvalues by Lanczos in at most {plan.max_matvecs} products",
+        "Surfaces": f"{plan.grid} points from {plan.start:g} to {plan.stop:g} along each direction, {plan.num_lines} "
+        "lines and one plane, random directions with filter normalization",
+        "Seed": str(plan.seed),
+    }
