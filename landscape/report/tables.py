@@ -41,7 +41,7 @@ _SYMBOLS = (
     (r"lambda\\_(max|min)\b", r"$\\lambda_{\\\1}$"),
     (r"lambda\\_(\d+)\b", r"$\\lambda_{\1}$"),
     (r"\\textbar\{\}\$([^$]+)\$ / \$([^$]+)\$\\textbar\{\}", r"$|\1 / \2|$"),
-    (r"\brho\b", r"$\\rho$"),
+    (r"(?<!\\)\brho\b", r"$\\rho$"),
     (r"\bx 10\\textasciicircum\{\}(\d+)", r"$\\times 10^{\1}$"),
     (r"(?<=\d)e-0*(\d+)\b", r"$\\times 10^{-\1}$"),
     (r"(?<=\d)e\+0*(\d+)\b", r"$\\times 10^{\1}$"),

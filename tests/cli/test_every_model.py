@@ -109,5 +109,5 @@ def test_every_measure_of_sharpness_is_finite_and_of_the_same_loss(measure, surf
     answer = measure("sharpness", "--all", "--num-directions", 2, "--steps", 2, "--max-gradients", 4)
     assert answer.code == 0, answer.err
     assert answer.json["loss"] == surface["center_loss"]
-    assert len(answer.json["measures"]) == 4
+    assert len(answer.json["measures"]) == 5
     assert all(math.isfinite(found["loss"]) for found in answer.json["measures"])
