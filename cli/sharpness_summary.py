@@ -51,10 +51,8 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
         return
     title = f"{_title(result)}; sharpness and error x 10^3"
     console.answer_table(title, _COLUMNS, [_row(measure) for measure in result.measures])
-    console.answer(
-        f"At the weights: loss {result.loss:.6g}, accuracy {console.percent(result.accuracy)}, "
-        f"gradient norm {console.number(result.gradient_norm, 4)}."
-    )
+    slope = "" if result.gradient_norm is None else f", gradient norm {result.gradient_norm:.4g}"
+    console.answer(f"At the weights: loss {result.loss:.6g}, accuracy {console.percent(result.accuracy)}{slope}.")
     if result.generalization_gap is not None:
         console.answer(
             f"Test set: loss {result.test_loss:.6g}, accuracy {console.percent(result.test_accuracy)}; "
