@@ -116,3 +116,13 @@ def run_cli(*arguments: object, cwd: Path | None = None, **kwargs) -> subprocess
     command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False, **kwargs)
+
+
+def run_two_processes(script: Path, *arguments: object) -> None:
+    """Run a script in two processes of torchrun, with the tests' own modules beside it; fail with what they say."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    paths = [str(script.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, *launcher, str(script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,12 +1,10 @@
 """Sharpness by two real processes of torchrun, compared with that of one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from cases import run_two_processes
 from sharpness_processes import measures
 from torch import distributed
 
@@ -19,12 +17,7 @@ pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch wa
 def found(tmp_path_factory):
     """What each process measured."""
     folder = tmp_path_factory.mktemp("ranks")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = [str(SCRIPT.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_two_processes(SCRIPT, folder)
     return [torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1)]
 
 
