@@ -39,10 +39,10 @@ _REPEAT = "Repeat the options of the first run, or write to another --out."
 class TrainOptions(OptimizerOptions):
     """How to train."""
 
-    schedule: Annotated[str, typer.Option(help="Learning rate: constant, cosine, or step (x0.1 twice).")] = "cosine"
-    rho_schedule: Annotated[
-        str, typer.Option(help="SAM's radius over time: constant, cosine or step, as --schedule.")
-    ] = "constant"
+    schedule: Annotated[
+        str, typer.Option(help="Learning rate: constant, cosine, step (x0.1 twice) or step-0.2 (x0.2 three times).")
+    ] = "cosine"
+    rho_schedule: Annotated[str, typer.Option(help="SAM's radius over time, as --schedule.")] = "constant"
     last_fraction: Annotated[
         float, typer.Option(help="Share of all updates, the last ones, that are SAM's; those before are the base's.")
     ] = 1.0

@@ -22,7 +22,16 @@ def _step(done: float) -> float:
     return 0.1 if done < 0.75 else 0.01
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "cosine": _cosine, "step": _step}
+def _step_by_fifths(done: float) -> float:
+    return 0.2 ** sum(done >= share for share in (0.3, 0.6, 0.8))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "step": _step,
+    "step-0.2": _step_by_fifths,
+}
 """Name -> factor, given the share of all steps that is done, in [0, 1)."""
 
 
@@ -31,10 +40,11 @@ def factor_at(schedule: str, step: int, num_steps: int) -> float:
 
     `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every step;
     `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and three quarters
-    of the epochs, since all epochs have the same number of steps).
+    of the epochs, since all epochs have the same number of steps). `step-0.2` is 1, 0.2 from 30 % of all steps on, 0.04
+    from 60 % on and 0.008 from 80 % on.
 
     Args:
-        schedule: `constant`, `cosine` or `step`.
+        schedule: `constant`, `cosine`, `step` or `step-0.2`.
         step: From 0, the first step; `num_steps` is the end of the run.
         num_steps: Optimizer steps in the whole run.
 
@@ -46,6 +56,7 @@ def factor_at(schedule: str, step: int, num_steps: int) -> float:
 
     Source:
         Cosine: Loshchilov and Hutter (2017), "SGDR", Eq. 5, without restarts.
+        `step-0.2`: Zagoruyko and Komodakis (2016), "Wide Residual Networks", section 3.
     """
     check_schedule(schedule)
     if not 0 <= step <= num_steps or num_steps < 1:
