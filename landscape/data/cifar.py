@@ -13,6 +13,7 @@ from landscape.data.normalization import Examples, Normalization, as_examples, c
 from landscape.data.pickled_batch import load_batch
 from landscape.data.publications import PUBLICATIONS
 from landscape.data.published_files import Publication
+from landscape.data.subset import keep_examples
 from landscape.errors import DataError
 
 Batch: TypeAlias = tuple[np.ndarray, list[int]]
@@ -65,44 +66,62 @@ CIFAR100 = Cifar(
 )
 
 
-def cifar10(*, data_dir: str | None = None, normalization: str = "cifar") -> tuple[Examples, Examples]:
+def cifar10(
+    *,
+    data_dir: str | None = None,
+    normalization: str = "cifar",
+    num_train: int | None = None,
+    num_test: int | None = None,
+) -> tuple[Examples, Examples]:
     """Read CIFAR-10.
 
     Args:
         data_dir: Folder that holds cifar-10-python.tar.gz or cifar-10-batches-py/, or the latter itself.
         normalization: "cifar" (the data set's own), "imagenet", or "none" (pixels in [0, 1]).
+        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None keeps all.
+        num_test: Likewise, of the test examples.
 
     Returns:
-        50,000 training and 10,000 test examples, inputs (N, 3, 32, 32).
+        50,000 training and 10,000 test examples, or as many as are kept, inputs (N, 3, 32, 32).
 
     Raises:
-        InputError: If the normalization is unknown.
+        InputError: If the normalization is unknown, or there are fewer examples than are to be kept.
         DataError: If a file is missing or damaged.
 
     Source:
         Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
     """
-    return read_cifar(CIFAR10, data_dir, normalization)
+    train, test = read_cifar(CIFAR10, data_dir, normalization)
+    return keep_examples(train, num_train), keep_examples(test, num_test)
 
 
-def cifar100(*, data_dir: str | None = None, normalization: str = "cifar") -> tuple[Examples, Examples]:
+def cifar100(
+    *,
+    data_dir: str | None = None,
+    normalization: str = "cifar",
+    num_train: int | None = None,
+    num_test: int | None = None,
+) -> tuple[Examples, Examples]:
     """Read CIFAR-100 with its 100 fine classes.
 
     Args:
         data_dir: Folder that holds cifar-100-python.tar.gz or cifar-100-python/, or the latter itself.
         normalization: "cifar" (the data set's own), "imagenet", or "none" (pixels in [0, 1]).
+        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None keeps all.
+        num_test: Likewise, of the test examples.
 
     Returns:
-        50,000 training and 10,000 test examples, inputs (N, 3, 32, 32).
+        50,000 training and 10,000 test examples, or as many as are kept, inputs (N, 3, 32, 32).
 
     Raises:
-        InputError: If the normalization is unknown.
+        InputError: If the normalization is unknown, or there are fewer examples than are to be kept.
         DataError: If a file is missing or damaged.
 
     Source:
         Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
     """
-    return read_cifar(CIFAR100, data_dir, normalization)
+    train, test = read_cifar(CIFAR100, data_dir, normalization)
+    return keep_examples(train, num_train), keep_examples(test, num_test)
 
 
 def read_cifar(cifar: Cifar, data_dir: str | None, normalization: str) -> tuple[Examples, Examples]:

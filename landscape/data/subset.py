@@ -38,6 +38,19 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
     return order[:num_samples].sort().values
 
 
+def keep_examples(examples: tuple[Tensor, Tensor], num_samples: int | None) -> tuple[Tensor, Tensor]:
+    """Return a balanced subset of inputs (N, ...) and targets (N,), all of them where `num_samples` is None.
+
+    Raises:
+        InputError: As `balanced_subset`.
+    """
+    if num_samples is None:
+        return examples
+    inputs, targets = examples
+    kept = balanced_subset(targets, num_samples)
+    return inputs[kept], targets[kept]
+
+
 def disjoint_subsets(
     targets: Tensor, num_subsets: int, *, num_samples: int | None = None, seed: int = 0
 ) -> tuple[Tensor, ...]:

@@ -87,6 +87,13 @@ def test_labels_stay_with_their_images(folder):
     assert targets.tolist() == expected
 
 
+def test_as_many_examples_are_kept_as_asked_for(folder, monkeypatch):
+    cifar, _, path = folder
+    monkeypatch.setattr("landscape.data.cifar.CIFAR10", cifar)
+    train, test = cifar10(data_dir=path, num_train=5, num_test=2)
+    assert ([len(part) for part in train], [len(part) for part in test]) == ([5, 5], [2, 2])
+
+
 def test_test_batch_is_kept_apart(folder):
     cifar, contents, data_dir = folder
     _, (inputs, _) = read_cifar(cifar, str(data_dir), "none")

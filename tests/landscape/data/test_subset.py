@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from landscape.data.subset import balanced_subset, disjoint_subsets
+from landscape.data.subset import balanced_subset, disjoint_subsets, keep_examples
 from landscape.errors import InputError
 
 # 100 examples of class 0, 50 of class 3, 7 of class 9, in an order of no kind.
@@ -63,6 +63,17 @@ def test_every_example_is_drawn_equally_often(targets):
 def test_impossible_number_is_refused(num_samples):
     with pytest.raises(InputError, match=f"the number of samples must be from 1 to 157, got {num_samples}"):
         balanced_subset(UNBALANCED, num_samples)
+
+
+def test_kept_examples_are_balanced_and_keep_their_targets():
+    inputs, targets = keep_examples((2 * UNBALANCED, UNBALANCED), 21)
+    assert torch.equal(inputs, 2 * targets)
+    assert torch.unique(targets, return_counts=True)[1].tolist() == [7, 7, 7]
+
+
+def test_no_number_keeps_all_examples():
+    examples = (UNBALANCED.float(), UNBALANCED)
+    assert keep_examples(examples, None) is examples
 
 
 def class_shares(targets, num_subsets, num_samples=None):
