@@ -175,6 +175,7 @@ def _of_sharpness(sharpness: Sharpness) -> dict[str, float]:
 
 def _of_spectrum(spectrum: Spectrum) -> dict[str, float]:
     values = {"lambda_max": spectrum.lambda_max, "lambda_min": spectrum.lambda_min}
+    values["|lambda_max / lambda_min|"] = spectrum.absolute_ratio
     values["trace"] = spectrum.trace.value if spectrum.trace is not None else None
     return {name: math.nan if value is None else value for name, value in values.items()}
 

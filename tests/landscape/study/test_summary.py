@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from report_entries import spectrum
 
 from landscape.errors import StoreError
 from landscape.io.store import write_result
@@ -39,6 +40,22 @@ def make(tmp_path):
         return summarise(Study(tmp_path / "s.toml", tmp_path, tuple(runs), select=select), jobs)
 
     return call
+
+
+@pytest.mark.parametrize(("bottom", "expected"), [(-2.0, {"mean": 4.0, "deviation": 0.0}), (-0.1, None)])
+def test_the_ratio_of_the_extreme_eigenvalues_is_there_unless_the_smaller_may_be_zero(tmp_path, bottom, expected):
+    runs = tuple(Run(f"r{seed}", "", {"seed": seed}, {}) for seed in (0, 1))
+    jobs = [
+        Job(run.name, tmp_path / "runs" / run.name, (Stage("train", run.train, ("train",)),), (), 1) for run in runs
+    ]
+    for run, job in zip(runs, jobs, strict=True):
+        write_result(job.folder / "history.h5", make_history([{"epoch": 1, "num_gradients": 1}], {}))
+        write_result(job.folder / "hessian.h5", spectrum(top=8.0, bottom=bottom))
+        record = {"train": run.train, "threads": 1, "stages": {"train": run.train}}
+        (job.folder / "run.json").write_text(json.dumps(record))
+    summary = summarise(Study(tmp_path / "s.toml", tmp_path, runs, measures={"hessian": {}}), jobs)
+    found = as_dict(summary)["settings"][0]["quantities"].get("|lambda_max / lambda_min|")
+    assert found == (expected and {**expected, "count": 2})
 
 
 NAN = float("nan")
