@@ -174,6 +174,15 @@ def test_the_dry_run_says_state_and_cost_and_begins_nothing(run, folder, tmp_pat
     assert not (folder / "dry").exists()
 
 
+def test_the_dry_run_shows_the_runs_where_data_are_missing(run, tmp_path):
+    (tmp_path / "study.toml").write_text('[train]\ndata = "cifar10"\nmodel = "lenet"\ndata-dir = "nowhere"\n')
+    answer = run("sweep", tmp_path / "study.toml", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert "seed=0" in answer.out
+    assert "Not counted: " in answer.out
+    assert "nowhere" in answer.out
+
+
 def test_the_dry_run_takes_the_seconds_of_finished_runs(run, folder, whole):
     rows = run(*words(folder, "whole", "--dry-run", "--json")).json["runs"]
     spent = sum(read_result(whole / "runs" / f"SGD_seed={seed}" / "history.h5").seconds.sum() for seed in (0, 1))
