@@ -1,14 +1,18 @@
-# make demo   train with SGD and SAM on embedded data, measure both, draw the figures
-# make test   lint, check types, run the tests
-# make docs   write docs/cli.md from the application
+# make demo      train with SGD and SAM on embedded data, measure both, draw the figures
+# make examples  demo, and the reduced studies of examples/ whose data are in data/
+# make test      lint, check types, run the tests
+# make docs      write docs/cli.md from the application
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo examples test lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
+
+examples: .venv/installed-dev demo
+	$(BIN)/python examples/run_studies.py
 
 test: .venv/installed-dev lint
 	$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
