@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, once_differentiable
 
 from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
-from landscape.second_derivatives import Convolution
+from landscape.second_derivatives import Convolution, CrossEntropy
 
 KINDS = ("hessian", "ggn", "fisher")
 """`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the Jacobian of the
@@ -166,7 +166,7 @@ def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
         parameters: What is differentiated by.
     """
     custom: list[Any] = [
-        node for node in nodes([loss]) if isinstance(node, BackwardCFunction) and _function_of(node) is not Convolution
+        node for node in nodes([loss]) if isinstance(node, BackwardCFunction) and _function_of(node) not in _OURS
     ]
     for node in custom:
         if _function_of(node).backward.__code__ is _ONCE:
@@ -179,6 +179,7 @@ def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
         _require_open_backwards(loss, parameters, custom)
 
 
+_OURS = (Convolution, CrossEntropy)
 _ONCE = once_differentiable(lambda _: None).__code__
 
 

@@ -174,12 +174,14 @@ def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
     Raises:
         InputError: If torch cannot say in which precision it multiplies matrices.
     """
-    with forked_random_state([device], seed=0), _deterministic_cuda(device, allow_tf32=dtype == "tf32"):
+    with forked_random_state([device], seed=0), deterministic(device, dtype):
         yield
 
 
 @contextmanager
-def _deterministic_cuda(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
+def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[None]:
+    """Do what `repeatable` does for what draws no random numbers."""
+    allow_tf32 = dtype == "tf32"
     if device.type != "cuda":
         yield
         return

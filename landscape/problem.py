@@ -66,6 +66,7 @@ from landscape.standard_error import (
 )
 from landscape.weights import WeightSpec, bind
 
+_SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
 _ONE_POINT = "Pass --points-per-pass 1."
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
@@ -168,6 +169,7 @@ class Problem:
             raise InputError(f"points per pass must be at least 1, got {points_per_pass}.")
         self.device = choose_device(device)
         self.dtype = require_dtype(dtype, self.device)
+        self._may_be_recut = batch_size is None and batchnorm == "stored"
         self.batchnorm = batchnorm
         self.criterion: Loss = loss or nn.functional.cross_entropy
 
@@ -299,8 +301,22 @@ class Problem:
         other = copy.copy(self)
         if batch_size is not None:
             other.plan = replace(self.plan, batch_size=batch_size)
+            other._may_be_recut = False
         other._set_data(as_data(data).to(self.device, self.dtype))
         other._population = other._separate = other._strata = None
+        return other
+
+    def in_batches_of(self, batch_size: int) -> Problem:
+        """Return this problem with another number of examples a forward pass; model and data are shared.
+
+        It is this problem itself where batches are not the problem's to choose: they were made or asked for by the
+        user, statistics are computed from them, or the loss is no mean over examples.
+        """
+        if not self._may_be_recut or self._find_separate_losses() is None:
+            return self
+        other = copy.copy(self)
+        other.plan = replace(self.plan, batch_size=batch_size)
+        other._cut()
         return other
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
@@ -387,11 +403,11 @@ class Problem:
         """
         losses = torch.empty(len(numbers), device=self.device, dtype=self.dtype)
         total = self._zeros()
-        places = self.spec.views(total)
         with self._at(w), twice_differentiable():
             for i, number in enumerate(numbers):
                 loss = self._differentiable_loss(self.batches[number])
-                self.accumulate(places, torch.autograd.grad(loss, self._parameters, allow_unused=True), number)
+                gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                self.accumulate(total, self.spec, gradients, number)
                 losses[i] = loss.detach()
         return losses.cpu().double().numpy(), total
 
@@ -411,11 +427,10 @@ class Problem:
         self.spec.require_vector(v, "v")
         parts = self.spec.views(v.to(self.device, self.dtype))
         total = self._zeros()
-        places = self.spec.views(total)
         self.write(w)
         with self.differentiating():
             for i in range(len(self.batches)):
-                self.accumulate(places, self.curvature_graph(i).product(parts, is_last=True), i)
+                self.accumulate(total, self.spec, self.curvature_graph(i).product(parts, is_last=True), i)
         return total
 
     @property
@@ -663,6 +678,9 @@ class Problem:
         self.num_examples = resident.num_examples
         self.data_hash = hash_data(resident)
         self.data = self._laid_out(resident)
+        self._cut()
+
+    def _cut(self) -> None:
         self.batches = self.data.batches(self.plan.batch_size)
         self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
@@ -677,12 +695,23 @@ class Problem:
     def _zeros(self) -> Tensor:
         return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))
 
-    def accumulate(self, total: Sequence[Tensor], tensors: Sequence[Tensor | None], number: int) -> None:
-        """Add a batch's share of the mean to `total`, one tensor a parameter; None contributes zero."""
+    def accumulate(self, total: Tensor, spec: WeightSpec, tensors: Sequence[Tensor | None], number: int) -> None:
+        """Add a batch's share of the mean to `total` (P,), which `spec` describes.
+
+        Args:
+            total: Sum of the shares so far.
+            spec: Places of the tensors.
+            tensors: One a parameter tensor; None contributes zero.
+            number: Of the batch.
+        """
         share = float(self._sizes[number]) / self.num_examples
-        for part, tensor in zip(total, tensors, strict=True):
+        present = [tensor.detach().reshape(-1) for tensor in tensors if tensor is not None]
+        if len(present) == len(tensors) and spec.size < _SMALL:
+            total.add_(torch.cat(present), alpha=share)
+            return
+        for place, tensor in zip(spec.views(total), tensors, strict=True):
             if tensor is not None:
-                part.add_(tensor.detach(), alpha=share)
+                place.add_(tensor.detach(), alpha=share)
 
     def _mean(self, losses: np.ndarray) -> float:
         return float(self._sizes @ losses / self.num_examples)

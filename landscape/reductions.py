@@ -47,12 +47,15 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 def _are_finite(tensors: Any, device: torch.device) -> bool:
     """On the CPU and on CUDA the check of torch's GradScaler, which is quick with many small tensors.
 
-    It multiplies them by 1, which changes no bit, but takes longer than a sum of a large one on the CPU.
+    It multiplies them by 1, which changes no bit, but takes longer than the sum of a large or a single one on the CPU.
     """
     if device.type not in ("cpu", "cuda"):
         return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
     if device.type == "cpu":
-        tensors = [t for t in tensors if t.numel() < _LARGE or not math.isfinite(float(t.sum()))]
+        least = _LARGE if len(tensors) > 1 else 0
+        tensors = [t for t in tensors if t.numel() < least or not math.isfinite(float(t.sum()))]
+        if not tensors:
+            return True
     found, one = (torch.full((), value, dtype=torch.float32, device=device) for value in (0.0, 1.0))
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
     return not bool(found)

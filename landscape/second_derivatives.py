@@ -1,8 +1,8 @@
-"""Convolutions and evaluated batch normalization in a form whose second derivative is cheap.
+"""Convolutions, evaluated batch normalization and cross-entropy in a form whose second derivative is cheap.
 
 torch's own second derivatives of these take detours: that of a convolution by its weights is a convolution with the
-image for a kernel, that of batch normalization passes over the activations a dozen times. The values are those of
-torch, up to rounding in batch normalization.
+image for a kernel, that of batch normalization passes over the activations a dozen times, that of cross-entropy
+computes exponentials anew and scatters. The values are those of torch, up to rounding in batch normalization.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _aten: Any = torch.ops.aten
+_IGNORED = -100  # torch's own default of a target that does not count
 
 
 class CheapSecondDerivatives(TorchFunctionMode):
@@ -28,7 +29,7 @@ class CheapSecondDerivatives(TorchFunctionMode):
 
     def __init__(self, *, is_full: bool) -> None:
         super().__init__()
-        self._replaced: dict[Any, Callable[..., Any]] = {F.batch_norm: _batch_norm}
+        self._replaced: dict[Any, Callable[..., Any]] = {F.batch_norm: _batch_norm, F.cross_entropy: _cross_entropy}
         for func, num_dims in ((torch.conv1d, 1), (torch.conv2d, 2), (torch.conv3d, 3)):
             self._replaced[func] = _convolution(func, num_dims, is_full)
 
@@ -140,3 +141,67 @@ def _batch_norm(
     shift = shift if bias is None else shift + bias
     shape = (-1, *[1] * (input.ndim - 2))
     return torch.addcmul(shift.view(shape), input, scale.view(shape))
+
+
+def _cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = _IGNORED,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    is_mean = reduction == "mean" and size_average is None and reduce is None
+    are_numbers = input.ndim == 2 and target.ndim == 1 and not target.is_floating_point()
+    if not is_mean or not are_numbers or weight is not None or ignore_index != _IGNORED:
+        return F.cross_entropy(
+            input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing=label_smoothing
+        )
+    return CrossEntropy.apply(input, target, label_smoothing)  # pyright: ignore[reportReturnType]
+
+
+class CrossEntropy(torch.autograd.Function):
+    """The mean cross-entropy of a batch with class numbers for targets, label smoothing included."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+        """Return what torch does."""
+        ctx.save_for_backward(logits, target)
+        ctx.label_smoothing = label_smoothing
+        return F.cross_entropy(logits, target, label_smoothing=label_smoothing)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Return the gradient by the logits: (softmax - target) / n, zero for targets that do not count."""
+        logits, target = ctx.saved_tensors
+        counts = (target != _IGNORED).unsqueeze(1)
+        share = counts / counts.sum(dtype=logits.dtype)
+        probabilities = logits.detach().softmax(1)
+        wanted = torch.zeros_like(probabilities).scatter_(1, target.clamp(min=0).unsqueeze(1), 1 - ctx.label_smoothing)
+        wanted.add_(ctx.label_smoothing / logits.shape[1])
+        return CrossEntropyGradient.apply(*grad_outputs, logits, probabilities, wanted, share), None, None
+
+
+class CrossEntropyGradient(torch.autograd.Function):
+    """The gradient of a mean cross-entropy times that by it, g."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, logits: Tensor, probabilities: Tensor, wanted: Tensor, share: Tensor) -> Tensor:
+        """Return g times the gradient."""
+        gradient = (probabilities - wanted) * share
+        ctx.save_for_backward(g, logits, probabilities, wanted, share, gradient)
+        return gradient * g
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        """Return the derivatives by g and the logits in a direction u (n, classes): g (p u - p <p, u>) / n."""
+        (u,), (g, logits, probabilities, wanted, share, gradient) = grad_outputs, ctx.saved_tensors
+        if torch.is_grad_enabled():  # a third derivative is wanted, and needs to know where these come from
+            probabilities = logits.softmax(1)
+            gradient = (probabilities - wanted) * share
+        along_g = (gradient * u).sum() if ctx.needs_input_grad[0] else None
+        weighted = probabilities * u
+        along_logits = torch.addcmul(weighted, probabilities, weighted.sum(1, keepdim=True), value=-1) * (share * g)
+        return along_g, along_logits, None, None, None

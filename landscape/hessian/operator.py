@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -14,7 +15,7 @@ from landscape import distributed
 from landscape.batches import batch_length
 from landscape.curvature_graphs import KINDS, CurvatureGraph, Product, added_bytes, explained_derivatives, saved_tensors
 from landscape.errors import InputError, NotFiniteError
-from landscape.execution import repeatable
+from landscape.execution import deterministic
 from landscape.hessian.memory_plan import half_of_free_memory
 from landscape.problem import Problem
 from landscape.random_state import get_random_states
@@ -41,6 +42,10 @@ class SymmetricOperator(Protocol):
         ...
 
 
+_BATCH_BYTES = 16 << 20
+"""Of a batch's graph on the CPU. With a smaller one, calling the kernels takes longer than what they do; one that is
+much larger no longer stays in the cache."""
+
 _AS_PRECISE_AS = {"bfloat16": torch.bfloat16, "tf32": torch.float16}  # tf32 has float16's mantissa
 
 
@@ -53,6 +58,9 @@ class CurvatureOperator:
     with the first product, or when `num_retained` is asked for, and again after the problem was evaluated at
     whatever weights. None is kept of a model that draws random numbers or writes to its buffers while it is
     evaluated, for its batches depend on each other.
+
+    On the CPU batches are larger than those of the losses where an example's graph is small, unless the problem says
+    otherwise (`Problem.in_batches_of`).
 
     With `batch`, batch statistics are differentiated through; with `recalibrate` they are constants, estimated once
     if all graphs are kept and else in every product.
@@ -77,7 +85,6 @@ class CurvatureOperator:
         device: Where the vectors live.
         spec: Names, shapes and places of the weights that a vector holds.
         kind: As given.
-        num_batches: Batches of this process's share.
 
     Raises:
         InputError: If there is no such kind, or no such tensor.
@@ -103,7 +110,7 @@ class CurvatureOperator:
         self._w = None if w is None else w.detach().clone()
         self._tensors = None if tensors is None else problem.spec.indices(tensors)
         self._given_bytes = graph_bytes
-        self._numbers: list[int] = distributed.own_share(torch.arange(len(problem.batches))).tolist()
+        self._numbers: list[int] = []
         self._graphs: dict[int, CurvatureGraph] = {}
         self._version: int | None = None
         self._bytes = self._budget = 0
@@ -113,7 +120,12 @@ class CurvatureOperator:
         self.size: int = self.spec.size
         self.dtype: torch.dtype = _AS_PRECISE_AS.get(problem.plan.dtype, problem.dtype)
         self.device: torch.device = problem.device
-        self.num_batches = len(self._numbers)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of this process's share; builds their graphs."""
+        self._prepare()
+        return len(self._numbers)
 
     @property
     def num_retained(self) -> int:
@@ -145,10 +157,9 @@ class CurvatureOperator:
         parts = self.spec.views(v.to(self.device, self._problem.dtype))
         self._prepare()
         total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
-        places = self.spec.views(total)
         with self._multiplying():
             for number in self._numbers:
-                self._problem.accumulate(places, self._product(number, parts), number)
+                self._problem.accumulate(total, self.spec, self._product(number, parts), number)
         distributed.add_up(total)
         if not all_finite([total]):
             raise NotFiniteError(
@@ -162,6 +173,8 @@ class CurvatureOperator:
         if self._version == self._problem.version:
             return
         self._graphs.clear()
+        if self._version is None:
+            self._cut()
         self._problem.write(self._w)
         self._version = self._problem.version
         self._bytes, self._reason = 0, ""
@@ -170,12 +183,31 @@ class CurvatureOperator:
         if self._budget > 0:
             self._retain()
 
+    def _cut(self) -> None:
+        """Choose the batches, and this process's share of them."""
+        if self.device.type == "cpu" and len(self._problem.batches) > 1:
+            with self._problem.differentiating():
+                graph = self._problem.curvature_graph(0, self.kind, tensors=self._tensors)
+                num_bytes = added_bytes(saved_tensors(graph.roots), self._resident())
+            num_examples = self._problem.num_examples
+            num_bytes *= num_examples / batch_length(self._problem.batches[0])
+            count = max(math.ceil(num_bytes / _BATCH_BYTES), distributed.world_size())
+            size = math.ceil(num_examples / count)
+            if size > self._problem.plan.batch_size:
+                self._problem = self._problem.in_batches_of(size)
+        self._numbers = distributed.own_share(torch.arange(len(self._problem.batches))).tolist()
+
+    def _resident(self) -> set[int]:
+        """Return the addresses of what is there without a graph."""
+        known: set[int] = set()
+        added_bytes(self._problem.resident, known)
+        return known
+
     def _retain(self) -> None:
         """Build as many graphs as fit."""
         with self._problem.differentiating():
             model, states = self._problem.own_buffers(), get_random_states([self.device])
-            known: set[int] = set()
-            added_bytes(self._problem.resident, known)
+            known = self._resident()
             for number in self._numbers:
                 graph = self._problem.curvature_graph(number, self.kind, tensors=self._tensors, model=model)
                 num_bytes = added_bytes(saved_tensors(graph.roots), known)
@@ -191,11 +223,11 @@ class CurvatureOperator:
 
     @contextmanager
     def _multiplying(self) -> Iterator[None]:
-        if len(self._graphs) < self.num_batches:
+        if len(self._graphs) < len(self._numbers):
             with self._problem.differentiating():
                 yield
         else:
-            with repeatable(self.device, self._problem.plan.dtype), explained_derivatives():
+            with deterministic(self.device, self._problem.plan.dtype), explained_derivatives():
                 yield
 
     def _product(self, number: int, parts: list[Tensor]) -> Product:

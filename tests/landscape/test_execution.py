@@ -7,7 +7,7 @@ from torch import nn
 
 from landscape import Problem
 from landscape.errors import InputError
-from landscape.execution import _deterministic_cuda
+from landscape.execution import deterministic
 
 CUDA = torch.device("cuda")
 
@@ -23,7 +23,7 @@ def test_tf32_is_used_only_where_it_is_asked_for_and_put_back(before, is_wanted)
     torch.set_float32_matmul_precision(before)
     try:
         outside = _tf32()
-        with _deterministic_cuda(CUDA, allow_tf32=is_wanted):
+        with deterministic(CUDA, "tf32" if is_wanted else "float32"):
             assert _tf32() == (is_wanted, is_wanted)
         assert _tf32() == outside
         assert torch.get_float32_matmul_precision() == before
@@ -32,7 +32,7 @@ def test_tf32_is_used_only_where_it_is_asked_for_and_put_back(before, is_wanted)
 
 
 def _fail_deterministically():
-    with _deterministic_cuda(CUDA, allow_tf32=False):
+    with deterministic(CUDA):
         assert torch.are_deterministic_algorithms_enabled()
         raise KeyError
 

@@ -5,8 +5,9 @@ import torch
 from cases import seeded
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
-from landscape.second_derivatives import CheapSecondDerivatives, Convolution
+from landscape.second_derivatives import CheapSecondDerivatives, Convolution, CrossEntropy
 
 CONVOLUTIONS = {
     "plain": (nn.Conv2d(2, 3, 3), (2, 2, 5, 6)),
@@ -105,3 +106,64 @@ def test_what_is_not_full_is_constant_in_input_and_weights_but_not_in_the_gradie
     (pushed,) = torch.autograd.grad(by_x, u, direction, retain_graph=True)
     torch.testing.assert_close(pushed, layer(direction) - layer.bias.view(-1, 1, 1))
     assert torch.autograd.grad(by_x.sum() + by_weight.sum(), layer.weight, allow_unused=True) == (None,)
+
+
+IGNORED = torch.tensor([1, -100, 0, 2, -100])
+TARGETS = torch.tensor([1, 0, 0, 2, 1])
+CROSS_ENTROPIES = {
+    "plain": (TARGETS, {}),
+    "smoothed": (TARGETS, {"label_smoothing": 0.2}),
+    "ignored": (IGNORED, {"label_smoothing": 0.1}),
+    "weighted": (TARGETS, {"weight": torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)}),
+    "summed": (TARGETS, {"reduction": "sum"}),
+    "another number ignored": (TARGETS, {"ignore_index": 2}),
+    "shares": (torch.eye(5, 3, dtype=torch.float64) / 2 + 1 / 6, {"label_smoothing": 0.1}),
+    "images": (torch.tensor([[0, 1, 2], [2, 2, 1]]), {}),
+}
+REPLACED_CROSS_ENTROPIES = ["ignored", "plain", "smoothed"]
+
+
+def logits_of(targets):
+    shape = (2, 3, 3) if targets.ndim == 2 and not targets.is_floating_point() else (5, 3)
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2
+
+
+@pytest.mark.parametrize("name", CROSS_ENTROPIES)
+def test_cross_entropy_has_torchs_value_gradient_and_hessian(name):
+    targets, options = CROSS_ENTROPIES[name]
+    logits = logits_of(targets)
+
+    def function(x):
+        loss = F.cross_entropy(x.sin(), targets, **options)
+        return loss**2 + 3 * loss  # whose gradient by the loss depends on the logits
+
+    value = function(logits)
+    derivatives = torch.autograd.functional.jacobian, torch.autograd.functional.hessian
+    expected = [derivative(function, logits) for derivative in derivatives]
+    with CheapSecondDerivatives(is_full=True):
+        assert torch.equal(function(logits), value)
+        found = [derivative(function, logits) for derivative in derivatives]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", CROSS_ENTROPIES)
+def test_cross_entropy_of_class_numbers_is_replaced(name):
+    targets, options = CROSS_ENTROPIES[name]
+    with CheapSecondDerivatives(is_full=True):
+        loss = F.cross_entropy(logits_of(targets).requires_grad_(), targets, **options)
+    is_replaced = getattr(loss.grad_fn, "_forward_cls", None) is CrossEntropy
+    assert is_replaced == (name in REPLACED_CROSS_ENTROPIES)
+
+
+def test_cross_entropy_has_torchs_third_derivative():
+    point = logits_of(TARGETS)
+
+    def squared_gradient(logits):
+        """What a gradient penalty is."""
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, TARGETS), logits, create_graph=True)
+        return (gradient**2).sum()
+
+    expected = torch.autograd.functional.hessian(squared_gradient, point)
+    with CheapSecondDerivatives(is_full=True):
+        found = torch.autograd.functional.hessian(squared_gradient, point)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)

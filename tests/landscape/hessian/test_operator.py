@@ -536,3 +536,25 @@ def test_eigenvalues_of_the_ggn_and_the_fisher_are_not_negative():
     for kind in ("ggn", "fisher"):
         values = np.linalg.eigvalsh(dense(CurvatureOperator(problem, kind=kind)).numpy())
         assert values[0] > -1e-12 * values[-1]
+
+
+def test_products_with_small_graphs_are_computed_in_larger_batches_than_losses():
+    problem = Problem(tiny_cnn(), images(num_examples=150), device="cpu", dtype="float64")
+    operator, v = CurvatureOperator(problem), torch.ones(problem.spec.size, dtype=torch.float64)
+    assert (len(problem.batches), operator.num_batches) == (3, 1)
+    torch.testing.assert_close(operator.matvec(v), problem.hessian_vector_product(v), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 64},
+        {"batchnorm": "batch"},
+        {"batchnorm": "recalibrate"},
+        {"loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_batches_that_decide_the_loss_are_left_as_they_are(options):
+    problem = Problem(tiny_cnn(), images(num_examples=150), device="cpu", **options)
+    assert CurvatureOperator(problem).num_batches == len(problem.batches) == 3
