@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 
 from landscape.data.archive_members import read_members
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
@@ -91,8 +92,7 @@ def cifar10(
     Source:
         Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
     """
-    train, test = read_cifar(CIFAR10, data_dir, normalization)
-    return keep_examples(train, num_train), keep_examples(test, num_test)
+    return read_cifar(CIFAR10, data_dir, normalization, num_train, num_test)
 
 
 def cifar100(
@@ -120,25 +120,28 @@ def cifar100(
     Source:
         Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
     """
-    train, test = read_cifar(CIFAR100, data_dir, normalization)
-    return keep_examples(train, num_train), keep_examples(test, num_test)
+    return read_cifar(CIFAR100, data_dir, normalization, num_train, num_test)
 
 
-def read_cifar(cifar: Cifar, data_dir: str | None, normalization: str) -> tuple[Examples, Examples]:
+def read_cifar(
+    cifar: Cifar, data_dir: str | None, normalization: str, num_train: int | None = None, num_test: int | None = None
+) -> tuple[Examples, Examples]:
     """Read either data set; see `cifar10`."""
     chosen = choose_normalization(normalization, {"cifar": cifar.normalization, **_SHARED_NORMALIZATIONS})
     batches = {
         name: _images_and_labels(load_batch(content, name), cifar, name)
         for name, content in read_members(cifar.publication, data_dir)
     }
-    test = as_examples(*_join([batches.pop(cifar.test)]), chosen)
-    images, labels = _join([batches.pop(name) for name in cifar.train])
-    return as_examples(images, labels, chosen), test
+    test = _examples([batches.pop(cifar.test)], num_test, chosen)
+    return _examples([batches.pop(name) for name in cifar.train], num_train, chosen), test
 
 
-def _join(batches: list[Batch]) -> Batch:
+def _examples(batches: list[Batch], num_kept: int | None, normalization: Normalization) -> Examples:
+    """Join batches and normalize what is kept of them: images of floats take four times the bytes."""
     images, labels = zip(*batches, strict=True)
-    return np.concatenate(images), list(chain.from_iterable(labels))
+    everything = torch.from_numpy(np.concatenate(images)), torch.tensor(list(chain.from_iterable(labels)))
+    pixels, targets = keep_examples(everything, num_kept)
+    return as_examples(pixels.numpy(), targets.numpy(), normalization)
 
 
 def _images_and_labels(batch: dict[bytes, Any], cifar: Cifar, name: str) -> Batch:
