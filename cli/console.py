@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import os
 import signal
@@ -13,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -24,20 +25,34 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit codes of a command that was stopped."""
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print answers and errors only.")]
+_UNLIMITED = 10_000  # columns
 
 
 def answering(command: Callable[..., None]) -> Callable[..., None]:
-    """Keep stdout for the answers of a command: whatever else is printed, by the user's code, goes to stderr."""
+    """Keep stdout for the answers of a command, and give it --quiet.
+
+    Whatever else is printed, by the user's code, goes to stderr.
+    """
 
     @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        token = _answers.set(sys.stdout)
+    def wrapper(*args: Any, quiet: bool = False, **kwargs: Any) -> None:
+        answers, is_quiet = _answers.set(sys.stdout), _is_quiet.set(quiet)
         try:
             with redirect_stdout(sys.stderr):
                 command(*args, **kwargs)
         finally:
-            _answers.reset(token)
+            _answers.reset(answers)
+            _is_quiet.reset(is_quiet)
 
+    hints = {**get_type_hints(command, include_extras=True), "quiet": _Quiet}
+    added = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
+    parameters = [*inspect.signature(command).parameters.values(), added]
+    typed = [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
+    wrapper.__signature__ = inspect.Signature(typed)  # pyright: ignore[reportAttributeAccessIssue]
+    wrapper.__annotations__ = hints
     return wrapper
 
 
@@ -70,7 +85,7 @@ def is_restarted() -> bool:
 
 def say(text: str) -> None:
     """Print a remark to stderr."""
-    if is_heard():
+    if is_heard() and not _is_quiet.get():
         typer.echo(text, err=True)
 
 
@@ -92,7 +107,9 @@ def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
         table.add_column(column, justify="left" if i < num_texts else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(file=_answers.get(), highlight=False, emoji=False)
+    file = _answers.get() or sys.stdout
+    is_cut = file.isatty() or "COLUMNS" in os.environ  # a file or a pipe has room for a line of any length
+    console = Console(file=file, width=None if is_cut else _UNLIMITED, highlight=False, emoji=False)
     console.print(title, style="bold", soft_wrap=True, markup=False)
     console.print(table)
 
@@ -202,7 +219,7 @@ def _shown(name: str, value: float) -> str:
 class TerminalProgress:
     """A progress line on stderr with the rate, the time left and the current values.
 
-    Shows nothing where stderr is no terminal.
+    Shows nothing where stderr is no terminal, or only answers are wanted.
     """
 
     def __init__(self) -> None:
@@ -218,7 +235,8 @@ class TerminalProgress:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
-            disable=not (console.is_terminal and is_heard()),
+            disable=not (sys.stderr.isatty() and is_heard())
+            or _is_quiet.get(),  # rich takes FORCE_COLOR for a terminal
             transient=True,
         )
         self._task: Any = None

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from landscape.study.study import Study
 
 _RESERVED = {
-    "train": ("seed", "seeds", "out", "resume", "force", "help"),
-    "sharpness": ("group", "certify", "hessian", "out", "force", "json", "help"),
-    "hessian": ("align", "every", "out", "resume", "force", "json", "help"),
+    "train": ("seed", "seeds", "out", "resume", "force", "quiet", "help"),
+    "sharpness": ("group", "certify", "hessian", "out", "force", "json", "quiet", "help"),
+    "hessian": ("align", "every", "out", "resume", "force", "json", "quiet", "help"),
 }
 """Command -> options that the sweep sets, or that are of several checkpoints."""
 

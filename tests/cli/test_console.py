@@ -2,6 +2,7 @@ import math
 import signal
 
 import pytest
+from cases import run_cli
 from landscape_cli import console
 
 
@@ -41,3 +42,54 @@ def test_a_second_ctrl_c_stops_at_once():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+COMMANDS = {
+    "train": ("train", "--model", "mlp", "--model-arg", "width=8", "--epochs", 1),
+    "hessian": ("hessian", "CKPT"),
+    "surface": ("surface", "CKPT", "--grid", 3),
+    "sharpness": ("sharpness", "CKPT"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_quiet_leaves_the_answer_alone_and_says_nothing_else(run, checkpoint, tmp_path, name):
+    words = [checkpoint if word == "CKPT" else word for word in COMMANDS[name]]
+    spoken, quiet = (run(*words, *more) for more in (["--out", tmp_path / "a"], ["--out", tmp_path / "b", "--quiet"]))
+    assert (spoken.code, quiet.code) == (0, 0)
+    assert quiet.err == ""
+    assert quiet.out.splitlines()[0] == spoken.out.splitlines()[0] != ""
+
+
+def test_remarks_are_made_unless_quiet(run, checkpoint):
+    assert "Products: graphs of" in run("hessian", checkpoint).err
+    assert run("hessian", checkpoint, "--quiet").err == ""
+
+
+def test_quiet_does_not_hide_errors(run, tmp_path):
+    answer = run("surface", tmp_path / "none.pt", "--quiet")
+    assert answer.code == 1
+    assert answer.err.startswith("Error: ")
+
+
+def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path):
+    (tmp_path / "study.toml").write_text("[train]\nmodel_arg = {width = 4}\nepochs = 1\n[grid]\nseeds = [0]\n")
+    answer = run("sweep", tmp_path / "study.toml", "--out", tmp_path / "out", "-q")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "1 of 1 runs are finished" in answer.out
+
+
+def test_asking_for_colours_does_not_put_progress_into_a_log(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = run_cli("surface", checkpoint, "--grid", 5, "--out", tmp_path / "out.h5")
+    assert done.returncode == 0, done.stderr
+    assert "ETA" not in done.stderr
+    assert "\r" not in done.stderr
+
+
+def test_a_table_in_a_pipe_is_not_wrapped(run, checkpoint, monkeypatch):
+    wide = run("hessian", checkpoint, "--blocks").out
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = run("hessian", checkpoint, "--blocks").out
+    assert max(map(len, narrow.splitlines()[1:4])) <= 40 < max(map(len, wide.splitlines()[1:4]))
