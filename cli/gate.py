@@ -79,8 +79,9 @@ def _look_up(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
 ) -> tuple[str, Mapping[Quantity, Known]] | None:
     """Return the kind of a results file and what it has of the wanted; None of a checkpoint."""
+    from landscape.files import is_hdf5
     from landscape.gate.stored import look_up, stored_quantities
-    from landscape.io.description import is_hdf5, kind_of
+    from landscape.io.description import kind_of
     from landscape.io.layouts import read_any
 
     if not (file.is_file() and is_hdf5(file)):

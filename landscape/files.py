@@ -1,4 +1,4 @@
-"""Write a file so that it is either whole or not there, and by one process at a time."""
+"""Files: written so that they are either whole or not there, by one process at a time; and what kind one is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from landscape.errors import StoreError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 @contextmanager
@@ -105,3 +108,9 @@ def _left_half_written(path: Path) -> list[Path]:
 def _name_beside(path: Path, process: str) -> str:
     """The name under which a process writes before it puts the file in its place."""
     return f".{path.name}.{process}{path.suffix}"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file that exists is HDF5, or is called so."""
+    with path.open("rb") as file:
+        return path.suffix in _HDF5_SUFFIXES or file.read(len(_HDF5)) == _HDF5

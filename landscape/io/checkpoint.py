@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import CheckpointError, first_line
-from landscape.files import replacing
+from landscape.files import is_hdf5, replacing
 
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1
@@ -116,6 +116,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
     if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
+    if is_hdf5(path):
+        raise CheckpointError(
+            f"{path} holds results, or other HDF5, and no weights.",
+            hint=f"Name a checkpoint; landscape info {path} says which one results are of.",
+        )
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)

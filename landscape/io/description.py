@@ -13,13 +13,11 @@ import numpy as np
 
 from landscape.curvature_results import Density
 from landscape.errors import StoreError
+from landscape.files import is_hdf5
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, Result, read_schema
 from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
 from landscape.sharpness_results import Certificate, Taylor
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_HDF5_SUFFIXES = (".h5", ".hdf5")
 
 Description = dict[str, Any]
 """Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and `provenance`."""
@@ -52,12 +50,6 @@ def kind_of(result: Result) -> str:
 
 
 _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether a file that exists is HDF5, or is called so."""
-    with path.open("rb") as file:
-        return path.suffix in _HDF5_SUFFIXES or file.read(len(_HDF5)) == _HDF5
 
 
 def _describe_surface(surface: Surface) -> Description:

@@ -38,6 +38,14 @@ def test_a_broken_checkpoint(run, checkpoint, tmp_path, command, content):
     assert "Hint: " in err
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "compare"])
+def test_results_in_place_of_a_checkpoint(run, trained, tmp_path, command):
+    path = trained / "history.h5"
+    err = _refused(run(command, path, *(["--out", tmp_path / "report"] if command == "compare" else [])))
+    assert "history.h5 holds results, or other HDF5, and no weights." in err
+    assert f"landscape info {path} says which one results are of." in err.replace("\n", " ")
+
+
 class _Payload:
     def __init__(self, path):
         self.path = path
