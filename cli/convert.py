@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import console
-from .options import Force
+from .options import Force, Json
 from .resolve import default_output, prepare_output
 
 
@@ -27,12 +27,17 @@ def convert(
         Path | None, typer.Option(help="File to write; by default FILE with .li2018.h5, .vtu, .csv or .landscape.h5.")
     ] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Write a results file in another layout, or Li et al.'s file in ours."""
     from landscape.io import layouts
 
     path = out or default_output(file, layouts.find_layout(to).suffix)
     prepare_output(path, force=force, inputs=[file])
-    for remark in layouts.convert(file, path, to):
+    remarks = layouts.convert(file, path, to)
+    for remark in remarks:
         console.say(remark)
-    console.answer(str(path))
+    if as_json:
+        console.answer_json({"file": str(file), "out": str(path), "layout": to, "remarks": list(remarks)})
+    else:
+        console.answer(str(path))

@@ -42,6 +42,7 @@ def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 def fetch_data(
     name: Annotated[str, typer.Argument(help="Built-in data set, as landscape data list names it.")],
     data_dir: Folder = DEFAULT_FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Download the published files of a data set, unless they are there, and check them."""
     from landscape.data.download import fetch
@@ -50,7 +51,10 @@ def fetch_data(
     fetched = fetch(find_publication(name), data_dir, progress=console.TerminalProgress())
     for file in fetched:
         console.say(f"{'Downloaded and checked' if file.is_new else 'There already'}: {file.path}")
-    if fetched:
+    if as_json:
+        rows = [{"path": str(file.path), "is_new": file.is_new} for file in fetched]
+        console.answer_json({"name": name, "data_dir": str(data_dir), "files": rows})
+    elif fetched:
         console.answer(f"Ready in {data_dir}. To use it: --data {name} --data-dir {data_dir}")
     else:
         console.answer(f"{name} is embedded, there is nothing to download. To use it: --data {name}")

@@ -56,7 +56,7 @@ def curvature_along_run(
             should_stop=partial(asked_together, deadline),
             progress=console.TerminalProgress(),
         )
-    console.answer_json(_as_json(result)) if as_json else _show(result, folder)
+    console.answer_json({"out": str(path), **_as_json(result)}) if as_json else _show(result, folder)
     console.say(f"Saved to {path}. To draw it: landscape plot {path}")
     if deadline.has_come and not result.done.all():
         console.say(f"Stopped in time. {console.to_go_on()}")

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
 _FOLDS = {"lambda_max": "lambda_max", "lambda_min": "lambda_min", "held_out": "lambda_max held out: a lower bound"}
+_RATIOS = {
+    "lambda_max / lambda_min": "ratio",
+    "|lambda_max / lambda_min|": "absolute_ratio",
+    "|lambda_min / lambda_max|": "nonconvexity",
+    "lambda_1 / lambda_5": "top_to_fifth",
+}
+"""As a table names a ratio -> its key."""
 _SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
 """Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
 
 
 def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     """Return the object that --json prints."""
-    ratios = result.ratios
+    intervals = {_RATIOS[name]: ratio and [ratio.low, ratio.high] for name, ratio in result.ratios.items()}
     return {
         "eigenvalues": result.eigenvalues.tolist(),
         "residuals": result.residuals.tolist(),
@@ -36,7 +43,7 @@ def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
         "absolute_ratio": result.absolute_ratio,
         "nonconvexity": result.nonconvexity,
         "top_to_fifth": result.top_to_fifth,
-        "ratio_intervals": {name: ratio and [ratio.low, ratio.high] for name, ratio in ratios.items()},
+        "ratio_intervals": intervals,
         "curvature": result.curvature,
         "which": result.which,
         "num_matvecs": result.num_matvecs,

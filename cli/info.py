@@ -16,7 +16,7 @@ _TABLES = (
     "certificates", "blocks", "folds", "snapshots",
 )  # fmt: skip
 _EMPTY = (None, "", [], (), {})
-_LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "path", "kind")
+_LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "file", "kind")
 
 
 def info(

@@ -11,7 +11,7 @@ import typer
 from landscape.errors import InputError
 
 from . import console
-from .options import Force
+from .options import Force, Json
 from .resolve import default_output, names_apart, prepare_output
 
 
@@ -43,6 +43,7 @@ def plot(
     quantity: Annotated[str, typer.Option(help="loss, accuracy, or a map in the file, such as lambda_max.")] = "loss",
     title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Draw results: surfaces, eigenvalues, training curves, sharpness; several on one shared scale."""
     path = out or default_output(files[0], ".png")
@@ -57,7 +58,10 @@ def plot(
         save_page(draw_page(results, **settings), path)
     else:
         save_figure(draw(results, **settings), path)
-    console.answer(str(path))
+    if as_json:
+        console.answer_json({"files": list(map(str, files)), "out": str(path)})
+    else:
+        console.answer(str(path))
 
 
 def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:

@@ -32,16 +32,10 @@ def sharpness_as_json(result: Sharpness) -> dict[str, Any]:
         "batchnorm": result.provenance.batchnorm,
         "dtype": result.provenance.dtype,
         "protocol": result.protocol or None,
-        "measures": [_measure_as_json(measure) for measure in result.measures],
+        "measures": [measure.as_dict() for measure in result.measures],
         "taylor": result.taylor and dataclasses.asdict(result.taylor),
         "rescaled": [dataclasses.asdict(row) for row in result.rescaled],
     }
-
-
-def _measure_as_json(measure: Measure) -> dict[str, Any]:
-    """Return its fields; JSON has no infinity, which the norm of a box is."""
-    p = measure.p if math.isfinite(measure.p) else "inf"
-    return {**dataclasses.asdict(measure), "p": p, "error": measure.error}
 
 
 def show_sharpness(result: Sharpness, as_json: bool) -> None:

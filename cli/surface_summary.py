@@ -32,7 +32,7 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
         shown = {"split": result.splits[0], **splits[result.splits[0]], "num_points": int(result.done.sum())}
         work = {"tolerance": result.tolerance, "is_complete": result.is_complete, "deviations": result.deviations}
         trajectory = {"trajectory": _trajectory(result)}
-        console.answer_json({"path": str(path), **shown, **work, "splits": splits, **trajectory})
+        console.answer_json({"out": str(path), **shown, **work, "splits": splits, **trajectory})
         return
     rows = [
         [

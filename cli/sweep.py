@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from landscape.study.study import Study
 
 _RESERVED = {
-    "train": ("seed", "seeds", "out", "resume", "force", "quiet", "help"),
+    "train": ("seed", "seeds", "out", "resume", "force", "json", "quiet", "help"),
     "sharpness": ("group", "certify", "hessian", "out", "force", "json", "quiet", "help"),
     "hessian": ("align", "every", "out", "resume", "force", "json", "quiet", "help"),
 }

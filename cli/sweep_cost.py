@@ -34,19 +34,19 @@ def show_plan(study: Study, jobs: Sequence[Job], num_parallel: int, as_json: boo
     total = {
         "num_runs": len(rows),
         "num_left": len(left),
-        "gradients": _sum([row["gradients"] for row in left]),
+        "num_gradients": _sum([row["num_gradients"] for row in left]),
         "seconds": None if seconds is None else seconds / min(num_parallel, max(1, len(left))),
     }
     if as_json:
         console.answer_json({**total, "runs": rows})
         return
     cells = [
-        [row["name"], row["state"], _count(row["gradients"]), console.number(row["seconds"], 3), row["source"]]
+        [row["name"], row["state"], _count(row["num_gradients"]), console.number(row["seconds"], 3), row["source"]]
         for row in rows
     ]
     console.answer_table(str(study.path), ["run", "state", "gradients", "seconds", "from"], cells)
     console.answer(
-        f"{len(left)} of {len(rows)} runs are left: {_count(total['gradients'])} gradients of a batch, about"
+        f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of a batch, about"
         f" {console.number(total['seconds'], 3)} seconds of training, {num_parallel} at a time."
     )
     for why in plan.unreadable:
@@ -73,11 +73,11 @@ class _Plan:
         known = {"name": run.name, "state": self._state(run, job)}
         data = self._train(recipe)
         if isinstance(data, DataError):
-            return {**known, "gradients": None, "seconds": None, "source": "data cannot be read"}
+            return {**known, "num_gradients": None, "seconds": None, "source": "data cannot be read"}
         gradients = _gradients(data, options)
         per_gradient, source = self._seconds(run, recipe, options, data)
         seconds = None if per_gradient is None else per_gradient * gradients
-        return {**known, "gradients": gradients, "seconds": seconds, "source": "" if seconds is None else source}
+        return {**known, "num_gradients": gradients, "seconds": seconds, "source": "" if seconds is None else source}
 
     @property
     def unreadable(self) -> list[str]:

@@ -15,7 +15,7 @@ from landscape.errors import CheckpointError, InputError
 
 from . import console
 from .optimizer import OptimizerOptions, make_optimizer
-from .options import Force, ModelOptions, expand
+from .options import Force, Json, ModelOptions, expand
 from .resolve import load_splits, make_recipe, prepare_output, recipe_from, require_split, seeded_model
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model with SGD, Adam, AdamW or SAM and its relatives."""
     base = out or Path("runs") / options.optim
@@ -111,7 +112,10 @@ def train(
     with console.StopSignals() as signals, _joined(runs, signals):
         work = _load(problem, init, device)
         histories = [run.train(work, signals, snapshots) for run, snapshots in zip(runs, replaced, strict=True)]
-    if seeds is None:
+    if as_json:
+        found = [_as_json(history, run) for history, run in zip(histories, runs, strict=True)]
+        console.answer_json(found[0] if seeds is None else {"runs": found, "quantities": _over_seeds(histories)})
+    elif seeds is None:
         _show(histories[0], runs[0].path)
     else:
         _show_seeds(histories, runs)
@@ -214,6 +218,11 @@ class _Run:
         return self.folder / "checkpoint.pt"
 
     @property
+    def history_path(self) -> Path:
+        """Where the measurements of each epoch are."""
+        return self.folder / "history.h5"
+
+    @property
     def ema_path(self) -> Path:
         """Where the averaged weights are."""
         return self.folder / "checkpoint-ema.pt"
@@ -222,7 +231,7 @@ class _Run:
         """Refuse a folder that holds a run; return the files that are to be replaced, the checkpoint first."""
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
-        outputs = [self.path, self.folder / "history.h5", *averaged, *snapshots]
+        outputs = [self.path, self.history_path, *averaged, *snapshots]
         for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
         return outputs if force else []
@@ -304,7 +313,7 @@ class _Run:
                     file.unlink(missing_ok=True)
                 if self.save_every is not None and start is not None:
                     self._save_snapshot(0, start, recipe)
-            write_result(self.folder / "history.h5", make_history(state.rows, settings))
+            write_result(self.history_path, make_history(state.rows, settings))
             if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
                 self._save_snapshot(state.epoch, state.module, recipe)
             if state.average is not None:
@@ -351,6 +360,30 @@ def _how_to_train_longer(path: Path) -> str:
         "More epochs are another run, for schedules stretch over all epochs; to train these weights further,"
         f" pass --init {path} and another --out."
     )
+
+
+def _as_json(history: History, run: _Run) -> dict[str, Any]:
+    from landscape.training.history import outcome
+
+    return {
+        "out": str(run.folder),
+        "checkpoint": str(run.path),
+        "ema_checkpoint": None if run.options.ema is None else str(run.ema_path),
+        "history": str(run.history_path),
+        "seed": run.options.seed,
+        **outcome(history),
+    }
+
+
+def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
+    """Return mean, sample standard deviation and count of each quantity that the table shows."""
+    from landscape.training.history import mean_and_deviation
+
+    found = {}
+    for name in ("test_loss", "test_accuracy"):
+        mean, deviation = mean_and_deviation([getattr(history, name)[-1] for history in histories])
+        found[name] = {"mean": mean, "deviation": deviation, "count": len(histories)}
+    return found
 
 
 def _show(history: History, path: Path) -> None:

@@ -7,8 +7,8 @@ command line can take what it needs at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,11 @@ SCALE = 1e3
 """What S001's Table 2 multiplies sharpness and generalization gap by."""
 
 VERDICTS = ("lower", "higher", "not distinguishable")
+
+
+def norm_as_json(p: float) -> float | str:
+    """Return p, or `inf` as a word."""
+    return p if math.isfinite(p) else "inf"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Measure:
         """Standard error from directions and data together; None if there is neither."""
         errors = [error for error in (self.standard_error, self.data_error) if error is not None]
         return math.hypot(*errors) if errors else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return fields and error as what JSON knows: it has no infinity, which the norm of a box is."""
+        return {**asdict(self), "p": norm_as_json(self.p), "error": self.error}
 
     @property
     def key(self) -> tuple[str, float]:

@@ -17,7 +17,7 @@ from landscape.files import is_hdf5
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, Result, read_schema
 from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
-from landscape.sharpness_results import Certificate, Taylor
+from landscape.sharpness_results import Certificate, Taylor, norm_as_json
 
 Description = dict[str, Any]
 """Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and `provenance`."""
@@ -29,7 +29,7 @@ def describe_file(path: Path) -> Description:
     Torch is imported for a checkpoint alone.
 
     Returns:
-        What it holds, by name; `kind`, `layout` and `path` are always there.
+        What it holds, by name; `file`, `kind` and `layout` are always there.
 
     Raises:
         LandscapeError: If it is missing, damaged, or something else.
@@ -37,11 +37,11 @@ def describe_file(path: Path) -> Description:
     if not path.is_file():
         raise StoreError(f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.", hint=_HINT)
     if not is_hdf5(path):
-        return {"path": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
+        return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)
     kind = kind_of(result)
     schema = {"schema": read_schema(path)} if layout == "landscape" else {}
-    return {"path": str(path), "kind": kind, "layout": layout, **schema, **_DESCRIBE[type(result)](result)}
+    return {"file": str(path), "kind": kind, "layout": layout, **schema, **_DESCRIBE[type(result)](result)}
 
 
 def kind_of(result: Result) -> str:
@@ -224,7 +224,7 @@ def _describe_sharpness(sharpness: Sharpness) -> Description:
         "test_accuracy": sharpness.test_accuracy,
         "generalization_gap": sharpness.generalization_gap,
         "gradient_norm": sharpness.gradient_norm,
-        "measures": [asdict(measure) for measure in sharpness.measures],
+        "measures": [measure.as_dict() for measure in sharpness.measures],
         "taylor": None if sharpness.taylor is None else asdict(sharpness.taylor),
         "rescaled": [asdict(each) for each in sharpness.rescaled],
         "provenance": _known(asdict(sharpness.provenance)),
@@ -237,7 +237,7 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
     rows = list(zip(comparison.names, groups, comparison.checkpoints, strict=True))
     return {
         "checkpoints": [{"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows],
-        "measures": [{"checkpoint": name, **asdict(measure)} for name, _, each in rows for measure in each.measures],
+        "measures": [{"checkpoint": name, **measure.as_dict()} for name, _, each in rows for measure in each.measures],
         "rescaled": [{"checkpoint": name, **asdict(other)} for name, _, each in rows for other in each.rescaled],
         "differences": [asdict(difference) for difference in comparison.differences],
         "groups": [_finite(asdict(group)) for group in comparison.groups],
@@ -266,7 +266,7 @@ def _describe_certificate(certificate: Certificate) -> Description:
     rows = zip(certificate.rho.tolist(), certificate.losses.tolist(), strict=True)
     return {
         "measure": certificate.measure,
-        "p": certificate.p,
+        "p": norm_as_json(certificate.p),
         "adaptive": certificate.adaptive,
         "eta": certificate.eta if certificate.adaptive else None,
         "split": certificate.split,

@@ -150,7 +150,7 @@ class Report:
         return [f"{', '.join(found)}: {remark}" for remark, found in names.items()]
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything by stable keys; see docs/report.md."""
+        """Return everything by stable keys; see docs/json.md."""
         return {
             "schema": SCHEMA,
             "kind": "comparison",
@@ -231,8 +231,7 @@ def _number_as_json(number: Number) -> dict[str, Any]:
 
 
 def _measure_as_json(measure: Measure) -> dict[str, Any]:
-    fields = {**dataclasses.asdict(measure), "error": measure.error}
-    return {name: _finite(value) for name, value in fields.items()}
+    return {name: _finite(value) for name, value in measure.as_dict().items()}
 
 
 def _difference_as_json(difference: Difference) -> dict[str, Any]:

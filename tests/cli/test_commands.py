@@ -89,7 +89,7 @@ def plane(run, checkpoint):
 
 
 def test_the_surface_goes_beside_the_checkpoint_and_is_summed_up_in_json(plane, checkpoint):
-    assert plane["path"] == str(checkpoint.with_name("checkpoint.surface.h5"))
+    assert plane["out"] == str(checkpoint.with_name("checkpoint.surface.h5"))
     surface = read_result(checkpoint.with_name("checkpoint.surface.h5"))
     assert surface.loss["train"].shape == (3, 5)
     assert plane["num_points"] == 15
@@ -219,31 +219,36 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, suffix):
     out = tmp_path / f"figure{suffix}"
-    assert run("plot", plane["path"], "--kind", kind, "--out", out).code == 0
+    assert run("plot", plane["out"], "--kind", kind, "--out", out).code == 0
     assert out.stat().st_size > 1000
 
 
 def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
     out = tmp_path / "surface.html"
-    assert run("plot", plane["path"], "--label", "SGD", "--out", out).out.strip() == str(out)
+    assert run("plot", plane["out"], "--label", "SGD", "--out", out).out.strip() == str(out)
     assert "<title>SGD</title>" in out.read_text(encoding="utf-8")
+
+
+def test_plot_names_its_files_in_json(run, plane, tmp_path):
+    answer = run("plot", plane["out"], "--out", tmp_path / "f.png", "--json")
+    assert answer.json == {"files": [plane["out"]], "out": str(tmp_path / "f.png")}
 
 
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     out = tmp_path / "pair.png"
-    answer = run("plot", plane["path"], plane["path"], "--label", "a", "--label", "b", "--out", out)
+    answer = run("plot", plane["out"], plane["out"], "--label", "a", "--label", "b", "--out", out)
     assert answer.code == 0
     assert answer.out.strip() == str(out)
 
 
 def test_the_difference_of_two_files_is_drawn(run, plane, tmp_path):
     out = tmp_path / "difference.png"
-    assert run("plot", plane["path"], plane["path"], "--kind", "difference", "--out", out).code == 0
+    assert run("plot", plane["out"], plane["out"], "--kind", "difference", "--out", out).code == 0
     assert out.stat().st_size > 1000
 
 
 def test_an_unknown_quantity_is_refused_with_those_of_the_file(run, plane, tmp_path):
-    answer = run("plot", plane["path"], "--quantity", "sharpness", "--out", tmp_path / "f.png")
+    answer = run("plot", plane["out"], "--quantity", "sharpness", "--out", tmp_path / "f.png")
     assert answer.code != 0
     assert "Quantities that are there: loss (train" in answer.err
 

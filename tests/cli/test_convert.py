@@ -28,6 +28,16 @@ def test_the_file_gets_the_suffix_of_its_layout(run, stored, to, suffix):
     assert stored.with_suffix(suffix).exists()
 
 
+def test_json_names_both_files_and_what_is_lost(run, stored):
+    answer = run("convert", stored, "--to", "li2018", "--json")
+    assert answer.json == {
+        "file": str(stored),
+        "out": str(stored.with_suffix(".li2018.h5")),
+        "layout": "li2018",
+        "remarks": answer.err.splitlines(),
+    }
+
+
 def test_a_surface_goes_there_and_back(run, stored, tmp_path):
     assert run("convert", stored, "--to", "li2018", "--out", tmp_path / "theirs.h5").code == 0
     with h5py.File(tmp_path / "theirs.h5") as file:

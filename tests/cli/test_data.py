@@ -92,6 +92,13 @@ def test_the_folder_is_data_by_default(run, server, tmp_path, monkeypatch):
     assert (tmp_path / "data" / "MUTAG.zip").is_file()
 
 
+def test_json_names_each_file_and_whether_it_is_new(run, server, tmp_path):
+    for is_new in (True, False):
+        answer = run("data", "fetch", "mutag", "--data-dir", tmp_path, "--json")
+        files = [{"path": str(tmp_path / "MUTAG.zip"), "is_new": is_new}]
+        assert answer.json == {"name": "mutag", "data_dir": str(tmp_path), "files": files}
+
+
 def test_what_is_there_already_is_said(run, server, tmp_path):
     assert "Downloaded and checked" in run("data", "fetch", "mutag", "--data-dir", tmp_path).err
     assert "There already" in run("data", "fetch", "mutag", "--data-dir", tmp_path).err

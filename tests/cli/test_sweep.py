@@ -168,7 +168,7 @@ def test_what_is_finished_is_not_done_again(run, folder, whole):
 def test_the_dry_run_says_state_and_cost_and_begins_nothing(run, folder, tmp_path):
     answer = run(*words(folder, "dry", "--dry-run", "--json"))
     rows = answer.json["runs"]
-    assert [row["gradients"] for row in rows] == [18, 18, 36, 36]
+    assert [row["num_gradients"] for row in rows] == [18, 18, 36, 36]
     assert {(row["state"], row["source"]) for row in rows} == {("to do", "a few steps, timed")}
     assert answer.json["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
     assert not (folder / "dry").exists()
@@ -259,6 +259,7 @@ def test_options_that_a_study_may_set_are_those_of_the_commands():
     assert found["train"]["model_arg"].is_repeatable
     assert found["hessian"]["trace"].is_flag
     assert all(found["train"][name].is_reserved for name in ("out", "resume", "seeds", "seed", "force"))
+    assert all(options["json"].is_reserved for options in found.values())
     assert not found["train"]["every"].is_reserved
     assert not found["sharpness"]["seed"].is_reserved
 

@@ -22,6 +22,19 @@ def test_other_commands_find_the_test_loss_of_both_checkpoints(run, measured, na
     assert answer.json["loss"] == pytest.approx(expected, rel=1e-6)  # float32 in batches of another size
 
 
+def test_json_has_the_files_and_the_last_row_of_the_history(run, measured):
+    answer = run(*WORDS, "--out", measured, "--resume", "--json")
+    found, history = answer.json, read_result(measured / "history.h5")
+    assert found["out"] == str(measured)
+    assert [found["checkpoint"], found["ema_checkpoint"], found["history"]] == [
+        str(measured / name) for name in ("checkpoint.pt", "checkpoint-ema.pt", "history.h5")
+    ]
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "ema_test_loss", "ascent_sharpness"):
+        assert found[name] == getattr(history, name)[-1], name
+    assert found["validation_loss"] is None
+    assert (found["epochs"], found["num_gradients"]) == (history.epoch[-1], history.num_gradients.sum())
+
+
 def test_the_last_ascent_sharpness_is_that_of_the_checkpoint(run, measured):
     words = ("--samples", 100, "--measure", "asc", "--rho", 0.05, "--json")
     answer = run("sharpness", measured / "checkpoint.pt", *words)

@@ -50,6 +50,15 @@ def test_the_table_has_a_row_a_seed_then_mean_and_sample_standard_deviation(thre
     np.testing.assert_allclose(shown[:, 1], expected[1], atol=0.006)  # and two decimals
 
 
+def test_json_has_a_run_a_seed_then_mean_and_sample_standard_deviation(run, three, folder):
+    found = run(*SMALL, "--seeds", "0,2,5", "--out", folder / "sgd", "--resume", "--json").json
+    losses = [last(folder / f"sgd-{seed}", "test_loss") for seed in (0, 2, 5)]
+    assert [each["seed"] for each in found["runs"]] == [0, 2, 5]
+    assert [each["test_loss"] for each in found["runs"]] == losses
+    expected = {"mean": np.mean(losses), "deviation": np.std(losses, ddof=1), "count": 3}
+    assert found["quantities"]["test_loss"] == pytest.approx(expected)
+
+
 def test_resuming_goes_on_with_the_first_unfinished_run_and_leaves_the_others_alone(run, folder, monkeypatch):
     import landscape.io.checkpoint as checkpoint_io
 
