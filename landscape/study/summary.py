@@ -22,6 +22,8 @@ VALIDATION = ("validation accuracy", "validation loss")
 SHARES = ("train accuracy", "validation accuracy", "test accuracy")
 """Quantities that are shares in [0, 1]."""
 
+ABSOLUTE_RATIO = "|lambda_max / lambda_min|"
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -175,7 +177,7 @@ def _of_sharpness(sharpness: Sharpness) -> dict[str, float]:
 
 def _of_spectrum(spectrum: Spectrum) -> dict[str, float]:
     values = {"lambda_max": spectrum.lambda_max, "lambda_min": spectrum.lambda_min}
-    values["|lambda_max / lambda_min|"] = spectrum.absolute_ratio
+    values[ABSOLUTE_RATIO] = spectrum.absolute_ratio
     values["trace"] = spectrum.trace.value if spectrum.trace is not None else None
     return {name: math.nan if value is None else value for name, value in values.items()}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from landscape.report import Table
 from landscape.study.options import as_text
-from landscape.study.summary import SHARES, Setting, Statistic, Summary
+from landscape.study.summary import ABSOLUTE_RATIO, SHARES, Setting, Statistic, Summary
 
 _DIGITS = 4  # significant, of a mean whose deviation is not known
 
@@ -129,7 +129,12 @@ def _setting_as_dict(setting: Setting) -> dict[str, Any]:
         "num_runs": setting.num_runs,
         "num_candidates": setting.num_candidates,
         "quantities": {
-            name: {key: None if value != value else value for key, value in asdict(statistic).items()}
+            _key(name): {key: None if value != value else value for key, value in asdict(statistic).items()}
             for name, statistic in setting.quantities.items()
         },
     }
+
+
+def _key(name: str) -> str:
+    """Return the name of a quantity as other commands have it in JSON."""
+    return "absolute_ratio" if name == ABSOLUTE_RATIO else name.replace(" ", "_")

@@ -54,7 +54,7 @@ def test_the_ratio_of_the_extreme_eigenvalues_is_there_unless_the_smaller_may_be
         record = {"train": run.train, "threads": 1, "stages": {"train": run.train}}
         (job.folder / "run.json").write_text(json.dumps(record))
     summary = summarise(Study(tmp_path / "s.toml", tmp_path, runs, measures={"hessian": {}}), jobs)
-    found = as_dict(summary)["settings"][0]["quantities"].get("|lambda_max / lambda_min|")
+    found = as_dict(summary)["settings"][0]["quantities"].get("absolute_ratio")
     assert found == (expected and {**expected, "count": 2})
 
 
@@ -128,7 +128,7 @@ def test_the_tables_show_shares_in_percent(make):
 
 def test_json_has_numbers_and_null(make):
     found = json.loads(json.dumps(as_dict(make({("SGD", None): [(0.9, 0.3, 0.8)]})), allow_nan=False))
-    assert found["results"][0]["quantities"]["test accuracy"] == {"mean": 0.8, "deviation": None, "count": 1}
+    assert found["results"][0]["quantities"]["test_accuracy"] == {"mean": 0.8, "deviation": None, "count": 1}
 
 
 def test_a_study_without_a_finished_run_is_refused(make):
