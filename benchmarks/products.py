@@ -108,9 +108,9 @@ def ways(model: nn.Module, data: tuple[Tensor, Tensor], problem: Problem) -> dic
     found: dict[str, Product] = {}
     cuts = {"one batch": Formulations(model, [data])}
     if len(problem.batches) > 1:
-        for size in (problem.plan.batch_size, 256):
-            batches = problem.in_batches_of(size).batches
-            cuts[f"batches of {size} {problem.plan.memory_format}"] = Formulations(model, batches)
+        for joined in (problem, problem.with_joined_batches(4)):
+            plan = joined.plan
+            cuts[f"batches of {plan.batch_size} {plan.memory_format}"] = Formulations(model, joined.batches)
     for cut, formulations in cuts.items():
         found[f"double backward, recomputed, {cut}"] = formulations.recomputed
         found[f"double backward, retained graph, {cut}"] = formulations.retained

@@ -202,7 +202,7 @@ class StopSignals:
         is_first = not self.exit_code
         self.exit_code = self.exit_code or 128 + number
         if is_first and self._is_waiting:
-            if is_heard():
+            if is_heard() and not _is_quiet.get():
                 os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
             return
         if is_first or number == signal.SIGINT:
@@ -227,6 +227,8 @@ class TerminalProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        is_terminal = sys.stderr.isatty()  # console.is_terminal is true with FORCE_COLOR
+        is_shown = is_terminal and is_heard() and not _is_quiet.get()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -235,8 +237,7 @@ class TerminalProgress:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
-            disable=not (sys.stderr.isatty() and is_heard())
-            or _is_quiet.get(),  # rich takes FORCE_COLOR for a terminal
+            disable=not is_shown,
             transient=True,
         )
         self._task: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -53,7 +54,7 @@ from landscape.execution import (
 from landscape.forward import OwnBuffers, has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
-from landscape.reductions import accumulation_dtype
+from landscape.reductions import accumulation_dtype, norm
 from landscape.sample import Sample
 from landscape.second_derivatives import CheapSecondDerivatives
 from landscape.standard_error import (
@@ -67,6 +68,7 @@ from landscape.standard_error import (
 from landscape.weights import WeightSpec, bind
 
 _SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
+_ROUNDINGS = 100  # of a mean over a batch, in float32 1e-5 of it
 _ONE_POINT = "Pass --points-per-pass 1."
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
@@ -306,18 +308,26 @@ class Problem:
         other._population = other._separate = other._strata = None
         return other
 
-    def in_batches_of(self, batch_size: int) -> Problem:
-        """Return this problem with another number of examples a forward pass; model and data are shared.
+    @property
+    def may_join_batches(self) -> bool:
+        """Whether the batches are the problem's to choose, so far as that can be told without a forward pass."""
+        return self._may_be_recut and isinstance(self.data, TensorData) and len(self.batches) > 1
 
-        It is this problem itself where batches are not the problem's to choose: they were made or asked for by the
-        user, statistics are computed from them, or the loss is no mean over examples.
+    def with_joined_batches(self, count: int) -> Problem:
+        """Return this problem with `count` batches at a time joined into one; model and data are shared.
+
+        It is this problem itself where that could make another function of it: where batches were made or asked for
+        by the user, statistics are computed from them, the loss is no plain mean over examples, or the gradient of
+        the first joined batch is not that of its parts, since the model draws random numbers or looks across a batch.
         """
-        if not self._may_be_recut or self._find_separate_losses() is None:
+        if count < 2 or not self.may_join_batches:
             return self
         other = copy.copy(self)
-        other.plan = replace(self.plan, batch_size=batch_size)
+        other.plan = replace(self.plan, batch_size=count * self.plan.batch_size)
         other._cut()
-        return other
+        if count not in self._joinable:
+            self._joinable[count] = self._is_plain_mean() and self._has_first_gradient_of(other, count)
+        return other if self._joinable[count] else self
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
@@ -562,6 +572,26 @@ class Problem:
                     return None
         return separate
 
+    def _is_plain_mean(self) -> bool:
+        """Whether the loss of every batch is the plain mean over its examples, up to rounding."""
+        separate = separate_losses(self.criterion)
+        if separate is None:
+            return False
+        rounding = _ROUNDINGS * torch.finfo(self.dtype).eps
+        with self._at(None), torch.inference_mode():
+            found = (self._forward(*batch) for batch in self.batches)
+            return all(
+                are_separate(separate, outputs, targets, loss, rounding)
+                for (_, targets), (outputs, loss) in zip(self.batches, found, strict=True)
+            )
+
+    def _has_first_gradient_of(self, other: Problem, count: int) -> bool:
+        """Whether the first batch of `other` has the gradient of the first `count` batches of this one."""
+        numbers = range(min(count, len(self.batches)))
+        shares = [self.gradient_share([number])[1] for number in numbers]
+        difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
+        return difference <= math.sqrt(torch.finfo(self.dtype).eps) * sum(map(norm, shares))
+
     def _choose_points_per_pass(self, count: int | None) -> None:
         """Take so many points a pass, or if None what is fastest."""
         if count is None:
@@ -681,6 +711,7 @@ class Problem:
         self._cut()
 
     def _cut(self) -> None:
+        self._joinable: dict[int, bool] = {}
         self.batches = self.data.batches(self.plan.batch_size)
         self._sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
 
@@ -705,9 +736,9 @@ class Problem:
             number: Of the batch.
         """
         share = float(self._sizes[number]) / self.num_examples
-        present = [tensor.detach().reshape(-1) for tensor in tensors if tensor is not None]
-        if len(present) == len(tensors) and spec.size < _SMALL:
-            total.add_(torch.cat(present), alpha=share)
+        dense = [t.detach() for t in tensors if t is not None and t.layout == torch.strided]
+        if len(dense) == len(tensors) and spec.size < _SMALL:
+            total.add_(spec.flatten(dense), alpha=share)
             return
         for place, tensor in zip(spec.views(total), tensors, strict=True):
             if tensor is not None:

@@ -37,7 +37,8 @@ class CheapSecondDerivatives(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call a function of torch's, or what stands in for it."""
-        return self._replaced.get(func, func)(*args, **(kwargs or {}))
+        is_transformed = torch._C._are_functorch_transforms_active()  # which our functions do not know
+        return (func if is_transformed else self._replaced.get(func, func))(*args, **(kwargs or {}))
 
 
 def _convolution(func: Callable[..., Tensor], num_dims: int, is_full: bool) -> Callable[..., Tensor]:
@@ -176,32 +177,33 @@ class CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Return the gradient by the logits: (softmax - target) / n, zero for targets that do not count."""
         logits, target = ctx.saved_tensors
+        target = target.long()
         counts = (target != _IGNORED).unsqueeze(1)
         share = counts / counts.sum(dtype=logits.dtype)
         probabilities = logits.detach().softmax(1)
-        wanted = torch.zeros_like(probabilities).scatter_(1, target.clamp(min=0).unsqueeze(1), 1 - ctx.label_smoothing)
-        wanted.add_(ctx.label_smoothing / logits.shape[1])
-        return CrossEntropyGradient.apply(*grad_outputs, logits, probabilities, wanted, share), None, None
+        gradient = (probabilities - ctx.label_smoothing / logits.shape[1]).scatter_add_(
+            1, target.clamp(min=0).unsqueeze(1), logits.new_full((len(target), 1), ctx.label_smoothing - 1)
+        )
+        return CrossEntropyGradient.apply(*grad_outputs, logits, probabilities, gradient.mul_(share), share), None, None
 
 
 class CrossEntropyGradient(torch.autograd.Function):
     """The gradient of a mean cross-entropy times that by it, g."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, logits: Tensor, probabilities: Tensor, wanted: Tensor, share: Tensor) -> Tensor:
+    def forward(ctx: Any, g: Tensor, logits: Tensor, probabilities: Tensor, gradient: Tensor, share: Tensor) -> Tensor:
         """Return g times the gradient."""
-        gradient = (probabilities - wanted) * share
-        ctx.save_for_backward(g, logits, probabilities, wanted, share, gradient)
+        ctx.save_for_backward(g, logits, probabilities, gradient if ctx.needs_input_grad[0] else None, share)
         return gradient * g
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """Return the derivatives by g and the logits in a direction u (n, classes): g (p u - p <p, u>) / n."""
-        (u,), (g, logits, probabilities, wanted, share, gradient) = grad_outputs, ctx.saved_tensors
+        (u,), (g, logits, probabilities, gradient, share) = grad_outputs, ctx.saved_tensors
         if torch.is_grad_enabled():  # a third derivative is wanted, and needs to know where these come from
-            probabilities = logits.softmax(1)
-            gradient = (probabilities - wanted) * share
-        along_g = (gradient * u).sum() if ctx.needs_input_grad[0] else None
+            there, probabilities = probabilities, logits.softmax(1)
+            gradient = None if gradient is None else gradient + (probabilities - there) * share
+        along_g = None if gradient is None else (gradient * u).sum()
         weighted = probabilities * u
         along_logits = torch.addcmul(weighted, probabilities, weighted.sum(1, keepdim=True), value=-1) * (share * g)
         return along_g, along_logits, None, None, None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError
+from landscape.reductions import accumulation_dtype
 
 _AGREEMENT = 1e-3
 """Largest relative difference of the mean of separate losses from the loss: room for the rounding of bfloat16."""
@@ -53,10 +54,19 @@ def _default_reduction(criterion: Callable[..., Any]) -> Any:
     return None if parameter is None else parameter.default
 
 
-def are_separate(separate: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, mean: Tensor) -> bool:
+def are_separate(
+    separate: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, mean: Tensor, agreement: float = _AGREEMENT
+) -> bool:
     """Whether `separate` gives one loss an example, whose plain mean is the loss of the batch.
 
     Class weights and ignored targets make it another mean. Waits for the device.
+
+    Args:
+        separate: As `separate_losses` returns it.
+        outputs: Of the model.
+        targets: Of the examples.
+        mean: Loss of the batch.
+        agreement: Largest relative difference.
     """
     try:
         losses = separate(outputs, targets)
@@ -64,7 +74,8 @@ def are_separate(separate: Callable[[Any, Any], Tensor], outputs: Any, targets: 
         return False
     if losses.shape != (len(targets),):
         return False
-    return torch.allclose(losses.float().mean(), mean.float(), rtol=_AGREEMENT, atol=0.0, equal_nan=True)
+    dtype = accumulation_dtype(losses.device)
+    return torch.allclose(losses.to(dtype).mean(), mean.to(dtype), rtol=agreement, atol=0.0, equal_nan=True)
 
 
 def require_population(num_population: int | None, num_examples: int) -> int | None:

@@ -60,7 +60,7 @@ class CurvatureOperator:
     evaluated, for its batches depend on each other.
 
     On the CPU batches are larger than those of the losses where an example's graph is small, unless the problem says
-    otherwise (`Problem.in_batches_of`).
+    otherwise (`Problem.with_joined_batches`).
 
     With `batch`, batch statistics are differentiated through; with `recalibrate` they are constants, estimated once
     if all graphs are kept and else in every product.
@@ -185,16 +185,13 @@ class CurvatureOperator:
 
     def _cut(self) -> None:
         """Choose the batches, and this process's share of them."""
-        if self.device.type == "cpu" and len(self._problem.batches) > 1:
+        if self.device.type == "cpu" and self._problem.may_join_batches:
             with self._problem.differentiating():
                 graph = self._problem.curvature_graph(0, self.kind, tensors=self._tensors)
                 num_bytes = added_bytes(saved_tensors(graph.roots), self._resident())
-            num_examples = self._problem.num_examples
-            num_bytes *= num_examples / batch_length(self._problem.batches[0])
-            count = max(math.ceil(num_bytes / _BATCH_BYTES), distributed.world_size())
-            size = math.ceil(num_examples / count)
-            if size > self._problem.plan.batch_size:
-                self._problem = self._problem.in_batches_of(size)
+            count = len(self._problem.batches)
+            left = max(math.ceil(count * num_bytes / _BATCH_BYTES), distributed.world_size())
+            self._problem = self._problem.with_joined_batches(math.ceil(count / left))
         self._numbers = distributed.own_share(torch.arange(len(self._problem.batches))).tolist()
 
     def _resident(self) -> set[int]:

@@ -116,11 +116,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
     if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
-    if is_hdf5(path):
-        raise CheckpointError(
-            f"{path} holds results, or other HDF5, and no weights.",
-            hint=f"Name a checkpoint; landscape info {path} says which one results are of.",
-        )
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
@@ -185,6 +180,11 @@ def _read_torch(path: Path) -> Any:
             raise CheckpointError(
                 f"{path} holds objects other than tensors ({found.group(1)}); it was refused, and nothing in it ran.",
                 hint="If you trust its source, save the weights alone: torch.save(model.state_dict(), path).",
+            ) from exc
+        if isinstance(exc, pickle.UnpicklingError) and is_hdf5(path):
+            raise CheckpointError(
+                f"{path} holds results, or other HDF5, and no weights.",
+                hint=f"Name a checkpoint; landscape info {path} says which one results are of.",
             ) from exc
         raise CheckpointError(
             f"{path} is damaged or is no checkpoint: {type(exc).__name__} while it was read.",

@@ -413,3 +413,13 @@ def test_other_weights_are_read_although_this_problems_own_were_just_written():
     doubled = problem.with_weights(2 * problem.weights)
     assert doubled.loss() == pytest.approx(4 * own)
     assert problem.loss() == own
+
+
+def test_sparse_gradients_are_added_like_dense_ones():
+    tokens, targets = torch.tensor([[0, 1], [2, 2], [1, 0]]), torch.tensor([0, 1, 1])
+    gradients = []
+    for is_sparse in (True, False):
+        model = seeded(lambda is_sparse=is_sparse: nn.Sequential(nn.Embedding(3, 2, sparse=is_sparse), nn.Flatten()))
+        gradients.append(Problem(model, (tokens, targets), device="cpu").gradient().vector)
+    assert gradients[1].any()
+    assert torch.equal(*gradients)

@@ -167,3 +167,18 @@ def test_cross_entropy_has_torchs_third_derivative():
     with CheapSecondDerivatives(is_full=True):
         found = torch.autograd.functional.hessian(squared_gradient, point)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
+def test_cross_entropy_takes_targets_of_bytes():
+    logits, targets = logits_of(TARGETS), TARGETS.byte()
+    expected = torch.autograd.functional.hessian(lambda x: F.cross_entropy(x, targets), logits)
+    with CheapSecondDerivatives(is_full=True):
+        found = torch.autograd.functional.hessian(lambda x: F.cross_entropy(x, targets), logits)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
+def test_what_is_mapped_over_heads_stays_torchs_own():
+    heads = torch.stack([logits_of(TARGETS), -logits_of(TARGETS)]).requires_grad_()
+    with CheapSecondDerivatives(is_full=True):
+        losses = torch.vmap(lambda logits: F.cross_entropy(logits, TARGETS))(heads)
+    torch.testing.assert_close(losses, torch.stack([F.cross_entropy(logits, TARGETS) for logits in heads]))

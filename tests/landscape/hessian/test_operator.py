@@ -545,16 +545,68 @@ def test_products_with_small_graphs_are_computed_in_larger_batches_than_losses()
     torch.testing.assert_close(operator.matvec(v), problem.hessian_vector_product(v), **CLOSE)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"batch_size": 64},
-        {"batchnorm": "batch"},
-        {"batchnorm": "recalibrate"},
-        {"loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_batches_that_decide_the_loss_are_left_as_they_are(options):
-    problem = Problem(tiny_cnn(), images(num_examples=150), device="cpu", **options)
+class Centred(nn.Module):
+    """Looks across a batch where no weights are behind it that could tell: its head is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(36, 4), nn.Linear(4, 3)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x):
+        hidden = self.body(x.flatten(1)).tanh()
+        return self.head(hidden - hidden.mean(0))
+
+
+class Dropping(nn.Module):
+    """Draws in evaluation mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(36, 3)
+
+    def forward(self, x):
+        return self.body(F.dropout(F.dropout(x.flatten(1)), 0.4))
+
+
+def normalized_by_the_batch():
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
+def some_ignored(start):
+    x, y = images(num_examples=150)
+    y[start : start + 3] = -100
+    return x, y
+
+
+def in_three():
+    x, y = images(num_examples=150)
+    return list(zip(x.split(50), y.split(50), strict=True))
+
+
+WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.001, 1.0]))
+AS_THEY_ARE = {
+    "asked for": (tiny_cnn, {"batch_size": 64}, None),
+    "batch statistics": (tiny_cnn, {"batchnorm": "batch"}, None),
+    "recalibrated": (tiny_cnn, {"batchnorm": "recalibrate"}, None),
+    "weighted classes": (tiny_cnn, {"loss": WEIGHTED}, None),
+    "ignored in the middle": (tiny_cnn, {}, some_ignored(70)),
+    "no running statistics": (normalized_by_the_batch, {}, None),
+    "across the batch": (Centred, {}, None),
+    "random": (Dropping, {}, None),
+    "made by the user": (
+        tiny_cnn,
+        {},
+        [tuple(part[i : i + 50] for part in images(num_examples=150)) for i in (0, 50, 100)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_batches_that_decide_the_loss_are_left_as_they_are(name, monkeypatch):
+    monkeypatch.setattr("landscape.problem.prefers_channels_last", lambda *_: True)  # and so batches of 64
+    model, options, data = AS_THEY_ARE[name]
+    problem = Problem(seeded(model), data or images(num_examples=150), device="cpu", **options)
     assert CurvatureOperator(problem).num_batches == len(problem.batches) == 3
