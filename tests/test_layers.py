@@ -8,7 +8,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = {
-    0: ["curvature_results", "sharpness_results", "errors", "progress", "sink", "random_state", "second_derivatives"],
+    0: [
+        "curvature_results",
+        "sharpness_results",
+        "errors",
+        "progress",
+        "sink",
+        "random_state",
+        "reductions",
+        "second_derivatives",
+    ],
     1: [
         "files",
         "deadline",
@@ -16,7 +25,6 @@ ROWS = {
         "batches",
         "results",
         "distributed",
-        "reductions",
         "execution",
         "batchnorm",
         "forward",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import h5py
 import numpy as np
@@ -91,6 +92,7 @@ def answers(run, trained, checkpoint, tmp_path_factory):
 
         def answered(line):
             words = line.replace("CKPT", str(checkpoint)).replace("RUN", str(trained)).split()
+            patch.setattr(sys, "argv", ["landscape", *map(str, words), "--json"])  # which reports record
             answer = run(*words, "--json")
             assert answer.code == (line in FAILING), f"{line}: {answer.err}"
             return answer.json
