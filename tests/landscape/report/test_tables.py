@@ -69,6 +69,7 @@ def test_markdown_takes_each_character_for_itself(cell, expected):
         (r"{y}\z", r"\{y\}\textbackslash{}z"),
         ("2^3 ~", r"2\textasciicircum{}3 \textasciitilde{}"),
         ("\N{MINUS SIGN}1 × ρ", r"$-$1 $\times$ $\rho$"),
+        ("(3.6 ± 0.4)e-5", r"(3.6 $\pm$ 0.4)$\times 10^{-5}$"),
         ("two\nlines", "two lines"),
     ],
 )
