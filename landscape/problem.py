@@ -171,7 +171,7 @@ class Problem:
             raise InputError(f"points per pass must be at least 1, got {points_per_pass}.")
         self.device = choose_device(device)
         self.dtype = require_dtype(dtype, self.device)
-        self._may_be_recut = batch_size is None and batchnorm == "stored"
+        self._chooses_batches = batch_size is None and batchnorm == "stored"
         self.batchnorm = batchnorm
         self.criterion: Loss = loss or nn.functional.cross_entropy
 
@@ -303,15 +303,15 @@ class Problem:
         other = copy.copy(self)
         if batch_size is not None:
             other.plan = replace(self.plan, batch_size=batch_size)
-            other._may_be_recut = False
+            other._chooses_batches = False
         other._set_data(as_data(data).to(self.device, self.dtype))
         other._population = other._separate = other._strata = None
         return other
 
     @property
     def may_join_batches(self) -> bool:
-        """Whether the batches are the problem's to choose, so far as that can be told without a forward pass."""
-        return self._may_be_recut and isinstance(self.data, TensorData) and len(self.batches) > 1
+        """Whether there are batches to join, and they are the problem's to choose as far as its options say."""
+        return self._chooses_batches and isinstance(self.data, TensorData) and len(self.batches) > 1
 
     def with_joined_batches(self, count: int) -> Problem:
         """Return this problem with `count` batches at a time joined into one; model and data are shared.
