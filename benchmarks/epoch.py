@@ -2,8 +2,9 @@
 
 python benchmarks/epoch.py [--models mlp ...] [--rounds 31] [--epochs 1] [--threads 1]
 
-The bare loop has the same model, tensors in memory, order of examples, memory format and optimizer, and does nothing
-else: no sums, no gradient norm, no checks, no progress. Both arrive at the same weights, bit for bit, or this exits.
+The bare loop has the same model, tensors in memory, order of examples, memory format and optimizer,
+and does nothing else: no sums, no gradient norm, no checks, no progress. Both arrive at the same
+weights, bit for bit, or this exits.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ def digits() -> Case:
     return Case(lambda: build_model("mlp"), TensorData(*build_data("digits")[0]), 128)
 
 
-CASES = {"small-cnn": partial(images, "small-cnn", 20), "resnet20": partial(images, "resnet20", 8), "mlp": digits}
+CASES = {
+    "small-cnn": partial(images, "small-cnn", 20),
+    "resnet20": partial(images, "resnet20", 8),
+    "mlp": digits,
+}
 
 
 def bare_epochs(model: nn.Module, case: Case, optimizer: Optimizer, num_epochs: int) -> None:
@@ -71,7 +76,12 @@ def bare_epochs(model: nn.Module, case: Case, optimizer: Optimizer, num_epochs: 
     for _ in range(num_epochs):
         for indices in torch.randperm(len(targets), generator=order).split(case.batch_size):
             batch = inputs[indices]
-            bare_step(model, optimizer, to_channels_last(batch) if is_channels_last else batch, targets[indices])
+            bare_step(
+                model,
+                optimizer,
+                to_channels_last(batch) if is_channels_last else batch,
+                targets[indices],
+            )
 
 
 def bare_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, targets: Tensor) -> None:
@@ -88,7 +98,15 @@ def bare_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, targets: T
 
 def our_epochs(model: nn.Module, case: Case, optimizer: Optimizer, num_epochs: int) -> None:
     """Train with the toolkit's loop, which also measures loss, accuracy and gradient norm."""
-    train(model, case.data, None, optimizer, epochs=num_epochs, batch_size=case.batch_size, schedule="constant")
+    train(
+        model,
+        case.data,
+        None,
+        optimizer,
+        epochs=num_epochs,
+        batch_size=case.batch_size,
+        schedule="constant",
+    )
 
 
 LOOPS = {"bare loop": bare_epochs, "train": our_epochs}
@@ -99,8 +117,14 @@ def compare(case: Case, optimizer_name: str, num_rounds: int, num_epochs: int) -
     torch.manual_seed(0)
     models = {name: case.build() for name in LOOPS}
     models["train"].load_state_dict(models["bare loop"].state_dict())
-    optimizers = {name: build_optimizer(optimizer_name, m, learning_rate=LEARNING_RATE) for name, m in models.items()}
-    turns = {name: partial(loop, models[name], case, optimizers[name], num_epochs) for name, loop in LOOPS.items()}
+    optimizers = {
+        name: build_optimizer(optimizer_name, m, learning_rate=LEARNING_RATE)
+        for name, m in models.items()
+    }
+    turns = {
+        name: partial(loop, models[name], case, optimizers[name], num_epochs)
+        for name, loop in LOOPS.items()
+    }
     times = alternate(turns, num_rounds, Clock(CPU))
     if not are_equal(*models.values()):
         sys.exit("the two loops arrived at different weights.")
@@ -118,19 +142,31 @@ def are_equal(first: nn.Module, second: nn.Module) -> bool:
 def main() -> None:
     """Print one row a model and optimizer."""
     parser = argparse.ArgumentParser(description="The cost of an epoch.")
-    parser.add_argument("--models", nargs="*", choices=CASES, default=list(CASES), help="default: all")
-    parser.add_argument("--rounds", type=int, default=31, help="how often each loop has its turn (default 31)")
+    parser.add_argument(
+        "--models", nargs="*", choices=CASES, default=list(CASES), help="default: all"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=31, help="how often each loop has its turn (default 31)"
+    )
     parser.add_argument("--epochs", type=int, default=1, help="epochs a call (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("| model, optimizer | bare loop, ms an epoch | train, ms an epoch | ratio | ... in wall time |")
+    print(
+        "| model, optimizer | bare loop, ms an epoch | train, ms an epoch | ratio | ... in wall "
+        "time |"
+    )
     print("|---|---:|---:|---:|---:|")
     for name in arguments.models:
         case = CASES[name]()
         for optimizer_name in OPTIMIZERS:
             print(
-                "|", name, optimizer_name, "|", compare(case, optimizer_name, arguments.rounds, arguments.epochs), "|"
+                "|",
+                name,
+                optimizer_name,
+                "|",
+                compare(case, optimizer_name, arguments.rounds, arguments.epochs),
+                "|",
             )
 
 

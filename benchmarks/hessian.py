@@ -1,14 +1,17 @@
-"""What the top five eigenvalues of a Hessian cost, beside PyHessian, hessian-eigenthings and curvlinops with scipy.
+"""What the top five eigenvalues of a Hessian cost, beside PyHessian, hessian-eigenthings and
+curvlinops with scipy.
 
-python benchmarks/hessian.py [--models mlp ...] [--data-dir DIR] [--rounds N] [--only products|eigenvalues]
+python benchmarks/hessian.py [--models mlp ...] [--data-dir DIR] [--rounds N] [--only
+products|eigenvalues]
 
-One thread, the same network, data and loss for all, in float32, which must give the same product before anything is
-timed. Each peer is called as its documentation has it, with its defaults and with the cheapest of several settings
-whose worst relative error of the top five is at most 1e-3 in every round; ours finds lambda_min as well, with all
-residuals, but does not look for missed eigenvalues, which no peer does. Every round has another start vector. The
-reference is dense in float64 for the MLP, else a Rayleigh-Ritz step in float64, whose own error by r^2 / gap is the
-least that is printed. Power iteration of hessian-eigenthings and eigsh at both ends run on small networks only. A
-second table has the cost of one product.
+One thread, the same network, data and loss for all, in float32, which must give the same product
+before anything is timed. Each peer is called as its documentation has it, with its defaults and
+with the cheapest of several settings whose worst relative error of the top five is at most 1e-3 in
+every round; ours finds lambda_min as well, with all residuals, but does not look for missed
+eigenvalues, which no peer does. Every round has another start vector. The reference is dense in
+float64 for the MLP, else a Rayleigh-Ritz step in float64, whose own error by r^2 / gap is the least
+that is printed. Power iteration of hessian-eigenthings and eigsh at both ends run on small networks
+only. A second table has the cost of one product.
 """
 
 from __future__ import annotations
@@ -51,7 +54,8 @@ GOAL = 1e-3
 """Worst relative error of the top five at which peers are compared."""
 
 CERTIFIED = 1e-4
-"""Largest relative error of the reference, by r^2 / gap with residuals in float64; at the top it is far less."""
+"""Largest relative error of the reference, by r^2 / gap with residuals in float64; at the top it is
+far less."""
 
 LARGEST_DENSE = 5000  # weights
 BOTH_ENDS, TOP_ONLY = "landscape, both ends, tol 1e-3", "landscape, top only, tol 1e-3"
@@ -97,7 +101,9 @@ class Found:
         """Worst relative error of the top five, at least that of the reference."""
         if len(self.top) < len(reference.top):
             return float("inf")
-        return max(float(np.max(np.abs(np.sort(self.top)[::-1] / reference.top - 1))), reference.top_error)
+        return max(
+            float(np.max(np.abs(np.sort(self.top)[::-1] / reference.top - 1))), reference.top_error
+        )
 
     def error_below(self, reference: Found) -> float | None:
         """Relative error of the smallest, at least that of the reference."""
@@ -123,10 +129,19 @@ class Counted:
         return self.function(*arguments)
 
 
-def by_landscape(problem: Problem, subject: Subject, seed: int, *, tolerance: float | None, bottom_k: int = 1) -> Found:
+def by_landscape(
+    problem: Problem, subject: Subject, seed: int, *, tolerance: float | None, bottom_k: int = 1
+) -> Found:
     """Our Lanczos, with the products that certify."""
     operator = CurvatureOperator(problem)
-    pairs = lanczos(operator, top_k=NUM_TOP, bottom_k=bottom_k, tolerance=tolerance, seed=seed, **WITHOUT_LOOKING_TWICE)
+    pairs = lanczos(
+        operator,
+        top_k=NUM_TOP,
+        bottom_k=bottom_k,
+        tolerance=tolerance,
+        seed=seed,
+        **WITHOUT_LOOKING_TWICE,
+    )
     return Found(pairs.top, float(pairs.bottom[0]) if bottom_k else None, pairs.num_matvecs)
 
 
@@ -153,17 +168,25 @@ def eigenthings_operator(subject: Subject) -> EigenthingsOperator:
     return EigenthingsOperator(subject.copy(), [subject.data], supervised_loss(F.cross_entropy))
 
 
-def by_eigenthings(algorithm: Callable[..., object], subject: Subject, seed: int, **settings: object) -> Found:
+def by_eigenthings(
+    algorithm: Callable[..., object], subject: Subject, seed: int, **settings: object
+) -> Found:
     """One of hessian-eigenthings' algorithms."""
     operator = eigenthings_operator(subject)
     operator.matvec = counted = Counted(operator.matvec)
-    return Found(algorithm(operator, k=NUM_TOP, seed=seed, **settings).eigenvalues.numpy(), None, counted.num_calls)
+    return Found(
+        algorithm(operator, k=NUM_TOP, seed=seed, **settings).eigenvalues.numpy(),
+        None,
+        counted.num_calls,
+    )
 
 
 def curvlinops_operator(subject: Subject, **settings: bool) -> LinearOperator:
     """The operator of curvlinops."""
     model = subject.copy()
-    return HessianLinearOperator(model, nn.CrossEntropyLoss(), list(model.parameters()), [subject.data], **settings)
+    return HessianLinearOperator(
+        model, nn.CrossEntropyLoss(), list(model.parameters()), [subject.data], **settings
+    )
 
 
 def by_curvlinops(
@@ -192,7 +215,9 @@ def landscape_ways(subject: Subject) -> dict[str, Way]:
 
 
 def power(tolerance: float) -> Way:
-    """PyHessian's power iteration with a tolerance that its limit on iterations does not cut off."""
+    """PyHessian's power iteration with a tolerance that its limit on iterations does not cut
+    off.
+    """
     return partial(by_pyhessian, maxIter=1000, tol=tolerance)
 
 
@@ -200,7 +225,10 @@ LANCZOS_STEPS = (15, 20, 25, 30, 40, 50)
 PEERS: dict[str, dict[str, Way]] = {
     "PyHessian": {
         "PyHessian (default)": by_pyhessian,
-        **{f"PyHessian, tol {tolerance}": power(float(tolerance)) for tolerance in ("1e-4", "1e-5", "1e-6", "1e-7")},
+        **{
+            f"PyHessian, tol {tolerance}": power(float(tolerance))
+            for tolerance in ("1e-4", "1e-5", "1e-6", "1e-7")
+        },
     },
     "eigenthings": {
         "eigenthings, Lanczos (default)": partial(by_eigenthings, eigenthings_lanczos),
@@ -211,10 +239,14 @@ PEERS: dict[str, dict[str, Way]] = {
             for steps in LANCZOS_STEPS
         },
     },
-    "eigenthings, power": {"eigenthings, power iteration (default)": partial(by_eigenthings, deflated_power_iteration)},
+    "eigenthings, power": {
+        "eigenthings, power iteration (default)": partial(by_eigenthings, deflated_power_iteration)
+    },
     "curvlinops": {
         "curvlinops, eigsh (default)": by_curvlinops,
-        "curvlinops, eigsh, tol 1e-3, unchecked": partial(by_curvlinops, tolerance=1e-3, check_deterministic=False),
+        "curvlinops, eigsh, tol 1e-3, unchecked": partial(
+            by_curvlinops, tolerance=1e-3, check_deterministic=False
+        ),
     },
     "curvlinops, both": {
         "curvlinops, eigsh at both ends, tol 1e-3, unchecked": partial(
@@ -222,7 +254,8 @@ PEERS: dict[str, dict[str, Way]] = {
         )
     },
 }
-"""Peer -> its default and then settings by increasing cost: of those, the first that is accurate enough is kept."""
+"""Peer -> its default and then settings by increasing cost: of those, the first that is accurate
+enough is kept."""
 
 SLOW = ("eigenthings, power", "curvlinops, both")
 LARGEST_SLOW = 100_000  # weights
@@ -235,11 +268,14 @@ def check(subject: Subject, agreement: float) -> None:
     model = subject.copy()
     engine = pyhessian(model, F.cross_entropy, data=subject.data, cuda=False)
     parts = [
-        part.view_as(p) for part, p in zip(v.split([p.numel() for p in engine.params]), engine.params, strict=True)
+        part.view_as(p)
+        for part, p in zip(v.split([p.numel() for p in engine.params]), engine.params, strict=True)
     ]
     theirs = {
         "PyHessian": products.flat(
-            sys.modules["pyhessian.hessian"].hessian_vector_product(engine.gradsH, engine.params, parts)
+            sys.modules["pyhessian.hessian"].hessian_vector_product(
+                engine.gradsH, engine.params, parts
+            )
         ),
         "hessian-eigenthings": eigenthings_operator(subject).matvec(v),
         "curvlinops": curvlinops_operator(subject) @ v,
@@ -257,19 +293,29 @@ def reference(subject: Subject) -> Found:
     if size <= LARGEST_DENSE:
         values = np.linalg.eigvalsh(dense(subject))
         return Found(values[::-1][:NUM_TOP].copy(), float(values[0]), size)
-    found = lanczos(CurvatureOperator(subject.problem()), top_k=NUM_TOP, bottom_k=1, tolerance=1e-6, seed=99)
+    found = lanczos(
+        CurvatureOperator(subject.problem()), top_k=NUM_TOP, bottom_k=1, tolerance=1e-6, seed=99
+    )
     values, residuals = in_double(subject, found.vectors)
     errors = np.abs(residuals**2 / found.pairs.gaps / values)
     if not errors.max() < CERTIFIED:
         sys.exit(f"the reference must be known to {CERTIFIED:g}, an error is {errors.max():.1e}")
     return Found(
-        values[:NUM_TOP], float(values[NUM_TOP]), len(values), float(errors[:NUM_TOP].max()), float(errors[-1])
+        values[:NUM_TOP],
+        float(values[NUM_TOP]),
+        len(values),
+        float(errors[:NUM_TOP].max()),
+        float(errors[-1]),
     )
 
 
 def in_double(subject: Subject, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Ritz values on the span of vectors (k, P), top ones first, and their residuals, in float64."""
-    formulations = products.Formulations(subject.copy().double(), [(subject.data[0].double(), subject.data[1])])
+    """Return the Ritz values on the span of vectors (k, P), top ones first, and their residuals, in
+    float64.
+    """
+    formulations = products.Formulations(
+        subject.copy().double(), [(subject.data[0].double(), subject.data[1])]
+    )
     basis = torch.linalg.qr(vectors.double().mT).Q.mT
     images = torch.stack([formulations.retained(v) for v in basis])
     values, weights = torch.linalg.eigh((basis @ images.mT + images @ basis.mT) / 2)
@@ -287,11 +333,15 @@ def dense(subject: Subject) -> np.ndarray:
 
     def loss(w: Tensor) -> Tensor:
         parts = w.split([shape.numel() for shape in shapes])
-        weights = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        weights = {
+            name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)
+        }
         return F.cross_entropy(functional_call(model, weights, (inputs,)), targets)
 
     w = products.flat(tensors)
-    rows = vmap(lambda v: jvp(grad(loss), (w,), (v,))[1], chunk_size=32)(torch.eye(len(w), dtype=torch.float64))
+    rows = vmap(lambda v: jvp(grad(loss), (w,), (v,))[1], chunk_size=32)(
+        torch.eye(len(w), dtype=torch.float64)
+    )
     return ((rows + rows.T) / 2).numpy()
 
 
@@ -312,13 +362,19 @@ def timed(way: Way, subject: Subject, seed: int) -> Run:
     return Run(found, clock.read()[1] - before)
 
 
-def first_round(family: dict[str, Way], subject: Subject, true: Found, num_rounds: int) -> dict[str, Run]:
-    """Run the default, then settings until one is accurate enough in every round; return the default and that one."""
+def first_round(
+    family: dict[str, Way], subject: Subject, true: Found, num_rounds: int
+) -> dict[str, Run]:
+    """Run the default, then settings until one is accurate enough in every round; return the
+    default and that one.
+    """
     default, *others = family
     runs = {default: timed(family[default], subject, 0)}
     for name in others:
         run = timed(family[name], subject, 0)
-        found = (run.found if seed == 0 else family[name](subject, seed) for seed in range(num_rounds))
+        found = (
+            run.found if seed == 0 else family[name](subject, seed) for seed in range(num_rounds)
+        )
         if all(one.error(true) <= GOAL for one in found) or name == others[-1]:
             return {**runs, name: run}
     return runs
@@ -343,12 +399,17 @@ def rounds(subject: Subject, true: Found, num_rounds: int) -> dict[str, list[Run
 
 def ratio(turns: list[Run], base: list[Run]) -> float:
     """Median over the rounds."""
-    return statistics.median(run.seconds / other.seconds for run, other in zip(turns, base, strict=True))
+    return statistics.median(
+        run.seconds / other.seconds for run, other in zip(turns, base, strict=True)
+    )
 
 
 def report(runs: dict[str, list[Run]], true: Found) -> None:
     """Print one row a way."""
-    print("| eigenvalues | products | CPU s | over both ends | over top only | worst error of five | of lambda_min |")
+    print(
+        "| eigenvalues | products | CPU s | over both ends | over top only | worst error of five | "
+        "of lambda_min |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, turns in runs.items():
         counts = [run.found.num_products for run in turns]
@@ -374,7 +435,10 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
         values = ", ".join(f"{value:.4g}" for value in true.top)
         print(f"lambda_1 to lambda_5: {values}; lambda_min: {true.lambda_min:.4g}.\n")
         if true.top[-1] <= -true.lambda_min:
-            sys.exit("the five largest eigenvalues are not the five largest in magnitude, which peers look for")
+            sys.exit(
+                "the five largest eigenvalues are not the five largest in magnitude, which peers "
+                "look for"
+            )
         report(rounds(subject, true, arguments.rounds or case.num_rounds), true)
         print()
     if arguments.only != "eigenvalues":
@@ -385,11 +449,21 @@ def main() -> None:
     """Print two tables a model."""
     parser = argparse.ArgumentParser(description="The cost of eigenvalues of a Hessian.")
     parser.add_argument("--models", nargs="*", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--data-dir", help="folder with CIFAR-10's files; random images if not given")
-    parser.add_argument("--rounds", type=int, help="how often each way has its turn (default 5, 2 and 1)")
-    parser.add_argument("--product-rounds", type=int, default=3, help="likewise for products (default 3)")
-    parser.add_argument("--only", choices=["products", "eigenvalues"], help="print one of the tables")
-    parser.add_argument("--agreement", type=float, default=1e-4, help="of products, relative (default 1e-4)")
+    parser.add_argument(
+        "--data-dir", help="folder with CIFAR-10's files; random images if not given"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="how often each way has its turn (default 5, 2 and 1)"
+    )
+    parser.add_argument(
+        "--product-rounds", type=int, default=3, help="likewise for products (default 3)"
+    )
+    parser.add_argument(
+        "--only", choices=["products", "eigenvalues"], help="print one of the tables"
+    )
+    parser.add_argument(
+        "--agreement", type=float, default=1e-4, help="of products, relative (default 1e-4)"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()

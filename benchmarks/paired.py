@@ -1,8 +1,9 @@
 """Several ways to do one thing, timed in turn, and the ratios within each round.
 
-Other work on the machine slows the ways of one round alike, so a ratio within a round is steadier than a time. With
-glibc, a process that gives memory back to the kernel after every step spends a varying time on getting it again;
-MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 in the environment lets it keep what it has.
+Other work on the machine slows the ways of one round alike, so a ratio within a round is steadier
+than a time. With glibc, a process that gives memory back to the kernel after every step spends a
+varying time on getting it again; MALLOC_MMAP_THRESHOLD_=4294967296
+MALLOC_TRIM_THRESHOLD_=8589934592 in the environment lets it keep what it has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Clock:
     device: torch.device
 
     def read(self) -> tuple[float, float]:
-        """Return wall seconds and processor seconds (of all threads; wall seconds again on CUDA)."""
+        """Return wall seconds and processor seconds (of all threads; wall seconds again on
+        CUDA).
+        """
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return time.perf_counter(), time.perf_counter()

@@ -1,4 +1,5 @@
-"""What one curvature-vector product costs in gradients, by the formulations that are in use and by ours.
+"""What one curvature-vector product costs in gradients, by the formulations that are in use and by
+ours.
 
 Printed by benchmarks/hessian.py.
 """
@@ -37,7 +38,9 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
 
 
 class Formulations:
-    """Ways to multiply by the Hessian of the mean loss over batches that differ in size, and by its GGN."""
+    """Ways to multiply by the Hessian of the mean loss over batches that differ in size, and by its
+    GGN.
+    """
 
     def __init__(self, model: nn.Module, batches: Batches) -> None:
         self.model = model
@@ -51,7 +54,9 @@ class Formulations:
         cut = v.split([weight.numel() for weight in self.weights])
         return [part.view_as(weight) for part, weight in zip(cut, self.weights, strict=True)]
 
-    def gradients(self, batch: tuple[Tensor, Tensor], *, create_graph: bool = True) -> tuple[Tensor, ...]:
+    def gradients(
+        self, batch: tuple[Tensor, Tensor], *, create_graph: bool = True
+    ) -> tuple[Tensor, ...]:
         """Return the gradients of a batch's share of the loss."""
         loss = F.cross_entropy(self.model(batch[0]), batch[1]) * (len(batch[1]) / self.num_examples)
         return torch.autograd.grad(loss, self.weights, create_graph=create_graph)
@@ -63,12 +68,17 @@ class Formulations:
     def recomputed(self, v: Tensor) -> Tensor:
         """Double backward from the start."""
         parts = self.parts(v)
-        return sum(flat(torch.autograd.grad(self.gradients(b), self.weights, parts)) for b in self.batches)
+        return sum(
+            flat(torch.autograd.grad(self.gradients(b), self.weights, parts)) for b in self.batches
+        )
 
     def retained(self, v: Tensor) -> Tensor:
         """Double backward on graphs that are kept."""
         parts = self.parts(v)
-        return sum(flat(torch.autograd.grad(g, self.weights, parts, retain_graph=True)) for g in self.graphs)
+        return sum(
+            flat(torch.autograd.grad(g, self.weights, parts, retain_graph=True))
+            for g in self.graphs
+        )
 
     def forward_over_reverse(self, v: Tensor) -> Tensor:
         """jvp(grad)."""
@@ -76,7 +86,9 @@ class Formulations:
         tangents = dict(zip(self.names, self.parts(v), strict=True))
         total = torch.zeros_like(v)
         for inputs, targets in self.batches:
-            _, product = jvp(grad(partial(self.loss, inputs=inputs, targets=targets)), (weights,), (tangents,))
+            _, product = jvp(
+                grad(partial(self.loss, inputs=inputs, targets=targets)), (weights,), (tangents,)
+            )
             total += flat([product[name] for name in self.names])
         return total
 
@@ -110,7 +122,9 @@ def ways(model: nn.Module, data: tuple[Tensor, Tensor], problem: Problem) -> dic
     if len(problem.batches) > 1:
         for joined in (problem, problem.with_joined_batches(4)):
             plan = joined.plan
-            cuts[f"batches of {plan.batch_size} {plan.memory_format}"] = Formulations(model, joined.batches)
+            cuts[f"batches of {plan.batch_size} {plan.memory_format}"] = Formulations(
+                model, joined.batches
+            )
     for cut, formulations in cuts.items():
         found[f"double backward, recomputed, {cut}"] = formulations.recomputed
         found[f"double backward, retained graph, {cut}"] = formulations.retained
@@ -150,7 +164,9 @@ def several(count: int, way: Callable[..., object], *arguments: object) -> None:
         way(*arguments)
 
 
-def measure(case: Case, model: nn.Module, data: tuple[Tensor, Tensor], arguments: argparse.Namespace) -> None:
+def measure(
+    case: Case, model: nn.Module, data: tuple[Tensor, Tensor], arguments: argparse.Namespace
+) -> None:
     """Time all ways in turn and print the table."""
     problem = Problem(model, data, device="cpu")
     v = typical_vector(CurvatureOperator(problem))
@@ -159,17 +175,29 @@ def measure(case: Case, model: nn.Module, data: tuple[Tensor, Tensor], arguments
     turns = {name: partial(several, case.num_products, way, v) for name, way in found.items()}
     gradient = Formulations(model, problem.batches).gradient
     turns = {"gradient": partial(several, case.num_products, gradient), **turns}
-    report(alternate(turns, arguments.product_rounds, Clock(torch.device("cpu"))), case.num_products)
+    report(
+        alternate(turns, arguments.product_rounds, Clock(torch.device("cpu"))), case.num_products
+    )
 
 
 def report(times: Times, num_products: int) -> None:
-    """Print one row a way: milliseconds, gradients, and times the cheapest formulation of the same matrix."""
+    """Print one row a way: milliseconds, gradients, and times the cheapest formulation of the same
+    matrix.
+    """
     print("| product | ms | gradients | over the cheapest of the others |")
     print("|---|---:|---:|---:|")
     for name in times.processor:
         is_ggn = "GGN" in name
-        others = [n for n in times.processor if n not in OURS and n != "gradient" and ("GGN" in n) == is_ggn]
+        others = [
+            n
+            for n in times.processor
+            if n not in OURS and n != "gradient" and ("GGN" in n) == is_ggn
+        ]
         cheapest = min(others, key=times.milliseconds)
         over = "" if name in ("gradient", cheapest) else str(times.ratio(name, cheapest))
         gradients = str(times.ratio(name, "gradient"))
-        print("|", " | ".join([name, f"{times.milliseconds(name) / num_products:.2f}", gradients, over]), "|")
+        print(
+            "|",
+            " | ".join([name, f"{times.milliseconds(name) / num_products:.2f}", gradients, over]),
+            "|",
+        )

@@ -1,11 +1,13 @@
-"""How far interpolation is from the truth after as many evaluations: our refinement beside the package `adaptive`.
+"""How far interpolation is from the truth after as many evaluations: our refinement beside the
+package `adaptive`.
 
 python benchmarks/refinement.py [--grid 101] [FILE.h5 ...]
 
-On test functions, and on stored surfaces that are complete. Errors are the largest on the grid, relative to the larger
-of the value and the value at the centre, as `landscape surface --refine` means it. `adaptive`'s Learner2D takes the
-number of evaluations that ours took, with its own loss, and interpolates as it does by default. On stored surfaces it
-is given the bilinear interpolation of the grid, for it chooses points anywhere.
+On test functions, and on stored surfaces that are complete. Errors are the largest on the grid,
+relative to the larger of the value and the value at the centre, as `landscape surface --refine`
+means it. `adaptive`'s Learner2D takes the number of evaluations that ours took, with its own loss,
+and interpolates as it does by default. On stored surfaces it is given the bilinear interpolation of
+the grid, for it chooses points anywhere.
 """
 
 from __future__ import annotations
@@ -39,14 +41,18 @@ def ours(true: np.ndarray, center: float, tolerance: float) -> tuple[int, float]
     for indices in refined_rounds({"loss": values}, {"loss": center}, tolerance):
         for index in indices:
             values[index], known[index] = true[index], True
-    return int(known.sum()), float(relative_errors(interpolated(true, known, center), true, center).max())
+    return int(known.sum()), float(
+        relative_errors(interpolated(true, known, center), true, center).max()
+    )
 
 
 def theirs(true: np.ndarray, center: float, number: int) -> float:
     """Largest error of `adaptive` after that many evaluations."""
     y, x = (np.linspace(-1, 1, count) for count in true.shape)
     function = RegularGridInterpolator((y, x), true)
-    learner = Learner2D(lambda place: float(function((place[1], place[0]))), bounds=[(-1, 1), (-1, 1)])
+    learner = Learner2D(
+        lambda place: float(function((place[1], place[0]))), bounds=[(-1, 1), (-1, 1)]
+    )
     while learner.npoints < number:
         points, _ = learner.ask(1)
         learner.tell(points[0], learner.function(points[0]))
@@ -58,7 +64,11 @@ def cases(num_points: int, files: list[Path]) -> Iterator[tuple[str, np.ndarray,
     """Yield name, values on a grid, and value at the centre."""
     line = np.linspace(-1, 1, num_points)
     for name, function in FUNCTIONS.items():
-        yield name, function(line[None], line[:, None]) + np.zeros((num_points, num_points)), float(function(0.0, 0.0))
+        yield (
+            name,
+            function(line[None], line[:, None]) + np.zeros((num_points, num_points)),
+            float(function(0.0, 0.0)),
+        )
     for file in files:
         surface = read_result(file)
         split = surface.splits[0]
@@ -70,7 +80,9 @@ def main() -> None:
     logging.disable()
     parser = argparse.ArgumentParser(description="Refinement beside adaptive.")
     parser.add_argument("files", nargs="*", type=Path, help="complete surfaces on planes")
-    parser.add_argument("--grid", type=int, default=101, help="points an axis of the test functions (default 101)")
+    parser.add_argument(
+        "--grid", type=int, default=101, help="points an axis of the test functions (default 101)"
+    )
     arguments = parser.parse_args()
     print("| surface | tolerance | evaluations | of | error, ours | error, adaptive |")
     print("|---|---:|---:|---:|---:|---:|")
@@ -78,7 +90,10 @@ def main() -> None:
         for tolerance in TOLERANCES:
             number, error = ours(true, center, tolerance)
             other = theirs(true, center, number)
-            print(f"| {name} | {tolerance} | {number} | {true.size} | {error:.4f} | {other:.4f} |", flush=True)
+            print(
+                f"| {name} | {tolerance} | {number} | {true.size} | {error:.4f} | {other:.4f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What measures of sharpness cost over the passes over the data that they cannot do without.
 
-python benchmarks/sharpness.py [--models mlp small-cnn resnet20] [--rounds 11] [--directions 20] [--device cpu]
+python benchmarks/sharpness.py [--models mlp small-cnn resnet20] [--rounds 11] [--directions 20]
+[--device cpu]
 
-The floors are plain loops over the same batches, resident, in the same memory format and batch size: for `asc` one
-gradient (backward into `.grad`) and two losses, for `avg` one loss a direction, in inference mode, with the perturbed
-weights copied into the parameters beforehand. `avg` also evaluates the loss at the weights, which the floor does not.
+The floors are plain loops over the same batches, resident, in the same memory format and batch
+size: for `asc` one gradient (backward into `.grad`) and two losses, for `avg` one loss a direction,
+in inference mode, with the perturbed weights copied into the parameters beforehand. `avg` also
+evaluates the loss at the weights, which the floor does not.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ def case(name: str, device: torch.device, points_per_pass: int | None) -> Proble
         model, data = build_model("mlp"), build_data("digits")[0]
     else:
         workload = (ON_CUDA if device.type == "cuda" else ON_CPU)[name]
-        model, data = workload.model(torch.device("cpu")), workload.examples(NUM_EXAMPLES[name], torch.device("cpu"))
+        model, data = (
+            workload.model(torch.device("cpu")),
+            workload.examples(NUM_EXAMPLES[name], torch.device("cpu")),
+        )
     return Problem(model, data, device=str(device), points_per_pass=points_per_pass)
 
 
@@ -74,28 +79,44 @@ def ours(problem: Problem, num_directions: int) -> dict[str, Callable[[], Any]]:
     """Return our measures."""
     return {
         "asc": partial(measure_sharpness, problem, [RHO], measures=["asc"]),
-        "avg": partial(measure_sharpness, problem, [RHO], measures=["avg"], num_directions=num_directions // 2),
+        "avg": partial(
+            measure_sharpness, problem, [RHO], measures=["avg"], num_directions=num_directions // 2
+        ),
     }
 
 
 def main() -> None:
     """Print a row a model."""
-    parser = argparse.ArgumentParser(description="What measures of sharpness cost over the passes that they need.")
+    parser = argparse.ArgumentParser(
+        description="What measures of sharpness cost over the passes that they need."
+    )
     parser.add_argument("--models", nargs="+", default=["mlp", "small-cnn", "resnet20"])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--directions", type=int, default=20)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--points", type=int, default=1, help="points a pass; 0 takes what is fastest")
+    parser.add_argument(
+        "--points", type=int, default=1, help="points a pass; 0 takes what is fastest"
+    )
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.directions} directions\n")
-    print("| model | asc / floor | avg / floor | asc, ms | avg, ms | points a pass |\n|---|--:|--:|--:|--:|--:|")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.directions} "
+        "directions\n"
+    )
+    print(
+        "| model | asc / floor | avg / floor | asc, ms | avg, ms | points a pass "
+        "|\n|---|--:|--:|--:|--:|--:|"
+    )
     for name in arguments.models:
         problem = case(name, device, arguments.points or None)
         ways = {**floors(problem, arguments.directions), **ours(problem, arguments.directions)}
         times = alternate(ways, arguments.rounds, Clock(device))
         ratios = [str(times.ratio(measure, f"{measure} floor")) for measure in ("asc", "avg")]
-        cells = [name, *ratios, *(f"{times.milliseconds(measure):.1f}" for measure in ("asc", "avg"))]
+        cells = [
+            name,
+            *ratios,
+            *(f"{times.milliseconds(measure):.1f}" for measure in ("asc", "avg")),
+        ]
         print("| " + " | ".join([*cells, str(problem.plan.points_per_pass)]) + " |", flush=True)
 
 

@@ -1,9 +1,11 @@
-"""How long `landscape --help` and every `landscape COMMAND --help` take, over a bare Typer application's.
+"""How long `landscape --help` and every `landscape COMMAND --help` take, over a bare Typer
+application's.
 
 python benchmarks/startup.py [rounds]
 
-The bare application has two commands with one option each; its group is the floor of our group, its command the floor
-of our commands. Rounds alternate; the ratios are of medians, with the smallest times beside them.
+The bare application has two commands with one option each; its group is the floor of our group, its
+command the floor of our commands. Rounds alternate; the ratios are of medians, with the smallest
+times beside them.
 """
 
 from __future__ import annotations
@@ -42,8 +44,13 @@ def main(num_rounds: int) -> None:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE)
         python, ours = sys.executable, [str(Path(sys.executable).with_name("landscape"))]
-        runs = {("bare", word): [python, str(bare), *([word] if word else []), "--help"] for word in ("", "first")}
-        runs |= {("landscape", word): [*ours, *([word] if word else []), "--help"] for word in COMMANDS}
+        runs = {
+            ("bare", word): [python, str(bare), *([word] if word else []), "--help"]
+            for word in ("", "first")
+        }
+        runs |= {
+            ("landscape", word): [*ours, *([word] if word else []), "--help"] for word in COMMANDS
+        }
         times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
         for _ in range(num_rounds):
             for key, command in runs.items():

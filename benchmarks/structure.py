@@ -36,7 +36,11 @@ def count_statements(tree: ast.AST) -> int:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def function_lengths(tree: ast.AST) -> Iterator[int]:
@@ -108,8 +112,12 @@ def front_page_names(tree: ast.Module) -> list[str]:
     return []
 
 
-def _names_with_two_meanings(files: Mapping[str, Path], trees: Mapping[str, ast.Module]) -> dict[str, list[str]]:
-    """Return kind -> names that two modules define; a command and its package share one name by design."""
+def _names_with_two_meanings(
+    files: Mapping[str, Path], trees: Mapping[str, ast.Module]
+) -> dict[str, list[str]]:
+    """Return kind -> names that two modules define; a command and its package share one name by
+    design.
+    """
     places: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, tree in trees.items():
         package = name.partition(".")[0]
@@ -146,7 +154,9 @@ def measure() -> dict[str, str]:
         "names on the front page": f"{len(front_page_names(trees['landscape']))}",
         "public classes and functions": f"{sum(len(list(public_definitions(tree))) for tree in trees.values()):,}",
         **{
-            f"{kind} names with two meanings": f"{len(doubled[kind])}: {', '.join(doubled[kind])}".rstrip(": ")
+            f"{kind} names with two meanings": f"{len(doubled[kind])}: {', '.join(doubled[kind])}".rstrip(
+                ": "
+            )
             for kind in ("module", "class", "function")
         },
         "circles of imports": f"{len(circles(graph))}",

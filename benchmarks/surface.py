@@ -1,15 +1,17 @@
 """What a point of a loss surface costs over its floor, and over loss-landscapes 3.0.7.
 
-python benchmarks/surface.py [--models resnet20 ...] [--rounds 7] [--data-dir DIR] [--threads 1] [--device cuda]
-                             [--compile] [--stacks]
+python benchmarks/surface.py [--models resnet20 ...] [--rounds 7] [--data-dir DIR] [--threads 1]
+                             [--device cuda] [--compile] [--stacks]
 
-The floor is a forward pass and the loss of the same model over the same resident data: channels-last where that is
-faster, in inference mode, in the best of several batch sizes. `landscape` is `evaluate_surface` on a line through two
-networks, divided by its evaluations: the points and the centre. loss-landscapes does `linear_interpolation` with
-`metrics.Loss` on the same points and data, all in one batch, as its documentation has it; and with a metric of our own
-that goes through batches. It runs in processes of its own: one in which glibc is as it comes, one in which freed
-memory is kept, which is what `landscape surface` does for itself. Both must find the same losses before anything is
-timed. `--stacks` also times `evaluate_many` at several numbers of points a pass.
+The floor is a forward pass and the loss of the same model over the same resident data:
+channels-last where that is faster, in inference mode, in the best of several batch sizes.
+`landscape` is `evaluate_surface` on a line through two networks, divided by its evaluations: the
+points and the centre. loss-landscapes does `linear_interpolation` with `metrics.Loss` on the same
+points and data, all in one batch, as its documentation has it; and with a metric of our own that
+goes through batches. It runs in processes of its own: one in which glibc is as it comes, one in
+which freed memory is kept, which is what `landscape surface` does for itself. Both must find the
+same losses before anything is timed. `--stacks` also times `evaluate_many` at several numbers of
+points a pass.
 """
 
 from __future__ import annotations
@@ -69,13 +71,17 @@ class Case:
         return self.build()
 
     def examples(self, device: torch.device, data_dir: str | None) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets; random images where the files of the data set are not given."""
+        """Return inputs and targets; random images where the files of the data set are not
+        given.
+        """
         if self.data is None or (self.data != "digits" and data_dir is None):
             generator = torch.Generator().manual_seed(0)
             inputs = torch.randn(self.num_examples, 3, 32, 32, generator=generator)
             targets = torch.randint(10, (self.num_examples,), generator=generator)
         else:
-            train, _ = build_data(self.data, **({} if self.data == "digits" else {"data_dir": data_dir}))
+            train, _ = build_data(
+                self.data, **({} if self.data == "digits" else {"data_dir": data_dir})
+            )
             chosen = balanced_subset(train[1], self.num_examples)
             inputs, targets = train[0][chosen], train[1][chosen]
         return inputs.to(device), targets.to(device)
@@ -89,21 +95,28 @@ CASES = {
 BATCH_SIZES = (32, 64, 128, 512)
 
 
-def forward(model: nn.Module, criterion: Callable[..., Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+def forward(
+    model: nn.Module, criterion: Callable[..., Tensor], batches: Sequence[tuple[Tensor, Tensor]]
+) -> float:
     """Return the mean loss; the host reads it once."""
     with torch.inference_mode():
         losses = torch.stack([criterion(model(x), y) * len(y) for x, y in batches])
         return float(losses.sum()) / sum(len(y) for _, y in batches)
 
 
-def floors(case: Case, device: torch.device, data: tuple[Tensor, Tensor]) -> dict[str, Callable[[], object]]:
+def floors(
+    case: Case, device: torch.device, data: tuple[Tensor, Tensor]
+) -> dict[str, Callable[[], object]]:
     """As many forward passes over the data as the line has points, in batches of several sizes."""
     model, (inputs, targets) = case.models(device)[0], data
     if prefers_channels_last(model, inputs):
         inputs = to_channels_last(inputs)
     sizes = [size for size in BATCH_SIZES if size < len(targets)] + [len(targets)]
     cut = {size: list(zip(inputs.split(size), targets.split(size), strict=True)) for size in sizes}
-    return {f"floor, batches of {size}": partial(passes, case.num_points, model, cut[size]) for size in sizes}
+    return {
+        f"floor, batches of {size}": partial(passes, case.num_points, model, cut[size])
+        for size in sizes
+    }
 
 
 def passes(count: int, model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
@@ -123,7 +136,10 @@ class Line:
     @classmethod
     def through(cls, case: Case, data: tuple[Tensor, Tensor], **options: object) -> Line:
         """Make the problem on the same device as the data."""
-        first, second = (Problem(model, data, device=str(data[1].device), **options) for model in case.models("cpu"))
+        first, second = (
+            Problem(model, data, device=str(data[1].device), **options)
+            for model in case.models("cpu")
+        )
         return cls(first, Plane(first.weights, (second.weights - first.weights,)), case.num_points)
 
     def surface(self) -> np.ndarray:
@@ -137,7 +153,14 @@ class Line:
         return [value.loss for value in self.problem.evaluate_many(points)]
 
 
-def serve(connection: Connection, name: str, device: torch.device, data_dir: str | None, threads: int, keep: bool):
+def serve(
+    connection: Connection,
+    name: str,
+    device: torch.device,
+    data_dir: str | None,
+    threads: int,
+    keep: bool,
+):
     """Evaluate by loss-landscapes whatever the connection asks for, in a process of its own."""
     import loss_landscapes
     from loss_landscapes.metrics import Loss
@@ -159,7 +182,9 @@ def serve(connection: Connection, name: str, device: torch.device, data_dir: str
     case = CASES[name]
     (start, end), (inputs, targets) = case.models(device), case.examples(device, data_dir)
     metrics = {"all in one batch": Loss(F.cross_entropy, inputs, targets)} | {
-        f"batches of {size}": InBatches(list(zip(inputs.split(size), targets.split(size), strict=True)))
+        f"batches of {size}": InBatches(
+            list(zip(inputs.split(size), targets.split(size), strict=True))
+        )
         for size in (64, 512)
     }
     while True:
@@ -204,12 +229,16 @@ def peer(*arguments: object) -> Iterator[Peer]:
 
 @dataclass(frozen=True)
 class JointClock(Clock):
-    """Counts the processor time of other processes too, which work only while this one waits for them."""
+    """Counts the processor time of other processes too, which work only while this one waits for
+    them.
+    """
 
     peers: tuple[Peer, ...]
 
     def read(self) -> tuple[float, float]:
-        """Return wall seconds and processor seconds of all processes; wall seconds again on CUDA."""
+        """Return wall seconds and processor seconds of all processes; wall seconds again on
+        CUDA.
+        """
         wall, processor = super().read()
         if self.device.type == "cuda":
             return wall, processor
@@ -232,11 +261,17 @@ def report(times: Times, evaluations: dict[str, int]) -> None:
         {name: [t / evaluations[name] for t in values] for name, values in times.wall.items()},
         {name: [t / evaluations[name] for t in values] for name, values in times.processor.items()},
     )
-    floor = min((name for name in each.processor if name.startswith("floor")), key=each.milliseconds)
-    print(f"| evaluation | ms | over the floor ({floor.removeprefix('floor, ')}) | over landscape |")
+    floor = min(
+        (name for name in each.processor if name.startswith("floor")), key=each.milliseconds
+    )
+    print(
+        f"| evaluation | ms | over the floor ({floor.removeprefix('floor, ')}) | over landscape |"
+    )
     print("|---|---:|---:|---:|")
     for name in each.processor:
-        ratios = [str(each.ratio(name, base)) if name != base else "" for base in (floor, "landscape")]
+        ratios = [
+            str(each.ratio(name, base)) if name != base else "" for base in (floor, "landscape")
+        ]
         print("|", " | ".join([name, f"{each.milliseconds(name):.2f}", *ratios]), "|")
 
 
@@ -249,7 +284,11 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
     line = Line.through(case, data, points_per_pass=None)
     plan = line.problem.plan
     size = line.problem.spec.size
-    print(f"{size:,} weights, {len(data[1]):,} examples; {plan.points_per_pass} points a pass, batches of", end=" ")
+    print(
+        f"{size:,} weights, {len(data[1]):,} examples; {plan.points_per_pass} points a pass, "
+        "batches of",
+        end=" ",
+    )
     print(f"{plan.batch_size}. {line.problem.one_at_a_time}\n")
     ways = {**floors(case, device, data), "landscape": line.surface}
     evaluations = {"landscape": case.num_points + 1}
@@ -263,7 +302,10 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
         evaluations[f"evaluate_many, {count} a pass"] = max(STACKS)
     with peer(*rest, False) as plain, peer(*rest, True) as keeping:
         check(line, [plain, keeping])
-        for label, other in (("loss-landscapes", plain), ("loss-landscapes, freed memory kept", keeping)):
+        for label, other in (
+            ("loss-landscapes", plain),
+            ("loss-landscapes, freed memory kept", keeping),
+        ):
             for name in other.ask("names"):
                 ways[f"{label}, {name}"] = partial(other.ask, name)
         times = alternate(ways, arguments.rounds, JointClock(device, (plain, keeping)))
@@ -274,8 +316,12 @@ def main() -> None:
     """Print one table a model."""
     parser = argparse.ArgumentParser(description="The cost of a point of a loss surface.")
     parser.add_argument("--models", nargs="*", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--rounds", type=int, default=7, help="how often each way has its turn (default 7)")
-    parser.add_argument("--data-dir", help="folder with CIFAR-10's files; random images if not given")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="how often each way has its turn (default 7)"
+    )
+    parser.add_argument(
+        "--data-dir", help="folder with CIFAR-10's files; random images if not given"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--compile", action="store_true", help="time the compiled model too")

@@ -2,9 +2,10 @@
 
 PYTHONPATH=tests python benchmarks/trace_density.py [--seeds 40]
 
-The Hessian of a trained network (digits with 10 % wrong labels, one hidden layer of 32 tanh units, 2410 weights), dense
-in float64. Errors of the trace are root mean squares over the seeds, relative to the trace. Errors of the density are
-Wasserstein-1 distances from the dense spectrum, relative to lambda_max, means over a fifth of the seeds.
+The Hessian of a trained network (digits with 10 % wrong labels, one hidden layer of 32 tanh units,
+2410 weights), dense in float64. Errors of the trace are root mean squares over the seeds, relative
+to the trace. Errors of the density are Wasserstein-1 distances from the dense spectrum, relative to
+lambda_max, means over a fifth of the seeds.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def found_pairs(matrix: Tensor, seed: int) -> dict[str, np.ndarray | Tensor]:
 def without_reorthogonalisation(
     matrix: Tensor, num_probes: int, num_steps: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of plain stochastic Lanczos quadrature with the three-term recurrence alone."""
+    """Nodes and weights of plain stochastic Lanczos quadrature with the three-term recurrence
+    alone.
+    """
     generator, nodes, weights = torch.Generator().manual_seed(seed), [], []
     for _ in range(num_probes):
         q = torch.randn(len(matrix), generator=generator, dtype=torch.float64)
@@ -85,15 +88,23 @@ def with_reorthogonalisation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights with no eigenpair known."""
     nothing = {"outliers": np.empty(0), "residuals": np.empty(0), "vectors": torch.empty(0, 0)}
-    found = density(MatrixOperator(matrix), **nothing, num_probes=num_probes, num_steps=num_steps, seed=seed)
+    found = density(
+        MatrixOperator(matrix), **nothing, num_probes=num_probes, num_steps=num_steps, seed=seed
+    )
     return found.nodes.ravel(), found.weights.ravel() / num_probes
 
 
-def with_outliers(matrix: Tensor, num_probes: int, num_steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights with the outliers of a Krylov space, whose products are taken from the probes' steps."""
+def with_outliers(
+    matrix: Tensor, num_probes: int, num_steps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights with the outliers of a Krylov space, whose products are taken from the
+    probes' steps.
+    """
     left = (num_probes * num_steps - KRYLOV) // num_probes
     known = found_pairs(matrix, seed)
-    found = density(MatrixOperator(matrix), **known, num_probes=num_probes, num_steps=left, seed=seed)
+    found = density(
+        MatrixOperator(matrix), **known, num_probes=num_probes, num_steps=left, seed=seed
+    )
     masses = np.full(len(found.outliers), 1 / found.num_parameters)
     return np.append(found.nodes, found.outliers), np.append(found.weights / num_probes, masses)
 
@@ -108,25 +119,50 @@ DENSITIES = {
 def print_traces(matrix: Tensor, num_seeds: int) -> None:
     """One row a method, one column a number of products."""
     true, numbers = float(matrix.trace()), (30, 60, 99, 200)
-    print("| trace | " + " | ".join(f"{number} products" for number in numbers) + " |\n|---|" + "---:|" * len(numbers))
+    print(
+        "| trace | "
+        + " | ".join(f"{number} products" for number in numbers)
+        + " |\n|---|"
+        + "---:|" * len(numbers)
+    )
     for name, method in TRACES.items():
         errors = [
-            np.sqrt(np.mean([(method(matrix, number, seed) / true - 1) ** 2 for seed in range(num_seeds)]))
+            np.sqrt(
+                np.mean(
+                    [(method(matrix, number, seed) / true - 1) ** 2 for seed in range(num_seeds)]
+                )
+            )
             for number in numbers
         ]
-        print(f"| {name} | " + " | ".join(f"{100 * error:.2f} %" for error in errors) + " |", flush=True)
+        print(
+            f"| {name} | " + " | ".join(f"{100 * error:.2f} %" for error in errors) + " |",
+            flush=True,
+        )
 
 
 def print_densities(matrix: Tensor, values: np.ndarray, num_seeds: int) -> None:
     """One row a method, one column probes times steps."""
     shapes = ((2, 50), (5, 40), (2, 100), (5, 80))
-    print("\n| density | " + " | ".join(f"{p} x {m} products" for p, m in shapes) + " |\n|---|" + "---:|" * len(shapes))
+    print(
+        "\n| density | "
+        + " | ".join(f"{p} x {m} products" for p, m in shapes)
+        + " |\n|---|"
+        + "---:|" * len(shapes)
+    )
     for name, method in DENSITIES.items():
         cells = []
         for num_probes, num_steps in shapes:
             found = [method(matrix, num_probes, num_steps, seed) for seed in range(num_seeds)]
-            far = np.mean([wasserstein_distance(nodes, values, weights) for nodes, weights in found]) / values[-1]
-            copies = np.mean([np.count_nonzero(np.abs(nodes - values[-1]) < 1e-6 * values[-1]) for nodes, _ in found])
+            far = (
+                np.mean([wasserstein_distance(nodes, values, weights) for nodes, weights in found])
+                / values[-1]
+            )
+            copies = np.mean(
+                [
+                    np.count_nonzero(np.abs(nodes - values[-1]) < 1e-6 * values[-1])
+                    for nodes, _ in found
+                ]
+            )
             cells.append(f"{far:.2e} ({copies / (1 if name == 'ours' else num_probes):.1f})")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
@@ -139,7 +175,10 @@ def print_masses(matrix: Tensor, values: np.ndarray) -> None:
     rows = {
         "near zero": ((np.abs(values) <= width).mean(), mass_near_zero(found)),
         "below zero and not near": ((values < -width).mean(), mass_below(found, -width)),
-        "below -1e-6 lambda_max": ((values < -1e-6 * values[-1]).mean(), mass_below(found, -1e-6 * values[-1])),
+        "below -1e-6 lambda_max": (
+            (values < -1e-6 * values[-1]).mean(),
+            mass_below(found, -1e-6 * values[-1]),
+        ),
     }
     for name, (true, mass) in rows.items():
         bounds = f"{mass.low:.4f} to {mass.high:.4f}"
@@ -148,13 +187,16 @@ def print_masses(matrix: Tensor, values: np.ndarray) -> None:
 
 def main() -> None:
     """Print the three tables."""
-    parser = argparse.ArgumentParser(description="Trace and density beside the literature's methods.")
+    parser = argparse.ArgumentParser(
+        description="Trace and density beside the literature's methods."
+    )
     parser.add_argument("--seeds", type=int, default=40, help="runs of each method (default 40)")
     arguments = parser.parse_args()
     matrix = trained_hessian(width=32)
     values = np.linalg.eigvalsh(matrix.numpy())
     print(
-        f"P = {len(values)}, lambda_max = {values[-1]:.4g}, lambda_min = {values[0]:.4g}, trace = {values.sum():.4g}\n"
+        f"P = {len(values)}, lambda_max = {values[-1]:.4g}, lambda_min = {values[0]:.4g}, trace = "
+        f"{values.sum():.4g}\n"
     )
     print_traces(matrix, arguments.seeds)
     print_densities(matrix, values, max(arguments.seeds // 5, 1))

@@ -1,4 +1,6 @@
-"""Small networks that were trained a little, always the same, and the data that their curvature is measured on."""
+"""Small networks that were trained a little, always the same, and the data that their curvature is
+measured on.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Case:
         num_examples: Examples; a class-balanced subset of the data.
         num_steps: Steps of gradient descent with momentum on all of them.
         learning_rate: Of these.
-        num_rounds: How often each way of finding eigenvalues has its turn, from another start vector each time.
+        num_rounds: How often each way of finding eigenvalues has its turn, from another start
+            vector each time.
         num_products: Products in a turn when those are timed.
     """
 
@@ -50,14 +53,20 @@ class Case:
     num_products: int
 
     def examples(self, data_dir: str | None) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets, some wrong; random images where the files of the data set are not given."""
+        """Return inputs and targets, some wrong; random images where the files of the data set are
+        not given.
+        """
         if self.data != "digits" and data_dir is None:
             generator = torch.Generator().manual_seed(0)
             inputs = torch.randn(self.num_examples, 3, 32, 32, generator=generator)
             return inputs, torch.randint(10, (self.num_examples,), generator=generator)
-        train, _ = build_data(self.data, **({} if self.data == "digits" else {"data_dir": data_dir}))
+        train, _ = build_data(
+            self.data, **({} if self.data == "digits" else {"data_dir": data_dir})
+        )
         chosen = balanced_subset(train[1], self.num_examples)
-        return train[0][chosen].clone(), with_label_noise(train[1][chosen], NOISE, num_classes=10, seed=0)
+        return train[0][chosen].clone(), with_label_noise(
+            train[1][chosen], NOISE, num_classes=10, seed=0
+        )
 
     def network(self, data: tuple[Tensor, Tensor]) -> nn.Module:
         """Return the trained network in evaluation mode."""
@@ -73,7 +82,15 @@ class Case:
 
 
 CASES = {
-    "mlp": Case(lambda: build_model("mlp", width=32, depth=1, activation="tanh"), "digits", 1024, 100, 0.05, 5, 20),
+    "mlp": Case(
+        lambda: build_model("mlp", width=32, depth=1, activation="tanh"),
+        "digits",
+        1024,
+        100,
+        0.05,
+        5,
+        20,
+    ),
     "cnn": Case(digits_cnn, "digits", 512, 150, 0.05, 2, 2),
     "resnet20": Case(lambda: build_model("resnet20"), "cifar10", 128, 30, 0.05, 1, 1),
 }

@@ -39,7 +39,9 @@ def small_cnn() -> nn.Module:
 
 def wide_mlp() -> nn.Module:
     """Three linear layers: 6 tensors, 4,217,610 weights."""
-    return nn.Sequential(nn.Linear(1024, 1600), nn.ReLU(), nn.Linear(1600, 1600), nn.ReLU(), nn.Linear(1600, 10))
+    return nn.Sequential(
+        nn.Linear(1024, 1600), nn.ReLU(), nn.Linear(1600, 1600), nn.ReLU(), nn.Linear(1600, 10)
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Workload:
     def batch(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return one batch, images in the layout that `landscape.training` gives them."""
         inputs, targets = self.examples(self.batch_size, device)
-        is_channels_last = device.type == "cpu" and prefers_channels_last(self.model(device), inputs)
+        is_channels_last = device.type == "cpu" and prefers_channels_last(
+            self.model(device), inputs
+        )
         return (to_channels_last(inputs) if is_channels_last else inputs), targets
 
 

@@ -40,7 +40,9 @@ class _Group(TyperGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has seen enough
                 raise
-            console.show_error(LandscapeError(f"{error.strerror or error}: {error.filename or 'standard output'}."))
+            console.show_error(
+                LandscapeError(f"{error.strerror or error}: {error.filename or 'standard output'}.")
+            )
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             console.say("\nInterrupted.")
@@ -52,7 +54,8 @@ app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Look at the loss landscape of trained neural networks: surfaces, Hessian eigenvalues, sharpness.",
+    help="Look at the loss landscape of trained neural networks: surfaces, Hessian eigenvalues, "
+    "sharpness.",
 )
 
 
@@ -67,7 +70,10 @@ def _print_version(is_asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     # cuBLAS repeats itself bit for bit only with a fixed workspace, chosen before torch starts.

@@ -17,7 +17,8 @@ def audit_optimizer(
     optimizer: Annotated[
         str,
         typer.Argument(
-            help="Class, or function(params, base, rho, **base_options) that builds an optimizer: pkg.module:Class or"
+            help="Class, or function(params, base, rho, **base_options) that builds an optimizer: "
+            "pkg.module:Class or"
             " path/to/file.py:Class. It is run.",
             metavar="OPTIMIZER",
         ),
@@ -26,7 +27,8 @@ def audit_optimizer(
 ) -> None:
     """Try anyone's sharpness-aware optimizer on the traps that implementations fall into.
 
-    Each trap trains a tiny model for some steps on the CPU, a few seconds in all. Exits with 1 if any trap failed.
+    Each trap trains a tiny model for some steps on the CPU, a few seconds in all. Exits with 1 if
+    any trap failed.
     """
     from landscape.audit.suite import audit_optimizer as audit
     from landscape.io.plugins import find_optimizer
@@ -46,4 +48,6 @@ def _answer(optimizer: str, report: AuditReport) -> None:
     console.answer(f"Built as {report.built}; each step is {report.called}.")
     for row in report.failed:
         console.answer(f"Failed {row.trap}: {row.claim}")
-    console.answer(", ".join(f"{number} {result}" for result, number in report.counts.items()) + ".")
+    console.answer(
+        ", ".join(f"{number} {result}" for result, number in report.counts.items()) + "."
+    )

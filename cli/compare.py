@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from landscape.report.entry import Entry
     from landscape.report.measuring import Bench, MeasuringPlan
 
-_QUICK = {"num_directions": 3, "max_gradients": 20, "max_matvecs": 100, "num_probes": 2, "grid": 9, "num_lines": 3}
+_QUICK = {
+    "num_directions": 3,
+    "max_gradients": 20,
+    "max_matvecs": 100,
+    "num_probes": 2,
+    "grid": 9,
+    "num_lines": 3,
+}
 _QUICK_SAMPLES, _QUICK_RHO = 256, "0.02,0.1"
 
 
@@ -36,26 +43,42 @@ class ReportOptions:
     rho: Annotated[
         str | None,
         typer.Option(
-            help="Radii of the sharpness measures, as for landscape sharpness; the table has the middle one. "
+            help="Radii of the sharpness measures, as for landscape sharpness; the table has the "
+            "middle one. "
             "By default 0.01,0.02,0.05,0.1,0.2.",
             show_default=False,
         ),
     ] = None
-    p: Annotated[str, typer.Option(help="Norm of the balls: 1, 2, inf or any number between.")] = "2"
-    adaptive: Annotated[bool, typer.Option("--adaptive", help="Scale the balls by |w| + 0.01, as ASAM does.")] = False
+    p: Annotated[str, typer.Option(help="Norm of the balls: 1, 2, inf or any number between.")] = (
+        "2"
+    )
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Scale the balls by |w| + 0.01, as ASAM does.")
+    ] = False
     grid: Annotated[
         int | None,
-        typer.Option(min=2, help="Points along each direction of the surfaces; by default 21.", show_default=False),
+        typer.Option(
+            min=2,
+            help="Points along each direction of the surfaces; by default 21.",
+            show_default=False,
+        ),
     ] = None
     range_: Annotated[
-        str, typer.Option("--range", help="Coordinates of both ends of lines and planes.", metavar="START:STOP")
+        str,
+        typer.Option(
+            "--range", help="Coordinates of both ends of lines and planes.", metavar="START:STOP"
+        ),
     ] = "-1:1"
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A first look: 256 examples, 9 points, few radii, directions and products."),
+        typer.Option(
+            "--quick",
+            help="A first look: 256 examples, 9 points, few radii, directions and products.",
+        ),
     ] = False
     minutes: Annotated[
-        float | None, typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N")
+        float | None,
+        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
     ] = None
 
 
@@ -63,20 +86,30 @@ class ReportOptions:
 def compare(
     checkpoints: Annotated[
         list[Path],
-        typer.Argument(help="Checkpoints, in the order of the table; differences are to the first.", metavar="CKPT..."),
+        typer.Argument(
+            help="Checkpoints, in the order of the table; differences are to the first.",
+            metavar="CKPT...",
+        ),
     ],
     problem: ProblemOptions,
     what: ReportOptions,
     label: Annotated[
-        list[str] | None, typer.Option(help="Name of each checkpoint, in order; repeatable.", metavar="NAME")
+        list[str] | None,
+        typer.Option(help="Name of each checkpoint, in order; repeatable.", metavar="NAME"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.", metavar="DIR")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Folder of the report.", metavar="DIR")] = Path(
+        "report"
+    ),
     seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Take the results that the folder has already.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take the results that the folder has already.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compare checkpoints in one report: losses, curvature, sharpness, surfaces; tables and a page with figures."""
+    """Compare checkpoints in one report: losses, curvature, sharpness, surfaces; tables and a page
+    with figures.
+    """
     deadline = Deadline.after_minutes(what.minutes)
     names = _names(checkpoints, label)
     plan = _plan(what, seed)
@@ -88,7 +121,9 @@ def compare(
         from landscape.report.document import Report
 
         with locked(out / "report.json"):
-            entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
+            entries = [
+                _entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)
+            ]
             if force:
                 _discard(entries)
             measured = _measured(entries, problem, plan, deadline, resume=resume)
@@ -109,19 +144,29 @@ def _require_free(out: Path, inputs: Sequence[Path], *, force: bool, resume: boo
     prepare_output(out / "report.json", force=force, resume=resume, inputs=inputs)
     if not (force or resume) and any((out / "results").glob("*.h5")):
         raise StoreError(
-            f"{out} has results.", hint="Pass --resume to take them, --force to replace them, or another --out."
+            f"{out} has results.",
+            hint="Pass --resume to take them, --force to replace them, or another --out.",
         )
 
 
 def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
-    """Return what tables call the checkpoints: the labels, or what tells their paths apart, without what is common."""
+    """Return what tables call the checkpoints: the labels, or what tells their paths apart, without
+    what is common.
+    """
     for path in checkpoints:
         if not path.is_file():
-            raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
+            raise CheckpointError(
+                f"checkpoint {path} does not exist.", hint="Check its name and folder."
+            )
     if len({path.resolve() for path in checkpoints}) < len(checkpoints):
-        raise InputError("checkpoints that are compared must be different files.", hint="Name each of them once.")
+        raise InputError(
+            "checkpoints that are compared must be different files.", hint="Name each of them once."
+        )
     if labels is not None and len(labels) != len(checkpoints):
-        raise InputError(f"there must be one --label for each checkpoint, got {len(labels)} for {len(checkpoints)}.")
+        raise InputError(
+            f"there must be one --label for each checkpoint, got {len(labels)} for "
+            f"{len(checkpoints)}."
+        )
     names = labels or _without_common_end(names_apart(checkpoints))
     if len({_file_name(name) for name in names}) < len(names):
         raise InputError(
@@ -160,15 +205,23 @@ def _ends(text: str) -> tuple[float, float]:
     (found,) = parse_ranges(text, 1)
     if found.ends is None:
         raise InputError(
-            f"--range must be the same for all checkpoints, got {text!r}.", hint="Pass both ends: --range -1:1."
+            f"--range must be the same for all checkpoints, got {text!r}.",
+            hint="Pass both ends: --range -1:1.",
         )
     return found.ends
 
 
 def _measured(
-    entries: Sequence[Entry], problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, *, resume: bool
+    entries: Sequence[Entry],
+    problem: ProblemOptions,
+    plan: MeasuringPlan,
+    deadline: Deadline,
+    *,
+    resume: bool,
 ) -> list[Entry]:
-    """Measure one result of every checkpoint after the other, so that what there is can be compared at any time."""
+    """Measure one result of every checkpoint after the other, so that what there is can be compared
+    at any time.
+    """
     from landscape.report.measuring import MEASURERS
 
     found, load = list(entries), LastData()
@@ -206,7 +259,9 @@ def _discard(entries: Sequence[Entry]) -> None:
 
 
 class LastData:
-    """Loads the data of a recipe, and keeps the last ones: checkpoints that are compared mostly have the same."""
+    """Loads the data of a recipe, and keeps the last ones: checkpoints that are compared mostly
+    have the same.
+    """
 
     def __init__(self) -> None:
         self._recipe: Recipe | None = None
@@ -222,7 +277,13 @@ class LastData:
 
 
 def _bench(
-    entry: Entry, problem: ProblemOptions, plan: MeasuringPlan, deadline: Deadline, load: LastData, *, resume: bool
+    entry: Entry,
+    problem: ProblemOptions,
+    plan: MeasuringPlan,
+    deadline: Deadline,
+    load: LastData,
+    *,
+    resume: bool,
 ) -> Bench:
     """Open a checkpoint, under the execution plan of what was measured of it before."""
     import torch
@@ -233,11 +294,15 @@ def _bench(
         torch.set_num_threads(threads)
     opened = open_checkpoint(entry.path, problem, ("train",), also=("test",), load=load)
     progress = console.TerminalProgress()
-    return Bench(opened.problems, opened.settings, entry.files, plan, resume, deadline.is_reached, progress)
+    return Bench(
+        opened.problems, opened.settings, entry.files, plan, resume, deadline.is_reached, progress
+    )
 
 
 def _command() -> list[str]:
-    """Return the words that were typed, without those that say what to do with an earlier report."""
+    """Return the words that were typed, without those that say what to do with an earlier
+    report.
+    """
     return [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
 
 

@@ -69,7 +69,9 @@ def show_error(error: LandscapeError) -> None:
 
 
 def is_heard() -> bool:
-    """Whether this process speaks: of several that torchrun started, the first. Errors are said by whoever has one."""
+    """Whether this process speaks: of several that torchrun started, the first. Errors are said by
+    whoever has one.
+    """
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -95,8 +97,12 @@ def answer(text: str) -> None:
         typer.echo(text, file=_answers.get())
 
 
-def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> None:
-    """Print a table to stdout: the first columns, which are text, left-aligned, numbers right-aligned."""
+def answer_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1
+) -> None:
+    """Print a table to stdout: the first columns, which are text, left-aligned, numbers
+    right-aligned.
+    """
     if not is_heard():
         return
     from rich.console import Console
@@ -108,7 +114,9 @@ def answer_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*row)
     file = _answers.get() or sys.stdout
-    is_cut = file.isatty() or "COLUMNS" in os.environ  # a file or a pipe has room for a line of any length
+    is_cut = (
+        file.isatty() or "COLUMNS" in os.environ
+    )  # a file or a pipe has room for a line of any length
     console = Console(file=file, width=None if is_cut else _UNLIMITED, highlight=False, emoji=False)
     console.print(title, style="bold", soft_wrap=True, markup=False)
     console.print(table)
@@ -141,12 +149,16 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def resumable(path: Path) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM say what was saved in `path` and which command goes on, and exit with 130 or 143."""
+    """On Ctrl-C or SIGTERM say what was saved in `path` and which command goes on, and exit with
+    130 or 143.
+    """
     with StopSignals() as signals:
         try:
             yield
         except KeyboardInterrupt as exc:
-            saved = f"What was computed is in {path}." if path.exists() else "Nothing was computed yet."
+            saved = (
+                f"What was computed is in {path}." if path.exists() else "Nothing was computed yet."
+            )
             say(f"\nInterrupted. {saved} {to_go_on()}")
             raise typer.Exit(signals.exit_code or CTRL_C) from exc
 
@@ -156,7 +168,11 @@ def to_go_on() -> str:
     import shlex
 
     processes = os.environ.get("LOCAL_WORLD_SIZE")
-    program = ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"] if processes else ["landscape"]
+    program = (
+        ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"]
+        if processes
+        else ["landscape"]
+    )
     arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
     return f"To go on:\n  {shlex.join([*program, *arguments, '--resume'])}"
 
@@ -164,8 +180,9 @@ def to_go_on() -> str:
 class StopSignals:
     """Ctrl-C and SIGTERM, of which the first lets a computation under way come to a good end.
 
-    The first before `wait_for_step`, and every Ctrl-C after the first signal, raise KeyboardInterrupt. Launchers
-    repeat SIGTERM: one that is not the first signal does nothing, so that what is being saved then is saved.
+    The first before `wait_for_step`, and every Ctrl-C after the first signal, raise
+    KeyboardInterrupt. Launchers repeat SIGTERM: one that is not the first signal does nothing, so
+    that what is being saved then is saved.
 
     Attributes:
         exit_code: 128 and the number of the first signal; 0 before.
@@ -191,7 +208,9 @@ class StopSignals:
         self._is_waiting = True
 
     def end_undisturbed(self) -> None:
-        """Ignore SIGTERM from the end on: torchrun sends it to the others when one process has exited."""
+        """Ignore SIGTERM from the end on: torchrun sends it to the others when one process has
+        exited.
+        """
         self._previous[signal.SIGTERM] = signal.SIG_IGN
 
     def is_received(self) -> bool:
@@ -203,7 +222,9 @@ class StopSignals:
         self.exit_code = self.exit_code or 128 + number
         if is_first and self._is_waiting:
             if is_heard() and not _is_quiet.get():
-                os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")  # print is not safe in a handler
+                os.write(
+                    2, b"\nFinishing the step; Ctrl-C stops at once.\n"
+                )  # print is not safe in a handler
             return
         if is_first or number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -224,7 +245,13 @@ class TerminalProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
         is_terminal = sys.stderr.isatty()  # console.is_terminal is true with FORCE_COLOR
@@ -249,7 +276,9 @@ class TerminalProgress:
 
     def update(self, completed: int, **fields: float) -> None:
         """Show how far it is."""
-        self._bar.update(self._task, completed=completed, values=" ".join(map(_shown, fields, fields.values())))
+        self._bar.update(
+            self._task, completed=completed, values=" ".join(map(_shown, fields, fields.values()))
+        )
 
     def stop(self) -> None:
         """Remove the line."""

@@ -15,16 +15,23 @@ from .resolve import default_output, prepare_output
 def convert(
     file: Annotated[
         Path,
-        typer.Argument(help="Results file, or a surface or direction file in Li et al.'s layout.", metavar="FILE"),
+        typer.Argument(
+            help="Results file, or a surface or direction file in Li et al.'s layout.",
+            metavar="FILE",
+        ),
     ],
     to: Annotated[
         str,
         typer.Option(
-            help="li2018 (Li et al.'s HDF5), vtk (for ParaView), csv, or landscape (ours).", show_default=False
+            help="li2018 (Li et al.'s HDF5), vtk (for ParaView), csv, or landscape (ours).",
+            show_default=False,
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; by default FILE with .li2018.h5, .vtu, .csv or .landscape.h5.")
+        Path | None,
+        typer.Option(
+            help="File to write; by default FILE with .li2018.h5, .vtu, .csv or .landscape.h5."
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -38,6 +45,8 @@ def convert(
     for remark in remarks:
         console.say(remark)
     if as_json:
-        console.answer_json({"file": str(file), "out": str(path), "layout": to, "remarks": list(remarks)})
+        console.answer_json(
+            {"file": str(file), "out": str(path), "layout": to, "remarks": list(remarks)}
+        )
     else:
         console.answer(str(path))

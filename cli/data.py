@@ -13,16 +13,22 @@ from .options import Json
 if TYPE_CHECKING:
     from landscape.data.publications import Availability
 
-Folder = Annotated[Path, typer.Option("--data-dir", help="Folder of the published files.", metavar="DIR")]
+Folder = Annotated[
+    Path, typer.Option("--data-dir", help="Folder of the published files.", metavar="DIR")
+]
 DEFAULT_FOLDER = Path("data")
 
-data = typer.Typer(no_args_is_help=True, help="List the built-in data sets, and download their published files.")
+data = typer.Typer(
+    no_args_is_help=True, help="List the built-in data sets, and download their published files."
+)
 
 
 @data.command("list")
 @console.answering
 def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
-    """List the built-in data sets, and whether their files are in a folder; nothing is read or downloaded."""
+    """List the built-in data sets, and whether their files are in a folder; nothing is read or
+    downloaded.
+    """
     from landscape.data.publications import PUBLICATIONS, look_for
 
     found = [look_for(publication, data_dir) for publication in PUBLICATIONS.values()]
@@ -40,7 +46,9 @@ def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 @data.command("fetch")
 @console.answering
 def fetch_data(
-    name: Annotated[str, typer.Argument(help="Built-in data set, as landscape data list names it.")],
+    name: Annotated[
+        str, typer.Argument(help="Built-in data set, as landscape data list names it.")
+    ],
     data_dir: Folder = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +65,9 @@ def fetch_data(
     elif fetched:
         console.answer(f"Ready in {data_dir}. To use it: --data {name} --data-dir {data_dir}")
     else:
-        console.answer(f"{name} is embedded, there is nothing to download. To use it: --data {name}")
+        console.answer(
+            f"{name} is embedded, there is nothing to download. To use it: --data {name}"
+        )
 
 
 def _state(item: Availability) -> str:

@@ -33,7 +33,10 @@ _FORMS = {
     "ascent": "ascent or ascent:RHO",
 }
 _EXAMPLES = {"to": "to:other.pt", "pca": "pca:runs/sam", "eigen": "eigen:1", "gradient": "gradient"}
-_DEFAULT_RANGES = {"random": "-1:1", "stored": "-1:1"}  # of other kinds, the length of a coordinate is not known
+_DEFAULT_RANGES = {
+    "random": "-1:1",
+    "stored": "-1:1",
+}  # of other kinds, the length of a coordinate is not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,48 +45,67 @@ class PlaneOptions:
 
     x: Annotated[
         str | None,
-        typer.Option(help=f"First direction: {', '.join(_FORMS.values())}; by default random.", metavar="KIND"),
+        typer.Option(
+            help=f"First direction: {', '.join(_FORMS.values())}; by default random.",
+            metavar="KIND",
+        ),
     ] = None
     y: Annotated[
         str | None,
         typer.Option(
-            help="Second direction, as for --x; by default random, or with pca:DIR its second.", metavar="KIND"
+            help="Second direction, as for --x; by default random, or with pca:DIR its second.",
+            metavar="KIND",
         ),
     ] = None
     dims: Annotated[
         int | None,
         typer.Option(
-            min=1, max=2, help="Number of directions: 1 for a line, 2 for a plane; by default 2, or as in --directions."
+            min=1,
+            max=2,
+            help="Number of directions: 1 for a line, 2 for a plane; by default 2, or as in "
+            "--directions.",
         ),
     ] = None
     range_: Annotated[
         str | None,
         typer.Option(
             "--range",
-            help="Coordinates of both ends, for x and y together or apart (-1:1,-0.5:2); auto: where the loss reaches "
-            "5 times that at the centre, auto:N: N times, and everything marked. By default -1:1 along random and "
+            help="Coordinates of both ends, for x and y together or apart (-1:1,-0.5:2); auto: "
+            "where the loss reaches "
+            "5 times that at the centre, auto:N: N times, and everything marked. By default -1:1 "
+            "along random and "
             "stored directions, where 1 is one filter norm, and auto along others.",
             metavar="START:STOP",
         ),
     ] = None
-    normalization: Annotated[str, typer.Option(help="Of random directions: filter, layer or none.")] = "filter"
+    normalization: Annotated[
+        str, typer.Option(help="Of random directions: filter, layer or none.")
+    ] = "filter"
     with_1d: Annotated[
         bool,
         typer.Option(
             "--with-1d",
-            help="Let random directions move biases and other 1-D tensors too, each scaled to its own norm.",
+            help="Let random directions move biases and other 1-D tensors too, each scaled to its "
+            "own norm.",
         ),
     ] = False
     seed: Seed = 0
     repeats: Annotated[
-        int, typer.Option(min=1, help="Number of random directions, one line each; with --dims 1.", metavar="N")
+        int,
+        typer.Option(
+            min=1, help="Number of random directions, one line each; with --dims 1.", metavar="N"
+        ),
     ] = 1
     directions: Annotated[
         Path | None,
-        typer.Option(help="Evaluate on the directions in this file, exactly as stored, around CKPT.", metavar="FILE"),
+        typer.Option(
+            help="Evaluate on the directions in this file, exactly as stored, around CKPT.",
+            metavar="FILE",
+        ),
     ] = None
     save_directions: Annotated[
-        Path | None, typer.Option(help="Write the directions to this file, for --directions.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Write the directions to this file, for --directions.", metavar="FILE"),
     ] = None
 
 
@@ -136,7 +158,9 @@ class Request:
 
     @cached_property
     def noise(self) -> dict[int, Tensor]:
-        """Number of each random direction -> its vector; y is the second one drawn, whatever x is."""
+        """Number of each random direction -> its vector; y is the second one drawn, whatever x
+        is.
+        """
         from landscape.directions import random_directions
 
         numbers = [spec.number for spec in self.specs if spec.kind == "random"]
@@ -167,12 +191,19 @@ class Request:
 
     @cached_property
     def components(self) -> dict[Spec, Direction]:
-        """Each `pca:DIR` -> its direction: the first component of the folder, or the second for the second of its kind.
+        """Each `pca:DIR` -> its direction: the first component of the folder, or the second for the
+        second of its kind.
 
         The first one leads to all snapshots in the folder.
         """
         specs = [spec for spec in self.specs if spec.kind == "pca"]
-        return dict(zip(specs, _principal_components(Path(specs[0].argument), specs, self.problems), strict=True))
+        return dict(
+            zip(
+                specs,
+                _principal_components(Path(specs[0].argument), specs, self.problems),
+                strict=True,
+            )
+        )
 
 
 def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
@@ -186,12 +217,16 @@ def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
         return ()
     dims = options.dims or 2
     if options.y is not None and dims == 1:
-        raise InputError(f"a line has no second direction, got --y {options.y} with --dims 1.", hint="Pass --dims 2.")
+        raise InputError(
+            f"a line has no second direction, got --y {options.y} with --dims 1.",
+            hint="Pass --dims 2.",
+        )
     x = options.x or "random"
     if options.repeats > 1:
         if dims != 1 or _kind(x) != "random":
             raise InputError(
-                f"--repeats {options.repeats} draws several random lines, got --dims {dims} and --x {x}.",
+                f"--repeats {options.repeats} draws several random lines, got --dims {dims} and "
+                f"--x {x}.",
                 hint="Pass --dims 1 and leave --x random.",
             )
         return tuple(_parse("--x", x, number) for number in range(options.repeats))
@@ -208,7 +243,12 @@ def parse_plane(options: PlaneOptions) -> tuple[Spec, ...]:
 
 
 def _refuse_beside_file(options: PlaneOptions) -> None:
-    typed = {"--x": options.x, "--y": options.y, "--repeats": options.repeats > 1, "--with-1d": options.with_1d}
+    typed = {
+        "--x": options.x,
+        "--y": options.y,
+        "--repeats": options.repeats > 1,
+        "--with-1d": options.with_1d,
+    }
     for name, value in typed.items():
         if value:
             raise InputError(
@@ -250,7 +290,8 @@ def parse_eigen(spec: Spec) -> tuple[int, Path | None]:
         found = 0
     if found == 0:
         raise InputError(
-            f"eigenvectors are numbered from 1, the largest, or from -1, the smallest, got {spec.text!r}.",
+            "eigenvectors are numbered from 1, the largest, or from -1, the smallest, got "
+            f"{spec.text!r}.",
             hint="Pass eigen:1.",
         )
     return found, Path(path) if path else None
@@ -261,7 +302,8 @@ def _parse_rho(spec: Spec) -> float:
         return float(spec.argument or 0.05)
     except ValueError as exc:
         raise InputError(
-            f"the radius of an ascent must be a number, got {spec.text!r}.", hint="Pass ascent:0.05."
+            f"the radius of an ascent must be a number, got {spec.text!r}.",
+            hint="Pass ascent:0.05.",
         ) from exc
 
 
@@ -285,7 +327,10 @@ def read_directions(options: PlaneOptions) -> Directions | None:
             hint="Directions are written by landscape surface --save-directions.",
         )
     if options.dims == 2 and len(found.vectors) != 2:
-        raise InputError(f"--dims 2 needs two directions, {path} has {len(found.vectors)}.", hint="Pass --dims 1.")
+        raise InputError(
+            f"--dims 2 needs two directions, {path} has {len(found.vectors)}.",
+            hint="Pass --dims 1.",
+        )
     return found
 
 
@@ -349,11 +394,16 @@ def span(request: Request) -> Spanned:
         require_spanning(group)
     _say_unconverged(found)
     _say_left_out(found)
-    planes = tuple(Plane(request.first.weights, tuple(direction.vector for direction in group)) for group in groups)
+    planes = tuple(
+        Plane(request.first.weights, tuple(direction.vector for direction in group))
+        for group in groups
+    )
     return Spanned(
         directions=found,
         planes=planes,
-        marks=mark_directions(found, request.labels[request.checkpoint], planes[0], request.problems),
+        marks=mark_directions(
+            found, request.labels[request.checkpoint], planes[0], request.problems
+        ),
         normalization=_normalization(request),
         settings=_settings(request, found),
         problem=request.first,
@@ -389,7 +439,8 @@ def _say_unconverged(directions: Sequence[Direction]) -> None:
     for direction in directions:
         if not direction.facts.get("converged", True):
             console.say(
-                f"{direction.name} has not converged: its eigenvalue {direction.facts['eigenvalue']:.6g} has the "
+                f"{direction.name} has not converged: its eigenvalue "
+                f"{direction.facts['eigenvalue']:.6g} has the "
                 f"residual {direction.facts['residual']:.2g}."
             )
 
@@ -398,7 +449,8 @@ def _say_left_out(directions: Sequence[Direction]) -> None:
     names = directions[0].facts.get("left_out")
     if names:
         console.say(
-            f"The stored directions also move {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}, which are no "
+            "The stored directions also move "
+            f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}, which are no "
             "weights: --bn says what becomes of running statistics, they are not moved."
         )
 
@@ -416,7 +468,9 @@ def _to(spec: Spec, request: Request) -> Direction:
     path = Path(spec.argument)
     module = request.first.copy_module()
     load_weights(module, load_checkpoint(path))
-    return checkpoint_direction(module, request.problems, name=spec.text, label=request.labels[path])
+    return checkpoint_direction(
+        module, request.problems, name=spec.text, label=request.labels[path]
+    )
 
 
 def _pca(spec: Spec, request: Request) -> Direction:
@@ -431,7 +485,9 @@ def _principal_components(
 
     files = SnapshotFiles(find_snapshots(folder), problems, progress=console.TerminalProgress())
     first = next(iter(problems.values()))
-    return principal_components(files.snapshots, first, names=[spec.text for spec in specs], points=files)
+    return principal_components(
+        files.snapshots, first, names=[spec.text for spec in specs], points=files
+    )
 
 
 def _eigen(spec: Spec, request: Request) -> Direction:
@@ -485,7 +541,11 @@ def default_ranges(specs: Sequence[Spec], num_dimensions: int) -> str:
 
 
 def find_ranges(
-    ranges: Sequence[RangeOption], sizes: Sequence[int], spanned: Spanned, problem: Problem, stored: Surface | None
+    ranges: Sequence[RangeOption],
+    sizes: Sequence[int],
+    spanned: Spanned,
+    problem: Problem,
+    stored: Surface | None,
 ) -> list[dict[str, Any]]:
     """Return start and stop of each axis, and what is to be recorded about how they were found.
 
@@ -500,11 +560,14 @@ def find_ranges(
     if [each["asked"] for each in recorded] == [each.text for each in ranges]:
         return recorded
     return [
-        _find_range(asked, i, size, spanned, problem) for i, (asked, size) in enumerate(zip(ranges, sizes, strict=True))
+        _find_range(asked, i, size, spanned, problem)
+        for i, (asked, size) in enumerate(zip(ranges, sizes, strict=True))
     ]
 
 
-def _find_range(asked: RangeOption, number: int, size: int, spanned: Spanned, problem: Problem) -> dict[str, Any]:
+def _find_range(
+    asked: RangeOption, number: int, size: int, spanned: Spanned, problem: Problem
+) -> dict[str, Any]:
     if asked.ends is not None:
         return {"asked": asked.text, "start": asked.ends[0], "stop": asked.ends[1]}
     from landscape.auto_range import center_on_grid, find_common_range
@@ -521,5 +584,8 @@ def _find_range(asked: RangeOption, number: int, size: int, spanned: Spanned, pr
     axis = "xy"[number]
     console.say(f"Range of {axis}: {start:g}:{stop:g}, after {found.num_evaluations} evaluations.")
     if not all(found.has_reached):
-        console.say(f"Along {axis} the loss does not rise as far as asked for on every side; the range ends there.")
+        console.say(
+            f"Along {axis} the loss does not rise as far as asked for on every side; the range "
+            "ends there."
+        )
     return {"asked": asked.text, **dataclasses.asdict(found), "start": start, "stop": stop}

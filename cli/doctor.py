@@ -18,19 +18,28 @@ if TYPE_CHECKING:
 
 
 @expand(ProblemOptions)
-def doctor(checkpoint: CheckpointArgument, problem: ProblemOptions, seed: Seed = 0, as_json: Json = False) -> None:
-    """Say why a landscape would look wrong: no minimum, dead filters, other data, the range; exit 1 on a problem.
+def doctor(
+    checkpoint: CheckpointArgument, problem: ProblemOptions, seed: Seed = 0, as_json: Json = False
+) -> None:
+    """Say why a landscape would look wrong: no minimum, dead filters, other data, the range; exit 1
+    on a problem.
 
-    Looks at names and values in the file, batch normalization, filters, inputs, accuracy, augmentation, the loss
-    against the gradient and along a random direction. A checkpoint that cannot be loaded is a problem too.
+    Looks at names and values in the file, batch normalization, filters, inputs, accuracy,
+    augmentation, the loss against the gradient and along a random direction. A checkpoint that
+    cannot be loaded is a problem too.
     """
     from landscape.doctor import Severity, examine
 
     findings = examine(
-        checkpoint, lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems, seed=seed
+        checkpoint,
+        lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
+        seed=seed,
     )
     if as_json:
-        counts = {severity.value: sum(each.severity == severity for each in findings) for severity in Severity}
+        counts = {
+            severity.value: sum(each.severity == severity for each in findings)
+            for severity in Severity
+        }
         rows = [dataclasses.asdict(each) for each in findings]
         console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
     else:
@@ -47,5 +56,7 @@ def _answer(checkpoint: Path, findings: Sequence[Finding]) -> None:
     for each in findings:
         if each.remedy:
             console.answer(f"{each.check}: {each.remedy}")
-    counts = ((severity, sum(each.severity == severity for each in findings)) for severity in Severity)
+    counts = (
+        (severity, sum(each.severity == severity for each in findings)) for severity in Severity
+    )
     console.answer(", ".join(f"{count} {severity}" for severity, count in counts) + ".")

@@ -25,10 +25,16 @@ class EffortOptions:
 
     tol: Annotated[
         float | None,
-        typer.Option(help="Relative tolerance of eigenvalues; by default 1e-8 in float64, 1e-4 in float32."),
+        typer.Option(
+            help="Relative tolerance of eigenvalues; by default 1e-8 in float64, 1e-4 in float32."
+        ),
     ] = None
-    max_matvecs: Annotated[int, typer.Option(help="Limit on Hessian-vector products for eigenvalues.")] = 500
-    num_directions: Annotated[int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")] = 5
+    max_matvecs: Annotated[
+        int, typer.Option(help="Limit on Hessian-vector products for eigenvalues.")
+    ] = 500
+    num_directions: Annotated[
+        int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
+    ] = 5
     seed: Seed = 0
 
 
@@ -37,16 +43,20 @@ def gate(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Checkpoint, of which only what the conditions name is computed; or a results file.",
+            help="Checkpoint, of which only what the conditions name is computed; or a results "
+            "file.",
             metavar="CKPT_OR_RESULT",
         ),
     ],
     conditions: Annotated[
         list[str],
         typer.Argument(
-            help="Comparisons by <, <=, >, >= of numbers and names, with + - * /, parentheses and abs()."
-            " Names: train_loss (or loss), test_loss, train_accuracy (or accuracy), test_accuracy, generalization_gap,"
-            " gradient_norm, lambda_max, lambda_min, lambda_ratio (the signed lambda_max / lambda_min), trace; and"
+            help="Comparisons by <, <=, >, >= of numbers and names, with + - * /, parentheses and "
+            "abs()."
+            " Names: train_loss (or loss), test_loss, train_accuracy (or accuracy), test_accuracy, "
+            "generalization_gap,"
+            " gradient_norm, lambda_max, lambda_min, lambda_ratio (the signed lambda_max / "
+            "lambda_min), trace; and"
             " sharpness at a radius: asc@0.05, avg@0.05, max@0.05, nstep@0.05, first_order@0.05."
             " Quote them for the shell.",
             metavar="CONDITION...",
@@ -55,20 +65,28 @@ def gate(
     problem: ProblemOptions,
     effort: EffortOptions,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Let conditions pass that are undecided within the error.")
+        bool,
+        typer.Option("--lenient", help="Let conditions pass that are undecided within the error."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold, whatever the errors.
+    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold,
+    whatever the errors.
 
-    Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A condition that the
-    interval does not decide counts as failed. Curvature and sharpness are of the train split.
+    Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A
+    condition that the interval does not decide counts as failed. Curvature and sharpness are of the
+    train split.
     """
     from landscape.gate import judge, parse_condition
 
     parsed = [parse_condition(text) for text in conditions]
-    wanted = list(dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities))
-    kind, known = _look_up(file, wanted, problem, effort) or ("checkpoint", _measured(file, wanted, problem, effort))
+    wanted = list(
+        dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities)
+    )
+    kind, known = _look_up(file, wanted, problem, effort) or (
+        "checkpoint",
+        _measured(file, wanted, problem, effort),
+    )
     judgements = [judge(condition, known) for condition in parsed]
     _answer(file, kind, judgements, lenient=lenient, as_json=as_json)
     if not all(each.passes(is_lenient=lenient) for each in judgements):
@@ -97,7 +115,8 @@ def _refuse_typed(file: Path, options: ProblemOptions | EffortOptions) -> None:
     for field in dataclasses.fields(options):
         if getattr(options, field.name) != field.default:
             raise InputError(
-                f"--{field.name.replace('_', '-')} is of a computation, and {file} is a results file.",
+                f"--{field.name.replace('_', '-')} is of a computation, and {file} is a results "
+                "file.",
                 hint="Leave it out, or pass the checkpoint.",
             )
 
@@ -117,7 +136,9 @@ def _measured(
         )
 
 
-def _answer(file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool) -> None:
+def _answer(
+    file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
+) -> None:
     from landscape.gate.judgement import UNDECIDED, VERDICTS
 
     counts = {verdict: sum(each.verdict == verdict for each in judgements) for verdict in VERDICTS}
@@ -138,7 +159,8 @@ def _answer(file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: 
         console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")
     if counts[UNDECIDED] and not lenient:
         console.say(
-            "Undecided counts as failed. To decide: a smaller --tol, more --num-directions or --samples, or"
+            "Undecided counts as failed. To decide: a smaller --tol, more --num-directions or "
+            "--samples, or"
             " --dtype float64; --lenient lets it pass."
         )
 

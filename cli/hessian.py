@@ -1,4 +1,6 @@
-"""`landscape hessian`: the spectrum of a checkpoint's curvature, or its extremes along a training run."""
+"""`landscape hessian`: the spectrum of a checkpoint's curvature, or its extremes along a training
+run.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from .resolve import split_names
 def hessian(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="Checkpoint, or the folder of a training run with snapshots.", metavar="CKPT"),
+        typer.Argument(
+            help="Checkpoint, or the folder of a training run with snapshots.", metavar="CKPT"
+        ),
     ],
     problem: ProblemOptions,
     extremes: ExtremesOptions,
@@ -29,22 +33,42 @@ def hessian(
     limits: LimitOptions,
     split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")
+    ] = None,
     save_vectors: Annotated[
         bool,
-        typer.Option("--save-vectors", help="Save eigenvectors too, for --align and for surface --x eigen:1:FILE."),
+        typer.Option(
+            "--save-vectors",
+            help="Save eigenvectors too, for --align and for surface --x eigen:1:FILE.",
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue what a run with this --out has begun.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue what a run with this --out has begun.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compute eigenvalues at both ends of the Hessian's spectrum, certified; exit 1 if not converged."""
+    """Compute eigenvalues at both ends of the Hessian's spectrum, certified; exit 1 if not
+    converged.
+    """
     asked = Asked(problem, extremes, extras, limits, split_names(split, can_be_both=False)[0], seed)
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
     if checkpoint.is_dir():
         if save_vectors:
-            raise InputError("--save-vectors is of one checkpoint, got a folder.", hint="Pass one of its snapshots.")
+            raise InputError(
+                "--save-vectors is of one checkpoint, got a folder.",
+                hint="Pass one of its snapshots.",
+            )
         curvature_along_run(checkpoint, asked, out, resume=resume, force=force, as_json=as_json)
     else:
-        curvature_of(checkpoint, asked, out, save_vectors=save_vectors, resume=resume, force=force, as_json=as_json)
+        curvature_of(
+            checkpoint,
+            asked,
+            out,
+            save_vectors=save_vectors,
+            resume=resume,
+            force=force,
+            as_json=as_json,
+        )

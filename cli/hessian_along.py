@@ -56,7 +56,9 @@ def curvature_along_run(
             should_stop=partial(asked_together, deadline),
             progress=console.TerminalProgress(),
         )
-    console.answer_json({"out": str(path), **_as_json(result)}) if as_json else _show(result, folder)
+    console.answer_json({"out": str(path), **_as_json(result)}) if as_json else _show(
+        result, folder
+    )
     console.say(f"Saved to {path}. To draw it: landscape plot {path}")
     if deadline.has_come and not result.done.all():
         console.say(f"Stopped in time. {console.to_go_on()}")
@@ -75,16 +77,34 @@ def _require(asked: Asked) -> None:
             )
     if asked.extremes.polish or asked.limits.memory is not None:
         raise InputError(
-            "--polish and --memory are of one checkpoint, got a folder.", hint="Pass one of its snapshots."
+            "--polish and --memory are of one checkpoint, got a folder.",
+            hint="Pass one of its snapshots.",
         )
-    if asked.extremes.engine != "lanczos" or asked.extremes.verify or asked.extremes.which != "algebraic":
-        raise InputError("snapshots are measured by Lanczos, at both ends of the spectrum.", hint="Pass one snapshot.")
+    if (
+        asked.extremes.engine != "lanczos"
+        or asked.extremes.verify
+        or asked.extremes.which != "algebraic"
+    ):
+        raise InputError(
+            "snapshots are measured by Lanczos, at both ends of the spectrum.",
+            hint="Pass one snapshot.",
+        )
 
 
 def _as_json(result: CurvatureHistory) -> dict[str, Any]:
-    fields = ("epoch", "eigenvalues", "residuals", "bottom_eigenvalues", "bottom_residuals", "num_matvecs")
+    fields = (
+        "epoch",
+        "eigenvalues",
+        "residuals",
+        "bottom_eigenvalues",
+        "bottom_residuals",
+        "num_matvecs",
+    )
     more = ("converged", "loss", "learning_rate", "overlaps", "done")
-    return {**{name: getattr(result, name).tolist() for name in (*fields, *more)}, "split": result.split}
+    return {
+        **{name: getattr(result, name).tolist() for name in (*fields, *more)},
+        "split": result.split,
+    }
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:
@@ -93,7 +113,9 @@ def _show(result: CurvatureHistory, folder: Path) -> None:
             f"{result.epoch[i]:g}",
             console.number(result.eigenvalues[i, 0], 5),
             console.number(result.residuals[i, 0], 2),
-            console.number(result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4),
+            console.number(
+                result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4
+            ),
             console.number(2 / result.learning_rate[i], 4),
             console.number(result.loss[i], 4),
             console.number(result.overlaps[i], 3),

@@ -20,25 +20,40 @@ class ExtremesOptions:
 
     top_k: Annotated[int, typer.Option(help="Number of largest eigenvalues.")] = 5
     bottom_k: Annotated[
-        int | None, typer.Option(help="Number of algebraically smallest eigenvalues; by default 1.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Number of algebraically smallest eigenvalues; by default 1.", show_default=False
+        ),
     ] = None
-    which: Annotated[str, typer.Option(help="Largest by value (algebraic), or by magnitude: both ends together.")] = (
-        "algebraic"
-    )
+    which: Annotated[
+        str, typer.Option(help="Largest by value (algebraic), or by magnitude: both ends together.")
+    ] = "algebraic"
     curvature: Annotated[
-        str, typer.Option(help="Matrix: hessian, ggn (Gauss-Newton) or fisher (empirical: single examples' gradients).")
+        str,
+        typer.Option(
+            help="Matrix: hessian, ggn (Gauss-Newton) or fisher (empirical: single examples' "
+            "gradients)."
+        ),
     ] = "hessian"
     tol: Annotated[
-        float | None, typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32.")
+        float | None,
+        typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32."),
     ] = None
-    max_matvecs: Annotated[int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")] = 500
-    polish: Annotated[bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")] = (
-        False
-    )
-    engine: Annotated[str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")] = "lanczos"
+    max_matvecs: Annotated[
+        int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")
+    ] = 500
+    polish: Annotated[
+        bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
+    ] = False
+    engine: Annotated[
+        str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")
+    ] = "lanczos"
     verify: Annotated[
         str | None,
-        typer.Option(help="Run this engine too; exit 1 where the two differ beyond residuals.", metavar="ENGINE"),
+        typer.Option(
+            help="Run this engine too; exit 1 where the two differ beyond residuals.",
+            metavar="ENGINE",
+        ),
     ] = None
 
 
@@ -46,30 +61,49 @@ class ExtremesOptions:
 class ExtrasOptions:
     """What else is measured."""
 
-    trace: Annotated[bool, typer.Option("--trace", help="Estimate the trace, with a confidence interval.")] = False
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Estimate the trace, with a confidence interval.")
+    ] = False
     rel_error: Annotated[
         float | None,
-        typer.Option(help="Go on until the trace is known to this relative error; implies --trace.", metavar="ERROR"),
+        typer.Option(
+            help="Go on until the trace is known to this relative error; implies --trace.",
+            metavar="ERROR",
+        ),
     ] = None
     density: Annotated[
-        bool, typer.Option("--density", help="Estimate the density of all eigenvalues, with a band.")
+        bool,
+        typer.Option("--density", help="Estimate the density of all eigenvalues, with a band."),
     ] = False
-    probes: Annotated[int, typer.Option(min=1, help="Random vectors of the density.", metavar="N")] = 5
+    probes: Annotated[
+        int, typer.Option(min=1, help="Random vectors of the density.", metavar="N")
+    ] = 5
     blocks: Annotated[
-        bool, typer.Option("--blocks", help="Measure the largest eigenvalue and the trace of each layer.")
+        bool,
+        typer.Option(
+            "--blocks", help="Measure the largest eigenvalue and the trace of each layer."
+        ),
     ] = False
     folds: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Measure the extremes on this many disjoint subsets, of --samples examples each.", metavar="N"
+            min=2,
+            help="Measure the extremes on this many disjoint subsets, of --samples examples each.",
+            metavar="N",
         ),
     ] = None
     align: Annotated[
         Path | None,
-        typer.Option(help="Compare the eigenvectors with those that another checkpoint's file has.", metavar="FILE"),
+        typer.Option(
+            help="Compare the eigenvectors with those that another checkpoint's file has.",
+            metavar="FILE",
+        ),
     ] = None
     every: Annotated[
-        int, typer.Option(min=1, help="With a folder of snapshots: measure every Nth of them.", metavar="N")
+        int,
+        typer.Option(
+            min=1, help="With a folder of snapshots: measure every Nth of them.", metavar="N"
+        ),
     ] = 1
 
 
@@ -78,11 +112,15 @@ class LimitOptions:
     """Limits of time and memory."""
 
     minutes: Annotated[
-        float | None, typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N")
+        float | None,
+        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
     ] = None
     memory: Annotated[
         str | None,
-        typer.Option(help="What vectors and graphs may take, such as 8GiB; by default a share of what is free."),
+        typer.Option(
+            help="What vectors and graphs may take, such as 8GiB; by default a share of what is "
+            "free."
+        ),
     ] = None
 
 
@@ -99,8 +137,14 @@ class Asked:
 
     @property
     def bottom_k(self) -> int:
-        """Number of smallest eigenvalues: one if not said, and none beside the largest in magnitude."""
-        return self.extremes.bottom_k if self.extremes.bottom_k is not None else int(self.extremes.which == "algebraic")
+        """Number of smallest eigenvalues: one if not said, and none beside the largest in
+        magnitude.
+        """
+        return (
+            self.extremes.bottom_k
+            if self.extremes.bottom_k is not None
+            else int(self.extremes.which == "algebraic")
+        )
 
     @property
     def num_eigenvalues(self) -> int:
@@ -125,7 +169,9 @@ class Asked:
         )
 
     def fields(self) -> dict[str, Any]:
-        """Return fields of a `landscape.results.Spectrum` that are decided by what was asked for; None for any."""
+        """Return fields of a `landscape.results.Spectrum` that are decided by what was asked for;
+        None for any.
+        """
         return {
             "curvature": self.extremes.curvature,
             "which": self.extremes.which,

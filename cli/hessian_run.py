@@ -1,4 +1,6 @@
-"""`landscape hessian CKPT`: the spectrum of one checkpoint's curvature, computed, checked, saved and shown."""
+"""`landscape hessian CKPT`: the spectrum of one checkpoint's curvature, computed, checked, saved
+and shown.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,18 @@ def curvature_of(
         problem = opened.problems[asked.split]
         result = _finished(out, problem, asked, keep_vectors=save_vectors) if resume else None
         if result is None:
-            result = _measure(opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume)
+            result = _measure(
+                opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume
+            )
             if others is not None:
                 result = _aligned(result, others, asked.extras.align)
             is_done = result.converged and not _left(result, problem, asked)
             if out is not None and console.is_heard():
-                _save(out, result if save_vectors else dataclasses.replace(result, vectors=None), is_done=is_done)
+                _save(
+                    out,
+                    result if save_vectors else dataclasses.replace(result, vectors=None),
+                    is_done=is_done,
+                )
         left = _left(result, problem, asked)
         if asked.extremes.verify is not None:
             agreement = _verified(result, problem, asked)
@@ -78,15 +86,19 @@ def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool
     if asked.extremes.verify not in (None, "pyhessian"):
         raise InputError(f"--verify must be pyhessian, got {asked.extremes.verify!r}.")
     if asked.extremes.verify == asked.extremes.engine:
-        raise InputError("--verify compares two engines, got the same one twice.", hint="Leave --engine out.")
+        raise InputError(
+            "--verify compares two engines, got the same one twice.", hint="Leave --engine out."
+        )
     if asked.extremes.verify is not None and asked.extremes.curvature != "hessian":
         raise InputError(
-            f"--verify compares eigenvalues of the Hessian, got --curvature {asked.extremes.curvature}.",
+            "--verify compares eigenvalues of the Hessian, got --curvature "
+            f"{asked.extremes.curvature}.",
             hint="PyHessian knows no other matrix; leave one of the two out.",
         )
     if asked.extras.every != 1:
         raise InputError(
-            f"--every {asked.extras.every} takes snapshots from a folder, and this is one checkpoint.",
+            f"--every {asked.extras.every} takes snapshots from a folder, and this is one "
+            "checkpoint.",
             hint="Pass the folder of the training run.",
         )
 
@@ -99,7 +111,10 @@ def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) 
             yield
         return
     basis = _krylov_path(out)
-    with output_of_this_run(out, inputs, force=force, resume=resume, besides=basis), working_together(basis):
+    with (
+        output_of_this_run(out, inputs, force=force, resume=resume, besides=basis),
+        working_together(basis),
+    ):
         yield
 
 
@@ -107,8 +122,12 @@ def _krylov_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.krylov.h5")
 
 
-def _finished(out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool) -> Spectrum | None:
-    """Return the result in a file of which nothing is left to compute, if it is what is asked for."""
+def _finished(
+    out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
+) -> Spectrum | None:
+    """Return the result in a file of which nothing is left to compute, if it is what is asked
+    for.
+    """
     from landscape.hessian.completeness import first_difference
     from landscape.io.store import read_result
     from landscape.results import Spectrum
@@ -117,7 +136,9 @@ def _finished(out: Path | None, problem: Problem, asked: Asked, *, keep_vectors:
         return None
     found = read_result(out)
     if not isinstance(found, Spectrum):
-        raise StoreError(f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out.")
+        raise StoreError(
+            f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out."
+        )
     different = first_difference(found, problem, asked.split, asked.num_eigenvalues, asked.fields())
     if different is not None:
         name, there, here = different
@@ -127,10 +148,14 @@ def _finished(out: Path | None, problem: Problem, asked: Asked, *, keep_vectors:
         )
     if not found.converged:
         return None
-    left = [*_left(found, problem, asked), *(["vectors"] if keep_vectors and found.vectors is None else [])]
+    left = [
+        *_left(found, problem, asked),
+        *(["vectors"] if keep_vectors and found.vectors is None else []),
+    ]
     if left:
         raise StoreError(
-            f"{out} is complete, without {', '.join(left)}.", hint="Pass --force to compute it anew, or another --out."
+            f"{out} is complete, without {', '.join(left)}.",
+            hint="Pass --force to compute it anew, or another --out.",
         )
     console.say(f"{out} is complete; nothing is left to compute.")
     return found
@@ -144,7 +169,13 @@ def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
 
 
 def _measure(
-    opened: Opened, asked: Asked, out: Path | None, deadline: Deadline, *, keep_vectors: bool, resume: bool
+    opened: Opened,
+    asked: Asked,
+    out: Path | None,
+    deadline: Deadline,
+    *,
+    keep_vectors: bool,
+    resume: bool,
 ) -> Spectrum:
     from landscape.hessian.folds import folds
     from landscape.hessian.operator import CurvatureOperator
@@ -225,7 +256,8 @@ def _stored_vectors(file: Path | None) -> Spectrum | None:
     found = read_result(file)
     if not isinstance(found, Spectrum) or found.vectors is None:
         raise InputError(
-            f"{file} holds no eigenvectors.", hint="Write it by landscape hessian CKPT --save-vectors --out FILE."
+            f"{file} holds no eigenvectors.",
+            hint="Write it by landscape hessian CKPT --save-vectors --out FILE.",
         )
     return found
 
@@ -234,7 +266,9 @@ def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
     from landscape.hessian.eigenvectors import alignment
 
     assert result.vectors is not None
-    return dataclasses.replace(result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file))
+    return dataclasses.replace(
+        result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file)
+    )
 
 
 def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
@@ -263,17 +297,23 @@ def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_js
         console.say(f"Saved to {out}. To draw it: landscape plot {out}")
 
 
-def _say_what_is_left(result: Spectrum, left: list[str], deadline: Deadline, asked: Asked, out: Path | None) -> None:
+def _say_what_is_left(
+    result: Spectrum, left: list[str], deadline: Deadline, asked: Asked, out: Path | None
+) -> None:
     """Say what was not reached, and what helps."""
     if not result.converged:
         console.say(
-            f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector products; "
-            f"the residuals say how far each value can be off.{'' if deadline.has_come else _remedy(result, asked)}"
+            f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector "
+            "products; "
+            "the residuals say how far each value can be "
+            f"off.{'' if deadline.has_come else _remedy(result, asked)}"
         )
     if left:
         console.say(f"Not reached: {', '.join(left)}.")
     if deadline.has_come and (left or not result.converged):
-        console.say(f"Stopped in time. {console.to_go_on() if out is not None else 'Raise --minutes.'}")
+        console.say(
+            f"Stopped in time. {console.to_go_on() if out is not None else 'Raise --minutes.'}"
+        )
 
 
 def _remedy(result: Spectrum, asked: Asked) -> str:

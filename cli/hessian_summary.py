@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
-_FOLDS = {"lambda_max": "lambda_max", "lambda_min": "lambda_min", "held_out": "lambda_max held out: a lower bound"}
+_FOLDS = {
+    "lambda_max": "lambda_max",
+    "lambda_min": "lambda_min",
+    "held_out": "lambda_max held out: a lower bound",
+}
 _RATIOS = {
     "lambda_max / lambda_min": "ratio",
     "|lambda_max / lambda_min|": "absolute_ratio",
@@ -29,7 +33,9 @@ _SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
 
 def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     """Return the object that --json prints."""
-    intervals = {_RATIOS[name]: ratio and [ratio.low, ratio.high] for name, ratio in result.ratios.items()}
+    intervals = {
+        _RATIOS[name]: ratio and [ratio.low, ratio.high] for name, ratio in result.ratios.items()
+    }
     return {
         "eigenvalues": result.eigenvalues.tolist(),
         "residuals": result.residuals.tolist(),
@@ -77,13 +83,18 @@ def show_spectrum(result: Spectrum) -> None:
     size = result.provenance.num_parameters
     examples = result.provenance.num_examples[result.split]
     console.answer_table(
-        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} examples",
+        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
+        "examples",
         ["eigenvalue", "value", "residual", "estimated error", "|cos| to gradient"],
         list(_eigenvalues(result, size)),
     )
-    console.answer_table("Ratios", ["ratio", "value", "interval"], [_row(*item) for item in result.ratios.items()])
+    console.answer_table(
+        "Ratios", ["ratio", "value", "interval"], [_row(*item) for item in result.ratios.items()]
+    )
     if result.trace is not None or result.density is not None:
-        console.answer_table("Whole spectrum", ["quantity", "value", "interval"], list(_whole(result)))
+        console.answer_table(
+            "Whole spectrum", ["quantity", "value", "interval"], list(_whole(result))
+        )
     if result.blocks:
         console.answer_table("Layers", ["layer", "parameters", "lambda_max", "residual", "trace", "error"], [
             [block.name, str(block.num_parameters), console.number(block.lambda_max), console.number(block.residual, 2),
@@ -103,7 +114,10 @@ def show_spectrum(result: Spectrum) -> None:
         console.answer_table(
             f"|cosine| to the eigenvectors of {result.aligned_with}",
             ["", *(f"theirs {j}" for j in range(1, result.alignment.shape[1] + 1))],
-            [[f"ours {i}", *(console.number(value, 3) for value in row)] for i, row in enumerate(result.alignment, 1)],
+            [
+                [f"ours {i}", *(console.number(value, 3) for value in row)]
+                for i, row in enumerate(result.alignment, 1)
+            ],
         )
     for remark in _remarks(result):
         console.answer(remark)
@@ -125,14 +139,20 @@ def agreement_as_json(agreement: Agreement | None) -> dict[str, Any]:
         return {}
     return {
         "agrees": agreement.agrees,
-        "comparisons": [{**dataclasses.asdict(each), "difference": each.difference} for each in agreement.comparisons],
+        "comparisons": [
+            {**dataclasses.asdict(each), "difference": each.difference}
+            for each in agreement.comparisons
+        ],
     }
 
 
 def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
     """Yield name, value, residual, estimate and overlap with the gradient of each, descending."""
     num_top = result.eigenvalues.size
-    names = [f"lambda_{i}" if result.which == "algebraic" else f"value {i}" for i in range(1, num_top + 1)]
+    names = [
+        f"lambda_{i}" if result.which == "algebraic" else f"value {i}"
+        for i in range(1, num_top + 1)
+    ]
     names += [f"lambda_{size - i}" for i in range(result.bottom_eigenvalues.size)]
     columns = [
         [*result.eigenvalues, *result.bottom_eigenvalues],
@@ -151,7 +171,11 @@ def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
 def _row(name: str, ratio: Ratio | None) -> list[str]:
     if ratio is None:
         return [name, _UNDEFINED, ""]
-    return [name, console.number(ratio.value), f"{console.number(ratio.low)} to {console.number(ratio.high)}"]
+    return [
+        name,
+        console.number(ratio.value),
+        f"{console.number(ratio.low)} to {console.number(ratio.high)}",
+    ]
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
@@ -170,7 +194,10 @@ def _whole(result: Spectrum) -> Iterator[list[str]]:
 
 def _mass(mass: Mass) -> list[str]:
     error = "" if mass.standard_error is None else f", +- {console.percent(mass.standard_error)}"
-    return [console.percent(mass.value), f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}"]
+    return [
+        console.percent(mass.value),
+        f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}",
+    ]
 
 
 def _density(result: Spectrum) -> dict[str, Any] | None:
@@ -192,23 +219,33 @@ def _remarks(result: Spectrum) -> Iterator[str]:
         yield result.remark
     state = "converged" if result.converged else "NOT converged"
     yield (
-        f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the rounding of "
-        f"{'float64' if result.polished else result.provenance.dtype}, with {result.num_matvecs} matrix-vector "
+        f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the "
+        "rounding of "
+        f"{'float64' if result.polished else result.provenance.dtype}, with {result.num_matvecs} "
+        "matrix-vector "
         f"products ({result.engine}). Certified: an eigenvalue lies within each residual."
     )
     if (look := result.second_look) is not None:
         missed = look.num_missed_top + look.num_missed_bottom
         yield (
-            f"A second look of {look.num_matvecs} products found {missed or 'no'} missed or repeated "
+            f"A second look of {look.num_matvecs} products found {missed or 'no'} missed or "
+            "repeated "
             f"eigenvalue{'' if missed == 1 else 's'}: beside those above, its values lie between "
             f"{console.number(look.smallest)} and {console.number(look.largest)}."
         )
-    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC.get(result.provenance.dtype, 1e-2):
+    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC.get(
+        result.provenance.dtype, 1e-2
+    ):
         yield (
-            f"The products are not symmetric, by {result.asymmetry:.1e} of lambda_max: that is more than rounding, so "
-            "the values are no eigenvalues of a Hessian. Look for randomness or custom gradients in the model."
+            f"The products are not symmetric, by {result.asymmetry:.1e} of lambda_max: that is "
+            "more than rounding, so "
+            "the values are no eigenvalues of a Hessian. Look for randomness or custom gradients "
+            "in the model."
         )
     if result.trace is not None and not result.trace.converged:
         yield "The trace ended before what was asked for; its interval says how far it can be off."
-    if "samples" in result.provenance.settings and result.provenance.settings["samples"] is not None:
+    if (
+        "samples" in result.provenance.settings
+        and result.provenance.settings["samples"] is not None
+    ):
         yield "Extremes of a subset are biased outwards; --folds says how much, and brackets the whole set's."

@@ -21,11 +21,16 @@ _LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "file", "kin
 
 def info(
     file: Annotated[
-        Path, typer.Argument(help="Results file, file in Li et al.'s layout, or checkpoint.", metavar="FILE")
+        Path,
+        typer.Argument(
+            help="Results file, file in Li et al.'s layout, or checkpoint.", metavar="FILE"
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Say what a results file or a checkpoint holds: extent, values, directions and where it comes from."""
+    """Say what a results file or a checkpoint holds: extent, values, directions and where it comes
+    from.
+    """
     from landscape.io.description import describe_file
 
     found = describe_file(file)
@@ -45,9 +50,17 @@ def info(
         _answer_lines(list(_flat(provenance)))
 
 
-def _rows(items: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return one row an item, with its name first where it has one, without columns that are empty."""
-    rows = [{"name": key, **item} for key, item in items.items()] if isinstance(items, Mapping) else list(items)
+def _rows(
+    items: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Return one row an item, with its name first where it has one, without columns that are
+    empty.
+    """
+    rows = (
+        [{"name": key, **item} for key, item in items.items()]
+        if isinstance(items, Mapping)
+        else list(items)
+    )
     empty = [name for name in rows[0] if all(row[name] in _EMPTY for row in rows)]
     return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 

@@ -15,12 +15,19 @@ import typer
 from landscape.errors import InputError
 
 CheckpointArgument = Annotated[
-    Path, typer.Argument(help="Checkpoint: ours, or any state dict (.pt, .pth, .th, .safetensors).", metavar="CKPT")
+    Path,
+    typer.Argument(
+        help="Checkpoint: ours, or any state dict (.pt, .pth, .th, .safetensors).", metavar="CKPT"
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 LARGEST_SEED = 2**32 - 1
-Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the random numbers.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the random numbers.")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,27 +35,37 @@ class ModelOptions:
     """Which model, data and loss."""
 
     model: Annotated[
-        str | None, typer.Option(help="Model: built-in name, pkg.module:function or path/to/file.py:function.")
+        str | None,
+        typer.Option(help="Model: built-in name, pkg.module:function or path/to/file.py:function."),
     ] = None
     model_arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the model, as key=value; repeatable.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(help="Argument of the model, as key=value; repeatable.", metavar="KEY=VALUE"),
     ] = None
-    data: Annotated[str | None, typer.Option(help="Data: built-in name or import string, as for --model.")] = None
+    data: Annotated[
+        str | None, typer.Option(help="Data: built-in name or import string, as for --model.")
+    ] = None
     data_arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the data, as key=value; repeatable.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(help="Argument of the data, as key=value; repeatable.", metavar="KEY=VALUE"),
     ] = None
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder that holds the data set's files, as published.", metavar="DIR")
+        Path | None,
+        typer.Option(help="Folder that holds the data set's files, as published.", metavar="DIR"),
     ] = None
     loss: Annotated[
-        str | None, typer.Option(help="Loss: cross-entropy, mse or an import string of loss(outputs, targets).")
+        str | None,
+        typer.Option(
+            help="Loss: cross-entropy, mse or an import string of loss(outputs, targets)."
+        ),
     ] = None
     label_noise: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Share of the training examples that get a wrong label; by default as the checkpoint records, else 0.",
+            help="Share of the training examples that get a wrong label; by default as the "
+            "checkpoint records, else 0.",
             metavar="SHARE",
         ),
     ] = None
@@ -64,7 +81,8 @@ class ModelOptions:
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training examples, of each class alike, held out to choose settings by; by default"
+            help="Share of the training examples, of each class alike, held out to choose settings "
+            "by; by default"
             " as the checkpoint records, else none.",
             metavar="SHARE",
         ),
@@ -85,13 +103,21 @@ class ProblemOptions(ModelOptions):
     """How a checkpoint is evaluated."""
 
     samples: Annotated[
-        int | None, typer.Option(help="Evaluate on a fixed class-balanced subset of this many examples.", metavar="N")
+        int | None,
+        typer.Option(
+            help="Evaluate on a fixed class-balanced subset of this many examples.", metavar="N"
+        ),
     ] = None
-    bn: Annotated[str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")] = "stored"
+    bn: Annotated[str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")] = (
+        "stored"
+    )
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or on CUDA tf32.")] = "float32"
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or on CUDA tf32.")] = (
+        "float32"
+    )
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples a forward pass; by default chosen for model and device.")
+        int | None,
+        typer.Option(help="Examples a forward pass; by default chosen for model and device."),
     ] = None
 
 
@@ -109,13 +135,21 @@ def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
             for name, owner in owners.items():
-                values[name] = owner(**{field.name: values.pop(field.name) for field in dataclasses.fields(owner)})
+                values[name] = owner(
+                    **{field.name: values.pop(field.name) for field in dataclasses.fields(owner)}
+                )
             command(**values)
 
         parameters = inspect.signature(command).parameters.values()
-        expanded = [item for parameter in parameters for item in _fields_of(parameter, hints, owners)]
-        required = [parameter for parameter in expanded if parameter.default is inspect.Parameter.empty]
-        optional = [parameter for parameter in expanded if parameter.default is not inspect.Parameter.empty]
+        expanded = [
+            item for parameter in parameters for item in _fields_of(parameter, hints, owners)
+        ]
+        required = [
+            parameter for parameter in expanded if parameter.default is inspect.Parameter.empty
+        ]
+        optional = [
+            parameter for parameter in expanded if parameter.default is not inspect.Parameter.empty
+        ]
         wrapper.__signature__ = inspect.Signature(required + optional)  # pyright: ignore[reportAttributeAccessIssue]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
         return wrapper
@@ -123,9 +157,13 @@ def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
-def _fields_of(parameter: inspect.Parameter, hints: dict[str, Any], owners: dict[str, type]) -> list[inspect.Parameter]:
+def _fields_of(
+    parameter: inspect.Parameter, hints: dict[str, Any], owners: dict[str, type]
+) -> list[inspect.Parameter]:
     if parameter.name not in owners:
-        return [parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)]
+        return [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        ]
     owner = owners[parameter.name]
     field_hints = get_type_hints(owner, include_extras=True)
     return [
@@ -189,11 +227,20 @@ def parse_numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as exc:
         raise InputError(
-            f"{option} must be numbers separated by commas, got {text!r}.", hint=f"Pass {option} 0.05,0.1."
+            f"{option} must be numbers separated by commas, got {text!r}.",
+            hint=f"Pass {option} 0.05,0.1.",
         ) from exc
 
 
-_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_UNITS = {
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+}
 
 
 def parse_bytes(text: str, option: str) -> int:
@@ -207,9 +254,13 @@ def parse_bytes(text: str, option: str) -> int:
     try:
         amount = int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError) as exc:
-        raise InputError(f"{option} must be an amount of memory, got {text!r}.", hint=f"Pass {option} 8GiB.") from exc
+        raise InputError(
+            f"{option} must be an amount of memory, got {text!r}.", hint=f"Pass {option} 8GiB."
+        ) from exc
     if amount < 1:
-        raise InputError(f"{option} must be at least one byte, got {text!r}.", hint=f"Pass {option} 8GiB.")
+        raise InputError(
+            f"{option} must be at least one byte, got {text!r}.", hint=f"Pass {option} 8GiB."
+        )
     return amount
 
 
@@ -267,7 +318,9 @@ def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:
     try:
         sizes = tuple(int(part) for part in text.lower().split("x"))
     except ValueError as exc:
-        raise InputError(f"--grid must be N or NxM, got {text!r}.", hint="Pass --grid 21 or --grid 21x11.") from exc
+        raise InputError(
+            f"--grid must be N or NxM, got {text!r}.", hint="Pass --grid 21 or --grid 21x11."
+        ) from exc
     if len(sizes) == 1:
         return sizes * num_dimensions
     if len(sizes) != num_dimensions:

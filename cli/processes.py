@@ -37,14 +37,18 @@ def output_of_this_run(
     if besides is not None:
         prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
     with locked(path):
-        if force and console.is_launched():  # a process that torchrun starts again goes on with what is there
+        if (
+            force and console.is_launched()
+        ):  # a process that torchrun starts again goes on with what is there
             path.unlink(missing_ok=True)
         yield
 
 
 @contextmanager
 def working_together(path: Path | None = None) -> Iterator[None]:
-    """Work together with the other processes of torchrun; where they are stopped, say what is saved in `path`."""
+    """Work together with the other processes of torchrun; where they are stopped, say what is saved
+    in `path`.
+    """
     with nullcontext() if path is None else console.resumable(path):
         from landscape import distributed  # brings torch, and a signal may come meanwhile
 
@@ -55,10 +59,16 @@ def working_together(path: Path | None = None) -> Iterator[None]:
             raise typer.Exit(1) from exc
 
 
-def open_together(checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any) -> Opened:
-    """Open a checkpoint on the device of this process; see `open_checkpoint`, which gets the arguments."""
+def open_together(
+    checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
+) -> Opened:
+    """Open a checkpoint on the device of this process; see `open_checkpoint`, which gets the
+    arguments.
+    """
     from landscape import distributed
     from landscape.execution import choose_device
 
     device = distributed.local_device(choose_device(options.device))
-    return open_checkpoint(checkpoint, dataclasses.replace(options, device=str(device)), splits, **arguments)
+    return open_checkpoint(
+        checkpoint, dataclasses.replace(options, device=str(device)), splits, **arguments
+    )

@@ -59,12 +59,17 @@ def default_output(source: Path, suffix: str) -> Path:
         InputError: If `source` has no name of its own.
     """
     if not source.name:
-        raise InputError(f"a file is needed, got the folder {str(source)!r}.", hint="Name a file in it.")
+        raise InputError(
+            f"a file is needed, got the folder {str(source)!r}.", hint="Name a file in it."
+        )
     return source.with_suffix(suffix)
 
 
-def prepare_output(path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()) -> None:
-    """Refuse an output that exists, unless it is to be replaced or continued, or that cannot be written.
+def prepare_output(
+    path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()
+) -> None:
+    """Refuse an output that exists, unless it is to be replaced or continued, or that cannot be
+    written.
 
     Args:
         path: The output; its folder need not be there.
@@ -82,17 +87,24 @@ def prepare_output(path: Path, *, force: bool, resume: bool | None = None, input
     if force and resume:
         raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
     if path.resolve() in [other.resolve() for other in inputs]:
-        raise StoreError(f"output {path} is another file of this command.", hint="Name another file.")
+        raise StoreError(
+            f"output {path} is another file of this command.", hint="Name another file."
+        )
     try:
         if path.exists() and not path.is_file():
             raise StoreError(f"output {path} is no regular file.", hint="Name a file.")
         if path.exists() and not (force or resume):
             go_on = "" if resume is None else "--resume to continue it, "
-            raise StoreError(f"output {path} exists.", hint=f"Pass {go_on}--force to replace it, or another --out.")
+            raise StoreError(
+                f"output {path} exists.",
+                hint=f"Pass {go_on}--force to replace it, or another --out.",
+            )
         with folder_of(path), tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as exc:
-        raise StoreError(f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out.") from exc
+        raise StoreError(
+            f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out."
+        ) from exc
 
 
 def names_apart(paths: Sequence[Path]) -> list[str]:
@@ -115,7 +127,9 @@ def split_names(split: str, *, can_be_both: bool) -> tuple[str, ...]:
         return (split,)
     if split == "both" and can_be_both:
         return SPLITS
-    raise InputError(f"split must be {'train, test or both' if can_be_both else 'train or test'}, got {split!r}.")
+    raise InputError(
+        f"split must be {'train, test or both' if can_be_both else 'train or test'}, got {split!r}."
+    )
 
 
 def open_checkpoint(
@@ -139,7 +153,8 @@ def open_checkpoint(
         also: On what besides, where the data have it; on all of it.
         prepare: Changes the train split before anything is done with it.
         loss: In place of what was typed or is recorded.
-        points_per_pass: Points a forward pass; None takes what is fastest for the first split, for all of them.
+        points_per_pass: Points a forward pass; None takes what is fastest for the first split, for
+            all of them.
         is_compiled: Whether forward passes are compiled.
         load: Gives the data of a recipe; None for `load_splits`.
 
@@ -157,11 +172,16 @@ def open_checkpoint(
     model = seeded_model(recipe, seed=0)
     load_weights(model, checkpoint)
     read = (load or load_splits)(recipe)
-    data = {"train": read.train if read.train is None or prepare is None else prepare(read.train), "test": read.test}
+    data = {
+        "train": read.train if read.train is None or prepare is None else prepare(read.train),
+        "test": read.test,
+    }
     loss = loss or find_loss(recipe.loss or "cross-entropy")
     problems = {}
     wholes = {split: require_split(data, split) for split in splits}
-    besides = {split: whole for split in also if split not in wholes and (whole := data[split]) is not None}
+    besides = {
+        split: whole for split in also if split not in wholes and (whole := data[split]) is not None
+    }
     for split, whole in {**wholes, **besides}.items():
         problems[split] = Problem(
             model,
@@ -188,7 +208,9 @@ def open_checkpoint(
 
 
 def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
-    """Build the recipe's model with initial weights drawn by `seed`, outside the global generator."""
+    """Build the recipe's model with initial weights drawn by `seed`, outside the global
+    generator.
+    """
     from landscape.io.plugins import build_model
     from landscape.random_state import forked_random_state
 
@@ -199,7 +221,8 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
 
 
 def load_splits(recipe: Recipe) -> Splits:
-    """Return the data, read once. Label noise is in train alone, which is what training was not to be held out of.
+    """Return the data, read once. Label noise is in train alone, which is what training was not to
+    be held out of.
 
     A data function that draws from torch's global generator gives the same data every time.
     """
@@ -224,7 +247,9 @@ def load_splits(recipe: Recipe) -> Splits:
 
 
 def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
-    """Return the recipe of what was typed, with defaults for model and data, all arguments recorded."""
+    """Return the recipe of what was typed, with defaults for model and data, all arguments
+    recorded.
+    """
     from landscape.io.checkpoint import Recipe
 
     _refuse_seeds_of_nothing(options, Recipe())
@@ -245,7 +270,8 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
 
 
 def recipe_from(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
-    """Return the recipe to train on from a checkpoint: what was typed, then what it records, then the default loss.
+    """Return the recipe to train on from a checkpoint: what was typed, then what it records, then
+    the default loss.
 
     Raises:
         LandscapeError: If there is no model or no data, or the checkpoint records code.
@@ -261,13 +287,17 @@ def _complete(recipe: Recipe) -> Recipe:
     from landscape.models import model_arguments
 
     if recipe.model and not is_import_string(recipe.model):
-        recipe = dataclasses.replace(recipe, model_args=model_arguments(recipe.model, **recipe.model_args))
+        recipe = dataclasses.replace(
+            recipe, model_args=model_arguments(recipe.model, **recipe.model_args)
+        )
     if recipe.data and not is_import_string(recipe.data):
         takes_folder = needs_folder(recipe.data)
         folder = {"data_dir": recipe.data_dir} if takes_folder and recipe.data_dir else {}
         arguments = data_arguments(recipe.data, **recipe.data_args, **folder)
         arguments.pop("data_dir", None)
-        recipe = dataclasses.replace(recipe, data_args=arguments, data_dir=recipe.data_dir if takes_folder else None)
+        recipe = dataclasses.replace(
+            recipe, data_args=arguments, data_dir=recipe.data_dir if takes_folder else None
+        )
     return recipe
 
 
@@ -282,7 +312,9 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     for option in ("model", "data", "loss"):
         _refuse_recorded_code(option, getattr(typed, option), getattr(recorded, option))
     if typed.model is None and recorded.model is None:
-        raise CheckpointError(f"{checkpoint.path} does not say which model it belongs to.", hint=_model_hint())
+        raise CheckpointError(
+            f"{checkpoint.path} does not say which model it belongs to.", hint=_model_hint()
+        )
     if typed.data is None and recorded.data is None:
         raise CheckpointError(
             f"{checkpoint.path} does not say which data it was trained on.",
@@ -292,7 +324,13 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
     data_args = parse_arguments(typed.data_arg, "--data-arg")
     is_same_model = typed.model in (None, recorded.model)
     is_same_data = typed.data in (None, recorded.data)
-    folder = str(typed.data_dir.resolve()) if typed.data_dir else recorded.data_dir if is_same_data else None
+    folder = (
+        str(typed.data_dir.resolve())
+        if typed.data_dir
+        else recorded.data_dir
+        if is_same_data
+        else None
+    )
     of_data = recorded if is_same_data else Recipe()
     _refuse_seeds_of_nothing(typed, of_data)
     return _complete(
@@ -305,23 +343,36 @@ def _merge(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
             data_dir=folder,
             loss=typed.loss or recorded.loss,
             label_noise=of_data.label_noise if typed.label_noise is None else typed.label_noise,
-            label_noise_seed=of_data.label_noise_seed if typed.label_noise_seed is None else typed.label_noise_seed,
+            label_noise_seed=of_data.label_noise_seed
+            if typed.label_noise_seed is None
+            else typed.label_noise_seed,
             validation=of_data.validation if typed.validation is None else typed.validation,
-            validation_seed=of_data.validation_seed if typed.validation_seed is None else typed.validation_seed,
+            validation_seed=of_data.validation_seed
+            if typed.validation_seed is None
+            else typed.validation_seed,
         )
     )
 
 
 def _refuse_seeds_of_nothing(typed: ModelOptions, recorded: Recipe) -> None:
     """Refuse a seed that changes nothing; beside a share that was typed, even 0, it may stand."""
-    if typed.label_noise_seed is not None and typed.label_noise is None and not recorded.label_noise:
+    if (
+        typed.label_noise_seed is not None
+        and typed.label_noise is None
+        and not recorded.label_noise
+    ):
         raise InputError(
             f"--label-noise-seed {typed.label_noise_seed} is of wrong labels, and there are none.",
             hint="Pass --label-noise with their share too, or leave the seed out.",
         )
-    if typed.validation_seed is not None and typed.validation is None and recorded.validation is None:
+    if (
+        typed.validation_seed is not None
+        and typed.validation is None
+        and recorded.validation is None
+    ):
         raise InputError(
-            f"--validation-seed {typed.validation_seed} is of held-out examples, and there are none.",
+            f"--validation-seed {typed.validation_seed} is of held-out examples, and there are "
+            "none.",
             hint="Pass --validation with their share too, or leave the seed out.",
         )
 
@@ -331,7 +382,8 @@ def _refuse_recorded_code(option: str, typed: str | None, recorded: str | None) 
 
     if typed is None and recorded is not None and is_import_string(recorded):
         raise PluginError(
-            f"the checkpoint was trained with --{option} {recorded}, and a file never chooses code.",
+            f"the checkpoint was trained with --{option} {recorded}, and a file never chooses "
+            "code.",
             hint=f"If you trust it, pass --{option} {recorded}.",
         )
 
@@ -351,7 +403,9 @@ def require_split(data: Mapping[str, Data | None], split: str) -> Data:
     found = data[split]
     if found is None:
         others = [name for name, other in data.items() if other is not None]
-        raise DataError(f"the data have no {split} split.", hint=f"Pass --split {others[0]}." if others else "")
+        raise DataError(
+            f"the data have no {split} split.", hint=f"Pass --split {others[0]}." if others else ""
+        )
     return found
 
 

@@ -36,7 +36,12 @@ class Outputs:
 
 
 def sharpness_of(
-    paths: Sequence[Path], groups: Mapping[str, Sequence[Path]], asked: Asked, outputs: Outputs, *, as_json: bool
+    paths: Sequence[Path],
+    groups: Mapping[str, Sequence[Path]],
+    asked: Asked,
+    outputs: Outputs,
+    *,
+    as_json: bool,
 ) -> None:
     """Measure checkpoints, and compare them if they are several."""
     if outputs.certificate is not None:
@@ -59,7 +64,10 @@ def sharpness_of(
     else:
         show_sharpness(result, as_json)
     if outputs.certificate is not None:
-        console.say(f"Certified in {outputs.certificate}. To check it: {_to_check(outputs.certificate, paths[0])}")
+        console.say(
+            f"Certified in {outputs.certificate}. To check it: "
+            f"{_to_check(outputs.certificate, paths[0])}"
+        )
     if outputs.out is not None:
         console.say(f"Saved to {outputs.out}. To draw it: landscape plot {outputs.out}")
 
@@ -73,7 +81,9 @@ def _require_certifiable(paths: Sequence[Path], asked: Asked) -> None:
         (asked.measures.protocol is not None, "one set and loss, and --protocol has its own"),
     ):
         if is_wrong:
-            raise InputError(f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE.")
+            raise InputError(
+                f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE."
+            )
 
 
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> None:
@@ -84,7 +94,9 @@ def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> 
     exact = dataclasses.replace(asked.problem, dtype="float64", samples=None)
     opened = open_together(checkpoint, exact, (asked.split,))
     options = asked.measures.as_arguments(asked.seed)
-    largest = {rho: rises.perturbation for (name, rho), rises in measured.rises.items() if name == "max"}
+    largest = {
+        rho: rises.perturbation for (name, rho), rises in measured.rises.items() if name == "max"
+    }
     certificate = certify(
         opened.problems[asked.split],
         [(rho, e) for rho, e in largest.items() if e is not None],
@@ -104,12 +116,16 @@ def _to_check(certificate: Path, checkpoint: Path) -> str:
 
 @contextmanager
 def _writing(outputs: Outputs, inputs: Sequence[Path]) -> Iterator[None]:
-    """Keep the outputs, if there are any, and work together with the other processes of torchrun."""
+    """Keep the outputs, if there are any, and work together with the other processes of
+    torchrun.
+    """
     with ExitStack() as stack:
         for path, other in ((outputs.out, outputs.certificate), (outputs.certificate, outputs.out)):
             if path is not None:
                 taken = [*inputs, *filter(None, [other])]
-                stack.enter_context(output_of_this_run(path, taken, force=outputs.force, resume=False))
+                stack.enter_context(
+                    output_of_this_run(path, taken, force=outputs.force, resume=False)
+                )
         stack.enter_context(working_together())
         yield
 
@@ -125,10 +141,14 @@ def _measure_each(
         opened = _open(path, asked)
         problem = opened.problems[asked.split]
         first = first or problem
-        for what, is_same in (("model", problem.spec == first.spec), ("data", problem.data_hash == first.data_hash)):
+        for what, is_same in (
+            ("model", problem.spec == first.spec),
+            ("data", problem.data_hash == first.data_hash),
+        ):
             if not is_same:
                 raise InputError(
-                    f"checkpoints that are compared must be of the same {what}, {name} is of another than {names[0]}.",
+                    f"checkpoints that are compared must be of the same {what}, {name} is of "
+                    f"another than {names[0]}.",
                     hint="Measure it in a call of its own.",
                 )
         measured.append(_measure(opened, asked, spectra))
@@ -136,10 +156,14 @@ def _measure_each(
 
 
 def _open(path: Path, asked: Asked) -> Opened:
-    """Open a checkpoint as was asked, or as a protocol has it; with the test set for the generalization gap."""
+    """Open a checkpoint as was asked, or as a protocol has it; with the test set for the
+    generalization gap.
+    """
     also = ("test",) if asked.split == "train" else ()
     if asked.measures.protocol is None:
-        return open_together(path, asked.problem, (asked.split,), also=also, points_per_pass=_points_per_pass(asked))
+        return open_together(
+            path, asked.problem, (asked.split,), also=also, points_per_pass=_points_per_pass(asked)
+        )
     from landscape.sharpness.protocols import get_protocol, prepared
     from landscape.training.augmentation import get_augmentation
 
@@ -172,14 +196,24 @@ def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measu
     spectrum = _spectrum_of(problem, spectra, opened)
     is_wanted = asked.measures.taylor or spectrum is not None
     ball = _ball(problem, asked)
-    taylor = measure_taylor(problem, ball, spectrum, seed=asked.seed, progress=progress) if is_wanted else None
-    held_out = opened.problems["test"] if asked.split == "train" and "test" in opened.problems else None
+    taylor = (
+        measure_taylor(problem, ball, spectrum, seed=asked.seed, progress=progress)
+        if is_wanted
+        else None
+    )
+    held_out = (
+        opened.problems["test"] if asked.split == "train" and "test" in opened.problems else None
+    )
     settings = {**opened.settings, "seed": asked.seed}
-    found = _measure_problem(problem, asked, spectrum, held_out=held_out, taylor=taylor, settings=settings)
+    found = _measure_problem(
+        problem, asked, spectrum, held_out=held_out, taylor=taylor, settings=settings
+    )
     return _rescaled(problem, asked, found) if asked.measures.invariance else found
 
 
-def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any) -> Measured:
+def _measure_problem(
+    problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any
+) -> Measured:
     from landscape.sharpness import measure
     from landscape.sharpness.protocols import get_protocol, measure_by
 
@@ -187,9 +221,13 @@ def _measure_problem(problem: Problem, asked: Asked, spectrum: Spectrum | None =
     arguments |= {"split": asked.split, "progress": progress}
     if asked.measures.protocol is not None:
         protocol = get_protocol(asked.measures.protocol)
-        directions = _directions(problem, asked, None, progress) if "max" in protocol.measures else []
+        directions = (
+            _directions(problem, asked, None, progress) if "max" in protocol.measures else []
+        )
         return measure_by(protocol, problem, directions=directions, seed=asked.seed, **arguments)
-    directions = _directions(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
+    directions = (
+        _directions(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
+    )
     return measure(
         problem,
         asked.rhos,
@@ -212,11 +250,14 @@ def _rescaled(problem: Problem, asked: Asked, found: Measured) -> Measured:
 
 def _spectrum_of(problem: Problem, spectra: Sequence[Spectrum], opened: Opened) -> Spectrum | None:
     """Return the spectrum of the problem's weights, if there are spectra."""
-    found = next((known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None)
+    found = next(
+        (known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None
+    )
     if spectra and found is None:
         raise InputError(
             f"no --hessian file is of {opened.settings['checkpoint']}.",
-            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with the same options.",
+            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with "
+            "the same options.",
         )
     return found
 
@@ -229,13 +270,17 @@ def _ball(problem: Problem, asked: Asked) -> Ball:
     options = asked.measures.as_arguments(asked.seed)
     if asked.measures.protocol is not None:
         options |= get_protocol(asked.measures.protocol).options
-    return Ball.around(problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"])
+    return Ball.around(
+        problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"]
+    )
 
 
 def _directions(
     problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
 ) -> list[Tensor]:
-    """Return the top eigenvector, from a file or computed; none of a loss without a second derivative."""
+    """Return the top eigenvector, from a file or computed; none of a loss without a second
+    derivative.
+    """
     import torch
 
     from landscape.sharpness.curvature import top_eigenvector
@@ -255,7 +300,9 @@ def _read_spectrum(path: Path) -> Spectrum:
 
     found = read_result(path)
     if not isinstance(found, Spectrum):
-        raise InputError(f"{path} holds no spectrum.", hint="Write it by landscape hessian CKPT --out FILE.")
+        raise InputError(
+            f"{path} holds no spectrum.", hint="Write it by landscape hessian CKPT --out FILE."
+        )
     return found
 
 
@@ -278,6 +325,8 @@ def _compared(
     )
 
 
-def _by_group(results: Sequence[Sharpness], groups: Mapping[str, Sequence[Path]]) -> dict[str, list[Sharpness]]:
+def _by_group(
+    results: Sequence[Sharpness], groups: Mapping[str, Sequence[Path]]
+) -> dict[str, list[Sharpness]]:
     remaining = iter(results)
     return {name: [next(remaining) for _ in paths] for name, paths in groups.items()}

@@ -46,10 +46,14 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
     title = f"{_title(result)}; sharpness and error x 10^3"
     console.answer_table(title, _COLUMNS, [_row(measure) for measure in result.measures])
     slope = "" if result.gradient_norm is None else f", gradient norm {result.gradient_norm:.4g}"
-    console.answer(f"At the weights: loss {result.loss:.6g}, accuracy {console.percent(result.accuracy)}{slope}.")
+    console.answer(
+        f"At the weights: loss {result.loss:.6g}, accuracy "
+        f"{console.percent(result.accuracy)}{slope}."
+    )
     if result.generalization_gap is not None:
         console.answer(
-            f"Test set: loss {result.test_loss:.6g}, accuracy {console.percent(result.test_accuracy)}; "
+            f"Test set: loss {result.test_loss:.6g}, accuracy "
+            f"{console.percent(result.test_accuracy)}; "
             f"generalization gap x 10^3: {_scaled(result.generalization_gap, 4)}."
         )
     _show_rescaled(result)
@@ -65,7 +69,9 @@ def show_comparison(result: SharpnessComparison, as_json: bool) -> None:
                     {"name": name, **sharpness_as_json(each)}
                     for name, each in zip(result.names, result.checkpoints, strict=True)
                 ],
-                "differences": [dataclasses.asdict(difference) for difference in result.differences],
+                "differences": [
+                    dataclasses.asdict(difference) for difference in result.differences
+                ],
                 "groups": [dataclasses.asdict(value) for value in result.groups],
                 "group_of": list(result.group_of),
             }
@@ -117,7 +123,11 @@ def _show_checkpoints(result: SharpnessComparison) -> None:
     console.answer_table("At the weights", columns, rows)
     columns = ["measure", "rho", *result.names]
     rows = [
-        [measure.name, console.number(measure.rho), *(_with_error(each.measures[i]) for each in result.checkpoints)]
+        [
+            measure.name,
+            console.number(measure.rho),
+            *(_with_error(each.measures[i]) for each in result.checkpoints),
+        ]
         for i, measure in enumerate(first.measures)
     ]
     console.answer_table(f"{_title(first)}, x 10^3", columns, rows)
@@ -130,7 +140,9 @@ def _show_groups(values: Sequence[GroupValue]) -> None:
     cells = {(value.group, value.name, console.number(value.rho)): value for value in values}
     rows = [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys]
     title = "Mean +- sample standard deviation; sharpness and gap x 10^3"
-    console.answer_table(title, ["quantity", "rho", *(f"{group} ({_count(values, group)})" for group in names)], rows)
+    console.answer_table(
+        title, ["quantity", "rho", *(f"{group} ({_count(values, group)})" for group in names)], rows
+    )
 
 
 def _count(values: Sequence[GroupValue], group: str) -> int:
@@ -168,7 +180,8 @@ def _title(result: Sharpness) -> str:
     batches = "" if first.m is None else f" in batches of {first.m}"
     protocol = f" by protocol {result.protocol}" if result.protocol else ""
     return (
-        f"Sharpness{protocol}, {origin.num_examples[result.split]} {result.split} examples{batches}, "
+        f"Sharpness{protocol}, {origin.num_examples[result.split]} {result.split} "
+        f"examples{batches}, "
         f"BatchNorm {origin.batchnorm}, {ball}, {origin.dtype}"
     )
 
@@ -205,7 +218,9 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
     if any(measure.name == "max" for measure in found):
         console.answer("max is a lower bound of the largest loss in the ball.")
     if any(measure.data_error is not None and measure.name != "avg" for measure in found):
-        console.answer("On a subset, all but avg are biased upwards: the gradient follows the examples in it.")
+        console.answer(
+            "On a subset, all but avg are biased upwards: the gradient follows the examples in it."
+        )
     for measure in found:
         if not measure.converged:
             console.say(f"{measure.name} at rho = {console.number(measure.rho)} {_limit(measure)}.")

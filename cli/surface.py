@@ -24,7 +24,15 @@ from .directions import (
     read_directions,
     span,
 )
-from .options import CheckpointArgument, Force, Json, ProblemOptions, expand, parse_grid, parse_ranges
+from .options import (
+    CheckpointArgument,
+    Force,
+    Json,
+    ProblemOptions,
+    expand,
+    parse_grid,
+    parse_ranges,
+)
 from .processes import output_of_this_run, working_together
 from .resolve import Opened, default_output, open_checkpoint, split_names
 from .surface_summary import show_surface
@@ -44,26 +52,41 @@ class WorkOptions:
     refine: Annotated[
         float | None,
         typer.Option(
-            help="Leave out points that interpolation gives to this relative error, by estimate.", metavar="ERROR"
+            help="Leave out points that interpolation gives to this relative error, by estimate.",
+            metavar="ERROR",
         ),
     ] = None
     curvature: Annotated[
-        bool, typer.Option("--curvature", help="Measure the second derivatives along the directions at each point.")
+        bool,
+        typer.Option(
+            "--curvature", help="Measure the second derivatives along the directions at each point."
+        ),
     ] = False
     spectrum: Annotated[
-        bool, typer.Option("--spectrum", help="Measure the extreme eigenvalues of the Hessian at each point.")
+        bool,
+        typer.Option(
+            "--spectrum", help="Measure the extreme eigenvalues of the Hessian at each point."
+        ),
     ] = False
     minutes: Annotated[
-        float | None, typer.Option(help="Stop in time, with the best picture so far; --resume goes on.", metavar="N")
+        float | None,
+        typer.Option(
+            help="Stop in time, with the best picture so far; --resume goes on.", metavar="N"
+        ),
     ] = None
     points_per_pass: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Points whose weights go through a forward pass together; by default what is fastest here."
+            min=1,
+            help="Points whose weights go through a forward pass together; by default what is "
+            "fastest here.",
         ),
     ] = None
     is_compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the forward pass (torch.compile), on CUDA into CUDA graphs.")
+        bool,
+        typer.Option(
+            "--compile", help="Compile the forward pass (torch.compile), on CUDA into CUDA graphs."
+        ),
     ] = False
 
 
@@ -74,15 +97,22 @@ def surface(
     problem: ProblemOptions,
     work: WorkOptions,
     split: Annotated[str, typer.Option(help="Data split: train, test or both.")] = "train",
-    grid: Annotated[str, typer.Option(help="Points along each direction: N, or NxM for x and y.")] = "21",
+    grid: Annotated[
+        str, typer.Option(help="Points along each direction: N, or NxM for x and y.")
+    ] = "21",
     out: Annotated[
-        Path | None, typer.Option(help="Results file; by default CKPT's name with .surface.h5, beside it.")
+        Path | None,
+        typer.Option(help="Results file; by default CKPT's name with .surface.h5, beside it."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the results file where it stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the results file where it stopped.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compute the loss surface around a checkpoint: random, to other checkpoints, along eigenvectors or gradients."""
+    """Compute the loss surface around a checkpoint: random, to other checkpoints, along
+    eigenvectors or gradients.
+    """
     deadline = Deadline.after_minutes(work.minutes)
     path = out or default_output(checkpoint, ".surface.h5")
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
@@ -94,7 +124,9 @@ def surface(
     ranges = parse_ranges(plane.range_ or default_ranges(specs, dims), dims)
     splits = split_names(split, can_be_both=True)
     inputs = [checkpoint, *input_files(plane, specs)]
-    output = output_of_this_run(path, inputs, force=force, resume=resume, besides=plane.save_directions)
+    output = output_of_this_run(
+        path, inputs, force=force, resume=resume, besides=plane.save_directions
+    )
     with output, working_together(path):
         from landscape import distributed
         from landscape.directions import explained_variance
@@ -103,7 +135,9 @@ def surface(
 
         for each in ranges:
             if each.ends is not None:
-                Axis(*each.ends, 2)  # a range that does not rise is refused before anything is computed
+                Axis(
+                    *each.ends, 2
+                )  # a range that does not rise is refused before anything is computed
         stored = _stored_surface(path) if resume and console.is_heard() else None
         opened = _open(checkpoint, problem, work, splits, stored)
         first = opened.problems[splits[0]]
@@ -115,7 +149,10 @@ def surface(
         result = evaluate_surface(
             opened.problems,
             spanned.planes,
-            tuple(Axis(each["start"], each["stop"], size) for each, size in zip(found, sizes, strict=True)),
+            tuple(
+                Axis(each["start"], each["stop"], size)
+                for each, size in zip(found, sizes, strict=True)
+            ),
             normalization=spanned.normalization,
             direction_names=tuple(direction.name for direction in spanned.directions),
             marks=spanned.marks,
@@ -133,9 +170,15 @@ def surface(
 
 
 def _open(
-    checkpoint: Path, problem: ProblemOptions, work: WorkOptions, splits: Sequence[str], stored: Surface | None
+    checkpoint: Path,
+    problem: ProblemOptions,
+    work: WorkOptions,
+    splits: Sequence[str],
+    stored: Surface | None,
 ) -> Opened:
-    """Open the checkpoint under one execution plan: the recorded one, or what the first process has chosen."""
+    """Open the checkpoint under one execution plan: the recorded one, or what the first process has
+    chosen.
+    """
     from landscape import distributed
     from landscape.execution import choose_device
 
@@ -182,7 +225,9 @@ def _make_probe(work: WorkOptions, problem: Problem, num_directions: int) -> Pro
 
 
 def _stored_surface(path: Path) -> Surface | None:
-    """Return the surface in a file, if there is one; anything else is refused where it is to be continued."""
+    """Return the surface in a file, if there is one; anything else is refused where it is to be
+    continued.
+    """
     from landscape.io.store import read_result
     from landscape.results import Surface
 

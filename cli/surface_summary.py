@@ -24,13 +24,23 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
             "min_loss": lowest[split],
             "max_loss": highest[split],
             "largest_standard_error": result.largest_standard_errors.get(split),
-            "topology": None if (found := describe_topology(result, split)) is None else dataclasses.asdict(found),
+            "topology": None
+            if (found := describe_topology(result, split)) is None
+            else dataclasses.asdict(found),
         }
         for split in result.splits
     }
     if as_json:
-        shown = {"split": result.splits[0], **splits[result.splits[0]], "num_points": int(result.done.sum())}
-        work = {"tolerance": result.tolerance, "is_complete": result.is_complete, "deviations": result.deviations}
+        shown = {
+            "split": result.splits[0],
+            **splits[result.splits[0]],
+            "num_points": int(result.done.sum()),
+        }
+        work = {
+            "tolerance": result.tolerance,
+            "is_complete": result.is_complete,
+            "deviations": result.deviations,
+        }
         trajectory = {"trajectory": _trajectory(result)}
         console.answer_json({"out": str(path), **shown, **work, "splits": splits, **trajectory})
         return
@@ -61,13 +71,20 @@ def _show_work(result: Surface) -> None:
     """Say which points were computed, and what is known of their errors."""
     num_done, num_points = int(result.done.sum()), result.done.size
     if num_done < num_points and result.is_finished:
-        console.answer(f"Computed {num_done} of {num_points} points; interpolation gives the others.")
+        console.answer(
+            f"Computed {num_done} of {num_points} points; interpolation gives the others."
+        )
     elif num_done < num_points:
         console.answer(f"Computed {num_done} of {num_points} points so far.")
     for name, deviation in result.deviations.items():
-        console.answer(f"Largest relative error by {name}, at points chosen at random: {console.number(deviation, 2)}")
+        console.answer(
+            f"Largest relative error by {name}, at points chosen at random: "
+            f"{console.number(deviation, 2)}"
+        )
     for split, error in result.largest_standard_errors.items():
-        console.answer(f"Largest standard error of the {split} loss, from sampling: {console.number(error, 2)}")
+        console.answer(
+            f"Largest standard error of the {split} loss, from sampling: {console.number(error, 2)}"
+        )
 
 
 def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
@@ -76,7 +93,8 @@ def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
         return
     number = console.number
     console.answer(
-        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: {topology['num_basins']}"
+        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: "
+        f"{topology['num_basins']}"
     )
     for barrier in topology["barriers"]:
         ends = f"{barrier['first']} and {barrier['second']}"
@@ -104,8 +122,13 @@ def _show_trajectory(result: Surface) -> None:
             f"{axis} {console.percent(share)}"
             for axis, share in zip("xy", result.explained_variance.tolist(), strict=False)
         )
-        console.answer(f"Variance of the {len(result.trajectory)} snapshots that the directions explain: {shares}.")
-    gaps = ", ".join(f"{split} {console.number(gap)}" for split, gap in result.largest_loss_gaps.items())
+        console.answer(
+            f"Variance of the {len(result.trajectory)} snapshots that the directions explain: "
+            f"{shares}."
+        )
+    gaps = ", ".join(
+        f"{split} {console.number(gap)}" for split, gap in result.largest_loss_gaps.items()
+    )
     console.answer(
         f"Farthest snapshot out of the plane: {console.number(result.largest_distance)}. "
         f"Largest |loss of a snapshot - loss where it is drawn|: {gaps}."

@@ -31,25 +31,44 @@ _LAUNCH = (sys.executable, "-m", "landscape_cli.sweep_run")
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="Study, a TOML file.", metavar="STUDY")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what they cost, and do none.")] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Write tables and figures of what is finished, and do nothing else.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and what they cost, and do none.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, on this machine.", metavar="N")] = 1,
-    minutes: Annotated[float | None, typer.Option(help="Stop in time; the same command goes on.", metavar="N")] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Write tables and figures of what is finished, and do nothing else."
+        ),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at a time, on this machine.", metavar="N")
+    ] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop in time; the same command goes on.", metavar="N")
+    ] = None,
     slurm: Annotated[
-        bool, typer.Option("--slurm", help="Queue the runs on a cluster, with the parameters in [slurm], and wait.")
+        bool,
+        typer.Option(
+            "--slurm", help="Queue the runs on a cluster, with the parameters in [slurm], and wait."
+        ),
     ] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="Import string in the study that may be run as code; repeatable.", metavar="CODE"),
+        typer.Option(
+            help="Import string in the study that may be run as code; repeatable.", metavar="CODE"
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the study; by default as it says, else runs/STUDY.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="Folder of the study; by default as it says, else runs/STUDY.", metavar="DIR"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Do the runs of a study that are not finished, each resumed where it was; exit 1 if any failed or is left."""
+    """Do the runs of a study that are not finished, each resumed where it was; exit 1 if any failed
+    or is left.
+    """
     from landscape.deadline import Deadline
 
     deadline = Deadline.after_minutes(minutes)
@@ -66,7 +85,13 @@ def sweep(
 
         with console.StopSignals() as signals, locked(planned.out / "study"):
             signals.wait_for_step()
-            outcomes = _do(planned, work, jobs, lambda: signals.is_received() or deadline.is_reached(), is_queued=slurm)
+            outcomes = _do(
+                planned,
+                work,
+                jobs,
+                lambda: signals.is_received() or deadline.is_reached(),
+                is_queued=slurm,
+            )
         _show(planned, outcomes, as_json)
         if any(outcome.state != "finished" for outcome in outcomes):
             raise typer.Exit(signals.exit_code or 1)
@@ -112,7 +137,9 @@ def _make_jobs(planned: Study, num_parallel: int) -> list[Job]:
     return [make_job(planned, run, options, _LAUNCH, threads) for run in planned.runs]
 
 
-def _do(planned: Study, work: Sequence[Job], num_parallel: int, should_stop: Any, *, is_queued: bool) -> list[Outcome]:
+def _do(
+    planned: Study, work: Sequence[Job], num_parallel: int, should_stop: Any, *, is_queued: bool
+) -> list[Outcome]:
     """Do what is left, telling each outcome."""
     from landscape.study.execute import Outcome, execute_all
 
@@ -121,7 +148,9 @@ def _do(planned: Study, work: Sequence[Job], num_parallel: int, should_stop: Any
     if is_queued and left:
         from landscape.study.slurm import execute_on_cluster
 
-        done = execute_on_cluster(left, planned.out / "jobs", planned.slurm, should_stop=should_stop, tell=_tell)
+        done = execute_on_cluster(
+            left, planned.out / "jobs", planned.slurm, should_stop=should_stop, tell=_tell
+        )
     else:
         done = execute_all(left, num_parallel=num_parallel, should_stop=should_stop, tell=_tell)
     by_name = {outcome.name: outcome for outcome in done}
@@ -134,14 +163,23 @@ def _tell(outcome: Outcome, seconds: float) -> None:
 
 
 def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
-    counts = {state: sum(each.state == state for each in outcomes) for state in ("finished", "failed", "stopped")}
+    counts = {
+        state: sum(each.state == state for each in outcomes)
+        for state in ("finished", "failed", "stopped")
+    }
     if as_json:
-        rows = [{**dataclasses.asdict(each), "log": each.log and str(each.log)} for each in outcomes]
+        rows = [
+            {**dataclasses.asdict(each), "log": each.log and str(each.log)} for each in outcomes
+        ]
         console.answer_json({"out": str(planned.out), **counts, "runs": rows})
         return
     for failed in (each for each in outcomes if each.state == "failed"):
-        console.answer(f"failed {failed.name}: {failed.reason}{f' Log: {failed.log}' if failed.log else ''}")
-    console.answer(f"{counts['finished']} of {len(outcomes)} runs are finished, {counts['failed']} failed.")
+        console.answer(
+            f"failed {failed.name}: {failed.reason}{f' Log: {failed.log}' if failed.log else ''}"
+        )
+    console.answer(
+        f"{counts['finished']} of {len(outcomes)} runs are finished, {counts['failed']} failed."
+    )
     if counts["stopped"]:
         console.say(f"{counts['stopped']} are left. The same command goes on.")
     if counts["finished"]:
@@ -167,7 +205,10 @@ def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
         "report.json": json.dumps(as_dict(summary), indent=2) + "\n",
         **{f"{name}.md": table.as_markdown() for name, (table, _) in tables.items()},
         **{f"{name}.tex": table.as_latex() for name, (table, _) in tables.items()},
-        **{f"{name}.csv": numbers_table(settings, summary).as_csv() for name, (_, settings) in tables.items()},
+        **{
+            f"{name}.csv": numbers_table(settings, summary).as_csv()
+            for name, (_, settings) in tables.items()
+        },
     }
     for name, text in texts.items():
         with replacing(folder / name) as beside:

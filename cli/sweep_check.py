@@ -54,7 +54,9 @@ def check_runs(study: Study, commands: Mapping[str, Mapping[str, Option]]) -> No
             raise InputError(message, hint=exc.hint) from exc
 
 
-def options_of(run: Run, known: Mapping[str, Option], where: str = "") -> tuple[Recipe, TrainOptions]:
+def options_of(
+    run: Run, known: Mapping[str, Option], where: str = ""
+) -> tuple[Recipe, TrainOptions]:
     """Return what `landscape train` makes of a run's options.
 
     Raises:
@@ -73,7 +75,11 @@ def options_of(run: Run, known: Mapping[str, Option], where: str = "") -> tuple[
 
 
 def _parse(
-    command: str, values: Mapping[str, Any], known: Mapping[str, Option], where: str, *arguments: str
+    command: str,
+    values: Mapping[str, Any],
+    known: Mapping[str, Option],
+    where: str,
+    *arguments: str,
 ) -> dict[str, Any]:
     """Return the parameters that a command would get."""
     from typer.main import get_command
@@ -87,7 +93,9 @@ def _parse(
     try:
         return group.commands[command].make_context(command, words).params
     except _usage_error() as exc:
-        raise InputError(f"{where}: {exc.format_message()}", hint=f"See landscape {command} --help.") from exc
+        raise InputError(
+            f"{where}: {exc.format_message()}", hint=f"See landscape {command} --help."
+        ) from exc
 
 
 def _usage_error() -> Any:
@@ -112,7 +120,9 @@ def _check_training(recipe: Recipe, options: TrainOptions) -> None:
 
     optimizer = make_optimizer(options, nn.Linear(1, 1), options.seed or 0)
     criterion = None if recipe.loss in (None, "cross-entropy") else find_loss(recipe.loss)
-    check_counts(epochs=options.epochs, batch_size=options.batch_size, micro_batch_size=options.micro_batch)
+    check_counts(
+        epochs=options.epochs, batch_size=options.batch_size, micro_batch_size=options.micro_batch
+    )
     check_label_smoothing(options.label_smoothing, criterion)
     check_schedule(options.schedule)
     check_precision(options.amp)

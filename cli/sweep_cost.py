@@ -41,17 +41,27 @@ def show_plan(study: Study, jobs: Sequence[Job], num_parallel: int, as_json: boo
         console.answer_json({**total, "runs": rows})
         return
     cells = [
-        [row["name"], row["state"], _count(row["num_gradients"]), console.number(row["seconds"], 3), row["source"]]
+        [
+            row["name"],
+            row["state"],
+            _count(row["num_gradients"]),
+            console.number(row["seconds"], 3),
+            row["source"],
+        ]
         for row in rows
     ]
     console.answer_table(str(study.path), ["run", "state", "gradients", "seconds", "from"], cells)
     console.answer(
-        f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of a batch, about"
+        f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of "
+        "a batch, about"
         f" {console.number(total['seconds'], 3)} seconds of training, {num_parallel} at a time."
     )
     for why in plan.unreadable:
         console.answer(f"Not counted: {why}")
-    console.answer("Seconds timed leave out starting, evaluation and measures; those of finished runs, measures.")
+    console.answer(
+        "Seconds timed leave out starting, evaluation and measures; those of finished runs, "
+        "measures."
+    )
 
 
 class _Plan:
@@ -73,16 +83,30 @@ class _Plan:
         known = {"name": run.name, "state": self._state(run, job)}
         data = self._train(recipe)
         if isinstance(data, DataError):
-            return {**known, "num_gradients": None, "seconds": None, "source": "data cannot be read"}
+            return {
+                **known,
+                "num_gradients": None,
+                "seconds": None,
+                "source": "data cannot be read",
+            }
         gradients = _gradients(data, options)
         per_gradient, source = self._seconds(run, recipe, options, data)
         seconds = None if per_gradient is None else per_gradient * gradients
-        return {**known, "num_gradients": gradients, "seconds": seconds, "source": "" if seconds is None else source}
+        return {
+            **known,
+            "num_gradients": gradients,
+            "seconds": seconds,
+            "source": "" if seconds is None else source,
+        }
 
     @property
     def unreadable(self) -> list[str]:
         """Why data cannot be read, each reason once."""
-        return list(dict.fromkeys(str(found) for found in self._data.values() if isinstance(found, DataError)))
+        return list(
+            dict.fromkeys(
+                str(found) for found in self._data.values() if isinstance(found, DataError)
+            )
+        )
 
     def _state(self, run: Run, job: Job) -> str:
         if not job.remaining:
@@ -91,7 +115,9 @@ class _Plan:
 
     def _train(self, recipe: Recipe) -> Data | DataError:
         """Return the training set, or why it cannot be read."""
-        key = repr([getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")])
+        key = repr(
+            [getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")]
+        )
         if key not in self._data:
             try:
                 self._data[key] = require_split({"train": load_splits(recipe).train}, "train")
@@ -99,7 +125,9 @@ class _Plan:
                 self._data[key] = exc
         return self._data[key]
 
-    def _seconds(self, run: Run, recipe: Recipe, options: TrainOptions, data: Data) -> tuple[float | None, str]:
+    def _seconds(
+        self, run: Run, recipe: Recipe, options: TrainOptions, data: Data
+    ) -> tuple[float | None, str]:
         key = _cost_key(run)
         if key in self._finished:
             return self._finished[key], "finished runs"
@@ -125,7 +153,9 @@ class _Plan:
             make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
             batch_size=options.batch_size,
             device=device,
-            criterion=find_loss(recipe.loss) if recipe.loss and recipe.loss != "cross-entropy" else None,
+            criterion=find_loss(recipe.loss)
+            if recipe.loss and recipe.loss != "cross-entropy"
+            else None,
             augmentation=options.augmentation,
             precision=options.amp,
             micro_batch_size=options.micro_batch,
@@ -143,7 +173,9 @@ class _Plan:
                 assert isinstance(history, History)
                 sums = float(history.seconds.sum()), float(history.num_gradients.sum())
                 spent.setdefault(_cost_key(run), []).append(sums)
-        return {key: sum(s for s, _ in each) / sum(n for _, n in each) for key, each in spent.items()}
+        return {
+            key: sum(s for s, _ in each) / sum(n for _, n in each) for key, each in spent.items()
+        }
 
 
 def _gradients(data: Data, options: TrainOptions) -> int:
@@ -170,4 +202,6 @@ def _count(value: int | None) -> str:
 
 def _cost_key(run: Run) -> str:
     """Return what decides how long a gradient takes."""
-    return repr(sorted((name, str(value)) for name, value in run.train.items() if name not in _FREE))
+    return repr(
+        sorted((name, str(value)) for name, value in run.train.items() if name not in _FREE)
+    )

@@ -16,7 +16,14 @@ from landscape.errors import CheckpointError, InputError
 from . import console
 from .optimizer import OptimizerOptions, make_optimizer
 from .options import Force, Json, ModelOptions, expand
-from .resolve import load_splits, make_recipe, prepare_output, recipe_from, require_split, seeded_model
+from .resolve import (
+    load_splits,
+    make_recipe,
+    prepare_output,
+    recipe_from,
+    require_split,
+    seeded_model,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -40,35 +47,62 @@ class TrainOptions(OptimizerOptions):
     """How to train."""
 
     schedule: Annotated[
-        str, typer.Option(help="Learning rate: constant, cosine, step (x0.1 twice) or step-0.2 (x0.2 three times).")
+        str,
+        typer.Option(
+            help="Learning rate: constant, cosine, step (x0.1 twice) or step-0.2 (x0.2 three "
+            "times)."
+        ),
     ] = "cosine"
-    rho_schedule: Annotated[str, typer.Option(help="SAM's radius over time, as --schedule.")] = "constant"
+    rho_schedule: Annotated[str, typer.Option(help="SAM's radius over time, as --schedule.")] = (
+        "constant"
+    )
     last_fraction: Annotated[
-        float, typer.Option(help="Share of all updates, the last ones, that are SAM's; those before are the base's.")
+        float,
+        typer.Option(
+            help="Share of all updates, the last ones, that are SAM's; those before are the base's."
+        ),
     ] = 1.0
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
     micro_batch: Annotated[
         int | None,
-        typer.Option(help="Examples a pass at most; their gradients add up to the step's.", metavar="N"),
+        typer.Option(
+            help="Examples a pass at most; their gradients add up to the step's.", metavar="N"
+        ),
     ] = None
-    label_smoothing: Annotated[float, typer.Option(help="Label smoothing in training, in [0, 1).")] = 0.0
-    augmentation: Annotated[str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")] = "none"
+    label_smoothing: Annotated[
+        float, typer.Option(help="Label smoothing in training, in [0, 1).")
+    ] = 0.0
+    augmentation: Annotated[
+        str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")
+    ] = "none"
     ema: Annotated[
         float | None,
-        typer.Option(help="Decay of a moving average of the weights, kept in checkpoint-ema.pt.", metavar="DECAY"),
+        typer.Option(
+            help="Decay of a moving average of the weights, kept in checkpoint-ema.pt.",
+            metavar="DECAY",
+        ),
     ] = None
     asc_samples: Annotated[
         int | None,
-        typer.Option(help="Measure L^Asc - L on N training examples after each epoch; not by default.", metavar="N"),
+        typer.Option(
+            help="Measure L^Asc - L on N training examples after each epoch; not by default.",
+            metavar="N",
+        ),
     ] = None
     amp: Annotated[
-        str | None, typer.Option(help="bf16: training's passes in bfloat16; weights and evaluation stay as they are.")
+        str | None,
+        typer.Option(
+            help="bf16: training's passes in bfloat16; weights and evaluation stay as they are."
+        ),
     ] = None
-    compile: Annotated[bool, typer.Option("--compile", help="Compile training's passes (torch.compile).")] = False
-    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0.")] = (
-        None
-    )
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile training's passes (torch.compile).")
+    ] = False
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0."),
+    ] = None
 
 
 @expand(ModelOptions, TrainOptions)
@@ -78,27 +112,35 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Start from these weights: a checkpoint of ours, or any state dict; without --model and --data,"
+            help="Start from these weights: a checkpoint of ours, or any state dict; without "
+            "--model and --data,"
             " those that it records.",
             metavar="CKPT",
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,...")
+        str | None,
+        typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,..."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR"
+        ),
     ] = None,
     save_every: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Keep the weights at the start and every N epochs in DIR/snapshots; surface --x pca:DIR draws them.",
+            help="Keep the weights at the start and every N epochs in DIR/snapshots; surface --x "
+            "pca:DIR draws them.",
             metavar="N",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run from where it was saved last.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run from where it was saved last.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -111,10 +153,15 @@ def train(
     replaced = [run.prepare(force=force) for run in runs]
     with console.StopSignals() as signals, _joined(runs, signals):
         work = _load(problem, init, device)
-        histories = [run.train(work, signals, snapshots) for run, snapshots in zip(runs, replaced, strict=True)]
+        histories = [
+            run.train(work, signals, snapshots)
+            for run, snapshots in zip(runs, replaced, strict=True)
+        ]
     if as_json:
         found = [_as_json(history, run) for history, run in zip(histories, runs, strict=True)]
-        console.answer_json(found[0] if seeds is None else {"runs": found, "quantities": _over_seeds(histories)})
+        console.answer_json(
+            found[0] if seeds is None else {"runs": found, "quantities": _over_seeds(histories)}
+        )
     elif seeds is None:
         _show(histories[0], runs[0].path)
     else:
@@ -130,7 +177,8 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
     words = [word.strip() for word in seeds.split(",")]
     if not all(word.isdecimal() and int(word) <= MAX_SEED for word in words):
         raise InputError(
-            f"--seeds must be whole numbers from 0 to {MAX_SEED}, separated by commas, got {seeds!r}.",
+            f"--seeds must be whole numbers from 0 to {MAX_SEED}, separated by commas, got "
+            f"{seeds!r}.",
             hint="Pass --seeds 0,1,2.",
         )
     numbers = [int(word) for word in words]
@@ -143,7 +191,8 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
 def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None]:
     """Work together with the other processes of torchrun, of which only the first to fail says why.
 
-    Where a run is stopped, say where it stands and which command goes on, and exit with the signal's code.
+    Where a run is stopped, say where it stands and which command goes on, and exit with the
+    signal's code.
     """
     try:
         from landscape import distributed  # brings torch, and a signal may come meanwhile
@@ -156,10 +205,13 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
             raise typer.Exit(1) from exc
         except Interrupted as stop:
             step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
-            console.say(f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}")
+            console.say(
+                f"\nStopped in {step}. All of it is in {_last_saved(runs)}. {console.to_go_on()}"
+            )
             if distributed.is_launched():
                 signals.end_undisturbed()
-            # Without a signal of its own, a process stops because another was told to, as launchers do it.
+            # Without a signal of its own, a process stops because another was told to, as launchers
+            # do it.
             raise typer.Exit(signals.exit_code or console.TERMINATED) from stop
     except KeyboardInterrupt as exc:
         saved = _last_saved(runs)
@@ -193,10 +245,15 @@ def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
 
     keep_freed_memory()
     start = None if init is None else load_checkpoint(init)
-    recipe = recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
+    recipe = (
+        recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
+    )
     splits = load_splits(recipe)
     train_data = require_split({"train": splits.train}, "train")
-    hashes = {"train_data": hash_data(train_data), "test_data": splits.test and hash_data(splits.test)}
+    hashes = {
+        "train_data": hash_data(train_data),
+        "test_data": splits.test and hash_data(splits.test),
+    }
     hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
     own_device = local_device(choose_device(device))
     return _Work(recipe, train_data, splits.validation, splits.test, start, hashes, own_device)
@@ -228,7 +285,9 @@ class _Run:
         return self.folder / "checkpoint-ema.pt"
 
     def prepare(self, *, force: bool) -> list[Path]:
-        """Refuse a folder that holds a run; return the files that are to be replaced, the checkpoint first."""
+        """Refuse a folder that holds a run; return the files that are to be replaced, the
+        checkpoint first.
+        """
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
         outputs = [self.path, self.history_path, *averaged, *snapshots]
@@ -258,7 +317,9 @@ class _Run:
         optimizer = make_optimizer(options, model, seed)
         settings["sharpness_rho"] = euclidean_radius(optimizer, DEFAULT_RHO)
         dtype = next(model.parameters()).dtype
-        start = None if state else {name: value.clone() for name, value in model.state_dict().items()}
+        start = (
+            None if state else {name: value.clone() for name, value in model.state_dict().items()}
+        )
         save = self._saver(recipe, settings, start, replaced)
         signals.wait_for_step()
         return loop.train(
@@ -272,7 +333,9 @@ class _Run:
             micro_batch_size=options.micro_batch,
             schedule=options.schedule,
             label_smoothing=options.label_smoothing,
-            criterion=find_loss(recipe.loss) if recipe.loss and recipe.loss != "cross-entropy" else None,
+            criterion=find_loss(recipe.loss)
+            if recipe.loss and recipe.loss != "cross-entropy"
+            else None,
             augmentation=options.augmentation,
             seed=seed,
             device=work.device,
@@ -297,11 +360,11 @@ class _Run:
     ) -> Callable[[TrainingState], None]:
         """Return what saves history, snapshots and checkpoints.
 
-        A run goes on from checkpoint.pt, so that is written last and removed first: whatever was written when
-        the process is killed in between, the run that goes on writes again.
+        A run goes on from checkpoint.pt, so that is written last and removed first: whatever was
+        written when the process is killed in between, the run that goes on writes again.
 
-        The first time it also saves a snapshot of the weights at the start, and ends the `replaced` files
-        of an earlier run: until then that run is whole.
+        The first time it also saves a snapshot of the weights at the start, and ends the `replaced`
+        files of an earlier run: until then that run is whole.
         """
         from landscape.io.checkpoint import save_checkpoint
         from landscape.io.store import write_result
@@ -314,7 +377,11 @@ class _Run:
                 if self.save_every is not None and start is not None:
                     self._save_snapshot(0, start, recipe)
             write_result(self.history_path, make_history(state.rows, settings))
-            if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+            if (
+                self.save_every is not None
+                and state.step == 0
+                and state.epoch % self.save_every == 0
+            ):
                 self._save_snapshot(state.epoch, state.module, recipe)
             if state.average is not None:
                 save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
@@ -327,7 +394,9 @@ class _Run:
     def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
         from landscape.io.checkpoint import save_checkpoint
 
-        save_checkpoint(self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch})
+        save_checkpoint(
+            self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch}
+        )
 
 
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
@@ -337,7 +406,9 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
 
     training = load_checkpoint(path).training
     if not training or "state" not in training:
-        raise CheckpointError(f"{path} holds no training state.", hint="Only a checkpoint.pt of ours can be resumed.")
+        raise CheckpointError(
+            f"{path} holds no training state.", hint="Only a checkpoint.pt of ours can be resumed."
+        )
     if training["state"].keys() != {field.name for field in dataclasses.fields(TrainingState)}:
         raise CheckpointError(
             f"{path} holds the training state of another version of the toolkit.",
@@ -357,7 +428,8 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
 
 def _how_to_train_longer(path: Path) -> str:
     return (
-        "More epochs are another run, for schedules stretch over all epochs; to train these weights further,"
+        "More epochs are another run, for schedules stretch over all epochs; to train these "
+        "weights further,"
         f" pass --init {path} and another --out."
     )
 
@@ -388,7 +460,11 @@ def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
 
 def _show(history: History, path: Path) -> None:
     is_held_out = not math.isnan(history.validation_loss[-1])
-    held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])} if is_held_out else {}
+    held_out = (
+        {"validation accuracy": console.percent(history.validation_accuracy[-1])}
+        if is_held_out
+        else {}
+    )
     shown = {
         "epochs": str(int(history.epoch[-1])),
         "train loss": console.number(history.train_loss[-1], 4),
@@ -413,8 +489,12 @@ def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
         for run, loss, accuracy in zip(runs, losses, accuracies, strict=True)
     ]
     names = ("mean", "standard deviation")
-    for name, loss, accuracy in zip(names, mean_and_deviation(losses), mean_and_deviation(accuracies), strict=True):
+    for name, loss, accuracy in zip(
+        names, mean_and_deviation(losses), mean_and_deviation(accuracies), strict=True
+    ):
         rows.append([name, console.number(loss, 4), console.percent(accuracy)])
-    console.answer_table(f"Training, {len(runs)} seeds", ["seed", "test loss", "test accuracy"], rows)
+    console.answer_table(
+        f"Training, {len(runs)} seeds", ["seed", "test loss", "test accuracy"], rows
+    )
     for run in runs:
         console.answer(f"Saved to {run.path}.")

@@ -26,32 +26,44 @@ class ExactOptions(ModelOptions):
 
     bn: Annotated[
         str | None,
-        typer.Option(help="Batch normalization: stored, batch or recalibrate; by default the certificate's."),
+        typer.Option(
+            help="Batch normalization: stored, batch or recalibrate; by default the certificate's."
+        ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples a forward pass; by default the certificate's.", metavar="N")
+        int | None,
+        typer.Option(help="Examples a forward pass; by default the certificate's.", metavar="N"),
     ] = None
 
 
 @expand(ExactOptions)
 def verify(
     certificate: Annotated[
-        Path, typer.Argument(help="File written by landscape sharpness --certify.", metavar="CERTIFICATE")
+        Path,
+        typer.Argument(
+            help="File written by landscape sharpness --certify.", metavar="CERTIFICATE"
+        ),
     ],
     checkpoint: CheckpointArgument,
     options: ExactOptions,
     as_json: Json = False,
 ) -> None:
-    """Check a certificate of sharpness: evaluate its perturbations again, in float64 on all data."""
+    """Check a certificate of sharpness: evaluate its perturbations again, in float64 on all
+    data.
+    """
     found = _read(certificate)
     with working_together():
         from landscape.sharpness.certificate import check
 
         split = split_names(found.split, can_be_both=False)[0]
-        verdict = check(found, open_together(checkpoint, _exact(options, found), (split,)).problems[split])
+        verdict = check(
+            found, open_together(checkpoint, _exact(options, found), (split,)).problems[split]
+        )
     if as_json:
-        console.answer_json({**dataclasses.asdict(verdict), "holds": verdict.holds, "file": str(certificate)})
+        console.answer_json(
+            {**dataclasses.asdict(verdict), "holds": verdict.holds, "file": str(certificate)}
+        )
     else:
         _show(found, verdict)
     if not verdict.holds:
@@ -64,30 +76,39 @@ def _read(path: Path) -> Certificate:
 
     found = read_result(path)
     if not isinstance(found, Certificate):
-        raise InputError(f"{path} holds no certificate.", hint="Write one by landscape sharpness CKPT --certify FILE.")
+        raise InputError(
+            f"{path} holds no certificate.",
+            hint="Write one by landscape sharpness CKPT --certify FILE.",
+        )
     return found
 
 
 def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
-    """Return the options of a problem in float64 on all data; what was not typed is as the certificate records."""
+    """Return the options of a problem in float64 on all data; what was not typed is as the
+    certificate records.
+    """
     typed = dataclasses.asdict(options)
     origin = certificate.provenance
     bn = options.bn or origin.batchnorm
     batch_size = options.batch_size or origin.plan.get("batch_size")
-    return ProblemOptions(**{**typed, "bn": bn, "batch_size": batch_size, "dtype": "float64", "samples": None})
+    return ProblemOptions(
+        **{**typed, "bn": bn, "batch_size": batch_size, "dtype": "float64", "samples": None}
+    )
 
 
 def _show(certificate: Certificate, verdict: Verdict) -> None:
     for check in verdict.checks:
         ball = f"||e||_{certificate.p:g} {check.norm:.12g} of rho {check.rho:g}"
         console.answer(
-            f"{certificate.measure}, {ball}: loss {check.claimed:.12g} claimed, {check.found:.12g} found: "
+            f"{certificate.measure}, {ball}: loss {check.claimed:.12g} claimed, {check.found:.12g} "
+            "found: "
             f"{'does not hold' if check.failure else 'holds'}"
         )
     if verdict.holds:
         origin = certificate.provenance
         console.answer(
-            f"At the weights: loss {verdict.claimed:.12g} claimed, {verdict.found:.12g} found. All of "
+            f"At the weights: loss {verdict.claimed:.12g} claimed, {verdict.found:.12g} found. All "
+            "of "
             f"{origin.num_examples[certificate.split]} {certificate.split} examples, float64, "
             f"BatchNorm {origin.batchnorm}."
         )

@@ -1,7 +1,8 @@
-"""Train a small network with SGD and with SAM on embedded data, measure both, and draw them side by side.
+"""Train a small network with SGD and with SAM on embedded data, measure both, and draw them side by
+side.
 
-Run it with `make demo`, or `python examples/demo.py` where the toolkit is installed. Everything it does
-is a `landscape` command, printed before it runs; results and figures go to runs/demo.
+Run it with `make demo`, or `python examples/demo.py` where the toolkit is installed. Everything it
+does is a `landscape` command, printed before it runs; results and figures go to runs/demo.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ def landscape(*arguments: object) -> str:
     words = [str(argument) for argument in arguments]
     print("$", shlex.join(["landscape", *words]), flush=True)
     done = subprocess.run(
-        [sys.executable, "-m", "landscape_cli", *words], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "landscape_cli", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(done.returncode)
@@ -35,13 +39,34 @@ def measure(optimizer: str) -> dict[str, float]:
     landscape("train", "--optim", optimizer, "--out", folder, "--force")
     plane = json.loads(
         landscape(
-            "surface", checkpoint, "--split", "both", "--grid", 31, "--out", folder / "plane.h5", "--force", "--json"
+            "surface",
+            checkpoint,
+            "--split",
+            "both",
+            "--grid",
+            31,
+            "--out",
+            folder / "plane.h5",
+            "--force",
+            "--json",
         )
     )
     landscape(
-        "surface", checkpoint, "--split", "both", "--dims", 1, "--grid", 61, "--out", folder / "line.h5", "--force"
+        "surface",
+        checkpoint,
+        "--split",
+        "both",
+        "--dims",
+        1,
+        "--grid",
+        61,
+        "--out",
+        folder / "line.h5",
+        "--force",
     )
-    hessian = json.loads(landscape("hessian", checkpoint, "--out", folder / "hessian.h5", "--force", "--json"))
+    hessian = json.loads(
+        landscape("hessian", checkpoint, "--out", folder / "hessian.h5", "--force", "--json")
+    )
     sharpness = json.loads(landscape("sharpness", checkpoint, "--rho", 0.1, "--json"))
     rises = {found["name"]: found["sharpness"] for found in sharpness["measures"]}
     return {
@@ -71,7 +96,14 @@ def draw() -> list[str]:
     labels = [word for optimizer in OPTIMIZERS for word in ("--label", optimizer.upper())]
     return [
         landscape(
-            "plot", *(RUNS / o / source for o in OPTIMIZERS), *labels, "--kind", kind, "--out", RUNS / name, "--force"
+            "plot",
+            *(RUNS / o / source for o in OPTIMIZERS),
+            *labels,
+            "--kind",
+            kind,
+            "--out",
+            RUNS / name,
+            "--force",
         ).strip()
         for name, (source, kind) in figures.items()
     ]

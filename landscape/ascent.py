@@ -29,7 +29,8 @@ RADII = ("path", "sphere", "ball")
 # Entries that are summed in the tensors' own dtype before float64 takes over.
 _PIECE = 1024
 
-# Tensors of at most so many elements are joined before they are summed: many small calls cost more than a copy.
+# Tensors of at most so many elements are joined before they are summed: many small calls cost more
+# than a copy.
 _SHORT = 32 * _PIECE
 
 # Where a Euclidean norm is in this range, the squares of all entries that count are in float32's.
@@ -46,10 +47,11 @@ def ascend(
 ) -> list[Tensor]:
     """Return the e with ||T^-1 e||_p <= rho that maximises <g, e>.
 
-    With 1/p + 1/q = 1 and a = T g this is e = rho T sign(a) |a|^(q-1) / ||sign(a) |a|^(q-1)||_p, so that
-    <g, e> = rho ||T g||_q; p = 1 puts +-rho on the largest |a| (on the first of equal ones) and
-    p = inf gives rho T sign(a). Entries are divided by the largest one first where that matters, so
-    that nothing overflows, whatever p and the size of the gradient. No host synchronisation.
+    With 1/p + 1/q = 1 and a = T g this is e = rho T sign(a) |a|^(q-1) / ||sign(a) |a|^(q-1)||_p, so
+    that <g, e> = rho ||T g||_q; p = 1 puts +-rho on the largest |a| (on the first of equal ones)
+    and p = inf gives rho T sign(a). Entries are divided by the largest one first where that
+    matters, so that nothing overflows, whatever p and the size of the gradient. No host
+    synchronisation.
 
     Args:
         gradients: The vector g, as tensors on one device; finite.
@@ -84,8 +86,8 @@ def advance(
 ) -> list[Tensor]:
     """Return the perturbation after one more of several ascent steps.
 
-    - `path`: steps of length rho/steps; the path has length rho, so ||T^-1 e||_p <= rho, with equality
-      only where it is straight (S001 Eq. 5).
+    - `path`: steps of length rho/steps; the path has length rho, so ||T^-1 e||_p <= rho, with
+      equality only where it is straight (S001 Eq. 5).
     - `sphere`: as `path`, and after the last step e is scaled to ||T^-1 e||_p = rho.
     - `ball`: steps of length rho; where e has left the ball it is scaled back to its surface.
 
@@ -128,7 +130,8 @@ def draw_on_sphere(
     p: float = 2.0,
     scaling: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Return a random e with ||T^-1 e||_p = rho: T z of Gaussian z, scaled; for p = 2 without T uniform on the sphere.
+    """Return a random e with ||T^-1 e||_p = rho: T z of Gaussian z, scaled; for p = 2 without T
+    uniform on the sphere.
 
     Args:
         tensors: What e is shaped as; on the generator's device or moved there.
@@ -144,13 +147,18 @@ def draw_on_sphere(
         S001, section 4.2 (Rand-SAM).
     """
     noise = [
-        torch.randn(t.shape, generator=generator, device=generator.device, dtype=t.dtype).to(t.device) for t in tensors
+        torch.randn(t.shape, generator=generator, device=generator.device, dtype=t.dtype).to(
+            t.device
+        )
+        for t in tensors
     ]
     return _multiply(_scale(noise, rho / _nonzero(_safe_norm(noise, p))), scaling)
 
 
 @torch.no_grad()
-def dual_norm(gradients: Sequence[Tensor], *, p: float = 2.0, scaling: Sequence[Tensor] | None = None) -> Tensor:
+def dual_norm(
+    gradients: Sequence[Tensor], *, p: float = 2.0, scaling: Sequence[Tensor] | None = None
+) -> Tensor:
     """Return ||T g||_q, 1/p + 1/q = 1: how much <g, e> gains per unit of radius.
 
     Args:
@@ -169,7 +177,9 @@ def dual_norm(gradients: Sequence[Tensor], *, p: float = 2.0, scaling: Sequence[
 
 
 @torch.no_grad()
-def ball_norm(perturbation: Sequence[Tensor], *, p: float = 2.0, scaling: Sequence[Tensor] | None = None) -> Tensor:
+def ball_norm(
+    perturbation: Sequence[Tensor], *, p: float = 2.0, scaling: Sequence[Tensor] | None = None
+) -> Tensor:
     """Return ||T^-1 e||_p: the smallest radius of a ball that holds the perturbation e.
 
     Args:
@@ -209,7 +219,8 @@ def check_norm(p: float) -> None:
     """Raise an InputError unless the p-ball is convex: 1 <= p <= inf."""
     if not p >= 1:
         raise InputError(
-            f"p must be at least 1, got {p}.", hint="Use p = 2 for the Euclidean ball, or inf for the box."
+            f"p must be at least 1, got {p}.",
+            hint="Use p = 2 for the Euclidean ball, or inf for the box.",
         )
 
 
@@ -237,8 +248,13 @@ def _steepest_direction(scaled: list[Tensor], p: float) -> tuple[list[Tensor], T
 
 
 def _are_plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether to try without dividing by the largest entry: squared in enough precision, the size known at no wait."""
-    return tensors[0].device.type == "cpu" and {t.dtype for t in tensors} <= {torch.float32, torch.float64}
+    """Whether to try without dividing by the largest entry: squared in enough precision, the size
+    known at no wait.
+    """
+    return tensors[0].device.type == "cpu" and {t.dtype for t in tensors} <= {
+        torch.float32,
+        torch.float64,
+    }
 
 
 def _steepest(units: list[Tensor], p: float) -> list[Tensor]:
@@ -250,7 +266,9 @@ def _steepest(units: list[Tensor], p: float) -> list[Tensor]:
     signs = torch._foreach_sign(units)
     if math.isinf(p):
         return list(signs)
-    return list(torch._foreach_mul(signs, torch._foreach_pow(torch._foreach_abs(units), 1 / (p - 1))))
+    return list(
+        torch._foreach_mul(signs, torch._foreach_pow(torch._foreach_abs(units), 1 / (p - 1)))
+    )
 
 
 def _largest_entry(units: list[Tensor]) -> list[Tensor]:
@@ -289,7 +307,9 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     device = units[0].device
     if device.type != "cpu":
         dtype = accumulation_dtype(device)
-        return torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(list(units), order, dtype=dtype))), order)
+        return torch.linalg.vector_norm(
+            torch.stack(list(torch._foreach_norm(list(units), order, dtype=dtype))), order
+        )
     if sum(unit.numel() for unit in units) <= _SHORT:
         return torch.linalg.vector_norm(_flatten_dense_tensors(units), order, dtype=torch.float64)
     short = [unit for unit in units if unit.numel() <= _SHORT]
@@ -302,8 +322,8 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
 def _partial_norms(unit: Tensor, order: float) -> Tensor:
     """Norms of pieces of a tensor, (pieces,): of a long one in float32, which short pieces bear.
 
-    Summing millions of squares in float32 loses four digits, and on the CPU torch converts to float64
-    more slowly than it sums; where there is little to convert, one call is quicker.
+    Summing millions of squares in float32 loses four digits, and on the CPU torch converts to
+    float64 more slowly than it sums; where there is little to convert, one call is quicker.
     """
     flat = unit.reshape(-1)
     if flat.numel() <= _SHORT:
@@ -315,7 +335,8 @@ def _partial_norms(unit: Tensor, order: float) -> Tensor:
 
 
 def _bounded(tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Tensors divided by their largest magnitude, so that entries may be raised to powers, and that divisor (0-dim).
+    """Tensors divided by their largest magnitude, so that entries may be raised to powers, and that
+    divisor (0-dim).
 
     The divisor of zeros is 1.
     """
@@ -344,7 +365,9 @@ def _nonzero(value: Tensor) -> Tensor:
 
 
 def _multiply(tensors: Sequence[Tensor], scaling: Sequence[Tensor] | None) -> list[Tensor]:
-    return list(tensors) if scaling is None else list(torch._foreach_mul(list(tensors), list(scaling)))
+    return (
+        list(tensors) if scaling is None else list(torch._foreach_mul(list(tensors), list(scaling)))
+    )
 
 
 def _scale(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
@@ -352,6 +375,8 @@ def _scale(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
 
 
 def _as_factor(value: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-    """A 0-dim factor in the tensors' own dtype, where they share one: the fused kernels want that."""
+    """A 0-dim factor in the tensors' own dtype, where they share one: the fused kernels want
+    that.
+    """
     dtypes = {tensor.dtype for tensor in tensors}
     return value.to(dtypes.pop()) if len(dtypes) == 1 else value

@@ -16,7 +16,8 @@ MULTIPLE = 5.0
 """Of the loss at the centre, by default."""
 
 LEAST_RISE = 0.1
-"""In units of the loss: where the centre is almost 0, a multiple of it is no rise that one would see."""
+"""In units of the loss: where the centre is almost 0, a multiple of it is no rise that one would
+see."""
 
 _FARTHEST = 8.0  # norms of the weights: beyond, nothing is left of them
 _FIRST = 1 / 8  # norms of the weights, where the search begins
@@ -32,8 +33,8 @@ class FoundRange:
     Attributes:
         start: Negative coordinate.
         stop: Positive coordinate.
-        has_reached: Whether the loss reaches the level on either side, before and after the centre; where
-            it does not, the coordinate is the farthest one that was tried.
+        has_reached: Whether the loss reaches the level on either side, before and after the centre;
+            where it does not, the coordinate is the farthest one that was tried.
         num_evaluations: Losses computed for it.
     """
 
@@ -44,7 +45,8 @@ class FoundRange:
 
 
 def rise_level(center: float, multiple: float) -> float:
-    """Return the loss to reach: `multiple` times that of the centre, at least `LEAST_RISE` above it.
+    """Return the loss to reach: `multiple` times that of the centre, at least `LEAST_RISE` above
+    it.
 
     Where the loss at the centre is negative, the rise is (multiple - 1) times its magnitude.
     """
@@ -61,11 +63,11 @@ def find_range(
 ) -> FoundRange:
     """Find where the loss along a line reaches a multiple of the loss at its centre.
 
-    On each side, steps are doubled from an eighth of the weights' norm, or halved if the loss is above the
-    level there already, until the level lies between two of them, which are then bisected to 2.2 % and rounded
-    outwards to three digits. A loss that is not finite is above. Where the loss goes up and down, an earlier
-    crossing than the one that is found can lie between two steps. The search ends at eight times the weights'
-    norm. It is the same every time.
+    On each side, steps are doubled from an eighth of the weights' norm, or halved if the loss is
+    above the level there already, until the level lies between two of them, which are then bisected
+    to 2.2 % and rounded outwards to three digits. A loss that is not finite is above. Where the
+    loss goes up and down, an earlier crossing than the one that is found can lie between two steps.
+    The search ends at eight times the weights' norm. It is the same every time.
 
     Args:
         problem: The loss.
@@ -84,7 +86,8 @@ def find_range(
     center = problem.loss(line.origin)
     if not math.isfinite(center):
         raise InputError(
-            f"an automatic range needs a finite loss at the centre, got {center}.", hint="Pass --range -1:1."
+            f"an automatic range needs a finite loss at the centre, got {center}.",
+            hint="Pass --range -1:1.",
         )
     search = _Search(problem, line, rise_level(center, multiple), progress)
     scale = (norm(line.origin) or 1.0) / norm(line.directions[0])
@@ -105,27 +108,39 @@ def find_common_range(
     include: Sequence[float] = (),
     progress: Progress = SILENT,
 ) -> FoundRange:
-    """Find a range in which the loss reaches the level along each of several lines, see `find_range`."""
-    found = [find_range(problem, line, multiple=multiple, include=include, progress=progress) for line in lines]
+    """Find a range in which the loss reaches the level along each of several lines, see
+    `find_range`.
+    """
+    found = [
+        find_range(problem, line, multiple=multiple, include=include, progress=progress)
+        for line in lines
+    ]
     return FoundRange(
         start=min(each.start for each in found),
         stop=max(each.stop for each in found),
-        has_reached=(all(each.has_reached[0] for each in found), all(each.has_reached[1] for each in found)),
+        has_reached=(
+            all(each.has_reached[0] for each in found),
+            all(each.has_reached[1] for each in found),
+        ),
         num_evaluations=sum(each.num_evaluations for each in found),
     )
 
 
 def center_on_grid(start: float, stop: float, num_points: int) -> tuple[float, float]:
-    """Widen a range by as little as makes 0 one of its evenly spaced points, and both ends short numbers.
+    """Widen a range by as little as makes 0 one of its evenly spaced points, and both ends short
+    numbers.
 
     Args:
         start: Negative.
         stop: Positive.
-        num_points: Of the grid; where they are 2, there is no point between the ends and the range stays.
+        num_points: Of the grid; where they are 2, there is no point between the ends and the range
+            stays.
     """
     if num_points < 3:
         return start, stop
-    steps = {num: max(-start / num, stop / (num_points - 1 - num)) for num in range(1, num_points - 1)}
+    steps = {
+        num: max(-start / num, stop / (num_points - 1 - num)) for num in range(1, num_points - 1)
+    }
     num_below = min(steps, key=lambda num: steps[num])
     step = _round_up(steps[num_below])
     return -num_below * step, (num_points - 1 - num_below) * step
@@ -142,7 +157,8 @@ class _Search:
         self.num_evaluations = 0
 
     def outermost(self, sign: int, scale: float) -> tuple[float, bool]:
-        """Return the distance from the centre at which the level is reached on one side, and whether it is.
+        """Return the distance from the centre at which the level is reached on one side, and
+        whether it is.
 
         Args:
             sign: 1 or -1.
@@ -177,12 +193,17 @@ class _Search:
 def _round_up(value: float, digits: int = 3) -> float:
     """Round a positive number up to some significant digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-    return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.{digits}g}")  # a short number stays as it is
+    return float(
+        f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.{digits}g}"
+    )  # a short number stays as it is
 
 
 def _hold(start: float, stop: float, include: Sequence[float]) -> tuple[float, float]:
     """Widen a range where it must, so that what it has to hold is not at its edge."""
-    farthest_below, farthest_above = max((-c for c in include), default=0.0), max(include, default=0.0)
+    farthest_below, farthest_above = (
+        max((-c for c in include), default=0.0),
+        max(include, default=0.0),
+    )
     if farthest_below * _SPARE > -start:
         start = -_round_up(farthest_below * _SPARE)
     if farthest_above * _SPARE > stop:

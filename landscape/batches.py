@@ -55,16 +55,26 @@ class TensorData:
     def take(self, indices: Tensor) -> TensorData:
         """Return the examples at `indices` (n,), in that order."""
         picked = indices.to(self.targets.device)
-        return TensorData(map_tensors(lambda t: t.index_select(0, picked), self.inputs), self.targets[picked])
+        return TensorData(
+            map_tensors(lambda t: t.index_select(0, picked), self.inputs), self.targets[picked]
+        )
 
     def batches(self, batch_size: int) -> list[Batch]:
         """Cut into consecutive views of `batch_size` examples, the last one possibly smaller."""
         cuts = [slice(i, i + batch_size) for i in range(0, self.num_examples, batch_size)]
-        return [(map_tensors(lambda t, cut=cut: t[cut], self.inputs), self.targets[cut]) for cut in cuts]
+        return [
+            (map_tensors(lambda t, cut=cut: t[cut], self.inputs), self.targets[cut]) for cut in cuts
+        ]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the indices (n,) of each batch, in the random order that the CPU `generator` draws."""
-        return torch.randperm(self.num_examples, generator=generator).to(self.targets.device).split(batch_size)
+        """Return the indices (n,) of each batch, in the random order that the CPU `generator`
+        draws.
+        """
+        return (
+            torch.randperm(self.num_examples, generator=generator)
+            .to(self.targets.device)
+            .split(batch_size)
+        )
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the batch of the examples at `indices` (n,) in consecutive pieces.
@@ -76,7 +86,11 @@ class TensorData:
         """
         part = self.take(indices)
         inputs = change(part.inputs)
-        return [(inputs, part.targets)] if size is None else TensorData(inputs, part.targets).batches(size)
+        return (
+            [(inputs, part.targets)]
+            if size is None
+            else TensorData(inputs, part.targets).batches(size)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,9 @@ class BatchData:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BatchData:
         """Return the same batches on `device`, floating tensors in `dtype`."""
-        return BatchData(tuple((_move(x, device, dtype), _move(y, device, dtype)) for x, y in self.items))
+        return BatchData(
+            tuple((_move(x, device, dtype), _move(y, device, dtype)) for x, y in self.items)
+        )
 
     def take(self, indices: Tensor) -> TensorData:
         """Return the examples at `indices` (n,), in that order.
@@ -111,7 +127,9 @@ class BatchData:
         return list(self.items)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the index (1,) of each of the user's batches, in the order that the CPU `generator` draws."""
+        """Return the index (1,) of each of the user's batches, in the order that the CPU
+        `generator` draws.
+        """
         return torch.randperm(len(self.items), generator=generator).split(1)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
@@ -170,15 +188,23 @@ class GraphData:
         return GraphData(tuple(self.graphs[i] for i in indices.tolist()))
 
     def batches(self, batch_size: int) -> list[Batch]:
-        """Join `batch_size` consecutive graphs at a time into one with as many parts, the last ones possibly fewer."""
-        return [_join(self.graphs[i : i + batch_size]) for i in range(0, self.num_examples, batch_size)]
+        """Join `batch_size` consecutive graphs at a time into one with as many parts, the last ones
+        possibly fewer.
+        """
+        return [
+            _join(self.graphs[i : i + batch_size]) for i in range(0, self.num_examples, batch_size)
+        ]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the indices (n,) of each batch, in the random order that the CPU `generator` draws."""
+        """Return the indices (n,) of each batch, in the random order that the CPU `generator`
+        draws.
+        """
         return torch.randperm(self.num_examples, generator=generator).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the graphs at `indices` (n,), `size` consecutive ones at a time joined, or all; inputs changed."""
+        """Return the graphs at `indices` (n,), `size` consecutive ones at a time joined, or all;
+        inputs changed.
+        """
         joined = self.take(indices).batches(size or len(indices))
         return [(change(inputs), targets) for inputs, targets in joined]
 
@@ -198,9 +224,9 @@ def as_data(source: Any) -> Data:
     """Read what a user calls data, once and in order.
 
     Args:
-        source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair of
-            tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, a list or
-            Dataset of PyTorch Geometric's graphs, or data that was read before.
+        source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair
+            of tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, a
+            list or Dataset of PyTorch Geometric's graphs, or data that was read before.
 
     Returns:
         `TensorData` or `GraphData` where examples can be picked one by one, `BatchData` otherwise.
@@ -227,7 +253,11 @@ def _read(source: Any) -> Data:
         return _collate_dataset(source)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
         items = _reading(source)
-        return GraphData(tuple(items)) if _are_graphs(items) else BatchData(tuple(map(_as_batch, items)))
+        return (
+            GraphData(tuple(items))
+            if _are_graphs(items)
+            else BatchData(tuple(map(_as_batch, items)))
+        )
     raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
 
 
@@ -236,13 +266,20 @@ def _reading(items: Iterable[Any]) -> list[Any]:
     try:
         return list(items)
     except Exception as exc:
-        raise InputError(f"reading the data raised {type(exc).__name__}: {first_line(exc)}") from exc
+        raise InputError(
+            f"reading the data raised {type(exc).__name__}: {first_line(exc)}"
+        ) from exc
 
 
 def _are_graphs(items: Sequence[Any]) -> bool:
-    """Whether all are single graphs with one target; batches, and graphs with a target a node, are not."""
+    """Whether all are single graphs with one target; batches, and graphs with a target a node, are
+    not.
+    """
     return all(
-        _is_graph(item) and not hasattr(item, "num_graphs") and isinstance(item.y, Tensor) and item.y.numel() == 1
+        _is_graph(item)
+        and not hasattr(item, "num_graphs")
+        and isinstance(item.y, Tensor)
+        and item.y.numel() == 1
         for item in items
     )
 
@@ -261,13 +298,18 @@ def _is_tensor_pair(source: Any) -> bool:
 def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
     lengths = {len(t) if t.ndim else 0 for t in [*tensors_in(inputs), targets]}
     if len(lengths) != 1:
-        raise InputError(f"inputs and targets must have the same length, got lengths {sorted(lengths)}.")
+        raise InputError(
+            f"inputs and targets must have the same length, got lengths {sorted(lengths)}."
+        )
     return TensorData(inputs, targets)
 
 
 def _collate_dataset(dataset: Dataset) -> Data:
     if not hasattr(dataset, "__len__"):
-        raise InputError("a Dataset must have a length, an iterable one has none.", hint="Wrap it in a DataLoader.")
+        raise InputError(
+            "a Dataset must have a length, an iterable one has none.",
+            hint="Wrap it in a DataLoader.",
+        )
     length = len(dataset)  # pyright: ignore[reportArgumentType]
     if length == 0:
         return BatchData(())
@@ -289,8 +331,10 @@ def _as_batch(item: Any) -> Batch:
         inputs, targets = item
         if not hasattr(targets, "__len__"):
             raise InputError(
-                f"a batch must be (inputs, targets) with one target an example, its targets are {targets!r}.",
-                hint="A list of examples is no list of batches; give a Dataset, a DataLoader or a pair of tensors.",
+                "a batch must be (inputs, targets) with one target an example, its targets are "
+                f"{targets!r}.",
+                hint="A list of examples is no list of batches; give a Dataset, a DataLoader or a "
+                "pair of tensors.",
             )
         return (tuple(inputs) if isinstance(inputs, list) else inputs), targets
     targets = getattr(item, "y", None)
@@ -336,7 +380,9 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if _is_graph(value):
-        return copy.copy(value).apply(partial(_move, device=device, dtype=dtype))  # a copy: apply changes it
+        return copy.copy(value).apply(
+            partial(_move, device=device, dtype=dtype)
+        )  # a copy: apply changes it
     if hasattr(value, "to") and not isinstance(value, Tensor):
         return value.to(device)
     return map_tensors(lambda t: t.to(device, dtype if t.is_floating_point() else None), value)

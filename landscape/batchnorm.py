@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 MODES = ("stored", "batch", "recalibrate")
 """`stored`: running statistics of the checkpoint; `batch`: statistics of each evaluated batch;
-`recalibrate`: running statistics estimated afresh at every w, the mean over the calibration batches."""
+`recalibrate`: running statistics estimated afresh at every w, the mean over the calibration
+batches."""
 
 
 class BatchNorm:
@@ -26,7 +27,9 @@ class BatchNorm:
     def __init__(self, module: nn.Module, mode: str) -> None:
         self.mode = mode
         self._layers = [
-            layer for layer in module.modules() if isinstance(layer, _NormBase) and layer.running_mean is not None
+            layer
+            for layer in module.modules()
+            if isinstance(layer, _NormBase) and layer.running_mean is not None
         ]
         self._buffers = list(module.buffers())
         self._stored = [buffer.clone() for buffer in self._buffers]
@@ -34,7 +37,10 @@ class BatchNorm:
     def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
         """Return the same layers with other stored buffers, in the order of `module.buffers()`."""
         other = copy.copy(self)
-        other._stored = [buffer.detach().to(own, copy=True) for buffer, own in zip(buffers, self._buffers, strict=True)]
+        other._stored = [
+            buffer.detach().to(own, copy=True)
+            for buffer, own in zip(buffers, self._buffers, strict=True)
+        ]
         return other
 
     @contextmanager

@@ -1,4 +1,6 @@
-"""The curvature of one batch as a graph: built once, differentiated again by every product with a vector."""
+"""The curvature of one batch as a graph: built once, differentiated again by every product with a
+vector.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,10 @@ from landscape.errors import InputError, LandscapeError, first_line, is_out_of_m
 from landscape.second_derivatives import Convolution, CrossEntropy
 
 KINDS = ("hessian", "ggn", "fisher")
-"""`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the Jacobian of the
-outputs and H_L the Hessian of the loss in them; `fisher`: the empirical Fisher matrix, the mean over examples of g g',
-g being the gradient of an example's loss. The true Fisher matrix of cross-entropy is the GGN."""
+"""`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the
+Jacobian of the outputs and H_L the Hessian of the loss in them; `fisher`: the empirical Fisher
+matrix, the mean over examples of g g', g being the gradient of an example's loss. The true Fisher
+matrix of cross-entropy is the GGN."""
 
 Parts: TypeAlias = Sequence[Tensor]
 """One tensor a parameter."""
@@ -87,12 +90,20 @@ class GaussNewtonGraph:
         directions = [parts[i] for i in self._used]
         pushed = _derivative(self._pulled_back, self._dummies, directions, is_last=False)
         bent = self._multiply(pushed)
-        pairs = [(output, t) for output, t in zip(self._outputs, bent, strict=True) if t is not None]
-        return _derivative([o for o, _ in pairs], self._parameters, [t for _, t in pairs], is_last=is_last)
+        pairs = [
+            (output, t) for output, t in zip(self._outputs, bent, strict=True) if t is not None
+        ]
+        return _derivative(
+            [o for o, _ in pairs], self._parameters, [t for _, t in pairs], is_last=is_last
+        )
 
 
-def gauss_newton(outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts) -> GaussNewtonGraph:
-    """Return J' H_L J, H_L being the Hessian of `loss` in `leaves`, which have the values of `outputs`."""
+def gauss_newton(
+    outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts
+) -> GaussNewtonGraph:
+    """Return J' H_L J, H_L being the Hessian of `loss` in `leaves`, which have the values of
+    `outputs`.
+    """
     curved, gradients = _dependent(_gradients([loss], leaves, None))
 
     def multiply(tensors: Product) -> Product:
@@ -122,12 +133,18 @@ def _gradients(tensors: Parts, by: Parts, seeds: Parts | None) -> Product:
 
 def _dependent(tensors: Iterable[Tensor | None]) -> tuple[list[int], list[Tensor]]:
     """Return the places, and themselves, of those that can be differentiated."""
-    kept = [(i, tensor) for i, tensor in enumerate(tensors) if tensor is not None and tensor.requires_grad]
+    kept = [
+        (i, tensor)
+        for i, tensor in enumerate(tensors)
+        if tensor is not None and tensor.requires_grad
+    ]
     return [i for i, _ in kept], [tensor for _, tensor in kept]
 
 
 def _derivative(tensors: Parts, by: Parts, directions: Parts, *, is_last: bool) -> Product:
-    """Return the sum of the tensors' derivatives, multiplied with `directions`; zero if there are no tensors."""
+    """Return the sum of the tensors' derivatives, multiplied with `directions`; zero if there are
+    no tensors.
+    """
     if not tensors:
         return (None,) * len(by)
     return torch.autograd.grad(tensors, by, directions, retain_graph=not is_last, allow_unused=True)
@@ -146,27 +163,34 @@ def explained_derivatives() -> Iterator[None]:
     except RuntimeError as exc:
         if is_out_of_memory(exc):
             raise LandscapeError(
-                "out of memory in a matrix-vector product.", hint="Pass a smaller --batch-size, or a smaller --memory."
+                "out of memory in a matrix-vector product.",
+                hint="Pass a smaller --batch-size, or a smaller --memory.",
             ) from exc
         if not any(refusal in str(exc) for refusal in _REFUSALS):
             raise
-        raise InputError(f"the loss cannot be differentiated twice: {first_line(exc)}", hint=_HINT) from exc
+        raise InputError(
+            f"the loss cannot be differentiated twice: {first_line(exc)}", hint=_HINT
+        ) from exc
 
 
 def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
-    """Raise InputError if a custom `torch.autograd.Function` in the graph of `loss` cuts second derivatives off.
+    """Raise InputError if a custom `torch.autograd.Function` in the graph of `loss` cuts second
+    derivatives off.
 
-    torch itself would take them for zero: those of functions whose backward is marked `once_differentiable`, and of
-    those whose backward computes outside of torch or on detached tensors only. Not detected: a backward that keeps
-    its dependence on the incoming gradient but detaches what the forward pass saved, and functions within which
-    autograd is called anew. An operation of torch's own without a second derivative raises in the product.
+    torch itself would take them for zero: those of functions whose backward is marked
+    `once_differentiable`, and of those whose backward computes outside of torch or on detached
+    tensors only. Not detected: a backward that keeps its dependence on the incoming gradient but
+    detaches what the forward pass saved, and functions within which autograd is called anew. An
+    operation of torch's own without a second derivative raises in the product.
 
     Args:
         loss: A scalar with a graph; the graph is kept.
         parameters: What is differentiated by.
     """
     custom: list[Any] = [
-        node for node in nodes([loss]) if isinstance(node, BackwardCFunction) and _function_of(node) not in _OURS
+        node
+        for node in nodes([loss])
+        if isinstance(node, BackwardCFunction) and _function_of(node) not in _OURS
     ]
     for node in custom:
         if _function_of(node).backward.__code__ is _ONCE:
@@ -200,7 +224,8 @@ def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) 
             handle.remove()
     if closed:
         raise InputError(
-            f"the loss cannot be differentiated twice: what {closed[0]}.backward returns does not depend on what "
+            f"the loss cannot be differentiated twice: what {closed[0]}.backward returns does not "
+            "depend on what "
             "it is given.",
             hint=f"{_HINT} A backward in NumPy or on detached tensors has none.",
         )
@@ -212,7 +237,9 @@ class _Watch:
     def __init__(self, name: str, closed: list[str]) -> None:
         self._name, self._closed = name, closed
 
-    def __call__(self, returned: tuple[Tensor | None, ...], given: tuple[Tensor | None, ...]) -> None:
+    def __call__(
+        self, returned: tuple[Tensor | None, ...], given: tuple[Tensor | None, ...]
+    ) -> None:
         gradients = [gradient for gradient in returned if gradient is not None]
         is_open = any(gradient.requires_grad for gradient in gradients)
         depends = any(gradient is not None and gradient.requires_grad for gradient in given)
@@ -232,7 +259,9 @@ def nodes(roots: Iterable[Tensor]) -> set[Any]:
 
 
 def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield what the graph of some tensors keeps, the tensors included; some of it more than once."""
+    """Yield what the graph of some tensors keeps, the tensors included; some of it more than
+    once.
+    """
     yield from roots
     for node in nodes(roots):
         yield from _saved_by(node)

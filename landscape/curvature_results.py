@@ -1,4 +1,5 @@
-"""What is known of a Hessian beside its extreme eigenvalues: parts of a `landscape.results.Spectrum`.
+"""What is known of a Hessian beside its extreme eigenvalues: parts of a
+`landscape.results.Spectrum`.
 
 Nothing here imports torch, so that a stored result can be read and drawn without the model.
 """
@@ -18,8 +19,8 @@ class SecondLook:
 
     Attributes:
         num_matvecs: Products that it used.
-        largest: Its largest Ritz value; a missed or repeated eigenvalue at the top is one above the smallest of
-            the top ones that were found.
+        largest: Its largest Ritz value; a missed or repeated eigenvalue at the top is one above the
+            smallest of the top ones that were found.
         smallest: Its smallest.
         num_missed_top: Eigenvalues that belong among the top ones, and were put there.
         num_missed_bottom: Likewise at the bottom.
@@ -59,15 +60,17 @@ class Trace:
 
 @dataclass(frozen=True)
 class Density:
-    """Spectral density: exact outliers, and Gauss quadratures of the rest from several random probes.
+    """Spectral density: exact outliers, and Gauss quadratures of the rest from several random
+    probes.
 
-    The density integrates to 1. An outlier has the mass 1 / P; the nodes of a probe have 1 - (outliers) / P together.
+    The density integrates to 1. An outlier has the mass 1 / P; the nodes of a probe have 1 -
+    (outliers) / P together.
 
     Attributes:
         outliers: Eigenvalues that are known, (n,).
         outlier_residuals: Of each, (n,).
-        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov space
-            being exhausted: then they are eigenvalues.
+        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov
+            space being exhausted: then they are eigenvalues.
         weights: Of each node, (num_probes, m); 0 where a probe has fewer.
         num_matvecs: Products used for the nodes.
         num_parameters: P.
@@ -117,8 +120,8 @@ class Fold:
         lambda_max: Algebraically largest eigenvalue there.
         lambda_min: Algebraically smallest.
         residual: The larger of their residuals.
-        held_out: v' H v on the examples outside the subset, v being the subset's top eigenvector: in expectation
-            a lower bound of the largest eigenvalue on all data.
+        held_out: v' H v on the examples outside the subset, v being the subset's top eigenvector:
+            in expectation a lower bound of the largest eigenvalue on all data.
         converged: Whether both met the tolerance.
     """
 
@@ -131,12 +134,16 @@ class Fold:
 
 
 def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
-    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over the folds.
+    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over
+    the folds.
 
     Args:
         folds: At least one; of one, the deviation is NaN.
     """
-    values = {name: [getattr(fold, name) for fold in folds] for name in ("lambda_max", "lambda_min", "held_out")}
+    values = {
+        name: [getattr(fold, name) for fold in folds]
+        for name in ("lambda_max", "lambda_min", "held_out")
+    }
     is_alone = len(folds) == 1
     return {
         name: (float(np.mean(each)), math.nan if is_alone else float(np.std(each, ddof=1)))

@@ -9,7 +9,8 @@ from landscape.errors import InputError
 
 
 class Deadline:
-    """Asked before each step, says when another one would end too late: a step takes as long as the longest so far.
+    """Asked before each step, says when another one would end too late: a step takes as long as the
+    longest so far.
 
     Args:
         seconds: From now.
@@ -33,14 +34,17 @@ class Deadline:
             InputError: If the number is not positive.
         """
         if minutes is not None and not minutes > 0:
-            raise InputError(f"the minutes that a run may take must be a positive number, got {minutes:g}.")
+            raise InputError(
+                f"the minutes that a run may take must be a positive number, got {minutes:g}."
+            )
         return cls(math.inf if minutes is None else 60 * minutes)
 
     def is_reached(self, num_steps: int = 1) -> bool:
         """Whether to stop; counts as the end of a step, except the first time.
 
         Args:
-            num_steps: Steps that follow if it is not, before it can be asked again or the work is of use.
+            num_steps: Steps that follow if it is not, before it can be asked again or the work is
+                of use.
         """
         now = time.monotonic()
         if not self._is_first:

@@ -1,4 +1,6 @@
-"""Where directions come from: checkpoints, Hessian eigenvectors, the gradient, SAM's ascent, a file."""
+"""Where directions come from: checkpoints, Hessian eigenvectors, the gradient, SAM's ascent, a
+file.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ from landscape.trajectory import Snapshot, principal_directions
 from landscape.weights import trainable_parameters
 
 
-def checkpoint_direction(module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str) -> Direction:
+def checkpoint_direction(
+    module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str
+) -> Direction:
     """Return the difference to the weights of `module`, as it is: coordinate 1 is that checkpoint.
 
-    The loss of its point of interest is that of the module with its own running statistics; on the plane,
-    those of the problem hold everywhere.
+    The loss of its point of interest is that of the module with its own running statistics; on the
+    plane, those of the problem hold everywhere.
 
     Args:
         module: A model like that of the problems, `Problem.copy_module` with other weights.
@@ -37,10 +41,13 @@ def checkpoint_direction(module: nn.Module, problems: Mapping[str, Problem], *, 
         InputError: If the weights are the problem's own.
     """
     first = next(iter(problems.values()))
-    w = first.spec.flatten([parameter.detach() for _, parameter in trainable_parameters(module)]).to(first.weights)
+    w = first.spec.flatten(
+        [parameter.detach() for _, parameter in trainable_parameters(module)]
+    ).to(first.weights)
     if torch.equal(w, first.weights):
         raise InputError(
-            f"a direction must lead to another checkpoint, {name} has the weights of the one at the origin.",
+            f"a direction must lead to another checkpoint, {name} has the weights of the one at "
+            "the origin.",
             hint="Name another checkpoint, or another kind of direction.",
         )
     buffers = list(module.buffers())
@@ -49,7 +56,12 @@ def checkpoint_direction(module: nn.Module, problems: Mapping[str, Problem], *, 
 
 
 def compute_eigenvectors(
-    problem: Problem, numbers: Sequence[int], *, seed: int = 0, split: str = "train", progress: Progress = SILENT
+    problem: Problem,
+    numbers: Sequence[int],
+    *,
+    seed: int = 0,
+    split: str = "train",
+    progress: Progress = SILENT,
 ) -> Spectrum:
     """Compute the spectrum with all the eigenvectors that `numbers` name, by one Lanczos run.
 
@@ -72,7 +84,9 @@ def compute_eigenvectors(
     )
 
 
-def eigenvector_direction(spectrum: Spectrum, number: int, problem: Problem, *, name: str) -> Direction:
+def eigenvector_direction(
+    spectrum: Spectrum, number: int, problem: Problem, *, name: str
+) -> Direction:
     """Return a Hessian eigenvector of length 1: its coordinate is the Euclidean distance.
 
     Args:
@@ -119,8 +133,10 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
     there = spectrum.provenance
     if there.dtype != problem.plan.dtype:  # on which the hash depends
         raise InputError(
-            f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in {there.dtype}.",
-            hint=f"Pass --dtype {there.dtype}, or run landscape hessian with --dtype {problem.plan.dtype}.",
+            f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in "
+            f"{there.dtype}.",
+            hint=f"Pass --dtype {there.dtype}, or run landscape hessian with --dtype "
+            f"{problem.plan.dtype}.",
         )
     if there.weights_hash != problem.weights_hash:
         raise InputError(
@@ -130,9 +146,14 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
 
 
 def principal_components(
-    snapshots: Sequence[Snapshot], problem: Problem, *, names: Sequence[str], points: Iterable[Point] = ()
+    snapshots: Sequence[Snapshot],
+    problem: Problem,
+    *,
+    names: Sequence[str],
+    points: Iterable[Point] = (),
 ) -> tuple[Direction, ...]:
-    """Return the directions in which a trajectory varies most, of length 1: coordinates are Euclidean distances.
+    """Return the directions in which a trajectory varies most, of length 1: coordinates are
+    Euclidean distances.
 
     Args:
         snapshots: In the order of training, see `landscape.trajectory.principal_directions`.
@@ -158,13 +179,16 @@ def principal_components(
 
 
 def gradient_direction(problem: Problem, *, name: str) -> Direction:
-    """Return the direction of steepest ascent, of length 1: its coordinate is the Euclidean distance.
+    """Return the direction of steepest ascent, of length 1: its coordinate is the Euclidean
+    distance.
 
     Raises:
         InputError: If the gradient is zero.
     """
     gradient = _nonzero_gradient(problem, name)
-    return Direction(name, _unit(gradient).to(problem.weights), facts={"gradient_norm": norm(gradient)})
+    return Direction(
+        name, _unit(gradient).to(problem.weights), facts={"gradient_norm": norm(gradient)}
+    )
 
 
 def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
@@ -189,7 +213,8 @@ def _nonzero_gradient(problem: Problem, name: str) -> Tensor:
     gradient = problem.gradient().vector
     if not gradient.any():
         raise InputError(
-            f"{name} needs a gradient, and it is zero at these weights.", hint="Choose another kind of direction."
+            f"{name} needs a gradient, and it is zero at these weights.",
+            hint="Choose another kind of direction.",
         )
     return gradient
 
@@ -208,7 +233,8 @@ def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, 
     vectors = directions_for(stored, problem.spec, module)
     facts = {"left_out": left_out(stored, problem.spec, module)}
     return tuple(
-        Direction(name, v.to(problem.weights), facts=facts) for name, v in zip(stored.names, vectors, strict=True)
+        Direction(name, v.to(problem.weights), facts=facts)
+        for name, v in zip(stored.names, vectors, strict=True)
     )
 
 

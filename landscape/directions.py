@@ -1,4 +1,6 @@
-"""Directions in weight space: Gaussian noise, the normalizations that make it comparable, and what spans a plane."""
+"""Directions in weight space: Gaussian noise, the normalizations that make it comparable, and what
+spans a plane.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from landscape.reductions import dot, norm
 from landscape.weights import Weight, WeightSpec
 
 _EPSILON = 1e-10  # as in Li et al.'s code
-_PARALLEL = 1 - 1e-6  # |cosine| from which two directions span no plane that float32 could tell from a line
+_PARALLEL = (
+    1 - 1e-6
+)  # |cosine| from which two directions span no plane that float32 could tell from a line
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def random_directions(
 ) -> tuple[Tensor, ...]:
     """Draw Gaussian directions and normalise them against the weights.
 
-    They are not orthogonalised. The noise is drawn on the CPU in float32, so one seed gives the same
-    directions on every device and in every dtype.
+    They are not orthogonalised. The noise is drawn on the CPU in float32, so one seed gives the
+    same directions on every device and in every dtype.
 
     Args:
         num_directions: How many, drawn one after the other: the first does not depend on how many.
@@ -76,8 +80,8 @@ def random_directions(
         spec: Their places and shapes.
         seed: Of the noise.
         normalization: A key of `NORMALIZATIONS`.
-        with_1d: Whether tensors with at most one dimension (biases, batch normalization) move too, each
-            scaled as a whole; else they become 0. With `none` they move in any case.
+        with_1d: Whether tensors with at most one dimension (biases, batch normalization) move too,
+            each scaled as a whole; else they become 0. With `none` they move in any case.
         skip: How many are drawn before them and thrown away.
 
     Returns:
@@ -87,10 +91,14 @@ def random_directions(
         InputError: If the normalization is unknown.
     """
     if normalization not in NORMALIZATIONS:
-        raise InputError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}.")
+        raise InputError(
+            f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}."
+        )
     normalize = NORMALIZATIONS[normalization]
     generator = torch.Generator().manual_seed(seed)
-    noise = (torch.randn(spec.size, generator=generator).to(w) for _ in range(skip + num_directions))
+    noise = (
+        torch.randn(spec.size, generator=generator).to(w) for _ in range(skip + num_directions)
+    )
     return tuple(normalize(d, w, spec, with_1d) for d in islice(noise, skip, None))
 
 
@@ -98,8 +106,9 @@ def normalize_filters(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool = Fa
     """Scale each filter of `d` (P,) to the norm of the same filter of `w` (P,).
 
     A filter is a slice along dimension 0 of a tensor with two or more dimensions: an output filter
-    of a convolution, a row of a linear layer or of an embedding; in `nn.MultiheadAttention` the part of a
-    projection that belongs to one head, see `landscape.weights.Weight`. A filter of norm 0 stays where it is.
+    of a convolution, a row of a linear layer or of an embedding; in `nn.MultiheadAttention` the
+    part of a projection that belongs to one head, see `landscape.weights.Weight`. A filter of norm
+    0 stays where it is.
 
     Source:
         Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 4; 1-D tensors by
@@ -113,13 +122,22 @@ def normalize_layers(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool = Fal
     return _scale(d, w, spec, with_1d, lambda _, tensor: tensor[None])
 
 
-def _scale(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool, blocks: Callable[[Weight, Tensor], Tensor]) -> Tensor:
-    """Scale each block of `d`, an element along the first dimension of what `blocks` gives, to the norm of that of `w`.
+def _scale(
+    d: Tensor,
+    w: Tensor,
+    spec: WeightSpec,
+    with_1d: bool,
+    blocks: Callable[[Weight, Tensor], Tensor],
+) -> Tensor:
+    """Scale each block of `d`, an element along the first dimension of what `blocks` gives, to the
+    norm of that of `w`.
 
     A tensor with at most one dimension is one block, or zero.
     """
     result = torch.zeros_like(d)
-    for weight, *tensors in zip(spec.weights, spec.views(d), spec.views(w), spec.views(result), strict=True):
+    for weight, *tensors in zip(
+        spec.weights, spec.views(d), spec.views(w), spec.views(result), strict=True
+    ):
         if len(weight.shape) >= 2:
             noise, value, out = (blocks(weight, tensor) for tensor in tensors)
         elif with_1d:
@@ -139,11 +157,14 @@ NORMALIZATIONS: dict[str, Callable[[Tensor, Tensor, WeightSpec, bool], Tensor]] 
     "layer": normalize_layers,
     "none": lambda d, w, spec, with_1d: d,
 }
-"""Name -> function of direction, weights, specification and whether tensors with one dimension move."""
+"""Name -> function of direction, weights, specification and whether tensors with one dimension
+move."""
 
 
 def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
-    """Return the share of a trajectory's variance along each direction, NaN where it is unknown; None if all are."""
+    """Return the share of a trajectory's variance along each direction, NaN where it is unknown;
+    None if all are.
+    """
     shares = [direction.explained_variance for direction in directions]
     if all(share is None for share in shares):
         return None
@@ -151,7 +172,9 @@ def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
 
 
 def require_spanning(directions: Sequence[Direction]) -> None:
-    """Raise InputError unless one direction, or two that are not parallel, are finite and not zero."""
+    """Raise InputError unless one direction, or two that are not parallel, are finite and not
+    zero.
+    """
     for direction in directions:
         if not torch.isfinite(direction.vector).all():
             raise InputError(
@@ -161,7 +184,8 @@ def require_spanning(directions: Sequence[Direction]) -> None:
         if not direction.vector.any():
             raise InputError(
                 f"a direction must not be zero, {direction.name} is: nothing would move.",
-                hint="Random directions leave biases and other 1-D tensors where they are; --with-1d moves them.",
+                hint="Random directions leave biases and other 1-D tensors where they are; "
+                "--with-1d moves them.",
             )
     if len(directions) == 2:
         _require_not_parallel(*directions)

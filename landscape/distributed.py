@@ -1,4 +1,6 @@
-"""What torch.distributed is used for; everything else is unaware of ranks. Alone, a process is rank 0 of 1."""
+"""What torch.distributed is used for; everything else is unaware of ranks. Alone, a process is rank
+0 of 1.
+"""
 
 # pyright: reportPrivateImportUsage=false
 # torch.distributed does not list its stores among what it exports.
@@ -41,7 +43,9 @@ def local_device(device: torch.device) -> torch.device:
     if not is_launched() or device.type == "cpu":
         return device
     if device.type != "cuda":
-        raise InputError(f"several processes need the CPU or CUDA, got {device.type}.", hint="Pass --device cpu.")
+        raise InputError(
+            f"several processes need the CPU or CUDA, got {device.type}.", hint="Pass --device cpu."
+        )
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(own)
     return own
@@ -52,7 +56,8 @@ def joined() -> Iterator[None]:
     """Work together, inside, with the other processes that torchrun started; alone if it did not.
 
     Tensors on the CPU travel by gloo, on CUDA by nccl. An error in one process ends all, since the
-    others' next exchange fails: the first to fail raises its error, the others `FailedElsewhereError`.
+    others' next exchange fails: the first to fail raises its error, the others
+    `FailedElsewhereError`.
     """
     if not is_launched():
         yield
@@ -98,7 +103,9 @@ def world_size() -> int:
 
 
 def own_share(indices: Tensor) -> Tensor:
-    """Return this process's consecutive share of `indices` (n,); shares differ by one at most and may be empty."""
+    """Return this process's consecutive share of `indices` (n,); shares differ by one at most and
+    may be empty.
+    """
     if not is_on():
         return indices
     count, size = len(indices), world_size()
@@ -178,16 +185,22 @@ def share(tensors: Iterable[Tensor]) -> None:
 
 
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
-    """Wrap a module so that `backward` averages gradients over the processes; alone, return it as it is.
+    """Wrap a module so that `backward` averages gradients over the processes; alone, return it as
+    it is.
 
-    Weights and buffers start as the first process's. Buffers stay each process's own then, see `share`.
+    Weights and buffers start as the first process's. Buffers stay each process's own then, see
+    `share`.
     """
     if not is_on():
         return module
     share(module.buffers())
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # older torch has no other name
-        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters)
+        warnings.filterwarnings(
+            "ignore", "`broadcast_buffers`", FutureWarning
+        )  # older torch has no other name
+        return DistributedDataParallel(
+            module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters
+        )
 
 
 def unsynchronized(module: nn.Module) -> Any:

@@ -23,8 +23,8 @@ DTYPES = {
     "bfloat16": torch.float32,
     "tf32": torch.float32,
 }
-"""Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights whose products
-tensor cores round to 10 bits of mantissa."""
+"""Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights
+whose products tensor cores round to 10 bits of mantissa."""
 
 _TENSOR_CORES_FROM = (8, 0)  # compute capability of the first devices with TF32
 
@@ -60,7 +60,9 @@ class Plan:
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What is not float32 (or float64), one point at a time, as torch runs it; nothing if all of it is."""
+        """What is not float32 (or float64), one point at a time, as torch runs it; nothing if all
+        of it is.
+        """
         return tuple(
             name
             for name, applies in (
@@ -82,7 +84,12 @@ class Plan:
 
 
 def make_plan(
-    *, device: torch.device, dtype: str, batch_size: int | None, is_channels_last: bool, is_compiled: bool = False
+    *,
+    device: torch.device,
+    dtype: str,
+    batch_size: int | None,
+    is_channels_last: bool,
+    is_compiled: bool = False,
 ) -> Plan:
     """Choose how to evaluate a model, one point at a time.
 
@@ -114,7 +121,11 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: If there is no such device here.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind = name.split(":")[0]
@@ -129,11 +140,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library is glibc; elsewhere do nothing.
+    """Let this process keep the memory that it frees, where the C library is glibc; elsewhere do
+    nothing.
 
-    On the CPU, activations come and go in every pass. As it is, glibc hands large blocks back to the kernel and
-    gets them back emptied, which takes a fifth of the time of a small network's step. For programs: it concerns
-    the whole process, so a library has no business calling it.
+    On the CPU, activations come and go in every pass. As it is, glibc hands large blocks back to
+    the kernel and gets them back emptied, which takes a fifth of the time of a small network's
+    step. For programs: it concerns the whole process, so a library has no business calling it.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -151,7 +163,9 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}.")
     if name == "float64" and device.type == "mps":
-        raise InputError("float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32.")
+        raise InputError(
+            "float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32."
+        )
     if name == "tf32" and not _has_tf32(device):
         raise InputError(
             f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
@@ -166,10 +180,11 @@ def _has_tf32(device: torch.device) -> bool:
 
 @contextmanager
 def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
-    """Make what runs inside a function of its inputs alone, and leave every global setting as it was.
+    """Make what runs inside a function of its inputs alone, and leave every global setting as it
+    was.
 
-    The random state is the same at every entry and restored at exit; on CUDA, deterministic algorithms are used,
-    and full float32 precision unless `dtype` is `tf32`.
+    The random state is the same at every entry and restored at exit; on CUDA, deterministic
+    algorithms are used, and full float32 precision unless `dtype` is `tf32`.
 
     Raises:
         InputError: If torch cannot say in which precision it multiplies matrices.
@@ -190,7 +205,9 @@ def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[None
     memory: Any = torch.utils.deterministic
     was_filling = memory.fill_uninitialized_memory
     with (
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32),
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+        ),
         _matmul_tf32(allow_tf32),
     ):
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -261,7 +278,9 @@ def compiled(module: nn.Module, **options: Any) -> Callable[..., Any]:
 
 @contextmanager
 def explained_compiler() -> Iterator[None]:
-    """Turn a failure of the compiler, which may come as late as in a backward pass, into an InputError."""
+    """Turn a failure of the compiler, which may come as late as in a backward pass, into an
+    InputError.
+    """
     from torch._dynamo.exc import TorchDynamoException  # a second's import, for those who compile
 
     try:
@@ -269,5 +288,6 @@ def explained_compiler() -> Iterator[None]:
     except TorchDynamoException as exc:
         raise InputError(
             f"the model cannot be compiled: {first_line(exc)}",
-            hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on CUDA also Triton.",
+            hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on "
+            "CUDA also Triton.",
         ) from exc

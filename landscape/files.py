@@ -1,4 +1,6 @@
-"""Files: written so that they are either whole or not there, by one process at a time; and what kind one is."""
+"""Files: written so that they are either whole or not there, by one process at a time; and what
+kind one is.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def folder_of(path: Path) -> Iterator[None]:
         yield
     finally:
         for folder in made:
-            with suppress(OSError):  # it has come to hold something, or somebody else has removed it
+            with suppress(
+                OSError
+            ):  # it has come to hold something, or somebody else has removed it
                 folder.rmdir()
 
 
@@ -55,8 +59,9 @@ def folder_of(path: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes that ask for the same lock from writing `path` meanwhile.
 
-    The lock is the kernel's, on an empty hidden file beside `path`. It ends with the process, however that ends: a
-    file that a killed one leaves refuses nobody. What such a process has left half written is removed.
+    The lock is the kernel's, on an empty hidden file beside `path`. It ends with the process,
+    however that ends: a file that a killed one leaves refuses nobody. What such a process has left
+    half written is removed.
 
     Raises:
         StoreError: If another process has the lock.
@@ -75,7 +80,8 @@ def _held_lock(path: Path) -> Iterator[None]:
         _acquire(lock)
     except Timeout as exc:
         raise StoreError(
-            f"{path} is being written by another process.", hint="Wait for it, or write to another --out."
+            f"{path} is being written by another process.",
+            hint="Wait for it, or write to another --out.",
         ) from exc
     try:
         yield
@@ -86,12 +92,16 @@ def _held_lock(path: Path) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock) -> None:
-    """Lock the file that is there: the one that was opened may have been removed since by who had the lock."""
+    """Lock the file that is there: the one that was opened may have been removed since by who had
+    the lock.
+    """
     while True:
         lock.acquire(timeout=0)
         descriptor = lock._context.lock_file_fd
         try:
-            if descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(lock.lock_file)):
+            if descriptor is None or os.path.samestat(
+                os.fstat(descriptor), os.stat(lock.lock_file)
+            ):
                 return
         except FileNotFoundError:
             pass
@@ -99,10 +109,14 @@ def _acquire(lock: FileLock) -> None:
 
 
 def _left_half_written(path: Path) -> list[Path]:
-    """What killed processes have left beside `path`, and not what belongs to an output whose name begins like its."""
+    """What killed processes have left beside `path`, and not what belongs to an output whose name
+    begins like its.
+    """
     start = f".{path.name}."
     files = path.parent.glob(f"{escape(start)}[0-9]*")
-    return [file for file in files if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()]
+    return [
+        file for file in files if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()
+    ]
 
 
 def _name_beside(path: Path, process: str) -> str:

@@ -1,4 +1,6 @@
-"""One forward pass: how a model is called on whatever a batch holds, and what its outputs are good for."""
+"""One forward pass: how a model is called on whatever a batch holds, and what its outputs are good
+for.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _ONE_VALUE = "Expected more than 1 value per channel when training"
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
-    """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, `model(inputs)` on anything else.
+    """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, `model(inputs)` on anything
+    else.
 
     Args:
         model: A module or a function.
@@ -43,7 +46,9 @@ class OwnBuffers:
     def __init__(self, module: nn.Module, *, ignored: set[int]) -> None:
         self._module = module
         self._copies = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        self._watched = [(self._copies[name], b) for name, b in module.named_buffers() if id(b) not in ignored]
+        self._watched = [
+            (self._copies[name], b) for name, b in module.named_buffers() if id(b) not in ignored
+        ]
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the module."""
@@ -73,11 +78,15 @@ def outputs_and_loss(
         raise
     except Exception as exc:  # model and loss are the user's own
         if is_out_of_memory(exc):
-            raise LandscapeError("out of memory in a forward pass.", hint="Pass a smaller --batch-size.") from exc
+            raise LandscapeError(
+                "out of memory in a forward pass.", hint="Pass a smaller --batch-size."
+            ) from exc
         if _ONE_VALUE in str(exc):
             raise InputError(
-                "batch normalization in training needs more than one value a channel, got one: a single example.",
-                hint="Choose a --batch-size, and a --micro-batch if any, that leave no single example over.",
+                "batch normalization in training needs more than one value a channel, got one: a "
+                "single example.",
+                hint="Choose a --batch-size, and a --micro-batch if any, that leave no single "
+                "example over.",
             ) from exc
         raise InputError(
             f"model, loss and data do not fit: {type(exc).__name__}: {first_line(exc)}",
@@ -85,7 +94,8 @@ def outputs_and_loss(
         ) from exc
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         raise InputError(
-            f"loss(outputs, targets) must return a scalar tensor, the mean over the batch, got {_describe(loss)}."
+            "loss(outputs, targets) must return a scalar tensor, the mean over the batch, got "
+            f"{_describe(loss)}."
         )
     return outputs, loss
 

@@ -14,8 +14,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 def free_memory(device: torch.device) -> int:
     """Return the bytes that this process can still take on `device`, as far as the system tells.
 
-    On CUDA it counts what torch holds in reserve, on Linux the page cache that can be given up and the limit of a
-    container. A system that tells nothing has 0.
+    On CUDA it counts what torch holds in reserve, on Linux the page cache that can be given up and
+    the limit of a container. A system that tells nothing has 0.
     """
     if device.type == "cuda":
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -43,7 +43,10 @@ def _left_in_container() -> list[int]:
     limit, used = _lines(_CGROUP / "memory.max"), _lines(_CGROUP / "memory.current")
     if not limit or not used or limit[0] == "max":
         return []
-    cache = next((line for line in _lines(_CGROUP / "memory.stat") if line.startswith("inactive_file ")), "x 0")
+    cache = next(
+        (line for line in _lines(_CGROUP / "memory.stat") if line.startswith("inactive_file ")),
+        "x 0",
+    )
     return [int(limit[0]) - int(used[0]) + int(cache.split()[1])]
 
 

@@ -22,7 +22,8 @@ def make_mark(
     *,
     loss: Mapping[str, float] | None = None,
 ) -> Mark:
-    """Project a point onto a plane, and evaluate the loss at the point itself and where it is drawn.
+    """Project a point onto a plane, and evaluate the loss at the point itself and where it is
+    drawn.
 
     Args:
         label: As a legend names it.
@@ -30,8 +31,8 @@ def make_mark(
         w: The point (P,).
         plane: A line or a plane.
         problems: Split name -> problem.
-        loss: Split name -> loss at the point itself, where more than `w` decides it, such as running
-            statistics of its own; evaluated at `w` if None.
+        loss: Split name -> loss at the point itself, where more than `w` decides it, such as
+            running statistics of its own; evaluated at `w` if None.
     """
     found = plane.project(w)
     nearest = plane.point(*found.coordinates.tolist())
@@ -40,7 +41,9 @@ def make_mark(
         kind=kind,
         coordinates=tuple(found.coordinates.tolist()),
         distance=found.distance,
-        loss=dict(loss) if loss is not None else {split: problem.loss(w) for split, problem in problems.items()},
+        loss=dict(loss)
+        if loss is not None
+        else {split: problem.loss(w) for split, problem in problems.items()},
         plane_loss={split: problem.loss(nearest) for split, problem in problems.items()},
     )
 
@@ -48,7 +51,8 @@ def make_mark(
 def mark_directions(
     directions: Sequence[Direction], label: str, plane: Plane, problems: Mapping[str, Problem]
 ) -> tuple[Mark, ...]:
-    """Mark the points of interest of the directions of a plane, and before them its origin if there are any.
+    """Mark the points of interest of the directions of a plane, and before them its origin if there
+    are any.
 
     Args:
         directions: Of the plane.
@@ -58,5 +62,10 @@ def mark_directions(
     """
     if not any(direction.points for direction in directions):
         return ()
-    points = chain([Point(label, "checkpoint", plane.origin)], *(direction.points for direction in directions))
-    return tuple(make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss) for point in points)
+    points = chain(
+        [Point(label, "checkpoint", plane.origin)], *(direction.points for direction in directions)
+    )
+    return tuple(
+        make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss)
+        for point in points
+    )

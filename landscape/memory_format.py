@@ -25,7 +25,9 @@ def prefers_channels_last(model: nn.Module, inputs: Any) -> bool:
     try:
         with torch.no_grad():
             model(to_channels_last(inputs[:2]))
-    except Exception:  # the user's own model; if it does not run at all, its first real batch says why
+    except (
+        Exception
+    ):  # the user's own model; if it does not run at all, its first real batch says why
         return False
     finally:
         for part, is_training in modes.items():
@@ -37,7 +39,8 @@ def to_channels_last(inputs: Any) -> Any:
     """Return images (N, C, H, W) in the channels-last layout, anything else as it is."""
     if not _is_images(inputs):
         return inputs
-    # Not `contiguous`: it takes images of one channel for channels-last already, and convolutions do not.
+    # Not `contiguous`: it takes images of one channel for channels-last already, and convolutions
+    # do not.
     return torch.empty_like(inputs, memory_format=torch.channels_last).copy_(inputs)
 
 

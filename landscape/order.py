@@ -8,14 +8,17 @@ import numpy as np
 def coarse_to_fine(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return all indices of a grid, such that those visited so far cover it evenly at any time.
 
-    First the corners, then the middles between them, then the middles between those: after a share s of
-    the points, the grid is known at 1/s of its resolution or nearly so.
+    First the corners, then the middles between them, then the middles between those: after a share
+    s of the points, the grid is known at 1/s of its resolution or nearly so.
 
     Args:
         shape: Number of points along each axis.
     """
     levels = [axis_levels(length).tolist() for length in shape]
-    return sorted(np.ndindex(*shape), key=lambda index: _rank([at[i] for at, i in zip(levels, index, strict=True)]))
+    return sorted(
+        np.ndindex(*shape),
+        key=lambda index: _rank([at[i] for at, i in zip(levels, index, strict=True)]),
+    )
 
 
 def _rank(levels: list[int]) -> tuple[int, ...]:

@@ -20,10 +20,11 @@ _AXES = "xy"
 
 
 class PlaneCurvature:
-    """Measures the curvature of a loss within a plane, exactly: `curvature_xx`, `curvature_xy`, `curvature_yy`.
+    """Measures the curvature of a loss within a plane, exactly: `curvature_xx`, `curvature_xy`,
+    `curvature_yy`.
 
-    They are the second derivatives of the loss by the plane's coordinates, d_i' H d_j, from one Hessian-vector
-    product a direction; on a line there is `curvature_xx` alone.
+    They are the second derivatives of the loss by the plane's coordinates, d_i' H d_j, from one
+    Hessian-vector product a direction; on a line there is `curvature_xx` alone.
 
     Args:
         problem: The loss.
@@ -40,7 +41,11 @@ class PlaneCurvature:
         directions = plane.directions
         products = [self._problem.hessian_vector_product(direction, w) for direction in directions]
         values = [
-            (dot(directions[i].to(products[j]), products[j]) + dot(directions[j].to(products[i]), products[i])) / 2
+            (
+                dot(directions[i].to(products[j]), products[j])
+                + dot(directions[j].to(products[i]), products[i])
+            )
+            / 2
             for i, j in self._pairs
         ]
         return dict(zip(self.names, values, strict=True))
@@ -49,21 +54,26 @@ class PlaneCurvature:
 class SpectrumMap:
     """Measures the extreme eigenvalues of the whole Hessian at a point.
 
-    `lambda_max`, `lambda_min`, `lambda_ratio` = |lambda_min / lambda_max|, and `lambda_error`, the larger of the two
-    residuals, within which there is an eigenvalue. All are NaN where the loss is not finite.
+    `lambda_max`, `lambda_min`, `lambda_ratio` = |lambda_min / lambda_max|, and `lambda_error`, the
+    larger of the two residuals, within which there is an eigenvalue. All are NaN where the loss is
+    not finite.
 
     Args:
         problem: The loss.
         tolerance: Relative, of both eigenvalues.
-        max_matvecs: Limit on Hessian-vector products a point; where it ends the search, `lambda_error` shows it.
+        max_matvecs: Limit on Hessian-vector products a point; where it ends the search,
+            `lambda_error` shows it.
 
     Source:
-        Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 6 and Fig. 7 (the ratio).
+        Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 6 and Fig. 7 (the
+        ratio).
     """
 
     names = SPECTRUM
 
-    def __init__(self, problem: Problem, *, tolerance: float = 1e-2, max_matvecs: int = 100) -> None:
+    def __init__(
+        self, problem: Problem, *, tolerance: float = 1e-2, max_matvecs: int = 100
+    ) -> None:
         self._problem = problem
         self._tolerance = tolerance
         self._max_matvecs = min(max_matvecs, problem.spec.size + 2)

@@ -1,4 +1,6 @@
-"""Several points a forward pass: whether their values stay what they are one at a time, and how many pay."""
+"""Several points a forward pass: whether their values stay what they are one at a time, and how
+many pay.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from landscape.problem import Problem
 
 AGREEMENT = 1e-6
-"""Largest relative difference that a loss may have from the one that is computed one point at a time."""
+"""Largest relative difference that a loss may have from the one that is computed one point at a
+time."""
 
 _LONG_PASS = 0.02  # seconds, beside which what a pass takes to start is nothing
 _LONG_TRIAL = 0.2  # seconds after which passes are not repeated
@@ -27,10 +30,12 @@ _PATIENCE = 2  # doublings without a gain
 
 
 def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> str:
-    """Return how a point's value depends on the pass that it is evaluated in, or nothing if it does not.
+    """Return how a point's value depends on the pass that it is evaluated in, or nothing if it does
+    not.
 
     Args:
-        together: Maps the numbers of `count` points, all different unless the numbers repeat, to losses (count, ...).
+        together: Maps the numbers of `count` points, all different unless the numbers repeat, to
+            losses (count, ...).
         count: Points a pass.
     """
     values = together(range(count))
@@ -41,8 +46,11 @@ def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> 
     return ""
 
 
-def reason_for_values(together: Callable[[Sequence[int]], Tensor], alone: Callable[[int], Tensor], count: int) -> str:
-    """Return how far losses are from those computed one point at a time, or nothing if they are close.
+def reason_for_values(
+    together: Callable[[Sequence[int]], Tensor], alone: Callable[[int], Tensor], count: int
+) -> str:
+    """Return how far losses are from those computed one point at a time, or nothing if they are
+    close.
 
     Args:
         together: As for `reason_for_bits`.
@@ -63,7 +71,8 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 def largest_relative_difference(values: Tensor, reference: Tensor) -> float:
     """Return the largest |value - reference| / |reference|.
 
-    Two NaN, or equal infinities, do not differ; where only one of two is finite, they differ by infinity.
+    Two NaN, or equal infinities, do not differ; where only one of two is finite, they differ by
+    infinity.
     """
     values, reference = values.double(), reference.double()
     same = (values == reference) | (values.isnan() & reference.isnan())
@@ -71,7 +80,9 @@ def largest_relative_difference(values: Tensor, reference: Tensor) -> float:
     return float(relative.masked_fill(same, 0.0).max())
 
 
-def most_productive(seconds_of: Callable[[int], float], num_bytes: int, budget: int = 1 << 30) -> int:
+def most_productive(
+    seconds_of: Callable[[int], float], num_bytes: int, budget: int = 1 << 30
+) -> int:
     """Return the number of points a pass, 1, 2, 4, ..., up to which points a second grow.
 
     Args:
@@ -91,7 +102,9 @@ def most_productive(seconds_of: Callable[[int], float], num_bytes: int, budget: 
 
 
 def fastest_count(problem: Problem) -> tuple[int, str]:
-    """Return the number of points a pass that gives most points a second, and if it is 1 the reason."""
+    """Return the number of points a pass that gives most points a second, and if it is 1 the
+    reason.
+    """
     failures: list[str] = []
     reason = _rule_against(problem)
     if not reason and _seconds_of_pass(problem, failures, 1) > _LONG_PASS:
@@ -109,8 +122,9 @@ def fastest_count(problem: Problem) -> tuple[int, str]:
 def reason_against(problem: Problem, count: int) -> str:
     """Return why so many points a pass, at least 2, are impossible, or nothing.
 
-    Tried on the first and on the last batch, which may be smaller: values must keep their bits whatever stands
-    beside them, and must be close to those of one point at a time in float32 (or float64).
+    Tried on the first and on the last batch, which may be smaller: values must keep their bits
+    whatever stands beside them, and must be close to those of one point at a time in float32 (or
+    float64).
     """
     ends = [problem.batches[0], problem.batches[-1]]
 
@@ -119,7 +133,9 @@ def reason_against(problem: Problem, count: int) -> str:
         return torch.from_numpy(problem.measure_stack(points, count, ends)["loss"])
 
     def alone(number: int) -> Tensor:
-        return torch.from_numpy(problem.measure_point(partial(_write_trial, problem, number), ends)["loss"])
+        return torch.from_numpy(
+            problem.measure_point(partial(_write_trial, problem, number), ends)["loss"]
+        )
 
     reason = _rule_against(problem)
     if reason:
@@ -144,7 +160,9 @@ def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float
     Infinity if it is impossible; `failures` then gets the reason.
     """
     batches, seconds = problem.batches[:1], []
-    run: Callable[[], object] = partial(problem.measure_stack, [problem.weights] * count, count, batches)
+    run: Callable[[], object] = partial(
+        problem.measure_stack, [problem.weights] * count, count, batches
+    )
     if count == 1:
         run = partial(problem.measure_point, problem.weights, batches)
     try:
@@ -152,14 +170,19 @@ def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
-    except (LandscapeError, RuntimeError) as exc:  # what torch.func cannot map over weights, or out of memory
+    except (
+        LandscapeError,
+        RuntimeError,
+    ) as exc:  # what torch.func cannot map over weights, or out of memory
         failures.append(_in_words(exc))
         return float("inf")
     return min(seconds)
 
 
 def _write_trial(problem: Problem, number: int, out: Tensor) -> None:
-    """Write one of many points, around the weights as far as a filter-normalized direction reaches."""
+    """Write one of many points, around the weights as far as a filter-normalized direction
+    reaches.
+    """
     scale = number % 5 / 4
     out.normal_(generator=torch.Generator(out.device).manual_seed(number))
     for part, own in zip(problem.spec.views(out), problem.spec.views(problem.weights), strict=True):

@@ -53,7 +53,12 @@ from landscape.execution import (
 )
 from landscape.forward import OwnBuffers, has_accuracy, outputs_and_loss, require_differentiable
 from landscape.memory_format import prefers_channels_last, to_channels_last
-from landscape.point_stack import AGREEMENT, fastest_count, largest_relative_difference, reason_against
+from landscape.point_stack import (
+    AGREEMENT,
+    fastest_count,
+    largest_relative_difference,
+    reason_against,
+)
 from landscape.reductions import accumulation_dtype, norm
 from landscape.sample import Sample
 from landscape.second_derivatives import CheapSecondDerivatives
@@ -85,8 +90,8 @@ class Evaluation:
     Attributes:
         loss: The mean.
         accuracy: Share of correct examples, where that exists.
-        standard_error: Of the loss as an estimate for a larger set that the data were drawn from; None if
-            there is none.
+        standard_error: Of the loss as an estimate for a larger set that the data were drawn from;
+            None if there is none.
     """
 
     loss: float
@@ -106,14 +111,15 @@ class Problem:
     """The mean loss of a model on a set of data, as a pure function of the flat weights `w` (P,).
 
     Works on a private copy: the caller's model, gradients, mode, buffers and random state are never
-    touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count by
-    their size, per-batch values are summed in float64. The model runs in evaluation mode.
+    touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count
+    by their size, per-batch values are summed in float64. The model runs in evaluation mode.
 
-    Losses can be computed at K points a forward pass, the weights stacked along a first dimension, with `stored`
-    batch normalization. On a plane of two directions this takes, beside model and data, K + 3 vectors (P,) -
-    the K points (none if K is 1: the model's own weights are written over), `weights` and both directions - and
-    the activations of K batches, if points are given as functions that write them. Measured as peak resident
-    memory, perceptrons keep to that; a convolution on the CPU besides rearranges a copy of its layer's weights.
+    Losses can be computed at K points a forward pass, the weights stacked along a first dimension,
+    with `stored` batch normalization. On a plane of two directions this takes, beside model and
+    data, K + 3 vectors (P,) - the K points (none if K is 1: the model's own weights are written
+    over), `weights` and both directions - and the activations of K batches, if points are given as
+    functions that write them. Measured as peak resident memory, perceptrons keep to that; a
+    convolution on the CPU besides rearranges a copy of its layer's weights.
 
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.
@@ -126,9 +132,10 @@ class Problem:
             user made keep their size.
         calibration: Data for `recalibrate`; default `data`.
         points_per_pass: K, for `evaluate_many`; None takes what is fastest, found by trying.
-        is_compiled: Whether losses are computed by `torch.compile`'s version of the model, on CUDA in CUDA
-            graphs; derivatives are not.
-        num_population: Number of examples that the data were drawn from; losses then have a standard error.
+        is_compiled: Whether losses are computed by `torch.compile`'s version of the model, on CUDA
+            in CUDA graphs; derivatives are not.
+        num_population: Number of examples that the data were drawn from; losses then have a
+            standard error.
         is_stratified: Whether they were drawn class by class.
 
     Attributes:
@@ -139,12 +146,12 @@ class Problem:
         batches: The same, cut up, in evaluation order.
         criterion: The loss function.
         plan: How it is evaluated.
-        one_at_a_time: Why it is evaluated one point at a time although None was passed for `points_per_pass`;
-            empty if it is not.
+        one_at_a_time: Why it is evaluated one point at a time although None was passed for
+            `points_per_pass`; empty if it is not.
 
     Raises:
-        InputError: If model, data and loss do not fit together, a weight is not finite, or the model cannot be
-            evaluated at so many points a pass.
+        InputError: If model, data and loss do not fit together, a weight is not finite, or the
+            model cannot be evaluated at so many points a pass.
     """
 
     def __init__(
@@ -220,7 +227,8 @@ class Problem:
 
     @property
     def sample(self) -> Sample | None:
-        """How the data were drawn from a larger set; None if they are all there is, or it is unknown.
+        """How the data were drawn from a larger set; None if they are all there is, or it is
+        unknown.
 
         The units are the examples, where the loss is a mean over them, and else the batches.
         """
@@ -267,7 +275,8 @@ class Problem:
         return self._norms.stored
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
-        """Return this problem with the running statistics, and whatever else is a buffer, of another checkpoint.
+        """Return this problem with the running statistics, and whatever else is a buffer, of
+        another checkpoint.
 
         Model and data are shared with this problem, not copied.
 
@@ -279,7 +288,8 @@ class Problem:
         return other
 
     def with_weights(self, w: Tensor) -> Problem:
-        """Return this problem with other own weights `w` (P,); model and data are shared with this one.
+        """Return this problem with other own weights `w` (P,); model and data are shared with this
+        one.
 
         Raises:
             InputError: If it is another shape, or not finite.
@@ -292,9 +302,11 @@ class Problem:
         return other
 
     def on(self, data: Any, *, batch_size: int | None = None) -> Problem:
-        """Return this problem on other data, under the same plan; the model is shared with this one.
+        """Return this problem on other data, under the same plan; the model is shared with this
+        one.
 
-        Losses have no standard error. Where normalization is recalibrated on the problem's own data, it is on these.
+        Losses have no standard error. Where normalization is recalibrated on the problem's own
+        data, it is on these.
 
         Args:
             data: What `landscape.batches.as_data` reads; kept on the device.
@@ -310,15 +322,19 @@ class Problem:
 
     @property
     def may_join_batches(self) -> bool:
-        """Whether there are batches to join, and they are the problem's to choose as far as its options say."""
+        """Whether there are batches to join, and they are the problem's to choose as far as its
+        options say.
+        """
         return self._chooses_batches and isinstance(self.data, TensorData) and len(self.batches) > 1
 
     def with_joined_batches(self, count: int) -> Problem:
-        """Return this problem with `count` batches at a time joined into one; model and data are shared.
+        """Return this problem with `count` batches at a time joined into one; model and data are
+        shared.
 
-        It is this problem itself where that could make another function of it: where batches were made or asked for
-        by the user, statistics are computed from them, the loss is no plain mean over examples, or the gradient of
-        the first joined batch is not that of its parts, since the model draws random numbers or looks across a batch.
+        It is this problem itself where that could make another function of it: where batches were
+        made or asked for by the user, statistics are computed from them, the loss is no plain mean
+        over examples, or the gradient of the first joined batch is not that of its parts, since the
+        model draws random numbers or looks across a batch.
         """
         if count < 2 or not self.may_join_batches:
             return self
@@ -326,20 +342,24 @@ class Problem:
         other.plan = replace(self.plan, batch_size=count * self.plan.batch_size)
         other._cut()
         if count not in self._joinable:
-            self._joinable[count] = self._is_plain_mean() and self._has_first_gradient_of(other, count)
+            self._joinable[count] = self._is_plain_mean() and self._has_first_gradient_of(
+                other, count
+            )
         return other if self._joinable[count] else self
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
 
-        A loss that is not finite is a value, not an error. The device is waited for once, at the end.
+        A loss that is not finite is a value, not an error. The device is waited for once, at the
+        end.
         """
         return self.evaluation_of(self.measure_point(w, self.batches))
 
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
 
-        A point's value does not depend on the others, bit for bit; the last pass is filled up with copies.
+        A point's value does not depend on the others, bit for bit; the last pass is filled up with
+        copies.
 
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
@@ -351,7 +371,8 @@ class Problem:
         return [value for stack in stacks for value in self._evaluate_stack(stack, size)]
 
     def largest_deviation(self, points: Sequence[Point] | Tensor) -> dict[str, float]:
-        """Measure what speed costs: the error of the losses of `evaluate_many`, relative to plain evaluation.
+        """Measure what speed costs: the error of the losses of `evaluate_many`, relative to plain
+        evaluation.
 
         Plain is float32 (or float64), one point at a time, not compiled.
 
@@ -359,11 +380,12 @@ class Problem:
             points: Some points, a few of those that are evaluated; at least one.
 
         Returns:
-            What is not plain, such as `bfloat16, 8 points per pass` -> the largest |loss - plain| / |plain|;
-            empty if everything is plain.
+            What is not plain, such as `bfloat16, 8 points per pass` -> the largest |loss - plain| /
+            |plain|; empty if everything is plain.
 
         Raises:
-            LandscapeError: If several points a pass, and nothing else, make more than 1e-6 of difference.
+            LandscapeError: If several points a pass, and nothing else, make more than 1e-6 of
+                difference.
         """
         deviations = self.plan.deviations
         if not deviations:
@@ -371,11 +393,16 @@ class Problem:
         found = self.evaluate_many(points)
         with self.under(self.plan.plain()):
             plain = [self.evaluate(point) for point in points]
-        losses, references = (np.array([value.loss for value in values]) for values in (found, plain))
-        largest = largest_relative_difference(torch.from_numpy(losses), torch.from_numpy(references))
+        losses, references = (
+            np.array([value.loss for value in values]) for values in (found, plain)
+        )
+        largest = largest_relative_difference(
+            torch.from_numpy(losses), torch.from_numpy(references)
+        )
         if self.plan.points_per_pass > 1 and len(deviations) == 1 and largest > AGREEMENT:
             raise LandscapeError(
-                f"losses at {deviations[0]} must be those of one point at a time to {AGREEMENT:g} of them, "
+                f"losses at {deviations[0]} must be those of one point at a time to {AGREEMENT:g} "
+                "of them, "
                 f"one differs by {largest:.1e}.",
                 hint=_ONE_POINT,
             )
@@ -386,7 +413,9 @@ class Problem:
         return self.evaluate(w).loss
 
     def outputs(self, num_batches: int | None = None) -> list[Tensor]:
-        """Return copies of the tensors that the model gives, at its own weights, for the first batches or all."""
+        """Return copies of the tensors that the model gives, at its own weights, for the first
+        batches or all.
+        """
         with self._at(None), torch.no_grad():
             outputs = (self._forward(*batch)[0] for batch in self.batches[:num_batches])
             return [tensor.clone() for output in outputs for tensor in tensors_in(output)]
@@ -400,7 +429,9 @@ class Problem:
         losses, total = self.gradient_share(range(len(self.batches)), w)
         return Gradient(self._mean(losses), total)
 
-    def gradient_share(self, numbers: Sequence[int], w: Point | None = None) -> tuple[np.ndarray, Tensor]:
+    def gradient_share(
+        self, numbers: Sequence[int], w: Point | None = None
+    ) -> tuple[np.ndarray, Tensor]:
         """Return what some batches contribute to the gradient.
 
         Args:
@@ -408,8 +439,8 @@ class Problem:
             w: Weights (P,), the model's own if None.
 
         Returns:
-            Their mean losses (len(numbers),), and their share of the gradient (P,), in the accumulation dtype: the
-            shares of all batches add up to it.
+            Their mean losses (len(numbers),), and their share of the gradient (P,), in the
+            accumulation dtype: the shares of all batches add up to it.
         """
         losses = torch.empty(len(numbers), device=self.device, dtype=self.dtype)
         total = self._zeros()
@@ -440,7 +471,9 @@ class Problem:
         self.write(w)
         with self.differentiating():
             for i in range(len(self.batches)):
-                self.accumulate(total, self.spec, self.curvature_graph(i).product(parts, is_last=True), i)
+                self.accumulate(
+                    total, self.spec, self.curvature_graph(i).product(parts, is_last=True), i
+                )
         return total
 
     @property
@@ -456,12 +489,15 @@ class Problem:
         if w is None and self._own_version == self.version:
             return
         self._write(self.weights if w is None else w, self._buffer)
-        torch.autograd.graph.increment_version(self._buffer)  # a point may write where autograd does not see it
+        torch.autograd.graph.increment_version(
+            self._buffer
+        )  # a point may write where autograd does not see it
         self._own_version = self.version if w is None else None
 
     @contextmanager
     def differentiating(self) -> Iterator[None]:
-        """Run inside `curvature_graph` and its products, repeatably, at the weights that were last written.
+        """Run inside `curvature_graph` and its products, repeatably, at the weights that were last
+        written.
 
         Raises:
             InputError: If the loss cannot be differentiated twice.
@@ -490,7 +526,9 @@ class Problem:
             InputError: If there is no such curvature of this loss.
         """
         inputs, targets = self.batches[number]
-        is_plain = self.plan.dtype == "bfloat16"  # there the operations choose their dtypes themselves
+        is_plain = (
+            self.plan.dtype == "bfloat16"
+        )  # there the operations choose their dtypes themselves
         cheap = nullcontext() if is_plain else CheapSecondDerivatives(is_full=kind == "hessian")
         with self._alone(tensors) as parameters, cheap:
             outputs, loss = self._forward(inputs, targets, model)
@@ -531,22 +569,34 @@ class Problem:
         """Return the losses of the examples of a batch (n,)."""
         separate = separate_losses(self.criterion)
         with autocast(self.plan):
-            if separate is None or not are_separate(separate, outputs, targets, self.criterion(outputs, targets)):
+            if separate is None or not are_separate(
+                separate, outputs, targets, self.criterion(outputs, targets)
+            ):
                 raise InputError(
-                    "the empirical Fisher matrix needs one loss an example, whose plain mean is the batch's loss; "
+                    "the empirical Fisher matrix needs one loss an example, whose plain mean is "
+                    "the batch's loss; "
                     "this loss function does not give them.",
                     hint="Use one that honours reduction='none', as torch's do, or the GGN.",
                 )
             return separate(outputs, targets)
 
     def own_buffers(self) -> OwnBuffers:
-        """Return the model with copies of its present buffers: later writing leaves its graphs alone."""
-        return OwnBuffers(self._module, ignored=self._norms.moving if self.batchnorm == "batch" else set())
+        """Return the model with copies of its present buffers: later writing leaves its graphs
+        alone.
+        """
+        return OwnBuffers(
+            self._module, ignored=self._norms.moving if self.batchnorm == "batch" else set()
+        )
 
     @property
     def resident(self) -> list[Tensor]:
         """The tensors that are there whether a graph is kept or not: weights, buffers and data."""
-        return [self._buffer, *self._module.buffers(), *self._module.parameters(), *tensors_in(self.batches)]
+        return [
+            self._buffer,
+            *self._module.buffers(),
+            *self._module.parameters(),
+            *tensors_in(self.batches),
+        ]
 
     def _require_own_weights(self, inputs: Any, targets: Any) -> None:
         """Raise InputError if the model computes with other tensors than its parameters.
@@ -558,8 +608,10 @@ class Problem:
             loss = self._forward(inputs, targets)[1]
         if _leaves(loss) - {id(parameter) for parameter in self._parameters}:
             raise InputError(
-                "the model computes with parameters that it reaches by another way than its attributes.",
-                hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList or nn.ModuleList.",
+                "the model computes with parameters that it reaches by another way than its "
+                "attributes.",
+                hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList "
+                "or nn.ModuleList.",
             )
 
     def _find_separate_losses(self) -> Loss | None:
@@ -586,7 +638,9 @@ class Problem:
             )
 
     def _has_first_gradient_of(self, other: Problem, count: int) -> bool:
-        """Whether the first batch of `other` has the gradient of the first `count` batches of this one."""
+        """Whether the first batch of `other` has the gradient of the first `count` batches of this
+        one.
+        """
         numbers = range(min(count, len(self.batches)))
         shares = [self.gradient_share([number])[1] for number in numbers]
         difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
@@ -599,7 +653,9 @@ class Problem:
         elif count > 1:
             reason = reason_against(self, count)
             if reason:
-                raise InputError(f"a pass of {count} points is not possible: {reason}.", hint=_ONE_POINT)
+                raise InputError(
+                    f"a pass of {count} points is not possible: {reason}.", hint=_ONE_POINT
+                )
         self.plan = replace(self.plan, points_per_pass=count)
 
     def _differentiable_loss(self, batch: Batch) -> Tensor:
@@ -607,12 +663,16 @@ class Problem:
         require_differentiable(loss)
         return loss
 
-    def _forward(self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None) -> tuple[Any, Tensor]:
+    def _forward(
+        self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None
+    ) -> tuple[Any, Tensor]:
         with autocast(self.plan):
             return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
 
     def _measure(self, batch: Batch, model: Callable[..., Any]) -> dict[str, Tensor]:
-        """Return by name what there is of a batch: its loss and number correct, (1,), and its single losses, (n,)."""
+        """Return by name what there is of a batch: its loss and number correct, (1,), and its
+        single losses, (n,).
+        """
         inputs, targets = batch
         outputs, loss = self._forward(inputs, targets, model)
         found = {"loss": loss}
@@ -625,36 +685,59 @@ class Problem:
     def _measure_with(self, w: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return what `_measure` does, at weights `w` (P,) that are a function's argument."""
         weights = dict(zip(self.spec.names, self.spec.views(w), strict=True))
-        return self._measure(batch, lambda *args, **named: functional_call(self._module, weights, args, named))
+        return self._measure(
+            batch, lambda *args, **named: functional_call(self._module, weights, args, named)
+        )
 
     def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
-        """Return by name what there is at a point: losses and numbers correct of batches (B,), single losses (n,)."""
+        """Return by name what there is at a point: losses and numbers correct of batches (B,),
+        single losses (n,).
+        """
         model = self._compiled if self.plan.is_compiled else self._module
         with self._at(point), torch.inference_mode():
             return _on_host([self._measure(batch, model) for batch in batches])
 
-    def measure_stack(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
-        """Return what `measure_point` does, (size, ...); at `points`, and beyond the last one at copies of it."""
+    def measure_stack(
+        self, points: Sequence[Point], size: int, batches: Sequence[Batch]
+    ) -> dict[str, np.ndarray]:
+        """Return what `measure_point` does, (size, ...); at `points`, and beyond the last one at
+        copies of it.
+        """
         if len(self._stack) != size:
             self._stack = self._buffer.new_empty(size, self.spec.size)
         for i, row in enumerate(self._stack):
             self._write(points[min(i, len(points) - 1)], row)
         # Fused attention cannot be mapped over weights; what has a second derivative can.
-        with self._undisturbed(), twice_differentiable(), torch.inference_mode(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop")  # operations done point by point
+        with (
+            self._undisturbed(),
+            twice_differentiable(),
+            torch.inference_mode(),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings(
+                "ignore", "There is a performance drop"
+            )  # operations done point by point
             return _on_host(
-                [vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack) for batch in batches]
+                [
+                    vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack)
+                    for batch in batches
+                ]
             )
 
     def _evaluate_stack(self, points: Sequence[Point], size: int) -> list[Evaluation]:
         found = self.measure_stack(points, size, self.batches)
-        return [self.evaluation_of({name: values[i] for name, values in found.items()}) for i in range(len(points))]
+        return [
+            self.evaluation_of({name: values[i] for name, values in found.items()})
+            for i in range(len(points))
+        ]
 
     def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
         """Return the means of what `measure_point` gives for all batches."""
         losses = found["loss"]
         accuracy = int(found["correct"].sum()) / self.num_examples if "correct" in found else None
-        return Evaluation(self._mean(losses), accuracy, self._standard_error(losses, found.get("losses")))
+        return Evaluation(
+            self._mean(losses), accuracy, self._standard_error(losses, found.get("losses"))
+        )
 
     def _standard_error(self, losses: np.ndarray, separate: np.ndarray | None) -> float | None:
         if self._population is None:
@@ -695,7 +778,9 @@ class Problem:
             self.plan = own
 
     def _compile(self) -> Callable[..., Any]:
-        """Return the compiled model: one program a batch size, so that none computes what another one did."""
+        """Return the compiled model: one program a batch size, so that none computes what another
+        one did.
+        """
         in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
         return compiled(self._module, dynamic=False, **in_graphs)
 
@@ -721,12 +806,18 @@ class Problem:
             return data
         if isinstance(data, TensorData):
             return TensorData(to_channels_last(data.inputs), data.targets)
-        return BatchData(tuple((to_channels_last(inputs), targets) for inputs, targets in data.items))
+        return BatchData(
+            tuple((to_channels_last(inputs), targets) for inputs, targets in data.items)
+        )
 
     def _zeros(self) -> Tensor:
-        return torch.zeros(self.spec.size, device=self.device, dtype=accumulation_dtype(self.device))
+        return torch.zeros(
+            self.spec.size, device=self.device, dtype=accumulation_dtype(self.device)
+        )
 
-    def accumulate(self, total: Tensor, spec: WeightSpec, tensors: Sequence[Tensor | None], number: int) -> None:
+    def accumulate(
+        self, total: Tensor, spec: WeightSpec, tensors: Sequence[Tensor | None], number: int
+    ) -> None:
         """Add a batch's share of the mean to `total` (P,), which `spec` describes.
 
         Args:
@@ -749,20 +840,30 @@ class Problem:
 
 
 def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """Join what all batches have along the last dimension, in float64 on the host, by one transfer."""
+    """Join what all batches have along the last dimension, in float64 on the host, by one
+    transfer.
+    """
     names = [name for name in batches[0] if all(name in found for found in batches)]
     parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]
     values = torch.cat(parts, dim=-1).cpu().double().numpy()
     ends = list(accumulate(part.shape[-1] for part in parts))
-    return {name: values[..., start:end] for name, start, end in zip(names, [0, *ends], ends, strict=False)}
+    return {
+        name: values[..., start:end]
+        for name, start, end in zip(names, [0, *ends], ends, strict=False)
+    }
 
 
 def _require_finite(spec: WeightSpec, w: Tensor) -> None:
     if torch.isfinite(w).all():
         return
-    bad = [name for name, part in zip(spec.names, spec.views(w), strict=True) if not torch.isfinite(part).all()]
+    bad = [
+        name
+        for name, part in zip(spec.names, spec.views(w), strict=True)
+        if not torch.isfinite(part).all()
+    ]
     raise InputError(
-        f"weights must be finite, {len(bad)} of {len(spec.names)} tensors hold NaN or inf: {', '.join(bad[:5])}.",
+        f"weights must be finite, {len(bad)} of {len(spec.names)} tensors hold NaN or inf: "
+        f"{', '.join(bad[:5])}.",
         hint="The training that wrote them diverged; use an earlier checkpoint.",
     )
 

@@ -33,7 +33,11 @@ def make_provenance(problems: Mapping[str, Problem], settings: Mapping[str, Any]
         dtype=first.plan.dtype,
         plan=first.plan.as_dict(),
         settings=dict(settings),
-        versions={"landscape-toolkit": _own_version(), "torch": torch.__version__, "numpy": np.__version__},
+        versions={
+            "landscape-toolkit": _own_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -13,7 +13,8 @@ from torch import Tensor
 def derived_seeds(count: int, *numbers: int) -> list[int]:
     """Return seeds, in [0, 2^32), for streams of random numbers that share nothing.
 
-    Sums of seeds will not do, and shifts neither: torch's generator of the CPU ignores all but the last 32 bits.
+    Sums of seeds will not do, and shifts neither: torch's generator of the CPU ignores all but the
+    last 32 bits.
 
     Args:
         count: Number of seeds.
@@ -28,17 +29,22 @@ def get_random_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:
 
 
 def set_random_states(states: Sequence[Tensor], devices: Iterable[torch.device] = ()) -> None:
-    """Set what `get_random_states` returned; states of accelerators that are not there are left out."""
+    """Set what `get_random_states` returned; states of accelerators that are not there are left
+    out.
+    """
     torch.set_rng_state(states[0].cpu())
     for state, device in zip(states[1:], _accelerators(devices), strict=False):
         _write(state.cpu(), device)
 
 
 @contextmanager
-def forked_random_state(devices: Iterable[torch.device] = (), *, seed: int | None = None) -> Iterator[None]:
+def forked_random_state(
+    devices: Iterable[torch.device] = (), *, seed: int | None = None
+) -> Iterator[None]:
     """Put the global random state back at the end, whatever happens inside.
 
-    Unlike `torch.random.fork_rng` followed by `torch.manual_seed`, seeds these devices and no other.
+    Unlike `torch.random.fork_rng` followed by `torch.manual_seed`, seeds these devices and no
+    other.
 
     Args:
         devices: Accelerators in use; the CPU is always included.

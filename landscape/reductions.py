@@ -45,9 +45,11 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 
 
 def _are_finite(tensors: Any, device: torch.device) -> bool:
-    """On the CPU and on CUDA the check of torch's GradScaler, which is quick with many small tensors.
+    """On the CPU and on CUDA the check of torch's GradScaler, which is quick with many small
+    tensors.
 
-    It multiplies them by 1, which changes no bit, but takes longer than the sum of a large or a single one on the CPU.
+    It multiplies them by 1, which changes no bit, but takes longer than the sum of a large or a
+    single one on the CPU.
     """
     if device.type not in ("cpu", "cuda"):
         return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -9,13 +9,15 @@ import numpy as np
 from landscape.order import axis_levels
 
 FIRST_LEVELS = 3
-"""Halvings of each axis that are computed whole, before anything is left out: 9 points along an axis."""
+"""Halvings of each axis that are computed whole, before anything is left out: 9 points along an
+axis."""
 
 _REACH = 1.5
 """How far a surplus makes points be computed, in spacings of its level."""
 
 _SAFETY = 0.5
-"""Share of the tolerance that a surplus may have; with 1 and a reach of 1, errors reached 2.5 tolerances."""
+"""Share of the tolerance that a surplus may have; with 1 and a reach of 1, errors reached 2.5
+tolerances."""
 
 Index = tuple[int, ...]
 
@@ -23,21 +25,25 @@ Index = tuple[int, ...]
 def refined_rounds(
     values: Mapping[str, np.ndarray], centers: Mapping[str, float], tolerance: float
 ) -> Iterator[list[Index]]:
-    """Yield the points to compute, level by level; their values must be there when the next level is asked for.
+    """Yield the points to compute, level by level; their values must be there when the next level
+    is asked for.
 
-    A level halves the spacing of the one before. How far a value is from the interpolation between coarser
-    points is the surplus. A point is computed if a surplus nearby, one level up, is above the tolerance; where the
-    loss is smooth, leaving it out then costs a quarter of that. Values are interpolated multilinearly on a scale
-    that is linear up to the loss c at the centre and logarithmic far above, asinh(L / c), for losses grow like that.
-    A difference there is one relative to the larger of L and c, nearly.
+    A level halves the spacing of the one before. How far a value is from the interpolation between
+    coarser points is the surplus. A point is computed if a surplus nearby, one level up, is above
+    the tolerance; where the loss is smooth, leaving it out then costs a quarter of that. Values are
+    interpolated multilinearly on a scale that is linear up to the loss c at the centre and
+    logarithmic far above, asinh(L / c), for losses grow like that. A difference there is one
+    relative to the larger of L and c, nearly.
 
     Args:
-        values: Split name -> losses on the grid, (ny, nx) or (nx,), which the caller fills in. NaN where not known.
+        values: Split name -> losses on the grid, (ny, nx) or (nx,), which the caller fills in. NaN
+            where not known.
         centers: Split name -> loss at the centre.
         tolerance: Relative, positive.
 
     Source:
-        Hierarchical surpluses as in sparse grids: Bungartz & Griebel (2004), Acta Numerica 13, section 3.
+        Hierarchical surpluses as in sparse grids: Bungartz & Griebel (2004), Acta Numerica 13,
+        section 3.
     """
     fields = [_Field(array, centers[split], tolerance) for split, array in values.items()]
     levels = _point_levels(next(iter(values.values())).shape)
@@ -52,7 +58,8 @@ def refined_rounds(
 
 
 def interpolated(values: np.ndarray, known: np.ndarray, center: float) -> np.ndarray:
-    """Fill in a grid level by level from the points that are known, on the scale of `refined_rounds`.
+    """Fill in a grid level by level from the points that are known, on the scale of
+    `refined_rounds`.
 
     Args:
         values: (ny, nx) or (nx,).
@@ -76,7 +83,9 @@ def _unit(center: float) -> float:
 
 
 def relative_errors(found: np.ndarray, true: np.ndarray, center: float) -> np.ndarray:
-    """Return |found - true| over the larger of |true| and |the value at the centre|; 0 where neither is finite."""
+    """Return |found - true| over the larger of |true| and |the value at the centre|; 0 where
+    neither is finite.
+    """
     scale = np.maximum(np.abs(np.where(np.isfinite(true), true, 0.0)), _unit(center))
     return _differences(found, true) / scale
 
@@ -151,7 +160,9 @@ def _between_parents(filled: np.ndarray, levels: np.ndarray, level: int) -> np.n
 
 
 def _along(values: np.ndarray, axis: int, coarse: np.ndarray) -> np.ndarray:
-    """Linear interpolation along an axis between some of its points; at those, the values as they are."""
+    """Linear interpolation along an axis between some of its points; at those, the values as they
+    are.
+    """
     places = np.arange(values.shape[axis])
     right = np.minimum(np.searchsorted(coarse, places), len(coarse) - 1)
     is_hit = coarse[right] == places

@@ -40,10 +40,12 @@ class Registry:
         return getattr(import_module(module), function)
 
     def arguments(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `kwargs` with the defaults filled in and paths as strings: what a checkpoint records.
+        """Return `kwargs` with the defaults filled in and paths as strings: what a checkpoint
+        records.
 
         Raises:
-            InputError: If the name is unknown, or an argument is unknown, missing or of another type.
+            InputError: If the name is unknown, or an argument is unknown, missing or of another
+                type.
         """
         function = self.load(name)
         signature = inspect.signature(function, eval_str=True)

@@ -52,7 +52,8 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of interest on a line or a plane: a checkpoint, a snapshot of a trajectory, SAM's ascent point.
+    """A point of interest on a line or a plane: a checkpoint, a snapshot of a trajectory, SAM's
+    ascent point.
 
     Attributes:
         label: As a legend names it.
@@ -114,15 +115,16 @@ class Surface:
         cosine: Cosine between the two directions, which are not orthogonalised; None for a line.
         provenance: Where it comes from.
         direction_names: What each direction is, as it was asked for: `random`, `to:other.pt`, ...
-        standard_error: Split name -> standard error of each loss as an estimate of the whole split's, shaped
-            as `loss`; a split that was evaluated whole is absent.
+        standard_error: Split name -> standard error of each loss as an estimate of the whole
+            split's, shaped as `loss`; a split that was evaluated whole is absent.
         maps: Name -> what else is known at the points, shaped as `loss`: curvature, eigenvalues.
         marks: Points of interest.
-        explained_variance: Share of a trajectory's variance along each direction; None where there is none.
-        deviations: What was not done in float32, one point at a time -> largest relative difference of the
-            loss from what that gives, at some points chosen at random.
-        tolerance: Error that points which were left out may have when they are interpolated, by estimate;
-            None where none were left out on purpose.
+        explained_variance: Share of a trajectory's variance along each direction; None where there
+            is none.
+        deviations: What was not done in float32, one point at a time -> largest relative difference
+            of the loss from what that gives, at some points chosen at random.
+        tolerance: Error that points which were left out may have when they are interpolated, by
+            estimate; None where none were left out on purpose.
     """
 
     x: np.ndarray
@@ -162,7 +164,9 @@ class Surface:
 
     @property
     def is_finished(self) -> bool:
-        """Whether no point is left to compute: what is not done, a refinement left out, and then it is checked."""
+        """Whether no point is left to compute: what is not done, a refinement left out, and then it
+        is checked.
+        """
         is_refined = all(f"{INTERPOLATION}, {split}" in self.deviations for split in self.splits)
         return self.is_complete or is_refined
 
@@ -178,20 +182,36 @@ class Surface:
 
     @property
     def largest_loss_gaps(self) -> dict[str, float]:
-        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no two are finite."""
-        return {split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory}
+        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no
+        two are finite.
+        """
+        return {
+            split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory
+        }
 
     @property
     def largest_standard_errors(self) -> dict[str, float]:
-        """Split name -> largest finite standard error; splits that were evaluated whole are absent."""
-        known = {split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()}
+        """Split name -> largest finite standard error; splits that were evaluated whole are
+        absent.
+        """
+        known = {
+            split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()
+        }
         return {split: float(errors.max()) for split, errors in known.items() if errors.size}
 
     def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
-        """Return split -> smallest and split -> largest finite loss at the points done; None if none is."""
-        finite = {split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()}
-        lowest = {split: float(values.min()) if values.size else None for split, values in finite.items()}
-        highest = {split: float(values.max()) if values.size else None for split, values in finite.items()}
+        """Return split -> smallest and split -> largest finite loss at the points done; None if
+        none is.
+        """
+        finite = {
+            split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()
+        }
+        lowest = {
+            split: float(values.min()) if values.size else None for split, values in finite.items()
+        }
+        highest = {
+            split: float(values.max()) if values.size else None for split, values in finite.items()
+        }
         return lowest, highest
 
 
@@ -212,33 +232,36 @@ class Spectrum:
         num_matvecs: Hessian-vector products used, those for the residuals included.
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
-        noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within it.
+        noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within
+            it.
         engine: `lanczos` or `pyhessian`.
         loss: Mean loss at the weights.
         accuracy: Accuracy there; None where it does not exist.
         split: Name of the data split.
         provenance: Where it comes from.
         vectors: Eigenvectors, (k + kb, P), top ones first; None unless asked for.
-        estimates: r^2 / gap of each of the largest, (k,): an estimate of its error, which certifies nothing; empty
-            where unknown.
+        estimates: r^2 / gap of each of the largest, (k,): an estimate of its error, which certifies
+            nothing; empty where unknown.
         bottom_estimates: Of the smallest, (kb,).
         curvature: Of which matrix: `hessian`, `ggn` or `fisher`.
-        which: `algebraic`; or `magnitude`, where `eigenvalues` are the k largest in magnitude of all, and there are
-            none at the bottom.
+        which: `algebraic`; or `magnitude`, where `eigenvalues` are the k largest in magnitude of
+            all, and there are none at the bottom.
         second_look: What a second run found that was to find missed and repeated eigenvalues.
-        asymmetry: Largest |u'Hv - v'Hu| / |lambda|_max that was seen: the rounding of the products, or a sign that
-            they are no Hessian's.
+        asymmetry: Largest |u'Hv - v'Hu| / |lambda|_max that was seen: the rounding of the products,
+            or a sign that they are no Hessian's.
         memory: Where the vectors were kept.
         polished: Whether values and residuals were computed anew by products in float64.
         trace: Of the matrix.
         density: Of the eigenvalues.
         blocks: Curvature layer by layer.
         folds: Extremes on disjoint subsets.
-        layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k + kb,).
+        layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k +
+            kb,).
         gradient_norm: Euclidean norm of the gradient; None where it was not computed.
-        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty where not computed.
-        alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those); empty where not
-            asked for.
+        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty
+            where not computed.
+        alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those);
+            empty where not asked for.
         aligned_with: Name of that checkpoint's file.
         remark: What was asked for and not found; empty if there is nothing.
     """
@@ -288,7 +311,9 @@ class Spectrum:
 
     @property
     def ratios(self) -> dict[str, Ratio | None]:
-        """By name, with the interval that residuals and noise floor allow; None where the denominator's contains 0."""
+        """By name, with the interval that residuals and noise floor allow; None where the
+        denominator's contains 0.
+        """
         top, bottom = self._intervals(), self._intervals(at_bottom=True)
         signed = _ratio(top[:1], bottom[:1])
         return {
@@ -300,7 +325,9 @@ class Spectrum:
 
     @property
     def ratio(self) -> float | None:
-        """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its error."""
+        """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its
+        error.
+        """
         return _value(self.ratios["lambda_max / lambda_min"])
 
     @property
@@ -315,7 +342,9 @@ class Spectrum:
 
     @property
     def top_to_fifth(self) -> float | None:
-        """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its error."""
+        """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its
+        error.
+        """
         return _value(self.ratios["lambda_1 / lambda_5"])
 
     def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
@@ -324,10 +353,15 @@ class Spectrum:
         The residual of an invariant space is 0 whatever the rounding of its products was.
         """
         values, residuals = (
-            (self.bottom_eigenvalues, self.bottom_residuals) if at_bottom else (self.eigenvalues, self.residuals)
+            (self.bottom_eigenvalues, self.bottom_residuals)
+            if at_bottom
+            else (self.eigenvalues, self.residuals)
         )
         errors = np.maximum(residuals, self.noise_floor)
-        return [(value, value - error, value + error) for value, error in zip(values.tolist(), errors, strict=True)]
+        return [
+            (value, value - error, value + error)
+            for value, error in zip(values.tolist(), errors, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -345,8 +379,12 @@ class Ratio:
     high: float
 
 
-def _ratio(numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]) -> Ratio | None:
-    """Divide intervals (value, low, high); None where one is missing or the denominator's contains 0."""
+def _ratio(
+    numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]
+) -> Ratio | None:
+    """Divide intervals (value, low, high); None where one is missing or the denominator's contains
+    0.
+    """
     if not numerator or not denominator or denominator[0][1] <= 0 <= denominator[0][2]:
         return None
     (value, *above), (below, *ends) = numerator[0], denominator[0]
@@ -379,8 +417,8 @@ class CurvatureHistory:
         converged: Whether every value of a snapshot met the tolerance, (n,).
         loss: Mean loss at each snapshot, (n,).
         learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
-        overlaps: Mean squared cosine of the principal angles between the spans of the top-k eigenvectors at each
-            snapshot and at the one before, (n,); NaN for the first.
+        overlaps: Mean squared cosine of the principal angles between the spans of the top-k
+            eigenvectors at each snapshot and at the one before, (n,); NaN for the first.
         done: Which snapshots have been computed, (n,).
         split: Name of the data split.
         provenance: Where it comes from; the weights are those of the last snapshot.
@@ -418,7 +456,8 @@ class Sharpness:
         test_accuracy: Accuracy there.
         taylor: The loss around the weights to second order, as far as it is known.
         protocol: Name of the published protocol that was followed; empty for none.
-        rescaled: The measures at other weights of the same function; empty if that was not asked for.
+        rescaled: The measures at other weights of the same function; empty if that was not asked
+            for.
     """
 
     loss: float
@@ -436,7 +475,9 @@ class Sharpness:
     @property
     def generalization_gap(self) -> float | None:
         """Test loss minus train loss (S001 Table 2); None where either is not known."""
-        return None if self.test_loss is None or self.split != "train" else self.test_loss - self.loss
+        return (
+            None if self.test_loss is None or self.split != "train" else self.test_loss - self.loss
+        )
 
 
 @dataclass(frozen=True)
@@ -486,8 +527,8 @@ class History:
         first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
             divisor corrected to the number of batches).
         seconds: Wall time of the epoch, evaluation included.
-        ascent_sharpness: L^Asc - L (S001 Table 1) at the end of the epoch, on a fixed subset of the training
-            set, without augmentation.
+        ascent_sharpness: L^Asc - L (S001 Table 1) at the end of the epoch, on a fixed subset of the
+            training set, without augmentation.
         ema_test_loss: As `test_loss`, at the moving average of the weights.
         ema_test_accuracy: Likewise.
         validation_loss: As `test_loss`, on what was held out of the training set.
@@ -516,5 +557,7 @@ class History:
 
     def __post_init__(self) -> None:
         for name in _LATER_COLUMNS:
-            if getattr(self, name) is None or not getattr(self, name).size:  # None in a file of an earlier version
+            if (
+                getattr(self, name) is None or not getattr(self, name).size
+            ):  # None in a file of an earlier version
                 object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))

@@ -1,8 +1,10 @@
-"""Convolutions, evaluated batch normalization and cross-entropy in a form whose second derivative is cheap.
+"""Convolutions, evaluated batch normalization and cross-entropy in a form whose second derivative
+is cheap.
 
-torch's own second derivatives of these take detours: that of a convolution by its weights is a convolution with the
-image for a kernel, that of batch normalization passes over the activations a dozen times, that of cross-entropy
-computes exponentials anew and scatters. The values are those of torch, up to rounding in batch normalization.
+torch's own second derivatives of these take detours: that of a convolution by its weights is a
+convolution with the image for a kernel, that of batch normalization passes over the activations a
+dozen times, that of cross-entropy computes exponentials anew and scatters. The values are those of
+torch, up to rounding in batch normalization.
 """
 
 from __future__ import annotations
@@ -23,25 +25,37 @@ class CheapSecondDerivatives(TorchFunctionMode):
     """A context in which a forward pass makes a graph that is cheap to differentiate twice.
 
     Args:
-        is_full: Whether gradients of convolutions can be differentiated by everything that they depend on; else by
-            the gradient that came back to them alone, and the rest is taken for constant.
+        is_full: Whether gradients of convolutions can be differentiated by everything that they
+            depend on; else by the gradient that came back to them alone, and the rest is taken for
+            constant.
     """
 
     def __init__(self, *, is_full: bool) -> None:
         super().__init__()
-        self._replaced: dict[Any, Callable[..., Any]] = {F.batch_norm: _batch_norm, F.cross_entropy: _cross_entropy}
+        self._replaced: dict[Any, Callable[..., Any]] = {
+            F.batch_norm: _batch_norm,
+            F.cross_entropy: _cross_entropy,
+        }
         for func, num_dims in ((torch.conv1d, 1), (torch.conv2d, 2), (torch.conv3d, 3)):
             self._replaced[func] = _convolution(func, num_dims, is_full)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function of torch's, or what stands in for it."""
-        is_transformed = torch._C._are_functorch_transforms_active()  # which our functions do not know
+        is_transformed = (
+            torch._C._are_functorch_transforms_active()
+        )  # which our functions do not know
         return (func if is_transformed else self._replaced.get(func, func))(*args, **(kwargs or {}))
 
 
-def _convolution(func: Callable[..., Tensor], num_dims: int, is_full: bool) -> Callable[..., Tensor]:
+def _convolution(
+    func: Callable[..., Tensor], num_dims: int, is_full: bool
+) -> Callable[..., Tensor]:
     def convolution(
         input: Tensor,
         weight: Tensor,
@@ -52,10 +66,20 @@ def _convolution(func: Callable[..., Tensor], num_dims: int, is_full: bool) -> C
         groups: int = 1,
     ) -> Tensor:
         is_batch = input.ndim == num_dims + 2
-        if isinstance(padding, str) or not is_batch or input.dtype != weight.dtype or input.is_complex():
+        if (
+            isinstance(padding, str)
+            or not is_batch
+            or input.dtype != weight.dtype
+            or input.is_complex()
+        ):
             return func(input, weight, bias, stride, padding, dilation, groups)
         lists = [_one_each(value, num_dims) for value in (stride, padding, dilation)]
-        options = (*lists, False, [0] * num_dims, groups)  # not transposed, and so without output padding
+        options = (
+            *lists,
+            False,
+            [0] * num_dims,
+            groups,
+        )  # not transposed, and so without output padding
         return Convolution.apply(input, weight, bias, options, is_full)  # pyright: ignore[reportReturnType]
 
     return convolution
@@ -71,27 +95,52 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...], is_full: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        options: tuple[Any, ...],
+        is_full: bool,
     ) -> Tensor:
         """Return what torch does."""
         ctx.save_for_backward(x, weight)
-        ctx.options, ctx.is_full, ctx.bias_size = options, is_full, None if bias is None else [len(bias)]
+        ctx.options, ctx.is_full, ctx.bias_size = (
+            options,
+            is_full,
+            None if bias is None else [len(bias)],
+        )
         return _aten.convolution(x, weight, bias, *options)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Return the gradients by input, weight and bias."""
         needed = tuple(ctx.needs_input_grad[:3])
-        x, weight = ctx.saved_tensors if ctx.is_full else (tensor.detach() for tensor in ctx.saved_tensors)
-        return (*ConvolutionGradient.apply(*grad_outputs, x, weight, ctx.options, ctx.bias_size, needed), None, None)
+        x, weight = (
+            ctx.saved_tensors if ctx.is_full else (tensor.detach() for tensor in ctx.saved_tensors)
+        )
+        return (
+            *ConvolutionGradient.apply(
+                *grad_outputs, x, weight, ctx.options, ctx.bias_size, needed
+            ),
+            None,
+            None,
+        )
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """The gradients of a convolution; linear in the gradient by its output, in the input and in the weight."""
+    """The gradients of a convolution; linear in the gradient by its output, in the input and in the
+    weight.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, g: Tensor, x: Tensor, weight: Tensor, options: tuple[Any, ...], bias_size: Any, needed: Any
+        ctx: Any,
+        g: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        options: tuple[Any, ...],
+        bias_size: Any,
+        needed: Any,
     ) -> Any:
         """Return what torch does; None for what is not needed."""
         ctx.save_for_backward(g, x, weight)
@@ -101,7 +150,9 @@ class ConvolutionGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
-        """Return the derivatives by g, x and weight in the direction of tensors like the gradients."""
+        """Return the derivatives by g, x and weight in the direction of tensors like the
+        gradients.
+        """
         g, x, weight = ctx.saved_tensors
         by_x, by_weight, by_bias = grad_outputs
         parts, along_x, along_weight = [], None, None
@@ -121,7 +172,9 @@ class ConvolutionGradient(torch.autograd.Function):
 
 def _backward(g: Tensor, x: Tensor, weight: Tensor, options: tuple[Any, ...], which: int) -> Tensor:
     """Return the gradient of a convolution by its input (0) or its weight (1)."""
-    return _aten.convolution_backward(g, x, weight, None, *options, [which == 0, which == 1, False])[which]
+    return _aten.convolution_backward(
+        g, x, weight, None, *options, [which == 0, which == 1, False]
+    )[which]
 
 
 def _batch_norm(
@@ -158,13 +211,22 @@ def _cross_entropy(
     are_numbers = input.ndim == 2 and target.ndim == 1 and not target.is_floating_point()
     if not is_mean or not are_numbers or weight is not None or ignore_index != _IGNORED:
         return F.cross_entropy(
-            input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing=label_smoothing
+            input,
+            target,
+            weight,
+            size_average,
+            ignore_index,
+            reduce,
+            reduction,
+            label_smoothing=label_smoothing,
         )
     return CrossEntropy.apply(input, target, label_smoothing)  # pyright: ignore[reportReturnType]
 
 
 class CrossEntropy(torch.autograd.Function):
-    """The mean cross-entropy of a batch with class numbers for targets, label smoothing included."""
+    """The mean cross-entropy of a batch with class numbers for targets, label smoothing
+    included.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
@@ -175,35 +237,55 @@ class CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Return the gradient by the logits: (softmax - target) / n, zero for targets that do not count."""
+        """Return the gradient by the logits: (softmax - target) / n, zero for targets that do not
+        count.
+        """
         logits, target = ctx.saved_tensors
         target = target.long()
         counts = (target != _IGNORED).unsqueeze(1)
         share = counts / counts.sum(dtype=logits.dtype)
         probabilities = logits.detach().softmax(1)
         gradient = (probabilities - ctx.label_smoothing / logits.shape[1]).scatter_add_(
-            1, target.clamp(min=0).unsqueeze(1), logits.new_full((len(target), 1), ctx.label_smoothing - 1)
+            1,
+            target.clamp(min=0).unsqueeze(1),
+            logits.new_full((len(target), 1), ctx.label_smoothing - 1),
         )
-        return CrossEntropyGradient.apply(*grad_outputs, logits, probabilities, gradient.mul_(share), share), None, None
+        return (
+            CrossEntropyGradient.apply(
+                *grad_outputs, logits, probabilities, gradient.mul_(share), share
+            ),
+            None,
+            None,
+        )
 
 
 class CrossEntropyGradient(torch.autograd.Function):
     """The gradient of a mean cross-entropy times that by it, g."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, logits: Tensor, probabilities: Tensor, gradient: Tensor, share: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, g: Tensor, logits: Tensor, probabilities: Tensor, gradient: Tensor, share: Tensor
+    ) -> Tensor:
         """Return g times the gradient."""
-        ctx.save_for_backward(g, logits, probabilities, gradient if ctx.needs_input_grad[0] else None, share)
+        ctx.save_for_backward(
+            g, logits, probabilities, gradient if ctx.needs_input_grad[0] else None, share
+        )
         return gradient * g
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        """Return the derivatives by g and the logits in a direction u (n, classes): g (p u - p <p, u>) / n."""
+        """Return the derivatives by g and the logits in a direction u (n, classes): g (p u - p <p,
+        u>) / n.
+        """
         (u,), (g, logits, probabilities, gradient, share) = grad_outputs, ctx.saved_tensors
-        if torch.is_grad_enabled():  # a third derivative is wanted, and needs to know where these come from
+        if (
+            torch.is_grad_enabled()
+        ):  # a third derivative is wanted, and needs to know where these come from
             there, probabilities = probabilities, logits.softmax(1)
             gradient = None if gradient is None else gradient + (probabilities - there) * share
         along_g = None if gradient is None else (gradient * u).sum()
         weighted = probabilities * u
-        along_logits = torch.addcmul(weighted, probabilities, weighted.sum(1, keepdim=True), value=-1) * (share * g)
+        along_logits = torch.addcmul(
+            weighted, probabilities, weighted.sum(1, keepdim=True), value=-1
+        ) * (share * g)
         return along_g, along_logits, None, None, None

@@ -1,7 +1,7 @@
 """What is known of sharpness: parts of a `landscape.results.Sharpness` and `SharpnessComparison`.
 
-Nothing here imports torch, so that a stored result can be read and drawn without the model, nor numpy, so that the
-command line can take what it needs at once.
+Nothing here imports torch, so that a stored result can be read and drawn without the model, nor
+numpy, so that the command line can take what it needs at once.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ class Measure:
         adaptive: Whether the ball is scaled elementwise by |w| + eta.
         steps: Gradient steps of the ascent, for `asc`, `nstep` and `max`; 0 for the others.
         radius_share: ||T^-1 e||_p / rho of the perturbation that was used; None for `first_order`.
-        m: Examples in each of the batches whose values were averaged; None for the whole set at once.
+        m: Examples in each of the batches whose values were averaged; None for the whole set at
+            once.
         radius: What kept `nstep` in the ball: `path`, `sphere` or `ball`; empty for the others.
         num_directions: Antithetic pairs of `avg`; None for the others.
-        data_error: Standard error for a larger set that the examples were drawn from, by the bootstrap; None on all.
-        gap: Of `max`, by how much the linear model at the best perturbation e still rises inside the ball, over the
-            sharpness: 0 where no small step leads further up.
+        data_error: Standard error for a larger set that the examples were drawn from, by the
+            bootstrap; None on all.
+        gap: Of `max`, by how much the linear model at the best perturbation e still rises inside
+            the ball, over the sharpness: 0 where no small step leads further up.
         converged: Whether a goal was met: of `avg` the relative error, of `max` a small gap.
     """
 
@@ -72,7 +74,9 @@ class Measure:
         return math.hypot(*errors) if errors else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return fields and error as what JSON knows: it has no infinity, which the norm of a box is."""
+        """Return fields and error as what JSON knows: it has no infinity, which the norm of a box
+        is.
+        """
         return {**asdict(self), "p": norm_as_json(self.p), "error": self.error}
 
     @property
@@ -104,7 +108,8 @@ class Taylor:
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of one checkpoint, or group, minus that of another, on the same data and directions.
+    """A measure of one checkpoint, or group, minus that of another, on the same data and
+    directions.
 
     Attributes:
         name: Of the measure.
@@ -116,7 +121,8 @@ class Difference:
         high: Upper end.
         confidence: Of the interval.
         verdict: One of `VERDICTS`: what `first` is.
-        source: What the interval is made of: `directions`, `data`, `directions and data`, `seeds` or `rounding`.
+        source: What the interval is made of: `directions`, `data`, `directions and data`, `seeds`
+            or `rounding`.
     """
 
     name: str
@@ -154,7 +160,8 @@ class GroupValue:
 
 @dataclass(frozen=True)
 class Rescaled:
-    """A measure before and after the weights were rescaled so that the network computes the same function.
+    """A measure before and after the weights were rescaled so that the network computes the same
+    function.
 
     Attributes:
         rescaling: What was rescaled.
@@ -179,9 +186,11 @@ class Rescaled:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Perturbations that prove how large the loss gets in balls around the weights: L^Max is at least theirs.
+    """Perturbations that prove how large the loss gets in balls around the weights: L^Max is at
+    least theirs.
 
-    Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can check them.
+    Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can
+    check them.
 
     Attributes:
         perturbations: e of each radius, (n, P), float64.

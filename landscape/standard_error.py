@@ -16,14 +16,16 @@ from landscape.errors import InputError
 from landscape.reductions import accumulation_dtype
 
 _AGREEMENT = 1e-3
-"""Largest relative difference of the mean of separate losses from the loss: room for the rounding of bfloat16."""
+"""Largest relative difference of the mean of separate losses from the loss: room for the rounding
+of bfloat16."""
 
 
 def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor] | None:
-    """Return a function of `(outputs, targets)` that gives one loss an example, (n,); None where there is none.
+    """Return a function of `(outputs, targets)` that gives one loss an example, (n,); None where
+    there is none.
 
-    It exists for torch's criteria, whether functions, modules or partials, and for others that take, or have,
-    `reduction="mean"` and honour another one.
+    It exists for torch's criteria, whether functions, modules or partials, and for others that
+    take, or have, `reduction="mean"` and honour another one.
 
     Args:
         criterion: `loss(outputs, targets)`, the mean over a batch; left as it is.
@@ -55,7 +57,11 @@ def _default_reduction(criterion: Callable[..., Any]) -> Any:
 
 
 def are_separate(
-    separate: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, mean: Tensor, agreement: float = _AGREEMENT
+    separate: Callable[[Any, Any], Tensor],
+    outputs: Any,
+    targets: Any,
+    mean: Tensor,
+    agreement: float = _AGREEMENT,
 ) -> bool:
     """Whether `separate` gives one loss an example, whose plain mean is the loss of the batch.
 
@@ -70,16 +76,24 @@ def are_separate(
     """
     try:
         losses = separate(outputs, targets)
-    except (TypeError, ValueError, LookupError, RuntimeError):  # its `reduction` means something else
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        RuntimeError,
+    ):  # its `reduction` means something else
         return False
     if losses.shape != (len(targets),):
         return False
     dtype = accumulation_dtype(losses.device)
-    return torch.allclose(losses.to(dtype).mean(), mean.to(dtype), rtol=agreement, atol=0.0, equal_nan=True)
+    return torch.allclose(
+        losses.to(dtype).mean(), mean.to(dtype), rtol=agreement, atol=0.0, equal_nan=True
+    )
 
 
 def require_population(num_population: int | None, num_examples: int) -> int | None:
-    """Return the number of examples that these were drawn from; None if it is unknown, or these are all.
+    """Return the number of examples that these were drawn from; None if it is unknown, or these are
+    all.
 
     Raises:
         InputError: If it is smaller than their number.
@@ -97,24 +111,30 @@ def require_population(num_population: int | None, num_examples: int) -> int | N
 def class_numbers(batches: Sequence[tuple[Any, Any]]) -> np.ndarray | None:
     """Return the class number of each example, (n,); None where targets are no class numbers."""
     targets = [targets for _, targets in batches]
-    if not all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets):
+    if not all(
+        isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets
+    ):
         return None
     return torch.cat(targets).cpu().numpy()
 
 
-def error_of_mean(losses: np.ndarray, num_population: int, strata: np.ndarray | None = None) -> float | None:
-    """Return the standard error of the mean of n losses as an estimate for the N that they were drawn from.
+def error_of_mean(
+    losses: np.ndarray, num_population: int, strata: np.ndarray | None = None
+) -> float | None:
+    """Return the standard error of the mean of n losses as an estimate for the N that they were
+    drawn from.
 
-    sqrt(s^2/n (1 - n/N)), s^2 the sample variance. Of losses drawn stratum by stratum, only the variance within
-    the strata counts: s^2 is its mean, weighted by the strata's sizes. It is the error of the mean over all N if
-    the sample holds the same share of each stratum; the mean of a sample balanced beyond that estimates a mean
-    in which all classes count as in the sample.
+    sqrt(s^2/n (1 - n/N)), s^2 the sample variance. Of losses drawn stratum by stratum, only the
+    variance within the strata counts: s^2 is its mean, weighted by the strata's sizes. It is the
+    error of the mean over all N if the sample holds the same share of each stratum; the mean of a
+    sample balanced beyond that estimates a mean in which all classes count as in the sample.
 
     Args:
         losses: One an example, (n,), float64.
         num_population: N.
-        strata: Number of each example's stratum, (n,); None for a plain random sample. Where a stratum has a
-            single example, its variance is unknown and the sample counts as a plain one.
+        strata: Number of each example's stratum, (n,); None for a plain random sample. Where a
+            stratum has a single example, its variance is unknown and the sample counts as a plain
+            one.
 
     Returns:
         The standard error; None for a single example.
@@ -136,10 +156,11 @@ def error_of_mean(losses: np.ndarray, num_population: int, strata: np.ndarray | 
 
 
 def error_from_batches(losses: np.ndarray, sizes: np.ndarray, num_population: int) -> float | None:
-    """Return the standard error of a mean loss from the means of its batches, where single losses do not exist.
+    """Return the standard error of a mean loss from the means of its batches, where single losses
+    do not exist.
 
-    The variance of one loss is estimated as the mean of size times squared deviation of a batch's mean, over one
-    batch less; unbiased for examples in random order.
+    The variance of one loss is estimated as the mean of size times squared deviation of a batch's
+    mean, over one batch less; unbiased for examples in random order.
 
     Args:
         losses: Means of the batches, (B,), float64.

@@ -20,12 +20,15 @@ _Tensors: TypeAlias = list[tuple[str, tuple[int, ...]]]
 _COUNTER = "num_batches_tracked"  # of BatchNorm; state dicts of old versions of torch lack it
 
 
-def directions_for(directions: Directions, spec: WeightSpec, module: nn.Module | None = None) -> tuple[Tensor, ...]:
+def directions_for(
+    directions: Directions, spec: WeightSpec, module: nn.Module | None = None
+) -> tuple[Tensor, ...]:
     """Find in stored directions the tensors of a model's weights.
 
-    Tensors are matched in order: by name and shape where the file names them, by shape where it numbers them, as
-    Li et al.'s files do. Those may also have one for each entry of the state dict, or for frozen parameters; which
-    of them are weights shows only given the module. The others, such as running statistics, are left out.
+    Tensors are matched in order: by name and shape where the file names them, by shape where it
+    numbers them, as Li et al.'s files do. Those may also have one for each entry of the state dict,
+    or for frozen parameters; which of them are weights shows only given the module. The others,
+    such as running statistics, are left out.
 
     Args:
         directions: As read from a file.
@@ -42,8 +45,11 @@ def directions_for(directions: Directions, spec: WeightSpec, module: nn.Module |
     return tuple(_take(torch.from_numpy(vector), layout, spec) for vector in directions.vectors)
 
 
-def left_out(directions: Directions, spec: WeightSpec, module: nn.Module | None = None) -> list[str]:
-    """Name the tensors that stored directions would move, and that are no weights: running statistics, say.
+def left_out(
+    directions: Directions, spec: WeightSpec, module: nn.Module | None = None
+) -> list[str]:
+    """Name the tensors that stored directions would move, and that are no weights: running
+    statistics, say.
 
     Raises:
         InputError: As `directions_for`.
@@ -69,7 +75,9 @@ def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | N
 
 
 def _layouts(module: nn.Module | None) -> Iterator[_Tensors]:
-    """Yield what Li et al.'s code may have written for a model: all parameters, or all of its state."""
+    """Yield what Li et al.'s code may have written for a model: all parameters, or all of its
+    state.
+    """
     if module is None:
         return
     yield [(name, tuple(parameter.shape)) for name, parameter in module.named_parameters()]
@@ -84,7 +92,9 @@ def _first_difference(stored: _Tensors, layout: _Tensors) -> int | None:
     return next((i for i, (found, wanted) in pairs if not _is_match(found, wanted)), None)
 
 
-def _is_match(found: tuple[str, tuple[int, ...]] | None, wanted: tuple[str, tuple[int, ...]] | None) -> bool:
+def _is_match(
+    found: tuple[str, tuple[int, ...]] | None, wanted: tuple[str, tuple[int, ...]] | None
+) -> bool:
     if found is None or wanted is None:
         return False
     return found[1] == wanted[1] and (found[0].isdecimal() or found[0] == wanted[0])
@@ -109,4 +119,7 @@ def _parts(vector: Tensor, layout: _Tensors) -> dict[str, Tensor]:
     """Cut a vector into the layout's tensors, flat."""
     sizes = [prod(shape) for _, shape in layout]
     starts = accumulate(sizes, initial=0)
-    return {name: vector[start : start + size] for (name, _), start, size in zip(layout, starts, sizes, strict=False)}
+    return {
+        name: vector[start : start + size]
+        for (name, _), start, size in zip(layout, starts, sizes, strict=False)
+    }

@@ -1,4 +1,6 @@
-"""Evaluate the loss on a plane or on lines: every point afresh from the origin, coarse to fine, saved as it goes."""
+"""Evaluate the loss on a plane or on lines: every point afresh from the origin, coarse to fine,
+saved as it goes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from landscape.work_queue import worked_off
 _MOST_POINTS = 10_000  # along one axis
 _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
-_PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]  # by split, and the probe's by name
+_PointValues: TypeAlias = tuple[
+    dict[str, Evaluation], dict[str, float]
+]  # by split, and the probe's by name
 
 _UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
 _SAME_SETTINGS = (
@@ -58,11 +62,13 @@ class Axis:
     def __post_init__(self) -> None:
         if self.num_points < 2:
             raise InputError(
-                f"grid must have at least 2 points per axis, got {self.num_points}.", hint="Pass --grid 21."
+                f"grid must have at least 2 points per axis, got {self.num_points}.",
+                hint="Pass --grid 21.",
             )
         if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
             raise InputError(
-                f"range must go from a smaller to a larger number, got {self.start:g}:{self.stop:g}.",
+                "range must go from a smaller to a larger number, got "
+                f"{self.start:g}:{self.stop:g}.",
                 hint="Pass --range -1:1.",
             )
         if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
@@ -100,10 +106,11 @@ def evaluate_surface(
 ) -> Surface:
     """Evaluate loss and accuracy at every point of a grid on a plane, or on one or several lines.
 
-    The centre is evaluated first, whether or not it is a grid point; the grid is filled coarse to fine. What
-    the sink holds already is not computed again; on any exception, Ctrl-C included, what was computed is in
-    the sink. In the processes of one `landscape.distributed.joined`, whoever is free takes the next points,
-    and the first process alone uses sink and progress; under one plan, the numbers are those of one process.
+    The centre is evaluated first, whether or not it is a grid point; the grid is filled coarse to
+    fine. What the sink holds already is not computed again; on any exception, Ctrl-C included, what
+    was computed is in the sink. In the processes of one `landscape.distributed.joined`, whoever is
+    free takes the next points, and the first process alone uses sink and progress; under one plan,
+    the numbers are those of one process.
 
     Args:
         problems: Split name -> problem, all of them on the same weights.
@@ -114,21 +121,22 @@ def evaluate_surface(
         marks: Points of interest, to be recorded.
         explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
-        tolerance: Leave out points that interpolation gives to this error, by estimate, relative to the larger
-            of the loss there and at the centre (`landscape.refinement`); None computes all. A surface that is
-            continued may have another one than before.
+        tolerance: Leave out points that interpolation gives to this error, by estimate, relative to
+            the larger of the loss there and at the centre (`landscape.refinement`); None computes
+            all. A surface that is continued may have another one than before.
         probe: Measures more at each point.
         sink: Takes the surface after each point.
         progress: Counts points.
         should_stop: Is asked after each point; if it says so, the points left are not done.
 
     Returns:
-        The surface, in all processes; complete unless `should_stop` said so or there is a tolerance.
+        The surface, in all processes; complete unless `should_stop` said so or there is a
+        tolerance.
 
     Raises:
         InputError: If axes and directions do not match in number, or the tolerance is not positive.
-        StoreError: If the sink holds a surface of something else; its centre, computed again, must be
-            the same bit for bit.
+        StoreError: If the sink holds a surface of something else; its centre, computed again, must
+            be the same bit for bit.
     """
     planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
     _require_match(planes, axes)
@@ -202,7 +210,9 @@ class _Work:
         """Compute all there is to know at some points."""
         points = [self.point(place) for place in places]
         values = {split: problem.evaluate_many(points) for split, problem in self.problems.items()}
-        losses = [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
+        losses = [
+            dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)
+        ]
         return [
             (each if any(place.coordinates) else dict(self.center), self._probed(place))
             for each, place in zip(losses, places, strict=True)
@@ -221,7 +231,9 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Place:
-    """A point of the grid: its index in the arrays, its line or plane, its coordinates there, x first."""
+    """A point of the grid: its index in the arrays, its line or plane, its coordinates there, x
+    first.
+    """
 
     index: tuple[int, ...]
     line: int
@@ -272,11 +284,15 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
     for split, values in surface.loss.items():
         center = surface.center_loss[split]
         errors = relative_errors(interpolated(values, needed, center), values, center)
-        surface.deviations[f"{INTERPOLATION}, {split}"] = max((float(errors[index]) for index in checked), default=0.0)
+        surface.deviations[f"{INTERPOLATION}, {split}"] = max(
+            (float(errors[index]) for index in checked), default=0.0
+        )
 
 
 def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
-    """Return some points, chosen at random but always the same, of those that interpolation shall give."""
+    """Return some points, chosen at random but always the same, of those that interpolation shall
+    give.
+    """
     rest = np.argwhere(~needed)
     chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
     return [tuple(index) for index in rest[chosen].tolist()]
@@ -310,9 +326,13 @@ def _require_tolerance(tolerance: float | None, planes: Sequence[Plane]) -> None
     if tolerance is None:
         return
     if not 0 < tolerance < np.inf:
-        raise InputError(f"the tolerance of a refinement must be a positive number, got {tolerance}.")
+        raise InputError(
+            f"the tolerance of a refinement must be a positive number, got {tolerance}."
+        )
     if len(planes) > 1:
-        raise InputError("several lines cannot be refined.", hint="Leave out --refine or --repeats.")
+        raise InputError(
+            "several lines cannot be refined.", hint="Leave out --refine or --repeats."
+        )
 
 
 def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
@@ -321,9 +341,14 @@ def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
         raise InputError("a surface needs a plane, got none.")
     for plane in planes:
         if len(axes) != len(plane.directions):
-            raise InputError(f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.")
+            raise InputError(
+                f"a plane of {len(plane.directions)} directions needs as many axes, got "
+                f"{len(axes)}."
+            )
     if len(planes) > 1 and len(axes) > 1:
-        raise InputError("several directions at once must be lines, got planes.", hint="Pass --dims 1.")
+        raise InputError(
+            "several directions at once must be lines, got planes.", hint="Pass --dims 1."
+        )
 
 
 def _shown(surface: Surface) -> dict[str, float]:
@@ -359,7 +384,9 @@ def _empty_surface(
 
 
 def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
-    accuracy = {split: value.accuracy for split, value in center.items() if value.accuracy is not None}
+    accuracy = {
+        split: value.accuracy for split, value in center.items() if value.accuracy is not None
+    }
     sampled = [split for split, value in center.items() if value.standard_error is not None]
     return replace(
         surface,
@@ -374,7 +401,8 @@ def _require_same(stored: Surface, wanted: Surface) -> None:
     """Raise StoreError naming the first thing in which a stored surface is another one."""
     if not isinstance(stored, Surface):
         raise StoreError(
-            f"the stored result is a {type(stored).__name__.lower()}, not a surface.", hint="Write to another --out."
+            f"the stored result is a {type(stored).__name__.lower()}, not a surface.",
+            hint="Write to another --out.",
         )
     for name, before, now in _identity(stored, wanted):
         if before != now:
@@ -390,11 +418,21 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
     yield "set of splits", stored.splits, wanted.splits
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
-    for name in ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm"):  # the hash depends on the dtype
+    for name in (
+        "dtype",
+        "weights_hash",
+        "num_examples",
+        "data_hash",
+        "batchnorm",
+    ):  # the hash depends on the dtype
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
     for name, value in wanted.provenance.plan.items():
         yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value
-    yield "kind of directions", stored.direction_names or wanted.direction_names, wanted.direction_names
+    yield (
+        "kind of directions",
+        stored.direction_names or wanted.direction_names,
+        wanted.direction_names,
+    )
     for name in _SAME_SETTINGS:
         yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
     yield "set of directions", stored.direction_hashes, wanted.direction_hashes
@@ -403,8 +441,14 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
 
 
 def _axis(values: np.ndarray | None) -> str:
-    """Describe coordinates so that two axes read the same only if they are evenly spaced and equal."""
-    return "none" if values is None else f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
+    """Describe coordinates so that two axes read the same only if they are evenly spaced and
+    equal.
+    """
+    return (
+        "none"
+        if values is None
+        else f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
+    )
 
 
 def _bits(values: Mapping[str, float]) -> str:

@@ -1,9 +1,9 @@
 """The shape of a stored surface: its basins, how they merge, and the barriers between them.
 
-Nothing here needs the model: 0-dimensional persistent homology of the sublevel sets of the values on the grid.
-Neighbours are the 8 around a point of a plane, the 2 beside a point of a line. Values are compared as they
-are: +inf is the highest value there is, and NaN is a hole. Of equal values the one with the smaller index
-counts as lower, so that every field has one decomposition.
+Nothing here needs the model: 0-dimensional persistent homology of the sublevel sets of the values
+on the grid. Neighbours are the 8 around a point of a plane, the 2 beside a point of a line. Values
+are compared as they are: +inf is the highest value there is, and NaN is a hole. Of equal values the
+one with the smaller index counts as lower, so that every field has one decomposition.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from landscape.refinement import interpolated
 from landscape.results import Surface
 
 SHALLOW = 0.01
-"""Share of the height of the median value over the lowest one below which a dip is not counted as a basin."""
+"""Share of the height of the median value over the lowest one below which a dip is not counted as a
+basin."""
 
 STANDARD_ERRORS = 4.0
-"""Likewise of the loss: two for a difference that is significant, twice, for each of its ends has one."""
+"""Likewise of the loss: two for a difference that is significant, twice, for each of its ends has
+one."""
 
 CENTER = "center"
 """What the checkpoint at the origin is called where it has no mark."""
@@ -31,10 +33,11 @@ _HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are t
 
 @dataclass(frozen=True)
 class MergeTree:
-    """How the components of the sublevel sets merge as the level rises; a forest where holes separate parts.
+    """How the components of the sublevel sets merge as the level rises; a forest where holes
+    separate parts.
 
-    The leaves are minima, every other node is a saddle at which two components become one. Children come
-    before their parents; several merges at one height are as many nodes.
+    The leaves are minima, every other node is a saddle at which two components become one. Children
+    come before their parents; several merges at one height are as many nodes.
 
     Attributes:
         heights: Value at each node, (m,).
@@ -53,17 +56,19 @@ class MergeTree:
 class Topology:
     """The basins of a field on a grid: first those that never die, then by falling persistence.
 
-    A basin is born at its minimum and dies at the saddle where it meets a deeper one (the elder rule). A
-    minimum that would die at its own height is part of a plateau and no basin. The deepest basin never dies;
-    where holes separate parts of the grid, nor does the deepest of each part.
+    A basin is born at its minimum and dies at the saddle where it meets a deeper one (the elder
+    rule). A minimum that would die at its own height is part of a plateau and no basin. The deepest
+    basin never dies; where holes separate parts of the grid, nor does the deepest of each part.
 
     Attributes:
         minima: Indices of the lowest point of each basin, (n, dimensions).
         births: Value there, (n,).
         deaths: Value at the saddle, (n,); inf for a basin that never dies.
         saddles: Indices of the saddle, (n, dimensions); -1 for a basin that never dies.
-        elders: Row of the basin that it joins, (n,), always an earlier one; -1 for a basin that never dies.
-        regions: Row of the basin that each point of the grid descends to, shaped as the field; -1 for a hole.
+        elders: Row of the basin that it joins, (n,), always an earlier one; -1 for a basin that
+            never dies.
+        regions: Row of the basin that each point of the grid descends to, shaped as the field; -1
+            for a hole.
     """
 
     minima: np.ndarray
@@ -83,14 +88,18 @@ class Topology:
         return int((self.persistence >= threshold).sum())
 
     def pass_height(self, first: int, second: int) -> float:
-        """Return the lowest level at which two basins, given by row, are one; -inf for one and itself, inf for none.
+        """Return the lowest level at which two basins, given by row, are one; -inf for one and
+        itself, inf for none.
 
-        A basin joins its elder before that one joins its own: climbing from whichever of the two joins first
-        leads to where they meet.
+        A basin joins its elder before that one joins its own: climbing from whichever of the two
+        joins first leads to where they meet.
         """
         height = -np.inf
         while first != second:
-            if (self.elders[first] < 0, self.deaths[first]) > (self.elders[second] < 0, self.deaths[second]):
+            if (self.elders[first] < 0, self.deaths[first]) > (
+                self.elders[second] < 0,
+                self.deaths[second],
+            ):
                 first, second = second, first
             if self.elders[first] < 0:
                 return np.inf
@@ -111,11 +120,15 @@ class Topology:
         return row
 
     def merge_tree(self, threshold: float = 0.0) -> MergeTree:
-        """Return the merge tree of the basins whose persistence is the threshold or more, as if no other were there."""
+        """Return the merge tree of the basins whose persistence is the threshold or more, as if no
+        other were there.
+        """
         count = self.num_basins(threshold)  # the first ones, and so are their elders
         rows = np.arange(count)
         dying = rows[self.elders[:count] >= 0]
-        dying = dying[np.lexsort((-dying, self.deaths[dying]))]  # at one height the younger ones first
+        dying = dying[
+            np.lexsort((-dying, self.deaths[dying]))
+        ]  # at one height the younger ones first
         parents = np.full(count + len(dying), -1)
         top = list(range(count))
         for node, basin in enumerate(dying.tolist(), start=count):
@@ -152,7 +165,8 @@ class TopologySummary:
     Attributes:
         num_basins: Basins whose persistence is the threshold or more.
         threshold: In units of the loss.
-        second_persistence: Persistence of the deepest basin but one, however shallow; None where there is one only.
+        second_persistence: Persistence of the deepest basin but one, however shallow; None where
+            there is one only.
         barriers: Between each two of the marked checkpoints and the center.
     """
 
@@ -165,9 +179,9 @@ class TopologySummary:
 def sublevel_topology(values: np.ndarray) -> Topology:
     """Find the basins of a field and the saddles at which they merge.
 
-    A path of steepest descent stays within every sublevel set that holds its start. The components of a
-    sublevel set are therefore those of a graph whose nodes are the minima, joined where the regions that
-    descend to them touch, and the union-find runs over the edges of that graph alone.
+    A path of steepest descent stays within every sublevel set that holds its start. The components
+    of a sublevel set are therefore those of a graph whose nodes are the minima, joined where the
+    regions that descend to them touch, and the union-find runs over the edges of that graph alone.
 
     Args:
         values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
@@ -184,8 +198,9 @@ def sublevel_topology(values: np.ndarray) -> Topology:
 def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None) -> float:
     """Return the persistence below which a basin is not counted by default.
 
-    `SHALLOW` of the height of the median finite value over the lowest one, since the highest is decided by
-    how far the grid goes; `STANDARD_ERRORS` of the median standard error, where that is more.
+    `SHALLOW` of the height of the median finite value over the lowest one, since the highest is
+    decided by how far the grid goes; `STANDARD_ERRORS` of the median standard error, where that is
+    more.
 
     Args:
         values: Of any shape.
@@ -197,11 +212,14 @@ def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None
     share = SHALLOW * float(np.median(finite) - finite.min())
     if standard_error is None or not np.isfinite(standard_error).any():
         return share
-    return max(share, STANDARD_ERRORS * float(np.median(standard_error[np.isfinite(standard_error)])))
+    return max(
+        share, STANDARD_ERRORS * float(np.median(standard_error[np.isfinite(standard_error)]))
+    )
 
 
 def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Return how far above the higher of two points every path on the grid between them has to climb.
+    """Return how far above the higher of two points every path on the grid between them has to
+    climb.
 
     Args:
         values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
@@ -225,8 +243,9 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
     Points that were left out on purpose are interpolated, as they were left out for that.
 
     Raises:
-        InputError: If the surface does not have the split, is several lines, or has points that were not computed
-            yet: the gaps of a grid that is filled coarse to fine would separate every point from every other.
+        InputError: If the surface does not have the split, is several lines, or has points that
+            were not computed yet: the gaps of a grid that is filled coarse to fine would separate
+            every point from every other.
     """
     if split not in surface.loss:
         raise InputError(
@@ -240,7 +259,8 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
         )
     if not _is_known(surface):
         raise InputError(
-            f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that were not computed.",
+            f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that "
+            "were not computed.",
             hint="Finish it with landscape surface ... --resume.",
         )
     values, done = np.asarray(surface.loss[split], dtype=np.float64), surface.done
@@ -250,31 +270,47 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
 
 
 def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int, ...] | None:
-    """Return the indices of the point of the grid nearest to coordinates; None if they are off the grid.
+    """Return the indices of the point of the grid nearest to coordinates; None if they are off the
+    grid.
 
     Off the grid is more than half a spacing beyond its edge.
     """
     axes = [surface.x] if surface.y is None else [surface.x, surface.y]
-    indices = [_nearest(axis, coordinate) for axis, coordinate in zip(axes, coordinates, strict=True)]
-    return None if None in indices else tuple(index for index in reversed(indices) if index is not None)
+    indices = [
+        _nearest(axis, coordinate) for axis, coordinate in zip(axes, coordinates, strict=True)
+    ]
+    return (
+        None
+        if None in indices
+        else tuple(index for index in reversed(indices) if index is not None)
+    )
 
 
 def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[int, ...]]:
-    """Return label -> indices of the point of the grid nearest to each checkpoint; none off the grid or at a NaN.
+    """Return label -> indices of the point of the grid nearest to each checkpoint; none off the
+    grid or at a NaN.
 
-    The checkpoints are those that are marked, and the one at the origin as `CENTER` where no mark is there.
+    The checkpoints are those that are marked, and the one at the origin as `CENTER` where no mark
+    is there.
     """
     found = {
-        mark.label: nearest_point(surface, mark.coordinates) for mark in surface.marks if mark.kind == "checkpoint"
+        mark.label: nearest_point(surface, mark.coordinates)
+        for mark in surface.marks
+        if mark.kind == "checkpoint"
     }
     origin = nearest_point(surface, (0.0,) * values.ndim)
     if origin not in found.values():
         found = {CENTER: origin, **found}
-    return {label: point for label, point in found.items() if point is not None and not np.isnan(values[point])}
+    return {
+        label: point
+        for label, point in found.items()
+        if point is not None and not np.isnan(values[point])
+    }
 
 
 def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
-    """Sum up the topology of the loss on one split: basins, and barriers between the marked checkpoints.
+    """Sum up the topology of the loss on one split: basins, and barriers between the marked
+    checkpoints.
 
     Returns:
         None for a surface that has none: several lines, or points that were not computed.
@@ -298,10 +334,14 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
 def _is_known(surface: Surface) -> bool:
     """Whether all points were computed, or left out on purpose."""
     corners = np.ix_(*[(0, -1)] * surface.done.ndim)
-    return surface.is_complete or (surface.tolerance is not None and bool(surface.done[corners].all()))
+    return surface.is_complete or (
+        surface.tolerance is not None and bool(surface.done[corners].all())
+    )
 
 
-def _barrier(values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]) -> float:
+def _barrier(
+    values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]
+) -> float:
     higher = float(max(values[a], values[b]))
     height = max(higher, topology.pass_height(int(topology.regions[a]), int(topology.regions[b])))
     return 0.0 if height == higher else height - higher
@@ -309,7 +349,9 @@ def _barrier(values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tupl
 
 def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> tuple[Barrier, ...]:
     ends = combinations(checkpoint_points(surface, values).items(), 2)
-    return tuple(Barrier(first, second, _barrier(values, topology, a, b)) for (first, a), (second, b) in ends)
+    return tuple(
+        Barrier(first, second, _barrier(values, topology, a, b)) for (first, a), (second, b) in ends
+    )
 
 
 def _nearest(axis: np.ndarray, coordinate: float) -> int | None:
@@ -328,8 +370,8 @@ class _Descent:
         places: Flat index of each point, (n,).
         minima: Points that have no lower neighbour, (k,), ascending.
         basins: Which of the minima each point descends to, (n,).
-        touching: A basin, another one, and the higher of two neighbours of which one descends to each, (3, m),
-            by ascending point.
+        touching: A basin, another one, and the higher of two neighbours of which one descends to
+            each, (3, m), by ascending point.
     """
 
     shape: tuple[int, ...]
@@ -345,9 +387,13 @@ class _Descent:
 
 
 def _descend(values: np.ndarray) -> _Descent:
-    """Number the points, let each descend to its lowest neighbour until there is none, and see what touches."""
+    """Number the points, let each descend to its lowest neighbour until there is none, and see what
+    touches.
+    """
     flat = np.ravel(values)
-    places = np.argsort(flat, kind="stable")[: np.count_nonzero(~np.isnan(flat))]  # NaN is sorted last
+    places = np.argsort(flat, kind="stable")[
+        : np.count_nonzero(~np.isnan(flat))
+    ]  # NaN is sorted last
     numbers = np.full(flat.size, len(places), dtype=np.int32)
     numbers[places] = np.arange(len(places), dtype=np.int32)
     numbers = np.pad(numbers.reshape(-1, values.shape[-1]), 1, constant_values=len(places))
@@ -366,16 +412,23 @@ def _lowest_around(numbers: np.ndarray) -> np.ndarray:
 
 
 def _touching(numbers: np.ndarray, basins: np.ndarray) -> np.ndarray:
-    """Find the neighbours that descend to different basins, (3, m), as in `_Descent`; holes touch nothing."""
+    """Find the neighbours that descend to different basins, (3, m), as in `_Descent`; holes touch
+    nothing.
+    """
     hole = len(basins)
     labels = np.append(basins, np.int32(-1))[numbers]
     found = [np.empty((3, 0), dtype=np.int32)]
     for rows, columns in _HALF:
-        here = (slice(0, len(numbers) - rows), slice(max(0, -columns), numbers.shape[1] - max(0, columns)))
+        here = (
+            slice(0, len(numbers) - rows),
+            slice(max(0, -columns), numbers.shape[1] - max(0, columns)),
+        )
         there = (slice(rows, None), slice(max(0, columns), numbers.shape[1] - max(0, -columns)))
         differs = labels[here] != labels[there]
         higher = np.maximum(numbers[here][differs], numbers[there][differs])
-        found.append(np.stack([labels[here][differs], labels[there][differs], higher])[:, higher < hole])
+        found.append(
+            np.stack([labels[here][differs], labels[there][differs], higher])[:, higher < hole]
+        )
     return _lowest(np.concatenate(found, axis=1).astype(np.int64), hole)
 
 
@@ -389,7 +442,9 @@ def _lowest(touching: np.ndarray, num_basins: int) -> np.ndarray:
 
 
 def _merge(descent: _Descent) -> np.ndarray:
-    """Join basins where they touch, from below: basin, the deeper one that it joins, and the point, (3, p)."""
+    """Join basins where they touch, from below: basin, the deeper one that it joins, and the point,
+    (3, p).
+    """
     roots = list(range(len(descent.minima)))
     merges = []
     for first, second, point in zip(*descent.touching.tolist(), strict=True):
@@ -398,24 +453,32 @@ def _merge(descent: _Descent) -> np.ndarray:
         while roots[second] != second:
             roots[second] = second = roots[roots[second]]
         if first != second:
-            young, elder = (first, second) if first > second else (second, first)  # minima are numbered from below
+            young, elder = (
+                (first, second) if first > second else (second, first)
+            )  # minima are numbered from below
             roots[young] = elder
             merges.append((young, elder, point))
     return np.array(merges, dtype=int).reshape(-1, 3).T
 
 
 def _ordered(descent: _Descent, merges: np.ndarray, plateaus: np.ndarray) -> Topology:
-    """Return the topology, given the merges of basins that die, and of those that are parts of a plateau."""
+    """Return the topology, given the merges of basins that die, and of those that are parts of a
+    plateau.
+    """
     young, elders, saddles = merges
     immortal = np.setdiff1d(np.arange(len(descent.minima)), np.append(young, plateaus[0]))
     basins = np.concatenate([immortal, young])
     births = descent.heights[descent.minima[basins]]
     is_dying = np.arange(len(basins)) >= len(immortal)
-    deaths = np.where(is_dying, descent.heights[np.append(np.zeros_like(immortal), saddles)], np.inf)
+    deaths = np.where(
+        is_dying, descent.heights[np.append(np.zeros_like(immortal), saddles)], np.inf
+    )
     order = np.lexsort((basins, -_persistence(births, deaths, is_dying), is_dying))
     rows = np.full(len(descent.minima), -1)
     rows[basins[order]] = np.arange(len(basins))
-    for part, elder in zip(*plateaus[:2, ::-1].tolist(), strict=True):  # the last merges first: an elder has its row
+    for part, elder in zip(
+        *plateaus[:2, ::-1].tolist(), strict=True
+    ):  # the last merges first: an elder has its row
         rows[part] = rows[elder]
     regions = np.full(int(np.prod(descent.shape)), -1)
     regions[descent.places] = rows[descent.basins]
@@ -437,7 +500,9 @@ def _persistence(births: np.ndarray, deaths: np.ndarray, is_dying: np.ndarray) -
 def _require_value(values: np.ndarray, point: tuple[int, ...]) -> None:
     """Check that a point is on the grid and no hole."""
     shape = values.shape
-    is_inside = len(point) == len(shape) and all(0 <= index < size for index, size in zip(point, shape, strict=True))
+    is_inside = len(point) == len(shape) and all(
+        0 <= index < size for index, size in zip(point, shape, strict=True)
+    )
     if not is_inside or np.isnan(values[point]):
         raise InputError(
             f"the ends of a barrier must be points of the grid with a value, got {point} "

@@ -1,4 +1,6 @@
-"""The plane that a training run moved in most: principal components of its snapshots, which are never all in memory."""
+"""The plane that a training run moved in most: principal components of its snapshots, which are
+never all in memory.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class PrincipalDirections:
     """Where a trajectory varies most.
 
     Attributes:
-        directions: One or two vectors (P,) of norm 1, orthogonal, with the device and dtype of the origin.
+        directions: One or two vectors (P,) of norm 1, orthogonal, with the device and dtype of the
+            origin.
         explained_variance: Share of the trajectory's variance along each, descending.
     """
 
@@ -44,16 +47,23 @@ class PrincipalDirections:
 
 
 def principal_directions(
-    snapshots: Sequence[Snapshot], origin: Tensor, *, num_directions: int = 2, block_size: int | None = None
+    snapshots: Sequence[Snapshot],
+    origin: Tensor,
+    *,
+    num_directions: int = 2,
+    block_size: int | None = None,
 ) -> PrincipalDirections:
-    """Find the directions in which the snapshots vary most, by PCA of their displacements from the origin.
+    """Find the directions in which the snapshots vary most, by PCA of their displacements from the
+    origin.
 
-    As in Li et al.'s code, the origin counts as a snapshot where it is none, and the mean is subtracted; the plane
-    is then meant to be drawn through the origin, not through the mean. The first snapshot has positive coordinates.
+    As in Li et al.'s code, the origin counts as a snapshot where it is none, and the mean is
+    subtracted; the plane is then meant to be drawn through the origin, not through the mean. The
+    first snapshot has positive coordinates.
 
-    The components are combinations of the snapshots, whose coefficients are eigenvectors of the (n, n) matrix of
-    inner products, in float64. Beside the origin, at most 2 `block_size` snapshots are in memory at a time, and in
-    the end one and two vectors in float64. With b blocks, each snapshot is read at most b times, and once more.
+    The components are combinations of the snapshots, whose coefficients are eigenvectors of the (n,
+    n) matrix of inner products, in float64. Beside the origin, at most 2 `block_size` snapshots are
+    in memory at a time, and in the end one and two vectors in float64. With b blocks, each snapshot
+    is read at most b times, and once more.
 
     Args:
         snapshots: In the order of training.
@@ -62,8 +72,8 @@ def principal_directions(
         block_size: Snapshots a block; if None, as many as let two blocks fit into 4 GiB.
 
     Raises:
-        InputError: If there are too few snapshots, or they do not span as many directions beyond the rounding
-            of their dtype, or one has another shape or is not finite.
+        InputError: If there are too few snapshots, or they do not span as many directions beyond
+            the rounding of their dtype, or one has another shape or is not finite.
 
     Source:
         Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 7; the matrix
@@ -76,15 +86,20 @@ def principal_directions(
     rows = gram if has_origin else np.pad(gram, (0, 1))
     if len(rows) <= num_directions:
         raise InputError(
-            f"principal components in {num_directions} directions need at least {num_directions + 1} snapshots, the"
+            f"principal components in {num_directions} directions need at least "
+            f"{num_directions + 1} snapshots, the"
             f" checkpoint counted, got {len(rows)}.",
             hint="landscape train --save-every 1 keeps one an epoch.",
         )
     centred = rows - rows.mean(axis=0) - rows.mean(axis=0)[:, None] + rows.mean()
-    values, vectors = (np.flip(part, axis=-1)[..., :num_directions] for part in np.linalg.eigh(centred))
+    values, vectors = (
+        np.flip(part, axis=-1)[..., :num_directions] for part in np.linalg.eigh(centred)
+    )
     variance = float(np.trace(centred))
     _require_rank(values, variance, len(rows), origin)
-    coefficients = (vectors - vectors.mean(axis=0))[: len(snapshots)]  # what is left of the mean is rounding
+    coefficients = (vectors - vectors.mean(axis=0))[
+        : len(snapshots)
+    ]  # what is left of the mean is rounding
     coefficients = coefficients * _signs(gram @ coefficients)
     return PrincipalDirections(_combine(snapshots, origin, coefficients), values / variance)
 
@@ -110,7 +125,9 @@ def _gram_matrix(snapshots: Sequence[Snapshot], origin: Tensor, block_size: int)
 
 def _inner_products(left: Sequence[Tensor], right: Sequence[Tensor], origin: Tensor) -> np.ndarray:
     """Return the inner products of the displacements of two blocks."""
-    total = torch.zeros(len(left), len(right), device=origin.device, dtype=accumulation_dtype(origin.device))
+    total = torch.zeros(
+        len(left), len(right), device=origin.device, dtype=accumulation_dtype(origin.device)
+    )
     for part in _parts(origin):
         rows = _displacements(left, origin, part)
         total += rows @ (rows if right is left else _displacements(right, origin, part)).T
@@ -127,12 +144,17 @@ def _displacements(weights: Sequence[Tensor], origin: Tensor, part: slice) -> Te
     return torch.stack([w[part].to(dtype) for w in weights]) - origin[part].to(dtype)
 
 
-def _combine(snapshots: Sequence[Snapshot], origin: Tensor, coefficients: np.ndarray) -> tuple[Tensor, ...]:
+def _combine(
+    snapshots: Sequence[Snapshot], origin: Tensor, coefficients: np.ndarray
+) -> tuple[Tensor, ...]:
     """Return the linear combinations of the displacements, orthogonal and of norm 1.
 
-    Rounding leaves some of the first direction in the second where it varies much more; it is removed.
+    Rounding leaves some of the first direction in the second where it varies much more; it is
+    removed.
     """
-    sums = [torch.zeros_like(origin, dtype=accumulation_dtype(origin.device)) for _ in coefficients.T]
+    sums = [
+        torch.zeros_like(origin, dtype=accumulation_dtype(origin.device)) for _ in coefficients.T
+    ]
     for snapshot, shares in zip(snapshots, coefficients, strict=True):
         _add(snapshot, origin, shares.tolist(), sums)
     for i, vector in enumerate(sums):
@@ -142,7 +164,9 @@ def _combine(snapshots: Sequence[Snapshot], origin: Tensor, coefficients: np.nda
     return tuple(vector.to(origin.dtype) for vector in sums)
 
 
-def _add(snapshot: Snapshot, origin: Tensor, shares: Sequence[float], sums: Sequence[Tensor]) -> None:
+def _add(
+    snapshot: Snapshot, origin: Tensor, shares: Sequence[float], sums: Sequence[Tensor]
+) -> None:
     """Add a share of the displacement of a snapshot to each sum."""
     w = _load(snapshot, origin)
     for part in _parts(origin):
@@ -156,7 +180,8 @@ def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:
     w = snapshot.load()
     if w.shape != origin.shape:
         raise InputError(
-            f"{snapshot.label} must be a flat vector of the model's {origin.numel()} weights, got shape"
+            f"{snapshot.label} must be a flat vector of the model's {origin.numel()} weights, got "
+            "shape"
             f" {tuple(w.shape)}."
         )
     if not all_finite([w]):
@@ -168,19 +193,26 @@ def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:
 
 
 def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Tensor) -> None:
-    """Raise InputError if a variance is no more than the rounding of the weights and of the sums can make."""
+    """Raise InputError if a variance is no more than the rounding of the weights and of the sums
+    can make.
+    """
     step = torch.finfo(origin.dtype).eps / 2 * norm(origin)
     rank = int((values > num_rows * (step**2 + _ROUNDING * variance)).sum())
     if rank == 0:
-        raise InputError("the snapshots must differ from each other, all are the same up to rounding.")
+        raise InputError(
+            "the snapshots must differ from each other, all are the same up to rounding."
+        )
     if rank < len(values):
         raise InputError(
-            "the snapshots must span a plane, all are on one line up to rounding.", hint="Pass --dims 1 for that line."
+            "the snapshots must span a plane, all are on one line up to rounding.",
+            hint="Pass --dims 1 for that line.",
         )
 
 
 def _signs(coordinates: np.ndarray) -> np.ndarray:
-    """Return the sign of each direction with which the first snapshot that it moves has a positive coordinate."""
+    """Return the sign of each direction with which the first snapshot that it moves has a positive
+    coordinate.
+    """
     return np.array([_first_sign(column) for column in coordinates.T])
 
 

@@ -20,9 +20,10 @@ class Weight:
         name: As in `named_parameters`.
         shape: Of the tensor.
         start: Index of its first entry in the flat vector.
-        filter_dim: Dimension along which filters follow each other: 0, but 1 for the output projection of an
+        filter_dim: Dimension along which filters follow each other: 0, but 1 for the output
+            projection of an attention layer.
+        filter_size: Indices of that dimension in one filter: 1, but the width of a head in an
             attention layer.
-        filter_size: Indices of that dimension in one filter: 1, but the width of a head in an attention layer.
     """
 
     name: str
@@ -68,14 +69,19 @@ class WeightSpec:
         heads = _attention_heads(module)
         for name, parameter in trainable_parameters(module):
             if not parameter.is_floating_point():
-                raise InputError(f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.")
+                raise InputError(
+                    f"trainable parameters must be real floating tensors, {name} is "
+                    f"{parameter.dtype}."
+                )
             weight = Weight(name, tuple(parameter.shape), start, *heads.get(id(parameter), (0, 1)))
             weights.append(weight)
             start = weight.stop
         if start == 0:
             raise InputError(
-                f"the model must have at least one trainable parameter, {type(module).__name__} has none.",
-                hint="Parameters with requires_grad=False are constants; unfreeze what should move.",
+                f"the model must have at least one trainable parameter, {type(module).__name__} "
+                "has none.",
+                hint="Parameters with requires_grad=False are constants; unfreeze what should "
+                "move.",
             )
         return cls(tuple(weights))
 
@@ -112,8 +118,10 @@ class WeightSpec:
         found = {places.get(t, -1) if isinstance(t, str) else int(t) for t in tensors}
         if not found or not found <= set(places.values()):
             raise InputError(
-                f"parameter tensors must be at least one of the model's {len(places)}, got {list(tensors)}.",
-                hint=f"Their names are {', '.join(self.names[:5])}{', ...' if len(places) > 5 else ''}.",
+                f"parameter tensors must be at least one of the model's {len(places)}, got "
+                f"{list(tensors)}.",
+                hint="Their names are "
+                f"{', '.join(self.names[:5])}{', ...' if len(places) > 5 else ''}.",
             )
         return tuple(sorted(found))
 
@@ -129,7 +137,8 @@ class WeightSpec:
         """Raise InputError unless `vector` is (P,)."""
         if tuple(vector.shape) != (self.size,):
             raise InputError(
-                f"{name} must be a flat vector of the model's {self.size} weights, got shape {tuple(vector.shape)}."
+                f"{name} must be a flat vector of the model's {self.size} weights, got shape "
+                f"{tuple(vector.shape)}."
             )
 
 
@@ -137,8 +146,8 @@ def layers_of(spec: WeightSpec) -> dict[str, tuple[int, ...]]:
     """Group parameter tensors by the module that owns them.
 
     Returns:
-        Path of the module -> numbers of its tensors: `layer1.0.conv1` -> those of its weight and its bias. A
-        parameter of the model itself makes a layer of its own name.
+        Path of the module -> numbers of its tensors: `layer1.0.conv1` -> those of its weight and
+        its bias. A parameter of the model itself makes a layer of its own name.
     """
     layers: dict[str, tuple[int, ...]] = {}
     for i, name in enumerate(spec.names):
@@ -150,8 +159,8 @@ def layers_of(spec: WeightSpec) -> dict[str, tuple[int, ...]]:
 def _attention_heads(module: nn.Module) -> dict[int, tuple[int, int]]:
     """Return identity of each attention projection -> dimension and width of its heads.
 
-    A head reads and writes rows of the query, key and value projections, one below the other where they are
-    one tensor, and hands its result to columns of the output projection.
+    A head reads and writes rows of the query, key and value projections, one below the other where
+    they are one tensor, and hands its result to columns of the output projection.
     """
     heads = {}
     for layer in module.modules():
@@ -164,7 +173,11 @@ def _attention_heads(module: nn.Module) -> dict[int, tuple[int, int]]:
 
 def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield name and parameter, each once."""
-    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+    return (
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    )
 
 
 def bind(module: nn.Module, spec: WeightSpec, buffer: Tensor) -> list[nn.Parameter]:

@@ -1,4 +1,6 @@
-"""Work that processes share: whoever is free takes the next item, the first process takes the results."""
+"""Work that processes share: whoever is free takes the next item, the first process takes the
+results.
+"""
 
 # pyright: reportPrivateImportUsage=false
 # torch.distributed does not list its stores among what it exports.
@@ -26,12 +28,14 @@ _queues = count()  # all processes open their queues in the same order
 def worked_off(
     items: Sequence[Item], compute: Callable[[Item], Value], should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Item, Value]]:
-    """Compute every item once, in one of the processes that work together; alone, one after the other.
+    """Compute every item once, in one of the processes that work together; alone, one after the
+    other.
 
     Args:
         items: The same in all processes. They are begun in this order.
         compute: Must give the same value in every process.
-        should_stop: Is asked before each item, in the first process; if it says so, no further one is begun.
+        should_stop: Is asked before each item, in the first process; if it says so, no further one
+            is begun.
 
     Yields:
         In the first process, items and values as they come; in the others nothing.
@@ -57,7 +61,9 @@ def worked_off(
 
 
 class _Queue:
-    """Items by number, handed out by the store of the process group, which survives whatever waits for it."""
+    """Items by number, handed out by the store of the process group, which survives whatever waits
+    for it.
+    """
 
     def __init__(self, num_items: int) -> None:
         store = dist.distributed_c10d._get_default_store()

@@ -97,7 +97,9 @@ def tiny_cnn() -> nn.Module:
     return seeded(build)
 
 
-def classification(num_examples: int = 20, num_features: int = 5, num_classes: int = 3, seed: int = 1):
+def classification(
+    num_examples: int = 20, num_features: int = 5, num_classes: int = 3, seed: int = 1
+):
     """A pair (inputs (N, D), targets (N,)) of noise."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(num_examples, num_features, generator=generator)
@@ -111,18 +113,25 @@ def images(num_examples: int = 20, seed: int = 2):
     return inputs, torch.randint(3, (num_examples,), generator=generator)
 
 
-def run_cli(*arguments: object, cwd: Path | None = None, **kwargs) -> subprocess.CompletedProcess[str]:
+def run_cli(
+    *arguments: object, cwd: Path | None = None, **kwargs
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False, **kwargs)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env=environment, check=False, **kwargs
+    )
 
 
 def run_two_processes(script: Path, *arguments: object) -> None:
-    """Run a script in two processes of torchrun, with the tests' own modules beside it; fail with what they say."""
+    """Run a script in two processes of torchrun, with the tests' own modules beside it; fail with
+    what they say."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     paths = [str(script.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, *launcher, str(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,9 @@ import os
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: what is made at import is the same in all processes
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # before torch is imported: what is made at import is the same in all processes
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

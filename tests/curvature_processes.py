@@ -15,7 +15,8 @@ PLENTY = 1 << 30
 
 
 def problems():
-    """Networks by name; all have a ragged last batch, and one has fewer batches than there are processes."""
+    """Networks by name; all have a ragged last batch, and one has fewer batches than there are
+    processes."""
     options = {"device": "cpu", "dtype": "float64"}
     return {
         "mlp": Problem(tiny_mlp(), classification(23), batch_size=4, **options),
@@ -25,10 +26,13 @@ def problems():
 
 
 def products():
-    """Two products of every kind with every network, and the number of batches that this process had."""
+    """Two products of every kind with every network, and the number of batches that this process
+    had."""
     found = {}
     for name, problem in problems().items():
-        v = torch.randn(2, problem.spec.size, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        v = torch.randn(
+            2, problem.spec.size, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+        )
         for kind in KINDS:
             for graph_bytes in (0, PLENTY):
                 operator = CurvatureOperator(problem, kind=kind, graph_bytes=graph_bytes)
@@ -40,7 +44,10 @@ def products():
 def spectra():
     """Spectra of all that a run can measure, by network."""
     extras = Extras(trace=True, density=True, num_probes=2, blocks=True)
-    return {name: hessian_spectrum(problem, top_k=3, extras=extras) for name, problem in problems().items()}
+    return {
+        name: hessian_spectrum(problem, top_k=3, extras=extras)
+        for name, problem in problems().items()
+    }
 
 
 def bad_batch():
@@ -48,7 +55,9 @@ def bad_batch():
     x, y = classification(23)
     x[22] = torch.nan
     try:
-        CurvatureOperator(Problem(tiny_mlp(), (x, y), batch_size=4, device="cpu")).matvec(torch.ones(66))
+        CurvatureOperator(Problem(tiny_mlp(), (x, y), batch_size=4, device="cpu")).matvec(
+            torch.ones(66)
+        )
     except NotFiniteError as exc:
         return exc.message
     return ""
@@ -57,7 +66,11 @@ def bad_batch():
 def main(folder):
     torch.set_num_threads(1)
     with distributed.joined():
-        found = (products(), bad_batch(), {name: vars(spectrum) for name, spectrum in spectra().items()})
+        found = (
+            products(),
+            bad_batch(),
+            {name: vars(spectrum) for name, spectrum in spectra().items()},
+        )
         torch.save(found, f"{folder}/rank-{distributed.rank()}.pt")
 
 

@@ -12,7 +12,14 @@ _ROW = re.compile(r"^\| (`[^|]*`) \| ([^|]*?) \|", re.MULTILINE)
 _ALSO = re.compile(r"^Also the keys of \[.*?\]\(#(.*?)\)", re.MULTILINE)
 _LINK = re.compile(r"\[.*\]\(#(.*)\)")
 _ITEMS = ("[]", "*")
-_KINDS = {str: "text", bool: "boolean", int: "integer", float: "number", dict: "object", list: "list"}
+_KINDS = {
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    list: "list",
+}
 
 
 def anchor(heading):
@@ -27,7 +34,12 @@ def _sections():
 
 
 SECTIONS = _sections()
-ROWS = {(name, key) for name, text in SECTIONS.items() for keys, _ in _ROW.findall(text) for key in keys.split(", ")}
+ROWS = {
+    (name, key)
+    for name, text in SECTIONS.items()
+    for keys, _ in _ROW.findall(text)
+    for key in keys.split(", ")
+}
 
 
 @dataclass
@@ -68,8 +80,15 @@ class Value:
                     yield f"{place}.{name} is printed and not documented"
                 else:
                     yield from child.contradictions(item, f"{place}.{name}", printed=printed)
-            required = {name for name, child in self.children.items() if name not in _ITEMS and not child.is_optional}
-            yield from (f"{place}.{name} is documented and not printed" for name in sorted(required - set(found)))
+            required = {
+                name
+                for name, child in self.children.items()
+                if name not in _ITEMS and not child.is_optional
+            }
+            yield from (
+                f"{place}.{name} is documented and not printed"
+                for name in sorted(required - set(found))
+            )
 
 
 def documented(heading):

@@ -16,7 +16,9 @@ def bowl(x, y):
     return 0.5 + 3 * x**2 + y**2
 
 
-def make_surface(function=bowl, nx=9, ny=7, *, is_line=False, normalization="filter", splits=("train", "test")):
+def make_surface(
+    function=bowl, nx=9, ny=7, *, is_line=False, normalization="filter", splits=("train", "test")
+):
     x, y = np.linspace(-1, 1, nx), None if is_line else np.linspace(-1, 1, ny)
     loss = function(x, 0 * x) if y is None else function(*np.meshgrid(x, y))
     center = float(function(np.zeros(1), np.zeros(1))[0])

@@ -1,4 +1,5 @@
-"""Small networks of every kind, and their curvature as dense float64 matrices from torch.autograd.functional."""
+"""Small networks of every kind, and their curvature as dense float64 matrices from
+torch.autograd.functional."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ class Tied(nn.Module):
 
 def rings():
     """Graphs of different sizes."""
-    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
+    geometric = pytest.importorskip(
+        "torch_geometric.data", reason="the extra graphs is not installed"
+    )
     generator = torch.Generator().manual_seed(3)
     found = []
     for number, size in enumerate((3, 5, 4, 6, 3)):
@@ -88,7 +91,8 @@ def dense_curvature(model, data, kind):
 
 
 class Reference:
-    """A network in float64 whose functions of the flat weights are differentiated by torch.autograd.functional."""
+    """A network in float64 whose functions of the flat weights are differentiated by
+    torch.autograd.functional."""
 
     def __init__(self, model, inputs, targets, *, is_training=False):
         self.model = copy.deepcopy(model).double().train(is_training)
@@ -102,7 +106,10 @@ class Reference:
     def outputs(self, w, rows=slice(None)):
         """The outputs of some examples at weights w, statistics left alone."""
         parts = w.split([p.numel() for p in self.named.values()])
-        weights = {name: part.view(p.shape) for (name, p), part in zip(self.named.items(), parts, strict=True)}
+        weights = {
+            name: part.view(p.shape)
+            for (name, p), part in zip(self.named.items(), parts, strict=True)
+        }
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         return functional_call(self.model, {**weights, **buffers}, (self.inputs[rows],))
 
@@ -116,7 +123,9 @@ class Reference:
         with math_attention():
             for rows in (slice(i, min(i + batch_size, n)) for i in range(0, n, batch_size)):
                 share = (rows.stop - rows.start) / n
-                total = total + share * torch.autograd.functional.hessian(lambda w, r=rows: self.loss(w, r), self.w)
+                total = total + share * torch.autograd.functional.hessian(
+                    lambda w, r=rows: self.loss(w, r), self.w
+                )
         return total
 
     def ggn(self):
@@ -160,7 +169,9 @@ def dense_of_graphs(model, graphs, kind):
 
     def outputs(w, batch):
         parts = w.split([p.numel() for p in named.values()])
-        weights = {name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)}
+        weights = {
+            name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)
+        }
         return functional_call(model, weights, (batch,))[0]
 
     for graph in graphs:

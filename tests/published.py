@@ -76,7 +76,9 @@ def serving():
 
 def idx(array):
     """The gzipped idx file of an array of uint8."""
-    return gzip.compress(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes())
+    return gzip.compress(
+        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+    )
 
 
 def publish_fashion_mnist(server):

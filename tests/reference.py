@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
-def loss_of_vector(model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """Cross-entropy on all the data as a function of the flat weights, in float64, and the weights."""
+def loss_of_vector(
+    model: nn.Module, inputs: Tensor, targets: Tensor
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Cross-entropy on all the data as a function of the flat weights, in float64, and the
+    weights."""
     model = copy.deepcopy(model).double().eval()
     names = [name for name, _ in model.named_parameters()]
     shapes = [parameter.shape for parameter in model.parameters()]
@@ -18,7 +21,9 @@ def loss_of_vector(model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[C
 
     def loss(vector: Tensor) -> Tensor:
         parts = vector.split([shape.numel() for shape in shapes])
-        parameters = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        parameters = {
+            name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)
+        }
         outputs = torch.func.functional_call(model, parameters, (inputs.double(),))
         return nn.functional.cross_entropy(outputs, targets)
 
@@ -32,7 +37,8 @@ def dense_hessian(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def trust_region_value(matrix: Tensor, linear: Tensor, rho: float) -> float:
-    """The maximum of 1/2 e' A e + b' e over ||e|| <= rho, by the secular equation ||(mu - A)^-1 b|| = rho.
+    """The maximum of 1/2 e' A e + b' e over ||e|| <= rho, by the secular equation ||(mu - A)^-1 b||
+    = rho.
 
     Source:
         More & Sorensen (1983), "Computing a trust region step".

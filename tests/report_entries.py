@@ -28,16 +28,23 @@ def provenance(**settings):
 
 def sharpness(rise=0.01, **settings):
     measures = tuple(
-        Measure("avg", rho, 0.2 + rise * rho, rise * rho, 0.001, 2.0, False, 0, 1.0, num_directions=3) for rho in RHOS
+        Measure(
+            "avg", rho, 0.2 + rise * rho, rise * rho, 0.001, 2.0, False, 0, 1.0, num_directions=3
+        )
+        for rho in RHOS
     )
-    return Sharpness(0.2, 0.9, 1.5, measures, "train", provenance(**settings), test_loss=0.25, test_accuracy=0.8)
+    return Sharpness(
+        0.2, 0.9, 1.5, measures, "train", provenance(**settings), test_loss=0.25, test_accuracy=0.8
+    )
 
 
 def detail(rise=0.01, test_losses=(0.1, 0.2, 0.3, 0.4), **settings):
     result = sharpness(rise, **settings)
     spread = rise * np.array([-1e-3, 0.0, 1e-3])
     rises = {
-        measure.key: Rises(measure.loss, measure.sharpness, np.empty(0), directions=measure.sharpness + spread)
+        measure.key: Rises(
+            measure.loss, measure.sharpness, np.empty(0), directions=measure.sharpness + spread
+        )
         for measure in result.measures
     }
     return Detail(Measured(result, rises), None, np.array(test_losses), "t")

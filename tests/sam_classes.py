@@ -11,11 +11,18 @@ class Naive(Optimizer):
 
     def __init__(self, params, base_optimizer, rho=0.05, **options):
         super().__init__(params, {"rho": rho, **options})
-        self.base_optimizer = base_optimizer([dict(group) for group in self.param_groups], **options)
+        self.base_optimizer = base_optimizer(
+            [dict(group) for group in self.param_groups], **options
+        )
 
     @torch.no_grad()
     def first_step(self):
-        pairs = [(w, group["rho"]) for group in self.param_groups for w in group["params"] if w.grad is not None]
+        pairs = [
+            (w, group["rho"])
+            for group in self.param_groups
+            for w in group["params"]
+            if w.grad is not None
+        ]
         norm = sum(w.grad.square().sum() for w, _ in pairs) ** 0.5
         for w, rho in pairs:
             self.state[w]["old"] = w.clone()

@@ -19,7 +19,8 @@ TARGETS = torch.randint(3, (16,), generator=torch.Generator().manual_seed(2))
 
 @dataclass(frozen=True)
 class Case:
-    """Which SAM, its options, micro-batches a process, and (rank, pass) whose gradient is made infinite."""
+    """Which SAM, its options, micro-batches a process, and (rank, pass) whose gradient is made
+    infinite."""
 
     kind: type = SAM
     options: dict = field(default_factory=dict)
@@ -75,9 +76,12 @@ def closures_of(model, rank, world, num_micro):
 
 
 def run(case, rank, world):
-    """Train for a few steps; return weights and buffers, where the passes were, and the count of skipped steps."""
+    """Train for a few steps; return weights and buffers, where the passes were, and the count of
+    skipped steps."""
     model = DistributedDataParallel(make_network(is_batchnorm=case.is_batchnorm))
-    optimizer = case.kind(model.parameters(), SGD, rho=0.5, module=model, lr=0.1, momentum=0.9, **case.options)
+    optimizer = case.kind(
+        model.parameters(), SGD, rho=0.5, module=model, lr=0.1, momentum=0.9, **case.options
+    )
     passes = []
 
     def recorded(closure):
@@ -100,7 +104,9 @@ def main(folder, rank, world):
     torch.set_num_threads(1)
     init = f"file://{Path(folder).resolve()}/rendezvous"
     distributed.init_process_group("gloo", init_method=init, rank=rank, world_size=world)
-    torch.save({name: run(case, rank, world) for name, case in CASES.items()}, f"{folder}/rank-{rank}.pt")
+    torch.save(
+        {name: run(case, rank, world) for name, case in CASES.items()}, f"{folder}/rank-{rank}.pt"
+    )
     distributed.destroy_process_group()
 
 

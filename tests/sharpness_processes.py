@@ -13,7 +13,8 @@ from landscape.sharpness.curvature import measure_taylor
 
 
 def problems():
-    """Networks by name; all have a ragged last batch, and one has fewer batches than there are processes."""
+    """Networks by name; all have a ragged last batch, and one has fewer batches than there are
+    processes."""
     options = {"device": "cpu", "dtype": "float64"}
     return {
         "mlp": Problem(tiny_mlp(), classification(23), batch_size=4, num_population=100, **options),
@@ -30,7 +31,12 @@ def measures():
             options = {"m": m, "num_directions": 3, "steps": 3, "max_gradients": 12}
             result = measure_sharpness(problem, [0.05, 0.2], held_out=problem, **options)
             found[name, m] = [dataclasses.asdict(measure) for measure in result.measures]
-            found[name, m, "here"] = [result.loss, result.accuracy, result.gradient_norm, result.test_loss]
+            found[name, m, "here"] = [
+                result.loss,
+                result.accuracy,
+                result.gradient_norm,
+                result.test_loss,
+            ]
         found[name, "taylor"] = dataclasses.asdict(measure_taylor(problem, Ball()))
     return found
 

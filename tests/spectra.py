@@ -16,7 +16,8 @@ from landscape.models import build_model
 
 @cache
 def trained_hessian(*, width: int = 32, num_steps: int = 300, noise: float = 0.1) -> Tensor:
-    """The Hessian (P, P), float64, of a tanh network of one hidden layer trained on digits, some mislabelled."""
+    """The Hessian (P, P), float64, of a tanh network of one hidden layer trained on digits, some
+    mislabelled."""
     (inputs, targets), _ = digits()
     generator = torch.Generator().manual_seed(1)
     is_noisy = torch.rand(len(inputs), generator=generator) < noise
@@ -31,7 +32,10 @@ def trained_hessian(*, width: int = 32, num_steps: int = 300, noise: float = 0.1
         nn.functional.cross_entropy(model(inputs[batch]), targets[batch]).backward()
         optimizer.step()
     problem = Problem(model, (inputs, targets), device="cpu", dtype="float64")
-    rows = [problem.hessian_vector_product(row) for row in torch.eye(problem.spec.size, dtype=torch.float64)]
+    rows = [
+        problem.hessian_vector_product(row)
+        for row in torch.eye(problem.spec.size, dtype=torch.float64)
+    ]
     matrix = torch.stack(rows)
     return (matrix + matrix.T) / 2
 
@@ -55,8 +59,13 @@ class Space:
 
 def krylov_space(operator, size: int, seed: int = 0) -> Space:
     """Orthonormalise q, A q, A^2 q, ..., one product each."""
-    v = torch.randn(operator.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    space, products = Space(torch.empty(0, operator.size, dtype=torch.float64), np.empty((0, 0))), []
+    v = torch.randn(
+        operator.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    space, products = (
+        Space(torch.empty(0, operator.size, dtype=torch.float64), np.empty((0, 0))),
+        [],
+    )
     for _ in range(size):
         v = space.remove(v)
         space.basis = torch.vstack([space.basis, v / v.norm()])
@@ -77,7 +86,8 @@ def hutchinson(matrix: Tensor, number: int, seed: int) -> float:
 
 
 def hutch_plus_plus(matrix: Tensor, number: int, seed: int) -> float:
-    """Meyer, Musco, Musco & Woodruff (2021), algorithm 1: a third each for sketch, its products and the rest."""
+    """Meyer, Musco, Musco & Woodruff (2021), algorithm 1: a third each for sketch, its products and
+    the rest."""
     third = number // 3
     signs = random_signs(len(matrix), number - third, seed)
     basis, _ = torch.linalg.qr(matrix @ signs[:, :third])
@@ -87,16 +97,21 @@ def hutch_plus_plus(matrix: Tensor, number: int, seed: int) -> float:
 
 
 def xtrace(matrix: Tensor, number: int, seed: int, *, is_normalized: bool = True) -> float:
-    """Epperly, Tropp & Webber (2024), section 2.1; with random signs, or normalized to the sphere of the complement."""
+    """Epperly, Tropp & Webber (2024), section 2.1; with random signs, or normalized to the sphere
+    of the complement."""
     size, half = len(matrix), number // 2
     tests = random_signs(size, half, seed)
     if is_normalized:
-        tests = torch.randn(size, half, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        tests = torch.randn(
+            size, half, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
         tests *= size**0.5 / tests.norm(dim=0)
     images = matrix @ tests
     basis, triangle = torch.linalg.qr(images)
     left_out = torch.linalg.inv(triangle).T
-    left_out = left_out / left_out.norm(dim=0)  # column i: what the basis loses without test vector i
+    left_out = left_out / left_out.norm(
+        dim=0
+    )  # column i: what the basis loses without test vector i
     basis_images, estimates = matrix @ basis, []
     projected = basis.T @ basis_images
     for i in range(half):

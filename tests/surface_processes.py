@@ -57,7 +57,9 @@ def surface(case: str, sink=None, **options) -> tuple[Surface, int]:
     directions = random_directions(2, problem.weights, problem.spec, seed=0, normalization="filter")
     axes = (Axis(-1, 1, 17), Axis(-1, 1, 21))
     plane = Plane(problem.weights, directions)
-    return evaluate_surface({"train": problem}, plane, axes, sink=sink, **CASES[case], **options), problem.count
+    return evaluate_surface(
+        {"train": problem}, plane, axes, sink=sink, **CASES[case], **options
+    ), problem.count
 
 
 def main() -> None:
@@ -74,7 +76,9 @@ def main() -> None:
             found, count = surface(case, sink=sink)
         assert (sink.stored is not None) == (rank == 0)
     write_result(folder / f"{rank}.h5", found)
-    (folder / f"{rank}.json").write_text(json.dumps({"count": count, "done": int(np.sum(found.done))}))
+    (folder / f"{rank}.json").write_text(
+        json.dumps({"count": count, "done": int(np.sum(found.done))})
+    )
 
 
 if __name__ == "__main__":

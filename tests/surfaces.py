@@ -6,7 +6,9 @@ import numpy as np
 
 from landscape.results import Provenance, Surface
 
-PROVENANCE = Provenance(weights_hash="ab", num_parameters=5, settings={"seed": 3}, versions={"torch": "2"})
+PROVENANCE = Provenance(
+    weights_hash="ab", num_parameters=5, settings={"seed": 3}, versions={"torch": "2"}
+)
 
 
 def formula(x, y):
@@ -15,7 +17,8 @@ def formula(x, y):
 
 
 def plane_surface(nx=4, ny=3, *, left_out=()):
-    """A plane on [-1, 1] x [0, 2]; `left_out` are flat indices of points that are not done and hold nonsense."""
+    """A plane on [-1, 1] x [0, 2]; `left_out` are flat indices of points that are not done and hold
+    nonsense."""
     x, y = np.linspace(-1, 1, nx), np.linspace(0, 2, ny)
     done = ~np.isin(np.arange(nx * ny), left_out).reshape(ny, nx)
     train = np.where(done, formula(*np.meshgrid(x, y)), 777.0)

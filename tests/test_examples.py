@@ -31,7 +31,8 @@ def test_every_study_is_read_and_its_commands_take_its_options(path):
 def test_every_study_names_models_and_data_that_there_are(path):
     known = commands()["train"]
     recipes = {
-        repr(recipe): recipe for recipe, _ in (options_of(run, known) for run in read_study(path, commands()).runs)
+        repr(recipe): recipe
+        for recipe, _ in (options_of(run, known) for run in read_study(path, commands()).runs)
     }
     for recipe in recipes.values():
         with torch.device("meta"):

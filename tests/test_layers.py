@@ -71,7 +71,11 @@ FENCES = {
     "pooch": ["landscape/data/download.py"],
     "submitit": ["landscape/study/slurm.py"],
     "sklearn": ["landscape/data/digits.py"],
-    "torch_geometric": ["landscape/batches.py", "landscape/data/tu_dataset.py", "landscape/models/gcn.py"],
+    "torch_geometric": [
+        "landscape/batches.py",
+        "landscape/data/tu_dataset.py",
+        "landscape/models/gcn.py",
+    ],
 }
 WITHOUT_TORCH = [
     "landscape/results.py",
@@ -117,7 +121,9 @@ def _imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield f"{node.module}.{node.names[0].name}" if node.module == "landscape" else node.module
+            yield (
+                f"{node.module}.{node.names[0].name}" if node.module == "landscape" else node.module
+            )
 
 
 def _row(module):
@@ -144,7 +150,11 @@ def test_imports_come_from_rows_below(path):
 
 @pytest.mark.parametrize(("library", "allowed"), FENCES.items())
 def test_libraries_stay_behind_their_fences(library, allowed):
-    users = [_name(path) for path in _sources() if any(m.split(".")[0] == library for m in _imports(path))]
+    users = [
+        _name(path)
+        for path in _sources()
+        if any(m.split(".")[0] == library for m in _imports(path))
+    ]
     assert users, f"nobody imports {library}"
     assert [user for user in users if not user.startswith(tuple(allowed))] == []
 
@@ -152,7 +162,9 @@ def test_libraries_stay_behind_their_fences(library, allowed):
 def test_results_stores_and_plots_do_not_import_torch():
     for path in _sources():
         if _name(path).startswith(tuple(WITHOUT_TORCH)):
-            assert not [module for module in _imports(path) if module.split(".")[0] == "torch"], _name(path)
+            assert not [module for module in _imports(path) if module.split(".")[0] == "torch"], (
+                _name(path)
+            )
 
 
 @pytest.mark.parametrize("call", ["torch.load", "torch.save"])
@@ -160,6 +172,9 @@ def test_checkpoints_alone_are_read_and_written_by_torch(call):
     users = [
         _name(path)
         for path in _sources()
-        if any(isinstance(n, ast.Call) and ast.unparse(n.func) == call for n in ast.walk(ast.parse(path.read_text())))
+        if any(
+            isinstance(n, ast.Call) and ast.unparse(n.func) == call
+            for n in ast.walk(ast.parse(path.read_text()))
+        )
     ]
     assert users == ["landscape/io/checkpoint.py"]

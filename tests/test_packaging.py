@@ -16,7 +16,8 @@ def _settings():
 
 def test_the_listed_packages_are_the_folders():
     found = {
-        path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in (ROOT / "landscape").rglob("__init__.py")
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for path in (ROOT / "landscape").rglob("__init__.py")
     }
     assert set(_settings()["tool"]["setuptools"]["packages"]) == found | {"landscape_cli"}
 
@@ -25,13 +26,28 @@ def test_the_listed_packages_are_the_folders():
 def test_a_built_wheel_holds_every_module_and_what_they_read(tmp_path):
     kinds = (".py", ".html", ".js")
     source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__"))
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    shutil.copytree(
+        ROOT,
+        source,
+        ignore=shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__"),
+    )
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(source),
+    ]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("landscape_toolkit-*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(kinds)}
     library = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "landscape").rglob("*") if path.name.endswith(kinds)
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "landscape").rglob("*")
+        if path.name.endswith(kinds)
     }
     commands = {f"landscape_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     assert held == library | commands

@@ -48,7 +48,8 @@ class Quadratic(Case):
 
 
 class Network(Case):
-    """A network with one hidden layer, and 20 examples in 3 classes; always with the same first weights.
+    """A network with one hidden layer, and 20 examples in 3 classes; always with the same first
+    weights.
 
     Args:
         middle: Layers between, which keep 8 features.
@@ -70,7 +71,8 @@ class Network(Case):
 
 
 class Branches(Case):
-    """Two weights vectors, one of which takes no part in one of the passes, as with layers dropped at random.
+    """Two weights vectors, one of which takes no part in one of the passes, as with layers dropped
+    at random.
 
     Args:
         skipped: Number of that pass.
@@ -89,7 +91,9 @@ class Branches(Case):
 
 
 class RunningCenter(nn.Module):
-    """A normalization layer of nobody's library: it takes the batch mean away and keeps a running one."""
+    """A normalization layer of nobody's library: it takes the batch mean away and keeps a running
+    one.
+    """
 
     mean: Tensor
     num_passes: Tensor

@@ -48,7 +48,9 @@ def follow_the_closed_form_in_other_norms(contract: Contract) -> Outcome:
     if not contract.takes("p"):
         return not_applicable("it takes no p")
     outcomes = [_perturb(contract, {"p": p}, {"p": p}) for p in (1.0, 1.5, math.inf)]
-    measured = "; ".join(f"p = {p}: {o.measured}" for p, o in zip(("1", "1.5", "inf"), outcomes, strict=True))
+    measured = "; ".join(
+        f"p = {p}: {o.measured}" for p, o in zip(("1", "1.5", "inf"), outcomes, strict=True)
+    )
     return judge(all(outcome.result == PASSED for outcome in outcomes), measured)
 
 
@@ -60,7 +62,9 @@ def equal_the_base_at_radius_zero(contract: Contract) -> Outcome:
         return judge(True, f"refused: {trainee.summary}")
     expected = train_plainly(Network(), SGD, _SGD, 5)
     found = trainee.steps(5)
-    return judge(torch.equal(found, expected), f"{farthest(found, expected)} from SGD after 5 steps")
+    return judge(
+        torch.equal(found, expected), f"{farthest(found, expected)} from SGD after 5 steps"
+    )
 
 
 def mean_one_ball_or_a_ball_per_group(contract: Contract) -> Outcome:
@@ -74,14 +78,18 @@ def mean_one_ball_or_a_ball_per_group(contract: Contract) -> Outcome:
     move = seen[1] - seen[0]
     sizes = [float(part.norm()) for part in move.split([2, 1])]
     size = float(move.norm())
-    measured = f"moves of {sizes[0]:.3g} and {sizes[1]:.3g}, {size:.3g} in all, for radii of .05 and .5"
+    measured = (
+        f"moves of {sizes[0]:.3g} and {sizes[1]:.3g}, {size:.3g} in all, for radii of .05 and .5"
+    )
     is_per_group = all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(sizes, radii, strict=True))
     is_one = any(math.isclose(size, radius, rel_tol=1e-6) for radius in radii)
     meaning = "a ball per group" if is_per_group else "one ball" if is_one else "neither"
     return judge(is_per_group or is_one, f"{meaning}: {measured}")
 
 
-def train_plainly(model: Network, base: type[Optimizer], options: dict[str, Any], num_steps: int) -> Tensor:
+def train_plainly(
+    model: Network, base: type[Optimizer], options: dict[str, Any], num_steps: int
+) -> Tensor:
     """Return the weights, (P,), after steps of the base optimizer alone."""
     optimizer = base(model.parameters(), **options)
     for _ in range(num_steps):
@@ -92,9 +100,14 @@ def train_plainly(model: Network, base: type[Optimizer], options: dict[str, Any]
 
 
 def quadratic_steps(
-    base: type[Optimizer], options: dict[str, Any], perturb: Callable[[Tensor], Tensor], num_steps: int
+    base: type[Optimizer],
+    options: dict[str, Any],
+    perturb: Callable[[Tensor], Tensor],
+    num_steps: int,
 ) -> Tensor:
-    """Return the quadratic's weights, (3,), after steps with the gradient at w + perturb(gradient at w)."""
+    """Return the quadratic's weights, (3,), after steps with the gradient at w + perturb(gradient
+    at w).
+    """
     w = nn.Parameter(START.clone())
     optimizer = base([w], **options)
     for _ in range(num_steps):
@@ -105,10 +118,14 @@ def quadratic_steps(
 
 
 def _follow(contract: Contract, base: type[Optimizer], options: dict[str, Any]) -> Outcome:
-    expected = quadratic_steps(base, options, lambda gradient: RHO * gradient / gradient.norm(), _NUM_STEPS)
+    expected = quadratic_steps(
+        base, options, lambda gradient: RHO * gradient / gradient.norm(), _NUM_STEPS
+    )
     plain = quadratic_steps(base, options, torch.zeros_like, _NUM_STEPS)
     found = contract.build(Quadratic(), base=base, rho=RHO, **options).steps(_NUM_STEPS)
-    distances = f"{farthest(found, expected)} from the closed form, {farthest(found, plain)} from the base"
+    distances = (
+        f"{farthest(found, expected)} from the closed form, {farthest(found, plain)} from the base"
+    )
     return judge(are_close(found, expected), f"{distances}, after {_NUM_STEPS} steps")
 
 

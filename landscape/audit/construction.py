@@ -59,10 +59,14 @@ class Construction:
             base: Class of the base optimizer.
             **options: SAM's own, and the base's.
         """
-        own: dict[str, Any] = {name: options.pop(name) for name in _OPTIONS_OF_SAM if name in options}
+        own: dict[str, Any] = {
+            name: options.pop(name) for name in _OPTIONS_OF_SAM if name in options
+        }
         own |= {name: model for name in _MODEL_NAMES if name in self.names}
         if self.form == BASE_CLASS:
-            return self.kind(_params(model, groups), **{self.base_name: base}, **own, **options), None
+            return self.kind(
+                _params(model, groups), **{self.base_name: base}, **own, **options
+            ), None
         if self.form == NO_BASE:
             return self.kind(_params(model, groups), **own, **options), None
         instance = base(_params(model, groups), **options)
@@ -79,7 +83,11 @@ def find_constructions(kind: Callable[..., Any]) -> list[Construction]:
     names, takes_more = _argument_names(kind)
     if not ("rho" in names or takes_more):
         return []
-    bases = [name for name in names if ("base" in name or "optim" in name) and not name.endswith(("args", "options"))]
+    bases = [
+        name
+        for name in names
+        if ("base" in name or "optim" in name) and not name.endswith(("args", "options"))
+    ]
     if not bases:
         return [Construction(kind, NO_BASE, "", names)]
     forms = [BASE_FIRST] if bases[0] == names[0] else [BASE_CLASS, BASE_BESIDE]
@@ -97,11 +105,15 @@ def _params(model: Case, groups: Sequence[Mapping[str, Any]] | None) -> list[Any
 
 
 def _argument_names(kind: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
-    """Return the names of the arguments, those handed on to parents included, and whether others may go in."""
+    """Return the names of the arguments, those handed on to parents included, and whether others
+    may go in.
+    """
     names: dict[str, None] = {}
     takes_more = True
     for parameters in _signatures(kind):
-        names |= dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        names |= dict.fromkeys(
+            p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        )
         takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if not takes_more:
             break

@@ -1,4 +1,6 @@
-"""How a class of optimizer is built and called: its signature says what to try, trying says what works."""
+"""How a class of optimizer is built and called: its signature says what to try, trying says what
+works.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from landscape.errors import InputError
 _TWO_STEPS = (("first_step", "second_step"), ("ascent_step", "descent_step"))
 # As davda54/sam and pytorch_optimizer call them.
 _SWITCHES = ("enable_running_stats", "disable_running_stats")
-_FACTORY = "A function(params, base, rho, **base_options) of your own that builds it can be audited too."
+_FACTORY = (
+    "A function(params, base, rho, **base_options) of your own that builds it can be audited too."
+)
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,14 @@ def find_contract(kind: Callable[..., Any]) -> Contract:
     """
     constructions = attempt(lambda: find_constructions(kind))
     if not constructions or isinstance(constructions, Raised):
-        raise InputError(f"a sharpness-aware optimizer must take rho, {name_of(kind)} does not.", hint=_FACTORY)
+        raise InputError(
+            f"a sharpness-aware optimizer must take rho, {name_of(kind)} does not.", hint=_FACTORY
+        )
     refusals: list[str] = []
     for construction in constructions:
-        made = attempt(lambda construction=construction: construction.make(Quadratic(), lr=0.1, rho=0.05))
+        made = attempt(
+            lambda construction=construction: construction.make(Quadratic(), lr=0.1, rho=0.05)
+        )
         if isinstance(made, Raised):
             refusals.append(f"{construction} raised {made.summary}")
             continue
@@ -71,7 +79,9 @@ def find_contract(kind: Callable[..., Any]) -> Contract:
                 return contract
             refusals.append(f"{calling} {refusal}")
     raise InputError(
-        f"{name_of(kind)} must train in one of the known ways: {'; '.join(dict.fromkeys(refusals))}.", hint=_FACTORY
+        f"{name_of(kind)} must train in one of the known ways: "
+        f"{'; '.join(dict.fromkeys(refusals))}.",
+        hint=_FACTORY,
     )
 
 
@@ -79,14 +89,18 @@ def _callings(kind: Callable[..., Any], optimizer: Any) -> Iterator[Calling]:
     """Yield the ways in which a step may be done, the one that asks least of the caller first."""
     step = getattr(optimizer, "step", None)
     arguments = inspect.signature(step).parameters if callable(step) else {}
-    two_steps = next((names for names in _TWO_STEPS if all(hasattr(optimizer, name) for name in names)), None)
+    two_steps = next(
+        (names for names in _TWO_STEPS if all(hasattr(optimizer, name) for name in names)), None
+    )
     ways = [*([CLOSURE, SECOND_CLOSURE] if arguments else []), *([TWO_STEPS] if two_steps else [])]
     for way in ways:
         yield Calling(way, bool(arguments), "scaler" in arguments, two_steps, _switches(kind))
 
 
 def _switches(kind: Callable[..., Any]) -> Any:
-    """Return the functions for BatchNorm's statistics that come with a class, in its module or its package."""
+    """Return the functions for BatchNorm's statistics that come with a class, in its module or its
+    package.
+    """
     for name in (kind.__module__, kind.__module__.partition(".")[0]):
         found = tuple(getattr(sys.modules.get(name), switch, None) for switch in _SWITCHES)
         if all(found):

@@ -11,9 +11,11 @@ def farthest(found: Tensor, expected: Tensor) -> str:
 
 
 def are_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-6) -> bool:
-    """Return whether no entries of two vectors differ by more than `tolerance`; NaN differs from everything.
+    """Return whether no entries of two vectors differ by more than `tolerance`; NaN differs from
+    everything.
 
-    The default is far above the rounding of float32 weights near 1, and far below what any trap moves them by.
+    The default is far above the rounding of float32 weights near 1, and far below what any trap
+    moves them by.
     """
     return bool(((found - expected).abs() <= tolerance).all())
 
@@ -21,4 +23,8 @@ def are_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-6) -> bo
 def moved(after: Tensor, before: Tensor) -> str:
     """Say how far weights have moved, or how many of them are lost."""
     lost = int((~after.isfinite()).sum())
-    return f"{lost} of {after.numel()} weights not finite" if lost else f"weights moved by {farthest(after, before)}"
+    return (
+        f"{lost} of {after.numel()} weights not finite"
+        if lost
+        else f"weights moved by {farthest(after, before)}"
+    )

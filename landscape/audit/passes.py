@@ -30,7 +30,9 @@ def move_batchnorm_statistics_once(contract: Contract) -> Outcome:
 def move_other_buffers_once(contract: Contract) -> Outcome:
     """Buffers that no list of layer classes knows."""
     return _move_once(
-        contract, nn.Sequential(nn.BatchNorm1d(8), RunningCenter()), ["num_batches_tracked", "1.mean", "num_passes"]
+        contract,
+        nn.Sequential(nn.BatchNorm1d(8), RunningCenter()),
+        ["num_batches_tracked", "1.mean", "num_passes"],
     )
 
 
@@ -40,7 +42,10 @@ def drop_the_same_features(contract: Contract) -> Outcome:
     contract.build(Network(dropout), **_OPTIONS).step()
     first, second = dropout.masks[0], dropout.masks[-1]
     share = float((first != second).double().mean())
-    return judge(len(dropout.masks) > 1 and share == 0, f"{100 * share:.0f} % of the mask differs in the second pass")
+    return judge(
+        len(dropout.masks) > 1 and share == 0,
+        f"{100 * share:.0f} % of the mask differs in the second pass",
+    )
 
 
 def train_sam_with_a_closure_alone(contract: Contract) -> Outcome:
@@ -52,7 +57,9 @@ def train_sam_with_a_closure_alone(contract: Contract) -> Outcome:
     raised = attempt(lambda: [trainee.step(way=CLOSURE) for _ in range(3)])
     after = trainee.flat()
     if isinstance(raised, Raised):
-        return judge(torch.equal(after, before), f"refused: {raised.summary}; {moved(after, before)}")
+        return judge(
+            torch.equal(after, before), f"refused: {raised.summary}; {moved(after, before)}"
+        )
     plain = quadratic_steps(SGD, {"lr": 0.1}, torch.zeros_like, 3)
     is_plain = are_close(after, plain)
     measured = f"{farthest(after, plain)} from plain SGD after 3 steps, {farthest(after, before)} from the start"
@@ -69,7 +76,8 @@ def return_the_loss(contract: Contract) -> Outcome:
     if not isinstance(returned, Tensor | float):
         return judge(False, f"returned {returned!r}, the loss is {expected:.4g}")
     return judge(
-        abs(float(returned) - expected) < _TOLERANCE, f"returned {float(returned):.4g}, the loss is {expected:.4g}"
+        abs(float(returned) - expected) < _TOLERANCE,
+        f"returned {float(returned):.4g}, the loss is {expected:.4g}",
     )
 
 
@@ -82,5 +90,9 @@ def _move_once(contract: Contract, layer: nn.Module, names: list[str]) -> Outcom
     watched = [(name, a, b) for (name, a), b in pairs if name.endswith(tuple(names))]
     wrong = [name.removeprefix("layers.1.") for name, a, b in watched if not torch.equal(a, b)]
     switched = ", with its own switch of the statistics" if contract.calling.switches else ""
-    told = f"{', '.join(wrong)} not as after one pass" if wrong else f"{', '.join(names)} as after one pass"
+    told = (
+        f"{', '.join(wrong)} not as after one pass"
+        if wrong
+        else f"{', '.join(names)} as after one pass"
+    )
     return judge(not wrong, told + switched)

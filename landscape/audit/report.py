@@ -56,7 +56,10 @@ class AuditReport:
     @property
     def counts(self) -> dict[str, int]:
         """How many traps came to each result."""
-        return {result: sum(row.result == result for row in self.rows) for result in (PASSED, FAILED, NOT_APPLICABLE)}
+        return {
+            result: sum(row.result == result for row in self.rows)
+            for result in (PASSED, FAILED, NOT_APPLICABLE)
+        }
 
     @property
     def failed(self) -> list[Row]:
@@ -66,7 +69,12 @@ class AuditReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as what JSON knows."""
         counts = {result.replace(" ", "_"): number for result, number in self.counts.items()}
-        return {"built": self.built, "called": self.called, **counts, "traps": [asdict(row) for row in self.rows]}
+        return {
+            "built": self.built,
+            "called": self.called,
+            **counts,
+            "traps": [asdict(row) for row in self.rows],
+        }
 
 
 def judge(holds: bool, measured: str) -> Outcome:

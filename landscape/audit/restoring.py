@@ -30,7 +30,9 @@ def restore_exactly(contract: Contract) -> Outcome:
     trainee = contract.build(Network(), rho=0.05, lr=0.0)
     before = trainee.flat()
     after = trainee.steps(_NUM_STEPS)
-    return judge(torch.equal(after, before), f"{moved(after, before)} in {_NUM_STEPS} steps at lr 0")
+    return judge(
+        torch.equal(after, before), f"{moved(after, before)} in {_NUM_STEPS} steps at lr 0"
+    )
 
 
 def keep_the_storage(contract: Contract) -> Outcome:
@@ -41,7 +43,10 @@ def keep_the_storage(contract: Contract) -> Outcome:
     moved = 0
     for _ in range(3):
         trainee.step()
-        moved = max(moved, sum(w.data_ptr() != place for w, place in zip(model.parameters(), places, strict=True)))
+        moved = max(
+            moved,
+            sum(w.data_ptr() != place for w, place in zip(model.parameters(), places, strict=True)),
+        )
     return judge(moved == 0, f"{moved} of {len(places)} tensors were in other memory after a step")
 
 
@@ -59,8 +64,13 @@ def survive_an_exception(contract: Contract) -> Outcome:
     """An exception, and Ctrl-C, in the second pass."""
     if contract.calling.way == TWO_STEPS:
         return not_applicable("the caller does the second pass, and has to restore the weights")
-    lost = {name: _lost(contract, error) for name, error in (("exception", _Stopped), ("Ctrl-C", _Interrupted))}
-    measured = ", ".join(f"{name}: weights moved by {distance:.2g}" for name, distance in lost.items())
+    lost = {
+        name: _lost(contract, error)
+        for name, error in (("exception", _Stopped), ("Ctrl-C", _Interrupted))
+    }
+    measured = ", ".join(
+        f"{name}: weights moved by {distance:.2g}" for name, distance in lost.items()
+    )
     return judge(not any(lost.values()), measured)
 
 
@@ -79,7 +89,10 @@ def bear_a_zero_gradient(contract: Contract) -> Outcome:
     """A step at a stationary point."""
     trainee = contract.build(Quadratic(start=torch.zeros_like(START)), rho=0.05, lr=0.1)
     after = trainee.steps(1)
-    return judge(not after.any(), f"weights at {', '.join(f'{w:.2g}' for w in after.tolist())} after a step from 0")
+    return judge(
+        not after.any(),
+        f"weights at {', '.join(f'{w:.2g}' for w in after.tolist())} after a step from 0",
+    )
 
 
 def overflowing(trainee: Trainee) -> Watch:
@@ -101,7 +114,9 @@ def _return_with_a_branch_skipped(contract: Contract, skipped: int) -> Outcome:
 
 
 def _lost(contract: Contract, error: Callable[[], BaseException]) -> float:
-    """Return how far an exception in the second pass moves the weights; infinity if it is swallowed."""
+    """Return how far an exception in the second pass moves the weights; infinity if it is
+    swallowed.
+    """
     trainee = contract.build(Network(), **_OPTIONS)
     before = trainee.steps(1)
 

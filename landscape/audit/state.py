@@ -35,28 +35,41 @@ def resume_exactly(contract: Contract) -> Outcome:
     for name, (base, options) in _BASES.items():
         if name == "Adam" and not contract.has_base:
             continue
-        first, second = (contract.build(Network(), base=base, rho=0.05, **options) for _ in range(2))
+        first, second = (
+            contract.build(Network(), base=base, rho=0.05, **options) for _ in range(2)
+        )
         first.steps(10)
         saved = copy.deepcopy((first.model.state_dict(), first.holder.state_dict()))
         second.model.load_state_dict(saved[0])
         second.holder.load_state_dict(saved[1])
         expected, found = first.steps(5), second.steps(5)
         differences[name] = (torch.equal(found, expected), farthest(found, expected))
-    measured = "; ".join(f"{name}: {difference} apart" for name, (_, difference) in differences.items())
-    return judge(all(is_equal for is_equal, _ in differences.values()), f"{measured}, 5 steps after loading")
+    measured = "; ".join(
+        f"{name}: {difference} apart" for name, (_, difference) in differences.items()
+    )
+    return judge(
+        all(is_equal for is_equal, _ in differences.values()), f"{measured}, 5 steps after loading"
+    )
 
 
 def store_nothing_twice(contract: Contract) -> Outcome:
-    """The tensors in a state_dict, beside each other and beside the weights that the last step saw."""
+    """The tensors in a state_dict, beside each other and beside the weights that the last step
+    saw.
+    """
     trainee = contract.build(Network(), **_SGD)
     trainee.steps(2)
     weights: list[Tensor] = []
-    trainee.step(lambda _number: weights.extend(w.detach().clone() for w in trainee.model.parameters()))
+    trainee.step(
+        lambda _number: weights.extend(w.detach().clone() for w in trainee.model.parameters())
+    )
     weights += [w.detach().clone() for w in trainee.model.parameters()]
     stored = [tensor for tensor in _tensors(trainee.holder.state_dict()) if tensor.numel() > 1]
     copies = sum(any(_are_same(tensor, w) for w in weights) for tensor in stored)
     twice = sum(_are_same(first, second) for first, second in combinations(stored, 2))
-    return judge(not copies and not twice, f"{len(stored)} tensors: {copies} copies of weights, {twice} held twice")
+    return judge(
+        not copies and not twice,
+        f"{len(stored)} tensors: {copies} copies of weights, {twice} held twice",
+    )
 
 
 def keep_the_base_in_a_copy(contract: Contract) -> Outcome:
@@ -84,8 +97,14 @@ def follow_a_schedule(contract: Contract) -> Outcome:
 def warn_of_no_missing_step(contract: Contract) -> Outcome:
     """Warnings of a scheduler that is called in the right order, with every way of doing a step."""
     ways = [contract.calling.way, *([TWO_STEPS] if contract.calling.two_steps else [])]
-    warned = [str(replace(contract.calling, way=way)) for way in dict.fromkeys(ways) if _warns(contract, way)]
-    return judge(not warned, f"a warning after {' and after '.join(warned)}" if warned else "no warning")
+    warned = [
+        str(replace(contract.calling, way=way))
+        for way in dict.fromkeys(ways)
+        if _warns(contract, way)
+    ]
+    return judge(
+        not warned, f"a warning after {' and after '.join(warned)}" if warned else "no warning"
+    )
 
 
 def train_a_new_group(contract: Contract) -> Outcome:
@@ -93,13 +112,17 @@ def train_a_new_group(contract: Contract) -> Outcome:
     late, early = (Quadratic(sizes=(2, 1)) for _ in range(2))
     if not hasattr(contract.build(late, **_SGD).optimizer, "add_param_group"):
         return not_applicable("it has no add_param_group")
-    reference = attempt(lambda: contract.build(early, [{"params": [w]} for w in early.parts], **_SGD))
+    reference = attempt(
+        lambda: contract.build(early, [{"params": [w]} for w in early.parts], **_SGD)
+    )
     if isinstance(reference, Raised):
         return not_applicable(f"it refuses groups: {reference.summary}")
     trainee = contract.build(late, [{"params": [late.parts[0]]}], **_SGD)
     trainee.optimizer.add_param_group({"params": [late.parts[1]]})
     expected, found = reference.steps(3), trainee.steps(3)
-    return judge(torch.equal(found, expected), f"{farthest(found, expected)} from a group given at the start")
+    return judge(
+        torch.equal(found, expected), f"{farthest(found, expected)} from a group given at the start"
+    )
 
 
 def _warns(contract: Contract, way: str) -> bool:

@@ -16,10 +16,11 @@ from landscape.random_state import forked_random_state
 def audit_optimizer(kind: Callable[..., Any], *, traps: Sequence[Trap] = TRAPS) -> AuditReport:
     """Try an implementation of SAM on the traps that implementations fall into.
 
-    Every trap trains a tiny model for a few steps on the CPU, and calls the optimizer as its signature and its
-    methods suggest (`landscape.audit.contract`): with step(closure) where that does both passes by itself, else with a
-    backward pass before it, else with two steps. What the optimizer raises counts against it, except where raising is
-    the right thing to do. Variants that change the gradient by design do not follow SAM's closed forms.
+    Every trap trains a tiny model for a few steps on the CPU, and calls the optimizer as its
+    signature and its methods suggest (`landscape.audit.contract`): with step(closure) where that
+    does both passes by itself, else with a backward pass before it, else with two steps. What the
+    optimizer raises counts against it, except where raising is the right thing to do. Variants that
+    change the gradient by design do not follow SAM's closed forms.
 
     Args:
         kind: The class; or a function(params, base, rho, **base_options) that builds the optimizer.

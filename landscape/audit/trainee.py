@@ -18,7 +18,8 @@ Watch = Callable[[int], None]
 """Called after the backward pass of each pass of a step, with its number from 0."""
 
 CLOSURE, SECOND_CLOSURE, TWO_STEPS = "closure", "second closure", "two steps"
-"""Ways of a step: step(closure) does both passes, or the second one after the caller's; or the caller does both."""
+"""Ways of a step: step(closure) does both passes, or the second one after the caller's; or the
+caller does both."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Calling:
         way: One of the three.
         takes_closure: Whether there is a `step` with an argument.
         takes_scaler: Whether `step` takes a gradient scaler.
-        two_steps: Names of the methods between which the caller does the second pass; None if there are none.
+        two_steps: Names of the methods between which the caller does the second pass; None if there
+            are none.
         switches: Functions of a model that let BatchNorm's statistics move and keep them from it.
     """
 
@@ -76,8 +78,14 @@ class Trainee:
 
     @property
     def holder(self) -> Any:
-        """What the user saves and hands to schedulers: the audited one where it is a torch optimizer, else the base."""
-        return self.optimizer if self.base is None or isinstance(self.optimizer, Optimizer) else self.base
+        """What the user saves and hands to schedulers: the audited one where it is a torch
+        optimizer, else the base.
+        """
+        return (
+            self.optimizer
+            if self.base is None or isinstance(self.optimizer, Optimizer)
+            else self.base
+        )
 
     def flat(self) -> Tensor:
         """Return a copy of the weights, (P,)."""

@@ -32,8 +32,8 @@ def build_data(name: str, **kwargs: Any) -> tuple[Examples | Graphs, Examples | 
         **kwargs: The data set's own arguments, as `data_arguments` names them.
 
     Returns:
-        Training and test examples, each (inputs, targets) on the CPU: images, normalized float32 (N, C, H, W), or
-        series (N, T, C), and int64 (N,); or lists of graphs.
+        Training and test examples, each (inputs, targets) on the CPU: images, normalized float32
+        (N, C, H, W), or series (N, T, C), and int64 (N,); or lists of graphs.
 
     Raises:
         InputError: If the name or an argument is not accepted.

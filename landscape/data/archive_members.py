@@ -1,4 +1,6 @@
-"""Files of a published .tar.gz archive, read from the archive or its extracted folder and checked by md5."""
+"""Files of a published .tar.gz archive, read from the archive or its extracted folder and checked
+by md5.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +21,29 @@ def read_members(publication: Publication, data_dir: str | None) -> Iterator[tup
 
     Args:
         publication: Of one archive whose files have md5 sums.
-        data_dir: A folder that holds the extracted folder or the archive, or the extracted folder itself;
-            looked for in this order: folder, archive, itself.
+        data_dir: A folder that holds the extracted folder or the archive, or the extracted folder
+            itself; looked for in this order: folder, archive, itself.
 
     Raises:
-        DataError: If nothing is there, a file is missing, or one has another md5 sum than published.
+        DataError: If nothing is there, a file is missing, or one has another md5 sum than
+            published.
     """
     archive = _only_archive(publication)
     (source,) = publication.locate(data_dir)
     again = publication.get_again(source)
     is_folder = source.is_dir()
     missing = set(archive.member_md5)
-    for name, content in _read_folder(source, archive) if is_folder else _read_archive(source, archive, again):
+    for name, content in (
+        _read_folder(source, archive) if is_folder else _read_archive(source, archive, again)
+    ):
         where = source / name if is_folder else f"{name} in {source}"
         _check_md5(where, content, archive.member_md5[name], again)
         missing.discard(name)
         yield name, content
     if missing:
         raise DataError(
-            f"{source} must contain {', '.join(archive.member_md5)}; not found: {', '.join(sorted(missing))}.",
+            f"{source} must contain {', '.join(archive.member_md5)}; not found: "
+            f"{', '.join(sorted(missing))}.",
             hint=again,
         )
 
@@ -67,7 +73,9 @@ def _read_archive(path: Path, archive: PublishedArchive, again: str) -> Iterator
                 if name is not None and file is not None:
                     yield name, file.read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as exc:
-        raise DataError(f"{path} must be a complete .tar.gz archive, but reading failed: {exc}.", hint=again) from exc
+        raise DataError(
+            f"{path} must be a complete .tar.gz archive, but reading failed: {exc}.", hint=again
+        ) from exc
 
 
 def _check_md5(where: Path | str, content: bytes, published: str, again: str) -> None:
@@ -75,5 +83,6 @@ def _check_md5(where: Path | str, content: bytes, published: str, again: str) ->
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != published:
         raise DataError(
-            f"{where} must have the md5 sum {published}, got {found}: it is damaged or incomplete.", hint=again
+            f"{where} must have the md5 sum {published}, got {found}: it is damaged or incomplete.",
+            hint=again,
         )

@@ -37,7 +37,8 @@ class Cifar:
         test: Name of the batch with test images.
         label_key: The batches' key for the class numbers.
         num_classes: Number of classes.
-        normalization: Mean and standard deviation of the training images, over all pixels of a channel.
+        normalization: Mean and standard deviation of the training images, over all pixels of a
+            channel.
     """
 
     publication: Publication
@@ -77,16 +78,19 @@ def cifar10(
     """Read CIFAR-10.
 
     Args:
-        data_dir: Folder that holds cifar-10-python.tar.gz or cifar-10-batches-py/, or the latter itself.
+        data_dir: Folder that holds cifar-10-python.tar.gz or cifar-10-batches-py/, or the latter
+            itself.
         normalization: "cifar" (the data set's own), "imagenet", or "none" (pixels in [0, 1]).
-        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None keeps all.
+        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None
+            keeps all.
         num_test: Likewise, of the test examples.
 
     Returns:
         50,000 training and 10,000 test examples, or as many as are kept, inputs (N, 3, 32, 32).
 
     Raises:
-        InputError: If the normalization is unknown, or there are fewer examples than are to be kept.
+        InputError: If the normalization is unknown, or there are fewer examples than are to be
+            kept.
         DataError: If a file is missing or damaged.
 
     Source:
@@ -105,16 +109,19 @@ def cifar100(
     """Read CIFAR-100 with its 100 fine classes.
 
     Args:
-        data_dir: Folder that holds cifar-100-python.tar.gz or cifar-100-python/, or the latter itself.
+        data_dir: Folder that holds cifar-100-python.tar.gz or cifar-100-python/, or the latter
+            itself.
         normalization: "cifar" (the data set's own), "imagenet", or "none" (pixels in [0, 1]).
-        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None keeps all.
+        num_train: Training examples to keep, of each class alike, drawn with a fixed seed; None
+            keeps all.
         num_test: Likewise, of the test examples.
 
     Returns:
         50,000 training and 10,000 test examples, or as many as are kept, inputs (N, 3, 32, 32).
 
     Raises:
-        InputError: If the normalization is unknown, or there are fewer examples than are to be kept.
+        InputError: If the normalization is unknown, or there are fewer examples than are to be
+            kept.
         DataError: If a file is missing or damaged.
 
     Source:
@@ -124,10 +131,16 @@ def cifar100(
 
 
 def read_cifar(
-    cifar: Cifar, data_dir: str | None, normalization: str, num_train: int | None = None, num_test: int | None = None
+    cifar: Cifar,
+    data_dir: str | None,
+    normalization: str,
+    num_train: int | None = None,
+    num_test: int | None = None,
 ) -> tuple[Examples, Examples]:
     """Read either data set; see `cifar10`."""
-    chosen = choose_normalization(normalization, {"cifar": cifar.normalization, **_SHARED_NORMALIZATIONS})
+    chosen = choose_normalization(
+        normalization, {"cifar": cifar.normalization, **_SHARED_NORMALIZATIONS}
+    )
     batches = {
         name: _images_and_labels(load_batch(content, name), cifar, name)
         for name, content in read_members(cifar.publication, data_dir)
@@ -137,9 +150,14 @@ def read_cifar(
 
 
 def _examples(batches: list[Batch], num_kept: int | None, normalization: Normalization) -> Examples:
-    """Join batches and normalize what is kept of them: images of floats take four times the bytes."""
+    """Join batches and normalize what is kept of them: images of floats take four times the
+    bytes.
+    """
     images, labels = zip(*batches, strict=True)
-    everything = torch.from_numpy(np.concatenate(images)), torch.tensor(list(chain.from_iterable(labels)))
+    everything = (
+        torch.from_numpy(np.concatenate(images)),
+        torch.tensor(list(chain.from_iterable(labels))),
+    )
     pixels, targets = keep_examples(everything, num_kept)
     return as_examples(pixels.numpy(), targets.numpy(), normalization)
 

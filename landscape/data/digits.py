@@ -22,11 +22,12 @@ TEST_EVERY = 5
 def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
     """Read the 1797 digits, 8x8 pixels, ten classes.
 
-    The split is class-stratified and the same everywhere: of the examples ordered by class, and within a
-    class as stored, every fifth one is a test example.
+    The split is class-stratified and the same everywhere: of the examples ordered by class, and
+    within a class as stored, every fifth one is a test example.
 
     Args:
-        normalization: "digits" (the data set's own mean and standard deviation) or "none" (pixels in [0, 1]).
+        normalization: "digits" (the data set's own mean and standard deviation) or "none" (pixels
+            in [0, 1]).
 
     Returns:
         1437 training and 360 test examples, inputs (N, 1, 8, 8).
@@ -35,7 +36,8 @@ def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
         InputError: If the normalization is unknown.
 
     Source:
-        Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI, test set; `load_digits`.
+        Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI, test set;
+        `load_digits`.
     """
     chosen = choose_normalization(normalization, NORMALIZATIONS)
     pixels, labels = load_digits(return_X_y=True)

@@ -39,9 +39,9 @@ class Fetched:
 def fetch(publication: Publication, folder: Path, *, progress: Progress = SILENT) -> list[Fetched]:
     """Download a data set's files into a folder, those that are not there yet.
 
-    A file gets its name when it is whole and has the published md5 sum, or, where none is published, holds as
-    many lines as the data set has graphs, nodes and edges. A file that does not is downloaded again; what stands
-    unpacked or extracted is left for its reader to check.
+    A file gets its name when it is whole and has the published md5 sum, or, where none is
+    published, holds as many lines as the data set has graphs, nodes and edges. A file that does not
+    is downloaded again; what stands unpacked or extracted is left for its reader to check.
 
     Args:
         publication: The data set.
@@ -57,12 +57,17 @@ def fetch(publication: Publication, folder: Path, *, progress: Progress = SILENT
     return [_fetch(file, publication, folder, progress) for file in publication.files]
 
 
-def _fetch(file: PublishedFile, publication: Publication, folder: Path, progress: Progress) -> Fetched:
+def _fetch(
+    file: PublishedFile, publication: Publication, folder: Path, progress: Progress
+) -> Fetched:
     found, target = file.find(folder), folder / file.name
     if found is not None and (found != target or not _complaint(file, target)):
         return Fetched(found, is_new=False)
     if not file.address:
-        raise DataError(f"{publication.title} can only be downloaded after a login.", hint=publication.how_to_get())
+        raise DataError(
+            f"{publication.title} can only be downloaded after a login.",
+            hint=publication.how_to_get(),
+        )
     by_hand = f"Try again, or download {file.name} from {publication.page} into {folder} by hand."
     _download(file, target, progress, by_hand)
     return Fetched(target, is_new=True)
@@ -72,7 +77,8 @@ def _download(file: PublishedFile, target: Path, progress: Progress, by_hand: st
     bar = _Bar(file.name, progress)
     try:
         with replacing(target) as beside:
-            # As published: not packed for the way, nor unpacked by a reader of what the server says it is.
+            # As published: not packed for the way, nor unpacked by a reader of what the server says
+            # it is.
             get = pooch.HTTPDownloader(
                 progressbar=bar,  # pyright: ignore[reportArgumentType]  # any object that is a progress bar
                 chunk_size=_CHUNK,
@@ -82,11 +88,17 @@ def _download(file: PublishedFile, target: Path, progress: Progress, by_hand: st
             get(file.address, str(beside), None)
             complaint = _complaint(file, beside)
             if complaint:
-                raise DataError(f"{file.address} gave another file than published: {complaint}.", hint=by_hand)
+                raise DataError(
+                    f"{file.address} gave another file than published: {complaint}.", hint=by_hand
+                )
     except requests.RequestException as exc:
-        raise DataError(f"{file.address} cannot be downloaded: {_reason(exc)}.", hint=by_hand) from exc
+        raise DataError(
+            f"{file.address} cannot be downloaded: {_reason(exc)}.", hint=by_hand
+        ) from exc
     except OSError as exc:
-        raise DataError(f"{target} cannot be written: {exc.strerror}.", hint="Pass another --data-dir.") from exc
+        raise DataError(
+            f"{target} cannot be written: {exc.strerror}.", hint="Pass another --data-dir."
+        ) from exc
     finally:
         bar.close()
 

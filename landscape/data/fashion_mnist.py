@@ -20,12 +20,14 @@ NORMALIZATIONS = {
 }
 
 
-def fashion_mnist(*, data_dir: str | None = None, normalization: str = "fashion-mnist") -> tuple[Examples, Examples]:
+def fashion_mnist(
+    *, data_dir: str | None = None, normalization: str = "fashion-mnist"
+) -> tuple[Examples, Examples]:
     """Read Fashion-MNIST.
 
     Args:
-        data_dir: Folder that holds train-images-idx3-ubyte and its three companions, plain or .gz. None is
-            the folder of Debian's package dataset-fashion-mnist.
+        data_dir: Folder that holds train-images-idx3-ubyte and its three companions, plain or .gz.
+            None is the folder of Debian's package dataset-fashion-mnist.
         normalization: "fashion-mnist" (the data set's own) or "none" (pixels in [0, 1]).
 
     Returns:
@@ -49,9 +51,13 @@ def _images_and_labels(images_path: Path, labels_path: Path) -> tuple[np.ndarray
     images = read_idx(images_path, num_dimensions=3)
     labels = read_idx(labels_path, num_dimensions=1)
     if images.shape[1:] != (28, 28):
-        raise DataError(f"{images_path} must hold images of 28x28 pixels, got shape {images.shape}.")
+        raise DataError(
+            f"{images_path} must hold images of 28x28 pixels, got shape {images.shape}."
+        )
     if len(images) != len(labels):
-        raise DataError(f"{labels_path} must hold {len(images)} labels, one an image, got {len(labels)}.")
+        raise DataError(
+            f"{labels_path} must hold {len(images)} labels, one an image, got {len(labels)}."
+        )
     if labels.max(initial=0) >= NUM_CLASSES:
         raise DataError(f"{labels_path} must hold labels from 0 to 9, got {labels.max()}.")
     return images[:, None], labels

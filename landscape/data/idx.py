@@ -26,8 +26,8 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
         A writable array.
 
     Raises:
-        DataError: If the file cannot be read, or its magic number, element type, number of dimensions or
-            length is not what the format prescribes.
+        DataError: If the file cannot be read, or its magic number, element type, number of
+            dimensions or length is not what the format prescribes.
 
     Source:
         LeCun, Cortes & Burges, The MNIST Database, "The IDX file format".
@@ -36,7 +36,9 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
     start = 4 + 4 * num_dimensions
     zeros, dtype, dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
     if zeros != 0:
-        raise DataError(f"{path} must be an idx file, which starts with two zero bytes.", hint=_hint(path))
+        raise DataError(
+            f"{path} must be an idx file, which starts with two zero bytes.", hint=_hint(path)
+        )
     if dtype != _UINT8:
         raise DataError(f"{path} must hold unsigned bytes (type 0x08), got type {dtype:#04x}.")
     if dimensions != num_dimensions:
@@ -46,7 +48,8 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
     shape = struct.unpack(f">{num_dimensions}I", content[4:start])
     if len(content) != start + math.prod(shape):
         raise DataError(
-            f"{path} must have {start + math.prod(shape)} bytes for shape {shape}, got {len(content)}.",
+            f"{path} must have {start + math.prod(shape)} bytes for shape {shape}, got "
+            f"{len(content)}.",
             hint=_hint(path),
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

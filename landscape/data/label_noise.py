@@ -14,7 +14,8 @@ from landscape.errors import InputError
 from landscape.random_state import derived_seeds
 
 _STREAM = 0x6C61_6265
-"""Tells the noise's random numbers from those of training, whose order of examples has a seed of the same value.
+"""Tells the noise's random numbers from those of training, whose order of examples has a seed of
+the same value.
 
 Far above the epochs and updates that other streams are numbered by.
 """
@@ -34,14 +35,16 @@ def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
         The data with new targets; the same object at a share of 0.
 
     Raises:
-        InputError: If the targets are no class numbers, or only of one class, the share is outside [0, 1], or the seed
-            is negative.
+        InputError: If the targets are no class numbers, or only of one class, the share is outside
+            [0, 1], or the seed is negative.
     """
     if share == 0:
         return data
     targets = _targets(data)
     _require_class_numbers(targets)
-    return _with_targets(data, with_label_noise(targets, share, num_classes=int(targets.max()) + 1, seed=seed))
+    return _with_targets(
+        data, with_label_noise(targets, share, num_classes=int(targets.max()) + 1, seed=seed)
+    )
 
 
 def _targets(data: Data) -> Tensor:
@@ -50,7 +53,9 @@ def _targets(data: Data) -> Tensor:
         return data.targets
     targets = [batch[1] for batch in data.items]
     if not all(isinstance(part, Tensor) and part.ndim for part in targets):
-        raise InputError("label noise needs batches whose targets are tensors of class numbers (n,).")
+        raise InputError(
+            "label noise needs batches whose targets are tensors of class numbers (n,)."
+        )
     return torch.cat(targets)
 
 
@@ -60,7 +65,9 @@ def _with_targets(data: Data, targets: Tensor) -> Data:
     if not isinstance(data, BatchData):
         return replace(data, targets=targets)
     parts = targets.split([len(batch[1]) for batch in data.items])
-    return BatchData(tuple((inputs, part) for (inputs, _), part in zip(data.items, parts, strict=True)))
+    return BatchData(
+        tuple((inputs, part) for (inputs, _), part in zip(data.items, parts, strict=True))
+    )
 
 
 def _with_target(graph: Any, target: Tensor) -> Any:
@@ -70,29 +77,31 @@ def _with_target(graph: Any, target: Tensor) -> Any:
 
 
 def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: int) -> Tensor:
-    """Give a share of the examples a wrong label, drawn uniformly from the other classes: symmetric noise.
+    """Give a share of the examples a wrong label, drawn uniformly from the other classes: symmetric
+    noise.
 
-    The number of wrong labels is exactly round(share * N), halves rounded to the even number, and a share of 1
-    leaves no label right. In the other convention in use (Zhang et al. 2017, arXiv:1611.03530, "partially corrupted
-    labels") the new label is drawn from all classes, so that some keep theirs by chance:
-    its share s is one of about s (num_classes - 1) / num_classes here.
+    The number of wrong labels is exactly round(share * N), halves rounded to the even number, and a
+    share of 1 leaves no label right. In the other convention in use (Zhang et al. 2017,
+    arXiv:1611.03530, "partially corrupted labels") the new label is drawn from all classes, so that
+    some keep theirs by chance: its share s is one of about s (num_classes - 1) / num_classes here.
 
     Args:
         targets: Class numbers (N,).
         share: Of the examples, in [0, 1].
         num_classes: Number of classes, at least 2.
-        seed: At least 0, of a stream of its own, which shares nothing with a training of the same seed.
+        seed: At least 0, of a stream of its own, which shares nothing with a training of the same
+            seed.
 
     Returns:
         New class numbers (N,), of the same dtype and on the same device.
 
     Raises:
-        InputError: If the share is outside [0, 1], the seed is negative, there are fewer than 2 classes, or a target is
-            no class number.
+        InputError: If the share is outside [0, 1], the seed is negative, there are fewer than 2
+            classes, or a target is no class number.
 
     Source:
-        Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683, Section 5;
-        Foret et al. (2021), arXiv:2010.01412, Section 3.3, train on such labels.
+        Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683,
+        Section 5; Foret et al. (2021), arXiv:2010.01412, Section 3.3, train on such labels.
     """
     _check(targets, share, num_classes)
     if seed < 0:
@@ -100,7 +109,8 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     num_wrong = round(share * len(targets))
     chosen = torch.randperm(len(targets), generator=generator)[:num_wrong].to(targets.device)
-    # Shifts by 1 to num_classes - 1 modulo num_classes reach every other class once; in int64, which cannot overflow.
+    # Shifts by 1 to num_classes - 1 modulo num_classes reach every other class once; in int64,
+    # which cannot overflow.
     shifts = torch.randint(1, num_classes, (num_wrong,), generator=generator).to(targets.device)
     noisy = targets.clone()
     noisy[chosen] = ((targets[chosen].long() + shifts) % num_classes).to(targets.dtype)
@@ -115,7 +125,8 @@ def _check(targets: Tensor, share: float, num_classes: int) -> None:
     _require_class_numbers(targets)
     if len(targets) and not (targets.min() >= 0 and targets.max() < num_classes):
         raise InputError(
-            f"class numbers must be from 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}."
+            f"class numbers must be from 0 to {num_classes - 1}, got {int(targets.min())} to "
+            f"{int(targets.max())}."
         )
 
 

@@ -1,4 +1,6 @@
-"""Heartbeats of the MIT-BIH arrhythmia database, read from the published CSV files or parts of them."""
+"""Heartbeats of the MIT-BIH arrhythmia database, read from the published CSV files or parts of
+them.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +30,27 @@ _SEED = 0
 def mitbih(*, data_dir: str | None = None, balance: bool = False) -> tuple[Examples, Examples]:
     """Read heartbeats, each 187 values in [0, 1] with one of five classes.
 
-    Of each split's files in the folder, the one with the published name is read (mitbih_train.csv, then
-    mitbih_train.csv.gz); without it the only file whose name starts so; of several, the only one with "sample500"
-    in its name.
+    Of each split's files in the folder, the one with the published name is read (mitbih_train.csv,
+    then mitbih_train.csv.gz); without it the only file whose name starts so; of several, the only
+    one with "sample500" in its name.
 
     Args:
         data_dir: Folder that holds the two files.
-        balance: Whether to keep only as many normal beats as the rarest other class has, drawn with a fixed seed, in
-            each split. This leaves 19,660 of 109,446 examples of the published files; Fainello, Pettenon & Venturi,
-            who took the last normal beats and lost one to a header that is not there, have 19,659.
+        balance: Whether to keep only as many normal beats as the rarest other class has, drawn with
+            a fixed seed, in each split. This leaves 19,660 of 109,446 examples of the published
+            files; Fainello, Pettenon & Venturi, who took the last normal beats and lost one to a
+            header that is not there, have 19,659.
 
     Returns:
-        Training and test examples, inputs float32 (N, 187, 1), targets int64 (N,), in the files' order.
+        Training and test examples, inputs float32 (N, 187, 1), targets int64 (N,), in the files'
+        order.
 
     Raises:
         DataError: If a file is missing, or a row of it is no heartbeat.
 
     Source:
-        Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794; recordings of Moody &
-        Mark (2001), PhysioNet, https://physionet.org/content/mitdb.
+        Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794;
+        recordings of Moody & Mark (2001), PhysioNet, https://physionet.org/content/mitdb.
     """
     train, test = (_read(path, balance) for path in PUBLICATIONS["mitbih"].locate(data_dir))
     return train, test
@@ -61,7 +65,8 @@ def _read(path: Path, balance: bool) -> Examples:
 
 
 def balanced_rows(labels: np.ndarray) -> np.ndarray:
-    """Return ascending indices of all examples of classes above 0 and as many of class 0 as the rarest of those has.
+    """Return ascending indices of all examples of classes above 0 and as many of class 0 as the
+    rarest of those has.
 
     Classes without examples do not count; class 0 stays whole where it is no larger, or alone.
 
@@ -85,8 +90,9 @@ def read_heartbeats(path: Path) -> np.ndarray:
         float32 (N, 188).
 
     Raises:
-        DataError: Naming file and row, counted from 1, if a row has another number of columns, holds anything but
-            finite numbers, or its label is none of 0 to 4; or if the file is empty or cannot be read.
+        DataError: Naming file and row, counted from 1, if a row has another number of columns,
+            holds anything but finite numbers, or its label is none of 0 to 4; or if the file is
+            empty or cannot be read.
     """
     with _opened(path) as file:
         is_empty = not any(map(str.strip, file))
@@ -116,7 +122,9 @@ def _first_bad_row(path: Path) -> DataError:
 def _complain(fields: list[str]) -> str:
     """Return what is wrong with a row, nothing if nothing is."""
     if len(fields) != LENGTH + 1:
-        return f"a heartbeat has {LENGTH} values and a label, {LENGTH + 1} columns, got {len(fields)}"
+        return (
+            f"a heartbeat has {LENGTH} values and a label, {LENGTH + 1} columns, got {len(fields)}"
+        )
     for column, field in enumerate(fields, start=1):
         try:
             value = np.float32(field)
@@ -125,7 +133,9 @@ def _complain(fields: list[str]) -> str:
         if not np.isfinite(value):
             return f"column {column} must be finite, got {field[:20]}"
     label = float(fields[-1])
-    return "" if label in range(NUM_CLASSES) else f"the label must be 0, 1, 2, 3 or 4, got {label:g}"
+    return (
+        "" if label in range(NUM_CLASSES) else f"the label must be 0, 1, 2, 3 or 4, got {label:g}"
+    )
 
 
 @contextmanager

@@ -44,7 +44,11 @@ def choose_normalization(name: str, known: Mapping[str, Normalization]) -> Norma
 
 
 def as_examples(
-    images: np.ndarray, labels: Sequence[int] | np.ndarray, normalization: Normalization, *, white: int = 255
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    normalization: Normalization,
+    *,
+    white: int = 255,
 ) -> Examples:
     """Normalize images and pair them with their labels.
 
@@ -54,10 +58,14 @@ def as_examples(
         normalization: As many means and standard deviations as channels.
         white: The pixel value that stands for 1.
     """
-    return normalize_images(images, normalization, white=white), torch.tensor(labels, dtype=torch.int64)
+    return normalize_images(images, normalization, white=white), torch.tensor(
+        labels, dtype=torch.int64
+    )
 
 
-def normalize_images(images: np.ndarray, normalization: Normalization, *, white: int = 255) -> Tensor:
+def normalize_images(
+    images: np.ndarray, normalization: Normalization, *, white: int = 255
+) -> Tensor:
     """Return (images / white - mean) / std as float32 (N, C, H, W), making no second float copy.
 
     Args:
@@ -67,6 +75,8 @@ def normalize_images(images: np.ndarray, normalization: Normalization, *, white:
     """
     mean, std = (torch.tensor(s).reshape(-1, 1, 1) for s in (normalization.mean, normalization.std))
     inputs = torch.empty(images.shape, dtype=torch.float32)
-    for chunk, pixels in zip(inputs.split(_CHUNK), torch.from_numpy(images).split(_CHUNK), strict=True):
+    for chunk, pixels in zip(
+        inputs.split(_CHUNK), torch.from_numpy(images).split(_CHUNK), strict=True
+    ):
         chunk.copy_(pixels).div_(white).sub_(mean).div_(std)
     return inputs

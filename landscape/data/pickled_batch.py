@@ -1,4 +1,6 @@
-"""Python pickles that hold dicts of lists, bytes, numbers and uint8 arrays, read so that nothing can run."""
+"""Python pickles that hold dicts of lists, bytes, numbers and uint8 arrays, read so that nothing
+can run.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ _ALLOWED = {
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Resolves the names in `_ALLOWED` to stand-ins of ours, so that not even numpy's own code runs."""
+    """Resolves the names in `_ALLOWED` to stand-ins of ours, so that not even numpy's own code
+    runs.
+    """
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:
@@ -84,7 +88,11 @@ def load_batch(content: bytes, where: str) -> dict[bytes, Any]:
     try:
         batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
     except _NOT_A_BATCH as exc:
-        raise DataError(f"{where} must hold only lists, bytes, numbers and uint8 arrays, but {exc}.") from exc
+        raise DataError(
+            f"{where} must hold only lists, bytes, numbers and uint8 arrays, but {exc}."
+        ) from exc
     if not isinstance(batch, dict):
         raise DataError(f"{where} must hold a dict, got {type(batch).__name__}.")
-    return {key: value.values if isinstance(value, _Array) else value for key, value in batch.items()}
+    return {
+        key: value.values if isinstance(value, _Array) else value for key, value in batch.items()
+    }

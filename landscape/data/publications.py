@@ -1,11 +1,18 @@
-"""What the built-in data sets are and where they are published; readers, messages, list and fetch go by it."""
+"""What the built-in data sets are and where they are published; readers, messages, list and fetch
+go by it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from landscape.data.published_files import Publication, PublishedArchive, PublishedFile, PublishedTable
+from landscape.data.published_files import (
+    Publication,
+    PublishedArchive,
+    PublishedFile,
+    PublishedTable,
+)
 from landscape.errors import DataError, InputError
 
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
@@ -19,7 +26,8 @@ _FASHION_MD5 = {
 
 
 def _tu_archive(name: str, *, edges: int, nodes: int, graphs: int) -> PublishedArchive:
-    """Describe an archive of the TUDataset collection, which publishes no md5 sums, by what it holds.
+    """Describe an archive of the TUDataset collection, which publishes no md5 sums, by what it
+    holds.
 
     Args:
         name: Of the data set.
@@ -71,7 +79,10 @@ _ALL = (
                 f"{_CIFAR}/cifar-100-python.tar.gz",
                 "eb9058c3a382ffc7106e4002c42a8d85",
                 folder="cifar-100-python",
-                member_md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+                member_md5={
+                    "train": "16019d7e3df5f24257cddd939b257f8d",
+                    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+                },
             ),
         ),
     ),
@@ -88,7 +99,9 @@ _ALL = (
         "MIT-BIH, the ECG Heartbeat Categorization Dataset",
         "109,446 heartbeats of 187 samples, 5 classes",
         "https://www.kaggle.com/datasets/shayanfazeli/heartbeat",
-        tuple(PublishedTable(f"mitbih_{split}.csv", part="sample500") for split in ("train", "test")),
+        tuple(
+            PublishedTable(f"mitbih_{split}.csv", part="sample500") for split in ("train", "test")
+        ),
     ),
     Publication(
         "mutagenicity",
@@ -141,7 +154,9 @@ class Availability:
 
 
 def look_for(publication: Publication, folder: Path) -> Availability:
-    """Look for a data set's files in a folder, then where its system package installs them; nothing is read."""
+    """Look for a data set's files in a folder, then where its system package installs them; nothing
+    is read.
+    """
     if not publication.files:
         return Availability(publication, "embedded")
     for place in (folder, publication.package[1] if publication.package else folder):

@@ -1,4 +1,6 @@
-"""Files as somebody publishes them: what they are called, where they are, how they are recognized in a folder."""
+"""Files as somebody publishes them: what they are called, where they are, how they are recognized
+in a folder.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class PublishedArchive(PublishedFile):
     Attributes:
         folder: The folder inside.
         member_md5: Names of files in that folder to their published md5 sums.
-        member_lines: Names of text files in that folder to their numbers of lines, where no md5 sum is known.
+        member_lines: Names of text files in that folder to their numbers of lines, where no md5 sum
+            is known.
     """
 
     folder: str = ""
@@ -63,9 +66,11 @@ class PublishedArchive(PublishedFile):
         return self.name, f"{self.folder}/"
 
     def find(self, folder: Path) -> Path | None:
-        """Return the extracted folder, else the archive, else `folder` itself if it is the extracted one.
+        """Return the extracted folder, else the archive, else `folder` itself if it is the
+        extracted one.
 
-        A folder is the extracted one if it holds all the files that are read, whatever it is called.
+        A folder is the extracted one if it holds all the files that are read, whatever it is
+        called.
         """
         extracted, archive = folder / self.folder, folder / self.name
         if not self._missing(extracted):
@@ -82,7 +87,9 @@ class PublishedArchive(PublishedFile):
         return super().why_not_found(folder)
 
     def _missing(self, folder: Path) -> list[str]:
-        return [name for name in (*self.member_md5, *self.member_lines) if not (folder / name).is_file()]
+        return [
+            name for name in (*self.member_md5, *self.member_lines) if not (folder / name).is_file()
+        ]
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,16 @@ class PublishedTable(PublishedFile):
         return self.name, f"{self.name}.gz"
 
     def find(self, folder: Path) -> Path | None:
-        """Return the table; without it the only part there is, or the only one with `part` in its name."""
+        """Return the table; without it the only part there is, or the only one with `part` in its
+        name.
+        """
         whole = super().find(folder)
         stem = self.name.removesuffix(".csv")
-        found = [path for path in sorted(folder.glob(f"{stem}*")) if path.name.endswith((".csv", ".csv.gz"))]
+        found = [
+            path
+            for path in sorted(folder.glob(f"{stem}*"))
+            if path.name.endswith((".csv", ".csv.gz"))
+        ]
         if whole is not None or not found:
             return whole
         named = [path for path in found if self.part in path.name] if len(found) > 1 else found
@@ -152,7 +165,9 @@ class Publication:
             DataError: If one is missing, or none was given and there is no such package.
         """
         if data_dir is None and self.package is None:
-            raise DataError(f"{self.title} is read from a folder, and none was given.", hint=self.how_to_get())
+            raise DataError(
+                f"{self.title} is read from a folder, and none was given.", hint=self.how_to_get()
+            )
         folder = self.package[1] if data_dir is None and self.package else Path(data_dir or "")
         return [self._find(file, folder) for file in self.files]
 
@@ -163,7 +178,11 @@ class Publication:
     def how_to_get(self) -> str:
         """Say what to download, from where, and what to do then."""
         from_page = f"ownload {_list(file.name for file in self.files)} from {self.page}"
-        start = f"D{from_page} (after a login)" if self.needs_login else f"Run {self.command()}, or d{from_page}"
+        start = (
+            f"D{from_page} (after a login)"
+            if self.needs_login
+            else f"Run {self.command()}, or d{from_page}"
+        )
         package = f" Or install the package {self.package[0]}." if self.package else ""
         return f"{start} into a folder; pass that folder as --data-dir.{package}"
 
@@ -175,7 +194,8 @@ class Publication:
         if path.is_dir():
             names = _list(file.name for file in self.files)
             return (
-                f"Run {self.command()} --data-dir ANOTHER, or download {names} from {self.page} into another folder; "
+                f"Run {self.command()} --data-dir ANOTHER, or download {names} from {self.page} "
+                "into another folder; "
                 "pass that folder as --data-dir."
             )
         if self.needs_login:
@@ -191,7 +211,10 @@ class Publication:
         if found is not None:
             return found
         needed = " or ".join(file.forms)
-        raise DataError(f"{self.title} needs {needed}, but {file.why_not_found(folder)}.", hint=self.how_to_get())
+        raise DataError(
+            f"{self.title} needs {needed}, but {file.why_not_found(folder)}.",
+            hint=self.how_to_get(),
+        )
 
 
 def _list(names: Iterable[str]) -> str:

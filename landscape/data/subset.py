@@ -11,9 +11,9 @@ from landscape.errors import InputError
 def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tensor:
     """Draw examples at random, as equally often from each class as their numbers allow.
 
-    Class counts differ by at most one, except that a class with too few examples gives all it has. Targets
-    that are no class numbers (floating point, or more than one dimension) give a uniform random subset.
-    Subsets of two sizes need not be nested.
+    Class counts differ by at most one, except that a class with too few examples gives all it has.
+    Targets that are no class numbers (floating point, or more than one dimension) give a uniform
+    random subset. Subsets of two sizes need not be nested.
 
     Args:
         targets: Class numbers (N,), or any tensor (N, ...).
@@ -38,8 +38,11 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
     return order[:num_samples].sort().values
 
 
-def keep_examples(examples: tuple[Tensor, Tensor], num_samples: int | None) -> tuple[Tensor, Tensor]:
-    """Return a balanced subset of inputs (N, ...) and targets (N,), all of them where `num_samples` is None.
+def keep_examples(
+    examples: tuple[Tensor, Tensor], num_samples: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return a balanced subset of inputs (N, ...) and targets (N,), all of them where `num_samples`
+    is None.
 
     Raises:
         InputError: As `balanced_subset`.
@@ -61,7 +64,8 @@ def disjoint_subsets(
     Args:
         targets: Class numbers (N,), or any tensor (N, ...), of which the subsets are uniform.
         num_subsets: At least 2.
-        num_samples: Examples in each, which are then as `balanced_subset` draws them; None for all N in all.
+        num_samples: Examples in each, which are then as `balanced_subset` draws them; None for all
+            N in all.
         seed: Of a generator of its own.
 
     Returns:
@@ -74,10 +78,15 @@ def disjoint_subsets(
     if num_subsets < 2 or not num_subsets <= needed <= len(targets):
         each = "" if num_samples is None else f" of {num_samples} examples"
         raise InputError(
-            f"disjoint subsets of {len(targets)} examples must be 2 or more and not empty, got {num_subsets}{each}.",
+            f"disjoint subsets of {len(targets)} examples must be 2 or more and not empty, got "
+            f"{num_subsets}{each}.",
             hint="Ask for fewer or smaller subsets.",
         )
-    chosen = torch.arange(len(targets)) if num_samples is None else balanced_subset(targets, needed, seed=seed)
+    chosen = (
+        torch.arange(len(targets))
+        if num_samples is None
+        else balanced_subset(targets, needed, seed=seed)
+    )
     order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))]
     if are_class_numbers(targets):
         order = order[torch.argsort(targets.cpu()[order], stable=True)]  # dealt out class by class

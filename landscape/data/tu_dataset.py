@@ -1,4 +1,6 @@
-"""Molecules as graphs: data sets of the TUDataset collection, read from their published text files."""
+"""Molecules as graphs: data sets of the TUDataset collection, read from their published text
+files.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def mutagenicity(*, data_dir: str | None = None) -> tuple[Graphs, Graphs]:
         DataError: If a file is missing or damaged.
 
     Source:
-        Kazius, McGuire & Bursi (2005), J. Med. Chem. 48(1); Morris et al. (2020), TUDataset, arXiv:2007.08663.
+        Kazius, McGuire & Bursi (2005), J. Med. Chem. 48(1); Morris et al. (2020), TUDataset,
+        arXiv:2007.08663.
     """
     return read_tu_dataset(PUBLICATIONS["mutagenicity"], data_dir)
 
@@ -53,7 +56,8 @@ def mutag(*, data_dir: str | None = None) -> tuple[Graphs, Graphs]:
         DataError: If a file is missing or damaged.
 
     Source:
-        Debnath et al. (1991), J. Med. Chem. 34(2); Morris et al. (2020), TUDataset, arXiv:2007.08663.
+        Debnath et al. (1991), J. Med. Chem. 34(2); Morris et al. (2020), TUDataset,
+        arXiv:2007.08663.
     """
     return read_tu_dataset(PUBLICATIONS["mutag"], data_dir)
 
@@ -69,7 +73,9 @@ def read_tu_dataset(publication: Publication, data_dir: str | None) -> tuple[Gra
 
 
 def _build_graphs(tables: dict[str, Tensor]) -> Graphs:
-    """Cut nodes and edges into graphs; as PyTorch Geometric's reader does, sort edges and leave out double ones."""
+    """Cut nodes and edges into graphs; as PyTorch Geometric's reader does, sort edges and leave out
+    double ones.
+    """
     with from_extra("graphs", "PyTorch Geometric"):
         from torch_geometric.data import Data  # pyright: ignore[reportMissingImports]
         from torch_geometric.utils import coalesce, remove_self_loops  # pyright: ignore[reportMissingImports]
@@ -87,7 +93,10 @@ def _build_graphs(tables: dict[str, Tensor]) -> Graphs:
     }
     if edge_attr is not None:
         parts["edge_attr"] = edge_attr.split(num_edges)
-    return [Data(**dict(zip(parts, values, strict=True))) for values in zip(*parts.values(), strict=True)]
+    return [
+        Data(**dict(zip(parts, values, strict=True)))
+        for values in zip(*parts.values(), strict=True)
+    ]
 
 
 def _one_hot(labels: Tensor) -> Tensor:

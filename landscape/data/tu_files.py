@@ -43,15 +43,20 @@ class TuFiles:
     again: str
 
     def read(self) -> dict[str, Tensor]:
-        """Return the numbers of every line, int64 (lines, columns), by the part of the file's name after NAME_.
+        """Return the numbers of every line, int64 (lines, columns), by the part of the file's name
+        after NAME_.
 
-        Every edge is of two nodes of one graph; nodes are in the order of their graphs, and each graph has some.
+        Every edge is of two nodes of one graph; nodes are in the order of their graphs, and each
+        graph has some.
 
         Raises:
-            DataError: If a file is missing or cannot be read; naming file and line if one is not as it must be.
+            DataError: If a file is missing or cannot be read; naming file and line if one is not as
+                it must be.
         """
         texts = self._texts()
-        missing = [self.file_name(part) for part in _LINES if part not in texts and part not in _OPTIONAL]
+        missing = [
+            self.file_name(part) for part in _LINES if part not in texts and part not in _OPTIONAL
+        ]
         if missing:
             raise DataError(f"{self.source} must contain {', '.join(missing)}.", hint=self.again)
         tables = {part: self._parse(part, content) for part, content in texts.items()}
@@ -75,7 +80,9 @@ class TuFiles:
         parts = {self.file_name(part): part for part in _LINES}
         if self.source.is_dir():
             found = {name: self.source / name for name in parts}
-            yield from ((parts[name], path.read_bytes()) for name, path in found.items() if path.is_file())
+            yield from (
+                (parts[name], path.read_bytes()) for name, path in found.items() if path.is_file()
+            )
             return
         with zipfile.ZipFile(self.source) as archive:
             for member in archive.namelist():
@@ -89,10 +96,16 @@ class TuFiles:
         commas = lines[0].count(b",")
         for number, line in enumerate(lines, start=1):
             if not pattern.fullmatch(line):
-                raise self.error(part, number, f"must be {expected}, got {line[:30].decode(errors='replace')!r}")
+                raise self.error(
+                    part, number, f"must be {expected}, got {line[:30].decode(errors='replace')!r}"
+                )
             if line.count(b",") != commas:
-                raise self.error(part, number, f"must have as many numbers as the lines above, {commas + 1}")
-        return torch.tensor([int(word) for line in lines for word in line.split(b",")]).view(len(lines), commas + 1)
+                raise self.error(
+                    part, number, f"must have as many numbers as the lines above, {commas + 1}"
+                )
+        return torch.tensor([int(word) for line in lines for word in line.split(b",")]).view(
+            len(lines), commas + 1
+        )
 
     def _check_lengths(self, tables: dict[str, Tensor]) -> None:
         num_nodes = len(tables["graph_indicator"])
@@ -100,7 +113,9 @@ class TuFiles:
         for part, length in {**expected, "edge_labels": len(tables["A"])}.items():
             if part in tables and len(tables[part]) != length:
                 shorter = min(length, len(tables[part]))
-                raise self.error(part, shorter + 1, f"the file must have {length} lines, got {len(tables[part])}")
+                raise self.error(
+                    part, shorter + 1, f"the file must have {length} lines, got {len(tables[part])}"
+                )
 
     def _check_graphs(self, graph: Tensor) -> None:
         steps = graph.diff(prepend=torch.zeros(1, dtype=graph.dtype))
@@ -109,20 +124,28 @@ class TuFiles:
         if bad.any():
             number = int(bad.nonzero()[0])
             raise self.error(
-                "graph_indicator", number + 1, f"graphs must be numbered from 1, one after another, got {graph[number]}"
+                "graph_indicator",
+                number + 1,
+                f"graphs must be numbered from 1, one after another, got {graph[number]}",
             )
 
     def _check_edges(self, edges: Tensor, graph: Tensor) -> None:
         is_outside = ((edges < 1) | (edges > len(graph))).any(dim=1)
         if is_outside.any():
             number = int(is_outside.nonzero()[0])
-            raise self.error("A", number + 1, f"nodes must be from 1 to {len(graph)}, got {edges[number].tolist()}")
+            raise self.error(
+                "A",
+                number + 1,
+                f"nodes must be from 1 to {len(graph)}, got {edges[number].tolist()}",
+            )
         ends = graph[edges - 1]
         leads_out = ends[:, 0] != ends[:, 1]
         if leads_out.any():
             number = int(leads_out.nonzero()[0])
             first, second = ends[number].tolist()
-            raise self.error("A", number + 1, f"an edge leads out of its graph, from {first} to {second}")
+            raise self.error(
+                "A", number + 1, f"an edge leads out of its graph, from {first} to {second}"
+            )
 
     def error(self, part: str, line: int, complaint: str) -> DataError:
         """Say what is wrong with which line, counted from 1."""

@@ -26,15 +26,18 @@ def held_out(data: Data, share: float, *, seed: int) -> tuple[Data, Data]:
     """
     everything = data.take(torch.arange(data.num_examples))
     is_held_out = stratified_part(everything.targets, share, seed=seed)
-    return everything.take((~is_held_out).nonzero()[:, 0]), everything.take(is_held_out.nonzero()[:, 0])
+    return everything.take((~is_held_out).nonzero()[:, 0]), everything.take(
+        is_held_out.nonzero()[:, 0]
+    )
 
 
 def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
     """Draw a share of the examples at random, the same share of each class.
 
-    Exactly round(share * N) examples are drawn, and of each class its share of them up to one: systematic sampling with
-    a random start from the examples in the order of their classes, so that each is drawn with the same probability.
-    Of targets that are no class numbers (floating point, or more than one dimension) the part is uniform.
+    Exactly round(share * N) examples are drawn, and of each class its share of them up to one:
+    systematic sampling with a random start from the examples in the order of their classes, so that
+    each is drawn with the same probability. Of targets that are no class numbers (floating point,
+    or more than one dimension) the part is uniform.
 
     Args:
         targets: Class numbers (N,), or any tensor (N, ...).
@@ -60,7 +63,9 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
     if are_class_numbers(targets):
         order = order[torch.argsort(targets.cpu()[order], stable=True)]
     start = torch.randint(size, (1,), generator=generator)
-    steps = (torch.arange(size + 1) * num_drawn + start) // size  # rises at the places drawn, evenly spaced
+    steps = (
+        torch.arange(size + 1) * num_drawn + start
+    ) // size  # rises at the places drawn, evenly spaced
     is_drawn = torch.zeros(size, dtype=torch.bool)
     is_drawn[order[steps.diff() > 0]] = True
     return is_drawn
@@ -69,4 +74,6 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
 def check_share(share: float) -> None:
     """Raise an InputError unless a share of examples can be held out."""
     if not 0 < share < 1:
-        raise InputError(f"the share of validation must be in (0, 1), got {share}.", hint="For example 0.1.")
+        raise InputError(
+            f"the share of validation must be in (0, 1), got {share}.", hint="For example 0.1."
+        )

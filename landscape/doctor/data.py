@@ -36,7 +36,9 @@ def check_inputs(problem: Problem) -> Finding:
         return Finding("inputs", Severity.OK, "The inputs are no floating numbers.")
     if bad:
         message = f"{bad} of {count} input values are NaN or infinite."
-        return Finding("inputs", Severity.PROBLEM, message, "Clean the data.", {"num_not_finite": bad})
+        return Finding(
+            "inputs", Severity.PROBLEM, message, "Clean the data.", {"num_not_finite": bad}
+        )
     mean = total / count
     deviation = math.sqrt(max(squares / count - mean**2, 0.0))
     message = f"The inputs have mean {mean:.3g} and standard deviation {deviation:.3g}"
@@ -56,13 +58,20 @@ def check_classes(problem: Problem) -> Finding:
     """Compare outputs with classes, and the accuracy with that of guessing."""
     outputs, targets = problem.outputs(1), problem.batches[0][1]
     if len(outputs) != 1 or not has_accuracy(outputs[0], targets):
-        return Finding("classes", Severity.NOTE, "The outputs are no scores of classes, there is no accuracy.")
+        return Finding(
+            "classes", Severity.NOTE, "The outputs are no scores of classes, there is no accuracy."
+        )
     every = torch.cat([batch[1].cpu() for batch in problem.batches])
     _, counts = every.unique(return_counts=True)
     num_outputs, num_classes = outputs[0].shape[1], len(counts)
     accuracy, chance = problem.evaluate().accuracy or 0.0, float(counts.max()) / len(every)
     bar = chance + _ERRORS * math.sqrt(chance * (1 - chance) / len(every))
-    values = {"num_outputs": num_outputs, "num_classes": num_classes, "accuracy": accuracy, "chance": chance}
+    values = {
+        "num_outputs": num_outputs,
+        "num_classes": num_classes,
+        "accuracy": accuracy,
+        "chance": chance,
+    }
     message = f"The accuracy is {percent(accuracy)}, that of always answering the commonest class {percent(chance)}"
     if accuracy <= bar:
         message += ": the weights know nothing about these data."
@@ -75,21 +84,32 @@ def check_classes(problem: Problem) -> Finding:
 
 def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> Finding:
     """Compare the test accuracy with that of the last epoch of training."""
-    recorded, found = _recorded_accuracy(training), None if test is None else test.evaluate().accuracy
+    recorded, found = (
+        _recorded_accuracy(training),
+        None if test is None else test.evaluate().accuracy,
+    )
     if recorded is None or found is None:
-        missing = "this checkpoint records none" if recorded is None else "there is none of these data"
-        return Finding("test accuracy", Severity.NOTE, f"The test accuracy cannot be compared: {missing}.")
+        missing = (
+            "this checkpoint records none" if recorded is None else "there is none of these data"
+        )
+        return Finding(
+            "test accuracy", Severity.NOTE, f"The test accuracy cannot be compared: {missing}."
+        )
     values = {"recorded": recorded, "found": found}
     message = f"The test accuracy is {percent(found)}; training recorded {percent(recorded)}."
     difference = abs(found - recorded)
     if difference <= _DIFFERENT:
         return Finding("test accuracy", Severity.OK, message, values=values)
     severity = Severity.PROBLEM if difference > _VERY_DIFFERENT else Severity.WARNING
-    return Finding("test accuracy", severity, message, f"{_CHECK_DATA} Leave --bn and --dtype out.", values)
+    return Finding(
+        "test accuracy", severity, message, f"{_CHECK_DATA} Leave --bn and --dtype out.", values
+    )
 
 
 def _recorded_accuracy(training: Mapping[str, Any] | None) -> float | None:
-    """Return the test accuracy of the weights in the file; None where training stopped inside an epoch."""
+    """Return the test accuracy of the weights in the file; None where training stopped inside an
+    epoch.
+    """
     state = (training or {}).get("state", {})
     if not state.get("rows") or state.get("step"):
         return None
@@ -97,7 +117,9 @@ def _recorded_accuracy(training: Mapping[str, Any] | None) -> float | None:
     return None if math.isnan(found) else found
 
 
-def check_augmentation(training: Mapping[str, Any] | None, problem: Problem, *, seed: int) -> Finding:
+def check_augmentation(
+    training: Mapping[str, Any] | None, problem: Problem, *, seed: int
+) -> Finding:
     """Compare the loss with that on inputs that are changed as in training."""
     settings = (training or {}).get("settings", {})
     if "augmentation" not in settings:
@@ -106,7 +128,10 @@ def check_augmentation(training: Mapping[str, Any] | None, problem: Problem, *, 
     name = settings["augmentation"]
     if name == "none":
         return Finding("augmentation", Severity.OK, "It was trained without augmentation.")
-    plain, changed = problem.loss(), problem.on(BatchData(tuple(_augmented(problem, name, seed)))).loss()
+    plain, changed = (
+        problem.loss(),
+        problem.on(BatchData(tuple(_augmented(problem, name, seed)))).loss(),
+    )
     message = f"It was trained with {name}: the loss is {changed:.4g} with that, {plain:.4g} without, as landscapes are"
     values = {"loss_augmented": changed, "loss": plain}
     if changed > _FACTOR * plain and changed - plain > _LEAST:
@@ -124,13 +149,17 @@ def check_smoothing(training: Mapping[str, Any] | None) -> Finding:
     return Finding(
         "label smoothing",
         Severity.NOTE,
-        f"It was trained with label smoothing {smoothing:g}; landscapes are of the plain loss, of another minimum.",
+        f"It was trained with label smoothing {smoothing:g}; landscapes are of the plain loss, of "
+        "another minimum.",
         "Pass --loss file.py:function with a smoothed loss to see that of training.",
         {"label_smoothing": smoothing},
     )
 
 
 def _augmented(problem: Problem, name: str, seed: int) -> Iterator[tuple[Any, Tensor]]:
-    augment, generator = get_augmentation(name), torch.Generator().manual_seed(derived_seeds(1, seed)[0])
+    augment, generator = (
+        get_augmentation(name),
+        torch.Generator().manual_seed(derived_seeds(1, seed)[0]),
+    )
     for inputs, targets in problem.batches:
         yield augment(inputs, generator), targets

@@ -7,7 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from landscape.doctor.data import check_augmentation, check_classes, check_inputs, check_recorded, check_smoothing
+from landscape.doctor.data import (
+    check_augmentation,
+    check_classes,
+    check_inputs,
+    check_recorded,
+    check_smoothing,
+)
 from landscape.doctor.findings import Finding, Severity, until_error
 from landscape.doctor.network import check_filters, check_minimum, check_range
 from landscape.doctor.normalization import check_normalization
@@ -17,16 +23,20 @@ from landscape.problem import Problem
 
 
 def examine(
-    path: str | os.PathLike[str], open_problems: Callable[[], Mapping[str, Problem]], *, seed: int = 0
+    path: str | os.PathLike[str],
+    open_problems: Callable[[], Mapping[str, Problem]],
+    *,
+    seed: int = 0,
 ) -> list[Finding]:
     """Look for what would make a landscape wrong.
 
-    An error on the way is a finding too, and ends the examination; so do values that are not finite.
+    An error on the way is a finding too, and ends the examination; so do values that are not
+    finite.
 
     Args:
         path: Checkpoint.
-        open_problems: Returns split name -> problem with the checkpoint's weights: `train`, and `test` where there is
-            one. Called once the file has been read.
+        open_problems: Returns split name -> problem with the checkpoint's weights: `train`, and
+            `test` where there is one. Called once the file has been read.
         seed: Of the random direction and of the augmentation.
 
     Returns:
@@ -35,7 +45,9 @@ def examine(
     return list(until_error(_findings(Path(path), open_problems, seed)))
 
 
-def _findings(path: Path, open_problems: Callable[[], Mapping[str, Problem]], seed: int) -> Iterator[Finding]:
+def _findings(
+    path: Path, open_problems: Callable[[], Mapping[str, Problem]], seed: int
+) -> Iterator[Finding]:
     checkpoint = load_checkpoint(path)
     yield check_names(checkpoint.state_dict)
     yield (finite := check_finite(checkpoint.state_dict))
@@ -52,7 +64,9 @@ def _findings(path: Path, open_problems: Callable[[], Mapping[str, Problem]], se
     loss = problem.loss()
     if not math.isfinite(loss):
         message = f"The loss at the weights is {loss}."
-        yield Finding("minimum", Severity.PROBLEM, message, "Pass --dtype float64, or --bn recalibrate.")
+        yield Finding(
+            "minimum", Severity.PROBLEM, message, "Pass --dtype float64, or --bn recalibrate."
+        )
         return
     yield check_classes(problem)
     yield check_recorded(checkpoint.training, problems.get("test"))

@@ -15,11 +15,16 @@ from landscape.reductions import norm
 
 _SHARE = 0.01  # of the weights' length: of a step at which the first order is stated, and of the first one of a descent
 _NUM_STEPS = 20  # tried in the descent
-_LONGER, _SHORTER = 2.0, 4.0  # factors of the next step, after one that lowered the loss and one that did not
+_LONGER, _SHORTER = (
+    2.0,
+    4.0,
+)  # factors of the next step, after one that lowered the loss and one that did not
 _FALL, _LEAST_FALL = 0.1, 0.05  # share of the loss, and loss, by which it must fall for a warning
 _DEEP_FALL, _LEAST_DEEP_FALL = 0.5, 0.1  # and for a problem
 _DEAD = 1e-6  # norm of a filter that counts as none, as a share of the largest one of its layer
-_TOO_HIGH = 100.0  # rise at the end of the range, in rises to the level that an automatic range ends at
+_TOO_HIGH = (
+    100.0  # rise at the end of the range, in rises to the level that an automatic range ends at
+)
 _TOO_LOW = 0.01  # of the loss, likewise
 _LOWER = 0.05
 
@@ -34,8 +39,10 @@ def check_minimum(problem: Problem) -> Finding:
     there = _descended(problem, here, step)
     values["loss_after_descent"] = there
     message = (
-        f"The gradient norm is {slope:.3g}: to first order, a step of {percent(_SHARE)} of the weights' length lowers "
-        f"the loss by {step * slope:.3g}; {_NUM_STEPS} steps of steepest descent lower it from {here.loss:.4g} to "
+        f"The gradient norm is {slope:.3g}: to first order, a step of {percent(_SHARE)} of the "
+        "weights' length lowers "
+        f"the loss by {step * slope:.3g}; {_NUM_STEPS} steps of steepest descent lower it from "
+        f"{here.loss:.4g} to "
         f"{there:.4g}."
     )
     severity = _how_far_from_minimum(here.loss - there, abs(here.loss))
@@ -82,14 +89,21 @@ def check_filters(problem: Problem) -> Finding:
         if count := int((norms <= _DEAD * norms.max()).sum()):
             dead[weight.name] = (count, len(norms))
     count = sum(number for number, _ in dead.values())
-    values = {"num_filters": total, "num_dead": count, **{f"num_dead in {name}": n for name, (n, _) in dead.items()}}
+    values = {
+        "num_filters": total,
+        "num_dead": count,
+        **{f"num_dead in {name}": n for name, (n, _) in dead.items()},
+    }
     if not dead:
-        return Finding("filters", Severity.OK, f"None of {total} filters has norm 0.", values=values)
+        return Finding(
+            "filters", Severity.OK, f"None of {total} filters has norm 0.", values=values
+        )
     where = listed([f"{name} ({number} of {size})" for name, (number, size) in dead.items()])
     return Finding(
         "filters",
         Severity.WARNING,
-        f"{count} of {total} filters have norm 0, up to a millionth of their layer's largest: {where}; "
+        f"{count} of {total} filters have norm 0, up to a millionth of their layer's largest: "
+        f"{where}; "
         "filter normalization leaves them where they are.",
         "Draw with --normalization layer too, and compare; a smaller --weight-decay kills fewer.",
         values,
@@ -98,7 +112,9 @@ def check_filters(problem: Problem) -> Finding:
 
 def check_range(problem: Problem, *, seed: int) -> Finding:
     """Look at the loss at -1 and 1 along a random direction, where a surface ends by default."""
-    (direction,) = random_directions(1, problem.weights, problem.spec, seed=seed, normalization="filter")
+    (direction,) = random_directions(
+        1, problem.weights, problem.spec, seed=seed, normalization="filter"
+    )
     if not direction.any():
         return Finding(
             "range",
@@ -119,7 +135,10 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
     elif min(below, above) < center - _LOWER * max(abs(center), LEAST_RISE):
         message, remedy = f"{where}: lower than at the weights.", "See the finding on the minimum."
     elif rise < _TOO_LOW * max(abs(center), LEAST_RISE):
-        message, remedy = f"{where}: too near to see it rise.", "Pass --range auto to landscape surface."
+        message, remedy = (
+            f"{where}: too near to see it rise.",
+            "Pass --range auto to landscape surface.",
+        )
     else:
         return Finding("range", Severity.OK, f"{where}.", values=values)
     return Finding("range", Severity.WARNING, message, remedy, values)

@@ -14,12 +14,17 @@ from landscape.errors import LandscapeError
 from landscape.problem import Evaluation, Problem
 
 _CHECK = "batch normalization"
-_FACTOR, _LEAST = 2.0, 0.1  # of the larger loss to the smaller one, and their difference, from which they disagree
+_FACTOR, _LEAST = (
+    2.0,
+    0.1,
+)  # of the larger loss to the smaller one, and their difference, from which they disagree
 _REMEDY = "Pass --bn recalibrate, or --bn batch, to surface, hessian and sharpness, and compare."
 
 
 def check_normalization(problem: Problem) -> Finding:
-    """Look at the running statistics, and whether the loss with them is that with statistics of the batches."""
+    """Look at the running statistics, and whether the loss with them is that with statistics of the
+    batches.
+    """
     layers = [layer for layer in _as_stored(problem).modules() if isinstance(layer, _NormBase)]
     if not layers:
         return Finding(_CHECK, Severity.OK, "The model has no batch normalization.")
@@ -28,7 +33,8 @@ def check_normalization(problem: Problem) -> Finding:
         return Finding(
             _CHECK,
             Severity.NOTE,
-            f"{len(layers)} layers keep no running statistics: each batch is normalized by its own, and the loss "
+            f"{len(layers)} layers keep no running statistics: each batch is normalized by its "
+            "own, and the loss "
             "depends on --batch-size.",
             "Pass the same --batch-size to all commands.",
         )
@@ -63,7 +69,9 @@ def in_mode(problem: Problem, mode: str) -> Problem:
 
 
 def _as_stored(problem: Problem) -> nn.Module:
-    """Return a copy of the model with the buffers of the checkpoint, which `recalibrate` replaces."""
+    """Return a copy of the model with the buffers of the checkpoint, which `recalibrate`
+    replaces.
+    """
     module = problem.copy_module()
     for buffer, stored in zip(module.buffers(), problem.buffers, strict=True):
         buffer.copy_(stored)

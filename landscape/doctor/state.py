@@ -21,13 +21,20 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
     size, count = sum(value.numel() for value in tensors.values()), sum(bad.values())
     values = {"num_values": size, "num_not_finite": count, "share_not_finite": count / max(size, 1)}
     if not names:
-        return Finding("values", Severity.OK, f"All {size} values in {len(tensors)} tensors are finite.", values=values)
+        return Finding(
+            "values",
+            Severity.OK,
+            f"All {size} values in {len(tensors)} tensors are finite.",
+            values=values,
+        )
     return Finding(
         "values",
         Severity.PROBLEM,
-        f"{count} of {size} values ({percent(count / size)}) are NaN or infinite, in {len(names)} of {len(tensors)} "
+        f"{count} of {size} values ({percent(count / size)}) are NaN or infinite, in {len(names)} "
+        f"of {len(tensors)} "
         f"tensors: {listed(names)}.",
-        "Take an earlier snapshot (landscape train --save-every), or train again with a smaller --lr.",
+        "Take an earlier snapshot (landscape train --save-every), or train again with a smaller "
+        "--lr.",
         values,
     )
 
@@ -46,19 +53,32 @@ def check_names(state: Mapping[str, Any]) -> Finding:
         return Finding(
             "names",
             Severity.PROBLEM,
-            f"{len(twice)} of {len(bare)} names come twice, with and without {_prefix(prefixed)}: {listed(twice)}.",
+            f"{len(twice)} of {len(bare)} names come twice, with and without {_prefix(prefixed)}: "
+            f"{listed(twice)}.",
             "Save one of them: torch.save(model.module.state_dict(), path), or without .module.",
             values,
         )
     if not prefixed:
-        return Finding("names", Severity.OK, f"None of {len(state)} names comes twice or has a prefix.", values=values)
+        return Finding(
+            "names",
+            Severity.OK,
+            f"None of {len(state)} names comes twice or has a prefix.",
+            values=values,
+        )
     message = f"{len(prefixed)} of {len(state)} names begin with {_prefix(prefixed)}"
     if len(prefixed) == len(state):
-        return Finding("names", Severity.NOTE, f"{message}, which is left out where the model has none.", "", values)
+        return Finding(
+            "names",
+            Severity.NOTE,
+            f"{message}, which is left out where the model has none.",
+            "",
+            values,
+        )
     return Finding(
         "names",
         Severity.WARNING,
-        f"{message}, the others do not: {listed([name for name in state if name not in prefixed])}.",
+        f"{message}, the others do not: "
+        f"{listed([name for name in state if name not in prefixed])}.",
         "Save all tensors from one model, wrapped or not: torch.save(model.state_dict(), path).",
         values,
     )
@@ -84,14 +104,17 @@ def check_tied(model: nn.Module, state: Mapping[str, Any]) -> Finding:
     apart = [names for names in tied if _differ([bare[name] for name in names if name in bare])]
     values = {"num_tied": len(tied), "num_different": len(apart)}
     if not tied:
-        return Finding("tied weights", Severity.OK, "No tensor of the model has two names.", values=values)
+        return Finding(
+            "tied weights", Severity.OK, "No tensor of the model has two names.", values=values
+        )
     if not apart:
         message = f"{len(tied)} tensors have several names and count once: {listed([' = '.join(n) for n in tied])}."
         return Finding("tied weights", Severity.NOTE, message, values=values)
     return Finding(
         "tied weights",
         Severity.PROBLEM,
-        f"{len(apart)} tensors that are one in the model differ in the file: {listed([' = '.join(n) for n in apart])}; "
+        f"{len(apart)} tensors that are one in the model differ in the file: "
+        f"{listed([' = '.join(n) for n in apart])}; "
         "the last one read counts.",
         "Pass --model with the model that wrote the file, or save it again after tying them.",
         values,

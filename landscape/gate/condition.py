@@ -18,7 +18,9 @@ Operand = Callable[[Mapping[Quantity, Interval]], Interval]
 """One side of a comparison, as a function of the quantities that it names."""
 
 _LONGEST = 200  # characters: nesting beyond what Python's stack holds does not fit
-_EXAMPLE = "Write a condition such as 'lambda_max < 50', '0 < asc@0.05 < 0.02' or 'abs(trace) / 100 <= 3'."
+_EXAMPLE = (
+    "Write a condition such as 'lambda_max < 50', '0 < asc@0.05 < 0.02' or 'abs(trace) / 100 <= 3'."
+)
 
 _COMPARISONS: dict[type, str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _ARITHMETIC: dict[type, Callable[[Interval, Interval], Interval]] = {
@@ -49,14 +51,17 @@ class Condition:
 def parse_condition(text: str) -> Condition:
     """Read a condition.
 
-    Comparisons, numbers, + - * /, parentheses, abs() and names; `name@radius` is a measure of sharpness.
+    Comparisons, numbers, + - * /, parentheses, abs() and names; `name@radius` is a measure of
+    sharpness.
 
     Raises:
         InputError: If it is something else, showing where.
     """
     text = " ".join(text.split())
     if len(text) > _LONGEST:
-        raise InputError(f"a condition must have at most {_LONGEST} characters, got {len(text)}.", hint=_EXAMPLE)
+        raise InputError(
+            f"a condition must have at most {_LONGEST} characters, got {len(text)}.", hint=_EXAMPLE
+        )
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as exc:
@@ -75,11 +80,18 @@ class _Reader:
 
     def condition(self, tree: ast.expr) -> Condition:
         if not isinstance(tree, ast.Compare):
-            self._refuse(tree, "a condition must be a comparison by <, <=, > or >=, each in an argument of its own")
+            self._refuse(
+                tree,
+                "a condition must be a comparison by <, <=, > or >=, each in an argument of its "
+                "own",
+            )
         comparisons = [_COMPARISONS.get(type(each), "") for each in tree.ops]
         if not all(comparisons):
             side = tree.comparators[comparisons.index("")]
-            self._refuse(side, "a condition must compare by <, <=, > or >=, estimates are never equal to anything")
+            self._refuse(
+                side,
+                "a condition must compare by <, <=, > or >=, estimates are never equal to anything",
+            )
         operands = tuple(map(self._operand, (tree.left, *tree.comparators)))
         if not self._quantities:
             self._refuse(tree, f"a condition must name a quantity: {_every_name()}")
@@ -101,10 +113,16 @@ class _Reader:
                 return _applied(_ARITHMETIC[type(op)], self._operand(left), self._operand(right))
             case ast.Call(func=ast.Name(id="abs"), args=[inner], keywords=[]):
                 return _applied(Interval.__abs__, self._operand(inner))
-        self._refuse(node, "a condition may hold numbers, names, + - * /, parentheses and abs(), got something else")
+        self._refuse(
+            node,
+            "a condition may hold numbers, names, + - * /, parentheses and abs(), got something "
+            "else",
+        )
 
     def _at(self, node: ast.expr, rho: float) -> Operand:
-        """Give the radius to the name before the `@`, which binds no tighter to Python than * and less than -."""
+        """Give the radius to the name before the `@`, which binds no tighter to Python than * and
+        less than -.
+        """
         match node:
             case ast.Name(id=name) if name in MEASURES:
                 return self._quantity(Quantity(name, rho))
@@ -120,7 +138,9 @@ class _Reader:
 
     def _radius(self, node: ast.expr) -> float:
         match node:
-            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool) and 0 < value < math.inf:
+            case ast.Constant(value=int() | float() as value) if (
+                not isinstance(value, bool) and 0 < value < math.inf
+            ):
                 return float(value)
         self._refuse(node, "the radius after @ must be a positive number")
 
@@ -144,7 +164,11 @@ class _Reader:
     def _refuse_name(self, node: ast.expr, name: str) -> NoReturn:
         known = (*PLAIN, *ALIASES, *MEASURES)
         near = difflib.get_close_matches(name, known, n=3)
-        nearest = f"the nearest known {'are' if len(near) > 1 else 'is'} {', '.join(near)}" if near else _every_name()
+        nearest = (
+            f"the nearest known {'are' if len(near) > 1 else 'is'} {', '.join(near)}"
+            if near
+            else _every_name()
+        )
         self._refuse(node, f"{name} is no known quantity: {nearest}")
 
     def _refuse(self, node: ast.expr, rule: str) -> NoReturn:
@@ -153,7 +177,9 @@ class _Reader:
 
 
 def _every_name() -> str:
-    return f"the known ones are {', '.join((*PLAIN, *ALIASES, *(f'{name}@RHO' for name in MEASURES)))}"
+    return (
+        f"the known ones are {', '.join((*PLAIN, *ALIASES, *(f'{name}@RHO' for name in MEASURES)))}"
+    )
 
 
 def _applied(function: Callable[..., Interval], *operands: Operand) -> Operand:

@@ -1,4 +1,6 @@
-"""What is known of a quantity, from what was measured: its value and, with a confidence of 95 %, its ends."""
+"""What is known of a quantity, from what was measured: its value and, with a confidence of 95 %,
+its ends.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ NOT_CONVERGED = "not converged"
 
 def of_mean(value: float, standard_error: float | None) -> Known:
     """Return a mean over the examples, from its standard error; without one it is exact."""
-    return Known(Interval.around(value, _Z * standard_error) if standard_error is not None else Interval.exact(value))
+    return Known(
+        Interval.around(value, _Z * standard_error)
+        if standard_error is not None
+        else Interval.exact(value)
+    )
 
 
 def of_share(value: float, num_examples: int, share: float = 0.0) -> Known:
@@ -41,8 +47,12 @@ def of_unknown_error(value: float, remark: str) -> Known:
     return Known(Interval.around(value, math.nan), remark)
 
 
-def of_extreme(value: float, residual: float, noise_floor: float, *, is_largest: bool, converged: bool) -> Known:
-    """Return an extreme eigenvalue: one lies within the residual; before convergence, others may lie beyond."""
+def of_extreme(
+    value: float, residual: float, noise_floor: float, *, is_largest: bool, converged: bool
+) -> Known:
+    """Return an extreme eigenvalue: one lies within the residual; before convergence, others may
+    lie beyond.
+    """
     around = Interval.around(value, max(residual, noise_floor))
     if converged:
         return Known(around)
@@ -52,16 +62,20 @@ def of_extreme(value: float, residual: float, noise_floor: float, *, is_largest:
 
 def of_trace(trace: Trace) -> Known:
     """Return the trace with its interval."""
-    return Known(Interval(trace.value, trace.low, trace.high), "" if trace.converged else NOT_CONVERGED)
+    return Known(
+        Interval(trace.value, trace.low, trace.high), "" if trace.converged else NOT_CONVERGED
+    )
 
 
 def of_measure(measure: Measure) -> Known:
     """Return the rise of the loss, with the errors from directions and data together.
 
-    A maximum is the largest rise that was found; upwards it is open by its gap, what the loss still rises to first
-    order inside the ball. That another hill is higher is not excluded.
+    A maximum is the largest rise that was found; upwards it is open by its gap, what the loss still
+    rises to first order inside the ball. That another hill is higher is not excluded.
     """
-    half = math.hypot(_quantile(measure) * (measure.standard_error or 0.0), _Z * (measure.data_error or 0.0))
+    half = math.hypot(
+        _quantile(measure) * (measure.standard_error or 0.0), _Z * (measure.data_error or 0.0)
+    )
     interval = Interval.around(measure.sharpness, half)
     remarks = _settings(measure)
     if measure.name == "max":

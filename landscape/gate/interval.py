@@ -12,8 +12,8 @@ _ALIKE = 1e-3  # relative difference of two errors that are shown as one
 class Interval:
     """A value, and the ends between which it lies.
 
-    An end that is not known is infinite. Quantities count as independent of each other, and of themselves: x - x is
-    not 0 but as wide as twice x. The rounding of float64 is not counted.
+    An end that is not known is infinite. Quantities count as independent of each other, and of
+    themselves: x - x is not 0 but as wide as twice x. The rounding of float64 is not counted.
 
     Attributes:
         value: The estimate.
@@ -72,7 +72,9 @@ class Interval:
         value = self.value / other.value if other.value else math.nan
         if other.low <= 0 <= other.high:
             return Interval(value, -math.inf, math.inf)
-        return _between(value, [a / b for a in (self.low, self.high) for b in (other.low, other.high)])
+        return _between(
+            value, [a / b for a in (self.low, self.high) for b in (other.low, other.high)]
+        )
 
 
 def _between(value: float, ends: list[float]) -> Interval:
@@ -81,5 +83,9 @@ def _between(value: float, ends: list[float]) -> Interval:
 
 
 def _known(value: float, low: float, high: float) -> Interval:
-    """Return an interval, an end that is NaN being unknown: the difference of two infinities may be anything."""
-    return Interval(value, -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
+    """Return an interval, an end that is NaN being unknown: the difference of two infinities may be
+    anything.
+    """
+    return Interval(
+        value, -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high
+    )

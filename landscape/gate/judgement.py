@@ -49,7 +49,9 @@ def judge(condition: Condition, known: Mapping[Quantity, Known]) -> Judgement:
     pairs = zip(operands, condition.comparisons, operands[1:], strict=False)
     verdicts = {_compare(left, comparison, right) for left, comparison, right in pairs}
     verdict = next(each for each in (FAILS, UNDECIDED, HOLDS) if each in verdicts)
-    return Judgement(condition.text, verdict, operands, {each: known[each] for each in condition.quantities})
+    return Judgement(
+        condition.text, verdict, operands, {each: known[each] for each in condition.quantities}
+    )
 
 
 def _compare(left: Interval, comparison: str, right: Interval) -> str:

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.gate import estimates
-from landscape.gate.quantities import CURVATURES, EVALUATED, MEASURES, Known, Quantity, with_derived, with_parents
+from landscape.gate.quantities import (
+    CURVATURES,
+    EVALUATED,
+    MEASURES,
+    Known,
+    Quantity,
+    with_derived,
+    with_parents,
+)
 from landscape.hessian.spectrum import Extras, hessian_spectrum
 from landscape.problem import Problem
 from landscape.progress import SILENT, Progress
@@ -41,7 +49,9 @@ class Effort:
 def splits_of(wanted: Iterable[Quantity]) -> tuple[str, ...]:
     """Return the splits that are needed: all but test loss and accuracy are of `train`."""
     is_of_test = {quantity.name.startswith("test_") for quantity in with_parents(wanted)}
-    return tuple(split for split, is_test in (("train", False), ("test", True)) if is_test in is_of_test)
+    return tuple(
+        split for split, is_test in (("train", False), ("test", True)) if is_test in is_of_test
+    )
 
 
 def measure_quantities(
@@ -71,7 +81,9 @@ def measure_quantities(
     for split, problem in problems.items():
         found |= _evaluated(problem, split, needed)
     if any(quantity.name in CURVATURES for quantity in needed):
-        found |= _curvature(problems["train"], {quantity.name for quantity in needed}, effort, progress)
+        found |= _curvature(
+            problems["train"], {quantity.name for quantity in needed}, effort, progress
+        )
     if any(quantity.name in (*MEASURES, "gradient_norm") for quantity in needed):
         found |= _sharpness(problems["train"], needed, effort, progress)
     every = with_derived(found)
@@ -92,7 +104,8 @@ def _evaluated(problem: Problem, split: str, needed: set[Quantity]) -> dict[Quan
 def _accuracy(value: float | None, problem: Problem) -> Known:
     if value is None:
         raise InputError(
-            "an accuracy needs scores of classes and class numbers as targets; this model or these data have others.",
+            "an accuracy needs scores of classes and class numbers as targets; this model or these "
+            "data have others.",
             hint="Leave conditions on the accuracy out.",
         )
     if problem.sample is None:
@@ -100,7 +113,9 @@ def _accuracy(value: float | None, problem: Problem) -> Known:
     return estimates.of_share(value, problem.num_examples, problem.sample.share)
 
 
-def _curvature(problem: Problem, names: set[str], effort: Effort, progress: Progress) -> dict[Quantity, Known]:
+def _curvature(
+    problem: Problem, names: set[str], effort: Effort, progress: Progress
+) -> dict[Quantity, Known]:
     result = hessian_spectrum(
         problem,
         top_k=1,
@@ -132,7 +147,9 @@ def _of_sample(known: Known, problem: Problem) -> Known:
     return replace(known, remark=", ".join(filter(None, (known.remark, remark))))
 
 
-def _sharpness(problem: Problem, needed: set[Quantity], effort: Effort, progress: Progress) -> dict[Quantity, Known]:
+def _sharpness(
+    problem: Problem, needed: set[Quantity], effort: Effort, progress: Progress
+) -> dict[Quantity, Known]:
     """Measure at each radius what is named there."""
     at: dict[float, list[str]] = {}
     for quantity in sorted(needed):
@@ -140,7 +157,11 @@ def _sharpness(problem: Problem, needed: set[Quantity], effort: Effort, progress
             at.setdefault(quantity.rho, []).append(quantity.name)
     if needs_gradient := Quantity("gradient_norm") in needed:
         at.setdefault(_RHO, []).append("first_order")
-    directions = _directions(problem, effort, progress) if any("max" in names for names in at.values()) else []
+    directions = (
+        _directions(problem, effort, progress)
+        if any("max" in names for names in at.values())
+        else []
+    )
     found = {}
     for rho, names in at.items():
         result = measure(
@@ -154,7 +175,9 @@ def _sharpness(problem: Problem, needed: set[Quantity], effort: Effort, progress
         ).result
         found |= {Quantity(*each.key): estimates.of_measure(each) for each in result.measures}
         if needs_gradient and rho == _RHO:
-            found[Quantity("gradient_norm")] = _gradient_norm(result.gradient_norm or 0.0, result.measures)
+            found[Quantity("gradient_norm")] = _gradient_norm(
+                result.gradient_norm or 0.0, result.measures
+            )
     return found
 
 
@@ -164,7 +187,9 @@ def _gradient_norm(value: float, measures: Iterable[Measure]) -> Known:
 
 
 def _directions(problem: Problem, effort: Effort, progress: Progress) -> list[Tensor]:
-    """Return the top eigenvector, from which the search for the maximum starts too, if there is one."""
+    """Return the top eigenvector, from which the search for the maximum starts too, if there is
+    one.
+    """
     try:
         return [top_eigenvector(problem, Ball(), seed=effort.seed, progress=progress)]
     except InputError:  # of a loss without a second derivative

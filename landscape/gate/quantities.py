@@ -17,7 +17,10 @@ MEASURES = ("asc", "avg", "max", "nstep", "first_order")
 
 ALIASES = {"loss": "train_loss", "accuracy": "train_accuracy"}
 
-_PARENTS = {"generalization_gap": ("test_loss", "train_loss"), "lambda_ratio": ("lambda_max", "lambda_min")}
+_PARENTS = {
+    "generalization_gap": ("test_loss", "train_loss"),
+    "lambda_ratio": ("lambda_max", "lambda_min"),
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -50,8 +53,14 @@ class Known:
 
 
 def with_parents(wanted: Iterable[Quantity]) -> set[Quantity]:
-    """Return the quantities that these are computed from: a gap and a ratio come from two others."""
-    return {Quantity(parent, each.rho) for each in wanted for parent in _PARENTS.get(each.name, (each.name,))}
+    """Return the quantities that these are computed from: a gap and a ratio come from two
+    others.
+    """
+    return {
+        Quantity(parent, each.rho)
+        for each in wanted
+        for parent in _PARENTS.get(each.name, (each.name,))
+    }
 
 
 def with_derived(found: Mapping[Quantity, Known]) -> dict[Quantity, Known]:
@@ -61,8 +70,12 @@ def with_derived(found: Mapping[Quantity, Known]) -> dict[Quantity, Known]:
         first, second = (found.get(Quantity(parent)) for parent in parents)
         if first is not None and second is not None:
             is_ratio = name == "lambda_ratio"
-            interval = first.interval / second.interval if is_ratio else first.interval - second.interval
-            every[Quantity(name)] = Known(interval, "; ".join(dict.fromkeys(filter(None, _remarks(first, second)))))
+            interval = (
+                first.interval / second.interval if is_ratio else first.interval - second.interval
+            )
+            every[Quantity(name)] = Known(
+                interval, "; ".join(dict.fromkeys(filter(None, _remarks(first, second))))
+            )
     return every
 
 

@@ -26,8 +26,8 @@ def stored_quantities(result: Any) -> dict[Quantity, Known]:
     """Return all quantities that a result has.
 
     Args:
-        result: A surface (at its centre), spectrum, curvature history or training history (at its end), sharpness or
-            certificate.
+        result: A surface (at its centre), spectrum, curvature history or training history (at its
+            end), sharpness or certificate.
 
     Raises:
         InputError: If it is of another kind.
@@ -35,14 +35,21 @@ def stored_quantities(result: Any) -> dict[Quantity, Known]:
     if type(result) not in _READ:
         kinds = "a surface, a spectrum, the sharpness of one checkpoint, a certificate or a history"
         raise InputError(
-            f"conditions are on {kinds}, got {type(result).__name__}.", hint="Pass a file of one checkpoint."
+            f"conditions are on {kinds}, got {type(result).__name__}.",
+            hint="Pass a file of one checkpoint.",
         )
-    found = {quantity: known for quantity, known in _READ[type(result)](result) if not math.isnan(known.interval.value)}
+    found = {
+        quantity: known
+        for quantity, known in _READ[type(result)](result)
+        if not math.isnan(known.interval.value)
+    }
     # The train loss of a history is of a moving network, and is no part of a gap.
     return found if isinstance(result, History) else with_derived(found)
 
 
-def look_up(wanted: Iterable[Quantity], found: Mapping[Quantity, Known], source: str) -> dict[Quantity, Known]:
+def look_up(
+    wanted: Iterable[Quantity], found: Mapping[Quantity, Known], source: str
+) -> dict[Quantity, Known]:
     """Return the wanted quantities.
 
     Args:
@@ -58,7 +65,8 @@ def look_up(wanted: Iterable[Quantity], found: Mapping[Quantity, Known], source:
         has = ", ".join(map(str, sorted(found))) or "none"
         commands = "; ".join(dict.fromkeys(map(command_for, missing)))
         raise InputError(
-            f"{source} does not have {', '.join(map(str, missing))}; of the quantities of conditions it has {has}.",
+            f"{source} does not have {', '.join(map(str, missing))}; of the quantities of "
+            f"conditions it has {has}.",
             hint=f"Write it by {commands}; or pass the checkpoint.",
         )
     return {quantity: found[quantity] for quantity in wanted}
@@ -67,7 +75,9 @@ def look_up(wanted: Iterable[Quantity], found: Mapping[Quantity, Known], source:
 def command_for(quantity: Quantity) -> str:
     """Return the command that writes a file with a quantity."""
     if quantity.name in MEASURES:
-        return f"landscape sharpness CKPT --measure {quantity.name} --rho {quantity.rho!r} --out FILE"
+        return (
+            f"landscape sharpness CKPT --measure {quantity.name} --rho {quantity.rho!r} --out FILE"
+        )
     if quantity.name == "trace":
         return "landscape hessian CKPT --trace --out FILE"
     if quantity.name in (*CURVATURES, "lambda_ratio"):
@@ -80,7 +90,11 @@ def _is_sampled(origin: Provenance) -> bool:
 
 
 def _loss(value: float, origin: Provenance) -> Known:
-    return estimates.of_unknown_error(value, _SUBSET) if _is_sampled(origin) else estimates.of_mean(value, None)
+    return (
+        estimates.of_unknown_error(value, _SUBSET)
+        if _is_sampled(origin)
+        else estimates.of_mean(value, None)
+    )
 
 
 def _share(value: float, origin: Provenance, split: str) -> Known:
@@ -90,10 +104,15 @@ def _share(value: float, origin: Provenance, split: str) -> Known:
     return replace(estimates.of_share(value, origin.num_examples[split]), remark=_SUBSET)
 
 
-def _at_the_weights(result: Spectrum | Sharpness | CurvatureHistory, loss: float, accuracy: float | None) -> Found:
+def _at_the_weights(
+    result: Spectrum | Sharpness | CurvatureHistory, loss: float, accuracy: float | None
+) -> Found:
     yield Quantity(f"{result.split}_loss"), _loss(loss, result.provenance)
     if accuracy is not None:
-        yield Quantity(f"{result.split}_accuracy"), _share(accuracy, result.provenance, result.split)
+        yield (
+            Quantity(f"{result.split}_accuracy"),
+            _share(accuracy, result.provenance, result.split),
+        )
 
 
 def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Known:
@@ -106,7 +125,10 @@ def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Kn
 def _of_spectrum(result: Spectrum) -> Found:
     yield from _at_the_weights(result, result.loss, result.accuracy)
     if result.gradient_norm is not None:
-        yield Quantity("gradient_norm"), _of_set(_loss(result.gradient_norm, result.provenance), result)
+        yield (
+            Quantity("gradient_norm"),
+            _of_set(_loss(result.gradient_norm, result.provenance), result),
+        )
     if result.curvature != "hessian":
         return
     if result.which == "algebraic":
@@ -135,7 +157,10 @@ def _of_sharpness(result: Sharpness) -> Found:
     if result.split == "train" and result.test_accuracy is not None:
         yield Quantity("test_accuracy"), estimates.of_mean(result.test_accuracy, None)
     if result.gradient_norm is not None:
-        yield Quantity("gradient_norm"), _of_set(_loss(result.gradient_norm, result.provenance), result)
+        yield (
+            Quantity("gradient_norm"),
+            _of_set(_loss(result.gradient_norm, result.provenance), result),
+        )
     for measure in result.measures:
         yield Quantity(measure.name, measure.rho), _of_set(estimates.of_measure(measure), result)
 
@@ -179,7 +204,10 @@ def _of_certificate(result: Certificate) -> Found:
 
 def _of_history(result: History) -> Found:
     for name in ("train_loss", "train_accuracy"):
-        yield Quantity(name), replace(estimates.of_mean(_last(getattr(result, name)), None), remark=_AS_TRAINED)
+        yield (
+            Quantity(name),
+            replace(estimates.of_mean(_last(getattr(result, name)), None), remark=_AS_TRAINED),
+        )
     for name in ("test_loss", "test_accuracy"):
         yield Quantity(name), estimates.of_mean(_last(getattr(result, name)), None)
 

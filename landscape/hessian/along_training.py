@@ -21,7 +21,17 @@ from landscape.reductions import norm
 from landscape.results import CurvatureHistory
 from landscape.sink import NullSink, Sink
 
-_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss", "curvature", "tolerance", "max_matvecs", "seed")
+_SAME_SETTINGS = (
+    "model",
+    "model_args",
+    "data",
+    "data_args",
+    "loss",
+    "curvature",
+    "tolerance",
+    "max_matvecs",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class TrainingPoint:
 
     Attributes:
         epoch: After which it was taken.
-        load: Returns the loss with the snapshot's weights and buffers as its own, read anew each time.
+        load: Returns the loss with the snapshot's weights and buffers as its own, read anew each
+            time.
         learning_rate: Of the optimizer then; NaN where it is not known.
     """
 
@@ -59,11 +70,13 @@ def curvature_along(
     should_stop: Callable[[], bool] = _never,
     progress: Progress = SILENT,
 ) -> CurvatureHistory:
-    """Find both ends of the Hessian's spectrum at the snapshots of a run, and how its top eigenvectors turn.
+    """Find both ends of the Hessian's spectrum at the snapshots of a run, and how its top
+    eigenvectors turn.
 
-    Each Lanczos run starts from the sum of the eigenvectors at the snapshot before and as much noise, without
-    which an eigenvalue that has risen out of their span would be missed. What the sink holds already is not
-    computed again, except that the eigenvectors of the snapshot before the first missing one are.
+    Each Lanczos run starts from the sum of the eigenvectors at the snapshot before and as much
+    noise, without which an eigenvalue that has risen out of their span would be missed. What the
+    sink holds already is not computed again, except that the eigenvectors of the snapshot before
+    the first missing one are.
 
     Args:
         points: The snapshots, in the order of training.
@@ -138,7 +151,9 @@ def _chosen(points: Sequence[TrainingPoint], every: int) -> list[TrainingPoint]:
 
 def _start(before: Tensor, seed: int) -> Tensor:
     """Return the sum of the eigenvectors (k, P) and noise of the same length, (P,)."""
-    noise = torch.randn(before.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    noise = torch.randn(
+        before.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     old, new = before.sum(dim=0), noise.to(before)
     return old / norm(old) + new / norm(new)
 
@@ -166,11 +181,16 @@ def _empty_history(
     )
 
 
-def _write(history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None) -> None:
+def _write(
+    history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None
+) -> None:
     """Put what was computed at a snapshot into the arrays."""
     top_k = len(pairs.top)
     history.eigenvalues[index], history.residuals[index] = pairs.top, pairs.top_residuals
-    history.bottom_eigenvalues[index], history.bottom_residuals[index] = pairs.bottom, pairs.bottom_residuals
+    history.bottom_eigenvalues[index], history.bottom_residuals[index] = (
+        pairs.bottom,
+        pairs.bottom_residuals,
+    )
     history.num_matvecs[index], history.converged[index] = pairs.num_matvecs, pairs.converged
     history.loss[index] = loss
     if before is not None:
@@ -182,13 +202,15 @@ def _require_same(stored: CurvatureHistory, wanted: CurvatureHistory) -> None:
     """Raise StoreError naming the first thing in which a stored history is another one."""
     if not isinstance(stored, CurvatureHistory):
         raise StoreError(
-            f"the stored result is a {type(stored).__name__.lower()}, not the curvature along a run.",
+            f"the stored result is a {type(stored).__name__.lower()}, not the curvature along a "
+            "run.",
             hint="Write to another --out.",
         )
     for name, before, now in _identity(stored, wanted):
         if before != now:
             raise StoreError(
-                f"the stored curvature along a run has another {name}: {before} in the file, {now} now.",
+                f"the stored curvature along a run has another {name}: {before} in the file, {now} "
+                "now.",
                 hint="Repeat the options of the first run, or write to another --out.",
             )
 
@@ -197,11 +219,17 @@ def _identity(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[tu
     yield "number of snapshots", len(stored.epoch), len(wanted.epoch)
     yield "set of epochs", stored.epoch.tolist(), wanted.epoch.tolist()
     for name, field in (("largest", "eigenvalues"), ("smallest", "bottom_eigenvalues")):
-        yield f"number of {name} eigenvalues", getattr(stored, field).shape[1], getattr(wanted, field).shape[1]
+        yield (
+            f"number of {name} eigenvalues",
+            getattr(stored, field).shape[1],
+            getattr(wanted, field).shape[1],
+        )
     yield "split", stored.split, wanted.split
     for name in ("dtype", "num_examples", "data_hash", "batchnorm"):
         yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
-    for epoch, before, now in zip(wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True):
+    for epoch, before, now in zip(
+        wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True
+    ):
         yield f"weights_hash at epoch {epoch:g}", before, now
     for name, value in wanted.provenance.plan.items():
         yield f"plan: {name}", stored.provenance.plan.get(name), value

@@ -11,12 +11,15 @@ from landscape.reductions import accumulation_dtype
 
 _TILE_ENTRIES = 1 << 20  # of a tile of short vectors: as many rows as that
 _TILE_ROWS = 16  # of a tile of long ones
-_TILE_WIDTH = 1 << 18  # entries of a vector that are converted or copied at a time: 32 MiB in float64, with its rows
+_TILE_WIDTH = (
+    1 << 18
+)  # entries of a vector that are converted or copied at a time: 32 MiB in float64, with its rows
 _ROTATED_AT_A_TIME = 1 << 14  # entries of every vector
 
 
 class Basis:
-    """Vectors (P,) in tiles of some rows and some columns, each of one piece: no copy of all of it ever exists.
+    """Vectors (P,) in tiles of some rows and some columns, each of one piece: no copy of all of it
+    ever exists.
 
     What is computed with them is computed in the accumulation dtype on the device.
 
@@ -28,7 +31,15 @@ class Basis:
         capacity: Vectors that there are at most.
     """
 
-    def __init__(self, size: int, *, device: torch.device, dtype: torch.dtype, is_on_host: bool, capacity: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        is_on_host: bool,
+        capacity: int,
+    ) -> None:
         self._accumulate = accumulation_dtype(device)
         self._device = device
         self._capacity = capacity
@@ -53,7 +64,9 @@ class Basis:
         tile, row = divmod(self._count, self._tile_rows)
         if tile == len(self._tiles):
             rows = min(self._tile_rows, self._capacity - self._count)
-            self._tiles.append([torch.empty((rows, c.stop - c.start), **self._options) for c in self._columns])
+            self._tiles.append(
+                [torch.empty((rows, c.stop - c.start), **self._options) for c in self._columns]
+            )
         for part, columns in zip(self._tiles[tile], self._columns, strict=True):
             part[row] = v[columns]
         self._count += 1
@@ -70,8 +83,12 @@ class Basis:
         return torch.cat([part[row].cpu() for part in self._tiles[tile]])
 
     def coefficients(self, v: Tensor, count: int | None = None) -> Tensor:
-        """Return the inner products (count,) of `v` (P,) with the first vectors, with all if `count` is None."""
-        found = torch.zeros(len(self) if count is None else count, device=self._device, dtype=self._accumulate)
+        """Return the inner products (count,) of `v` (P,) with the first vectors, with all if
+        `count` is None.
+        """
+        found = torch.zeros(
+            len(self) if count is None else count, device=self._device, dtype=self._accumulate
+        )
         for part, rows, columns in self._parts(len(found)):
             found[rows] += part @ v[columns]
         return found
@@ -82,17 +99,23 @@ class Basis:
 
     def combine(self, coefficients: Tensor) -> Tensor:
         """Return the sum (P,) of these multiples (count,) of the first vectors."""
-        return self._add(torch.zeros(self._size, device=self._device, dtype=self._accumulate), coefficients, 1)
+        return self._add(
+            torch.zeros(self._size, device=self._device, dtype=self._accumulate), coefficients, 1
+        )
 
     def remove(self, v: Tensor, count: int | None = None) -> Tensor:
-        """Return the part of `v` (P,) that is orthogonal to the first vectors; done twice, for once is not enough."""
+        """Return the part of `v` (P,) that is orthogonal to the first vectors; done twice, for once
+        is not enough.
+        """
         v = v.to(self._device, self._accumulate)
         for _ in range(2):
             v = self.subtract(v, self.coefficients(v, count))
         return v
 
     def rotate(self, coefficients: Tensor) -> None:
-        """Replace the first m vectors by k combinations of them, (m, k), and put what follows them behind."""
+        """Replace the first m vectors by k combinations of them, (m, k), and put what follows them
+        behind.
+        """
         m, k = coefficients.shape
         for number, columns in enumerate(self._columns):
             for start in range(0, columns.stop - columns.start, _ROTATED_AT_A_TIME):
@@ -108,7 +131,9 @@ class Basis:
         return v
 
     def _parts(self, count: int) -> Iterator[tuple[Tensor, slice, slice]]:
-        """Yield each piece of the first `count` vectors as it is used, and which rows and columns it has."""
+        """Yield each piece of the first `count` vectors as it is used, and which rows and columns
+        it has.
+        """
         for number, tiles in enumerate(self._tiles):
             start = number * self._tile_rows
             stop = min(start + self._tile_rows, count)

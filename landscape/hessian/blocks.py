@@ -38,8 +38,8 @@ def block_curvatures(
         seed: Of the random vectors.
         memory: Bytes for the vectors, see `landscape.hessian.lanczos.lanczos`.
         graph_bytes: What kept graphs may take, see `landscape.hessian.operator.CurvatureOperator`.
-        should_stop: Is asked before each product of an eigenvalue, in places with how many are to follow; if it says
-            so, the layers that are not done are left out.
+        should_stop: Is asked before each product of an eigenvalue, in places with how many are to
+            follow; if it says so, the layers that are not done are left out.
         progress: Counts layers.
     """
     layers, found = layers_of(problem.spec), []
@@ -48,7 +48,9 @@ def block_curvatures(
         for name, tensors in layers.items():
             if should_stop():
                 break
-            operator = CurvatureOperator(problem, kind=kind, tensors=tensors, graph_bytes=graph_bytes)
+            operator = CurvatureOperator(
+                problem, kind=kind, tensors=tensors, graph_bytes=graph_bytes
+            )
             block = _curvature_of(name, operator, tolerance, max_matvecs, seed, memory, should_stop)
             if not block.converged and should_stop():
                 break
@@ -78,7 +80,13 @@ def _curvature_of(
         memory=memory,
         should_stop=should_stop,
     )
-    whole = trace(operator, subspace=pairs.space, num_samples=NUM_TRACE_SAMPLES, seed=seed, should_stop=should_stop)
+    whole = trace(
+        operator,
+        subspace=pairs.space,
+        num_samples=NUM_TRACE_SAMPLES,
+        seed=seed,
+        should_stop=should_stop,
+    )
     return BlockCurvature(
         name=name,
         num_parameters=operator.size,

@@ -1,4 +1,6 @@
-"""What proves that there is an eigenvalue near a number: the residual of a vector, by a product of its own."""
+"""What proves that there is an eigenvalue near a number: the residual of a vector, by a product of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +26,30 @@ def finite_product(operator: SymmetricOperator, v: Tensor) -> Tensor:
     if not torch.isfinite(product).all():
         raise NotFiniteError(
             "a Hessian-vector product holds NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
+            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
+            "sharpness`.",
         )
     return product
 
 
-def certified_pairs(operator: SymmetricOperator, vectors: Iterable[Tensor], gaps: np.ndarray) -> RitzPairs:
+def certified_pairs(
+    operator: SymmetricOperator, vectors: Iterable[Tensor], gaps: np.ndarray
+) -> RitzPairs:
     """Take the Rayleigh quotient and the true residual of each vector (P,), with one product each.
 
-    The recurrence knows nothing of the rounding in a product: its residuals fall to 1e-17 where these stay at 1e-6.
+    The recurrence knows nothing of the rounding in a product: its residuals fall to 1e-17 where
+    these stay at 1e-6.
 
     Args:
         operator: Symmetric, size P.
         vectors: As many as there are gaps, orthogonal to each other.
         gaps: Of the Ritz values that they belong to, (n,).
     """
-    kept = torch.empty((len(gaps), operator.size), device=operator.device, dtype=accumulation_dtype(operator.device))
+    kept = torch.empty(
+        (len(gaps), operator.size),
+        device=operator.device,
+        dtype=accumulation_dtype(operator.device),
+    )
     values, residuals = np.empty(len(gaps)), np.empty(len(gaps))
     for i, vector in enumerate(vectors):
         kept[i] = vector / norm(vector)

@@ -12,7 +12,9 @@ from landscape.results import Spectrum
 from landscape.weights import layers_of
 
 
-def parts_left(found: Spectrum, problem: Problem, extras: Extras, num_folds: int | None = None) -> list[str]:
+def parts_left(
+    found: Spectrum, problem: Problem, extras: Extras, num_folds: int | None = None
+) -> list[str]:
     """Return what was asked for beside the extremes and is not there, or not whole.
 
     Args:
@@ -39,7 +41,8 @@ def _has_all_probes(density: Density | None, num_probes: int) -> bool:
 def first_difference(
     found: Spectrum, problem: Problem, split: str, num_eigenvalues: int, asked: Mapping[str, Any]
 ) -> tuple[str, str, str] | None:
-    """Return what a spectrum differs in from the one that is asked for: name, there, here; None if it is that one.
+    """Return what a spectrum differs in from the one that is asked for: name, there, here; None if
+    it is that one.
 
     Args:
         found: The spectrum.
@@ -55,8 +58,17 @@ def first_difference(
         "data": (there.data_hash.get(split, ""), problem.data_hash),
         "batch normalization": (there.batchnorm, problem.batchnorm),
         "dtype": (there.dtype, problem.plan.dtype),
-        **{name: (getattr(found, name), value) for name, value in asked.items() if value is not None},
+        **{
+            name: (getattr(found, name), value)
+            for name, value in asked.items()
+            if value is not None
+        },
     }
     if found.engine == "lanczos":  # others find what they find
-        pairs["number of eigenvalues"] = (found.eigenvalues.size + found.bottom_eigenvalues.size, num_eigenvalues)
-    return next(((name, str(one), str(other)) for name, (one, other) in pairs.items() if one != other), None)
+        pairs["number of eigenvalues"] = (
+            found.eigenvalues.size + found.bottom_eigenvalues.size,
+            num_eigenvalues,
+        )
+    return next(
+        ((name, str(one), str(other)) for name, (one, other) in pairs.items() if one != other), None
+    )

@@ -1,4 +1,6 @@
-"""Spectral density of a symmetric operator by stochastic Lanczos quadrature beside its known eigenpairs."""
+"""Spectral density of a symmetric operator by stochastic Lanczos quadrature beside its known
+eigenpairs.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,12 @@ def density(
 ) -> Density:
     """Estimate the density of all eigenvalues, of which some are known.
 
-    A known eigenpair is a point of mass 1 / P. The others are probed with random vectors of the complement of the
-    known ones: m steps of Lanczos with (I - V V') A (I - V V') from each make a Gauss quadrature of m nodes, exact for
-    polynomials of degree below 2 m. With full two-pass reorthogonalisation, for without it the nodes hold copies of
-    the outermost eigenvalues. The probes are uniform on the complement's unit sphere, so that the expectation of
-    their quadratures is the density itself, and the weights of each sum to (P - n) / P.
+    A known eigenpair is a point of mass 1 / P. The others are probed with random vectors of the
+    complement of the known ones: m steps of Lanczos with (I - V V') A (I - V V') from each make a
+    Gauss quadrature of m nodes, exact for polynomials of degree below 2 m. With full two-pass
+    reorthogonalisation, for without it the nodes hold copies of the outermost eigenvalues. The
+    probes are uniform on the complement's unit sphere, so that the expectation of their quadratures
+    is the density itself, and the weights of each sum to (P - n) / P.
 
     Args:
         operator: Symmetric, size P.
@@ -47,31 +50,41 @@ def density(
         vectors: Their orthonormal eigenvectors, (n, P).
         num_probes: Random vectors.
         num_steps: Products with each, m.
-        seed: Of the probes, which share nothing with the start vectors that Lanczos runs of this seed have: what such a
-            run has found holds more of its own start than of other vectors.
+        seed: Of the probes, which share nothing with the start vectors that Lanczos runs of this
+            seed have: what such a run has found holds more of its own start than of other vectors.
         floor: Absolute error of an eigenvalue that counts as rounding.
-        should_stop: Asked after each product; if so, a probe that is not whole is left out, except the first.
+        should_stop: Asked after each product; if so, a probe that is not whole is left out, except
+            the first.
         progress: Counts products.
 
     Returns:
-        Outliers and quadratures; fewer nodes than m where a Krylov space is exhausted, or memory holds fewer vectors.
+        Outliers and quadratures; fewer nodes than m where a Krylov space is exhausted, or memory
+        holds fewer vectors.
 
     Raises:
-        InputError: If there is less than one probe or step, the outliers do not fit their vectors, or nothing fits
-            into memory.
+        InputError: If there is less than one probe or step, the outliers do not fit their vectors,
+            or nothing fits into memory.
         NotFiniteError: If a product is not finite.
 
     Source:
-        Ghorbani, Krishnan & Xiao (2019), An investigation into neural net optimization via Hessian eigenvalue
-        density, algorithm 1. There all eigenvalues are probed; here the known ones are exact, which leaves the nodes
-        to the others.
+        Ghorbani, Krishnan & Xiao (2019), An investigation into neural net optimization via Hessian
+        eigenvalue density, algorithm 1. There all eigenvalues are probed; here the known ones are
+        exact, which leaves the nodes to the others.
     """
     _require_positive(num_probes, num_steps)
     _require_fitting(outliers, residuals, vectors, operator.size)
     num_steps = min(num_steps, operator.size - len(outliers))
-    plan = plan_memory(operator.size, device=operator.device, wanted=1, max_matvecs=num_steps + 1, num_check_matvecs=0)
+    plan = plan_memory(
+        operator.size,
+        device=operator.device,
+        wanted=1,
+        max_matvecs=num_steps + 1,
+        num_check_matvecs=0,
+    )
     num_steps = min(num_steps, plan.vectors)
-    known = vectors.reshape(-1, operator.size).to(operator.device, accumulation_dtype(operator.device))
+    known = vectors.reshape(-1, operator.size).to(
+        operator.device, accumulation_dtype(operator.device)
+    )
     deflated, share = Deflated(operator, known, 0.0), 1 - len(outliers) / operator.size
     quadratures: list[tuple[np.ndarray, np.ndarray]] = []
     num_matvecs, is_stopped = 0, False
@@ -109,16 +122,23 @@ def _require_positive(num_probes: int, num_steps: int) -> None:
         )
 
 
-def _require_fitting(outliers: np.ndarray, residuals: np.ndarray, vectors: Tensor, size: int) -> None:
-    if not len(outliers) == len(residuals) == len(vectors) or (len(vectors) and vectors.shape[1] != size):
+def _require_fitting(
+    outliers: np.ndarray, residuals: np.ndarray, vectors: Tensor, size: int
+) -> None:
+    if not len(outliers) == len(residuals) == len(vectors) or (
+        len(vectors) and vectors.shape[1] != size
+    ):
         raise InputError(
-            f"each outlier must have a residual and a vector of {size} entries, got {len(outliers)} outliers, "
+            f"each outlier must have a residual and a vector of {size} entries, got "
+            f"{len(outliers)} outliers, "
             f"{len(residuals)} residuals and vectors of shape {tuple(vectors.shape)}."
         )
 
 
 def _probed(deflated: Deflated, plan: MemoryPlan, seed: int, stream: int) -> KrylovSpace:
-    """Return a Krylov space that begins with a random vector of the complement of the known ones."""
+    """Return a Krylov space that begins with a random vector of the complement of the known
+    ones.
+    """
     start = deflated.project(random_vector(deflated, seed, stream))
     return KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
 

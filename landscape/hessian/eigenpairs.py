@@ -13,7 +13,9 @@ from landscape.hessian.ritz import RitzPairs
 
 
 class Subspace(Protocol):
-    """An orthonormal basis Q (P, m) whose products with the operator are known, such as a Krylov space's."""
+    """An orthonormal basis Q (P, m) whose products with the operator are known, such as a Krylov
+    space's.
+    """
 
     @property
     def size(self) -> int:
@@ -36,18 +38,22 @@ class Eigenpairs:
 
     Attributes:
         top: The algebraically largest eigenvalues, or the largest in magnitude, descending, (k,).
-        top_residuals: ||A v - theta v|| of each, computed with a product of its own, (k,): an eigenvalue lies within.
+        top_residuals: ||A v - theta v|| of each, computed with a product of its own, (k,): an
+            eigenvalue lies within.
         bottom: The algebraically smallest, ascending, (kb,).
         bottom_residuals: Likewise, (kb,).
         vectors: Unit vectors, (k + kb, P), top ones first, in the accumulation dtype.
         num_matvecs: Products used in all.
-        converged: Whether every pair met the tolerance, and none that was found to be missed was left out.
+        converged: Whether every pair met the tolerance, and none that was found to be missed was
+            left out.
         tolerance: The relative tolerance.
-        floor: The absolute error that counts as rounding; a pair also meets the tolerance within it.
-        gaps: Distance of each to the nearest other Ritz value of the space that it comes from, in the order of
-            `vectors`; None where there was no such space.
+        floor: The absolute error that counts as rounding; a pair also meets the tolerance within
+            it.
+        gaps: Distance of each to the nearest other Ritz value of the space that it comes from, in
+            the order of `vectors`; None where there was no such space.
         second_look: What a second run saw beside these; None where there was none.
-        asymmetry: Largest |u'Av - v'Au| / |lambda|_max of the basis vectors; None where it was not seen.
+        asymmetry: Largest |u'Av - v'Au| / |lambda|_max of the basis vectors; None where it was not
+            seen.
         memory: Where the basis was kept.
         space: The Krylov space; None where there is none.
         remark: What was asked for and not found; empty if there is nothing.
@@ -71,7 +77,9 @@ class Eigenpairs:
 
     @property
     def estimates(self) -> np.ndarray:
-        """r^2 / gap of each at the top, r where that is less, (k,): an estimate of its error, no certificate."""
+        """r^2 / gap of each at the top, r where that is less, (k,): an estimate of its error, no
+        certificate.
+        """
         return self.pairs.errors[: len(self.top)]
 
     @property
@@ -84,4 +92,9 @@ class Eigenpairs:
         """All of them, in the order of `vectors`."""
         values = np.append(self.top, self.bottom)
         residuals = np.append(self.top_residuals, self.bottom_residuals)
-        return RitzPairs(values, residuals, np.zeros(len(values)) if self.gaps is None else self.gaps, self.vectors)
+        return RitzPairs(
+            values,
+            residuals,
+            np.zeros(len(values)) if self.gaps is None else self.gaps,
+            self.vectors,
+        )

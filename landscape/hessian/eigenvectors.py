@@ -1,4 +1,6 @@
-"""Where eigenvectors point: which layers, along the gradient, and how they turn from one checkpoint to another."""
+"""Where eigenvectors point: which layers, along the gradient, and how they turn from one checkpoint
+to another.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,18 @@ def layer_shares(spec: WeightSpec, vectors: Any) -> dict[str, np.ndarray]:
     """
     rows = _rows(vectors)
     if rows.shape[1] != spec.size:
-        raise InputError(f"vectors must be of the model's {spec.size} weights, got {rows.shape[1]} entries.")
-    squares = np.array([[norm(row[w.start : w.stop]) ** 2 for row in rows] for w in spec.weights])  # (tensors, k)
+        raise InputError(
+            f"vectors must be of the model's {spec.size} weights, got {rows.shape[1]} entries."
+        )
+    squares = np.array(
+        [[norm(row[w.start : w.stop]) ** 2 for row in rows] for w in spec.weights]
+    )  # (tensors, k)
     return dict(zip(spec.names, squares / squares.sum(axis=0), strict=True))
 
 
 def gradient_overlaps(problem: Problem, vectors: Any) -> tuple[float, np.ndarray]:
-    """Return the norm of the gradient at the problem's own weights, and its |cosine| with each vector.
+    """Return the norm of the gradient at the problem's own weights, and its |cosine| with each
+    vector.
 
     Args:
         problem: The loss.
@@ -56,7 +63,8 @@ def gradient_overlaps(problem: Problem, vectors: Any) -> tuple[float, np.ndarray
 
 
 def alignment(vectors: Any, others: Any) -> np.ndarray:
-    """Return the |cosine| of the angle between each of two sets of vectors; their signs mean nothing.
+    """Return the |cosine| of the angle between each of two sets of vectors; their signs mean
+    nothing.
 
     Args:
         vectors: (k, P), a tensor or an array.
@@ -76,10 +84,12 @@ def alignment(vectors: Any, others: Any) -> np.ndarray:
 
 
 def subspace_overlap(vectors: Any, others: Any) -> float:
-    """Return the mean squared cosine of the principal angles between the spans of two sets of vectors.
+    """Return the mean squared cosine of the principal angles between the spans of two sets of
+    vectors.
 
-    It is 1 if one span contains the other, 0 if they are orthogonal, and about k / P for random ones. Unlike
-    the cosines of single vectors it does not depend on how the eigenvectors of close eigenvalues mix.
+    It is 1 if one span contains the other, 0 if they are orthogonal, and about k / P for random
+    ones. Unlike the cosines of single vectors it does not depend on how the eigenvectors of close
+    eigenvalues mix.
 
     Args:
         vectors: (k, P), a tensor or an array; they need not be orthogonal.
@@ -97,7 +107,12 @@ def subspace_overlap(vectors: Any, others: Any) -> float:
     rows, columns = _matching(vectors, others)
     between = _products(rows, columns)
     own, other = (_products(each, each) for each in (rows, columns))
-    squares = np.linalg.pinv(own, hermitian=True) @ between @ np.linalg.pinv(other, hermitian=True) @ between.T
+    squares = (
+        np.linalg.pinv(own, hermitian=True)
+        @ between
+        @ np.linalg.pinv(other, hermitian=True)
+        @ between.T
+    )
     rank = min(np.linalg.matrix_rank(each, hermitian=True) for each in (own, other))
     return float(np.clip(np.trace(squares) / rank, 0.0, 1.0)) if rank else np.nan
 
@@ -105,7 +120,9 @@ def subspace_overlap(vectors: Any, others: Any) -> float:
 def _rows(vectors: Any) -> Tensor:
     rows = torch.as_tensor(vectors)
     if rows.ndim != 2:
-        raise InputError(f"vectors must be the rows of a matrix (k, P), got shape {tuple(rows.shape)}.")
+        raise InputError(
+            f"vectors must be the rows of a matrix (k, P), got shape {tuple(rows.shape)}."
+        )
     return rows
 
 
@@ -113,7 +130,8 @@ def _matching(vectors: Any, others: Any) -> tuple[Tensor, Tensor]:
     rows, columns = _rows(vectors), _rows(others)
     if rows.shape[1] != columns.shape[1]:
         raise InputError(
-            f"vectors that are compared must be of one model, got {rows.shape[1]} and {columns.shape[1]} entries.",
+            f"vectors that are compared must be of one model, got {rows.shape[1]} and "
+            f"{columns.shape[1]} entries.",
             hint="Pass eigenvectors of the same architecture.",
         )
     return rows, columns

@@ -1,4 +1,6 @@
-"""Extreme eigenvalues on disjoint subsets of the data: how they scatter, and on which side of the truth they are."""
+"""Extreme eigenvalues on disjoint subsets of the data: how they scatter, and on which side of the
+truth they are.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,12 @@ def folds(
 ) -> tuple[Fold, ...]:
     """Find the largest and the smallest Hessian eigenvalue on each of several disjoint subsets.
 
-    Eigenvalues of a subset are biased outwards: the largest eigenvalue is a convex function of the matrix, so
-    on a random subset it is, in expectation, at least that on all data, and the smallest at most. The curvature
-    along the subset's top eigenvector on the examples outside the subset is, in expectation, at most the largest on
-    all data. If the subsets are of one size and together all data, both hold for the means over the
-    subsets exactly, up to the tolerance, with `stored` batch normalization.
+    Eigenvalues of a subset are biased outwards: the largest eigenvalue is a convex function of the
+    matrix, so on a random subset it is, in expectation, at least that on all data, and the smallest
+    at most. The curvature along the subset's top eigenvector on the examples outside the subset is,
+    in expectation, at most the largest on all data. If the subsets are of one size and together all
+    data, both hold for the means over the subsets exactly, up to the tolerance, with `stored` batch
+    normalization.
 
     Args:
         problem: The loss, at its own weights.
@@ -47,8 +50,8 @@ def folds(
         max_matvecs: Limit on the products of each, the one for the held-out examples not counted.
         seed: Of the subsets and the start vectors.
         operator: Makes the matrix of a problem.
-        should_stop: Is asked before each product, in places with how many are to follow; if it says so, the subsets
-            that are not done are left out.
+        should_stop: Is asked before each product, in places with how many are to follow; if it says
+            so, the subsets that are not done are left out.
         progress: Counts subsets.
 
     Returns:
@@ -80,7 +83,9 @@ def folds(
                 break
             outside = operator(problem.on(everything.take(_others(indices, data))))
             found.append(_fold(pairs, inside.num_examples, outside))
-            progress.update(len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out)
+            progress.update(
+                len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out
+            )
     finally:
         progress.stop()
     return tuple(found)

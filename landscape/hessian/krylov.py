@@ -1,4 +1,6 @@
-"""The Krylov space of a symmetric operator, which grows by one product at a time and can be cut to its best part."""
+"""The Krylov space of a symmetric operator, which grows by one product at a time and can be cut to
+its best part.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +39,20 @@ class RitzDecomposition:
 
 
 class KrylovSpace:
-    """An orthonormal basis Q and the matrix T with A Q = Q T + q e^T, q being the next vector of it.
+    """An orthonormal basis Q and the matrix T with A Q = Q T + q e^T, q being the next vector of
+    it.
 
-    Lanczos with full two-pass reorthogonalisation. When the space is invariant it goes on from a random vector. T is
-    tridiagonal up to a thick restart, which puts the Ritz values that it keeps on its diagonal and couples them to
-    the vector behind them.
+    Lanczos with full two-pass reorthogonalisation. When the space is invariant it goes on from a
+    random vector. T is tridiagonal up to a thick restart, which puts the Ritz values that it keeps
+    on its diagonal and couples them to the vector behind them.
 
     Attributes:
         plan: Where the basis is kept.
         dimension: P.
         size: Number of vectors m.
         num_matvecs: Products made, those before a restart included.
-        deviation: Largest |u'Av - v'Au| of two vectors of the basis that was seen; full reorthogonalisation shows it.
+        deviation: Largest |u'Av - v'Au| of two vectors of the basis that was seen; full
+            reorthogonalisation shows it.
 
     Args:
         operator: Symmetric, size P.
@@ -63,8 +67,8 @@ class KrylovSpace:
         StoreError: If the sink holds a space of something else.
 
     Source:
-        Parlett (1998), The Symmetric Eigenvalue Problem, chapter 13; Wu and Simon (2000), SIAM J. Matrix Anal.
-        Appl. 22(2), equation 2.
+        Parlett (1998), The Symmetric Eigenvalue Problem, chapter 13; Wu and Simon (2000), SIAM J.
+        Matrix Anal. Appl. 22(2), equation 2.
     """
 
     def __init__(
@@ -98,7 +102,9 @@ class KrylovSpace:
         self.num_matvecs = 0
         self.deviation = 0.0
         if stored is None:
-            self._next = self._basis.append(self._random_unit() if start is None else _unit(start, operator))
+            self._next = self._basis.append(
+                self._random_unit() if start is None else _unit(start, operator)
+            )
             self._save_all()
         else:
             self._restore(stored)
@@ -129,19 +135,27 @@ class KrylovSpace:
         v = self._basis.subtract(product, first)
         v = self._basis.subtract(v, self._basis.coefficients(v))
         coefficients = first.cpu().numpy().astype(float)
-        deviation = np.abs(coefficients[:-1] - self._projected[self.size, : self.size]).max(initial=0.0)
+        deviation = np.abs(coefficients[:-1] - self._projected[self.size, : self.size]).max(
+            initial=0.0
+        )
         self._follow(float(coefficients[-1]), norm(v), float(deviation))
         beta = float(self._projected[self.size, self.size - 1])
         has_next = self.size < self._operator.size
         if has_next:
             self._next = self._basis.append(v / beta if beta else self._random_unit())
-        row = self._basis.kept_row(self.size).numpy() if has_next and self._sink is not NOT_SAVED else None
+        row = (
+            self._basis.kept_row(self.size).numpy()
+            if has_next and self._sink is not NOT_SAVED
+            else None
+        )
         self._sink.append((float(coefficients[-1]), beta, float(deviation)), row)
 
     def ritz(self) -> RitzDecomposition:
         """Return the Ritz pairs of the space."""
         values, weights = np.linalg.eigh(self.projected)
-        return RitzDecomposition(values, np.abs(self._projected[self.size, : self.size] @ weights), weights)
+        return RitzDecomposition(
+            values, np.abs(self._projected[self.size, : self.size] @ weights), weights
+        )
 
     def vector(self, weights: np.ndarray) -> Tensor:
         """Return the unit vector (P,) that these weights (m,) of the basis make."""
@@ -153,15 +167,23 @@ class KrylovSpace:
         weights = ritz.weights[:, indices]
         couplings = self._projected[self.size, : self.size] @ weights
         self._basis.rotate(self._on_device(weights))
-        self._set_head(KrylovHead(ritz.values[indices], couplings, self.num_matvecs, self.deviation))
+        self._set_head(
+            KrylovHead(ritz.values[indices], couplings, self.num_matvecs, self.deviation)
+        )
         self._save_all()
 
     def _set_head(self, head: KrylovHead) -> None:
         self._head = head
-        self.size, self.num_matvecs, self.deviation = len(head.values), head.num_matvecs, head.deviation
+        self.size, self.num_matvecs, self.deviation = (
+            len(head.values),
+            head.num_matvecs,
+            head.deviation,
+        )
         self._projected[:] = 0
         self._projected[np.arange(self.size), np.arange(self.size)] = head.values
-        self._projected[self.size, : self.size] = self._projected[: self.size, self.size] = head.couplings
+        self._projected[self.size, : self.size] = self._projected[: self.size, self.size] = (
+            head.couplings
+        )
 
     def _follow(self, alpha: float, beta: float, deviation: float) -> None:
         """Enter what a product has shown; beta counts as 0 where it is rounding."""
@@ -171,7 +193,9 @@ class KrylovSpace:
         self.deviation = max(self.deviation, deviation)
         scale = max(float(np.abs(self._projected[: self.size, : self.size]).max()), beta)
         if beta > _BREAKDOWN * scale:
-            self._projected[self.size, self.size - 1] = self._projected[self.size - 1, self.size] = beta
+            self._projected[self.size, self.size - 1] = self._projected[
+                self.size - 1, self.size
+            ] = beta
 
     def _restore(self, stored: StoredKrylov) -> None:
         for row in stored.rows:
@@ -196,13 +220,17 @@ class KrylovSpace:
         }
 
     def _random_unit(self) -> Tensor:
-        """Return a random vector (P,), orthogonal to the basis; the same one wherever the run was resumed."""
+        """Return a random vector (P,), orthogonal to the basis; the same one wherever the run was
+        resumed.
+        """
         numbers = (*self._seed, self.num_matvecs) if self.num_matvecs else self._seed[:1]
         return _unit(self._basis.remove(random_vector(self._operator, *numbers)), self._operator)
 
     def _on_device(self, weights: np.ndarray) -> Tensor:
         accumulate = accumulation_dtype(self._operator.device)
-        return torch.from_numpy(np.ascontiguousarray(weights)).to(accumulate).to(self._operator.device)
+        return (
+            torch.from_numpy(np.ascontiguousarray(weights)).to(accumulate).to(self._operator.device)
+        )
 
 
 def random_vector(operator: SymmetricOperator, *numbers: int) -> Tensor:

@@ -61,10 +61,14 @@ class KrylovSink(Protocol):
         """
 
     def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Start anew with k + 1 vectors (P,); at most `capacity` products follow before the next time."""
+        """Start anew with k + 1 vectors (P,); at most `capacity` products follow before the next
+        time.
+        """
 
     def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Take alpha, beta and deviation of a product, and the next vector (P,); None where there is none."""
+        """Take alpha, beta and deviation of a product, and the next vector (P,); None where there
+        is none.
+        """
 
 
 class NullKrylovSink:
@@ -85,7 +89,9 @@ NOT_SAVED = NullKrylovSink()
 
 
 class FirstProcessSink:
-    """The sink of the first process, whose space all processes load; nothing is kept by the others."""
+    """The sink of the first process, whose space all processes load; nothing is kept by the
+    others.
+    """
 
     def __init__(self, sink: KrylovSink) -> None:
         self._sink = sink if distributed.rank() == 0 else NOT_SAVED

@@ -25,7 +25,9 @@ from landscape.progress import SILENT, Progress
 
 __all__ = ["Eigenpairs", "lanczos", "noise_floor", "require_tolerance"]
 
-_CHECKED_SHARE = 32  # convergence is looked at after each product up to 64, then after each 32nd part of them
+_CHECKED_SHARE = (
+    32  # convergence is looked at after each product up to 64, then after each 32nd part of them
+)
 
 
 def lanczos(
@@ -47,10 +49,11 @@ def lanczos(
 ) -> Eigenpairs:
     """Find the largest and smallest eigenvalues of a symmetric operator.
 
-    Lanczos with full two-pass reorthogonalisation. It stops when, at both ends,
-    min(r, r^2 / gap) <= max(tolerance |theta|, floor |lambda|_max), r being the residual, gap the distance to the
-    nearest other Ritz value, and floor the rounding of the operator's dtype. One start vector sees one copy of a
-    repeated eigenvalue, so short runs beside the vectors that were found look for more, until one finds none.
+    Lanczos with full two-pass reorthogonalisation. It stops when, at both ends, min(r, r^2 / gap)
+    <= max(tolerance |theta|, floor |lambda|_max), r being the residual, gap the distance to the
+    nearest other Ritz value, and floor the rounding of the operator's dtype. One start vector sees
+    one copy of a repeated eigenvalue, so short runs beside the vectors that were found look for
+    more, until one finds none.
 
     Args:
         operator: Symmetric, size P.
@@ -60,14 +63,18 @@ def lanczos(
         tolerance: Relative; by default what the operator's dtype can meet.
         max_matvecs: Limit on products, all included.
         seed: Of the start vectors.
-        start: What to begin with (P,), e.g. a sum of eigenvectors of a matrix nearby; random if None.
+        start: What to begin with (P,), e.g. a sum of eigenvectors of a matrix nearby; random if
+            None.
         num_check_matvecs: Products of a look for missed eigenvalues; 0 for none.
-        polish: The same matrix with products of a higher precision, which then replace those that certify: a value's
-            error is of the order of the square of its vector's. It decides the default tolerance and the floor.
-        memory: Bytes for the vectors, or a plan of where they are kept; half of what is free if None.
+        polish: The same matrix with products of a higher precision, which then replace those that
+            certify: a value's error is of the order of the square of its vector's. It decides the
+            default tolerance and the floor.
+        memory: Bytes for the vectors, or a plan of where they are kept; half of what is free if
+            None.
         sink: What the Krylov space is saved in, and resumed from.
-        should_stop: Asked before each product, with the number of products that are still to be made if this one is;
-            True ends the run with what is known. It makes as many as there are eigenvalues at least.
+        should_stop: Asked before each product, with the number of products that are still to be
+            made if this one is; True ends the run with what is known. It makes as many as there are
+            eigenvalues at least.
         progress: Counts products.
 
     Returns:
@@ -99,14 +106,20 @@ def lanczos(
         )
     )
     space = KrylovSpace(operator, plan, seed=seed, start=start, sink=sink)
-    look = Look(operator, certifier, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop)
+    look = Look(
+        operator, certifier, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop
+    )
     progress.start("lanczos", None)
     try:
         ritz = _extremes(space, wanted, goal, max_matvecs - wanted.count, should_stop, progress)
         pairs = _certified(space, ritz, wanted, certifier, is_polished=polish is not None)
         scale = max(float(np.abs(values).max()) for values in (ritz.values, pairs.values))
         num_matvecs = space.num_matvecs + wanted.count
-        seen = look_again(look, pairs, scale, num_matvecs) if goal.is_met_by(pairs, scale) else Seen(pairs, None, True)
+        seen = (
+            look_again(look, pairs, scale, num_matvecs)
+            if goal.is_met_by(pairs, scale)
+            else Seen(pairs, None, True)
+        )
     finally:
         progress.stop()
     pairs, k = seen.pairs, wanted.top
@@ -138,8 +151,16 @@ def _extremes(
 ) -> RitzDecomposition:
     """Extend the space until its wanted pairs have converged, or it may not any more."""
     while True:
-        is_over = space.num_matvecs >= limit or should_stop(1 + wanted.count) or space.size == space.dimension
-        is_due = is_over or space.is_full or space.num_matvecs % max(1, space.size // _CHECKED_SHARE) == 0
+        is_over = (
+            space.num_matvecs >= limit
+            or should_stop(1 + wanted.count)
+            or space.size == space.dimension
+        )
+        is_due = (
+            is_over
+            or space.is_full
+            or space.num_matvecs % max(1, space.size // _CHECKED_SHARE) == 0
+        )
         if space.size >= wanted.count and is_due:
             ritz = space.ritz()
             progress.update(space.num_matvecs, largest=ritz.values[-1], smallest=ritz.values[0])
@@ -151,9 +172,16 @@ def _extremes(
 
 
 def _certified(
-    space: KrylovSpace, ritz: RitzDecomposition, wanted: Wanted, certifier: SymmetricOperator, *, is_polished: bool
+    space: KrylovSpace,
+    ritz: RitzDecomposition,
+    wanted: Wanted,
+    certifier: SymmetricOperator,
+    *,
+    is_polished: bool,
 ) -> RitzPairs:
-    """Return the wanted pairs in their order, with values and residuals from products of their own."""
+    """Return the wanted pairs in their order, with values and residuals from products of their
+    own.
+    """
     indices = wanted.indices(ritz.values)
     vectors = (space.vector(ritz.weights[:, index]) for index in indices)
     gaps = gaps_between(ritz.values)
@@ -168,7 +196,10 @@ def _certified(
 def _require_products(num_eigenvalues: int, max_matvecs: int, num_check_matvecs: int) -> None:
     if max_matvecs < 2 * num_eigenvalues:
         raise InputError(
-            f"max-matvecs must be at least twice the number of eigenvalues {num_eigenvalues}, got {max_matvecs}."
+            f"max-matvecs must be at least twice the number of eigenvalues {num_eigenvalues}, got "
+            f"{max_matvecs}."
         )
     if num_check_matvecs < 0:
-        raise InputError(f"the products of a second look must be at least 0, got {num_check_matvecs}.")
+        raise InputError(
+            f"the products of a second look must be at least 0, got {num_check_matvecs}."
+        )

@@ -13,8 +13,9 @@ from landscape.free_memory import free_memory
 from landscape.reductions import accumulation_dtype
 
 NUM_CHECK_MATVECS = 12
-"""Products of a second look. Of 240 copies of one of the first four eigenvalues, hidden in three spectra, looks with
-12 products found all when the top five were asked for, those with 10, 8 and 6 all but 2, 11 and 92."""
+"""Products of a second look. Of 240 copies of one of the first four eigenvalues, hidden in three
+spectra, looks with 12 products found all when the top five were asked for, those with 10, 8 and 6
+all but 2, 11 and 92."""
 
 _AMPLE = 128  # vectors: runs on networks took 18 to 44 products
 _KEPT = 20  # vectors that a thick restart keeps
@@ -64,7 +65,8 @@ class MemoryPlan:
             where = "in host memory, which is the device's"
         restart = f", then a thick restart that keeps {self.kept}" if self.restarts else ""
         return (
-            f"Lanczos basis {where}: up to {self.vectors} vectors of {self.size} {_name(self.dtype)} numbers{restart}; "
+            f"Lanczos basis {where}: up to {self.vectors} vectors of {self.size} "
+            f"{_name(self.dtype)} numbers{restart}; "
             f"at most {in_gib(self.num_bytes)} of {in_gib(self.budget)}."
         )
 
@@ -80,10 +82,12 @@ def plan_memory(
     budget: int | None = None,
     host_budget: int | None = None,
 ) -> MemoryPlan:
-    """Choose where the basis of a Lanczos run is kept: the first place that holds 128 vectors, or all it can need.
+    """Choose where the basis of a Lanczos run is kept: the first place that holds 128 vectors, or
+    all it can need.
 
-    In float64 on the device, in float32 there, in float32 in host memory beside a CUDA device. If none of them does,
-    in float32 where there is more room. A run that is longer than what a place holds restarts with the best vectors.
+    In float64 on the device, in float32 there, in float32 in host memory beside a CUDA device. If
+    none of them does, in float32 where there is more room. A run that is longer than what a place
+    holds restarts with the best vectors.
 
     Args:
         size: P.
@@ -92,7 +96,8 @@ def plan_memory(
         max_matvecs: Limit on products.
         num_check_matvecs: Of the second look; 0 for none.
         is_polished: Whether the vectors that are found are computed anew.
-        budget: Bytes on the device; by default half of what is free, the least of all processes of a run.
+        budget: Bytes on the device; by default half of what is free, the least of all processes of
+            a run.
         host_budget: Bytes in host memory beside a CUDA device; by default as `budget`.
 
     Raises:
@@ -100,7 +105,11 @@ def plan_memory(
     """
     budget = _half_for_all(device) if budget is None else budget
     longest = min(size, max(wanted, max_matvecs - wanted))
-    working = ((4 if is_polished else 1) * wanted + _WORKING_VECTORS) * size * accumulation_dtype(device).itemsize
+    working = (
+        ((4 if is_polished else 1) * wanted + _WORKING_VECTORS)
+        * size
+        * accumulation_dtype(device).itemsize
+    )
     least = min(longest, wanted + max(_ROOM, wanted))
     least_look = min(size, max(num_check_matvecs, _ROOM)) if num_check_matvecs else 0
     places = [
@@ -108,38 +117,48 @@ def plan_memory(
         for dtype, is_on_host, room in _places(device, budget - working, host_budget)
     ]
     ample = min(longest, max(_AMPLE, 2 * wanted + _KEPT))
-    chosen = next((p for p in places if p.vectors >= ample), max(places[1:], key=lambda p: p.vectors))
+    chosen = next(
+        (p for p in places if p.vectors >= ample), max(places[1:], key=lambda p: p.vectors)
+    )
     if working > budget or chosen.vectors < least:
         raise InputError(
             "the vectors of a Lanczos run must fit into memory: the least for "
             f"{size} parameters and {wanted} eigenvalues is "
             f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
             f"{in_gib(budget)} may be used.",
-            hint="Pass a larger --memory, of which vectors may take half, or ask for fewer eigenvalues.",
+            hint="Pass a larger --memory, of which vectors may take half, or ask for fewer "
+            "eigenvalues.",
         )
     return MemoryPlan(
         size=size,
         device=device,
         longest=longest,
         kept=num_kept(chosen.vectors, wanted),
-        num_bytes=working + (chosen.vectors + chosen.look_vectors + _BEHIND) * size * chosen.dtype.itemsize,
+        num_bytes=working
+        + (chosen.vectors + chosen.look_vectors + _BEHIND) * size * chosen.dtype.itemsize,
         budget=budget,
         **chosen._asdict(),
     )
 
 
 def half_of_free_memory(device: torch.device) -> int:
-    """Return half of the bytes that this process may take: on the CPU, the processes of a run share one memory."""
+    """Return half of the bytes that this process may take: on the CPU, the processes of a run share
+    one memory.
+    """
     return free_memory(device) // (2 * (distributed.world_size() if device.type == "cpu" else 1))
 
 
 def _half_for_all(device: torch.device) -> int:
-    """Return the least half of what is free: processes that plan otherwise would ask for other products."""
+    """Return the least half of what is free: processes that plan otherwise would ask for other
+    products.
+    """
     return min(distributed.gathered(half_of_free_memory(device)))
 
 
 def num_kept(vectors: int, wanted: int) -> int:
-    """Return how many of `vectors` a restart keeps: about 20, more than are wanted, and leaving a third free."""
+    """Return how many of `vectors` a restart keeps: about 20, more than are wanted, and leaving a
+    third free.
+    """
     return max(1, min(max(_KEPT, wanted + _ROOM), vectors - max(_ROOM // 2, vectors // 3)))
 
 
@@ -152,7 +171,9 @@ class _Filled(NamedTuple):
     look_vectors: int
 
 
-def _filled(size: int, longest: int, least_look: int, dtype: torch.dtype, is_on_host: bool, room: int) -> _Filled:
+def _filled(
+    size: int, longest: int, least_look: int, dtype: torch.dtype, is_on_host: bool, room: int
+) -> _Filled:
     rows = room // (size * dtype.itemsize) - _BEHIND
     look_vectors = min(size, max(least_look, min(_LOOK, rows // 4))) if least_look else 0
     return _Filled(dtype, is_on_host, min(longest, rows - look_vectors), look_vectors)
@@ -160,11 +181,19 @@ def _filled(size: int, longest: int, least_look: int, dtype: torch.dtype, is_on_
 
 def in_gib(num_bytes: int) -> str:
     """Return a number of bytes as text."""
-    return f"{num_bytes / (1 << 30):.3g} GiB" if num_bytes >= 1 << 27 else f"{num_bytes / (1 << 20):.3g} MiB"
+    return (
+        f"{num_bytes / (1 << 30):.3g} GiB"
+        if num_bytes >= 1 << 27
+        else f"{num_bytes / (1 << 20):.3g} MiB"
+    )
 
 
-def _places(device: torch.device, room: int, host_budget: int | None) -> list[tuple[torch.dtype, bool, int]]:
-    """Return dtype, whether it is host memory beside the device's, and bytes of each place for a basis, best first."""
+def _places(
+    device: torch.device, room: int, host_budget: int | None
+) -> list[tuple[torch.dtype, bool, int]]:
+    """Return dtype, whether it is host memory beside the device's, and bytes of each place for a
+    basis, best first.
+    """
     places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
     if device.type == "cuda":
         free = _half_for_all(torch.device("cpu")) if host_budget is None else host_budget

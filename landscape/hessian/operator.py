@@ -13,7 +13,14 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.batches import batch_length
-from landscape.curvature_graphs import KINDS, CurvatureGraph, Product, added_bytes, explained_derivatives, saved_tensors
+from landscape.curvature_graphs import (
+    KINDS,
+    CurvatureGraph,
+    Product,
+    added_bytes,
+    explained_derivatives,
+    saved_tensors,
+)
 from landscape.errors import InputError, NotFiniteError
 from landscape.execution import deterministic
 from landscape.hessian.memory_plan import half_of_free_memory
@@ -43,41 +50,45 @@ class SymmetricOperator(Protocol):
 
 
 _BATCH_BYTES = 16 << 20
-"""Of a batch's graph on the CPU. With a smaller one, calling the kernels takes longer than what they do; one that is
-much larger no longer stays in the cache."""
+"""Of a batch's graph on the CPU. With a smaller one, calling the kernels takes longer than what
+they do; one that is much larger no longer stays in the cache."""
 
 _AS_PRECISE_AS = {"bfloat16": torch.bfloat16, "tf32": torch.float16}  # tf32 has float16's mantissa
 
 
 class CurvatureOperator:
-    """The curvature of a problem's mean loss at `w` (P,): its Hessian, or a matrix that stands in for it.
+    """The curvature of a problem's mean loss at `w` (P,): its Hessian, or a matrix that stands in
+    for it.
 
-    Products are exact up to rounding, by double backward. The graph of a batch is kept from one product to the
-    next as long as all kept ones fit into `graph_bytes`, which saves the forward and the first backward pass; those
-    of the other batches are built anew in every product. Both give the same product, bit for bit. Graphs are built
-    with the first product, or when `num_retained` is asked for, and again after the problem was evaluated at
-    whatever weights. None is kept of a model that draws random numbers or writes to its buffers while it is
-    evaluated, for its batches depend on each other.
+    Products are exact up to rounding, by double backward. The graph of a batch is kept from one
+    product to the next as long as all kept ones fit into `graph_bytes`, which saves the forward and
+    the first backward pass; those of the other batches are built anew in every product. Both give
+    the same product, bit for bit. Graphs are built with the first product, or when `num_retained`
+    is asked for, and again after the problem was evaluated at whatever weights. None is kept of a
+    model that draws random numbers or writes to its buffers while it is evaluated, for its batches
+    depend on each other.
 
-    On the CPU batches are larger than those of the losses where an example's graph is small, unless the problem says
-    otherwise (`Problem.with_joined_batches`).
+    On the CPU batches are larger than those of the losses where an example's graph is small, unless
+    the problem says otherwise (`Problem.with_joined_batches`).
 
-    With `batch`, batch statistics are differentiated through; with `recalibrate` they are constants, estimated once
-    if all graphs are kept and else in every product.
+    With `batch`, batch statistics are differentiated through; with `recalibrate` they are
+    constants, estimated once if all graphs are kept and else in every product.
 
-    Inside `landscape.distributed.joined` each process multiplies its own share of the batches, and all get the same
-    sum, bit for bit; all must ask for the same products in the same order.
+    Inside `landscape.distributed.joined` each process multiplies its own share of the batches, and
+    all get the same sum, bit for bit; all must ask for the same products in the same order.
 
     Args:
-        problem: The loss; one that cannot be differentiated twice is refused by the first product, as far as
-            `landscape.curvature_graphs.require_twice_differentiable` can tell.
+        problem: The loss; one that cannot be differentiated twice is refused by the first product,
+            as far as `landscape.curvature_graphs.require_twice_differentiable` can tell.
         w: Weights (P,), the model's own if None; copied.
-        kind: `hessian`; `ggn`, the generalized Gauss-Newton matrix J' H_L J, for any loss with a second derivative
-            in the outputs; or `fisher`, the empirical Fisher matrix, the mean of g g' over examples. The true Fisher
-            matrix of cross-entropy, with its expectation over the model's own predictions, is the GGN.
-        tensors: Numbers or names of the parameter tensors whose diagonal block is meant; None for all. The others
-            are constants then, and cost no derivatives.
-        graph_bytes: What the kept graphs may take; None for half of what is free when they are built, 0 for none.
+        kind: `hessian`; `ggn`, the generalized Gauss-Newton matrix J' H_L J, for any loss with a
+            second derivative in the outputs; or `fisher`, the empirical Fisher matrix, the mean of
+            g g' over examples. The true Fisher matrix of cross-entropy, with its expectation over
+            the model's own predictions, is the GGN.
+        tensors: Numbers or names of the parameter tensors whose diagonal block is meant; None for
+            all. The others are constants then, and cost no derivatives.
+        graph_bytes: What the kept graphs may take; None for half of what is free when they are
+            built, 0 for none.
 
     Attributes:
         size: P, or the number of weights in the tensors.
@@ -90,9 +101,9 @@ class CurvatureOperator:
         InputError: If there is no such kind, or no such tensor.
 
     Source:
-        Pearlmutter (1994), Fast Exact Multiplication by the Hessian. Schraudolph (2002), Fast Curvature
-        Matrix-Vector Products for Second-Order Gradient Descent. Kunstner et al. (2019), Limitations of the
-        Empirical Fisher Approximation.
+        Pearlmutter (1994), Fast Exact Multiplication by the Hessian. Schraudolph (2002), Fast
+        Curvature Matrix-Vector Products for Second-Order Gradient Descent. Kunstner et al. (2019),
+        Limitations of the Empirical Fisher Approximation.
     """
 
     def __init__(
@@ -164,7 +175,8 @@ class CurvatureOperator:
         if not all_finite([total]):
             raise NotFiniteError(
                 f"a {_NAMES[self.kind]}-vector product holds NaN or inf{self._first_bad(parts)}.",
-                hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
+                hint="Pass --dtype float64, or check the loss at these weights with `landscape "
+                "sharpness`.",
             )
         return total
 
@@ -206,7 +218,9 @@ class CurvatureOperator:
             model, states = self._problem.own_buffers(), get_random_states([self.device])
             known = self._resident()
             for number in self._numbers:
-                graph = self._problem.curvature_graph(number, self.kind, tensors=self._tensors, model=model)
+                graph = self._problem.curvature_graph(
+                    number, self.kind, tensors=self._tensors, model=model
+                )
                 num_bytes = added_bytes(saved_tensors(graph.roots), known)
                 if self._bytes + num_bytes > self._budget:
                     break
@@ -216,7 +230,9 @@ class CurvatureOperator:
             if has_drawn or not model.is_unchanged:
                 self._graphs.clear()
                 self._bytes = 0
-                self._reason = f"the model {'draws random numbers' if has_drawn else 'writes to its buffers'}"
+                self._reason = (
+                    f"the model {'draws random numbers' if has_drawn else 'writes to its buffers'}"
+                )
 
     @contextmanager
     def _multiplying(self) -> Iterator[None]:
@@ -236,11 +252,15 @@ class CurvatureOperator:
         return graph.product(parts, is_last=True)
 
     def _first_bad(self, parts: list[Tensor]) -> str:
-        """Say where the first batch with a product that is not finite is; empty if there is none."""
+        """Say where the first batch with a product that is not finite is; empty if there is
+        none.
+        """
         bad = len(self._problem.batches)
         with self._multiplying():
             for number in self._numbers:
-                if not all_finite([tensor for tensor in self._product(number, parts) if tensor is not None]):
+                if not all_finite(
+                    [tensor for tensor in self._product(number, parts) if tensor is not None]
+                ):
                     bad = number
                     break
         bad = min(distributed.gathered(bad))
@@ -252,7 +272,11 @@ class CurvatureOperator:
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / (1 << 20):.1f} MiB" if num_bytes < 1 << 30 else f"{num_bytes / (1 << 30):.1f} GiB"
+    return (
+        f"{num_bytes / (1 << 20):.1f} MiB"
+        if num_bytes < 1 << 30
+        else f"{num_bytes / (1 << 30):.1f} GiB"
+    )
 
 
 class MatrixOperator:

@@ -40,7 +40,8 @@ def require_pyhessian_can(asked: Iterable[str]) -> None:
     """Raise InputError if PyHessian 0.1 cannot compute something.
 
     Args:
-        asked: Names of what is to be computed; `density`, `ggn`, `fisher` and `blocks` are what it cannot.
+        asked: Names of what is to be computed; `density`, `ggn`, `fisher` and `blocks` are what it
+            cannot.
 
     Raises:
         InputError: For the first such name, saying why.
@@ -69,21 +70,23 @@ def power_iteration(
     Args:
         problem: With batch normalization `stored`.
         top_k: Number of eigenvalues.
-        bottom_k: Number of smallest eigenvalues that are wanted as well: it finds none, and the remark says so.
+        bottom_k: Number of smallest eigenvalues that are wanted as well: it finds none, and the
+            remark says so.
         tolerance: PyHessian's `tol`; by default what the problem's dtype can meet.
-        max_matvecs: Limit on products, those for the residuals included; the others are shared evenly between the
-            eigenvalues as PyHessian's `maxIter`.
+        max_matvecs: Limit on products, those for the residuals included; the others are shared
+            evenly between the eigenvalues as PyHessian's `maxIter`.
         seed: Of the start vectors.
         progress: Counts products.
 
     Returns:
-        Pairs sorted by value, none at the bottom, fewer than `top_k` where vectors of PyHessian are zero or copies of
-        others, which happens beyond the rank of the Hessian. `converged`
-        means that there are as many as wanted, and that every residual is at most sqrt(tolerance) |theta|, which a
-        value whose error is of order tolerance satisfies, or within the rounding.
+        Pairs sorted by value, none at the bottom, fewer than `top_k` where vectors of PyHessian are
+        zero or copies of others, which happens beyond the rank of the Hessian. `converged` means
+        that there are as many as wanted, and that every residual is at most sqrt(tolerance)
+        |theta|, which a value whose error is of order tolerance satisfies, or within the rounding.
 
     Raises:
-        InputError: If the problem is of a kind that PyHessian cannot take, or the numbers do not fit.
+        InputError: If the problem is of a kind that PyHessian cannot take, or the numbers do not
+            fit.
         NotFiniteError: If its vectors are not finite.
 
     Source:
@@ -99,11 +102,14 @@ def power_iteration(
     return _certify(problem, _independent(vectors), run.num_products, tolerance, (top_k, bottom_k))
 
 
-def pyhessian_trace(problem: Problem, *, num_samples: int = 100, seed: int = 0, progress: Progress = SILENT) -> Trace:
+def pyhessian_trace(
+    problem: Problem, *, num_samples: int = 100, seed: int = 0, progress: Progress = SILENT
+) -> Trace:
     """Estimate the trace of the Hessian from the samples of PyHessian 0.1's Hutchinson estimator.
 
-    Its rule for stopping is left out: it compares two consecutive means, which come as close as it likes by
-    chance, and without absolute values, so that it always stops after two samples of a negative trace.
+    Its rule for stopping is left out: it compares two consecutive means, which come as close as it
+    likes by chance, and without absolute values, so that it always stops after two samples of a
+    negative trace.
 
     Args:
         problem: With batch normalization `stored`.
@@ -122,11 +128,15 @@ def pyhessian_trace(problem: Problem, *, num_samples: int = 100, seed: int = 0, 
         Hutchinson (1989), Commun. Stat. Simul. Comput. 18(3).
     """
     if num_samples < 2:
-        raise InputError(f"a trace with a standard error needs at least 2 samples, got {num_samples}.")
+        raise InputError(
+            f"a trace with a standard error needs at least 2 samples, got {num_samples}."
+        )
     with _running(problem, seed, progress) as run:
         samples = np.array(run.engine.trace(maxIter=num_samples, tol=-math.inf))
     if not np.isfinite(samples).all():
-        raise NotFiniteError("PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64.")
+        raise NotFiniteError(
+            "PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64."
+        )
     mean, error = float(samples.mean()), float(samples.std(ddof=1) / num_samples**0.5)
     half = float(stdtrit(num_samples - 1, (1 + _CONFIDENCE) / 2)) * error
     return Trace(mean, error, mean - half, mean + half, _CONFIDENCE, num_samples, run.num_products)
@@ -134,14 +144,21 @@ def pyhessian_trace(problem: Problem, *, num_samples: int = 100, seed: int = 0, 
 
 def _require_counts(size: int, top_k: int, max_matvecs: int) -> None:
     if not 1 <= top_k <= size:
-        raise InputError(f"top-k must be between 1 and the number of parameters {size}, got {top_k}.")
+        raise InputError(
+            f"top-k must be between 1 and the number of parameters {size}, got {top_k}."
+        )
     if max_matvecs < 2 * top_k:
-        raise InputError(f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got {max_matvecs}.")
+        raise InputError(
+            f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got "
+            f"{max_matvecs}."
+        )
 
 
 @contextmanager
 def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
-    """Prepare PyHessian on a copy of the model, and say what is wrong with a loss on which it fails."""
+    """Prepare PyHessian on a copy of the model, and say what is wrong with a loss on which it
+    fails.
+    """
     _require_kind(problem)
     is_cuda = problem.device.type == "cuda"
     progress.start("pyhessian", None)
@@ -150,14 +167,20 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
             repeatable(problem.device, problem.plan.dtype),
             twice_differentiable(),
             warnings.catch_warnings(),
-            torch.cuda.device(problem.device) if is_cuda else nullcontext(),  # it knows no other than the present one
+            torch.cuda.device(problem.device)
+            if is_cuda
+            else nullcontext(),  # it knows no other than the present one
         ):
-            warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")  # its way, on our copy
+            warnings.filterwarnings(
+                "ignore", "Using backward\\(\\) with create_graph=True"
+            )  # its way, on our copy
             run = _Run(problem, progress)
             seed_random_states(seed, [problem.device])
             yield run
     except RuntimeError:
-        problem.hessian_vector_product(problem.weights)  # where the loss is at fault, this says in what
+        problem.hessian_vector_product(
+            problem.weights
+        )  # where the loss is at fault, this says in what
         raise
     finally:
         progress.stop()
@@ -166,20 +189,23 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
 def _require_kind(problem: Problem) -> None:
     if problem.batchnorm != "stored":
         raise InputError(
-            f"PyHessian evaluates with stored batch-norm statistics only, got {problem.batchnorm!r}.",
+            "PyHessian evaluates with stored batch-norm statistics only, got "
+            f"{problem.batchnorm!r}.",
             hint="Pass --bn stored, or --engine lanczos.",
         )
     if problem.device.type not in ("cpu", "cuda"):
         raise InputError(
-            f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.", hint="Pass --device cpu."
+            f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
+            hint="Pass --device cpu.",
         )
 
 
 class _Run:
     """PyHessian at work on a copy of a problem's model.
 
-    It asks of inputs that they have `size(0)` and of both inputs and targets that they have `to(device)`, which
-    dicts, tuples and graphs have not. So it is given batches of numbers: the model and the loss look up the batch.
+    It asks of inputs that they have `size(0)` and of both inputs and targets that they have
+    `to(device)`, which dicts, tuples and graphs have not. So it is given batches of numbers: the
+    model and the loss look up the batch.
     """
 
     def __init__(self, problem: Problem, progress: Progress) -> None:
@@ -192,7 +218,9 @@ class _Run:
         self._is_used = self._freeze_unused(module)
         numbers = [torch.full((batch_length(batch),), i) for i, batch in enumerate(problem.batches)]
         loader = list(zip(numbers, numbers, strict=True))
-        self.engine: Any = hessian(module, self._loss, dataloader=loader, cuda=problem.device.type == "cuda")
+        self.engine: Any = hessian(
+            module, self._loss, dataloader=loader, cuda=problem.device.type == "cuda"
+        )
 
     @property
     def num_products(self) -> int:
@@ -205,13 +233,18 @@ class _Run:
         return self._problem.criterion(outputs, self._problem.batches[int(numbers[0])][1])
 
     def _freeze_unused(self, module: nn.Module) -> list[bool]:
-        """Freeze parameters with a constant gradient, on which PyHessian fails; say which ones are used."""
+        """Freeze parameters with a constant gradient, on which PyHessian fails; say which ones are
+        used.
+        """
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         loss = self._problem.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
         is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
         if not any(is_used):
-            raise InputError("PyHessian needs a loss that is curved, this one is linear in every weight.", hint=_NATIVE)
+            raise InputError(
+                "PyHessian needs a loss that is curved, this one is linear in every weight.",
+                hint=_NATIVE,
+            )
         for parameter, used in zip(parameters, is_used, strict=True):
             parameter.requires_grad_(used)
         return is_used
@@ -228,7 +261,9 @@ class _Run:
 
 
 class _Numbered(nn.Module):
-    """The model, which evaluates the batch whose number it is given, as the problem evaluates it."""
+    """The model, which evaluates the batch whose number it is given, as the problem evaluates
+    it.
+    """
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -245,12 +280,15 @@ def _require_finite(vectors: list[Tensor]) -> None:
     if not all(bool(torch.isfinite(vector).all()) for vector in vectors):
         raise NotFiniteError(
             "PyHessian's eigenvectors hold NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape sharpness`.",
+            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
+            "sharpness`.",
         )
 
 
 def _independent(vectors: list[Tensor]) -> list[Tensor]:
-    """Return the vectors (P,) as unit vectors, without those of zero and the copies of earlier ones."""
+    """Return the vectors (P,) as unit vectors, without those of zero and the copies of earlier
+    ones.
+    """
     basis: list[Tensor] = []
     units: list[Tensor] = []
     for vector in vectors:
@@ -267,7 +305,11 @@ def _independent(vectors: list[Tensor]) -> list[Tensor]:
 
 
 def _certify(
-    problem: Problem, units: list[Tensor], num_products: int, tolerance: float, wanted: tuple[int, int]
+    problem: Problem,
+    units: list[Tensor],
+    num_products: int,
+    tolerance: float,
+    wanted: tuple[int, int],
 ) -> Eigenpairs:
     """Take Rayleigh quotient and residual of each unit vector (P,), with one product each."""
     pairs = []
@@ -285,7 +327,9 @@ def _certify(
         top_residuals=residuals,
         bottom=np.array([]),
         bottom_residuals=np.array([]),
-        vectors=torch.stack([unit for _, _, unit in pairs]) if pairs else torch.empty(0, problem.spec.size),
+        vectors=torch.stack([unit for _, _, unit in pairs])
+        if pairs
+        else torch.empty(0, problem.spec.size),
         num_matvecs=num_products + len(units),
         converged=len(pairs) == wanted[0] and bool(is_close.all()),
         tolerance=tolerance,
@@ -298,7 +342,12 @@ def _remark(num_found: int, top_k: int, bottom_k: int) -> str:
     """Say what PyHessian did not find."""
     remarks = []
     if num_found < top_k:
-        remarks.append(f"PyHessian found {num_found} of {top_k} eigenvalues: its other vectors are 0 or copies.")
+        remarks.append(
+            f"PyHessian found {num_found} of {top_k} eigenvalues: its other vectors are 0 or "
+            "copies."
+        )
     if bottom_k:
-        remarks.append("PyHessian finds the eigenvalues that are largest in magnitude, and none at the bottom.")
+        remarks.append(
+            "PyHessian finds the eigenvalues that are largest in magnitude, and none at the bottom."
+        )
     return " ".join(remarks)

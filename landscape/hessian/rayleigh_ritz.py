@@ -1,4 +1,6 @@
-"""The best eigenpairs in the span of vectors that are nearly eigenvectors, by products of another precision."""
+"""The best eigenpairs in the span of vectors that are nearly eigenvectors, by products of another
+precision.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from landscape.reductions import accumulation_dtype, norm
 def rayleigh_ritz(operator: SymmetricOperator, vectors: Tensor) -> RitzPairs:
     """Compute the Ritz pairs of an operator on the span of `vectors`, with one product each.
 
-    A value's error is of the order of its residual squared, so products in float64 make vectors that were found by
-    products in float32 good to ten digits.
+    A value's error is of the order of its residual squared, so products in float64 make vectors
+    that were found by products in float32 good to ten digits.
 
     Args:
         operator: Symmetric, size P.
@@ -33,13 +35,18 @@ def rayleigh_ritz(operator: SymmetricOperator, vectors: Tensor) -> RitzPairs:
     Source:
         Parlett (1998), The Symmetric Eigenvalue Problem, section 11.3.
     """
-    basis = _orthonormal(vectors.to(operator.device).to(accumulation_dtype(operator.device)), operator.size)
+    basis = _orthonormal(
+        vectors.to(operator.device).to(accumulation_dtype(operator.device)), operator.size
+    )
     products = torch.empty_like(basis)
     for product, v in zip(products, basis, strict=True):
         product[:] = finite_product(operator, v)
     projected = (basis @ products.mT).cpu().numpy().astype(float)
     values, weights = np.linalg.eigh((projected + projected.T) / 2)
-    values, rotation = values[::-1].copy(), torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device)
+    values, rotation = (
+        values[::-1].copy(),
+        torch.from_numpy(weights[:, ::-1].T.copy()).to(basis.dtype).to(basis.device),
+    )
     rotated = rotation @ basis
     parts = zip(rotation, values.tolist(), rotated, strict=True)
     residuals = np.array([norm(row @ products - value * v) for row, value, v in parts])

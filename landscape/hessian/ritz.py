@@ -10,7 +10,9 @@ from torch import Tensor
 
 
 def gaps_between(values: np.ndarray) -> np.ndarray:
-    """Return the distance of each of the ascending `values` to the nearest other; 0 where there is no other."""
+    """Return the distance of each of the ascending `values` to the nearest other; 0 where there is
+    no other.
+    """
     if len(values) < 2:
         return np.zeros(len(values))
     steps = np.diff(values)
@@ -30,7 +32,8 @@ class RitzPairs:
     Attributes:
         values: (n,).
         residuals: ||A v - theta v|| of each, (n,).
-        gaps: To the nearest other Ritz value of the space that each comes from, (n,); 0 where unknown.
+        gaps: To the nearest other Ritz value of the space that each comes from, (n,); 0 where
+            unknown.
         vectors: Orthonormal, (n, P).
     """
 
@@ -47,7 +50,9 @@ class RitzPairs:
     def take(self, indices: np.ndarray) -> RitzPairs:
         """Return those at `indices`, in that order."""
         rows = torch.from_numpy(indices).to(self.vectors.device)
-        return RitzPairs(self.values[indices], self.residuals[indices], self.gaps[indices], self.vectors[rows])
+        return RitzPairs(
+            self.values[indices], self.residuals[indices], self.gaps[indices], self.vectors[rows]
+        )
 
     def joined(self, other: RitzPairs) -> RitzPairs:
         """Return these, then the others."""

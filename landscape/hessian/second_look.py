@@ -1,4 +1,6 @@
-"""A look for eigenvalues that a Lanczos run has missed: one start vector sees one copy of a repeated one."""
+"""A look for eigenvalues that a Lanczos run has missed: one start vector sees one copy of a
+repeated one.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +64,12 @@ class Seen:
 
 
 def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> Seen:
-    """Look for eigenvalues beyond those of converged `pairs` on their complement, until a look finds none.
+    """Look for eigenvalues beyond those of converged `pairs` on their complement, until a look
+    finds none.
 
-    A Ritz value of the complement never lies beyond the extreme eigenvalue there: one that reaches into the range of
-    those that are known, by more than their errors, proves that one was missed. It is followed until its pair has
-    converged, and that takes the place of the least of them.
+    A Ritz value of the complement never lies beyond the extreme eigenvalue there: one that reaches
+    into the range of those that are known, by more than their errors, proves that one was missed.
+    It is followed until its pair has converged, and that takes the place of the least of them.
 
     Args:
         look: How.
@@ -86,7 +89,11 @@ def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> 
         joined = pairs.joined(found)
         chosen = look.wanted.indices(joined.values)
         is_new = chosen >= len(pairs.values)
-        is_at_top = joined.values[chosen] > 0 if look.wanted.by_magnitude else np.arange(len(chosen)) < look.wanted.top
+        is_at_top = (
+            joined.values[chosen] > 0
+            if look.wanted.by_magnitude
+            else np.arange(len(chosen)) < look.wanted.top
+        )
         report = SecondLook(
             num_matvecs=report.num_matvecs + one.space.num_matvecs + len(found.values),
             largest=float(one.ritz.values[-1]),
@@ -102,9 +109,13 @@ def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> 
 
 
 class _OneLook:
-    """A Krylov space on the complement of the pairs that are known, and what of it lies beyond them."""
+    """A Krylov space on the complement of the pairs that are known, and what of it lies beyond
+    them.
+    """
 
-    def __init__(self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int) -> None:
+    def __init__(
+        self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int
+    ) -> None:
         upper, lower = look.wanted.edges(pairs.values)
         slack = pairs.errors.sum()
         rounding = max(noise_floor(look.operator.dtype), noise_floor(look.plan.dtype))
@@ -124,7 +135,9 @@ class _OneLook:
         self.ritz = RitzDecomposition(np.empty(0), np.empty(0), np.empty((0, 0)))
 
     def run(self) -> RitzPairs | None:
-        """Return the pairs beyond those that are known, each certified by a product; None if there was no time."""
+        """Return the pairs beyond those that are known, each certified by a product; None if there
+        was no time.
+        """
         space, beyond = self.space, np.empty(0, dtype=int)
         while not (self._look.should_stop(1 + len(beyond)) or self._is_over(beyond)):
             if space.is_full:
@@ -135,8 +148,12 @@ class _OneLook:
         if space.num_matvecs == 0:
             return None
         chosen = beyond[: self._budget - space.num_matvecs]
-        vectors = (self._deflated.project(space.vector(self.ritz.weights[:, index])) for index in chosen)
-        return certified_pairs(self._look.certifier, vectors, gaps_between(self.ritz.values)[chosen])
+        vectors = (
+            self._deflated.project(space.vector(self.ritz.weights[:, index])) for index in chosen
+        )
+        return certified_pairs(
+            self._look.certifier, vectors, gaps_between(self.ritz.values)[chosen]
+        )
 
     def _is_over(self, beyond: np.ndarray) -> bool:
         space, look = self.space, self._look
@@ -144,7 +161,11 @@ class _OneLook:
             return True
         if space.num_matvecs >= look.operator.size - look.wanted.count:
             return True
-        has_converged = look.tolerance.is_met(self.ritz.values, self.ritz.residuals, beyond) if len(beyond) else True
+        has_converged = (
+            look.tolerance.is_met(self.ritz.values, self.ritz.residuals, beyond)
+            if len(beyond)
+            else True
+        )
         return space.num_matvecs >= look.num_matvecs and has_converged
 
     def _distances(self) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""The spectrum of a problem's curvature as a result with its provenance: extremes, trace, density, layers."""
+"""The spectrum of a problem's curvature as a result with its provenance: extremes, trace, density,
+layers.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,8 @@ def hessian_spectrum(
     announce: Callable[[str], None] = _ignore,
     progress: Progress = SILENT,
 ) -> Spectrum:
-    """Compute eigenvalues at both ends of the Hessian at the problem's own weights, and what is asked for beside.
+    """Compute eigenvalues at both ends of the Hessian at the problem's own weights, and what is
+    asked for beside.
 
     Args:
         problem: The loss.
@@ -93,20 +96,22 @@ def hessian_spectrum(
         which: `algebraic` or `magnitude`, see `landscape.hessian.lanczos.lanczos`.
         curvature: `hessian`, `ggn` or `fisher`, see `landscape.hessian.operator.CurvatureOperator`.
         tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
-        max_matvecs: Limit on products for the extremes; trace, density and layers have limits of their own.
+        max_matvecs: Limit on products for the extremes; trace, density and layers have limits of
+            their own.
         num_check_matvecs: Products of the second run that looks for missed eigenvalues; 0 for none.
         seed: Of the random vectors.
-        engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the extremes of the
-            Hessian in magnitude and nothing else.
-        is_polished: Whether values and residuals are computed anew by products in float64, one a value.
+        engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the
+            extremes of the Hessian in magnitude and nothing else.
+        is_polished: Whether values and residuals are computed anew by products in float64, one a
+            value.
         memory: Bytes that vectors and retained graphs may take; None for a share of what is free.
         extras: What else is measured.
         split: Name of the data split, to be recorded.
         keep_vectors: Whether the result carries the eigenvectors.
         settings: What the user asked for, to be recorded.
         sink: Keeps the Krylov basis, so that a run that is killed goes on from there.
-        should_stop: Is asked between products, in places with how many are to follow; if it says so, what is known
-            is returned.
+        should_stop: Is asked between products, in places with how many are to follow; if it says
+            so, what is known is returned.
         announce: Is told where the vectors will be kept, before the start.
         progress: Counts products.
 
@@ -136,7 +141,9 @@ def hessian_spectrum(
         is_polished=is_polished,
         budget=memory and memory // 2,
     )
-    operator = CurvatureOperator(problem, kind=curvature, graph_bytes=memory and memory - plan.num_bytes)
+    operator = CurvatureOperator(
+        problem, kind=curvature, graph_bytes=memory and memory - plan.num_bytes
+    )
     left = memory and 0  # bytes for graphs beside those of the operator, which are kept to the end
     announce(plan.describe())
     announce(f"Products: {operator.describe()}.")
@@ -149,7 +156,9 @@ def hessian_spectrum(
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
         seed=seed,
-        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left) if is_polished else None,
+        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left)
+        if is_polished
+        else None,
         memory=plan,
         sink=sink,
         should_stop=should_stop,
@@ -171,7 +180,9 @@ def hessian_spectrum(
     return replace(found, curvature=curvature, which=which, polished=is_polished, **measured)
 
 
-def _require_engine(engine: str, curvature: str, which: str, is_polished: bool, extras: Extras) -> None:
+def _require_engine(
+    engine: str, curvature: str, which: str, is_polished: bool, extras: Extras
+) -> None:
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if engine == "lanczos":
@@ -189,7 +200,9 @@ def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress
     if not extras.trace:
         return None
     if extras.relative_error is not None:
-        raise InputError("PyHessian's trace has a fixed number of samples.", hint="Leave --rel-error out.")
+        raise InputError(
+            "PyHessian's trace has a fixed number of samples.", hint="Leave --rel-error out."
+        )
     return pyhessian_trace(problem, seed=seed, progress=progress)
 
 
@@ -229,12 +242,15 @@ def _measured(
 
 
 def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
-    """Return the eigenpairs that a density need not estimate: those of the Krylov space that are good enough.
+    """Return the eigenpairs that a density need not estimate: those of the Krylov space that are
+    good enough.
 
     Where a second look had to add to that space, only the pairs that were asked for.
     """
     look = pairs.second_look
-    if not isinstance(pairs.space, KrylovSpace) or (look and look.num_missed_top + look.num_missed_bottom):
+    if not isinstance(pairs.space, KrylovSpace) or (
+        look and look.num_missed_top + look.num_missed_bottom
+    ):
         return _good(pairs.pairs)
     ritz = pairs.space.ritz()
     kept = np.flatnonzero(ritz.residuals <= _KNOWN * np.abs(ritz.values).max())
@@ -252,7 +268,12 @@ def _good(pairs: RitzPairs) -> RitzPairs:
 
 
 def _spectrum(
-    problem: Problem, pairs: Eigenpairs, engine: str, split: str, keep_vectors: bool, settings: dict[str, Any]
+    problem: Problem,
+    pairs: Eigenpairs,
+    engine: str,
+    split: str,
+    keep_vectors: bool,
+    settings: dict[str, Any],
 ) -> Spectrum:
     here = problem.evaluate()
     gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)

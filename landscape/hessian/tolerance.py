@@ -25,10 +25,12 @@ def noise_floor(dtype: torch.dtype) -> float:
 
 
 def asymmetry_limit(dtype: torch.dtype) -> float:
-    """Return the share of |lambda|_max above which an asymmetry of products in `dtype` is more than their rounding.
+    """Return the share of |lambda|_max above which an asymmetry of products in `dtype` is more than
+    their rounding.
 
-    1e-4, or ten units in the last place where that is more: two small networks in float32 showed 1e-8 and 2e-7, sums
-    over many examples may show more, and a coupling of 1e-10 counts as none in a space that is almost invariant.
+    1e-4, or ten units in the last place where that is more: two small networks in float32 showed
+    1e-8 and 2e-7, sums over many examples may show more, and a coupling of 1e-10 counts as none in
+    a space that is almost invariant.
     """
     return max(1e-4, 10 * torch.finfo(dtype).eps)
 
@@ -42,13 +44,16 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
     if tolerance is None:
         return default_tolerance(dtype)
     if not tolerance > 0:
-        raise InputError(f"tol must be a positive number, got {tolerance:g}.", hint="Pass --tol 1e-4.")
+        raise InputError(
+            f"tol must be a positive number, got {tolerance:g}.", hint="Pass --tol 1e-4."
+        )
     return tolerance
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """min(r, r^2 / gap) <= max(relative |theta|, noise |lambda|_max), r being the residual of a pair.
+    """min(r, r^2 / gap) <= max(relative |theta|, noise |lambda|_max), r being the residual of a
+    pair.
 
     Attributes:
         relative: To the value itself.

@@ -1,4 +1,6 @@
-"""Trace of a symmetric operator: exact on a subspace that is already known, sampled on its complement."""
+"""Trace of a symmetric operator: exact on a subspace that is already known, sampled on its
+complement.
+"""
 
 from __future__ import annotations
 
@@ -37,27 +39,31 @@ def trace(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> Trace:
-    """Estimate the trace: tr(Q' A Q) of the subspace, without products, and Hutchinson's estimate of the rest.
+    """Estimate the trace: tr(Q' A Q) of the subspace, without products, and Hutchinson's estimate
+    of the rest.
 
-    With random signs v and u = v - Q Q' v, u' A u has the expectation tr((I - Q Q') A (I - Q Q')) =: tr(B) and the
-    variance 2 (||B||_F^2 - sum_i B_ii^2). Vectors uniform on the sphere of the complement, of dimension N, have about
-    2 (||B||_F^2 - tr(B)^2 / N), Gaussian ones 2 ||B||_F^2. As sum_i B_ii^2 is at least tr(B)^2 / P, signs are never
-    worse than Gaussian ones and, up to P - N, than the sphere. (Standard deviations after 20 to 80 Lanczos steps on a
-    trained network: signs 1 to 3 % below the sphere, 3 to 8 % below Gaussian.)
+    With random signs v and u = v - Q Q' v, u' A u has the expectation tr((I - Q Q') A (I - Q Q'))
+    =: tr(B) and the variance 2 (||B||_F^2 - sum_i B_ii^2). Vectors uniform on the sphere of the
+    complement, of dimension N, have about 2 (||B||_F^2 - tr(B)^2 / N), Gaussian ones 2 ||B||_F^2.
+    As sum_i B_ii^2 is at least tr(B)^2 / P, signs are never worse than Gaussian ones and, up to P -
+    N, than the sphere. (Standard deviations after 20 to 80 Lanczos steps on a trained network:
+    signs 1 to 3 % below the sphere, 3 to 8 % below Gaussian.)
 
-    The interval is Student's. Where the samples decide their own number, they stop too often when they happen to
-    agree: from two samples on, a 95 % interval held the trace in .73 to .93 of 2000 simulated runs. So it takes
-    `FEWEST_SAMPLES` and half the error probability, both for stopping and for the interval that is returned. That held
-    the trace in .954 to .978 of the runs on flat, decaying, indefinite and few-outlier spectra (20 to 190 samples);
-    in .911 to .956 where one eigenvalue makes three quarters of the trace and no subspace took it away, for then the
-    samples are skewed.
+    The interval is Student's. Where the samples decide their own number, they stop too often when
+    they happen to agree: from two samples on, a 95 % interval held the trace in .73 to .93 of 2000
+    simulated runs. So it takes `FEWEST_SAMPLES` and half the error probability, both for stopping
+    and for the interval that is returned. That held the trace in .954 to .978 of the runs on flat,
+    decaying, indefinite and few-outlier spectra (20 to 190 samples); in .911 to .956 where one
+    eigenvalue makes three quarters of the trace and no subspace took it away, for then the samples
+    are skewed.
 
     Args:
         operator: Symmetric, size P.
         subspace: What is already known of the operator; None for nothing.
-        num_samples: Random vectors, one product each; by default `DEFAULT_NUM_SAMPLES`. Not with `relative_error`.
-        relative_error: Go on until half the width of the interval is at most this share of |trace|. Of a trace near
-            0 that cannot be reached.
+        num_samples: Random vectors, one product each; by default `DEFAULT_NUM_SAMPLES`. Not with
+            `relative_error`.
+        relative_error: Go on until half the width of the interval is at most this share of |trace|.
+            Of a trace near 0 that cannot be reached.
         max_matvecs: Limit on the products here, those that made the subspace not counted.
         confidence: Of the interval.
         seed: Of the random vectors, which share nothing with those of a Lanczos run of this seed.
@@ -68,12 +74,13 @@ def trace(
         Estimate and interval; not converged where a limit came before what was asked for.
 
     Raises:
-        InputError: If a number is out of its range, or both a number of samples and an error are asked for.
+        InputError: If a number is out of its range, or both a number of samples and an error are
+            asked for.
         NotFiniteError: If a product is not finite.
 
     Source:
-        Hutchinson (1989), Commun. Stat. Simul. Comput. 18(3); the split as in Hutch++, Meyer, Musco, Musco & Woodruff
-        (2021), whose sketch and its products a Krylov space replaces.
+        Hutchinson (1989), Commun. Stat. Simul. Comput. 18(3); the split as in Hutch++, Meyer,
+        Musco, Musco & Woodruff (2021), whose sketch and its products a Krylov space replaces.
     """
     _require_valid(num_samples, relative_error, max_matvecs, confidence)
     known = float(np.trace(subspace.projected)) if subspace is not None else 0.0
@@ -96,7 +103,9 @@ def trace(
             if relative_error is None:
                 is_done = len(samples) == wanted
             else:
-                is_done = len(samples) >= FEWEST_SAMPLES and half_width <= relative_error * abs(value)
+                is_done = len(samples) >= FEWEST_SAMPLES and half_width <= relative_error * abs(
+                    value
+                )
             if len(samples) > 1 and should_stop():
                 break
     finally:
@@ -113,25 +122,35 @@ def trace(
     )
 
 
-def _require_valid(num_samples: int | None, relative_error: float | None, max_matvecs: int, confidence: float) -> None:
+def _require_valid(
+    num_samples: int | None, relative_error: float | None, max_matvecs: int, confidence: float
+) -> None:
     if num_samples is not None and relative_error is not None:
         raise InputError(
-            f"a trace takes a number of samples or a relative error, got both, {num_samples} and {relative_error:g}.",
+            f"a trace takes a number of samples or a relative error, got both, {num_samples} and "
+            f"{relative_error:g}.",
             hint="Leave one of them out.",
         )
     if num_samples is not None and num_samples < 2:
-        raise InputError(f"a trace needs at least 2 samples, got {num_samples}.", hint="50 are usual.")
+        raise InputError(
+            f"a trace needs at least 2 samples, got {num_samples}.", hint="50 are usual."
+        )
     if relative_error is not None and not relative_error > 0:
         raise InputError(
-            f"the relative error of a trace must be a positive number, got {relative_error:g}.", hint="Pass 0.01."
+            f"the relative error of a trace must be a positive number, got {relative_error:g}.",
+            hint="Pass 0.01.",
         )
     if max_matvecs < 2:
         raise InputError(f"max-matvecs of a trace must be at least 2, got {max_matvecs}.")
     if not 0 < confidence < 1:
-        raise InputError(f"a confidence must be between 0 and 1, got {confidence:g}.", hint="Pass 0.95.")
+        raise InputError(
+            f"a confidence must be between 0 and 1, got {confidence:g}.", hint="Pass 0.95."
+        )
 
 
-def _sample(operator: SymmetricOperator, subspace: Subspace | None, generator: torch.Generator) -> float:
+def _sample(
+    operator: SymmetricOperator, subspace: Subspace | None, generator: torch.Generator
+) -> float:
     """Return u' A u, u being random signs without their part in the subspace."""
     signs = torch.randint(2, (operator.size,), generator=generator, dtype=torch.int8)
     v = signs.to(operator.device, accumulation_dtype(operator.device)).mul_(2).sub_(1)
@@ -140,10 +159,14 @@ def _sample(operator: SymmetricOperator, subspace: Subspace | None, generator: t
 
 
 def _standard_error(samples: list[float]) -> float:
-    return float(np.std(samples, ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else math.inf
+    return (
+        float(np.std(samples, ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else math.inf
+    )
 
 
 def _quantile(confidence: float, num_samples: int, *, is_sequential: bool) -> float:
-    """Return Student's quantile, at half the error probability where the samples decide their number."""
+    """Return Student's quantile, at half the error probability where the samples decide their
+    number.
+    """
     outside = (1 - confidence) / (4 if is_sequential else 2)
     return float(student_t.ppf(1 - outside, num_samples - 1)) if num_samples > 1 else math.inf

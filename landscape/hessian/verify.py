@@ -23,9 +23,11 @@ class Comparison:
     Attributes:
         ours: The value; None where only they have it.
         theirs: The value; None where only we have it.
-        allowed: How far the two may be apart, r + r' + rounding; of a single value, its own r and the rounding.
-        verdict: `agrees`; `differs`; `undecided`, the intervals overlap but are wider than a tenth of the value and
-            contain much; `missing`, one engine ought to have it and has not; or `not compared`, they need not have it.
+        allowed: How far the two may be apart, r + r' + rounding; of a single value, its own r and
+            the rounding.
+        verdict: `agrees`; `differs`; `undecided`, the intervals overlap but are wider than a tenth
+            of the value and contain much; `missing`, one engine ought to have it and has not; or
+            `not compared`, they need not have it.
     """
 
     ours: float | None
@@ -57,7 +59,9 @@ class Agreement:
 
     @property
     def contradicts(self) -> bool:
-        """Whether an eigenvalue differs or is missing; if neither this nor `agrees`, the intervals are too wide."""
+        """Whether an eigenvalue differs or is missing; if neither this nor `agrees`, the intervals
+        are too wide.
+        """
         return any(comparison.verdict in ("differs", "missing") for comparison in self.comparisons)
 
     @property
@@ -72,16 +76,22 @@ class Agreement:
 
     def summary(self) -> str:
         """Return one sentence."""
-        counts = {name: sum(c.verdict == name for c in self.comparisons) for name in ("agrees", "undecided")}
+        counts = {
+            name: sum(c.verdict == name for c in self.comparisons)
+            for name in ("agrees", "undecided")
+        }
         if self.contradicts:
             bad = sum(c.verdict in ("differs", "missing") for c in self.comparisons)
             return f"The engines disagree on {bad} of {len(self.comparisons)} eigenvalues beyond their intervals."
         if counts["undecided"]:
             return (
-                f"The intervals of {counts['undecided']} eigenvalues overlap but are too wide to confirm anything: "
+                f"The intervals of {counts['undecided']} eigenvalues overlap but are too wide to "
+                "confirm anything: "
                 "an engine has not converged."
             )
-        return f"The engines agree on {counts['agrees']} eigenvalues within their certified intervals."
+        return (
+            f"The engines agree on {counts['agrees']} eigenvalues within their certified intervals."
+        )
 
     def _missing(self) -> Iterator[Comparison]:
         return (comparison for comparison in self.comparisons if comparison.verdict == "missing")
@@ -89,7 +99,9 @@ class Agreement:
 
 @dataclass(frozen=True)
 class _Found:
-    """Eigenvalues (n,) of one engine, the top ones first, the radius of each one's interval, and its rounding."""
+    """Eigenvalues (n,) of one engine, the top ones first, the radius of each one's interval, and
+    its rounding.
+    """
 
     values: np.ndarray
     radii: np.ndarray
@@ -107,11 +119,15 @@ class _Found:
             radii, rounding = (result.top_residuals, result.bottom_residuals), result.floor
         found = cls(np.concatenate([top, bottom]), np.concatenate(radii), rounding, len(top))
         if not (np.isfinite(found.values).all() and np.isfinite(found.radii).all()):
-            raise InputError("eigenvalues and residuals must be finite to be compared, some are NaN or inf.")
+            raise InputError(
+                "eigenvalues and residuals must be finite to be compared, some are NaN or inf."
+            )
         return found
 
     def unknown(self, which: str) -> tuple[float, float]:
-        """Return the range in which it need not have an eigenvalue, as far as the intervals of its own tell."""
+        """Return the range in which it need not have an eigenvalue, as far as the intervals of its
+        own tell.
+        """
         top, bottom = slice(self.num_top), slice(self.num_top, None)
         if which == "magnitude":
             last = self._weakest(np.abs(self.values), slice(None))
@@ -123,25 +139,32 @@ class _Found:
         return float(self.radii[i] + self.rounding)
 
     def is_outside(self, i: int, unknown: tuple[float, float]) -> bool:
-        """Whether the whole interval of value i lies where the other engine ought to have an eigenvalue."""
+        """Whether the whole interval of value i lies where the other engine ought to have an
+        eigenvalue.
+        """
         low, high = unknown
         return bool(self.values[i] - self.reach(i) > high or self.values[i] + self.reach(i) < low)
 
     def _weakest(self, keys: np.ndarray, part: slice) -> float:
-        """Return the smallest key with its radius; inf if there is none, for then nothing was looked for."""
+        """Return the smallest key with its radius; inf if there is none, for then nothing was
+        looked for.
+        """
         if not keys[part].size:
             return float("inf")
         last = keys[part].argmin()
         return float(keys[part][last] + self.radii[part][last])
 
 
-def verify(ours: Eigenpairs | Spectrum, theirs: Eigenpairs | Spectrum, *, which: str = "algebraic") -> Agreement:
+def verify(
+    ours: Eigenpairs | Spectrum, theirs: Eigenpairs | Spectrum, *, which: str = "algebraic"
+) -> Agreement:
     """Compare the eigenvalues of two engines by their certified intervals.
 
-    Two values may be the same eigenvalue if |theta - theta'| <= r + r' + rounding. They are matched one to one: as many
-    as may be the same, and of those ways the one with the smallest sum of differences. What is left over counts as
-    missing from the other engine where that claims to have all eigenvalues: beyond its weakest one. Of two values
-    that are left over on both sides, the nearest are shown together, as one that differs.
+    Two values may be the same eigenvalue if |theta - theta'| <= r + r' + rounding. They are matched
+    one to one: as many as may be the same, and of those ways the one with the smallest sum of
+    differences. What is left over counts as missing from the other engine where that claims to have
+    all eigenvalues: beyond its weakest one. Of two values that are left over on both sides, the
+    nearest are shown together, as one that differs.
 
     Args:
         ours: From an engine that found both ends of the spectrum, or as `which` says.
@@ -168,8 +191,16 @@ def verify(ours: Eigenpairs | Spectrum, theirs: Eigenpairs | Spectrum, *, which:
     comparisons = [
         *(_pair(a, b, i, j, "undecided" if _is_wide(a, b, i, j) else "agrees") for i, j in same),
         *(_pair(a, b, i, j, "differs") for i, j in apart),
-        *(Comparison(float(a.values[i]), None, a.reach(i), _alone(i in missing_a)) for i in left_a if i not in shown_a),
-        *(Comparison(None, float(b.values[j]), b.reach(j), _alone(j in missing_b)) for j in left_b if j not in shown_b),
+        *(
+            Comparison(float(a.values[i]), None, a.reach(i), _alone(i in missing_a))
+            for i in left_a
+            if i not in shown_a
+        ),
+        *(
+            Comparison(None, float(b.values[j]), b.reach(j), _alone(j in missing_b))
+            for j in left_b
+            if j not in shown_b
+        ),
     ]
     return Agreement(tuple(sorted(comparisons, key=_place)))
 
@@ -183,11 +214,15 @@ def _allowed(a: _Found, b: _Found) -> np.ndarray:
 
 
 def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> list[tuple[int, int]]:
-    """Match rows and columns one to one at the smallest sum of differences; as many as are allowed, and no other."""
+    """Match rows and columns one to one at the smallest sum of differences; as many as are allowed,
+    and no other.
+    """
     is_allowed = difference <= allowed
     cost = np.where(is_allowed, difference, 1 + difference + difference.sum())
     rows, columns = linear_sum_assignment(cost)
-    return [(i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if is_allowed[i, j]]
+    return [
+        (i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if is_allowed[i, j]
+    ]
 
 
 def _is_wide(a: _Found, b: _Found, i: int, j: int) -> bool:

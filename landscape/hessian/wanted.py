@@ -35,7 +35,9 @@ class Wanted:
         if which not in WHICH:
             raise InputError(f"which must be one of {', '.join(WHICH)}, got {which!r}.")
         if top_k < 1 or bottom_k < 0:
-            raise InputError(f"top-k must be at least 1 and bottom-k at least 0, got {top_k} and {bottom_k}.")
+            raise InputError(
+                f"top-k must be at least 1 and bottom-k at least 0, got {top_k} and {bottom_k}."
+            )
         if which == "magnitude" and bottom_k:
             raise InputError(
                 f"bottom-k must be 0 where the largest in magnitude are asked for, got {bottom_k}.",
@@ -43,7 +45,8 @@ class Wanted:
             )
         if top_k + bottom_k > size:
             raise InputError(
-                f"top-k + bottom-k must be at most the number of parameters {size}, got {top_k} + {bottom_k}.",
+                f"top-k + bottom-k must be at most the number of parameters {size}, got {top_k} + "
+                f"{bottom_k}.",
                 hint="Ask for fewer eigenvalues.",
             )
         return cls(top_k, bottom_k, which == "magnitude")
@@ -54,7 +57,9 @@ class Wanted:
         return self.top + self.bottom
 
     def indices(self, values: np.ndarray) -> np.ndarray:
-        """Return where they are among `values`: those at the top descending, then those at the bottom ascending."""
+        """Return where they are among `values`: those at the top descending, then those at the
+        bottom ascending.
+        """
         order = np.argsort(values, kind="stable")
         if self.by_magnitude:
             chosen = _largest_in_magnitude(values, self.top)
@@ -62,18 +67,26 @@ class Wanted:
         return np.concatenate([order[::-1][: self.top], order[: self.bottom]])
 
     def edges(self, found: np.ndarray) -> tuple[float, float]:
-        """Return what a value must lie above, or below, to belong among those that were `found`, (count,)."""
+        """Return what a value must lie above, or below, to belong among those that were `found`,
+        (count,).
+        """
         if self.by_magnitude:
             least = float(np.abs(found).min())
             return least, -least
-        return float(found[: self.top].min()), float(found[self.top :].max()) if self.bottom else -np.inf
+        return float(found[: self.top].min()), float(
+            found[self.top :].max()
+        ) if self.bottom else -np.inf
 
     def neighbours(self, values: np.ndarray, count: int) -> np.ndarray:
-        """Return indices of `count` of the ascending `values`: the wanted ones and those nearest to them."""
+        """Return indices of `count` of the ascending `values`: the wanted ones and those nearest to
+        them.
+        """
         if self.by_magnitude:
             return np.sort(_largest_in_magnitude(values, count))
         num_bottom = self.bottom + (count - self.count) // 2 if self.bottom else 0
-        return np.concatenate([np.arange(num_bottom), np.arange(len(values) - count + num_bottom, len(values))])
+        return np.concatenate(
+            [np.arange(num_bottom), np.arange(len(values) - count + num_bottom, len(values))]
+        )
 
 
 def _largest_in_magnitude(values: np.ndarray, count: int) -> np.ndarray:

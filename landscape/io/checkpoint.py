@@ -28,7 +28,15 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 _COUNTER = "num_batches_tracked"  # counts batches in training; older checkpoints lack it
-_READ_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError)
+_READ_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ValueError,
+    AttributeError,
+    IndexError,
+)
 _READ_ERRORS += (TypeError, UnicodeDecodeError, ImportError, AssertionError, OSError)
 _NAMED = 5  # keys named in a message
 
@@ -46,7 +54,8 @@ class Recipe:
         loss: Built-in name or import string.
         label_noise: Share of the training examples that have a wrong label on purpose.
         label_noise_seed: Which examples, and which labels.
-        validation: Share of the published training examples that was held out of training; None for none.
+        validation: Share of the published training examples that was held out of training; None for
+            none.
         validation_seed: Which examples; None for 0.
     """
 
@@ -80,7 +89,10 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], state_dict: Mapping[str, Any], recipe: Recipe, training: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    state_dict: Mapping[str, Any],
+    recipe: Recipe,
+    training: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -108,14 +120,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     State dicts are found bare or nested under the usual keys.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but tensors
-            and plain values; nothing in it is run in any case.
+        CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but
+            tensors and plain values; nothing in it is run in any case.
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt.")
+        raise CheckpointError(
+            f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt."
+        )
     if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist.", hint="Check its name and folder.")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist.", hint="Check its name and folder."
+        )
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
@@ -130,7 +146,9 @@ def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
             hint="Update landscape-toolkit.",
         )
     try:
-        return Checkpoint(path, dict(content["state_dict"]), Recipe(**content["recipe"]), content["training"])
+        return Checkpoint(
+            path, dict(content["state_dict"]), Recipe(**content["recipe"]), content["training"]
+        )
     except (KeyError, TypeError, ValueError) as exc:
         raise CheckpointError(f"{path} is damaged or is no checkpoint of this toolkit.") from exc
 
@@ -154,19 +172,29 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         for key in want
         if key in have and _shape(have[key]) != _shape(want[key])
     ]
-    problems = [_count("missing", missing), _count("unexpected", unexpected), _count("of another shape", reshaped)]
+    problems = [
+        _count("missing", missing),
+        _count("unexpected", unexpected),
+        _count("of another shape", reshaped),
+    ]
     if any(problems):
         raise CheckpointError(
             f"{checkpoint.path} does not fit the model: {'; '.join(filter(None, problems))}.",
             hint="Check --model and --model-arg.",
         )
-    odd = [key for key in want if key in have and have[key].is_complex() and not want[key].is_complex()]
+    odd = [
+        key for key in want if key in have and have[key].is_complex() and not want[key].is_complex()
+    ]
     if odd:
-        raise CheckpointError(f"{checkpoint.path} holds complex tensors where the model has real ones: {odd[0]}.")
+        raise CheckpointError(
+            f"{checkpoint.path} holds complex tensors where the model has real ones: {odd[0]}."
+        )
     try:
         module.load_state_dict(have, strict=False)
     except RuntimeError as exc:  # sparse or meta tensors
-        raise CheckpointError(f"{checkpoint.path} does not fit the model: {first_line(exc)}.") from exc
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit the model: {first_line(exc)}."
+        ) from exc
 
 
 def _read_torch(path: Path) -> Any:
@@ -178,8 +206,10 @@ def _read_torch(path: Path) -> Any:
         found = re.search(r"(?:GLOBAL|global|function|class) ([\w.]+)", str(exc))
         if isinstance(exc, pickle.UnpicklingError) and found and "nsupported" in str(exc):
             raise CheckpointError(
-                f"{path} holds objects other than tensors ({found.group(1)}); it was refused, and nothing in it ran.",
-                hint="If you trust its source, save the weights alone: torch.save(model.state_dict(), path).",
+                f"{path} holds objects other than tensors ({found.group(1)}); it was refused, and "
+                "nothing in it ran.",
+                hint="If you trust its source, save the weights alone: "
+                "torch.save(model.state_dict(), path).",
             ) from exc
         if isinstance(exc, pickle.UnpicklingError) and is_hdf5(path):
             raise CheckpointError(
@@ -188,7 +218,8 @@ def _read_torch(path: Path) -> Any:
             ) from exc
         raise CheckpointError(
             f"{path} is damaged or is no checkpoint: {type(exc).__name__} while it was read.",
-            hint="A checkpoint is written by torch.save or safetensors; copy or download the file again.",
+            hint="A checkpoint is written by torch.save or safetensors; copy or download the file "
+            "again.",
         ) from exc
 
 
@@ -200,7 +231,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as exc:
         raise CheckpointError(
-            f"{path} is damaged or is no safetensors file: {first_line(exc)}", hint="Copy or download the file again."
+            f"{path} is damaged or is no safetensors file: {first_line(exc)}",
+            hint="Copy or download the file again.",
         ) from exc
 
 
@@ -208,7 +240,12 @@ def _numpy_scalars() -> list[Any]:
     """List what a NumPy scalar in somebody's metadata pickles as, under old and new names."""
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
-    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *dtypes]
+    return [
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *dtypes,
+    ]
 
 
 def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
@@ -220,7 +257,11 @@ def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
             isinstance(key, str) for key in content
         ):
             return dict(content)
-    found = ", ".join(map(str, list(content)[:_NAMED])) if isinstance(content, Mapping) else type(content).__name__
+    found = (
+        ", ".join(map(str, list(content)[:_NAMED]))
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
     raise CheckpointError(
         f"{path} holds no state dict; it holds: {found or 'nothing'}.",
         hint=f"A state dict may stand bare or under one of {', '.join(_NESTING_KEYS)}.",
@@ -231,7 +272,9 @@ def strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
     """Return the same tensors, without the `PREFIXES` that all names have."""
     for prefix in PREFIXES:
         if state_dict and all(key.startswith(prefix) for key in state_dict):
-            return strip_prefixes({key.removeprefix(prefix): value for key, value in state_dict.items()})
+            return strip_prefixes(
+                {key.removeprefix(prefix): value for key, value in state_dict.items()}
+            )
     return state_dict
 
 

@@ -16,11 +16,20 @@ from landscape.errors import StoreError
 from landscape.files import is_hdf5
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, Result, read_schema
-from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    Directions,
+    History,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
 from landscape.sharpness_results import Certificate, Taylor, norm_as_json
 
 Description = dict[str, Any]
-"""Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and `provenance`."""
+"""Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and
+`provenance`."""
 
 
 def describe_file(path: Path) -> Description:
@@ -35,13 +44,21 @@ def describe_file(path: Path) -> Description:
         LandscapeError: If it is missing, damaged, or something else.
     """
     if not path.is_file():
-        raise StoreError(f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.", hint=_HINT)
+        raise StoreError(
+            f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.", hint=_HINT
+        )
     if not is_hdf5(path):
         return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)
     kind = kind_of(result)
     schema = {"schema": read_schema(path)} if layout == "landscape" else {}
-    return {"file": str(path), "kind": kind, "layout": layout, **schema, **_DESCRIBE[type(result)](result)}
+    return {
+        "file": str(path),
+        "kind": kind,
+        "layout": layout,
+        **schema,
+        **_DESCRIBE[type(result)](result),
+    }
 
 
 def kind_of(result: Result) -> str:
@@ -54,7 +71,11 @@ _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."
 
 def _describe_surface(surface: Surface) -> Description:
     return {
-        "shape": "lines" if (surface.num_lines or 1) > 1 else "line" if surface.y is None else "plane",
+        "shape": "lines"
+        if (surface.num_lines or 1) > 1
+        else "line"
+        if surface.y is None
+        else "plane",
         "num_lines": surface.num_lines,
         "x": _axis(surface.x),
         "y": None if surface.y is None else _axis(surface.y),
@@ -65,7 +86,9 @@ def _describe_surface(surface: Surface) -> Description:
         "normalization": surface.normalization,
         "directions": _directions_of(surface),
         "cosine": surface.cosine,
-        "explained_variance": None if surface.explained_variance is None else surface.explained_variance.tolist(),
+        "explained_variance": None
+        if surface.explained_variance is None
+        else surface.explained_variance.tolist(),
         "maps": {name: _extremes(surface, values) for name, values in surface.maps.items()},
         "marks": [asdict(mark) for mark in surface.marks],
         "deviations": surface.deviations,
@@ -95,7 +118,9 @@ def _extremes(surface: Surface, values: np.ndarray) -> Description:
     finite = np.where(surface.done & np.isfinite(values), values, np.nan)
     if np.isnan(finite).all():
         return {"min": None, "min_at": None, "max": None, "max_at": None}
-    low, high = (np.unravel_index(find(finite), finite.shape) for find in (np.nanargmin, np.nanargmax))
+    low, high = (
+        np.unravel_index(find(finite), finite.shape) for find in (np.nanargmin, np.nanargmax)
+    )
     return {
         "min": float(values[low]),
         "min_at": _coordinates(surface, low),
@@ -113,7 +138,10 @@ def _coordinates(surface: Surface, index: tuple[Any, ...]) -> list[float]:
 def _directions_of(surface: Surface) -> list[Description]:
     norms = [None if np.isnan(norm) else float(norm) for norm in surface.direction_norms]
     rows = zip_longest(surface.direction_names, norms, surface.direction_hashes)
-    return [{"number": i, "name": name, "norm": norm, "hash": digest} for i, (name, norm, digest) in enumerate(rows, 1)]
+    return [
+        {"number": i, "name": name, "norm": norm, "hash": digest}
+        for i, (name, norm, digest) in enumerate(rows, 1)
+    ]
 
 
 def _known(values: Description) -> Description:
@@ -138,7 +166,8 @@ def _describe_directions(directions: Directions) -> Description:
         "cosine": float(cosines[0, 1]) if len(vectors) == 2 else None,
         "cosines": cosines.tolist(),
         "tensors": {
-            name: list(shape) for name, shape in zip(directions.weight_names, directions.weight_shapes, strict=True)
+            name: list(shape)
+            for name, shape in zip(directions.weight_names, directions.weight_shapes, strict=True)
         },
     }
 
@@ -146,7 +175,11 @@ def _describe_directions(directions: Directions) -> Description:
 def _describe_spectrum(spectrum: Spectrum) -> Description:
     """Take all fields, the eigenvectors counted."""
     return {
-        **{field.name: _plain(getattr(spectrum, field.name)) for field in fields(spectrum) if field.name != "vectors"},
+        **{
+            field.name: _plain(getattr(spectrum, field.name))
+            for field in fields(spectrum)
+            if field.name != "vectors"
+        },
         "lambda_max": spectrum.lambda_max,
         "lambda_min": spectrum.lambda_min,
         "ratio": spectrum.ratio,
@@ -236,9 +269,19 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
     groups = comparison.group_of or [None] * len(comparison.names)
     rows = list(zip(comparison.names, groups, comparison.checkpoints, strict=True))
     return {
-        "checkpoints": [{"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows],
-        "measures": [{"checkpoint": name, **measure.as_dict()} for name, _, each in rows for measure in each.measures],
-        "rescaled": [{"checkpoint": name, **asdict(other)} for name, _, each in rows for other in each.rescaled],
+        "checkpoints": [
+            {"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows
+        ],
+        "measures": [
+            {"checkpoint": name, **measure.as_dict()}
+            for name, _, each in rows
+            for measure in each.measures
+        ],
+        "rescaled": [
+            {"checkpoint": name, **asdict(other)}
+            for name, _, each in rows
+            for other in each.rescaled
+        ],
         "differences": [asdict(difference) for difference in comparison.differences],
         "groups": [_finite(asdict(group)) for group in comparison.groups],
         "provenance": _known({**asdict(comparison.checkpoints[0].provenance), "weights_hash": ""}),
@@ -246,7 +289,9 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
 
 
 def _checkpoint_row(sharpness: Sharpness) -> Description:
-    """Describe a checkpoint apart from its measures, and from the provenance that it shares with the others."""
+    """Describe a checkpoint apart from its measures, and from the provenance that it shares with
+    the others.
+    """
     found = _describe_sharpness(sharpness)
     taylor = asdict(sharpness.taylor or Taylor(math.nan))
     left_out = ("measures", "taylor", "rescaled", "provenance")
@@ -273,7 +318,12 @@ def _describe_certificate(certificate: Certificate) -> Description:
         "loss": certificate.loss,
         "num_parameters": int(certificate.perturbations.shape[1]),
         "certificates": [
-            {"rho": rho, "loss": loss, "sharpness": loss - certificate.loss, "norm": float(np.linalg.norm(e))}
+            {
+                "rho": rho,
+                "loss": loss,
+                "sharpness": loss - certificate.loss,
+                "norm": float(np.linalg.norm(e)),
+            }
             for (rho, loss), e in zip(rows, certificate.perturbations, strict=True)
         ],
         "provenance": _known(asdict(certificate.provenance)),
@@ -281,10 +331,16 @@ def _describe_certificate(certificate: Certificate) -> Description:
 
 
 def _describe_history(history: History) -> Description:
-    columns = {name: values for name, values in vars(history).items() if isinstance(values, np.ndarray)}
+    columns = {
+        name: values for name, values in vars(history).items() if isinstance(values, np.ndarray)
+    }
     return {
         "num_epochs": len(history.epoch),
-        "last_epoch": {name: float(values[-1]) for name, values in columns.items() if not np.isnan(values[-1:]).all()},
+        "last_epoch": {
+            name: float(values[-1])
+            for name, values in columns.items()
+            if not np.isnan(values[-1:]).all()
+        },
         "seconds": float(history.seconds.sum()),
         "settings": history.settings,
     }
@@ -294,7 +350,9 @@ def _describe_checkpoint(path: Path) -> Description:
     from landscape.io.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
-    tensors = {name: value for name, value in checkpoint.state_dict.items() if hasattr(value, "shape")}
+    tensors = {
+        name: value for name, value in checkpoint.state_dict.items() if hasattr(value, "shape")
+    }
     training = checkpoint.training
     return {
         "layout": "foreign" if training is None else "landscape",
@@ -308,7 +366,9 @@ def _describe_checkpoint(path: Path) -> Description:
 
 
 def _training(training: Mapping[str, Any]) -> Description:
-    """Say how far training was and how it was done: the state of a run has them deeper than a snapshot."""
+    """Say how far training was and how it was done: the state of a run has them deeper than a
+    snapshot.
+    """
     state = training.get("state", training)
     return {"epoch": state.get("epoch"), "settings": training.get("settings", {})}
 

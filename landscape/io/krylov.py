@@ -1,4 +1,6 @@
-"""A Krylov space in a file that grows by one vector at a time, whole after a kill at any instant."""
+"""A Krylov space in a file that grows by one vector at a time, whole after a kill at any
+instant.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,17 @@ _SCHEMA = 1
 class KrylovFile:
     """A sink for a Krylov space, beside the results file that it leads to.
 
-    A vector is written in place, into room that the file has from the start and that takes none on the disk before:
-    a step costs one vector, whatever the size of the space. Then the numbers of its product are written, which were
-    NaN: as many steps are valid as have numbers. They come first in the file, so that a copy made meanwhile is whole
-    too. A thick restart writes another file and puts it in the place of this one. It is opened without
-    HDF5's locks, or whoever reads it meanwhile would end the run; that one process writes is for the caller to see to.
+    A vector is written in place, into room that the file has from the start and that takes none on
+    the disk before: a step costs one vector, whatever the size of the space. Then the numbers of
+    its product are written, which were NaN: as many steps are valid as have numbers. They come
+    first in the file, so that a copy made meanwhile is whole too. A thick restart writes another
+    file and puts it in the place of this one. It is opened without HDF5's locks, or whoever reads
+    it meanwhile would end the run; that one process writes is for the caller to see to.
 
     Args:
         path: The file.
-        identity: What the space is of, by name: hashes of weights and data, kind of curvature, split, dtype.
+        identity: What the space is of, by name: hashes of weights and data, kind of curvature,
+            split, dtype.
         resume: Whether what the file holds is to be continued.
     """
 
@@ -55,7 +59,8 @@ class KrylovFile:
         return StoredKrylov(head, steps, self._rows())
 
     def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Put a new file with k + 1 vectors (P,) and room for `capacity` products in the place of the old one.
+        """Put a new file with k + 1 vectors (P,) and room for `capacity` products in the place of
+        the old one.
 
         Raises:
             StoreError: If it cannot be written.
@@ -64,7 +69,8 @@ class KrylovFile:
         self._num_kept, self._num_steps = len(head.values), 0
 
     def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Write the next vector (P,), if there is one, then the numbers of the product that made it.
+        """Write the next vector (P,), if there is one, then the numbers of the product that made
+        it.
 
         Raises:
             StoreError: If it cannot be written.
@@ -95,7 +101,9 @@ class KrylovFile:
         self._write(head, steps, self._rows(), 2 * max(len(steps), 8))
 
     def _read_numbers(self) -> tuple[KrylovHead, np.ndarray]:
-        """Return what the space begins with, and the valid steps; the file is of what this sink is of, or refused."""
+        """Return what the space begins with, and the valid steps; the file is of what this sink is
+        of, or refused.
+        """
         try:
             with h5py.File(self._path, "r", locking=False) as file:
                 _require_format(file)
@@ -109,7 +117,8 @@ class KrylovFile:
                 steps = _dataset(file, "steps")[()]
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
             raise StoreError(
-                f"{self._path} is damaged or holds no Krylov space.", hint="Remove it, or run without --resume."
+                f"{self._path} is damaged or holds no Krylov space.",
+                hint="Remove it, or run without --resume.",
             ) from exc
         is_unwritten = np.isnan(steps).any(axis=1)
         return head, steps[: int(is_unwritten.argmax()) if is_unwritten.any() else len(steps)]
@@ -120,18 +129,24 @@ class KrylovFile:
             for index in range(min(self._num_kept + 1 + self._num_steps, basis.shape[1])):
                 yield basis[index]
 
-    def _write(self, head: KrylovHead, steps: np.ndarray, rows: Iterable[np.ndarray], capacity: int) -> None:
+    def _write(
+        self, head: KrylovHead, steps: np.ndarray, rows: Iterable[np.ndarray], capacity: int
+    ) -> None:
         rows = iter(rows)
         first = next(rows)
         try:
             with replacing(self._path) as beside, h5py.File(beside, "w") as file:
-                file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)})
+                file.attrs.update(
+                    {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
+                )
                 file.attrs.update({"num_matvecs": head.num_matvecs, "deviation": head.deviation})
                 file["values"], file["couplings"] = head.values, head.couplings
                 numbers = np.full((capacity, 3), np.nan)
                 numbers[: len(steps)] = steps
                 file["steps"] = numbers
-                basis = _reserve(file, "basis", (len(head.values) + 1 + capacity, len(first)), first.dtype)
+                basis = _reserve(
+                    file, "basis", (len(head.values) + 1 + capacity, len(first)), first.dtype
+                )
                 for index, row in enumerate(chain([first], rows)):
                     basis[index] = row
         except (OSError, RuntimeError) as exc:
@@ -148,7 +163,8 @@ class KrylovFile:
             there, here = stored.get(name, "not said"), self._facts.get(name, "not said")
             if there != here:
                 raise StoreError(
-                    f"a resumed run must have the {name} of {self._path}: {there} there, {here} here.",
+                    f"a resumed run must have the {name} of {self._path}: {there} there, {here} "
+                    "here.",
                     hint="Run with the same settings, or without --resume.",
                 )
 
@@ -165,7 +181,9 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _reserve(file: h5py.File, name: str, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:
-    """Make a dataset in one piece that has its place in the file at once, and none on the disk before it is written."""
+    """Make a dataset in one piece that has its place in the file at once, and none on the disk
+    before it is written.
+    """
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

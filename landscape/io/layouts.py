@@ -12,7 +12,15 @@ from landscape.io import li2018
 from landscape.io.store import KINDS, Result, read_result, write_result
 from landscape.io.table import write_table
 from landscape.io.vtk import write_mesh
-from landscape.results import CurvatureHistory, Directions, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    Directions,
+    History,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
 
 Writer = Callable[[Path, Any], tuple[str, ...]]
 """Writes a result, and says what of it is lost."""
@@ -38,11 +46,16 @@ class Layout:
 
 LAYOUTS: dict[str, Layout] = {
     "landscape": Layout(".landscape.h5", dict.fromkeys(KINDS.values(), _write_ours)),
-    "li2018": Layout(".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}),
+    "li2018": Layout(
+        ".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}
+    ),
     "vtk": Layout(".vtu", {Surface: write_mesh}),
     "csv": Layout(
         ".csv",
-        dict.fromkeys((Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History), write_table),
+        dict.fromkeys(
+            (Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History),
+            write_table,
+        ),
     ),
 }
 """Name -> layout."""
@@ -60,7 +73,9 @@ def find_layout(name: str) -> Layout:
         InputError: Listing the names, if it is none of them.
     """
     if name not in LAYOUTS:
-        raise InputError(f"--to must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass --to csv.")
+        raise InputError(
+            f"--to must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass --to csv."
+        )
     return LAYOUTS[name]
 
 
@@ -98,6 +113,7 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
         kind = next(name for name, cls in KINDS.items() if type(result) is cls)
         fitting = [name for name, other in LAYOUTS.items() if type(result) in other.writers]
         raise InputError(
-            f"the layout {to} is not for a {kind} file, got {source}.", hint=f"Pass --to {' or '.join(fitting)}."
+            f"the layout {to} is not for a {kind} file, got {source}.",
+            hint=f"Pass --to {' or '.join(fitting)}.",
         )
     return layout.writers[type(result)](target, result)

@@ -3,8 +3,8 @@
 Their files carry no attributes: what a file is shows in the names of its members alone.
 
 Source:
-    Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the Loss Landscape of Neural Nets, and the
-    HDF5 files that its published code reads and writes.
+    Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the Loss Landscape of Neural Nets, and
+    the HDF5 files that its published code reads and writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _SPLITS = ("train", "test")
 _NOT_DONE = -1.0
 _EIGENVALUES = {"lambda_min": ("min_eig", 1.0), "lambda_max": ("max_eig", -1.0)}
 """Name of a map -> their name, and their mark of a point that is not done."""
-_ORDER = "axis_order"  # an attribute of ours, where their code would fill the array in another order
+_ORDER = (
+    "axis_order"  # an attribute of ours, where their code would fill the array in another order
+)
 _NAME = "li2018"
 
 
@@ -48,11 +50,12 @@ def holds(path: Path) -> str | None:
 def read_directions(path: Path) -> Directions:
     """Read the directions of a file, exactly as they are stored.
 
-    Their code writes one tensor a parameter, or one an entry of the state dict, by number and without names;
-    `landscape.stored_directions.directions_for` finds out which, given a model.
+    Their code writes one tensor a parameter, or one an entry of the state dict, by number and
+    without names; `landscape.stored_directions.directions_for` finds out which, given a model.
 
     Returns:
-        One or two directions. Tensors are named '0', '1', ...; the normalization is `none`: as stored.
+        One or two directions. Tensors are named '0', '1', ...; the normalization is `none`: as
+        stored.
 
     Raises:
         StoreError: If the file is missing, damaged, or holds no such directions.
@@ -63,7 +66,12 @@ def read_directions(path: Path) -> Directions:
         for tensors in directions[1:]:
             _require_same_shapes(path, first, tensors)
         return Directions(
-            vectors=np.stack([np.concatenate([tensor.reshape(-1) for tensor in tensors]) for tensors in directions]),
+            vectors=np.stack(
+                [
+                    np.concatenate([tensor.reshape(-1) for tensor in tensors])
+                    for tensors in directions
+                ]
+            ),
             names=_GROUPS[: len(directions)],
             weight_names=tuple(map(str, range(len(first)))),
             weight_shapes=tuple(tensor.shape for tensor in first),
@@ -82,7 +90,9 @@ def write_directions(path: Path, directions: Directions) -> tuple[str, ...]:
         StoreError: If the file cannot be written; an older one of that name stays.
     """
     if not 1 <= len(directions.vectors) <= len(_GROUPS):
-        raise InputError(f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}.")
+        raise InputError(
+            f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}."
+        )
     with _writing(path) as file:
         for group_name, vector in zip(_GROUPS, directions.vectors, strict=False):
             group = file.create_group(group_name)
@@ -94,25 +104,34 @@ def write_directions(path: Path, directions: Directions) -> tuple[str, ...]:
 def read_surface(path: Path) -> Surface:
     """Read a surface.
 
-    Arrays are filled with y outermost whatever their shape, so a non-square one, which their code stores
-    with shape (nx, ny), is read in the order of its entries. A loss of -1 is a point that is not done.
+    Arrays are filled with y outermost whatever their shape, so a non-square one, which their code
+    stores with shape (nx, ny), is read in the order of its entries. A loss of -1 is a point that is
+    not done.
 
     Returns:
-        The surface. The centre is known if it is a point of the grid; norms and hashes of the directions are
-        not. The normalization is taken from the name of the direction file.
+        The surface. The centre is known if it is a point of the grid; norms and hashes of the
+        directions are not. The normalization is taken from the name of the direction file.
 
     Raises:
         StoreError: If the file is missing, damaged, or holds no such surface.
     """
     with _reading(path, "surface") as file:
-        axes = [np.atleast_1d(np.asarray(_array(file[name]), dtype=np.float64)) for name in _AXES if name in file]
+        axes = [
+            np.atleast_1d(np.asarray(_array(file[name]), dtype=np.float64))
+            for name in _AXES
+            if name in file
+        ]
         shape = tuple(len(axis) for axis in reversed(axes))
         members = {name: _grid(path, file[name], shape) for name in _members(file)}
         direction_file = _text(file["dir_file"]) if "dir_file" in file else ""
     loss = {split: members[f"{split}_loss"] for split in _SPLITS if f"{split}_loss" in members}
-    started = {split: values for split, values in loss.items() if (values != _NOT_DONE).any()} or loss
+    started = {
+        split: values for split, values in loss.items() if (values != _NOT_DONE).any()
+    } or loss
     done = np.all([values != _NOT_DONE for values in started.values()], axis=0)
-    accuracy = {split: _share(members[f"{split}_acc"]) for split in started if f"{split}_acc" in members}
+    accuracy = {
+        split: _share(members[f"{split}_acc"]) for split in started if f"{split}_acc" in members
+    }
     return Surface(
         x=axes[0],
         y=axes[1] if len(axes) == 2 else None,
@@ -125,7 +144,9 @@ def read_surface(path: Path) -> Surface:
         direction_norms=np.full(len(axes), np.nan),
         direction_hashes=(),
         cosine=None,
-        provenance=Provenance(batchnorm="", dtype="", settings={"layout": _NAME, "dir_file": direction_file}),
+        provenance=Provenance(
+            batchnorm="", dtype="", settings={"layout": _NAME, "dir_file": direction_file}
+        ),
         maps={
             ours: np.where(members[theirs] == mark, np.nan, members[theirs])
             for ours, (theirs, mark) in _EIGENVALUES.items()
@@ -137,8 +158,8 @@ def read_surface(path: Path) -> Surface:
 def write_surface(path: Path, surface: Surface) -> tuple[str, ...]:
     """Write a surface, whole or not at all.
 
-    A square grid is stored as their code does; one that is not has the shape (ny, nx) and an attribute that
-    says so. Points that are not done have the loss -1, accuracies are in percent.
+    A square grid is stored as their code does; one that is not has the shape (ny, nx) and an
+    attribute that says so. Points that are not done have the loss -1, accuracies are in percent.
 
     Returns:
         What the layout cannot hold of it, a sentence each.
@@ -154,7 +175,9 @@ def write_surface(path: Path, surface: Surface) -> tuple[str, ...]:
         )
     others = [split for split in surface.splits if split not in _SPLITS]
     if others:
-        raise InputError(f"the layout {_NAME} has the splits train and test only, got {others[0]!r}.")
+        raise InputError(
+            f"the layout {_NAME} has the splits train and test only, got {others[0]!r}."
+        )
     shape = tuple(len(axis) for axis in (surface.y, surface.x) if axis is not None)
     with _writing(path) as file:
         if len(set(shape)) > 1:
@@ -210,7 +233,9 @@ def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             if _kind(file) != kind:
-                raise StoreError(f"{path} holds no {kind} in the layout of Li et al.", hint=_hint(_kind(file)))
+                raise StoreError(
+                    f"{path} holds no {kind} in the layout of Li et al.", hint=_hint(_kind(file))
+                )
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
         raise StoreError(f"{path} is damaged or is no file of Li et al.'s code: {exc}.") from exc
@@ -223,7 +248,8 @@ def _writing(path: Path) -> Iterator[h5py.File]:
             yield file
     except (OSError, RuntimeError) as exc:
         raise StoreError(
-            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+            f"{path} cannot be written: {exc}",
+            hint="Check the free space and the permissions of its folder.",
         ) from exc
 
 
@@ -236,20 +262,28 @@ def _kind(file: h5py.File) -> str | None:
 
 
 def _hint(found: str | None) -> str:
-    return f"It holds {found}." if found else "Their files have groups xdirection, or xcoordinates and train_loss."
+    return (
+        f"It holds {found}."
+        if found
+        else "Their files have groups xdirection, or xcoordinates and train_loss."
+    )
 
 
 def _tensors(path: Path, group: Any) -> list[np.ndarray]:
     """Read the members '0', '1', ... of a group, by number."""
     names = [str(i) for i in range(len(group))]
     if not names or any(name not in group for name in names):
-        raise StoreError(f"{path} has no tensors 0, 1, ... in {group.name.strip('/')}; it is damaged.")
+        raise StoreError(
+            f"{path} has no tensors 0, 1, ... in {group.name.strip('/')}; it is damaged."
+        )
     return [np.asarray(_array(group[name])) for name in names]
 
 
 def _require_same_shapes(path: Path, first: list[np.ndarray], second: list[np.ndarray]) -> None:
     if [tensor.shape for tensor in first] != [tensor.shape for tensor in second]:
-        raise StoreError(f"{path} has directions whose tensors differ in shape; they belong to different models.")
+        raise StoreError(
+            f"{path} has directions whose tensors differ in shape; they belong to different models."
+        )
 
 
 def _cut(vector: np.ndarray, shapes: tuple[tuple[int, ...], ...]) -> Iterator[np.ndarray]:
@@ -260,14 +294,17 @@ def _cut(vector: np.ndarray, shapes: tuple[tuple[int, ...], ...]) -> Iterator[np
 
 def _members(file: h5py.File) -> list[str]:
     known = [f"{split}_{name}" for split in _SPLITS for name in ("loss", "acc")]
-    return [name for name in [*known, *(theirs for theirs, _ in _EIGENVALUES.values())] if name in file]
+    return [
+        name for name in [*known, *(theirs for theirs, _ in _EIGENVALUES.values())] if name in file
+    ]
 
 
 def _grid(path: Path, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
     values = np.asarray(_array(dataset), dtype=np.float64)
     if values.size != np.prod(shape):
         raise StoreError(
-            f"{path} has {values.size} values in {dataset.name.strip('/')}, its axes have {'x'.join(map(str, shape))}."
+            f"{path} has {values.size} values in {dataset.name.strip('/')}, its axes have "
+            f"{'x'.join(map(str, shape))}."
         )
     return values.reshape(-1).reshape(shape)
 
@@ -285,7 +322,9 @@ def _share(percent: np.ndarray) -> np.ndarray:
     return np.where(percent == _NOT_DONE, np.nan, percent / 100.0)
 
 
-def _at_center(axes: list[np.ndarray], done: np.ndarray, fields: dict[str, np.ndarray]) -> dict[str, float]:
+def _at_center(
+    axes: list[np.ndarray], done: np.ndarray, fields: dict[str, np.ndarray]
+) -> dict[str, float]:
     """Take split -> value at the origin, where it is a point of the grid that is done."""
     places = [np.flatnonzero(axis == 0.0) for axis in reversed(axes)]
     if not all(place.size for place in places):
@@ -295,6 +334,12 @@ def _at_center(axes: list[np.ndarray], done: np.ndarray, fields: dict[str, np.nd
 
 
 def _normalization(direction_file: str) -> str:
-    """Read the normalization off the name of a direction file, the one place where it is written."""
-    found = [match.group(1) for axis in "xy" if (match := re.search(rf"_{axis}norm=([a-z]+)", direction_file))]
+    """Read the normalization off the name of a direction file, the one place where it is
+    written.
+    """
+    found = [
+        match.group(1)
+        for axis in "xy"
+        if (match := re.search(rf"_{axis}norm=([a-z]+)", direction_file))
+    ]
     return "/".join(dict.fromkeys(found)) or "none"

@@ -1,4 +1,6 @@
-"""Models, data sets, losses and optimizers by name: built in, or the user's own by import string."""
+"""Models, data sets, losses and optimizers by name: built in, or the user's own by import
+string.
+"""
 
 from __future__ import annotations
 
@@ -36,25 +38,32 @@ def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Build a model by built-in name or import string.
 
     Raises:
-        PluginError: Saying whether the module, the attribute, the call or the returned type is wrong.
+        PluginError: Saying whether the module, the attribute, the call or the returned type is
+            wrong.
         InputError: If a built-in name or its arguments are unknown.
     """
     if not is_import_string(name):
         try:
             return builtin_models.build_model(name, **arguments)
         except (RuntimeError, MemoryError) as exc:
-            raise PluginError(f"--model {name} cannot be built: {_summary(exc)}.", hint="Check --model-arg.") from exc
+            raise PluginError(
+                f"--model {name} cannot be built: {_summary(exc)}.", hint="Check --model-arg."
+            ) from exc
     model = _call(name, "--model", arguments)
     if not isinstance(model, nn.Module):
-        raise PluginError(f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}.")
+        raise PluginError(
+            f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}."
+        )
     return model
 
 
 def build_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the pair (train, test) of a data set by built-in name or import string; test may be None.
+    """Return the pair (train, test) of a data set by built-in name or import string; test may be
+    None.
 
     Raises:
-        PluginError: Saying whether the module, the attribute, the call or the returned type is wrong.
+        PluginError: Saying whether the module, the attribute, the call or the returned type is
+            wrong.
         InputError: If a built-in name or its arguments are unknown.
         DataError: If its files are missing or damaged.
     """
@@ -117,15 +126,22 @@ def _find(name: str, what: str) -> Callable[..., Any]:
     except AttributeError as exc:
         known = ", ".join(_public_names(module)[:10])
         raise PluginError(
-            f"{what} {name}: {module_name} has no {attribute!r}.", hint=f"It has: {known}." if known else ""
+            f"{what} {name}: {module_name} has no {attribute!r}.",
+            hint=f"It has: {known}." if known else "",
         ) from exc
     if not callable(function):
-        raise PluginError(f"{what} {name}: {attribute} must be callable, it is a {type(function).__name__}.")
+        raise PluginError(
+            f"{what} {name}: {attribute} must be callable, it is a {type(function).__name__}."
+        )
     return function
 
 
 def _public_names(module: ModuleType) -> list[str]:
-    own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    own = [
+        key
+        for key, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__
+    ]
     return own or list(getattr(module, "__all__", ()))
 
 
@@ -144,16 +160,23 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
         if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
             raise PluginError(
                 f"{what} {name}: there is no module {exc.name}.",
-                hint="Install it, run from the folder that holds it, or give path/to/file.py:function.",
+                hint="Install it, run from the folder that holds it, or give "
+                "path/to/file.py:function.",
             ) from exc
-        raise PluginError(f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)) from exc
+        raise PluginError(
+            f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
+        ) from exc
     except Exception as exc:
-        raise PluginError(f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)) from exc
+        raise PluginError(
+            f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
+        ) from exc
 
 
 @functools.cache
 def _import_file(path: Path, modified: int) -> ModuleType:
-    """Import a file, once as long as it does not change: its model, data and loss share one module."""
+    """Import a file, once as long as it does not change: its model, data and loss share one
+    module.
+    """
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} cannot be imported.")
@@ -180,6 +203,14 @@ def _summary(exc: BaseException) -> str:
 
 def _place(exc: BaseException) -> str:
     """Say where in the user's own code it was raised: the last frame that is not a library's."""
-    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "site-packages" not in frame.filename]
-    frames = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<")]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if "site-packages" not in frame.filename
+    ]
+    frames = [
+        frame
+        for frame in frames
+        if frame.filename != __file__ and not frame.filename.startswith("<")
+    ]
     return f"At {frames[-1].filename}:{frames[-1].lineno}." if frames else ""

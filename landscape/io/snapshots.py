@@ -1,4 +1,6 @@
-"""Find the snapshots of a training run in a folder, in the order of training, and read their weights."""
+"""Find the snapshots of a training run in a folder, in the order of training, and read their
+weights.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
         )
     inner = folder / "snapshots"
     place = inner if inner.is_dir() else folder
-    found = [path for path in place.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")]
+    found = [
+        path
+        for path in place.iterdir()
+        if path.suffix in _SUFFIXES and not path.name.startswith(".")
+    ]
     if not found:
         raise CheckpointError(
             f"{place} holds no snapshots ({', '.join(_SUFFIXES)}).",
@@ -62,7 +68,9 @@ class SnapshotFiles:
         progress: Counts the points.
     """
 
-    def __init__(self, paths: Sequence[Path], problems: Mapping[str, Problem], *, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, paths: Sequence[Path], problems: Mapping[str, Problem], *, progress: Progress = SILENT
+    ) -> None:
         self._paths = paths
         self._problems = problems
         self._progress = progress
@@ -77,9 +85,9 @@ class SnapshotFiles:
     def training_points(self, split: str) -> list[TrainingPoint]:
         """Return the snapshots as problems of one split, each with its own running statistics.
 
-        The epoch is that in the name of the file, if all have one; else they are counted from 0. The learning rate
-        is that of the epoch that ended with the snapshot, of the first one for the start, if the run's history
-        is there.
+        The epoch is that in the name of the file, if all have one; else they are counted from 0.
+        The learning rate is that of the epoch that ended with the snapshot, of the first one for
+        the start, if the run's history is there.
 
         Raises:
             StoreError: If the history is damaged.
@@ -102,7 +110,10 @@ class SnapshotFiles:
     def _point(self, path: Path) -> Point:
         w = self._read(path)
         buffers = list(self._module.buffers())
-        loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in self._problems.items()}
+        loss = {
+            split: problem.with_buffers(buffers).loss(w)
+            for split, problem in self._problems.items()
+        }
         return Point(_label(path), "snapshot", w, loss)
 
     def _load(self, path: Path, split: str) -> Problem:
@@ -111,7 +122,9 @@ class SnapshotFiles:
 
     def _read(self, path: Path) -> Tensor:
         load_weights(self._module, load_checkpoint(path))
-        return self._spec.flatten([parameter.detach() for _, parameter in trainable_parameters(self._module)])
+        return self._spec.flatten(
+            [parameter.detach() for _, parameter in trainable_parameters(self._module)]
+        )
 
 
 def _label(path: Path) -> str:
@@ -126,11 +139,17 @@ def _epoch(path: Path) -> int | None:
 
 def _epochs(paths: Sequence[Path]) -> list[int]:
     named = [_epoch(path) for path in paths]
-    return list(range(len(paths))) if None in named else [epoch for epoch in named if epoch is not None]
+    return (
+        list(range(len(paths)))
+        if None in named
+        else [epoch for epoch in named if epoch is not None]
+    )
 
 
 def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:
-    """Return epoch -> learning rate from the history of the run that the snapshots are of; nothing if there is none."""
+    """Return epoch -> learning rate from the history of the run that the snapshots are of; nothing
+    if there is none.
+    """
     folder = paths[0].parent
     file = (folder.parent if folder.name == "snapshots" else folder) / "history.h5"
     history = read_result(file) if file.exists() else None
@@ -141,4 +160,7 @@ def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Return a key that sorts names with the numbers in them by value."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part)
+        for part in re.split(r"(\d+)", path.name)
+    ]

@@ -31,10 +31,24 @@ from landscape.results import (
     Spectrum,
     Surface,
 )
-from landscape.sharpness_results import Certificate, Difference, GroupValue, Measure, Rescaled, Taylor
+from landscape.sharpness_results import (
+    Certificate,
+    Difference,
+    GroupValue,
+    Measure,
+    Rescaled,
+    Taylor,
+)
 
 Result: TypeAlias = (
-    Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | Certificate | History | Directions
+    Surface
+    | Spectrum
+    | CurvatureHistory
+    | Sharpness
+    | SharpnessComparison
+    | Certificate
+    | History
+    | Directions
 )
 
 KINDS: dict[str, type[Any]] = {
@@ -65,7 +79,17 @@ _GROUPS: dict[str, type[Any]] = {"density": Density}
 _LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}
 """Fields that are dataclasses: of plain values, lists of such, of arrays, and lists of those."""
 
-R = TypeVar("R", Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, Certificate, History, Directions)
+R = TypeVar(
+    "R",
+    Surface,
+    Spectrum,
+    CurvatureHistory,
+    Sharpness,
+    SharpnessComparison,
+    Certificate,
+    History,
+    Directions,
+)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
@@ -82,13 +106,16 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
             _write_fields(file, result)
     except (OSError, RuntimeError) as exc:
         raise StoreError(
-            f"{path} cannot be written: {_reason(exc)}.", hint="Check the free space and the permissions of its folder."
+            f"{path} cannot be written: {_reason(exc)}.",
+            hint="Check the free space and the permissions of its folder.",
         ) from exc
 
 
 def _reason(exc: Exception) -> str:
     """Say what the system says; HDF5 puts several lines around it."""
-    number = getattr(exc, "errno", None) or int(found[1] if (found := re.search(r"errno = (\d+)", str(exc))) else 0)
+    number = getattr(exc, "errno", None) or int(
+        found[1] if (found := re.search(r"errno = (\d+)", str(exc))) else 0
+    )
     return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 
@@ -126,7 +153,8 @@ def _require_ours(path: Path, file: h5py.File) -> None:
         )
     if int(str(file.attrs["schema"])) > _SCHEMA:
         raise StoreError(
-            f"{path} was written by a newer version of the toolkit (schema {file.attrs['schema']}).",
+            f"{path} was written by a newer version of the toolkit (schema "
+            f"{file.attrs['schema']}).",
             hint="Update landscape-toolkit.",
         )
 
@@ -158,12 +186,20 @@ def _write(file: h5py.Group, name: str, value: Any) -> None:
 
 
 def _read_fields(group: h5py.Group, cls: type[Any]) -> Any:
-    return cls(**{field.name: _read(group, field) for field in dataclasses.fields(cls) if _is_there(group, field)})
+    return cls(
+        **{
+            field.name: _read(group, field)
+            for field in dataclasses.fields(cls)
+            if _is_there(group, field)
+        }
+    )
 
 
 def _is_there(file: h5py.Group, field: dataclasses.Field[Any]) -> bool:
     """Whether a field is to be read: one that an earlier version did not write has its default."""
-    has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    has_default = (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
     return not has_default or field.name in file.attrs or field.name in file
 
 
@@ -216,7 +252,11 @@ def _plain(value: Any) -> Any:
 
 
 def _is_dict_of_arrays(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(v, np.ndarray) for v in value.values())
+    )
 
 
 class FileSink(Generic[R]):

@@ -12,7 +12,14 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.files import replacing
-from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    History,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
 from landscape.sharpness_results import Measure
 
 Columns: TypeAlias = dict[str, Iterable[Any]]
@@ -20,15 +27,16 @@ Columns: TypeAlias = dict[str, Iterable[Any]]
 
 
 def write_table(
-    path: Path, result: Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History
+    path: Path,
+    result: Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History,
 ) -> tuple[str, ...]:
     """Write a result as a table with a header, whole or not at all.
 
-    A surface has a row for each point that is done, with its coordinates; several lines have a column `line` that
-    counts them from 0. A spectrum has a row for each eigenvalue, the curvature along a run one for each snapshot that
-    is done, sharpness one for each measure, a comparison of it one for each measure of each checkpoint, a history one
-    for each epoch. Numbers read back as they were; NaN and
-    inf are written as nan and inf.
+    A surface has a row for each point that is done, with its coordinates; several lines have a
+    column `line` that counts them from 0. A spectrum has a row for each eigenvalue, the curvature
+    along a run one for each snapshot that is done, sharpness one for each measure, a comparison of
+    it one for each measure of each checkpoint, a history one for each epoch. Numbers read back as
+    they were; NaN and inf are written as nan and inf.
 
     Returns:
         What the table cannot hold of the result, a sentence each.
@@ -44,7 +52,8 @@ def write_table(
             writer.writerows(zip(*columns.values(), strict=True))
     except OSError as exc:
         raise StoreError(
-            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+            f"{path} cannot be written: {exc}",
+            hint="Check the free space and the permissions of its folder.",
         ) from exc
     if isinstance(result, SharpnessComparison):
         return _differences_left_out(result)
@@ -52,14 +61,24 @@ def write_table(
 
 
 def point_values(surface: Surface) -> dict[str, np.ndarray]:
-    """Return what is known at the points, by name: loss_train, accuracy_train, ..., each shaped as the surface."""
-    splits = {"loss": surface.loss, "accuracy": surface.accuracy, "standard_error": surface.standard_error}
-    named = {f"{name}_{split}": values for name, held in splits.items() for split, values in held.items()}
+    """Return what is known at the points, by name: loss_train, accuracy_train, ..., each shaped as
+    the surface.
+    """
+    splits = {
+        "loss": surface.loss,
+        "accuracy": surface.accuracy,
+        "standard_error": surface.standard_error,
+    }
+    named = {
+        f"{name}_{split}": values for name, held in splits.items() for split, values in held.items()
+    }
     return {**named, **surface.maps}
 
 
 def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
-    """Return `x`, and `y` for a plane or `line` for several lines, at every point, each shaped as the surface."""
+    """Return `x`, and `y` for a plane or `line` for several lines, at every point, each shaped as
+    the surface.
+    """
     if surface.y is not None:
         x, y = np.meshgrid(surface.x, surface.y)
         return {"x": x, "y": y}
@@ -71,7 +90,11 @@ def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
 
 def marks_left_out(surface: Surface) -> tuple[str, ...]:
     """Say that the marks of a surface are not among its points, if it has any."""
-    return (f"Its {len(surface.marks)} marks are left out: they are no points of the grid.",) if surface.marks else ()
+    return (
+        (f"Its {len(surface.marks)} marks are left out: they are no points of the grid.",)
+        if surface.marks
+        else ()
+    )
 
 
 def _of_surface(surface: Surface) -> Columns:
@@ -89,7 +112,11 @@ def _of_spectrum(spectrum: Spectrum) -> Columns:
         "gradient_overlap": spectrum.gradient_overlaps,
         **{f"share_{name}": shares for name, shares in spectrum.layer_shares.items()},
     }
-    known = {name: values.tolist() for name, values in columns.items() if len(values) == num_top + num_bottom}
+    known = {
+        name: values.tolist()
+        for name, values in columns.items()
+        if len(values) == num_top + num_bottom
+    }
     return {"end": ["top"] * num_top + ["bottom"] * num_bottom, **known}
 
 
@@ -105,7 +132,11 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
     names = ("epoch", "learning_rate", "loss", "converged", "num_matvecs", "overlaps")
     return {
         **{name: getattr(history, name)[done].tolist() for name in names},
-        **{f"{name}_{i}": column[done].tolist() for name, each in by_end.items() for i, column in enumerate(each.T, 1)},
+        **{
+            f"{name}_{i}": column[done].tolist()
+            for name, each in by_end.items()
+            for i, column in enumerate(each.T, 1)
+        },
     }
 
 
@@ -115,24 +146,42 @@ def _of_sharpness(sharpness: Sharpness) -> Columns:
 
 
 def _of_comparison(comparison: SharpnessComparison) -> Columns:
-    """Put the name of the checkpoint before its measures, and that of its group where there are groups."""
+    """Put the name of the checkpoint before its measures, and that of its group where there are
+    groups.
+    """
     counts = [len(each.measures) for each in comparison.checkpoints]
     names = {"checkpoint": comparison.names, "group": comparison.group_of}
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
     return {
         **{key: np.repeat(held, counts).tolist() for key, held in names.items() if held},
-        **{field.name: [getattr(measure, field.name) for measure in measures] for field in fields(Measure)},
+        **{
+            field.name: [getattr(measure, field.name) for measure in measures]
+            for field in fields(Measure)
+        },
     }
 
 
 def _differences_left_out(comparison: SharpnessComparison) -> tuple[str, ...]:
-    """Say that differences and the values of groups are not among the measures, if there are any."""
-    counts = {"differences": len(comparison.differences), "values of groups": len(comparison.groups)}
-    return tuple(f"Its {count} {name} are left out: they are no measures." for name, count in counts.items() if count)
+    """Say that differences and the values of groups are not among the measures, if there are
+    any.
+    """
+    counts = {
+        "differences": len(comparison.differences),
+        "values of groups": len(comparison.groups),
+    }
+    return tuple(
+        f"Its {count} {name} are left out: they are no measures."
+        for name, count in counts.items()
+        if count
+    )
 
 
 def _of_history(history: History) -> Columns:
-    return {name: values.tolist() for name, values in vars(history).items() if isinstance(values, np.ndarray)}
+    return {
+        name: values.tolist()
+        for name, values in vars(history).items()
+        if isinstance(values, np.ndarray)
+    }
 
 
 _COLUMNS: dict[type, Callable[[Any], Columns]] = {

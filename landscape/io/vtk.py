@@ -1,4 +1,6 @@
-"""Surfaces as meshes for ParaView and whatever else reads VTK. The only place that imports meshio."""
+"""Surfaces as meshes for ParaView and whatever else reads VTK. The only place that imports
+meshio.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ SUFFIXES = (".vtu", ".vtk")
 def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
     """Write the points of a surface that are done as a flat mesh, whole or not at all.
 
-    Points are at (x, y, 0): the filter Warp By Scalar lifts them. Their data are loss, accuracy, standard error
-    and maps, and the common logarithm of the loss (NaN where the loss is not positive). A whole plane is a mesh
-    of quadrilaterals; of one with points left out, what is there is joined by triangles. A line is a chain
-    of segments; several lines lie on each other and are told apart by the data `line`.
+    Points are at (x, y, 0): the filter Warp By Scalar lifts them. Their data are loss, accuracy,
+    standard error and maps, and the common logarithm of the loss (NaN where the loss is not
+    positive). A whole plane is a mesh of quadrilaterals; of one with points left out, what is there
+    is joined by triangles. A line is a chain of segments; several lines lie on each other and are
+    told apart by the data `line`.
 
     Args:
         path: With the suffix .vtu (XML) or .vtk (legacy).
@@ -36,7 +39,8 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(
-            f"a VTK file has the suffix {' or '.join(SUFFIXES)}, got {path.name!r}.", hint="Pass --out a.vtu."
+            f"a VTK file has the suffix {' or '.join(SUFFIXES)}, got {path.name!r}.",
+            hint="Pass --out a.vtu.",
         )
     if not surface.done.any():
         raise InputError("a mesh needs a point at least, none of this surface is done.")
@@ -48,7 +52,8 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
             mesh.write(beside)
     except OSError as exc:
         raise StoreError(
-            f"{path} cannot be written: {exc}", hint="Check the free space and the permissions of its folder."
+            f"{path} cannot be written: {exc}",
+            hint="Check the free space and the permissions of its folder.",
         ) from exc
     return marks_left_out(surface)
 
@@ -76,7 +81,9 @@ def _log10(values: np.ndarray) -> np.ndarray:
 
 
 def _cells(surface: Surface) -> list[Any]:
-    """Join neighbouring points, as numbered in `_positions`; points that stay alone are vertices."""
+    """Join neighbouring points, as numbered in `_positions`; points that stay alone are
+    vertices.
+    """
     numbers = np.full(surface.done.shape, -1)
     numbers[surface.done] = np.arange(surface.done.sum())
     if surface.y is None:
@@ -93,7 +100,9 @@ def _cells(surface: Surface) -> list[Any]:
 
 
 def _triangles(indices: np.ndarray) -> np.ndarray:
-    """Triangulate grid points (n, 2) between their indices, so that the scales of the axes do not matter."""
+    """Triangulate grid points (n, 2) between their indices, so that the scales of the axes do not
+    matter.
+    """
     from scipy.spatial import Delaunay, QhullError
 
     try:

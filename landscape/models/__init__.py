@@ -15,7 +15,10 @@ MODELS: dict[str, str] = {
     "mlp": "landscape.models.mlp:mlp",
     "lenet": "landscape.models.lenet:lenet",
     **{f"resnet{depth}": f"landscape.models.resnet:resnet{depth}" for depth in _DEPTHS},
-    **{f"resnet{depth}-noshort": f"landscape.models.resnet:resnet{depth}_noshort" for depth in _DEPTHS},
+    **{
+        f"resnet{depth}-noshort": f"landscape.models.resnet:resnet{depth}_noshort"
+        for depth in _DEPTHS
+    },
     "resnet18": "landscape.models.resnet18:resnet18",
     "wrn-16-4": "landscape.models.wide_resnet:wrn_16_4",
     "wrn-16-8": "landscape.models.wide_resnet:wrn_16_8",

@@ -1,8 +1,8 @@
 """Graph neural networks that classify graphs, with higher-order graph convolutions.
 
 Source:
-    Morris et al. (2019), Weisfeiler and Leman Go Neural, arXiv:1810.02244, Eq. 5: each node's new features are
-    W1 x + W2 (sum of its neighbours' x) + b.
+    Morris et al. (2019), Weisfeiler and Leman Go Neural, arXiv:1810.02244, Eq. 5: each node's new
+    features are W1 x + W2 (sum of its neighbours' x) + b.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ TOP_SHARE = 0.8
 class MeanGCN(nn.Module):
     """Convolutions, the mean over nodes, and two linear layers; see `gcn`."""
 
-    def __init__(self, in_features: int, width: int, depth: int, dropout: float, num_classes: int) -> None:
+    def __init__(
+        self, in_features: int, width: int, depth: int, dropout: float, num_classes: int
+    ) -> None:
         super().__init__()
         with from_extra("graphs", "PyTorch Geometric"):
             from torch_geometric.nn import GraphConv, MeanAggregation  # pyright: ignore[reportMissingImports]
@@ -47,9 +49,13 @@ class MeanGCN(nn.Module):
 
 
 class TopKGCN(nn.Module):
-    """Convolutions with pooling in turn, every stage read out by maximum and mean; see `gcn_topk`."""
+    """Convolutions with pooling in turn, every stage read out by maximum and mean; see
+    `gcn_topk`.
+    """
 
-    def __init__(self, in_features: int, width: int, depth: int, dropout: float, num_classes: int) -> None:
+    def __init__(
+        self, in_features: int, width: int, depth: int, dropout: float, num_classes: int
+    ) -> None:
         super().__init__()
         with from_extra("graphs", "PyTorch Geometric"):
             from torch_geometric.nn import (  # pyright: ignore[reportMissingImports]
@@ -76,19 +82,28 @@ class TopKGCN(nn.Module):
         for convolution, pooling in zip(self.convolutions, self.poolings, strict=True):
             x = F.relu(convolution(x, edges))
             x, edges, _, graph, _, _ = pooling(x, edges, batch=graph)
-            parts = [aggregate(x, graph, dim_size=batch.num_graphs) for aggregate in (self.maximum, self.mean)]
+            parts = [
+                aggregate(x, graph, dim_size=batch.num_graphs)
+                for aggregate in (self.maximum, self.mean)
+            ]
             readout = readout + torch.cat(parts, dim=1)
         hidden = self.dropout(F.relu(self.linear1(readout)))
         return self.linear3(F.relu(self.linear2(hidden)))
 
 
 def gcn(
-    *, in_features: int = 14, width: int = 64, depth: int = 5, dropout: float = 0.8, num_classes: int = 2
+    *,
+    in_features: int = 14,
+    width: int = 64,
+    depth: int = 5,
+    dropout: float = 0.8,
+    num_classes: int = 2,
 ) -> nn.Module:
     """Build the graph network of Fainello, Pettenon & Venturi; the defaults fit Mutagenicity.
 
-    They give 125,442 parameters, as many as theirs. Their code builds five convolutions and applies the first four;
-    here all are applied, and `depth=4` is the network that they trained, with 92,546.
+    They give 125,442 parameters, as many as theirs. Their code builds five convolutions and applies
+    the first four; here all are applied, and `depth=4` is the network that they trained, with
+    92,546.
 
     Args:
         in_features: Features of a node.
@@ -98,23 +113,30 @@ def gcn(
         num_classes: Number of outputs.
 
     Returns:
-        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does. Called on
-        nodes with another number of features it raises InputError.
+        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric
+        does. Called on nodes with another number of features it raises InputError.
 
     Raises:
-        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch Geometric is missing.
+        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch
+            Geometric is missing.
     """
     _check(in_features, width, depth, dropout, num_classes)
     return MeanGCN(in_features, width, depth, dropout, num_classes)
 
 
 def gcn_topk(
-    *, in_features: int = 14, width: int = 128, depth: int = 3, dropout: float = 0.5, num_classes: int = 2
+    *,
+    in_features: int = 14,
+    width: int = 128,
+    depth: int = 3,
+    dropout: float = 0.5,
+    num_classes: int = 2,
 ) -> nn.Module:
-    """Build the graph network with top-k pooling of PyTorch Geometric's examples; the defaults fit Mutagenicity.
+    """Build the graph network with top-k pooling of PyTorch Geometric's examples; the defaults fit
+    Mutagenicity.
 
-    Pooling keeps the 80 % of nodes that score highest, so the loss jumps where two nodes change places in that
-    order; derivatives are those between the jumps. 111,170 parameters.
+    Pooling keeps the 80 % of nodes that score highest, so the loss jumps where two nodes change
+    places in that order; derivatives are those between the jumps. 111,170 parameters.
 
     Args:
         in_features: Features of a node.
@@ -124,15 +146,16 @@ def gcn_topk(
         num_classes: Number of outputs.
 
     Returns:
-        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric does. Called on
-        nodes with another number of features it raises InputError.
+        A model of a PyTorch Geometric batch -> (N, num_classes), initialized as PyTorch Geometric
+        does. Called on nodes with another number of features it raises InputError.
 
     Raises:
-        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch Geometric is missing.
+        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch
+            Geometric is missing.
 
     Source:
-        PyTorch Geometric, examples/proteins_topk_pool.py; Cangea et al. (2018), Towards Sparse Hierarchical Graph
-        Classifiers, arXiv:1811.01287.
+        PyTorch Geometric, examples/proteins_topk_pool.py; Cangea et al. (2018), Towards Sparse
+        Hierarchical Graph Classifiers, arXiv:1811.01287.
     """
     _check(in_features, width, depth, dropout, num_classes)
     return TopKGCN(in_features, width, depth, dropout, num_classes)

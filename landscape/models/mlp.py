@@ -27,7 +27,8 @@ def mlp(
         width: Units in each hidden layer.
         depth: Number of hidden layers; 0 is multinomial logistic regression.
         num_classes: Number of outputs.
-        activation: "relu", "tanh" or "gelu"; the last two have a loss that is smooth in the weights.
+        activation: "relu", "tanh" or "gelu"; the last two have a loss that is smooth in the
+            weights.
 
     Returns:
         A model (N, ...) -> (N, num_classes), He initialized.

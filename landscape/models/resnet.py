@@ -1,11 +1,12 @@
 """Residual networks for CIFAR, with parameter-free shortcuts or with none.
 
-The pair with and without shortcuts is the one of Li et al. (2018), Visualizing the Loss Landscape of Neural
-Nets, arXiv:1712.09913. Any image size that can be halved twice goes in, so that width=4 and in_channels=1
-make a small convolutional network for 8x8 digits.
+The pair with and without shortcuts is the one of Li et al. (2018), Visualizing the Loss Landscape
+of Neural Nets, arXiv:1712.09913. Any image size that can be halved twice goes in, so that width=4
+and in_channels=1 make a small convolutional network for 8x8 digits.
 
 Source:
-    He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385, Section 4.2, option A.
+    He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385, Section 4.2,
+    option A.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from landscape.models.initialization import check_at_least, initialize_he
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and the shortcut around them unless it is left out."""
+    """Two 3x3 convolutions with batch normalization, and the shortcut around them unless it is left
+    out.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, has_shortcut: bool) -> None:
         super().__init__()
@@ -46,7 +49,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """6n + 2 weight layers: three stages of n blocks, with width, 2 width and 4 width channels."""
 
-    def __init__(self, depth: int, *, has_shortcuts: bool, width: int, num_classes: int, in_channels: int) -> None:
+    def __init__(
+        self, depth: int, *, has_shortcuts: bool, width: int, num_classes: int, in_channels: int
+    ) -> None:
         super().__init__()
         check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
         num_blocks = (depth - 2) // 6
@@ -65,56 +70,80 @@ class ResNet(nn.Module):
         return self.linear(x.mean(dim=(2, 3)))
 
 
-def _stage(in_channels: int, channels: int, stride: int, num_blocks: int, has_shortcuts: bool) -> nn.Sequential:
+def _stage(
+    in_channels: int, channels: int, stride: int, num_blocks: int, has_shortcuts: bool
+) -> nn.Sequential:
     first = Block(in_channels, channels, stride, has_shortcuts)
-    return nn.Sequential(first, *(Block(channels, channels, 1, has_shortcuts) for _ in range(num_blocks - 1)))
+    return nn.Sequential(
+        first, *(Block(channels, channels, 1, has_shortcuts) for _ in range(num_blocks - 1))
+    )
 
 
 def resnet20(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-20; `width` is the number of channels of the first stage."""
-    return ResNet(20, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        20, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet32(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-32; `width` is the number of channels of the first stage."""
-    return ResNet(32, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        32, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet44(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-44; `width` is the number of channels of the first stage."""
-    return ResNet(44, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        44, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet56(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-56; `width` is the number of channels of the first stage."""
-    return ResNet(56, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        56, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet110(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-110; `width` is the number of channels of the first stage."""
-    return ResNet(110, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        110, has_shortcuts=True, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet20_noshort(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-20 without shortcuts; `width` is the number of channels of the first stage."""
-    return ResNet(20, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        20, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet32_noshort(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-32 without shortcuts; `width` is the number of channels of the first stage."""
-    return ResNet(32, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        32, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet44_noshort(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-44 without shortcuts; `width` is the number of channels of the first stage."""
-    return ResNet(44, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        44, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet56_noshort(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-56 without shortcuts; `width` is the number of channels of the first stage."""
-    return ResNet(56, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        56, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def resnet110_noshort(*, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build ResNet-110 without shortcuts; `width` is the number of channels of the first stage."""
-    return ResNet(110, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels)
+    return ResNet(
+        110, has_shortcuts=False, width=width, num_classes=num_classes, in_channels=in_channels
+    )

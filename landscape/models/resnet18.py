@@ -9,7 +9,9 @@ from landscape.models.initialization import check_at_least, initialize_he
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and a shortcut that is projected where the shape changes."""
+    """Two 3x3 convolutions with batch normalization, and a shortcut that is projected where the
+    shape changes.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -64,8 +66,9 @@ def resnet18(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) ->
         InputError: If a size is too small.
 
     Source:
-        He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385, Table 1, option B. The stem
-        is not theirs, whose 7x7 convolution and pooling would leave a CIFAR image 8x8 pixels.
+        He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385, Table 1,
+        option B. The stem is not theirs, whose 7x7 convolution and pooling would leave a CIFAR
+        image 8x8 pixels.
     """
     check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
     return ResNet18(width, num_classes, in_channels)

@@ -21,7 +21,9 @@ LONGEST_PERIOD = 10_000
 
 
 class Transformer(nn.Module):
-    """Linear embedding, sinusoidal positions, encoder layers and a classifier; see `transformer`."""
+    """Linear embedding, sinusoidal positions, encoder layers and a classifier; see
+    `transformer`.
+    """
 
     def __init__(
         self,
@@ -38,7 +40,9 @@ class Transformer(nn.Module):
         self.embedding = nn.Linear(in_features, d_model)
         self.register_buffer("positions", sinusoids(length, d_model), persistent=False)
         self.dropout = nn.Dropout(dropout)
-        self.encoder = nn.TransformerEncoder(encoder_layer, depth, nn.LayerNorm(d_model), enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(
+            encoder_layer, depth, nn.LayerNorm(d_model), enable_nested_tensor=False
+        )
         self.head = head
         # The encoder's layers are copies of one; drawn here, they start apart from each other.
         for parameter in self.encoder.parameters():
@@ -60,13 +64,16 @@ class Mean(nn.Module):
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
-    """Return codes of positions (length, d_model): sine and cosine, alternating, of ever longer periods.
+    """Return codes of positions (length, d_model): sine and cosine, alternating, of ever longer
+    periods.
 
     Source:
         Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762, Section 3.5.
     """
     position = torch.arange(length, dtype=torch.float64)[:, None]
-    frequency = torch.exp(-math.log(LONGEST_PERIOD) / d_model * torch.arange(0, d_model, 2, dtype=torch.float64))
+    frequency = torch.exp(
+        -math.log(LONGEST_PERIOD) / d_model * torch.arange(0, d_model, 2, dtype=torch.float64)
+    )
     angle = position * frequency
     codes = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
     return codes[:, :d_model].float()
@@ -86,9 +93,9 @@ def transformer(
 ) -> nn.Module:
     """Build a transformer encoder for time series; the defaults fit the heartbeats of MIT-BIH.
 
-    They give the 19.5 million parameters that Fainello, Pettenon & Venturi's attention model has by its code, of
-    which 19.1 million read the flattened series; with "mean" 0.2 million are left. Their positions are added along
-    the batch, here along time.
+    They give the 19.5 million parameters that Fainello, Pettenon & Venturi's attention model has by
+    its code, of which 19.1 million read the flattened series; with "mean" 0.2 million are left.
+    Their positions are added along the batch, here along time.
 
     Args:
         d_model: Features of a time step between layers.
@@ -96,8 +103,8 @@ def transformer(
         heads: Attention heads a layer; divides `d_model`.
         feedforward: Hidden units of a layer's perceptron.
         dropout: Share of activations that training sets to 0.
-        readout: "flatten" (a perceptron with 512, 256 and 128 hidden units reads all time steps) or "mean" (a linear
-            layer reads the mean over time).
+        readout: "flatten" (a perceptron with 512, 256 and 128 hidden units reads all time steps) or
+            "mean" (a linear layer reads the mean over time).
         num_classes: Number of outputs.
         length: Time steps of a series.
         in_features: Values a time step.
@@ -107,11 +114,12 @@ def transformer(
         else as torch does. Glorot's embedding of one value a step would drown in the positions.
 
     Raises:
-        InputError: If a size is too small, the heads do not divide `d_model`, the dropout is no probability below
-            1, or the readout is unknown.
+        InputError: If a size is too small, the heads do not divide `d_model`, the dropout is no
+            probability below 1, or the readout is unknown.
 
     Source:
-        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762, Section 3.1, normalization after addition.
+        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762, Section 3.1,
+        normalization after addition.
     """
     check_at_least(1, d_model=d_model, depth=depth, heads=heads, feedforward=feedforward)
     check_at_least(1, num_classes=num_classes, length=length, in_features=in_features)
@@ -121,9 +129,19 @@ def transformer(
     if readout not in READOUTS:
         raise InputError(f"readout must be one of {', '.join(READOUTS)}, got {readout!r}.")
     layer = nn.TransformerEncoderLayer(d_model, heads, feedforward, dropout, batch_first=True)
-    head = _flatten_head(length * d_model, num_classes) if readout == "flatten" else _mean_head(d_model, num_classes)
+    head = (
+        _flatten_head(length * d_model, num_classes)
+        if readout == "flatten"
+        else _mean_head(d_model, num_classes)
+    )
     return Transformer(
-        layer, head, d_model=d_model, depth=depth, dropout=dropout, length=length, in_features=in_features
+        layer,
+        head,
+        d_model=d_model,
+        depth=depth,
+        dropout=dropout,
+        length=length,
+        in_features=in_features,
     )
 
 

@@ -14,7 +14,9 @@ LARGEST_FACTOR = 8
 
 
 class VGG(nn.Module):
-    """Five stages of 3x3 convolutions, each ending in max pooling, and a linear classifier; see `vgg16`."""
+    """Five stages of 3x3 convolutions, each ending in max pooling, and a linear classifier; see
+    `vgg16`.
+    """
 
     def __init__(self, width: int, num_classes: int, in_channels: int) -> None:
         super().__init__()
@@ -22,7 +24,11 @@ class VGG(nn.Module):
         for stage, num_convolutions in enumerate(NUM_CONVOLUTIONS):
             channels = width * min(2**stage, LARGEST_FACTOR)
             for _ in range(num_convolutions):
-                layers += [nn.Conv2d(in_channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(in_channels, channels, 3, padding=1),
+                    nn.BatchNorm2d(channels),
+                    nn.ReLU(),
+                ]
                 in_channels = channels
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
@@ -37,8 +43,8 @@ class VGG(nn.Module):
 def vgg16(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Build VGG-16 for CIFAR, 14.7 million parameters.
 
-    The 13 convolutions of configuration D, with biases, each followed by batch normalization; one linear layer
-    instead of the three that the ImageNet network has.
+    The 13 convolutions of configuration D, with biases, each followed by batch normalization; one
+    linear layer instead of the three that the ImageNet network has.
 
     Args:
         width: Channels of the first stage; the last ones have 8 times as many.
@@ -46,14 +52,15 @@ def vgg16(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) -> nn
         in_channels: Channels of an image.
 
     Returns:
-        A model (N, in_channels, H, W) -> (N, num_classes) for images of 32x32 pixels or more, He initialized.
+        A model (N, in_channels, H, W) -> (N, num_classes) for images of 32x32 pixels or more, He
+        initialized.
 
     Raises:
         InputError: If a size is too small.
 
     Source:
-        Simonyan & Zisserman (2015), Very Deep Convolutional Networks, arXiv:1409.1556, Table 1; batch
-        normalization by Ioffe & Szegedy (2015), arXiv:1502.03167.
+        Simonyan & Zisserman (2015), Very Deep Convolutional Networks, arXiv:1409.1556, Table 1;
+        batch normalization by Ioffe & Szegedy (2015), arXiv:1502.03167.
     """
     check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
     return VGG(width, num_classes, in_channels)

@@ -1,9 +1,11 @@
-"""Wide residual networks for CIFAR: WRN-d-k has d weight layers and k times the channels of a thin one.
+"""Wide residual networks for CIFAR: WRN-d-k has d weight layers and k times the channels of a thin
+one.
 
-Pre-activation blocks of two 3x3 convolutions. A block that changes the number of channels has a 1x1 convolution
-as its shortcut and normalizes its input once for both ways, as the authors' code does; any other block adds the
-input itself. Parameter counts tell the network from look-alikes: WRN-16-8 has 11.0 million; with 17.2 million a
-network of that name is WRN-22-8, whose stages have one block more.
+Pre-activation blocks of two 3x3 convolutions. A block that changes the number of channels has a 1x1
+convolution as its shortcut and normalizes its input once for both ways, as the authors' code does;
+any other block adds the input itself. Parameter counts tell the network from look-alikes: WRN-16-8
+has 11.0 million; with 17.2 million a network of that name is WRN-22-8, whose stages have one block
+more.
 
 Source:
     Zagoruyko & Komodakis (2016), Wide Residual Networks, arXiv:1605.07146, Table 1 and Fig. 1 (d).
@@ -18,7 +20,9 @@ from landscape.models.initialization import check_at_least, check_dropout, initi
 
 
 class Block(nn.Module):
-    """Twice normalization, ReLU and a 3x3 convolution, dropout between the two, and the shortcut around them."""
+    """Twice normalization, ReLU and a 3x3 convolution, dropout between the two, and the shortcut
+    around them.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -28,7 +32,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         is_same = in_channels == channels and stride == 1
-        self.shortcut = None if is_same else nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        self.shortcut = (
+            None if is_same else nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
@@ -41,7 +47,14 @@ class WideResNet(nn.Module):
     """6n + 4 weight layers: a stem and three stages of n blocks; see `wrn_28_10`."""
 
     def __init__(
-        self, depth: int, factor: int, *, width: int, dropout: float, num_classes: int, in_channels: int
+        self,
+        depth: int,
+        factor: int,
+        *,
+        width: int,
+        dropout: float,
+        num_classes: int,
+        in_channels: int,
     ) -> None:
         super().__init__()
         check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
@@ -61,12 +74,18 @@ class WideResNet(nn.Module):
         return self.linear(F.relu(self.bn(x)).mean(dim=(2, 3)))
 
 
-def _stage(in_channels: int, channels: int, stride: int, num_blocks: int, dropout: float) -> nn.Sequential:
+def _stage(
+    in_channels: int, channels: int, stride: int, num_blocks: int, dropout: float
+) -> nn.Sequential:
     first = Block(in_channels, channels, stride, dropout)
-    return nn.Sequential(first, *(Block(channels, channels, 1, dropout) for _ in range(num_blocks - 1)))
+    return nn.Sequential(
+        first, *(Block(channels, channels, 1, dropout) for _ in range(num_blocks - 1))
+    )
 
 
-def wrn_28_10(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+def wrn_28_10(
+    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
+) -> nn.Module:
     """Build WRN-28-10, 36.5 million parameters.
 
     Args:
@@ -81,19 +100,33 @@ def wrn_28_10(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, i
     Raises:
         InputError: If a size is too small or the dropout is no probability below 1.
     """
-    return WideResNet(28, 10, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+    return WideResNet(
+        28, 10, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
+    )
 
 
-def wrn_22_8(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+def wrn_22_8(
+    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
+) -> nn.Module:
     """Build WRN-22-8, 17.2 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(22, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+    return WideResNet(
+        22, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
+    )
 
 
-def wrn_16_8(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+def wrn_16_8(
+    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
+) -> nn.Module:
     """Build WRN-16-8, 11.0 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(16, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+    return WideResNet(
+        16, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
+    )
 
 
-def wrn_16_4(*, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+def wrn_16_4(
+    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
+) -> nn.Module:
     """Build WRN-16-4, 2.7 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(16, 4, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels)
+    return WideResNet(
+        16, 4, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
+    )

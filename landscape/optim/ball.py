@@ -52,9 +52,13 @@ class Ball:
 
     def gradients(self) -> list[Tensor]:
         """Return the weights' gradients, zeros where the last pass gave none."""
-        return [torch.zeros_like(w) if (gradient := w.grad) is None else gradient for w in self.weights]
+        return [
+            torch.zeros_like(w) if (gradient := w.grad) is None else gradient for w in self.weights
+        ]
 
-    def climb(self, gradients: Sequence[Tensor], *, step: int, steps: int, radius: str, norm: float | None) -> None:
+    def climb(
+        self, gradients: Sequence[Tensor], *, step: int, steps: int, radius: str, norm: float | None
+    ) -> None:
         """Take one ascent step.
 
         Args:
@@ -69,11 +73,25 @@ class Ball:
             torch._foreach_add_(self.weights, list(gradients), alpha=self.rho / norm)
             return
         options = {"p": self.p, "scaling": self.scaling}
-        self._go_to(advance(self.perturbation, gradients, self.rho, steps=steps, step=step, radius=radius, **options))
+        self._go_to(
+            advance(
+                self.perturbation,
+                gradients,
+                self.rho,
+                steps=steps,
+                step=step,
+                radius=radius,
+                **options,
+            )
+        )
 
     def draw(self, generator: torch.Generator) -> None:
         """Move to a random point of the surface."""
-        self._go_to(draw_on_sphere(self.weights, self.rho, generator=generator, p=self.p, scaling=self.scaling))
+        self._go_to(
+            draw_on_sphere(
+                self.weights, self.rho, generator=generator, p=self.p, scaling=self.scaling
+            )
+        )
 
     def leave(self) -> None:
         """Return to w, bit for bit, in the weights' own storage."""
@@ -86,8 +104,11 @@ class Ball:
         self.perturbation = perturbation
 
 
-def make_balls(groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gradient: bool) -> list[Ball]:
-    """Return the balls of some parameter groups; groups with the same rho, p, adaptive and eta share one.
+def make_balls(
+    groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gradient: bool
+) -> list[Ball]:
+    """Return the balls of some parameter groups; groups with the same rho, p, adaptive and eta
+    share one.
 
     Args:
         groups: Parameter groups of SAM.
@@ -96,7 +117,9 @@ def make_balls(groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gr
     """
     balls: dict[tuple[Any, ...], Ball] = {}
     for group in groups:
-        weights = [w for w in group["params"] if w.requires_grad and not (has_gradient and w.grad is None)]
+        weights = [
+            w for w in group["params"] if w.requires_grad and not (has_gradient and w.grad is None)
+        ]
         rho = group["rho"] * (-rho_factor if group.get("maximize") else rho_factor)
         key = (rho, group["p"], group["adaptive"], group["eta"])
         if weights and rho:

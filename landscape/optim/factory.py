@@ -46,7 +46,8 @@ FAMILY: dict[str, tuple[type[SAM], dict[str, Any]]] = {
     "gsam": (GSAM, {"rho": 0.05}),
     "friendly-sam": (FriendlySAM, {"rho": 0.05}),
 }
-"""The optimizers that wrap one of `BASES`: name -> class, and options that it has when none are given."""
+"""The optimizers that wrap one of `BASES`: name -> class, and options that it has when none are
+given."""
 
 OPTIMIZERS = (*BASES, *FAMILY)
 """The names that `build_optimizer` knows."""
@@ -69,21 +70,25 @@ def build_optimizer(
     tensors is five times as fast, and as repeatable.
 
     Args:
-        name: `sgd`, `adam` or `adamw`; or `sam`, `asam`, `rand-sam`, `gsam` or `friendly-sam` around `base`.
-        module: The model, bare or as a DistributedDataParallel; SAM keeps its buffers from moving twice a step.
+        name: `sgd`, `adam` or `adamw`; or `sam`, `asam`, `rand-sam`, `gsam` or `friendly-sam`
+            around `base`.
+        module: The model, bare or as a DistributedDataParallel; SAM keeps its buffers from moving
+            twice a step.
         learning_rate: None takes the default: 0.05 for sgd, 2e-3 for adam and adamw.
         momentum: For sgd; None takes 0.9.
         nesterov: For sgd: use Nesterov's momentum.
         weight_decay: None takes the default: 5e-4 for sgd, 0 for adam, 0.01 for adamw.
-        base: For the SAM family: `sgd`, which None takes, `adam` or `adamw`, with that one's defaults.
-        **sam_options: For the SAM family: options of `SAM`; None takes the default, a rho of 0.05 (asam: 0.5).
+        base: For the SAM family: `sgd`, which None takes, `adam` or `adamw`, with that one's
+            defaults.
+        **sam_options: For the SAM family: options of `SAM`; None takes the default, a rho of 0.05
+            (asam: 0.5).
 
     Returns:
         The optimizer.
 
     Raises:
-        InputError: If a name is unknown, an option is out of range or not one of this optimizer's, or
-            the module has nothing to train.
+        InputError: If a name is unknown, an option is out of range or not one of this optimizer's,
+            or the module has nothing to train.
     """
     sam_options = {option: value for option, value in sam_options.items() if value is not None}
     _check_names(name, base or "sgd")
@@ -91,7 +96,9 @@ def build_optimizer(
     spec = BASES[base or "sgd"] if name in FAMILY else BASES[name]
     weights = [w for w in module.parameters() if w.requires_grad]
     if not weights:
-        raise InputError("a model must have trainable parameters, got none that require a gradient.")
+        raise InputError(
+            "a model must have trainable parameters, got none that require a gradient."
+        )
     options = _base_options(spec, weights, learning_rate, weight_decay)
     options |= _momentum_options(spec, momentum, nesterov)
     if name in FAMILY:
@@ -111,18 +118,27 @@ def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> 
     """Refuse options that would do nothing."""
     if name not in FAMILY and (base or sam_options):
         raise InputError(
-            f"{' and '.join([*base, *sam_options])} can be set for {', '.join(FAMILY)} only, got the optimizer {name}.",
+            f"{' and '.join([*base, *sam_options])} can be set for {', '.join(FAMILY)} only, got "
+            f"the optimizer {name}.",
             hint="Leave it out, or use the optimizer sam.",
         )
     options = {**FAMILY[name][1], **sam_options} if name in FAMILY else {}
     if "eta" in options and not options.get("adaptive"):
-        raise InputError("eta is the smallest scale of an adaptive ball, this one is not.", hint="Use asam.")
+        raise InputError(
+            "eta is the smallest scale of an adaptive ball, this one is not.", hint="Use asam."
+        )
     if "radius" in options and options.get("steps", 1) == 1:
-        raise InputError("radius is for several ascent steps, one step has the whole radius.", hint="Set 2 steps.")
+        raise InputError(
+            "radius is for several ascent steps, one step has the whole radius.",
+            hint="Set 2 steps.",
+        )
 
 
 def _base_options(
-    spec: BaseOptimizer, weights: list[Parameter], learning_rate: float | None, weight_decay: float | None
+    spec: BaseOptimizer,
+    weights: list[Parameter],
+    learning_rate: float | None,
+    weight_decay: float | None,
 ) -> dict[str, Any]:
     options = {
         "lr": spec.learning_rate if learning_rate is None else learning_rate,
@@ -133,10 +149,14 @@ def _base_options(
     return {**options, "fused": True} if _are_fusible(weights) else options
 
 
-def _momentum_options(spec: BaseOptimizer, momentum: float | None, nesterov: bool) -> dict[str, Any]:
+def _momentum_options(
+    spec: BaseOptimizer, momentum: float | None, nesterov: bool
+) -> dict[str, Any]:
     if spec.momentum is None:
         if momentum is not None or nesterov:
-            raise InputError("momentum and nesterov are options of sgd only.", hint="Leave them out, or use sgd.")
+            raise InputError(
+                "momentum and nesterov are options of sgd only.", hint="Leave them out, or use sgd."
+            )
         return {}
     momentum = spec.momentum if momentum is None else momentum
     _check_at_least_zero("momentum", momentum)
@@ -151,6 +171,8 @@ def _check_at_least_zero(name: str, value: float) -> None:
 
 
 def _are_fusible(weights: list[Parameter]) -> bool:
-    """Whether torch has fused kernels for these parameters: real ones, all on the CPU or all on CUDA."""
+    """Whether torch has fused kernels for these parameters: real ones, all on the CPU or all on
+    CUDA.
+    """
     devices = {w.device.type for w in weights}
     return devices in ({"cpu"}, {"cuda"}) and all(w.is_floating_point() for w in weights)

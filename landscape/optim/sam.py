@@ -22,7 +22,12 @@ from landscape.ascent import check_norm, check_radius, dual_norm
 from landscape.distributed import anywhere, rank, unsynchronized
 from landscape.errors import InputError
 from landscape.optim.ball import Ball, make_balls
-from landscape.random_state import derived_seeds, forked_random_state, get_random_states, set_random_states
+from landscape.random_state import (
+    derived_seeds,
+    forked_random_state,
+    get_random_states,
+    set_random_states,
+)
 from landscape.reductions import all_finite
 
 Closure: TypeAlias = Callable[[], Any]
@@ -44,7 +49,8 @@ class _Ascent:
 
     Attributes:
         balls: What moves; none where there is nothing to climb.
-        buffers: Where each buffer of the module is registered, its name, and its value after the first pass.
+        buffers: Where each buffer of the module is registered, its name, and its value after the
+            first pass.
         is_finite: Whether all gradients so far were finite.
         num_steps: Ascent steps taken.
     """
@@ -62,7 +68,8 @@ class SAM(Optimizer):
     ||T^-1 e||_p <= rho (`landscape.ascent.ascend`), takes the gradient there, returns to w exactly,
     and lets the base optimizer step with it. As `torch.optim.LBFGS` does, `step` calls a closure:
 
-        optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, module=model, lr=0.1, momentum=0.9)
+        optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, module=model, lr=0.1,
+        momentum=0.9)
 
         def closure():
             optimizer.zero_grad()
@@ -72,36 +79,39 @@ class SAM(Optimizer):
 
         loss = optimizer.step(closure)
 
-    Conventions:
-        - `state` and `param_groups` are the base's own, so schedulers and resuming see one optimizer;
+    Conventions: - `state` and `param_groups` are the base's own, so schedulers and resuming see one
+        optimizer;
           `state_dict` adds a few counters, under `sam`.
-        - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for the
-          sake of weight decay change nothing. A group that differs in one of them has a ball of its own.
-        - Weight decay lives in the base optimizer and is not part of the gradient that is climbed, unless
-          `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
-        - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm statistics)
-          move in the first one only. Without `module` they move in every pass.
-        - A gradient that is not finite, in any pass, skips the update: weights and base state stay as
-          they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0, the
-          base steps with the first gradient, and there is no second pass.
-        - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose loss it
-          returns and whose BatchNorm statistics stay; a loop of `first_step` and `second_step` can do without.
+        - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for
+          the sake of weight decay change nothing. A group that differs in one of them has a ball of
+          its own.
+        - Weight decay lives in the base optimizer and is not part of the gradient that is climbed,
+          unless `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
+        - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm
+          statistics) move in the first one only. Without `module` they move in every pass.
+        - A gradient that is not finite, in any pass, skips the update: weights and base state stay
+          as they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0,
+          the base steps with the first gradient, and there is no second pass.
+        - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose
+          loss it returns and whose BatchNorm statistics stay; a loop of `first_step` and
+          `second_step` can do without.
         - Memory for one copy of the weights is kept from step to step.
         - Weights should be float32 or float64: a perturbation of the usual size is below the
           resolution of bfloat16.
 
-    Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own share of
-    the loss, none clearing gradients. Data-parallel training: give the DistributedDataParallel as `module`.
-    `scope` says whose gradient one ascent follows (the m examples of m-sharpness, Foret et al. 2021,
-    section 4.1): `batch`, all of them; `process`, this process's, each process at a point of its own;
-    `micro-batch`, one closure's. The update is with the sum over all closures, and the mean over all
-    processes, in any case.
+    Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own
+    share of the loss, none clearing gradients. Data-parallel training: give the
+    DistributedDataParallel as `module`. `scope` says whose gradient one ascent follows (the m
+    examples of m-sharpness, Foret et al. 2021, section 4.1): `batch`, all of them; `process`, this
+    process's, each process at a point of its own; `micro-batch`, one closure's. The update is with
+    the sum over all closures, and the mean over all processes, in any case.
 
-    Mixed precision: `step(closure, scaler)` takes a `torch.amp.GradScaler` for closures that scale the
-    loss; call `scaler.update()` after it. Gradients are unscaled once, after the last pass.
+    Mixed precision: `step(closure, scaler)` takes a `torch.amp.GradScaler` for closures that scale
+    the loss; call `scaler.update()` after it. Gradients are unscaled once, after the last pass.
 
     Args:
-        params: Parameters or parameter groups; a group may set its own `rho`, `p`, `adaptive`, `eta`.
+        params: Parameters or parameter groups; a group may set its own `rho`, `p`, `adaptive`,
+            `eta`.
         base: A class of optimizer, or an optimizer that was made for the same parameters.
         rho: Radius of the ball, in the norm `p` of the weights; 0 gives the base optimizer.
         p: Norm of the ball, at least 1; may be infinite.
@@ -110,7 +120,8 @@ class SAM(Optimizer):
         steps: Number N of ascent steps; a step of the optimizer costs N + 1 gradients.
         radius: `path`, `sphere` or `ball`, for several ascent steps (`landscape.ascent.advance`).
         direction: `gradient`, or `random` for a random point of the sphere instead (Rand-SAM).
-        every: Make the ascent in every k-th step, beginning with the first; the others are the base's.
+        every: Make the ascent in every k-th step, beginning with the first; the others are the
+            base's.
         decay_in_ascent: Add weight_decay * w to the gradient that is climbed.
         scope: `batch`, `process` or `micro-batch`.
         seed: Of the random directions, which come from generators of their own.
@@ -120,11 +131,11 @@ class SAM(Optimizer):
     Attributes:
         base: The base optimizer.
         module: As given.
-        rho_factor: What every rho is multiplied with, for schedules; 0 leaves the step to the base, so SAM
-            in the last part of a run has it 0 before and 1 then.
-        gradient_norm: Euclidean norm of the first-pass gradient over all groups, 0-dim on the device;
-            the sum over the ascents where each micro-batch has its own. NaN before the first step, and not
-            finite where the gradient is not.
+        rho_factor: What every rho is multiplied with, for schedules; 0 leaves the step to the base,
+            so SAM in the last part of a run has it 0 before and 1 then.
+        gradient_norm: Euclidean norm of the first-pass gradient over all groups, 0-dim on the
+            device; the sum over the ascents where each micro-batch has its own. NaN before the
+            first step, and not finite where the gradient is not.
         num_steps: Number of steps, those that were skipped included.
         num_ascents: Number of ascents.
         skipped_steps: Number of updates skipped because a gradient was not finite.
@@ -133,8 +144,8 @@ class SAM(Optimizer):
         InputError: If an option is out of range, or the base does not fit the parameters.
 
     Source:
-        Foret et al. (2021), "Sharpness-aware minimization"; Kwon et al. (2021), "ASAM"; S001, Eq. 5 and
-        section 4.2 (N steps, Rand-SAM).
+        Foret et al. (2021), "Sharpness-aware minimization"; Kwon et al. (2021), "ASAM"; S001, Eq. 5
+        and section 4.2 (N steps, Rand-SAM).
     """
 
     def __init__(
@@ -179,7 +190,9 @@ class SAM(Optimizer):
         self.gradient_norm = torch.tensor(math.nan)
         self.num_steps = self.num_ascents = self.skipped_steps = 0
         self._ascent: _Ascent | None = None
-        self._kept = tuple(vars(self))  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
+        self._kept = tuple(
+            vars(self)
+        )  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
         self._scratch: list[tuple[list[int], list[Tensor]]] = []
         self._registers: list[dict[str, Any]] | None = None
         super().__init__(self.base.param_groups, {**self.base.defaults, **self._group_options})
@@ -194,8 +207,8 @@ class SAM(Optimizer):
 
         Args:
             closure: Clears the gradients, computes the loss, calls `backward` and returns the loss.
-                Called once for each pass, with the same random numbers; once in all where there is nothing
-                to climb. Or several, one a micro-batch, that do not clear the gradients.
+                Called once for each pass, with the same random numbers; once in all where there is
+                nothing to climb. Or several, one a micro-batch, that do not clear the gradients.
             scaler: What the closure scales the loss with before `backward`.
 
         Returns:
@@ -224,12 +237,13 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def first_step(self, scaler: GradScaler | None = None) -> bool:
-        """Move the weights towards the worst point of the ball, by the gradients of the pass before.
+        """Move the weights towards the worst point of the ball, by the gradients of the pass
+        before.
 
-        For hand-written loops, where dropout masks differ between the passes unless the caller sees to
-        it: backward, `first_step`, `zero_grad`, backward again, `second_step`; with several ascent steps,
-        `first_step`, `zero_grad` and backward as often. If a pass may raise, call `restore` in an `except`
-        clause.
+        For hand-written loops, where dropout masks differ between the passes unless the caller sees
+        to it: backward, `first_step`, `zero_grad`, backward again, `second_step`; with several
+        ascent steps, `first_step`, `zero_grad` and backward as often. If a pass may raise, call
+        `restore` in an `except` clause.
 
         Args:
             scaler: What the loss was scaled with.
@@ -256,8 +270,8 @@ class SAM(Optimizer):
         """Return to w and let the base optimizer step with the gradients of the last pass.
 
         Args:
-            scaler: What the losses were scaled with; it takes the step, and unscales the gradients unless
-                that was done (by `scaler.unscale_(optimizer.base)`, for clipping).
+            scaler: What the losses were scaled with; it takes the step, and unscales the gradients
+                unless that was done (by `scaler.unscale_(optimizer.base)`, for clipping).
 
         Raises:
             InputError: If `first_step` was not called, or there is no gradient.
@@ -271,7 +285,9 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give up a step under way: put weights and buffers back, bit for bit, into their own storage."""
+        """Give up a step under way: put weights and buffers back, bit for bit, into their own
+        storage.
+        """
         if self._ascent is None:
             return
         for ball in self._ascent.balls:
@@ -299,7 +315,9 @@ class SAM(Optimizer):
         return {**super().state_dict(), "sam": {name: getattr(self, name) for name in _COUNTERS}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned; from a state dict of the base alone, SAM keeps what is its own."""
+        """Load what `state_dict` returned; from a state dict of the base alone, SAM keeps what is
+        its own.
+        """
         own = [{name: group[name] for name in self._group_options} for group in self.param_groups]
         groups = state_dict["param_groups"]
         if len(groups) == len(own):
@@ -310,7 +328,10 @@ class SAM(Optimizer):
                 setattr(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in (*self._kept, "_kept")}}
+        return {
+            **super().__getstate__(),
+            **{name: getattr(self, name) for name in (*self._kept, "_kept")},
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Called by load_state_dict as well, which replaces `state` and `param_groups`.
@@ -328,7 +349,9 @@ class SAM(Optimizer):
         *,
         is_last: bool,
     ) -> Any:
-        """Do all passes over some micro-batches, the gradients of the last one on top of those given."""
+        """Do all passes over some micro-batches, the gradients of the last one on top of those
+        given.
+        """
         devices = self._devices()
         random_states = get_random_states(devices)
         is_common = self.scope == "batch" or not self._is_due()
@@ -346,7 +369,9 @@ class SAM(Optimizer):
         return loss
 
     def _run(self, closures: Sequence[Closure], *, is_synchronised: bool) -> Any:
-        """Do one pass over some micro-batches; processes exchange gradients at its end, or not at all."""
+        """Do one pass over some micro-batches; processes exchange gradients at its end, or not at
+        all.
+        """
         losses = []
         for number, closure in enumerate(closures, start=1):
             is_shared = is_synchronised and number == len(closures)
@@ -361,7 +386,9 @@ class SAM(Optimizer):
         is_random = self.direction == "random"
         gradients = self._gradients(is_needed=not is_random)
         if any(gradient.is_sparse for gradient in gradients):
-            raise InputError("SAM needs dense gradients, got a sparse one.", hint="Use sparse=False.")
+            raise InputError(
+                "SAM needs dense gradients, got a sparse one.", hint="Use sparse=False."
+            )
         self.gradient_norm = dual_norm(gradients) if gradients else torch.tensor(math.nan)
         norm = float(self.gradient_norm) if gradients else 0.0
         self.gradient_norm = self.gradient_norm / scale
@@ -403,7 +430,9 @@ class SAM(Optimizer):
                 generator = torch.Generator(ball.weights[0].device)
                 ball.draw(
                     generator.manual_seed(
-                        derived_seeds(1, self.seed, _STREAM, self.num_ascents, number, *self._rank())[0]
+                        derived_seeds(
+                            1, self.seed, _STREAM, self.num_ascents, number, *self._rank()
+                        )[0]
                     )
                 )
                 continue
@@ -415,7 +444,9 @@ class SAM(Optimizer):
         self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
 
     def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
-        """What an ascent step follows, given the gradients of a ball's weights, which a scaler has multiplied."""
+        """What an ascent step follows, given the gradients of a ball's weights, which a scaler has
+        multiplied.
+        """
         if not self.decay_in_ascent or not any(ball.decays):
             return gradients
         decays = torch._foreach_mul(ball.weights, [scale * decay for decay in ball.decays])
@@ -433,7 +464,9 @@ class SAM(Optimizer):
         gradients = self._gradients()
         if scaler is not None:
             if not is_finite:
-                gradients[0].fill_(math.inf)  # the scaler shall hear of another pass's, or another process's
+                gradients[0].fill_(
+                    math.inf
+                )  # the scaler shall hear of another pass's, or another process's
             _unscale(scaler, self.base)
         if is_finite:
             self._adjust()
@@ -474,17 +507,23 @@ class SAM(Optimizer):
                 w.grad = gradient if w.grad is None else w.grad + gradient
 
     def _scratch_for(self, ball: Ball, number: int) -> list[Tensor]:
-        """Memory for a copy of a ball's weights, kept from step to step: fresh memory costs more than the copy."""
+        """Memory for a copy of a ball's weights, kept from step to step: fresh memory costs more
+        than the copy.
+        """
         if number == len(self._scratch):
             self._scratch.append(([], []))
-        places = [w.data_ptr() for w in ball.weights]  # new ones where a module was moved or converted
+        places = [
+            w.data_ptr() for w in ball.weights
+        ]  # new ones where a module was moved or converted
         if self._scratch[number][0] != places:
             self._scratch[number] = (places, [torch.empty_like(w) for w in ball.weights])
         return self._scratch[number][1]
 
     def _copy_buffers(self) -> list[tuple[dict[str, Any], str, Tensor]]:
         if self._registers is None:  # walking through a model of many parts takes as long as a norm
-            self._registers = [] if self.module is None else [part._buffers for part in self.module.modules()]
+            self._registers = (
+                [] if self.module is None else [part._buffers for part in self.module.modules()]
+            )
         return [
             (register, name, buffer.clone())
             for register in self._registers
@@ -500,10 +539,14 @@ class SAM(Optimizer):
             group.setdefault(name, value)
         check_norm(group["p"])
         if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
-            raise InputError("SAM needs real weights, got complex ones.", hint="Use torch.view_as_real.")
+            raise InputError(
+                "SAM needs real weights, got complex ones.", hint="Use torch.view_as_real."
+            )
         for name in ("rho", "eta"):
             if not 0 <= group[name] < math.inf:
-                raise InputError(f"{name} must be a finite number of at least 0, got {group[name]}.")
+                raise InputError(
+                    f"{name} must be a finite number of at least 0, got {group[name]}."
+                )
 
     def _is_apart(self) -> bool:
         """Whether this process climbs by itself while others climb elsewhere."""
@@ -541,7 +584,14 @@ def _as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
 
 
 def _check_options(
-    *, steps: int, every: int, radius: str, direction: str, decay_in_ascent: bool, scope: str, seed: int
+    *,
+    steps: int,
+    every: int,
+    radius: str,
+    direction: str,
+    decay_in_ascent: bool,
+    scope: str,
+    seed: int,
 ) -> None:
     check_radius(radius)
     for name, value, least in (("steps", steps, 1), ("every", every, 1), ("seed", seed, 0)):
@@ -571,9 +621,13 @@ def _unscale(scaler: GradScaler, base: Optimizer) -> None:
             raise
 
 
-def _make_base(params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]) -> Optimizer:
+def _make_base(
+    params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]
+) -> Optimizer:
     if isinstance(base, SAM) or base is SAM:
-        raise InputError("the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say.")
+        raise InputError(
+            "the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say."
+        )
     if isinstance(base, LBFGS) or base is LBFGS:
         raise InputError("the base optimizer must step without a closure, LBFGS does not.")
     if isinstance(base, Optimizer):
@@ -585,7 +639,9 @@ def _make_base(params: Iterable[Any], base: type[Optimizer] | Optimizer, options
 
 
 def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> None:
-    """Raise unless an optimizer that exists already can serve for the parameters as they are given."""
+    """Raise unless an optimizer that exists already can serve for the parameters as they are
+    given.
+    """
     if options or any(isinstance(item, dict) for item in params):
         raise InputError(
             "options and parameter groups cannot be given beside an optimizer that exists already.",
@@ -593,4 +649,6 @@ def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> N
         )
     given = {id(item[1] if isinstance(item, tuple) else item) for item in params}
     if given != {id(w) for group in base.param_groups for w in group["params"]}:
-        raise InputError("the base optimizer must hold the same parameters as SAM, got different ones.")
+        raise InputError(
+            "the base optimizer must hold the same parameters as SAM, got different ones."
+        )

@@ -23,9 +23,9 @@ from landscape.reductions import dot
 class GSAM(SAM):
     """Surrogate-gap SAM: also lower the gap between the loss at w + e and the loss at w.
 
-    With g the gradient at w and s the one at w + e, the base optimizer steps with s - alpha g', where g' is
-    the part of g orthogonal to s. Its schedule of rho, linear in the
-    learning rate, is a matter of `rho_factor`.
+    With g the gradient at w and s the one at w + e, the base optimizer steps with s - alpha g',
+    where g' is the part of g orthogonal to s. Its schedule of rho, linear in the learning rate, is
+    a matter of `rho_factor`.
 
     Args:
         params: As for `SAM`.
@@ -37,11 +37,17 @@ class GSAM(SAM):
         InputError: If an option is out of range, or the scope is not the batch.
 
     Source:
-        Zhuang et al. (2022), "Surrogate gap minimization improves sharpness-aware training", Algorithm 1.
+        Zhuang et al. (2022), "Surrogate gap minimization improves sharpness-aware training",
+        Algorithm 1.
     """
 
     def __init__(
-        self, params: Iterable[Any], base: type[Optimizer] | Optimizer, *, alpha: float = 0.4, **options: Any
+        self,
+        params: Iterable[Any],
+        base: type[Optimizer] | Optimizer,
+        *,
+        alpha: float = 0.4,
+        **options: Any,
     ) -> None:
         if not 0 <= alpha < math.inf:
             raise InputError(f"alpha must be a finite number of at least 0, got {alpha}.")
@@ -52,14 +58,18 @@ class GSAM(SAM):
 
     def _begin_ascent(self, scale: float) -> bool:
         is_moved = super()._begin_ascent(scale)
-        self._first = [(w, w.grad / scale) for w in self._weights() if is_moved and w.grad is not None]
+        self._first = [
+            (w, w.grad / scale) for w in self._weights() if is_moved and w.grad is not None
+        ]
         return is_moved
 
     def _adjust(self) -> None:
         pairs = [(first, w.grad) for w, first in self._first if w.grad is not None]
         self._first = []
         if pairs:
-            self._subtract_orthogonal_part([first for first, _ in pairs], [last for _, last in pairs])
+            self._subtract_orthogonal_part(
+                [first for first, _ in pairs], [last for _, last in pairs]
+            )
 
     def _subtract_orthogonal_part(self, first: list[Tensor], last: list[Tensor]) -> None:
         g, s = _flatten_dense_tensors(first), _flatten_dense_tensors(last)
@@ -70,10 +80,12 @@ class GSAM(SAM):
 
 
 class FriendlySAM(SAM):
-    """Friendly SAM: climb along what is special to the batch, its gradient without the running mean.
+    """Friendly SAM: climb along what is special to the batch, its gradient without the running
+    mean.
 
-    The ascent follows g - sigma m, where m is the exponential moving average of the gradients of the steps
-    before, m <- decay m + (1 - decay) g, beginning with the first gradient. The first ascent follows g itself.
+    The ascent follows g - sigma m, where m is the exponential moving average of the gradients of
+    the steps before, m <- decay m + (1 - decay) g, beginning with the first gradient. The first
+    ascent follows g itself.
 
     Args:
         params: As for `SAM`.
@@ -86,8 +98,8 @@ class FriendlySAM(SAM):
         InputError: If an option is out of range.
 
     Source:
-        Li et al. (2024), "Friendly sharpness-aware minimization"; as in its authors' code, the mean is that
-        of the steps before.
+        Li et al. (2024), "Friendly sharpness-aware minimization"; as in its authors' code, the mean
+        is that of the steps before.
     """
 
     def __init__(
@@ -100,17 +112,24 @@ class FriendlySAM(SAM):
         **options: Any,
     ) -> None:
         if not (0 <= sigma < math.inf and 0 <= decay < 1):
-            raise InputError(f"sigma must be at least 0 and decay in [0, 1), got {sigma} and {decay}.")
+            raise InputError(
+                f"sigma must be at least 0 and decay in [0, 1), got {sigma} and {decay}."
+            )
         self.sigma = sigma
         self.decay = decay
         self._means: dict[int, Tensor] = {}
         super().__init__(params, base, **options)
         _require_one_ascent(self)
         if self.steps > 1 or self.direction == "random":
-            raise InputError("Friendly SAM makes one ascent step along a gradient, got several or a random direction.")
+            raise InputError(
+                "Friendly SAM makes one ascent step along a gradient, got several or a random "
+                "direction."
+            )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `SAM.state_dict` does, and the mean gradients, by the number of the parameter."""
+        """Return what `SAM.state_dict` does, and the mean gradients, by the number of the
+        parameter.
+        """
         state = super().state_dict()
         return {**state, "sam": {**state["sam"], "mean_gradients": dict(self._means)}}
 
@@ -119,12 +138,16 @@ class FriendlySAM(SAM):
         super().load_state_dict(state_dict)
         weights = self._weights()
         means = state_dict.get("sam", {}).get("mean_gradients", {})
-        self._means = {number: mean.to(weights[number], copy=True) for number, mean in means.items()}
+        self._means = {
+            number: mean.to(weights[number], copy=True) for number, mean in means.items()
+        }
 
     def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
         numbers = {id(w): number for number, w in enumerate(self._weights())}
         pairs = zip(ball.weights, gradients, strict=True)
-        return super()._followed(ball, [self._deviation(numbers[id(w)], g, scale) for w, g in pairs], scale)
+        return super()._followed(
+            ball, [self._deviation(numbers[id(w)], g, scale) for w, g in pairs], scale
+        )
 
     def _deviation(self, number: int, gradient: Tensor, scale: float) -> Tensor:
         """The gradient without the mean so far, which it then becomes part of."""
@@ -141,6 +164,7 @@ def _require_one_ascent(optimizer: SAM) -> None:
     """Refuse ascents apart from each other: what a variant remembers is of the whole batch."""
     if optimizer.scope != "batch":
         raise InputError(
-            f"{type(optimizer).__name__} makes one ascent for the whole batch, got the scope {optimizer.scope}.",
+            f"{type(optimizer).__name__} makes one ascent for the whole batch, got the scope "
+            f"{optimizer.scope}.",
             hint="Use the scope batch.",
         )

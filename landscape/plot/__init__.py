@@ -1,4 +1,5 @@
-"""Figures of results; the only place that imports matplotlib, and not before a function is asked for.
+"""Figures of results; the only place that imports matplotlib, and not before a function is asked
+for.
 
 Every function draws on figures of its own or on the axes that it is given, through matplotlib's
 object-oriented interface: no pyplot, no backend, no global setting is changed.

@@ -46,7 +46,9 @@ class Band:
 
 
 @styled
-def plot_bands(panels: Mapping[str, Sequence[Band]], *, xlabel: str, ylabel: str, has_whole_x: bool = False) -> Figure:
+def plot_bands(
+    panels: Mapping[str, Sequence[Band]], *, xlabel: str, ylabel: str, has_whole_x: bool = False
+) -> Figure:
     """Draw curves with bands of one standard deviation, all panels on one vertical scale.
 
     Args:
@@ -60,12 +62,16 @@ def plot_bands(panels: Mapping[str, Sequence[Band]], *, xlabel: str, ylabel: str
     """
     finite = [band.mean[np.isfinite(band.mean)] for bands in panels.values() for band in bands]
     if not sum(values.size for values in finite):
-        raise InputError(f"curves of {ylabel} need at least one finite value to be drawn, got none.")
+        raise InputError(
+            f"curves of {ylabel} need at least one finite value to be drawn, got none."
+        )
     labels = list(dict.fromkeys(band.label for bands in panels.values() for band in bands))
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
-    legend_columns = max(1, min(len(labels), int(width / (_CHARACTER * max(map(len, labels)) + _HANDLE))))
+    legend_columns = max(
+        1, min(len(labels), int(width / (_CHARACTER * max(map(len, labels)) + _HANDLE)))
+    )
     legend_height = 0.2 * -(-len(labels) // legend_columns) if labels != [""] else 0.0
     figure = new_figure(width, 2.2 * rows + 0.2 + legend_height)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
@@ -81,7 +87,9 @@ def plot_bands(panels: Mapping[str, Sequence[Band]], *, xlabel: str, ylabel: str
         handles = {}
         for ax in grid.flat:
             handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns)
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns
+        )
     return figure
 
 
@@ -95,7 +103,15 @@ def _draw(ax: Axes, band: Band, index: int) -> None:
     ax.plot(x, mean, color=color, linestyle=style, marker=marker, label=band.label)
     deviation = band.deviation[known]
     if np.isfinite(deviation).any():
-        ax.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=_BAND, linewidth=0, gid="deviation")
+        ax.fill_between(
+            x,
+            mean - deviation,
+            mean + deviation,
+            color=color,
+            alpha=_BAND,
+            linewidth=0,
+            gid="deviation",
+        )
 
 
 def _scale(left: Sequence[Axes], finite: Sequence[np.ndarray], ylabel: str) -> None:

@@ -44,7 +44,11 @@ _MAX_BARS = 12  # a surface; the others are counted
 _MAX_PALE = 3  # of which are too shallow to be counted
 _MAX_NAMED = 8  # leaves of a tree whose height is printed
 _MAX_COLUMNS = 3
-_BAR, _GROUP_GAP, _AXIS = 0.17, 0.6, 0.75  # inches a bar; bars between groups; inches for the axis and its label
+_BAR, _GROUP_GAP, _AXIS = (
+    0.17,
+    0.6,
+    0.75,
+)  # inches a bar; bars between groups; inches for the axis and its label
 _TREE_HEIGHT = 2.5  # inches
 _MAX_BARRIERS = 3  # that are printed
 _CENTER: dict[str, Any] = {
@@ -96,15 +100,17 @@ def plot_persistence(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw the basins of surfaces as bars, the most persistent on top: a bar is from the minimum to the saddle.
+    """Draw the basins of surfaces as bars, the most persistent on top: a bar is from the minimum to
+    the saddle.
 
-    What persists for less than the threshold of `landscape.topology.basin_threshold` is pale. Basins that never
-    die, the deepest one and what holes set apart, end in an arrow.
+    What persists for less than the threshold of `landscape.topology.basin_threshold` is pale.
+    Basins that never die, the deepest one and what holes set apart, end in an arrow.
 
     Args:
         surfaces: One or several, on planes or single lines.
         labels: One a surface.
-        split: Name of the data split; None for the first that the surfaces share, `all` for all of these.
+        split: Name of the data split; None for the first that the surfaces share, `all` for all of
+            these.
 
     Raises:
         InputError: If a surface has no such split, several lines, or points that were not computed.
@@ -114,12 +120,16 @@ def plot_persistence(
     scale = choose_scale([heights])
     legend = _bars_legend(groups)
     num_rows = sum(group.num_shown for group in groups) + _GROUP_GAP * (len(groups) - 1)
-    figure = new_figure(ONE_COLUMN, max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN))
+    figure = new_figure(
+        ONE_COLUMN, max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN)
+    )
     ax = figure.add_subplot()
     _set_axis(ax, "x", _name(groups), scale, heights)
     row, ticks = 0.0, []
     for index, group in enumerate(groups):
-        _draw_bars(ax, group, row + np.arange(group.num_shown), LINE_COLORS[index % len(LINE_COLORS)])
+        _draw_bars(
+            ax, group, row + np.arange(group.num_shown), LINE_COLORS[index % len(LINE_COLORS)]
+        )
         ticks.append(row + (group.num_shown - 1) / 2)
         row += group.num_shown + _GROUP_GAP
     ax.set_ylim(row - _GROUP_GAP, -1.0)
@@ -141,10 +151,12 @@ def plot_merge_tree(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw how basins merge as the loss rises: a vertical line a basin, joined to a deeper one at its saddle.
+    """Draw how basins merge as the loss rises: a vertical line a basin, joined to a deeper one at
+    its saddle.
 
-    From one checkpoint to another the way leads up its line and over the saddles: the highest is the barrier.
-    Basins less persistent than the threshold of `landscape.topology.basin_threshold` are left out.
+    From one checkpoint to another the way leads up its line and over the saddles: the highest is
+    the barrier. Basins less persistent than the threshold of `landscape.topology.basin_threshold`
+    are left out.
 
     Args and errors as for `plot_persistence`.
     """
@@ -171,7 +183,9 @@ def plot_merge_tree(
     return figure
 
 
-def _basins(surfaces: Surface | Sequence[Surface], labels: Sequence[str] | None, split: str | None) -> list[_Basins]:
+def _basins(
+    surfaces: Surface | Sequence[Surface], labels: Sequence[str] | None, split: str | None
+) -> list[_Basins]:
     """Find the basins of each split of each surface."""
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     names = name_results(surfaces, labels)
@@ -190,7 +204,9 @@ def _basins(surfaces: Surface | Sequence[Surface], labels: Sequence[str] | None,
 
 
 def _heights(groups: Sequence[_Basins], counts: Sequence[int]) -> np.ndarray:
-    """Return what the axis must show of so many basins, (n,): births and deaths, or all values if none dies."""
+    """Return what the axis must show of so many basins, (n,): births and deaths, or all values if
+    none dies.
+    """
     pairs = list(zip(groups, counts, strict=True))
     deaths = np.concatenate([group.topology.deaths[:count] for group, count in pairs])
     births = np.concatenate([group.topology.births[:count] for group, count in pairs])
@@ -199,7 +215,9 @@ def _heights(groups: Sequence[_Basins], counts: Sequence[int]) -> np.ndarray:
     return shown[np.isfinite(shown)]
 
 
-def _set_axis(ax: Axes, direction: Literal["x", "y"], name: str, scale: Scale, heights: np.ndarray) -> None:
+def _set_axis(
+    ax: Axes, direction: Literal["x", "y"], name: str, scale: Scale, heights: np.ndarray
+) -> None:
     """Put the loss on one axis, with room beyond the last death for what does not die."""
     if scale.kind == "log":
         set_log_ticks(ax, scale, direction)
@@ -219,7 +237,9 @@ def _name(groups: Sequence[_Basins]) -> str:
 
 
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
-    """Draw the basins of one surface, each from its minimum to its saddle, with its persistence beyond the end."""
+    """Draw the basins of one surface, each from its minimum to its saddle, with its persistence
+    beyond the end.
+    """
     topology, (low, edge) = group.topology, ax.get_xlim()
     for row, birth, death, persistence in zip(
         rows, topology.births, topology.deaths, topology.persistence, strict=False
@@ -230,7 +250,9 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
             place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
-            ax.annotate(format_value(persistence), (death, row), color="0.25", fontsize=_SMALL, **place)
+            ax.annotate(
+                format_value(persistence), (death, row), color="0.25", fontsize=_SMALL, **place
+            )
         else:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
 
@@ -249,12 +271,24 @@ def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
         ax.plot([places[row]] * 2, [birth, death], **_LINE, gid="basin")
         ax.plot([places[row]], [birth], "o", color=_LINE["color"], gid="minimum")
         if topology.elders[row] >= 0:
-            ax.plot([places[row], places[topology.elders[row]]], [death, death], **_LINE, gid="saddle")
+            ax.plot(
+                [places[row], places[topology.elders[row]]], [death, death], **_LINE, gid="saddle"
+            )
         if not np.isfinite(topology.persistence[row]):
-            ax.plot([places[row]], [edge], "^", color=_LINE["color"], markersize=6.0, clip_on=False, gid="immortal")
+            ax.plot(
+                [places[row]],
+                [edge],
+                "^",
+                color=_LINE["color"],
+                markersize=6.0,
+                clip_on=False,
+                gid="immortal",
+            )
         if count <= _MAX_NAMED:
             place = {"xytext": (0, -4), "textcoords": "offset points", "ha": "center", "va": "top"}
-            ax.annotate(format_value(topology.births[row]), (places[row], birth), **place, fontsize=_SMALL)
+            ax.annotate(
+                format_value(topology.births[row]), (places[row], birth), **place, fontsize=_SMALL
+            )
     signs = _signs(groups)
     for label, row, height in _marked(group):
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
@@ -264,7 +298,9 @@ def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
 
 
 def _places(topology: Topology, count: int) -> np.ndarray:
-    """Place basins so that no line crosses another: around each the ones that join it, the first next to it."""
+    """Place basins so that no line crosses another: around each the ones that join it, the first
+    next to it.
+    """
     around: list[list[int]] = [[row] for row in range(count)]
     num_joined = [0] * count
     dying = np.flatnonzero(topology.elders[:count] >= 0)
@@ -273,17 +309,23 @@ def _places(topology: Topology, count: int) -> np.ndarray:
         is_left = num_joined[elder] % 2
         around[elder] = around[row] + around[elder] if is_left else around[elder] + around[row]
         num_joined[elder] += 1
-    order = [row for root in np.flatnonzero(topology.elders[:count] < 0).tolist() for row in around[root]]
+    order = [
+        row for root in np.flatnonzero(topology.elders[:count] < 0).tolist() for row in around[root]
+    ]
     return np.argsort(order)
 
 
 def _marked(group: _Basins) -> list[tuple[str, int, float]]:
-    """Return the checkpoints that are on the grid, with the basin that each is in and its height."""
+    """Return the checkpoints that are on the grid, with the basin that each is in and its
+    height.
+    """
     found = []
     for label, point in checkpoint_points(group.surface, group.values).items():
         height, threshold = float(group.values[point]), group.summary.threshold
         if np.isfinite(height):
-            row = group.topology.branch_at(int(group.topology.regions[point]), height, threshold=threshold)
+            row = group.topology.branch_at(
+                int(group.topology.regions[point]), height, threshold=threshold
+            )
             found.append((label, row, height))
     return found
 
@@ -291,7 +333,10 @@ def _marked(group: _Basins) -> list[tuple[str, int, float]]:
 def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
     """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
     marks = mark_signs([group.field for group in groups])
-    return {CENTER: _CENTER, **{label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"}}
+    return {
+        CENTER: _CENTER,
+        **{label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"},
+    }
 
 
 def _tree_legend(groups: Sequence[_Basins]) -> Legend:
@@ -302,7 +347,8 @@ def _tree_legend(groups: Sequence[_Basins]) -> Legend:
     notes = []
     if len(groups) == 1 and len(barriers := groups[0].summary.barriers) <= _MAX_BARRIERS:
         notes = [
-            f"barrier between {shortened(each.first)} and {shortened(each.second)}: {format_value(each.height)}"
+            f"barrier between {shortened(each.first)} and {shortened(each.second)}: "
+            f"{format_value(each.height)}"
             for each in barriers
         ]
     if left_out := sum(len(group.topology.births) - group.count for group in groups):
@@ -317,7 +363,9 @@ def _bars_legend(groups: Sequence[_Basins]) -> Legend:
         notes.append(f"{hidden} less persistent ones not shown")
     if any(group.count < group.num_shown for group in groups):
         num_shallow = sum(len(group.topology.births) - group.count for group in groups)
-        notes.append(f"pale: not counted, less persistent than {_thresholds(groups)} ({num_shallow} in all)")
+        notes.append(
+            f"pale: not counted, less persistent than {_thresholds(groups)} ({num_shallow} in all)"
+        )
     return Legend([], "; ".join(notes))
 
 

@@ -1,4 +1,6 @@
-"""Where the labels of contour lines go: clear of the center and other marks, of the frame and of each other."""
+"""Where the labels of contour lines go: clear of the center and other marks, of the frame and of
+each other.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,17 @@ def _pieces(ax: Axes, path: Path) -> list[np.ndarray]:
     vertices = ax.transData.transform(path.vertices) * _points_per_pixel(ax)
     if path.codes is None:
         return [vertices]
-    return [piece for piece in np.split(vertices, np.flatnonzero(path.codes == Path.MOVETO)) if len(piece)]
+    return [
+        piece
+        for piece in np.split(vertices, np.flatnonzero(path.codes == Path.MOVETO))
+        if len(piece)
+    ]
 
 
 def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return places on parts that are long enough, (n, 2), and how level the line is there, (n,)."""
+    """Return places on parts that are long enough, (n, 2), and how level the line is there,
+    (n,).
+    """
     places, slopes = [np.empty((0, 2))], [np.empty(0)]
     for piece in pieces:
         steps = np.diff(piece, axis=0)
@@ -72,10 +80,14 @@ def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.
     return np.concatenate(places), np.concatenate(slopes)
 
 
-def _room(ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[np.ndarray]) -> np.ndarray:
+def _room(
+    ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[np.ndarray]
+) -> np.ndarray:
     """Rate places by their distance from what a label must not touch; 0 where it would, (n,)."""
     center = ax.transData.transform([[0.0, 0.0]]) * _points_per_pixel(ax)
-    marks = np.concatenate([np.empty((0, 2)), *(_places(ax, line) for line in ax.lines if line.get_gid() in _MARKS)])
+    marks = np.concatenate(
+        [np.empty((0, 2)), *(_places(ax, line) for line in ax.lines if line.get_gid() in _MARKS)]
+    )
     frame = np.array(ax.bbox.extents) * _points_per_pixel(ax)
     from_frame = np.minimum(places - frame[:2], frame[2:] - places).min(axis=1)
     from_lines = _distance(places, np.concatenate([np.empty((0, 2)), *others]))
@@ -92,7 +104,9 @@ def _room(ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[n
 
 
 def _places(ax: Axes, line: Line2D) -> np.ndarray:
-    """Return places along a line of marks that are no further apart than a label is high, in points, (n, 2)."""
+    """Return places along a line of marks that are no further apart than a label is high, in
+    points, (n, 2).
+    """
     corners = ax.transData.transform(np.asarray(line.get_xydata())) * _points_per_pixel(ax)
     corners = corners[np.isfinite(corners).all(axis=1)]
     counts = np.ceil(np.hypot(*np.diff(corners, axis=0).T) / _STEP).clip(1, 1000).astype(int)

@@ -26,7 +26,9 @@ from landscape.plot.style import (
 from landscape.results import CurvatureHistory
 
 _HEIGHTS = (1.9, 1.1)  # inches, of the panels of the largest and of the smallest eigenvalue
-_VISIBLE = 0.02  # share of the value, or of the range, below which an error bar is thinner than a marker
+_VISIBLE = (
+    0.02  # share of the value, or of the range, below which an error bar is thinner than a marker
+)
 _MAX_MARKERS = 40  # snapshots of a run up to which each has a marker
 _LOG_RATIO = 8.0  # largest over smallest value above which an axis is logarithmic
 _FARTHEST = 10.0  # times the largest eigenvalue up to which a line above it is shown
@@ -42,11 +44,12 @@ def plot_curvature_history(
 ) -> Axes:
     """Draw the largest eigenvalue at the snapshots of runs: a colour and a marker a run.
 
-    Where the learning rate is known, 2 / learning rate is dashed, in grey if all runs have the same: gradient
-    descent on a quadratic diverges where the largest eigenvalue is above it. The axis ends where the lowest point
-    of these lines can be seen; where that is far above the eigenvalues, the legend alone says so. Snapshots that did
-    not converge have open markers; residuals, within which an eigenvalue lies, are error bars where they can be
-    seen. A figure of its own has the smallest eigenvalue, its sign changed, in a panel under it.
+    Where the learning rate is known, 2 / learning rate is dashed, in grey if all runs have the
+    same: gradient descent on a quadratic diverges where the largest eigenvalue is above it. The
+    axis ends where the lowest point of these lines can be seen; where that is far above the
+    eigenvalues, the legend alone says so. Snapshots that did not converge have open markers;
+    residuals, within which an eigenvalue lies, are error bars where they can be seen. A figure of
+    its own has the smallest eigenvalue, its sign changed, in a panel under it.
 
     Args:
         histories: One or several.
@@ -60,7 +63,8 @@ def plot_curvature_history(
         InputError: If no eigenvalue is finite.
 
     Source:
-        Cohen et al. (2021), Gradient descent on neural networks typically occurs at the edge of stability.
+        Cohen et al. (2021), Gradient descent on neural networks typically occurs at the edge of
+        stability.
     """
     histories = [histories] if isinstance(histories, CurvatureHistory) else list(histories)
     names = name_results(histories, labels)
@@ -96,7 +100,9 @@ def _new_panels(histories: Sequence[CurvatureHistory], legend: Legend) -> Axes:
 
 
 def _values(history: CurvatureHistory, end: str) -> np.ndarray:
-    """Return epoch, extreme eigenvalue upwards, residual and 1 or 0 for converged, of the snapshots done, (4, n)."""
+    """Return epoch, extreme eigenvalue upwards, residual and 1 or 0 for converged, of the snapshots
+    done, (4, n).
+    """
     is_top = end == "top"
     values = history.eigenvalues if is_top else -history.bottom_eigenvalues
     residuals = history.residuals if is_top else history.bottom_residuals
@@ -117,21 +123,33 @@ def _draw_top(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
     is_near = _are_near(lowest, histories)
     for index in np.flatnonzero(is_near).tolist():
         thresholds, color = _thresholds(histories[index]), _threshold_color(histories, index)
-        ax.plot(histories[index].epoch, thresholds, color=color, linestyle=LINE_STYLES[1], gid="edge-of-stability")
+        ax.plot(
+            histories[index].epoch,
+            thresholds,
+            color=color,
+            linestyle=LINE_STYLES[1],
+            gid="edge-of-stability",
+        )
     _draw_curves(ax, histories, "top", lowest[is_near])
     splits = dict.fromkeys(history.split for history in histories)
     ax.set_ylabel(rf"$\lambda_{{\max}}$ ({' / '.join(splits)} loss)")
 
 
 def _lowest_thresholds(histories: Sequence[CurvatureHistory]) -> np.ndarray:
-    """Return the smallest 2 / learning rate of each run, (number of runs,); NaN where none is known."""
+    """Return the smallest 2 / learning rate of each run, (number of runs,); NaN where none is
+    known.
+    """
     rates = [np.fmax.reduce(history.learning_rate, initial=np.nan) for history in histories]
     return 2 / np.where(np.array(rates) > 0, rates, np.nan)
 
 
 def _are_near(thresholds: np.ndarray, histories: Sequence[CurvatureHistory]) -> np.ndarray:
-    """Whether an axis with each threshold (number of runs,) would still show something of the eigenvalues."""
-    return thresholds <= _FARTHEST * max(np.nanmax(_values(each, "top")[1], initial=-np.inf) for each in histories)
+    """Whether an axis with each threshold (number of runs,) would still show something of the
+    eigenvalues.
+    """
+    return thresholds <= _FARTHEST * max(
+        np.nanmax(_values(each, "top")[1], initial=-np.inf) for each in histories
+    )
 
 
 def _threshold_color(histories: Sequence[CurvatureHistory], index: int) -> str:
@@ -145,7 +163,9 @@ def _draw_bottom(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
     ax.set_ylabel("\N{MINUS SIGN}" + r"$\lambda_{\min}$")
 
 
-def _draw_curves(ax: Axes, histories: Sequence[CurvatureHistory], end: str, limits: np.ndarray) -> None:
+def _draw_curves(
+    ax: Axes, histories: Sequence[CurvatureHistory], end: str, limits: np.ndarray
+) -> None:
     """Draw one eigenvalue of all runs on a scale that also holds the limits."""
     drawn = [_values(history, end) for history in histories]
     values = np.concatenate([limits, *(rows[1] for rows in drawn)])
@@ -173,26 +193,44 @@ def _draw_run(ax: Axes, rows: np.ndarray, index: int, sizes: np.ndarray) -> None
     is_visible = residuals > _VISIBLE * sizes
     if is_visible.any():
         bars = epochs[is_visible], values[is_visible], residuals[is_visible]
-        ax.errorbar(bars[0], bars[1], yerr=bars[2], fmt="none", ecolor="0.35", elinewidth=0.9, capsize=2.0)
+        ax.errorbar(
+            bars[0], bars[1], yerr=bars[2], fmt="none", ecolor="0.35", elinewidth=0.9, capsize=2.0
+        )
     is_open = converged == 0
     if is_open.any():
-        (line,) = ax.plot(epochs[is_open], values[is_open], color=color, marker=marker, linestyle="none")
+        (line,) = ax.plot(
+            epochs[is_open], values[is_open], color=color, marker=marker, linestyle="none"
+        )
         line.set(markerfacecolor="white", gid="not-converged")
 
 
 def _handles(histories: Sequence[CurvatureHistory], names: Sequence[str]) -> list[Line2D]:
     """Name the runs, the dashed line and the open markers, each only where there is one."""
     handles = [
-        Line2D([], [], color=LINE_COLORS[i % len(LINE_COLORS)], marker=LINE_MARKERS[i % len(LINE_MARKERS)], label=name)
+        Line2D(
+            [],
+            [],
+            color=LINE_COLORS[i % len(LINE_COLORS)],
+            marker=LINE_MARKERS[i % len(LINE_MARKERS)],
+            label=name,
+        )
         for i, name in enumerate(names)
         if name
     ]
     lowest = _lowest_thresholds(histories)
     if np.isfinite(lowest).any():
-        note = "" if _are_near(lowest, histories).any() else f" (above the axis, from {np.nanmin(lowest):.4g})"
-        handles.append(Line2D([], [], color="0.45", linestyle=LINE_STYLES[1], label=f"2 / learning rate{note}"))
+        note = (
+            ""
+            if _are_near(lowest, histories).any()
+            else f" (above the axis, from {np.nanmin(lowest):.4g})"
+        )
+        handles.append(
+            Line2D([], [], color="0.45", linestyle=LINE_STYLES[1], label=f"2 / learning rate{note}")
+        )
     if any((_values(history, "top")[3] == 0).any() for history in histories):
-        open_marker = Line2D([], [], color="0.25", marker="o", linestyle="none", label="not converged")
+        open_marker = Line2D(
+            [], [], color="0.25", marker="o", linestyle="none", label="not converged"
+        )
         open_marker.set_markerfacecolor("white")
         handles.append(open_marker)
     return handles

@@ -1,4 +1,6 @@
-"""The spectral density on a logarithmic axis, checkpoints on one, with what is known exactly marked."""
+"""The spectral density on a logarithmic axis, checkpoints on one, with what is known exactly
+marked.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,12 @@ def plot_density(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the smoothed spectral densities with bands, and mark the eigenvalues that are known exactly.
+    """Draw the smoothed spectral densities with bands, and mark the eigenvalues that are known
+    exactly.
 
-    All have the same kernel, the widest of their defaults, for its width decides the height of a peak. The axis of the
-    eigenvalues is logarithmic outside the range of the nodes where known ones are far out.
+    All have the same kernel, the widest of their defaults, for its width decides the height of a
+    peak. The axis of the eigenvalues is logarithmic outside the range of the nodes where known ones
+    are far out.
 
     Args:
         spectra: One or several, each with a density.
@@ -63,7 +67,8 @@ def plot_density(
         InputError: If a spectrum has no density, or none that is finite.
 
     Source:
-        The form: Ghorbani, Krishnan & Xiao (2019); Yao, Gholami, Keutzer & Mahoney (2020), PyHessian.
+        The form: Ghorbani, Krishnan & Xiao (2019); Yao, Gholami, Keutzer & Mahoney (2020),
+        PyHessian.
     """
     spectra = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
     names = name_results(spectra, labels)
@@ -73,13 +78,19 @@ def plot_density(
         ax = new_figure(ONE_COLUMN if len(spectra) == 1 else TWO_COLUMNS, 2.8).add_subplot()
         columns = 2 if len(spectra) == 1 else _MAX_COLUMNS
         if handles:
-            figure_of(ax).legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=_SIGN)
+            figure_of(ax).legend(
+                handles=handles, loc="outside lower center", ncols=columns, handlelength=_SIGN
+            )
     elif handles:
         ax.legend(handles=handles, handlelength=_SIGN)
     width = max(kernel_width(density) for density in densities)
     x = _abscissae(densities, width)
-    highest = max(_draw_curve(ax, density, x, width, index) for index, density in enumerate(densities))
-    peak_of_one = 1 / (width * np.sqrt(2 * np.pi) * max(density.num_parameters for density in densities))
+    highest = max(
+        _draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)
+    )
+    peak_of_one = 1 / (
+        width * np.sqrt(2 * np.pi) * max(density.num_parameters for density in densities)
+    )
     _set_heights(ax, _LOWEST * peak_of_one, _HEADROOM * highest, width)
     _set_eigenvalues(ax, spectra, densities, x)
     return ax
@@ -101,7 +112,9 @@ def _require_density(spectrum: Spectrum) -> Density:
 
 
 def _abscissae(densities: Sequence[Density], width: float) -> np.ndarray:
-    """Return the eigenvalues at which the curves are computed, dense enough for each known one's peak."""
+    """Return the eigenvalues at which the curves are computed, dense enough for each known one's
+    peak.
+    """
     known = np.concatenate([density.outliers for density in densities])
     nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
     around = np.linspace(-_REACH, _REACH, 41) * width
@@ -142,13 +155,21 @@ def _set_heights(ax: Axes, lowest: float, highest: float, width: float) -> None:
     ax.set_ylabel(f"density (log scale,\nkernel width {format_value(width)})")
 
 
-def _set_eigenvalues(ax: Axes, spectra: Sequence[Spectrum], densities: Sequence[Density], x: np.ndarray) -> None:
-    """Name the axis of the eigenvalues, and make it logarithmic outside the nodes where known ones are far out."""
-    kinds = dict.fromkeys(_NAMES.get(spectrum.curvature, spectrum.curvature) for spectrum in spectra)
+def _set_eigenvalues(
+    ax: Axes, spectra: Sequence[Spectrum], densities: Sequence[Density], x: np.ndarray
+) -> None:
+    """Name the axis of the eigenvalues, and make it logarithmic outside the nodes where known ones
+    are far out.
+    """
+    kinds = dict.fromkeys(
+        _NAMES.get(spectrum.curvature, spectrum.curvature) for spectrum in spectra
+    )
     splits = dict.fromkeys(spectrum.split for spectrum in spectra)
     label = f"{' / '.join(kinds)} eigenvalue ({' / '.join(splits)} loss)"
     ax.set_xlim(x[0], x[-1])
-    bulk = max(float(np.abs(density.nodes[density.weights > 0]).max(initial=0.0)) for density in densities)
+    bulk = max(
+        float(np.abs(density.nodes[density.weights > 0]).max(initial=0.0)) for density in densities
+    )
     if bulk > 0 and np.abs(x).max() > _FAR * bulk:
         threshold = float(linear_levels(0.0, bulk)[-1])
         ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
@@ -167,9 +188,20 @@ def _handles(densities: Sequence[Density], names: Sequence[str]) -> list[Line2D 
     for index, (density, name) in enumerate(zip(densities, names, strict=True)):
         if name:
             marker = LINE_MARKERS[index % len(LINE_MARKERS)] if density.outliers.size else None
-            color, style = LINE_COLORS[index % len(LINE_COLORS)], LINE_STYLES[index % len(LINE_STYLES)]
+            color, style = (
+                LINE_COLORS[index % len(LINE_COLORS)],
+                LINE_STYLES[index % len(LINE_STYLES)],
+            )
             handles.append(
-                Line2D([], [], color=color, linestyle=style, marker=marker, markerfacecolor="white", label=name)
+                Line2D(
+                    [],
+                    [],
+                    color=color,
+                    linestyle=style,
+                    marker=marker,
+                    markerfacecolor="white",
+                    label=name,
+                )
             )
     color = LINE_COLORS[0] if len(densities) == 1 else "0.35"
     if any(density.outliers.size for density in densities):
@@ -177,5 +209,9 @@ def _handles(densities: Sequence[Density], names: Sequence[str]) -> list[Line2D 
         known.set_label("known eigenvalue")
         handles.append(known)
     if any(len(density.nodes) > 1 for density in densities):
-        handles.append(Patch(color=color, alpha=0.25, linewidth=0, label=f"{100 * _CONFIDENCE:.0f} % over probes"))
+        handles.append(
+            Patch(
+                color=color, alpha=0.25, linewidth=0, label=f"{100 * _CONFIDENCE:.0f} % over probes"
+            )
+        )
     return handles

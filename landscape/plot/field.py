@@ -1,4 +1,6 @@
-"""The part of a surface that is drawn: one quantity on one split, with what is missing kept apart."""
+"""The part of a surface that is drawn: one quantity on one split, with what is missing kept
+apart.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ class Field:
     Attributes:
         x: Coordinates along the first direction, (nx,).
         y: Coordinates along the second direction, (ny,); empty for lines.
-        values: In the unit that is drawn, (ny, nx), (nx,) or (num_lines, nx); masked where not computed
-            or not finite.
+        values: In the unit that is drawn, (ny, nx), (nx,) or (num_lines, nx); masked where not
+            computed or not finite.
         drawn: The same with what could be interpolated between the points that were computed.
         is_not_finite: Computed points whose value is NaN or infinite, shaped as `values`.
         is_not_done: Points that have not been computed, shaped as `values`.
@@ -39,8 +41,8 @@ class Field:
         name: Split, quantity and unit, as on a colour bar.
         axis_labels: Of the first and second direction, with the unit.
         is_signed: Whether values above and below 0 mean opposite things.
-        tolerance: Relative error that interpolated points may have, by estimate; None where they were not
-            left out on purpose.
+        tolerance: Relative error that interpolated points may have, by estimate; None where they
+            were not left out on purpose.
         standard_error: Of the values, shaped alike; None where they are exact.
         marks: Points of interest.
     """
@@ -125,8 +127,8 @@ def select_field(surface: Surface, split: str, quantity: str) -> Field:
 def subtract_fields(second: Field, first: Field) -> Field:
     """Return a field of second - first on a plane, with the marks of neither.
 
-    It is known where both are, and interpolated between such points: interpolating each of them would
-    show the error of that as a difference.
+    It is known where both are, and interpolated between such points: interpolating each of them
+    would show the error of that as a difference.
 
     Raises:
         InputError: If the two are not at the same coordinates in the same unit.
@@ -134,7 +136,8 @@ def subtract_fields(second: Field, first: Field) -> Field:
     for label, one, other in (("first", first.x, second.x), ("second", first.y, second.y)):
         if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12):
             raise InputError(
-                f"a difference needs surfaces on the same axes, got {_describe(one)} and {_describe(other)} "
+                f"a difference needs surfaces on the same axes, got {_describe(one)} and "
+                f"{_describe(other)} "
                 f"along the {label} one.",
                 hint="Compute both with the same --grid and --range.",
             )
@@ -166,7 +169,8 @@ def subtract_fields(second: Field, first: Field) -> Field:
 
 
 def scale_of(fields: Sequence[Field]) -> Scale:
-    """Choose the one scale of fields that are shown together; centred at 0 where both signs occur and matter.
+    """Choose the one scale of fields that are shown together; centred at 0 where both signs occur
+    and matter.
 
     Raises:
         InputError: If no value is finite.
@@ -180,7 +184,8 @@ def scale_of(fields: Sequence[Field]) -> Scale:
 
 
 def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str) -> tuple[str, ...]:
-    """Return the splits to draw, which every surface has; one without a name for a map, which has none.
+    """Return the splits to draw, which every surface has; one without a name for a map, which has
+    none.
 
     Args:
         surfaces: One or more.
@@ -213,9 +218,14 @@ def missing_name(fields: Sequence[Field]) -> str | None:
 
 
 def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
-    """Return which points of interpolated fields get dots: of planes the fewer; None if all would run together."""
+    """Return which points of interpolated fields get dots: of planes the fewer; None if all would
+    run together.
+    """
     partial = [field for field in fields if field.is_interpolated.any()]
-    if any(not field.y.size or 2 * field.is_not_done.sum() > field.is_not_done.size for field in partial):
+    if any(
+        not field.y.size or 2 * field.is_not_done.sum() > field.is_not_done.size
+        for field in partial
+    ):
         counts, which = [np.sum(~field.is_not_done) for field in partial], "evaluated"
     else:
         counts, which = [np.sum(field.is_interpolated) for field in partial], "interpolated"
@@ -233,8 +243,15 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
     shares = " and ".join(f"{' / '.join(each)} of {total}" for total, each in counts.items())
     rest = "the rest" if not any(field.is_unknown.any() for field in partial) else "others"
     tolerances = [field.tolerance for field in partial if field.tolerance is not None]
-    accuracy = f" to within {100 * max(tolerances):.2g} % (estimate)" if len(tolerances) == len(partial) else ""
-    dots = {which: " (dots)" if dotted_points(fields) == which else "" for which in ("evaluated", "interpolated")}
+    accuracy = (
+        f" to within {100 * max(tolerances):.2g} % (estimate)"
+        if len(tolerances) == len(partial)
+        else ""
+    )
+    dots = {
+        which: " (dots)" if dotted_points(fields) == which else ""
+        for which in ("evaluated", "interpolated")
+    }
     return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
 
 
@@ -253,7 +270,9 @@ def _interpolated(
         return interpolate_plane(surface.x, surface.y, values, done) if has_area else values
     if values.ndim == 1:
         return interpolate_line(surface.x, values, done)
-    return np.ma.stack([interpolate_line(surface.x, *each) for each in zip(values, done, strict=True)])
+    return np.ma.stack(
+        [interpolate_line(surface.x, *each) for each in zip(values, done, strict=True)]
+    )
 
 
 def _center(surface: Surface, split: str, quantity: str, factor: float) -> float | None:

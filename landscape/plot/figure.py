@@ -27,7 +27,14 @@ from landscape.plot.spectrum import plot_eigenvalues
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
 from landscape.plot.trajectory import draw_trajectory
-from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    History,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
 
 _MAX_COLUMNS = 3
 
@@ -52,21 +59,23 @@ def draw(
     quantity: str = "loss",
     title: str | None = None,
 ) -> Figure:
-    """Draw results of one type in one figure; planes side by side on one scale, the others on shared axes.
+    """Draw results of one type in one figure; planes side by side on one scale, the others on
+    shared axes.
 
-    The kind `difference` draws the second surface minus the first instead, `trajectory` a surface with
-    the losses and the distances of its snapshots under it, `differences` what is in a comparison of sharpness.
+    The kind `difference` draws the second surface minus the first instead, `trajectory` a surface
+    with the losses and the distances of its snapshots under it, `differences` what is in a
+    comparison of sharpness.
 
     Args:
-        results: Surfaces, all on lines or all on planes, spectra, histories, histories of curvature, sharpness or
-            comparisons of it.
+        results: Surfaces, all on lines or all on planes, spectra, histories, histories of
+            curvature, sharpness or comparisons of it.
         labels: One a result; None for none, or numbers if there are several.
-        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`, `history`,
-            `curvature-history` or `sharpness`.
+        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`,
+            `history`, `curvature-history` or `sharpness`.
         split: Name of the data split. None: of planes the first that they share, of everything else
             all. `all`: every split that they share, as panels for planes.
-        quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the loss has
-            the accuracy, where there is one, under it.
+        quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the
+            loss has the accuracy, where there is one, under it.
         title: Over the whole figure.
 
     Returns:
@@ -91,7 +100,9 @@ def draw(
 def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw profiles on shared axes; the accuracy under the loss, where every surface has it."""
     quantities = [request.quantity]
-    if request.quantity == "loss" and _share_accuracy(surfaces, choose_splits(surfaces, request.split, "loss")):
+    if request.quantity == "loss" and _share_accuracy(
+        surfaces, choose_splits(surfaces, request.split, "loss")
+    ):
         quantities.append("accuracy")
     legend = profile_legend(surfaces, request.split, request.quantity)
     height = (PROFILE_HEIGHT if len(quantities) == 1 else 4.0) + legend.height(ONE_COLUMN)
@@ -121,13 +132,20 @@ def _draw_difference(surfaces: list[Surface], names: list[str], request: _Reques
             hint="Pass the one to subtract first, the other second.",
         )
     fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
-    differences = [subtract_fields(second, first) for first, second in zip(fields[::2], fields[1::2], strict=True)]
+    differences = [
+        subtract_fields(second, first)
+        for first, second in zip(fields[::2], fields[1::2], strict=True)
+    ]
     label = f"{names[1]} \N{MINUS SIGN} {names[0]}"
-    titles = [label if len(differences) == 1 else f"{label}, {field.split}" for field in differences]
+    titles = [
+        label if len(differences) == 1 else f"{label}, {field.split}" for field in differences
+    ]
     return _lay_out_planes(differences, titles, "filled", _grid(len(differences), 1))
 
 
-def _lay_out_planes(fields: list[Field], titles: list[str], kind: str, grid: tuple[int, int]) -> Figure:
+def _lay_out_planes(
+    fields: list[Field], titles: list[str], kind: str, grid: tuple[int, int]
+) -> Figure:
     """Draw fields as panels in rows and columns."""
     scale = scale_of(fields)
     legend = legend_of(fields, view_of(fields, kind))
@@ -146,7 +164,11 @@ def _lay_out_planes(fields: list[Field], titles: list[str], kind: str, grid: tup
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
     quantities = {field.name for field in fields}
-    name = quantities.pop() if len(quantities) == 1 else fields[0].name.replace(f"{fields[0].split} ", "", 1)
+    name = (
+        quantities.pop()
+        if len(quantities) == 1
+        else fields[0].name.replace(f"{fields[0].split} ", "", 1)
+    )
     add_color_bar(axes, mappables[0], name, scale)
     legend.add_to(figure)
     return figure
@@ -159,7 +181,9 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
     foot = legend.height(ONE_COLUMN if columns == 1 else TWO_COLUMNS)
-    figure, axes = new_relief_figure(len(fields), rows, columns, foot=foot, has_title=request.has_title)
+    figure, axes = new_relief_figure(
+        len(fields), rows, columns, foot=foot, has_title=request.has_title
+    )
     for ax, field, title in zip(axes, fields, titles, strict=True):
         draw_relief(ax, field, scale, beside=fields)
         set_relief_title(ax, panel_title(title, field))
@@ -171,14 +195,17 @@ def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Requ
     """Draw one surface with its snapshots, and what is known of these under it."""
     if len(surfaces) != 1:
         raise InputError(
-            f"a trajectory is drawn of one surface, got {len(surfaces)}.", hint="Draw each in a figure of its own."
+            f"a trajectory is drawn of one surface, got {len(surfaces)}.",
+            hint="Draw each in a figure of its own.",
         )
     split = choose_splits(surfaces, request.split, request.quantity)[0]
     return draw_trajectory(select_field(surfaces[0], split, request.quantity), names[0])
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are of."""
+    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are
+    of.
+    """
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
     _require_split(spectra, request.split)
     plot = plot_density if request.kind == "density" else plot_eigenvalues
@@ -191,14 +218,17 @@ def _draw_layers(spectra: list[Spectrum], names: list[str], request: _Request) -
     _require_split(spectra, request.split)
     if len(spectra) != 1:
         raise InputError(
-            f"layers are drawn of one spectrum, got {len(spectra)}.", hint="Draw each in a figure of its own."
+            f"layers are drawn of one spectrum, got {len(spectra)}.",
+            hint="Draw each in a figure of its own.",
         )
     ax = plot_layer_shares(spectra[0])
     ax.set_title(names[0])
     return figure_of(ax)
 
 
-def _draw_curvature_histories(histories: list[CurvatureHistory], names: list[str], request: _Request) -> Figure:
+def _draw_curvature_histories(
+    histories: list[CurvatureHistory], names: list[str], request: _Request
+) -> Figure:
     """Draw eigenvalues against the epoch."""
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
     _require_split(histories, request.split)
@@ -211,21 +241,28 @@ def _draw_histories(histories: list[History], names: list[str], request: _Reques
     return plot_history(histories, labels=names, split=request.split)
 
 
-def _draw_sharpness(results: list[Sharpness | SharpnessComparison], names: list[str], request: _Request) -> Figure:
-    """Draw measures, or differences of them, after checking that what was asked for is what they are of."""
+def _draw_sharpness(
+    results: list[Sharpness | SharpnessComparison], names: list[str], request: _Request
+) -> Figure:
+    """Draw measures, or differences of them, after checking that what was asked for is what they
+    are of.
+    """
     _require_loss(request.quantity, "sharpness is the rise of the loss")
     _require_split(_checkpoints(results), request.split)
     if request.kind == "sharpness":
         return plot_sharpness(results, labels=names)
     if len(results) != 1:
         raise InputError(
-            f"differences are drawn of one comparison, got {len(results)}.", hint="Draw each in a figure of its own."
+            f"differences are drawn of one comparison, got {len(results)}.",
+            hint="Draw each in a figure of its own.",
         )
     return plot_differences(cast(SharpnessComparison, results[0]))
 
 
 def _checkpoints(results: Sequence[Sharpness | SharpnessComparison]) -> list[Sharpness]:
-    parts = [(result,) if isinstance(result, Sharpness) else result.checkpoints for result in results]
+    parts = [
+        (result,) if isinstance(result, Sharpness) else result.checkpoints for result in results
+    ]
     return [each for part in parts for each in part]
 
 
@@ -279,7 +316,9 @@ def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
 
 
 def _size(rows: int, columns: int, legend: Legend) -> tuple[float, float]:
-    """Return the width and height of a figure of planes with a colour bar and a legend, in inches."""
+    """Return the width and height of a figure of planes with a colour bar and a legend, in
+    inches.
+    """
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     panel = (width - 1.4 - 0.15 * (columns - 1)) / columns
     return width, 0.45 + rows * (panel + 0.25) + legend.height(width)
@@ -290,7 +329,9 @@ def _share_accuracy(surfaces: Sequence[Surface], splits: Sequence[str]) -> bool:
 
 
 def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
-    """Leave to the lower axes the coordinate, and to the upper ones the title and a shared legend."""
+    """Leave to the lower axes the coordinate, and to the upper ones the title and a shared
+    legend.
+    """
     above.set_xlabel("")
     above.tick_params(labelbottom=False)
     ax.set_title("")
@@ -299,7 +340,9 @@ def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
         legend.remove()
 
 
-def _require_split(results: Sequence[Spectrum | CurvatureHistory | Sharpness], split: str | None) -> None:
+def _require_split(
+    results: Sequence[Spectrum | CurvatureHistory | Sharpness], split: str | None
+) -> None:
     """Refuse another split than that of the results, each of which has one."""
     splits = tuple(dict.fromkeys(result.split for result in results))
     if split not in (None, "all") and splits != (split,):
@@ -312,4 +355,6 @@ def _require_split(results: Sequence[Spectrum | CurvatureHistory | Sharpness], s
 def _require_loss(quantity: str, reason: str) -> None:
     """Refuse a quantity that would be ignored."""
     if quantity != "loss":
-        raise InputError(f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}.")
+        raise InputError(
+            f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}."
+        )

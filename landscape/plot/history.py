@@ -35,7 +35,9 @@ _FEW_POINTS = 3  # up to which each has a marker, so that a run of one epoch can
 
 @dataclass(frozen=True)
 class _Panel:
-    """What one panel shows: a curve for each run and split, (num_epochs,) each, NaN where not measured."""
+    """What one panel shows: a curve for each run and split, (num_epochs,) each, NaN where not
+    measured.
+    """
 
     label: str
     curves: dict[str, list[np.ndarray]]
@@ -43,7 +45,9 @@ class _Panel:
     @property
     def finite(self) -> np.ndarray:
         """Everything that was measured, (n,)."""
-        values = np.concatenate([np.empty(0), *(run for runs in self.curves.values() for run in runs)])
+        values = np.concatenate(
+            [np.empty(0), *(run for runs in self.curves.values() for run in runs)]
+        )
         return values[np.isfinite(values)]
 
 
@@ -54,7 +58,8 @@ def plot_history(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw training runs: a colour and a marker a run; train solid, test dashed, averaged weights dash-dotted.
+    """Draw training runs: a colour and a marker a run; train solid, test dashed, averaged weights
+    dash-dotted.
 
     A panel that no run has measured is left out. What was measured in some epochs only is joined
     across the others, with a marker at each measurement.
@@ -87,7 +92,9 @@ def plot_history(
         ax = figure.add_subplot(rows, columns, index + 1)
         _draw_panel(ax, panel, [history.epoch for history in histories])
     has_markers = any(history.epoch.size <= _FEW_POINTS for history in histories)
-    _add_legend(figure, names, {name for panel in panels for name in panel.curves if name}, has_markers)
+    _add_legend(
+        figure, names, {name for panel in panels for name in panel.curves if name}, has_markers
+    )
     return figure
 
 
@@ -103,7 +110,10 @@ def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
         "test": [100 * h.test_top1_error for h in histories],
         _AVERAGED: [100 * (1 - h.ema_test_accuracy) for h in histories],
     }
-    panels = [_Panel("loss", _of_split(loss, split)), _Panel("top-1 error (%)", _of_split(error, split))]
+    panels = [
+        _Panel("loss", _of_split(loss, split)),
+        _Panel("top-1 error (%)", _of_split(error, split)),
+    ]
     if split in _SPLITS:
         panels = [_Panel(f"{split} {panel.label}", panel.curves) for panel in panels]
     return [
@@ -114,8 +124,12 @@ def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
     ]
 
 
-def _of_split(curves: dict[str, list[np.ndarray]], split: str | None) -> dict[str, list[np.ndarray]]:
-    """Keep the curves of a split, or all, those of averaged weights only where a run has measured them."""
+def _of_split(
+    curves: dict[str, list[np.ndarray]], split: str | None
+) -> dict[str, list[np.ndarray]]:
+    """Keep the curves of a split, or all, those of averaged weights only where a run has measured
+    them.
+    """
     names = [name for name in _CURVES if split not in _SPLITS or name.startswith(str(split))]
     is_averaged = any(np.isfinite(run).any() for run in curves[_AVERAGED])
     return {name: curves[name] for name in names if name != _AVERAGED or is_averaged}
@@ -159,7 +173,10 @@ def _add_legend(figure: Figure, names: Sequence[str], splits: set[str], has_mark
     handles = []
     if names != [""]:
         colors = (LINE_COLORS[i % len(LINE_COLORS)] for i in range(len(names)))
-        handles += [Line2D([], [], color=color, label=name) for color, name in zip(colors, names, strict=True)]
+        handles += [
+            Line2D([], [], color=color, label=name)
+            for color, name in zip(colors, names, strict=True)
+        ]
     if len(splits) > 1:
         color = LINE_COLORS[0] if len(names) == 1 else "0.25"
         for style, name in zip(LINE_STYLES, _CURVES, strict=False):
@@ -170,4 +187,6 @@ def _add_legend(figure: Figure, names: Sequence[str], splits: set[str], has_mark
                 handle.set(marker="o", markerfacecolor="white" if name == "test" else color)
             handles.append(handle)
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.4)
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.4
+        )

@@ -52,10 +52,12 @@ def draw_page(
     quantity: str = "loss",
     title: str | None = None,
 ) -> str:
-    """Write surfaces as an interactive page: relief, contours and heat map, or curves, with values under the pointer.
+    """Write surfaces as an interactive page: relief, contours and heat map, or curves, with values
+    under the pointer.
 
-    Several planes are side by side and turn together, several lines on the same axes. What all of the surfaces
-    have (splits, accuracy, maps) can be chosen on the page, and a linear or a logarithmic scale where either fits.
+    Several planes are side by side and turn together, several lines on the same axes. What all of
+    the surfaces have (splits, accuracy, maps) can be chosen on the page, and a linear or a
+    logarithmic scale where either fits.
 
     Args:
         results: Surfaces, all on planes or all on lines.
@@ -69,8 +71,8 @@ def draw_page(
         HTML with all that it needs in it.
 
     Raises:
-        InputError: If plotly is not installed, the results are no surfaces, the kind is no interactive one, or
-            a surface lacks the split, the quantity or a finite value.
+        InputError: If plotly is not installed, the results are no surfaces, the kind is no
+            interactive one, or a surface lacks the split, the quantity or a finite value.
     """
     results = list(results)
     view = _view(results, kind)
@@ -79,12 +81,22 @@ def draw_page(
     layers = _layers(results, quantity)
     data = {
         "view": view,
-        "field": next(i for i, each in enumerate(layers) if (each[0].quantity, each[0].split) == (quantity, chosen)),
+        "field": next(
+            i
+            for i, each in enumerate(layers)
+            if (each[0].quantity, each[0].split) == (quantity, chosen)
+        ),
         "fields": [_describe(layer, layers, names) for layer in layers],
-        "panels": [{"name": name, **_panel([layer[i] for layer in layers])} for i, name in enumerate(names)],
+        "panels": [
+            {"name": name, **_panel([layer[i] for layer in layers])} for i, name in enumerate(names)
+        ],
         "isEqual": _has_equal_units([layers[0][i] for i in range(len(results))]),
     }
-    heading = html.escape(_printable(title)) if title else ", ".join(filter(None, names)) or "Loss surface"
+    heading = (
+        html.escape(_printable(title))
+        if title
+        else ", ".join(filter(None, names)) or "Loss surface"
+    )
     return _fill_in(heading, _note([field for layer in layers for field in layer]), data)
 
 
@@ -114,35 +126,53 @@ def _layers(surfaces: Sequence[Surface], quantity: str) -> list[list[Field]]:
         for each in dict.fromkeys((*QUANTITIES, *surfaces[0].maps))
         for split in _shared_splits(surfaces, each)
     ]
-    return [layer for layer in layers if layer[0].quantity == quantity or any(field.finite.size for field in layer)]
+    return [
+        layer
+        for layer in layers
+        if layer[0].quantity == quantity or any(field.finite.size for field in layer)
+    ]
 
 
 def _shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]:
-    """Return the splits on which every surface has a quantity, as `choose_splits`; none if there is no such split."""
+    """Return the splits on which every surface has a quantity, as `choose_splits`; none if there is
+    no such split.
+    """
     try:
         return choose_splits(surfaces, None, quantity)
     except InputError:
         return ()
 
 
-def _describe(layer: Sequence[Field], layers: Sequence[Sequence[Field]], names: Sequence[str]) -> dict[str, Any]:
+def _describe(
+    layer: Sequence[Field], layers: Sequence[Sequence[Field]], names: Sequence[str]
+) -> dict[str, Any]:
     """Return one quantity on one split of all panels; curves of one quantity share a scale."""
     first = layer[0]
-    together = [each for each in layers if each[0].quantity == first.quantity] if not first.y.size else [layer]
+    together = (
+        [each for each in layers if each[0].quantity == first.quantity]
+        if not first.y.size
+        else [layer]
+    )
     return {
         "name": _plain(first.name),
         "quantity": first.quantity,
         "quantityName": _plain(quantity_label(first.quantity)),
         "split": first.split,
-        "scales": [_scale(scale, first.quantity) for scale in _scales([field for row in together for field in row])],
+        "scales": [
+            _scale(scale, first.quantity)
+            for scale in _scales([field for row in together for field in row])
+        ],
         "panels": [
-            {"title": panel_title(name, field), **_values(field)} for name, field in zip(names, layer, strict=True)
+            {"title": panel_title(name, field), **_values(field)}
+            for name, field in zip(names, layer, strict=True)
         ],
     }
 
 
 def _scales(fields: Sequence[Field]) -> list[Scale]:
-    """Return the scale that fits, and the other one of linear and logarithmic where that is of use as well."""
+    """Return the scale that fits, and the other one of linear and logarithmic where that is of use
+    as well.
+    """
     scale = scale_of(fields)
     values = np.concatenate([field.finite for field in fields])
     low, high = float(values.min()), float(values.max())
@@ -165,12 +195,18 @@ def _scale(scale: Scale, quantity: str) -> dict[str, Any]:
         "levels": levels.tolist(),
         "texts": [format_level(level) for level in levels],
         "note": scale.note,
-        "colors": "RdBu" if scale.is_diverging else "Cividis" if quantity == "accuracy" else "Viridis",
+        "colors": "RdBu"
+        if scale.is_diverging
+        else "Cividis"
+        if quantity == "accuracy"
+        else "Viridis",
     }
 
 
 def _values(field: Field) -> dict[str, Any]:
-    """Return the values, None where nothing is known; of several lines the median and the quartiles."""
+    """Return the values, None where nothing is known; of several lines the median and the
+    quartiles.
+    """
     if field.y.size or field.drawn.ndim == 1:
         return {"values": _rounded(field.drawn), "band": None}
     low, middle, high = np.quantile(field.drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
@@ -178,12 +214,18 @@ def _values(field: Field) -> dict[str, Any]:
 
 
 def _panel(layers: Sequence[Field]) -> dict[str, Any]:
-    """Return what a panel shows besides values: coordinates, marks, and dots at points evaluated or interpolated."""
+    """Return what a panel shows besides values: coordinates, marks, and dots at points evaluated or
+    interpolated.
+    """
     field = layers[0]
     marks = [mark for mark in field.marks if mark.kind == "snapshot" or _is_inside(mark, field)]
     if not any(np.allclose(mark.coordinates, 0.0, atol=1e-9) for mark in marks):
         dims = 2 if field.y.size else 1
-        losses = {each.split: each.center for each in layers if each.quantity == "loss" and each.center is not None}
+        losses = {
+            each.split: each.center
+            for each in layers
+            if each.quantity == "loss" and each.center is not None
+        }
         marks.append(Mark("center", "center", (0.0,) * dims, loss=losses, plane_loss=losses))
     return {
         "axes": [_plain(label) for label in field.axis_labels],
@@ -195,7 +237,9 @@ def _panel(layers: Sequence[Field]) -> dict[str, Any]:
 
 
 def _mark(mark: Mark, layers: Sequence[Field]) -> dict[str, Any]:
-    """Return a mark, with its height in each layer; without coordinates if it is not on the grid."""
+    """Return a mark, with its height in each layer; without coordinates if it is not on the
+    grid.
+    """
     is_inside = _is_inside(mark, layers[0])
     return {
         "label": html.escape(_printable(mark.label)),
@@ -208,7 +252,9 @@ def _mark(mark: Mark, layers: Sequence[Field]) -> dict[str, Any]:
 
 
 def _height(mark: Mark, field: Field) -> float:
-    """Return the value at the nearest point of the plane: the loss as it was measured, else interpolated."""
+    """Return the value at the nearest point of the plane: the loss as it was measured, else
+    interpolated.
+    """
     known = mark.plane_loss.get(field.split) if field.quantity == "loss" else None
     if known is not None:
         return known
@@ -223,23 +269,35 @@ def _height(mark: Mark, field: Field) -> float:
 def _is_inside(mark: Mark, field: Field) -> bool:
     """Return whether a mark is on the grid, its border included."""
     axes = [field.x, field.y][: len(mark.coordinates)]
-    return all(axis.min() <= value <= axis.max() for value, axis in zip(mark.coordinates, axes, strict=True))
+    return all(
+        axis.min() <= value <= axis.max()
+        for value, axis in zip(mark.coordinates, axes, strict=True)
+    )
 
 
 def _dots(field: Field) -> list[Any] | None:
-    """Return the coordinates of the points evaluated or interpolated, whichever are fewer; None of a whole grid."""
+    """Return the coordinates of the points evaluated or interpolated, whichever are fewer; None of
+    a whole grid.
+    """
     which = dotted_points([field]) if field.y.size else None
     if which is None:
         return None
-    rows, columns = np.nonzero(field.is_interpolated if which == "interpolated" else ~field.is_not_done)
+    rows, columns = np.nonzero(
+        field.is_interpolated if which == "interpolated" else ~field.is_not_done
+    )
     return [_rounded(field.x[columns]), _rounded(field.y[rows])]
 
 
 def _has_equal_units(fields: Sequence[Field]) -> bool:
-    """Return whether the ranges of both directions are so alike that they get the same unit length."""
+    """Return whether the ranges of both directions are so alike that they get the same unit
+    length.
+    """
     if not fields[0].y.size:
         return False
-    ranges = [max(np.ptp(axis) for axis in axes) for axes in ([f.x for f in fields], [f.y for f in fields])]
+    ranges = [
+        max(np.ptp(axis) for axis in axes)
+        for axes in ([f.x for f in fields], [f.y for f in fields])
+    ]
     return bool(1 / _EQUAL_RANGES <= ranges[0] / ranges[1] <= _EQUAL_RANGES)
 
 
@@ -248,7 +306,8 @@ def _note(fields: Sequence[Field]) -> str:
     surfaces = {id(field.marks): field for field in fields}.values()
     outside = sum(not _is_inside(mark, field) for field in surfaces for mark in field.marks)
     notes = [
-        interpolation_note([field for field in fields if field.quantity == fields[0].quantity]) or "",
+        interpolation_note([field for field in fields if field.quantity == fields[0].quantity])
+        or "",
         f"{missing_name(fields)} left empty" if missing_name(fields) else "",
         f"{outside} marks outside" if outside else "",
     ]
@@ -256,7 +315,9 @@ def _note(fields: Sequence[Field]) -> str:
 
 
 def _rounded(values: np.ndarray) -> Any:
-    """Return numbers as lists, to the digits that are worth their space; None for what is masked or not finite."""
+    """Return numbers as lists, to the digits that are worth their space; None for what is masked or
+    not finite.
+    """
     masked = np.ma.masked_invalid(values)
     digits = np.array([float(f"{value:.{_DIGITS}g}") for value in masked.filled(0.0).ravel()])
     return np.ma.masked_array(digits.reshape(masked.shape), masked.mask).tolist()
@@ -271,7 +332,9 @@ def _printable(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the HTML of a name with formulas between dollar signs, of the few kinds that names have."""
+    """Return the HTML of a name with formulas between dollar signs, of the few kinds that names
+    have.
+    """
     parts = re.split(r"(?<!\\)\$", text)
     for index, part in enumerate(parts):
         if index % 2:

@@ -8,11 +8,14 @@ from matplotlib.tri import LinearTriInterpolator, Triangulation
 _FLAT = 1e-9  # area of a triangle, of a plane of area 1, below which its corners are on one line
 
 
-def interpolate_plane(x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
-    """Fill the points of a plane that were not evaluated, linearly on the Delaunay triangulation of the others.
+def interpolate_plane(
+    x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray
+) -> np.ma.MaskedArray:
+    """Fill the points of a plane that were not evaluated, linearly on the Delaunay triangulation of
+    the others.
 
-    Nothing is extrapolated, and nothing is interpolated across a point that was evaluated and is not
-    finite: a triangle with such a corner stays empty.
+    Nothing is extrapolated, and nothing is interpolated across a point that was evaluated and is
+    not finite: a triangle with such a corner stays empty.
 
     Args:
         x: Coordinates along the first direction, (nx,).
@@ -39,7 +42,9 @@ def interpolate_plane(x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, d
     return np.ma.where(done, values, filled)
 
 
-def interpolate_line(x: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray) -> np.ma.MaskedArray:
+def interpolate_line(
+    x: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray
+) -> np.ma.MaskedArray:
     """Fill the points of a line that lie between two neighbours that were evaluated and are finite.
 
     Args:
@@ -53,7 +58,9 @@ def interpolate_line(x: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray)
     if done.all() or not done.any():
         return values
     known = np.where(np.ma.getmaskarray(values), np.nan, values.filled(0.0))[done]
-    return np.ma.where(done, values, np.ma.masked_invalid(np.interp(x, x[done], known, left=np.nan, right=np.nan)))
+    return np.ma.where(
+        done, values, np.ma.masked_invalid(np.interp(x, x[done], known, left=np.nan, right=np.nan))
+    )
 
 
 def _scaled(coordinates: np.ndarray) -> np.ndarray:

@@ -6,13 +6,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.results import CurvatureHistory, History, Sharpness, SharpnessComparison, Spectrum, Surface
+from landscape.results import (
+    CurvatureHistory,
+    History,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+    Surface,
+)
 
 QUANTITIES = ("loss", "accuracy")
 
 _FITTING = {
     "line": ("curve", "persistence", "merge-tree"),
-    "plane": ("filled", "contour", "heatmap", "surface", "trajectory", "difference", "persistence", "merge-tree"),
+    "plane": (
+        "filled",
+        "contour",
+        "heatmap",
+        "surface",
+        "trajectory",
+        "difference",
+        "persistence",
+        "merge-tree",
+    ),
     "spectrum": ("eigenvalues", "density", "layers"),
     "history": ("history",),
     "curvature history": ("curvature-history",),
@@ -31,26 +47,35 @@ def kinds_of(result: Any) -> tuple[str, ...]:
     Raises:
         InputError: If it is not a result that can be drawn.
     """
-    fitting = tuple(kind for kind in _FITTING[_shape(result)] if kind not in _NEEDED or getattr(result, _NEEDED[kind]))
+    fitting = tuple(
+        kind
+        for kind in _FITTING[_shape(result)]
+        if kind not in _NEEDED or getattr(result, _NEEDED[kind])
+    )
     is_several_lines = isinstance(result, Surface) and (result.num_lines or 1) > 1
     return fitting[:1] if is_several_lines else fitting
 
 
 def choose_kind(results: Sequence[Any], kind: str | None) -> str:
-    """Return the kind to draw: the one asked for if it fits every result, else the default of their type.
+    """Return the kind to draw: the one asked for if it fits every result, else the default of their
+    type.
 
     Raises:
         InputError: If there are no results, they are of different types, or the kind does not fit.
     """
     if not results:
-        raise InputError("a figure needs at least one result, got none.", hint="Pass a results file.")
+        raise InputError(
+            "a figure needs at least one result, got none.", hint="Pass a results file."
+        )
     shapes = list(dict.fromkeys(_shape(result) for result in results))
     if len(shapes) > 1:
         raise InputError(
             f"the results in one figure must be of one type, got a {' and a '.join(shapes)}.",
             hint="Draw each type in a figure of its own.",
         )
-    fitting = [kind for kind in _FITTING[shapes[0]] if all(kind in kinds_of(result) for result in results)]
+    fitting = [
+        kind for kind in _FITTING[shapes[0]] if all(kind in kinds_of(result) for result in results)
+    ]
     if kind is not None and kind not in fitting:
         raise InputError(
             f"the kind of figure must fit a {shapes[0]}, got {kind!r}.",

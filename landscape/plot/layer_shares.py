@@ -22,10 +22,12 @@ _FONT_SIZE = 6.5  # points
 
 @styled
 def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
-    """Draw the share of each eigenvector's squared length by layer, in percent; a column an eigenvector.
+    """Draw the share of each eigenvector's squared length by layer, in percent; a column an
+    eigenvector.
 
-    Parameter tensors are rows. Where these would be more than 30, those are one row that have the first parts of
-    their names in common, as many parts as make at most 30: the tensors of a layer, or those of a block.
+    Parameter tensors are rows. Where these would be more than 30, those are one row that have the
+    first parts of their names in common, as many parts as make at most 30: the tensors of a layer,
+    or those of a block.
 
     Args:
         spectrum: One that has `layer_shares`.
@@ -36,7 +38,8 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
     """
     if not spectrum.layer_shares:
         raise InputError(
-            "a figure of layers needs the shares of the layers in the eigenvectors, the spectrum has none.",
+            "a figure of layers needs the shares of the layers in the eigenvectors, the spectrum "
+            "has none.",
             hint="Compute the spectrum again.",
         )
     shares = group_by_layer(spectrum.layer_shares)
@@ -44,7 +47,9 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
     if ax is None:
         ax = new_figure(ONE_COLUMN, max(_BORDER + _ROW * len(table), _LEAST_HEIGHT)).add_subplot()
     norm = Normalize(0.0, max(float(np.nanmax(table)), 1.0))
-    image = ax.imshow(table, aspect="auto", cmap=color_map("share"), norm=norm, interpolation="nearest")
+    image = ax.imshow(
+        table, aspect="auto", cmap=color_map("share"), norm=norm, interpolation="nearest"
+    )
     _print_numbers(ax, table, contrasting(image.to_rgba(table).reshape(-1, 4)))
     ax.set_yticks(range(len(shares)), [shortened(name) for name in shares])
     ax.set_xticks(range(table.shape[1]), _eigenvalue_names(spectrum))
@@ -54,7 +59,9 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def group_by_layer(shares: Mapping[str, np.ndarray], max_groups: int = _MAX_ROWS) -> dict[str, np.ndarray]:
+def group_by_layer(
+    shares: Mapping[str, np.ndarray], max_groups: int = _MAX_ROWS
+) -> dict[str, np.ndarray]:
     """Add up the shares of tensors, in order, into at most so many groups if names allow it.
 
     Args:
@@ -77,7 +84,13 @@ def _print_numbers(ax: Axes, table: np.ndarray, colors: list[str]) -> None:
     for (row, column), color in zip(np.ndindex(table.shape), colors, strict=True):
         if table[row, column] >= 100 * _PRINTED:
             ax.text(
-                column, row, f"{table[row, column]:.0f}", ha="center", va="center", color=color, fontsize=_FONT_SIZE
+                column,
+                row,
+                f"{table[row, column]:.0f}",
+                ha="center",
+                va="center",
+                color=color,
+                fontsize=_FONT_SIZE,
             )
 
 

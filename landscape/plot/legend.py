@@ -1,4 +1,6 @@
-"""What stands under the panels of a figure: marks, the signs for what is missing, how much was evaluated."""
+"""What stands under the panels of a figure: marks, the signs for what is missing, how much was
+evaluated.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Legend:
     note: str
 
     def height(self, width: float) -> float:
-        """Return the height on a figure of a width, both in inches; 0 if there is nothing to say."""
+        """Return the height on a figure of a width, both in inches; 0 if there is nothing to
+        say.
+        """
         if not self.handles and not self.note:
             return 0.0
         rows = -(-len(self.handles) // self._columns(width)) if self.handles else 0
@@ -67,7 +71,9 @@ class Legend:
 
 def legend_of(fields: Sequence[Field], view: View) -> Legend:
     """Return what must be explained of fields that are seen in one view."""
-    return Legend([*mark_handles(fields, view), *missing_handles(fields)], interpolation_note(fields) or "")
+    return Legend(
+        [*mark_handles(fields, view), *missing_handles(fields)], interpolation_note(fields) or ""
+    )
 
 
 def _lines(note: str, width: float) -> list[str]:

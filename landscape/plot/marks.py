@@ -1,4 +1,6 @@
-"""Points of interest on a surface: checkpoints, the trajectory of a training run, an ascent point."""
+"""Points of interest on a surface: checkpoints, the trajectory of a training run, an ascent
+point.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,19 @@ _CHECKPOINT: dict[str, Any] = {
     "markeredgewidth": 0.9,
     "markersize": 5.5,
 }
-_ASCENT: dict[str, Any] = {**_CHECKPOINT, "marker": "X", "markerfacecolor": "#BB5566", "markersize": 6.5}
+_ASCENT: dict[str, Any] = {
+    **_CHECKPOINT,
+    "marker": "X",
+    "markerfacecolor": "#BB5566",
+    "markersize": 6.5,
+}
 _START: dict[str, Any] = {**_CHECKPOINT, "marker": "o", "markerfacecolor": "white"}
-_END: dict[str, Any] = {**_CHECKPOINT, "marker": "*", "markerfacecolor": "#7F0000", "markersize": 9.0}
+_END: dict[str, Any] = {
+    **_CHECKPOINT,
+    "marker": "*",
+    "markerfacecolor": "#7F0000",
+    "markersize": 9.0,
+}
 _TRAJECTORY: dict[str, Any] = {"color": "white", "linewidth": 1.0}
 _OUTLINE = withStroke(linewidth=2.2, foreground="black")
 _PROGRESS = colormaps["OrRd"]
@@ -39,7 +51,9 @@ _ORDER = 4.0  # above contour lines, below the sign of the centre
 _ORDER_3D = 2.0  # above the floor, below the relief
 
 
-def draw_marks(ax: Axes, field: Field, fields: Sequence[Field], *, floor: float | None = None) -> None:
+def draw_marks(
+    ax: Axes, field: Field, fields: Sequence[Field], *, floor: float | None = None
+) -> None:
     """Draw the marks of a field on its plane.
 
     Args:
@@ -52,20 +66,30 @@ def draw_marks(ax: Axes, field: Field, fields: Sequence[Field], *, floor: float 
     _draw(ax, field, mark_signs(fields), points, floor)
 
 
-def draw_marks_on_curve(ax: Axes, field: Field, fields: Sequence[Field], curve: np.ma.MaskedArray) -> None:
-    """Draw the marks of a field on the curve of its values, (nx,), at the loss in the line's own weights.
+def draw_marks_on_curve(
+    ax: Axes, field: Field, fields: Sequence[Field], curve: np.ma.MaskedArray
+) -> None:
+    """Draw the marks of a field on the curve of its values, (nx,), at the loss in the line's own
+    weights.
 
     Snapshots are not joined: between them the loss is that of the curve.
     """
     heights = curve.filled(np.nan)
-    points = {id(mark): (mark.coordinates[0], _height(mark, field, heights)) for mark in field.marks}
+    points = {
+        id(mark): (mark.coordinates[0], _height(mark, field, heights)) for mark in field.marks
+    }
     _draw(ax, field, mark_signs(fields), points, None, is_joined=False)
 
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the sign of each checkpoint and ascent point, by kind and label, the same in every panel."""
+    """Return the sign of each checkpoint and ascent point, by kind and label, the same in every
+    panel.
+    """
     marks = dict.fromkeys(
-        (mark.kind, mark.label) for field in fields for mark in field.marks if mark.kind != "snapshot"
+        (mark.kind, mark.label)
+        for field in fields
+        for mark in field.marks
+        if mark.kind != "snapshot"
     )
     signs = {}
     checkpoints = 0
@@ -74,7 +98,11 @@ def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]
             signs[kind, label] = _ASCENT
             continue
         face = _FACES[checkpoints // len(_MARKERS) % len(_FACES)]
-        signs[kind, label] = {**_CHECKPOINT, "marker": _MARKERS[checkpoints % len(_MARKERS)], "markerfacecolor": face}
+        signs[kind, label] = {
+            **_CHECKPOINT,
+            "marker": _MARKERS[checkpoints % len(_MARKERS)],
+            "markerfacecolor": face,
+        }
         checkpoints += 1
     return signs
 
@@ -94,7 +122,11 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
                 _add(handles, last, _END, f"last: {shortened(last.label)}", view)
             between = [mark for mark in field.snapshots[1:-1] if not is_inside(mark, view)]
             if between:
-                label = f"{len(between)} more snapshots outside" if len(between) > 1 else "1 more snapshot outside"
+                label = (
+                    f"{len(between)} more snapshots outside"
+                    if len(between) > 1
+                    else "1 more snapshot outside"
+                )
                 handles[label] = Line2D([], [], color="0.4", linewidth=1.0, label=label)
     return list(handles.values())
 
@@ -116,7 +148,9 @@ def hides_center(field: Field) -> bool:
 
 
 def progress_colors(count: int) -> np.ndarray:
-    """Return the colours of a run's snapshots, light at its beginning and dark at its end, (count, 4)."""
+    """Return the colours of a run's snapshots, light at its beginning and dark at its end, (count,
+    4).
+    """
     return _PROGRESS(np.linspace(0.0, 1.0, count))
 
 
@@ -127,7 +161,9 @@ def _add(handles: dict[str, Line2D], mark: Mark, sign: Mapping, label: str, view
 
 
 def _height(mark: Mark, field: Field, heights: np.ndarray) -> float:
-    """Return the loss at the nearest point of a line as it was measured, else what the curve says there."""
+    """Return the loss at the nearest point of a line as it was measured, else what the curve says
+    there.
+    """
     known = mark.plane_loss.get(field.split) if field.quantity == "loss" else None
     if known is None and not any(mark.coordinates):
         known = field.center
@@ -145,7 +181,9 @@ def _draw(
     *,
     is_joined: bool = True,
 ) -> None:
-    """Draw the trajectory under the single marks and its ends over them, whose signs show what they cover."""
+    """Draw the trajectory under the single marks and its ends over them, whose signs show what they
+    cover.
+    """
     place = _Place(ax, floor)
     path = np.array([points[id(mark)] for mark in field.snapshots], dtype=float)
     if len(path) and is_joined:
@@ -174,13 +212,20 @@ class _Place:
 
     def dots(self, points: np.ndarray, colors: np.ndarray) -> None:
         """Draw points, (n, 2), each in its colour."""
-        style = {"s": _SNAPSHOT_AREA, "linewidths": 0.5, "edgecolors": "black", "zorder": self.order + 0.1}
+        style = {
+            "s": _SNAPSHOT_AREA,
+            "linewidths": 0.5,
+            "edgecolors": "black",
+            "zorder": self.order + 0.1,
+        }
         dots = self.ax.scatter(*self._columns(points), c=colors, **style)
         assert isinstance(dots, PathCollection)
         dots.set_gid("snapshots")
 
     def _columns(self, points: np.ndarray) -> np.ndarray:
-        """Return the coordinates, a row each; what three-dimensional axes would draw outside them is NaN."""
+        """Return the coordinates, a row each; what three-dimensional axes would draw outside them
+        is NaN.
+        """
         if self.floor is None or not isinstance(self.ax, Axes3D):
             return points.T
         view = np.array([self.ax.get_xlim(), self.ax.get_ylim()])

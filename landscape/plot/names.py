@@ -22,7 +22,9 @@ _LONGEST = 28  # characters of a name in a legend
 
 
 def literal(text: str) -> str:
-    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable bytes."""
+    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable
+    bytes.
+    """
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
@@ -35,10 +37,14 @@ def shortened(text: str) -> str:
 
 
 def quantity_label(quantity: str) -> str:
-    """Name a quantity with its unit; a loss has none, a curvature is loss over squared coordinate."""
+    """Name a quantity with its unit; a loss has none, a curvature is loss over squared
+    coordinate.
+    """
     if quantity == "accuracy":
         return "accuracy (%)"
-    return _MAPS.get(quantity, quantity if quantity == "loss" else literal(quantity.replace("_", " ")))
+    return _MAPS.get(
+        quantity, quantity if quantity == "loss" else literal(quantity.replace("_", " "))
+    )
 
 
 def axis_labels(surface: Surface) -> tuple[str, str]:
@@ -58,7 +64,11 @@ def _axis_label(surface: Surface, index: int) -> str:
     if kind == "eigen":
         return f"eigenvector {literal(detail.partition(':')[0] or '1')} (distance)"
     if kind == "ascent":
-        return rf"towards the ascent point ($\rho$ = {literal(detail)})" if detail else "towards the ascent point"
+        return (
+            rf"towards the ascent point ($\rho$ = {literal(detail)})"
+            if detail
+            else "towards the ascent point"
+        )
     if kind == "gradient":
         return "gradient (distance)"
     if kind == "random":

@@ -38,7 +38,11 @@ from landscape.results import Surface
 
 PANEL_HEIGHT = 2.9  # inches, of one panel on one column
 _LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
-_DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = 60.0, 0.7, 2.0  # points: a dot is the share by the points along the axis
+_DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = (
+    60.0,
+    0.7,
+    2.0,
+)  # points: a dot is the share by the points along the axis
 _FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
 _DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
@@ -59,9 +63,11 @@ def plot_contour(
     Args:
         surface: On a plane.
         split: Name of the data split; None for the first.
-        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surface.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
+            surface.
         label: Title of the panel; the value at the centre follows it.
-        scale: Shared with other panels, whose colour bar is then the caller's; None for one of its own.
+        scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
+            own.
         ax: Where to draw; None for a new figure.
 
     Raises:
@@ -97,15 +103,19 @@ def plot_heatmap(
     scale: Scale | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated but what is missing.
+    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated
+    but what is missing.
 
     Args and errors as for `plot_contour`.
     """
     return _plot("heatmap", surface, split, quantity, label, scale, ax)
 
 
-def draw_field(ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> ScalarMappable:
-    """Draw a field as `contour`, `filled` or `heatmap` with its axes, marks and center; return the colours.
+def draw_field(
+    ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()
+) -> ScalarMappable:
+    """Draw a field as `contour`, `filled` or `heatmap` with its axes, marks and center; return the
+    colours.
 
     Points that were not evaluated are drawn as interpolated, and dots show those that were. Fields
     `beside` it in the figure share the signs of the marks.
@@ -120,16 +130,21 @@ def draw_field(ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Seque
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
     is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
     if not hides_center(field):
-        mark_center(ax, "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0])
+        mark_center(
+            ax,
+            "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0],
+        )
     set_view([ax], beside or [field], kind)
     draw_marks(ax, field, beside or [field])
     return mappable
 
 
 def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
-    """Mark the points of an interpolated field that were evaluated, or the others if these are fewer.
+    """Mark the points of an interpolated field that were evaluated, or the others if these are
+    fewer.
 
-    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional axes.
+    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional
+    axes.
     """
     which = dotted_points(beside)
     if which is None or not field.is_interpolated.any():
@@ -153,9 +168,13 @@ def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -
     )
 
 
-def add_color_bar(axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale) -> Colorbar:
+def add_color_bar(
+    axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale
+) -> Colorbar:
     """Add the colour bar that panels share, with the levels as ticks."""
-    bar = figure_of(axes[0]).colorbar(mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels)
+    bar = figure_of(axes[0]).colorbar(
+        mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels
+    )
     bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
     bar.minorticks_off()
     bar.set_label(with_note(name, scale))
@@ -171,7 +190,9 @@ def label_lines(ax: Axes) -> None:
 
 
 def view_of(fields: Sequence[Field], kind: str) -> View:
-    """Return the lowest and highest coordinate along each direction of a view that holds every field."""
+    """Return the lowest and highest coordinate along each direction of a view that holds every
+    field.
+    """
     is_cells = kind == "heatmap"
     return (
         _extent([_edges(field.x) if is_cells else field.x for field in fields]),
@@ -180,7 +201,9 @@ def view_of(fields: Sequence[Field], kind: str) -> View:
 
 
 def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
-    """Give the axes one view, which holds every field; flat ones one unit length if the ranges are alike."""
+    """Give the axes one view, which holds every field; flat ones one unit length if the ranges are
+    alike.
+    """
     x_limits, y_limits = view_of(fields, kind)
     ratio = (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0])
     for ax in axes:
@@ -272,7 +295,9 @@ def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
 
 
 def _draw_lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> None:
-    """Draw contour lines, dashed below 0 where the sign is told by colour, which is lost in grey."""
+    """Draw contour lines, dashed below 0 where the sign is told by colour, which is lost in
+    grey.
+    """
     styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
     ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
 
@@ -309,7 +334,10 @@ def _cells_path(field: Field, mask: np.ndarray, reach: float) -> Path:
     rectangles = []
     for row, row_mask in enumerate(mask):
         padded = np.concatenate([[False], row_mask, [False]]).astype(int)
-        starts, stops = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1) - 1
+        starts, stops = (
+            np.flatnonzero(np.diff(padded) == 1),
+            np.flatnonzero(np.diff(padded) == -1) - 1,
+        )
         for start, stop in zip(starts, stops, strict=True):
             x0, x1, y0, y1 = left[start], right[stop], bottom[row], top[row]
             rectangles.append(Path([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], closed=True))
@@ -321,4 +349,6 @@ def _sides(points: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
     steps = np.diff(points)
     before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
     before_first, after_last = (points[0], points[-1]) if reach == 1 else (-np.inf, np.inf)
-    return np.maximum(points - reach * before, before_first), np.minimum(points + reach * after, after_last)
+    return np.maximum(points - reach * before, before_first), np.minimum(
+        points + reach * after, after_last
+    )

@@ -1,4 +1,6 @@
-"""Surfaces on lines: loss or accuracy against the coordinate, several checkpoints on shared axes."""
+"""Surfaces on lines: loss or accuracy against the coordinate, several checkpoints on shared
+axes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from landscape.errors import InputError
-from landscape.plot.field import Field, choose_splits, interpolation_note, missing_name, scale_of, select_field
+from landscape.plot.field import (
+    Field,
+    choose_splits,
+    interpolation_note,
+    missing_name,
+    scale_of,
+    select_field,
+)
 from landscape.plot.kinds import name_results
 from landscape.plot.legend import Legend
 from landscape.plot.marks import draw_marks_on_curve, mark_handles
@@ -62,18 +71,25 @@ class _Curve:
 
 
 def _curve(field: Field) -> _Curve:
-    """Summarise a field: median and quartiles of several lines, where all of them are finite; else the values."""
+    """Summarise a field: median and quartiles of several lines, where all of them are finite; else
+    the values.
+    """
     drawn = field.drawn
     if drawn.ndim == 2 and len(drawn) > 1:
         low, middle, high = np.quantile(drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
         band = np.ma.masked_invalid(np.stack([low, high]))
-        return _Curve(np.ma.masked_invalid(middle), band, drawn, f"median, quartiles of {len(drawn)} lines")
+        return _Curve(
+            np.ma.masked_invalid(middle), band, drawn, f"median, quartiles of {len(drawn)} lines"
+        )
     middle, singles = drawn.reshape(-1), np.ma.empty((0, drawn.size))
     if field.standard_error is None:
         return _Curve(middle, None, singles, "")
     errors = np.ma.masked_where(field.is_not_done, field.standard_error).reshape(-1)
     return _Curve(
-        middle, np.ma.stack([middle - errors, middle + errors]), singles, "\N{PLUS-MINUS SIGN} standard error"
+        middle,
+        np.ma.stack([middle - errors, middle + errors]),
+        singles,
+        "\N{PLUS-MINUS SIGN} standard error",
     )
 
 
@@ -88,16 +104,18 @@ def plot_profile(
 ) -> Axes:
     """Draw surfaces on lines: a colour and a marker a checkpoint, a line style a split.
 
-    Several lines of one surface are drawn as their median with a band between the quartiles, and each
-    of them faintly where nothing else is in the figure. Values with a standard error have a band of
-    it. Points that are not finite interrupt the line and are marked at the foot of the axes; between
-    points that were evaluated, which have dots where others were not, the line is interpolated.
+    Several lines of one surface are drawn as their median with a band between the quartiles, and
+    each of them faintly where nothing else is in the figure. Values with a standard error have a
+    band of it. Points that are not finite interrupt the line and are marked at the foot of the
+    axes; between points that were evaluated, which have dots where others were not, the line is
+    interpolated.
 
     Args:
         surfaces: One or several, on lines.
         labels: One a surface, for the legend.
         split: Name of the data split; None for all that the surfaces share.
-        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surfaces.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
+            surfaces.
         ax: Where to draw; None for a new figure.
 
     Raises:
@@ -114,19 +132,27 @@ def plot_profile(
 
 
 def profile_legend(surfaces: Sequence[Surface], split: str | None, quantity: str) -> Legend:
-    """Return what must be explained under curves: bands, marks, what is missing, how much was evaluated."""
+    """Return what must be explained under curves: bands, marks, what is missing, how much was
+    evaluated.
+    """
     drawn = [field for row in _fields(surfaces, split, quantity) for field in row]
     meanings = dict.fromkeys(filter(None, (_curve(field).meaning for field in drawn)))
-    handles: list[Artist] = [Patch(color="0.25", label=meaning, alpha=_BAND_KEY) for meaning in meanings]
+    handles: list[Artist] = [
+        Patch(color="0.25", label=meaning, alpha=_BAND_KEY) for meaning in meanings
+    ]
     handles += mark_handles(drawn, (_extent(drawn),))
     if name := missing_name(drawn):
         handles.append(Line2D([], [], color="0.25", marker="x", linestyle="none", label=name))
     if any(field.is_unknown.any() for field in drawn):
-        handles.append(Line2D([], [], color="0.25", marker="|", linestyle="none", label="not computed"))
+        handles.append(
+            Line2D([], [], color="0.25", marker="|", linestyle="none", label="not computed")
+        )
     return Legend(handles, interpolation_note(drawn) or "")
 
 
-def draw_profile(ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str) -> None:
+def draw_profile(
+    ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str
+) -> None:
     """Draw surfaces on lines as `plot_profile` does, without what stands under the figure."""
     fields = _fields(surfaces, split, quantity)
     drawn = [field for row in fields for field in row]
@@ -145,7 +171,10 @@ def draw_profile(ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], sp
 def _fields(surfaces: Sequence[Surface], split: str | None, quantity: str) -> list[list[Field]]:
     """Return the fields to draw, a row a surface and a column a split."""
     if any(surface.y is not None for surface in surfaces):
-        raise InputError("a curve needs a surface on a line, got one on a plane.", hint="Draw it as filled contours.")
+        raise InputError(
+            "a curve needs a surface on a line, got one on a plane.",
+            hint="Draw it as filled contours.",
+        )
     splits = choose_splits(surfaces, split, quantity)
     return [[select_field(surface, name, quantity) for name in splits] for surface in surfaces]
 
@@ -166,32 +195,54 @@ def _set_axes(ax: Axes, fields: list[list[Field]], scale: Scale) -> None:
 
 
 def _draw_line(
-    ax: Axes, field: Field, curve: _Curve, scale: Scale, place: tuple[int, int], *, has_singles: bool
+    ax: Axes,
+    field: Field,
+    curve: _Curve,
+    scale: Scale,
+    place: tuple[int, int],
+    *,
+    has_singles: bool,
 ) -> None:
-    """Draw one split of one checkpoint, its value at the origin, and signs for its missing points."""
+    """Draw one split of one checkpoint, its value at the origin, and signs for its missing
+    points.
+    """
     index, style = place
     color = LINE_COLORS[index % len(LINE_COLORS)]
     if has_singles:
         for single in curve.singles:
             ax.plot(field.x, single, color=color, gid="single", **_SINGLE)
     if curve.band is not None:
-        low, high = curve.band if scale.kind != "log" else np.ma.maximum(curve.band, _LOWEST * scale.low)
+        low, high = (
+            curve.band if scale.kind != "log" else np.ma.maximum(curve.band, _LOWEST * scale.low)
+        )
         ax.fill_between(field.x, low, high, color=color, gid="band", **_BAND)
         if scale.kind == "log" and curve.band.min() < scale.low:
             ax.set_ylim(bottom=_BELOW * scale.low)
-    ax.plot(field.x, curve.middle, color=color, linestyle=LINE_STYLES[style % len(LINE_STYLES)], gid="curve")
+    ax.plot(
+        field.x,
+        curve.middle,
+        color=color,
+        linestyle=LINE_STYLES[style % len(LINE_STYLES)],
+        gid="curve",
+    )
     has_dot = _is_alone(curve.middle) | (_was_evaluated(field) & field.is_interpolated.any())
     if has_dot.any():
-        ax.plot(field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="dots")
+        ax.plot(
+            field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="dots"
+        )
     if field.center is not None and np.isfinite(field.center):
         marker = LINE_MARKERS[index % len(LINE_MARKERS)]
-        ax.plot([0.0], [field.center], marker=marker, color=color, markerfacecolor="white", gid="center")
+        ax.plot(
+            [0.0], [field.center], marker=marker, color=color, markerfacecolor="white", gid="center"
+        )
     for mask, sign in ((field.is_not_finite, "x"), (field.is_unknown, "|")):
         places = field.x[np.atleast_2d(mask).any(axis=0)]
         if places.size:
             heights = np.full(places.size, _RUG_HEIGHT * (1 + index))
             transform = ax.get_xaxis_transform()
-            ax.plot(places, heights, sign, color=color, markersize=4, transform=transform, gid="missing")
+            ax.plot(
+                places, heights, sign, color=color, markersize=4, transform=transform, gid="missing"
+            )
 
 
 def _is_alone(values: np.ma.MaskedArray) -> np.ndarray:
@@ -206,7 +257,9 @@ def _was_evaluated(field: Field) -> np.ndarray:
 
 
 def _add_legend(ax: Axes, handles: list[Artist]) -> int:
-    """Put a short legend where the lines leave room, a long one over the axes; return its rows there."""
+    """Put a short legend where the lines leave room, a long one over the axes; return its rows
+    there.
+    """
     if not handles:
         return 0
     num_characters = sum(len(str(handle.get_label())) for handle in handles)
@@ -232,13 +285,17 @@ def _legend_handles(fields: list[list[Field]], names: Sequence[str]) -> list[Art
         color = "0.25" if len(fields) > 1 else LINE_COLORS[0]
         for i, name in enumerate(splits):
             style = LINE_STYLES[i % len(LINE_STYLES)]
-            handles.append(Line2D([], [], color=color, linestyle=style, label=_with_center(name, fields, i)))
+            handles.append(
+                Line2D([], [], color=color, linestyle=style, label=_with_center(name, fields, i))
+            )
     return handles
 
 
 def _extent(fields: list[Field]) -> tuple[float, float]:
     """Return the lowest and the highest coordinate of several fields."""
-    return min(float(field.x.min()) for field in fields), max(float(field.x.max()) for field in fields)
+    return min(float(field.x.min()) for field in fields), max(
+        float(field.x.max()) for field in fields
+    )
 
 
 def _with_center(split: str, fields: list[list[Field]], index: int) -> str:

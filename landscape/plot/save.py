@@ -74,6 +74,7 @@ def _writing(path: Path) -> Iterator[Path]:
             yield beside
     except OSError as exc:
         raise InputError(
-            f"the figure must go to a folder that can be written, got {str(path)!r} ({exc.strerror or exc}).",
+            f"the figure must go to a folder that can be written, got {str(path)!r} "
+            f"({exc.strerror or exc}).",
             hint="Make the folder, or pass another path.",
         ) from exc

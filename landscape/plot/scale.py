@@ -13,7 +13,9 @@ import numpy as np
 
 from landscape.errors import InputError
 
-LOG_RATIO = 50.0  # largest over smallest value above which a linear scale shows the basin as one colour
+LOG_RATIO = (
+    50.0  # largest over smallest value above which a linear scale shows the basin as one colour
+)
 MAX_LINEAR_LEVELS = 10
 MAX_LOG_LEVELS = 16  # 1-2-5 levels over five decades
 _CONSTANT = 1e-12  # relative range at which float64 values are the same but for rounding
@@ -58,12 +60,16 @@ class Scale:
         if self.kind == "linear":
             return values
         if self.kind == "log":
-            return np.ma.log10(values) if isinstance(values, np.ma.MaskedArray) else np.log10(values)
+            return (
+                np.ma.log10(values) if isinstance(values, np.ma.MaskedArray) else np.log10(values)
+            )
         share = np.abs(values) / self.threshold
         return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
 
     def levels_within(self, values: np.ndarray) -> np.ndarray:
-        """Return the levels that a contour line can have: strictly inside the range of the values."""
+        """Return the levels that a contour line can have: strictly inside the range of the
+        values.
+        """
         if not values.size:
             return self.levels[:0]
         return self.levels[(self.levels > values.min()) & (self.levels < values.max())]
@@ -115,11 +121,14 @@ def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
         return Scale("linear", linear_levels(-largest, largest), is_diverging=True)
     lowest = max(np.quantile(magnitudes[magnitudes > 0], _LOWEST_SHARE), largest * _SMALLEST_SHARE)
     threshold = float(log_levels(lowest, largest)[0])
-    return Scale("symlog", _symlog_levels(-largest, largest, threshold), threshold, is_diverging=True)
+    return Scale(
+        "symlog", _symlog_levels(-largest, largest, threshold), threshold, is_diverging=True
+    )
 
 
 def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
-    """Choose one scale for magnitudes of which 1 is large: linear from 0 up to 1, else as `choose_scale`.
+    """Choose one scale for magnitudes of which 1 is large: linear from 0 up to 1, else as
+    `choose_scale`.
 
     Args:
         arrays: Of any shape, not negative; what is not finite does not count.
@@ -132,7 +141,9 @@ def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
 
 
 def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) -> np.ndarray:
-    """Return multiples of a step of 1, 2, 2.5 or 5 times a power of ten that enclose [low, high]."""
+    """Return multiples of a step of 1, 2, 2.5 or 5 times a power of ten that enclose [low,
+    high].
+    """
     if high - low <= _CONSTANT * max(abs(low), abs(high)):
         margin = 0.1 * max(abs(low), abs(high)) or 1.0
         low, high = low - margin, high + margin
@@ -147,7 +158,9 @@ def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) 
 
 
 def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.ndarray:
-    """Return levels 1, 2, 5 times powers of ten that enclose [low, high]; 1, 3 times or whole powers if too many."""
+    """Return levels 1, 2, 5 times powers of ten that enclose [low, high]; 1, 3 times or whole
+    powers if too many.
+    """
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     for digits in ((1, 2, 5), (1, 3), (1,)):
         levels = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
@@ -184,7 +197,9 @@ def _symlog_levels(low: float, high: float, threshold: float) -> np.ndarray:
 
 
 def _magnitudes(threshold: float, end: float, max_levels: int) -> np.ndarray:
-    """Return the levels from the threshold to the end of one sign; none where no value has that sign."""
+    """Return the levels from the threshold to the end of one sign; none where no value has that
+    sign.
+    """
     if end <= 0:
         return np.empty(0)
     return log_levels(threshold, end, max_levels) if end > threshold else np.array([threshold])

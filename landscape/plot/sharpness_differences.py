@@ -26,13 +26,18 @@ _MARKERS: dict[str, str] = dict(zip(VERDICTS, ("<", ">", "o"), strict=True))
 def plot_differences(comparison: SharpnessComparison) -> Figure:
     """Draw each paired difference as a dot with its confidence interval, a panel a measure.
 
-    An arrow to the left says that the first of the two is lower, one to the right that it is higher; a circle that
-    the interval does not tell. What is the same in all rows stands under the figure.
+    An arrow to the left says that the first of the two is lower, one to the right that it is
+    higher; a circle that the interval does not tell. What is the same in all rows stands under the
+    figure.
 
     Raises:
         InputError: If there are no differences, or none is finite.
     """
-    finite = [each for each in comparison.differences if np.isfinite([each.value, each.low, each.high]).all()]
+    finite = [
+        each
+        for each in comparison.differences
+        if np.isfinite([each.value, each.low, each.high]).all()
+    ]
     if not finite:
         raise InputError(
             "a figure of differences needs at least one finite difference, got none.",
@@ -50,7 +55,9 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
         ax = figure.add_subplot(grid[index // columns, index % columns])
         _draw_panel(ax, differences, "difference" if index + columns >= len(panels) else "")
         ax.set_title(measure_title(name, _steps(comparison, name)))
-        if index % columns and _row_names(differences) == _row_names(panels[rows[index // columns][0]]):
+        if index % columns and _row_names(differences) == _row_names(
+            panels[rows[index // columns][0]]
+        ):
             ax.tick_params(labelleft=False)
     legend.add_to(figure)
     return figure
@@ -63,16 +70,31 @@ def _by_measure(differences: Sequence[Difference]) -> dict[str, list[Difference]
 
 
 def _steps(comparison: SharpnessComparison, name: str) -> int:
-    return max((m.steps for each in comparison.checkpoints for m in each.measures if m.name == name), default=0)
+    return max(
+        (m.steps for each in comparison.checkpoints for m in each.measures if m.name == name),
+        default=0,
+    )
 
 
 def _draw_panel(ax: Axes, differences: Sequence[Difference], name: str) -> None:
     """Draw the differences of one measure from top to bottom."""
     for row, each in enumerate(differences):
         color = _COLORS[each.verdict]
-        ax.plot([each.low, each.high], [row, row], color=color, linewidth=1.4, solid_capstyle="butt", gid="interval")
+        ax.plot(
+            [each.low, each.high],
+            [row, row],
+            color=color,
+            linewidth=1.4,
+            solid_capstyle="butt",
+            gid="interval",
+        )
         (dot,) = ax.plot(
-            [each.value], [row], color=color, marker=_MARKERS[each.verdict], markersize=5, linestyle="none"
+            [each.value],
+            [row],
+            color=color,
+            marker=_MARKERS[each.verdict],
+            markersize=5,
+            linestyle="none",
         )
         dot.set_gid("difference")
         if each.verdict == VERDICTS[-1]:
@@ -108,7 +130,14 @@ def _handles(differences: Sequence[Difference]) -> list[Line2D]:
     handles = []
     for verdict in VERDICTS:
         if verdict in found:
-            handle = Line2D([], [], color=_COLORS[verdict], marker=_MARKERS[verdict], markersize=5, label=verdict)
+            handle = Line2D(
+                [],
+                [],
+                color=_COLORS[verdict],
+                marker=_MARKERS[verdict],
+                markersize=5,
+                label=verdict,
+            )
             if verdict == VERDICTS[-1]:
                 handle.set_markerfacecolor("white")
             handles.append(handle)
@@ -117,11 +146,15 @@ def _handles(differences: Sequence[Difference]) -> list[Line2D]:
 
 def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) -> str:
     """Say what is subtracted, and what the intervals are."""
-    firsts, seconds = ({shortened(getattr(each, end)) for each in differences} for end in ("first", "second"))
+    firsts, seconds = (
+        {shortened(getattr(each, end)) for each in differences} for end in ("first", "second")
+    )
     first = next(iter(firsts)) if len(firsts) == 1 else "each"
     pair = f"{first} \N{MINUS SIGN} {next(iter(seconds))}" if len(seconds) == 1 else "differences"
     rhos = {each.rho for each in differences if each.name in ORDER}
     radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
-    levels = " and ".join(f"{100 * level:g} %" for level in dict.fromkeys(each.confidence for each in differences))
+    levels = " and ".join(
+        f"{100 * level:g} %" for level in dict.fromkeys(each.confidence for each in differences)
+    )
     sources = " / ".join(dict.fromkeys(each.source for each in differences))
     return f"{pair}: {rise_label(comparison.checkpoints)}{radius}. Intervals: {levels}, from {sources}."

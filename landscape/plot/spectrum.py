@@ -80,7 +80,9 @@ def plot_eigenvalues(
 
 
 def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.ndarray:
-    """Return position, eigenvalue and residual of each bar, descending, (3, n); finite ones only."""
+    """Return position, eigenvalue and residual of each bar, descending, (3, n); finite ones
+    only.
+    """
     index, count = place
     top = np.arange(spectrum.eigenvalues.size)
     bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
@@ -95,7 +97,9 @@ def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.
     return bars[:, np.isfinite(bars[1])]
 
 
-def _draw_bars(ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, span: float) -> None:
+def _draw_bars(
+    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, span: float
+) -> None:
     """Draw one spectrum's bars, and its residuals where they can be seen."""
     index, count = place
     positions, values, residuals = _bars(spectrum, place, num_positions)
@@ -119,7 +123,9 @@ def _draw_bars(ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positio
         )
 
 
-def _print_values(ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, is_upright: bool) -> None:
+def _print_values(
+    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, is_upright: bool
+) -> None:
     """Print each value beyond the end of its bar and of its error bar."""
     for position, value, residual in _bars(spectrum, place, num_positions).T:
         end = value + np.copysign(residual if np.isfinite(residual) else 0.0, value)
@@ -142,7 +148,9 @@ def _size_of(ax: Axes) -> np.ndarray:
 
 
 def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
-    """Set the limits so that the printed values fit above and below the bars; a number of points each."""
+    """Set the limits so that the printed values fit above and below the bars; a number of points
+    each.
+    """
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     share = points / _size_of(ax)[1]
     below = share if low < 0 else 0.0
@@ -155,7 +163,9 @@ def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: i
     """Name the eigenvalues by their rank."""
     top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
     bottom = [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom - 1, -1, -1)]
-    positions = np.arange(num_top + num_bottom) + _GAP * (np.arange(num_top + num_bottom) >= num_top)
+    positions = np.arange(num_top + num_bottom) + _GAP * (
+        np.arange(num_top + num_bottom) >= num_top
+    )
     ax.set_xticks(positions, top + bottom)
     ax.tick_params(axis="x", length=0)
     ax.axhline(0.0, color="black", linewidth=0.7)
@@ -173,7 +183,9 @@ def _add_legend(ax: Axes, spectra: Sequence[Spectrum], names: Sequence[str]) -> 
         if spectrum.converged:
             patch = Patch(facecolor=color, label=name)
         else:
-            patch = Patch(facecolor=color, label=f"{name} (not converged)".strip(), **_NOT_CONVERGED)
+            patch = Patch(
+                facecolor=color, label=f"{name} (not converged)".strip(), **_NOT_CONVERGED
+            )
         if patch.get_label():
             handles.append(patch)
     if handles:

@@ -15,7 +15,14 @@ from landscape.errors import InputError
 from landscape.plot.field import Field, choose_splits, scale_of, select_field
 from landscape.plot.legend import legend_of
 from landscape.plot.marks import draw_marks, hides_center
-from landscape.plot.plane import draw_dots, line_color_map, missing_patches, require_grid, set_view, view_of
+from landscape.plot.plane import (
+    draw_dots,
+    line_color_map,
+    missing_patches,
+    require_grid,
+    set_view,
+    view_of,
+)
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
     ONE_COLUMN,
@@ -38,7 +45,11 @@ _ZOOM = 0.8
 _LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
 _FILLED = 0.87  # of the height of the square of a relief, below its title
 _EMPTY = 0.06  # of that square, at its foot
-_FOOT, _HEAD, _TITLE = 0.05, 0.22, 0.22  # inches, under the reliefs, for the panels' titles and the figure's
+_FOOT, _HEAD, _TITLE = (
+    0.05,
+    0.22,
+    0.22,
+)  # inches, under the reliefs, for the panels' titles and the figure's
 _PAD_PER_CHARACTER = 3.0  # points, by which the label of the height keeps clear of its ticks'
 _LONGEST_NAME = 33  # characters along the height
 _PAD_OF_FORMULA = 2.5  # likewise, for its subscripts
@@ -57,20 +68,21 @@ def plot_surface3d(
 ) -> Axes3D:
     """Draw a surface on a plane in three dimensions.
 
-    On a log scale the heights are those of the logarithm, the ticks those of the value, and the axis
-    says so; nothing is clipped. Where a corner of a cell is missing the surface has a hole.
+    On a log scale the heights are those of the logarithm, the ticks those of the value, and the
+    axis says so; nothing is clipped. Where a corner of a cell is missing the surface has a hole.
 
     Args:
         surface: On a plane.
         split: Name of the data split; None for the first.
-        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the surface.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
+            surface.
         label: Title of the panel; the value at the center follows it.
         scale: Shared with other panels; None for one of its own.
         ax: Three-dimensional axes; None for a new figure.
 
     Raises:
-        InputError: If the surface is on a line, or has no such split, quantity or finite value, or the
-            axes are not three-dimensional.
+        InputError: If the surface is on a line, or has no such split, quantity or finite value, or
+            the axes are not three-dimensional.
     """
     field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
     require_grid(field)
@@ -95,7 +107,8 @@ def new_relief_figure(
 ) -> tuple[Figure, list[Axes3D]]:
     """Make a figure of reliefs, with room for their labels, which no layout engine leaves.
 
-    There are `foot` inches under them. The square that each relief is drawn in is empty at its top: rows overlap there.
+    There are `foot` inches under them. The square that each relief is drawn in is empty at its top:
+    rows overlap there.
     """
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     side = width / columns
@@ -121,7 +134,8 @@ def set_relief_title(ax: Axes3D, title: str) -> None:
 
 
 def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> None:
-    """Draw a field as a relief over its contour lines, with axes that are the same for the same scale.
+    """Draw a field as a relief over its contour lines, with axes that are the same for the same
+    scale.
 
     Fields `beside` it in the figure share the view and the signs of the marks.
     """
@@ -155,7 +169,9 @@ def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
 
 
 def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
-    """Return how brightly each cell is lit, in [_SHADOW, 1], in a box as wide as it is high, (n,)."""
+    """Return how brightly each cell is lit, in [_SHADOW, 1], in a box as wide as it is high,
+    (n,).
+    """
     scaled = quads / np.array(spans)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -163,7 +179,9 @@ def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
 
 
-def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Sequence[Field]) -> None:
+def _draw_floor(
+    ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Sequence[Field]
+) -> None:
     """Project contour lines, missing points and the center onto the floor."""
     ax.computed_zorder = False
     for patch in missing_patches(field, reach=1.0):
@@ -186,7 +204,9 @@ def _draw_floor(ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Se
             zorder=1,
         )
     if not hides_center(field):
-        ax.plot([0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center")
+        ax.plot(
+            [0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center"
+        )
 
 
 def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
@@ -199,7 +219,9 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     font_size = 6.5 if is_small else 8.0
     ax.set_xlabel(field.axis_labels[0], fontsize=font_size, labelpad=-7 if is_small else -3)
     ax.set_ylabel(field.axis_labels[1], fontsize=font_size, labelpad=-7 if is_small else -3)
-    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * max(0, max(map(len, tick_labels)) - 3)
+    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * max(
+        0, max(map(len, tick_labels)) - 3
+    )
     name, share = _height_name(field, scale)
     label_pad += _PAD_OF_FORMULA * ("$" in name)
     ax.set_zlabel(name, fontsize=font_size * share, labelpad=label_pad)
@@ -212,7 +234,9 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
 
 
 def _height_name(field: Field, scale: Scale) -> tuple[str, float]:
-    """Return what the height is called, and the share of the size of type at which that fits along it."""
+    """Return what the height is called, and the share of the size of type at which that fits along
+    it.
+    """
     name = field.name + scale.note
     if len(name) > _LONGEST_NAME:
         name = name.replace("symmetric log scale", "symlog")

@@ -17,7 +17,15 @@ from landscape.plot.legend import Legend, legend_of
 from landscape.plot.marks import progress_colors
 from landscape.plot.plane import PANEL_HEIGHT, add_color_bar, draw_field, require_grid, view_of
 from landscape.plot.scale import choose_scale
-from landscape.plot.style import LINE_COLORS, LINE_STYLES, ONE_COLUMN, new_figure, panel_title, set_log_ticks, with_note
+from landscape.plot.style import (
+    LINE_COLORS,
+    LINE_STYLES,
+    ONE_COLUMN,
+    new_figure,
+    panel_title,
+    set_log_ticks,
+    with_note,
+)
 from landscape.results import Mark
 
 _OWN: dict[str, Any] = {"color": LINE_COLORS[0], "label": "loss of a snapshot"}
@@ -30,7 +38,8 @@ _HEIGHT = 1.25  # inches of a panel under the plane
 
 
 def draw_trajectory(field: Field, label: str) -> Figure:
-    """Draw a plane with its snapshots; under it their loss, on and off the plane, and their distance from it.
+    """Draw a plane with its snapshots; under it their loss, on and off the plane, and their
+    distance from it.
 
     Args:
         field: On a plane.
@@ -77,7 +86,9 @@ def _has_losses(snapshots: Sequence[Mark], split: str) -> bool:
 
 
 def _draw_losses(ax: Axes, numbers: np.ndarray, snapshots: Sequence[Mark], split: str) -> None:
-    """Draw the loss at each snapshot and at its nearest point of the plane, which differ by what it hides."""
+    """Draw the loss at each snapshot and at its nearest point of the plane, which differ by what it
+    hides.
+    """
     own = np.array([mark.loss.get(split, np.nan) for mark in snapshots])
     projected = np.array([mark.plane_loss.get(split, np.nan) for mark in snapshots])
     ax.plot(numbers, projected, **_PROJECTED)

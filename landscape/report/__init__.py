@@ -1,4 +1,6 @@
-"""Reports: tables of several checkpoints in the formats of papers, and one page with everything in it."""
+"""Reports: tables of several checkpoints in the formats of papers, and one page with everything in
+it.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ TEST_LOSS = "test_loss"
 
 
 def differences_of(entries: Sequence[Entry]) -> tuple[Difference, ...]:
-    """Compare each checkpoint with the first of the same model and data: sharpness, and the test loss.
+    """Compare each checkpoint with the first of the same model and data: sharpness, and the test
+    loss.
 
     Args:
         entries: In order; those without sharpness are left out.
@@ -38,7 +39,9 @@ def _kind(detail: Detail) -> tuple[Any, ...]:
 
 def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
     names = [name for name, _ in group]
-    found = [] if len(group) < 2 else list(differences(names, [detail.measured for _, detail in group]))
+    found = (
+        [] if len(group) < 2 else list(differences(names, [detail.measured for _, detail in group]))
+    )
     tests = [_test_loss(one, group[0]) for one in group[1:] if one[1].test_losses.size > 1]
     return [*tests, *found]
 
@@ -50,4 +53,15 @@ def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference
     width = float(normal.ppf((1 + CONFIDENCE) / 2)) * error
     low, high = value - width, value + width
     verdict = VERDICTS[0] if high < 0 else VERDICTS[1] if low > 0 else VERDICTS[2]
-    return Difference(TEST_LOSS, math.nan, one[0], other[0], value, low, high, CONFIDENCE, verdict, "test examples")
+    return Difference(
+        TEST_LOSS,
+        math.nan,
+        one[0],
+        other[0],
+        value,
+        low,
+        high,
+        CONFIDENCE,
+        verdict,
+        "test examples",
+    )

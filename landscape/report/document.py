@@ -73,7 +73,12 @@ class Report:
     def versions(self) -> dict[str, str]:
         """Package -> version, as the results record it."""
         origins = [entry.provenance for entry in self.entries]
-        return {name: version for origin in origins if origin is not None for name, version in origin.versions.items()}
+        return {
+            name: version
+            for origin in origins
+            if origin is not None
+            for name, version in origin.versions.items()
+        }
 
     def differences(self) -> tuple[Difference, ...]:
         """Return every difference to the first checkpoint of the same model and data."""
@@ -82,7 +87,10 @@ class Report:
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
         shown = summary_quantities()
-        rows = [[entry.name, *(quantity.shown(entry).text for quantity in shown)] for entry in self.entries]
+        rows = [
+            [entry.name, *(quantity.shown(entry).text for quantity in shown)]
+            for entry in self.entries
+        ]
         return Table("Results", ["checkpoint", *(quantity.name for quantity in shown)], rows)
 
     def table(self) -> Table:
@@ -91,12 +99,21 @@ class Report:
             [quantity.name, *(quantity.shown(entry).text for entry in self.entries)]
             for quantity in quantities(self.rho)
         ]
-        return Table("All quantities", ["quantity", *self.names], rows, [self.settings_line(), *self.remarks()])
+        return Table(
+            "All quantities",
+            ["quantity", *self.names],
+            rows,
+            [self.settings_line(), *self.remarks()],
+        )
 
     def sharpness_table(self) -> Table:
         """Return the sharpness at every radius."""
         rows = [
-            [MEASURE_NAMES[name], f"{rho:.4g}", *(self._sharpness(entry, name, rho) for entry in self.entries)]
+            [
+                MEASURE_NAMES[name],
+                f"{rho:.4g}",
+                *(self._sharpness(entry, name, rho) for entry in self.entries),
+            ]
             for name in MEASURE_NAMES
             for rho in radii(self.entries)
         ]
@@ -112,26 +129,38 @@ class Report:
         Args:
             is_short: Whether other radii than that of the main table are left out.
         """
-        found = [each for each in self.differences() if not is_short or each.rho == self.rho or math.isnan(each.rho)]
+        found = [
+            each
+            for each in self.differences()
+            if not is_short or each.rho == self.rho or math.isnan(each.rho)
+        ]
         columns = ["quantity", "rho", "difference", "95 %", "verdict", "interval from"]
         return [
             Table(
                 f"{first} minus {second}, x 10^3",
                 columns,
-                [difference_row(each) for each in found if (each.first, each.second) == (first, second)],
+                [
+                    difference_row(each)
+                    for each in found
+                    if (each.first, each.second) == (first, second)
+                ],
             )
             for first, second in dict.fromkeys((each.first, each.second) for each in found)
         ]
 
     def values_table(self) -> Table:
-        """Return the main table for programs: value, error, and both ends of an interval, in full."""
+        """Return the main table for programs: value, error, and both ends of an interval, in
+        full.
+        """
         parts = ("value", "error", "low", "high")
         columns = ["quantity", "checkpoint", *parts, "remark"]
         rows = []
         for quantity in quantities(self.rho):
             for entry in self.entries:
                 number = quantity.of(entry)
-                cells = ["" if (part := getattr(number, name)) is None else repr(part) for name in parts]
+                cells = [
+                    "" if (part := getattr(number, name)) is None else repr(part) for name in parts
+                ]
                 rows.append([quantity.key, entry.name, *cells, number.remark])
         return Table("", columns, rows)
 
@@ -139,10 +168,14 @@ class Report:
         """Return in a sentence what the numbers were measured on."""
         lines = list(dict.fromkeys(filter(None, map(_measured_on, self.entries))))
         ball = f"p = {self.plan.p:g}{', adaptive' if self.plan.adaptive else ''}"
-        return f"Measured on {'; '.join(lines) or 'nothing'}. Balls of {ball}. Seed {self.plan.seed}."
+        return (
+            f"Measured on {'; '.join(lines) or 'nothing'}. Balls of {ball}. Seed {self.plan.seed}."
+        )
 
     def remarks(self) -> list[str]:
-        """Return what must be known of single numbers, each remark with the checkpoints that it is of."""
+        """Return what must be known of single numbers, each remark with the checkpoints that it is
+        of.
+        """
         names: dict[str, list[str]] = {}
         for entry in self.entries:
             for remark in _remarks(entry):
@@ -158,7 +191,11 @@ class Report:
             "created": self.created,
             "versions": self.versions,
             "complete": self.is_complete,
-            "plan": {**dataclasses.asdict(self.plan), "rhos": list(self.plan.rhos), "p": _finite(self.plan.p)},
+            "plan": {
+                **dataclasses.asdict(self.plan),
+                "rhos": list(self.plan.rhos),
+                "p": _finite(self.plan.p),
+            },
             "rho": _finite(self.rho),
             "checkpoints": [self._entry_as_json(entry) for entry in self.entries],
             "differences": [_difference_as_json(each) for each in self.differences()],
@@ -179,9 +216,18 @@ class Report:
             "dtype": None if origin is None else origin.dtype,
             "num_matvecs": None if entry.spectrum is None else entry.spectrum.num_matvecs,
             "converged": None if entry.spectrum is None else entry.spectrum.converged,
-            "quantities": {quantity.key: _number_as_json(quantity.of(entry)) for quantity in quantities(self.rho)},
-            "sharpness": [] if entry.sharpness is None else [_measure_as_json(m) for m in entry.sharpness.measures],
-            "files": {name: self.relative(path) for name, path in entry.files.items() if name in entry.results},
+            "quantities": {
+                quantity.key: _number_as_json(quantity.of(entry))
+                for quantity in quantities(self.rho)
+            },
+            "sharpness": []
+            if entry.sharpness is None
+            else [_measure_as_json(m) for m in entry.sharpness.measures],
+            "files": {
+                name: self.relative(path)
+                for name, path in entry.files.items()
+                if name in entry.results
+            },
         }
 
     def relative(self, path: Path) -> str:
@@ -218,7 +264,10 @@ def _remarks(entry: Entry) -> list[str]:
     found = [f"{', '.join(entry.missing)} not reached in time."] if entry.missing else []
     spectrum = entry.spectrum
     if spectrum is not None and not spectrum.converged:
-        found.append(f"eigenvalues did not converge to {spectrum.tolerance:g} in {spectrum.num_matvecs} products.")
+        found.append(
+            f"eigenvalues did not converge to {spectrum.tolerance:g} in {spectrum.num_matvecs} "
+            "products."
+        )
     if entry.provenance is not None and entry.provenance.settings.get("samples") is not None:
         found.append("extremes of a subset are biased outwards, sharpness along gradients upwards.")
     if cut := [f"{measure.rho:.4g}" for measure in cut_short(entry)]:

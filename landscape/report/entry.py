@@ -69,7 +69,12 @@ class Entry:
     @property
     def results(self) -> dict[str, Sharpness | Spectrum | Surface]:
         """Name -> result, of those that are there."""
-        found = {"sharpness": self.sharpness, "spectrum": self.spectrum, "line": self.line, "plane": self.plane}
+        found = {
+            "sharpness": self.sharpness,
+            "spectrum": self.spectrum,
+            "line": self.line,
+            "plane": self.plane,
+        }
         return {name: result for name, result in found.items() if result is not None}
 
     @property
@@ -91,13 +96,18 @@ class Entry:
 def _is_whole(result: Sharpness | Spectrum | Surface) -> bool:
     if isinstance(result, Surface):
         return result.is_complete
-    return not isinstance(result, Spectrum) or (result.trace is not None and result.density is not None)
+    return not isinstance(result, Spectrum) or (
+        result.trace is not None and result.density is not None
+    )
 
 
 def write_detail(path: Path, detail: Detail) -> None:
     """Write what is not in a file of sharpness, as arrays of numpy."""
     measured = detail.measured
-    arrays: dict[str, np.ndarray] = {"test_losses": detail.test_losses, "test_hash": np.array(detail.test_hash)}
+    arrays: dict[str, np.ndarray] = {
+        "test_losses": detail.test_losses,
+        "test_hash": np.array(detail.test_hash),
+    }
     if detail.train_error is not None:
         arrays["train_error"] = np.array(detail.train_error)
     if measured.sample is not None:
@@ -119,7 +129,10 @@ def read_detail(path: Path, result: Sharpness) -> Detail | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         measures = list(enumerate(result.measures))
-        rises = {measure.key: _rises(measure.loss, measure.sharpness, number, arrays) for number, measure in measures}
+        rises = {
+            measure.key: _rises(measure.loss, measure.sharpness, number, arrays)
+            for number, measure in measures
+        }
         return Detail(
             Measured(result, rises, _sample(arrays)),
             float(arrays["train_error"]) if "train_error" in arrays else None,
@@ -136,4 +149,8 @@ def _rises(loss: float, value: float, number: int, arrays: Mapping[str, np.ndarr
 
 
 def _sample(arrays: Mapping[str, np.ndarray]) -> Sample | None:
-    return Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata")) if "sizes" in arrays else None
+    return (
+        Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
+        if "sizes" in arrays
+        else None
+    )

@@ -63,31 +63,41 @@ _WANTED = (
     _Wanted(
         "surfaces",
         "Loss surfaces",
-        "Training loss on a plane of two random, filter-normalized directions: the same noise, range, heights and view "
+        "Training loss on a plane of two random, filter-normalized directions: the same noise, "
+        "range, heights and view "
         "for each. A step of 1 is as long as the filters themselves.",
         "surface",
         "plane",
         ".png",
     ),
-    _Wanted("contours", "Contours", "The same planes from above, with the same levels.", "contour", "plane"),
+    _Wanted(
+        "contours",
+        "Contours",
+        "The same planes from above, with the same levels.",
+        "contour",
+        "plane",
+    ),
     _Wanted(
         "profiles",
         "Profiles",
-        "Loss and accuracy along random lines: the median, and a band between the quartiles of the lines.",
+        "Loss and accuracy along random lines: the median, and a band between the quartiles of the "
+        "lines.",
         "curve",
         "line",
     ),
     _Wanted(
         "densities",
         "Spectral densities",
-        "Density of all eigenvalues of the Hessian, by stochastic Lanczos quadrature, with its band over the probes.",
+        "Density of all eigenvalues of the Hessian, by stochastic Lanczos quadrature, with its "
+        "band over the probes.",
         "density",
         "spectrum",
     ),
     _Wanted(
         "sharpness",
         "Sharpness against the radius",
-        "Rise of the training loss within rho by each measure; dashed, what the gradient alone predicts.",
+        "Rise of the training loss within rho by each measure; dashed, what the gradient alone "
+        "predicts.",
         "sharpness",
         "sharpness",
     ),
@@ -111,11 +121,17 @@ def draw_figures(report: Report, folder: Path) -> list[Figure]:
 
 
 def _drawn(wanted: _Wanted, entries: Sequence[Entry], folder: Path) -> Figure | None:
-    chosen = [(entry, result) for entry in entries if (result := _result(entry, wanted.result)) is not None]
+    chosen = [
+        (entry, result)
+        for entry in entries
+        if (result := _result(entry, wanted.result)) is not None
+    ]
     if not chosen:
         return None
     arguments = {"labels": [entry.name for entry, _ in chosen], "kind": wanted.kind}
-    sources = tuple(entry.files[wanted.result] for entry, _ in chosen if wanted.result in entry.files)
+    sources = tuple(
+        entry.files[wanted.result] for entry, _ in chosen if wanted.result in entry.files
+    )
     return _saved(wanted, folder, sources, [result for _, result in chosen], **arguments)
 
 
@@ -124,14 +140,26 @@ def _result(entry: Entry, name: str) -> Any:
 
 
 def _saved(
-    wanted: _Wanted, folder: Path, sources: tuple[Path, ...], results: Sequence[Any], **arguments: Any
+    wanted: _Wanted,
+    folder: Path,
+    sources: tuple[Path, ...],
+    results: Sequence[Any],
+    **arguments: Any,
 ) -> Figure | None:
     try:
         figure = draw(results, **arguments)
     except InputError:
         return None
     path = save_figure(figure, folder / f"{wanted.name}{wanted.suffix}")
-    return Figure(wanted.name, wanted.title, wanted.caption, path, figure.get_size_inches()[0], wanted.kind, sources)
+    return Figure(
+        wanted.name,
+        wanted.title,
+        wanted.caption,
+        path,
+        figure.get_size_inches()[0],
+        wanted.kind,
+        sources,
+    )
 
 
 def _differences(report: Report, folder: Path) -> Figure | None:
@@ -139,7 +167,9 @@ def _differences(report: Report, folder: Path) -> Figure | None:
     measured = [entry for entry in report.entries if entry.sharpness is not None]
     is_pair = len(report.entries) == 2
     found = tuple(
-        each for each in report.differences() if each.rho == report.rho or (is_pair and math.isfinite(each.rho))
+        each
+        for each in report.differences()
+        if each.rho == report.rho or (is_pair and math.isfinite(each.rho))
     )
     if not found:
         return None
@@ -151,7 +181,8 @@ def _differences(report: Report, folder: Path) -> Figure | None:
     wanted = _Wanted(
         "differences",
         "Differences of sharpness",
-        "Each pair on the same examples and directions. An arrow is a difference that its interval tells from 0.",
+        "Each pair on the same examples and directions. An arrow is a difference that its interval "
+        "tells from 0.",
         "differences",
         "sharpness",
     )

@@ -1,4 +1,6 @@
-"""Measure a checkpoint for a report, one result after the other; what a file holds is not measured again."""
+"""Measure a checkpoint for a report, one result after the other; what a file holds is not measured
+again.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,16 @@ from landscape.surface import Axis, evaluate_surface
 
 TRAIN, TEST = "train", "test"
 _RECORDED = "report"  # name of the plan among the settings of a result
-_SAME_SETTINGS = ("model", "model_args", "data", "data_args", "loss", "label_noise", "label_noise_seed", "samples")
+_SAME_SETTINGS = (
+    "model",
+    "model_args",
+    "data",
+    "data_args",
+    "loss",
+    "label_noise",
+    "label_noise_seed",
+    "samples",
+)
 
 
 @dataclass(frozen=True)
@@ -124,18 +135,25 @@ class Bench:
             return None
         found = read_result(path)
         if not isinstance(found, Sharpness | Spectrum | Surface):
-            raise StoreError(f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out.")
-        if (different := _difference(found.provenance, self, name, problems or {TRAIN: self.train})) is not None:
+            raise StoreError(
+                f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out."
+            )
+        if (
+            different := _difference(found.provenance, self, name, problems or {TRAIN: self.train})
+        ) is not None:
             what, there, here = different
             raise StoreError(
                 f"a resumed report must have the {what} of {path}: {there} there, {here} here.",
-                hint="Repeat the options of the first run, pass --force to measure all anew, or another --out.",
+                hint="Repeat the options of the first run, pass --force to measure all anew, or "
+                "another --out.",
             )
         return found
 
 
 def num_threads_of(files: Mapping[str, Path]) -> int | None:
-    """Return the number of threads that an unfinished report was measured with; None where nothing was."""
+    """Return the number of threads that an unfinished report was measured with; None where nothing
+    was.
+    """
     for path in files.values():
         found = read_result(path) if path.exists() else None
         if isinstance(found, Sharpness | Spectrum | Surface):
@@ -149,14 +167,23 @@ def _difference(
     """Return what a result differs in from the one that is asked for: name, there, here."""
     problem, wanted = bench.train, bench.recorded(name)
     pairs = {
-        **{key.replace("_", " "): (there.settings.get(key), wanted.get(key)) for key in _SAME_SETTINGS},
+        **{
+            key.replace("_", " "): (there.settings.get(key), wanted.get(key))
+            for key in _SAME_SETTINGS
+        },
         "dtype": (there.dtype, problem.plan.dtype),
         "weights": (there.weights_hash, problem.weights_hash),
         "batch normalization": (there.batchnorm, problem.batchnorm),
-        **{f"{split} examples": (there.data_hash.get(split), each.data_hash) for split, each in problems.items()},
+        **{
+            f"{split} examples": (there.data_hash.get(split), each.data_hash)
+            for split, each in problems.items()
+        },
     }
     recorded = there.settings.get(_RECORDED, {})
-    pairs |= {key.replace("_", " "): (recorded.get(key), value) for key, value in wanted[_RECORDED].items()}
+    pairs |= {
+        key.replace("_", " "): (recorded.get(key), value)
+        for key, value in wanted[_RECORDED].items()
+    }
     return next(((key, one, other) for key, (one, other) in pairs.items() if one != other), None)
 
 
@@ -194,7 +221,9 @@ def measure_sharpness(bench: Bench) -> Detail:
 
 
 def _steepest(bench: Bench) -> list[Tensor]:
-    """Return where the search for `max` starts too; nothing for a loss without a second derivative."""
+    """Return where the search for `max` starts too; nothing for a loss without a second
+    derivative.
+    """
     ball = Ball.around(bench.train.weights, p=bench.plan.p, adaptive=bench.plan.adaptive, eta=0.01)
     try:
         return [top_eigenvector(bench.train, ball, seed=bench.plan.seed, progress=bench.progress)]
@@ -203,9 +232,13 @@ def _steepest(bench: Bench) -> list[Tensor]:
 
 
 def _losses(problem: Problem) -> np.ndarray:
-    """Return the loss of each example (n,); nothing where there are no single ones whose mean it is."""
+    """Return the loss of each example (n,); nothing where there are no single ones whose mean it
+    is.
+    """
     separate, every = separate_losses(problem.criterion), problem.outputs()
-    if separate is None or len(every) != len(problem.batches):  # a model may give several tensors for a batch
+    if separate is None or len(every) != len(
+        problem.batches
+    ):  # a model may give several tensors for a batch
         return np.empty(0)
     found = []
     for outputs, (_, targets) in zip(every, problem.batches, strict=True):
@@ -216,7 +249,9 @@ def _losses(problem: Problem) -> np.ndarray:
 
 
 def measure_spectrum(bench: Bench) -> Spectrum:
-    """Measure the extreme eigenvalues, the trace and the spectral density; a file has them only if they are whole."""
+    """Measure the extreme eigenvalues, the trace and the spectral density; a file has them only if
+    they are whole.
+    """
     plan = bench.plan
     extras = Extras(trace=True, density=True, num_probes=plan.num_probes)
     stored = bench.stored("spectrum")
@@ -239,7 +274,9 @@ def measure_spectrum(bench: Bench) -> Spectrum:
 
 
 def measure_line(bench: Bench) -> Surface:
-    """Evaluate train and test loss along random lines, on no more test examples than there are training examples."""
+    """Evaluate train and test loss along random lines, on no more test examples than there are
+    training examples.
+    """
     vectors = _random(bench, bench.plan.num_lines)
     problems = {TRAIN: bench.train}
     if TEST in bench.problems:
@@ -263,11 +300,18 @@ def measure_plane(bench: Bench) -> Surface:
 def _random(bench: Bench, number: int) -> tuple[Tensor, ...]:
     problem = bench.train
     return random_directions(
-        number, problem.weights, problem.spec, seed=bench.plan.seed, normalization="filter", with_1d=False
+        number,
+        problem.weights,
+        problem.spec,
+        seed=bench.plan.seed,
+        normalization="filter",
+        with_1d=False,
     )
 
 
-def _surface(bench: Bench, name: str, problems: Mapping[str, Problem], groups: list[tuple[Tensor, ...]]) -> Surface:
+def _surface(
+    bench: Bench, name: str, problems: Mapping[str, Problem], groups: list[tuple[Tensor, ...]]
+) -> Surface:
     stored = bench.stored(name, problems)
     if isinstance(stored, Surface) and stored.is_complete:
         return stored

@@ -44,13 +44,18 @@ def render_page(report: Report, figures: Sequence[Figure], title: str | None = N
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["symbols"] = with_symbols
     environment.filters["mood"] = _mood
-    template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
+    template = environment.from_string(
+        Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8")
+    )
     return template.render(
         title=title or f"Comparison of {len(report.entries)} checkpoints",
         report=report,
         checkpoints=[_checkpoint(report, number) for number in range(len(report.entries))],
         summary=summary_quantities(),
-        groups=[(name, list(rows)) for name, rows in groupby(quantities(report.rho), lambda row: row.group)],
+        groups=[
+            (name, list(rows))
+            for name, rows in groupby(quantities(report.rho), lambda row: row.group)
+        ],
         verdicts=_verdicts(report),
         differences=[_pair(table, report.rho) for table in report.difference_tables()],
         sharpness=report.sharpness_table(),
@@ -81,18 +86,30 @@ def _checkpoint(report: Report, number: int) -> dict[str, Any]:
     }
     if spectrum is not None:
         state = "converged" if spectrum.converged else "not converged"
-        facts["eigenvalues"] = f"{spectrum.num_matvecs} products, {state} to {spectrum.tolerance:g} ({spectrum.engine})"
+        facts["eigenvalues"] = (
+            f"{spectrum.num_matvecs} products, {state} to {spectrum.tolerance:g} "
+            f"({spectrum.engine})"
+        )
         if spectrum.trace is not None:
             facts["trace"] = f"{spectrum.trace.num_samples} random vectors"
         if spectrum.density is not None:
             facts["spectral density"] = f"{len(spectrum.density.nodes)} random vectors"
-    facts["results"] = ", ".join(report.relative(path) for name, path in entry.files.items() if name in entry.results)
-    return {"name": entry.name, "entry": entry, "color": _COLORS[number % len(_COLORS)], "facts": facts}
+    facts["results"] = ", ".join(
+        report.relative(path) for name, path in entry.files.items() if name in entry.results
+    )
+    return {
+        "name": entry.name,
+        "entry": entry,
+        "color": _COLORS[number % len(_COLORS)],
+        "facts": facts,
+    }
 
 
 def _called(settings: Any, name: str) -> str:
     """Return a model or data set as a call, with its arguments."""
-    arguments = ", ".join(f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items())
+    arguments = ", ".join(
+        f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items()
+    )
     return f"{settings.get(name) or ''}{f'({arguments})' if arguments else ''}"
 
 
@@ -104,8 +121,10 @@ def _verdicts(report: Report) -> list[str]:
         verdicts = [each.verdict for each in found if (each.first, each.second) == pair]
         counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
         sentences.append(
-            f"Of {len(verdicts)} differences between {pair[0]} and {pair[1]}, {pair[0]} is lower in {counts['lower']} "
-            f"and higher in {counts['higher']}; {counts['not distinguishable']} cannot be told from 0."
+            f"Of {len(verdicts)} differences between {pair[0]} and {pair[1]}, {pair[0]} is lower "
+            f"in {counts['lower']} "
+            f"and higher in {counts['higher']}; {counts['not distinguishable']} cannot be told "
+            "from 0."
         )
     return sentences
 
@@ -118,7 +137,10 @@ def _mood(verdict: str) -> str:
 def _pair(table: Table, rho: float) -> dict[str, Any]:
     """Return the differences of a pair: those that the main table has, and those at other radii."""
     is_shown = [row[1] in ("", f"{rho:.4g}") for row in table.rows]
-    shown, others = ([row for row, is_so in zip(table.rows, is_shown, strict=True) if is_so == side] for side in (1, 0))
+    shown, others = (
+        [row for row, is_so in zip(table.rows, is_shown, strict=True) if is_so == side]
+        for side in (1, 0)
+    )
     return {"title": table.title, "shown": shown, "others": others}
 
 
@@ -127,9 +149,20 @@ def _plot_command(report: Report, figure: Figure) -> str:
     if not figure.sources:
         return ""
     labels = [word for entry in report.entries for word in ("--label", entry.name)]
-    words = ["landscape", "plot", *(report.relative(path) for path in figure.sources), "--kind", figure.kind]
+    words = [
+        "landscape",
+        "plot",
+        *(report.relative(path) for path in figure.sources),
+        "--kind",
+        figure.kind,
+    ]
     return shlex.join(
-        [*words, *(labels if len(labels) == 2 * len(figure.sources) else []), "--out", f"{figure.name}.pdf"]
+        [
+            *words,
+            *(labels if len(labels) == 2 * len(figure.sources) else []),
+            "--out",
+            f"{figure.name}.pdf",
+        ]
     )
 
 
@@ -138,10 +171,13 @@ def _settings(report: Report) -> dict[str, str]:
     plan = report.plan
     return {
         "Sets and precision": report.settings_line(),
-        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rhos)}; {plan.num_directions} antithetic pairs of "
+        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rhos)}; {plan.num_directions} "
+        "antithetic pairs of "
         f"random directions, at most {plan.max_gradients} gradients a maximum",
-        "Hessian": f"{plan.top_k} largest and 1 smallest eigenvalues by Lanczos in at most {plan.max_matvecs} products",
-        "Surfaces": f"{plan.grid} points from {plan.start:g} to {plan.stop:g} along each direction, {plan.num_lines} "
+        "Hessian": f"{plan.top_k} largest and 1 smallest eigenvalues by Lanczos in at most "
+        f"{plan.max_matvecs} products",
+        "Surfaces": f"{plan.grid} points from {plan.start:g} to {plan.stop:g} along each "
+        f"direction, {plan.num_lines} "
         "lines and one plane, random directions with filter normalization",
         "Seed": str(plan.seed),
     }

@@ -65,12 +65,21 @@ def quantities(rho: float) -> list[Quantity]:
 def summary_quantities() -> list[Quantity]:
     """Return the columns of S000's Table I, and the generalization gap."""
     known = {quantity.key: quantity for quantity in (*_LOSSES, *_CURVATURE)}
-    keys = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "absolute_ratio")
+    keys = (
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "generalization_gap",
+        "absolute_ratio",
+    )
     return [known[key] for key in keys]
 
 
 def test_error(entry: Entry) -> float | None:
-    """Return the standard error of the test loss, its examples being a sample; None where there are no single ones."""
+    """Return the standard error of the test loss, its examples being a sample; None where there are
+    no single ones.
+    """
     losses = np.empty(0) if entry.detail is None else entry.detail.test_losses
     return float(np.std(losses, ddof=1) / math.sqrt(losses.size)) if losses.size > 1 else None
 
@@ -86,22 +95,33 @@ def _train_accuracy(entry: Entry) -> Number:
     if found is None or found.accuracy is None:
         return Number()
     is_sample = entry.detail is not None and entry.detail.measured.sample is not None
-    return Number(found.accuracy, _binomial(found.accuracy, found.provenance.num_examples["train"] * is_sample))
+    return Number(
+        found.accuracy,
+        _binomial(found.accuracy, found.provenance.num_examples["train"] * is_sample),
+    )
 
 
 def _test_loss(entry: Entry) -> Number:
-    return Number() if entry.sharpness is None else Number(entry.sharpness.test_loss, test_error(entry))
+    return (
+        Number()
+        if entry.sharpness is None
+        else Number(entry.sharpness.test_loss, test_error(entry))
+    )
 
 
 def _test_accuracy(entry: Entry) -> Number:
     found = entry.sharpness
     if found is None or entry.detail is None or found.test_accuracy is None:
         return Number()
-    return Number(found.test_accuracy, _binomial(found.test_accuracy, entry.detail.test_losses.size))
+    return Number(
+        found.test_accuracy, _binomial(found.test_accuracy, entry.detail.test_losses.size)
+    )
 
 
 def _binomial(share: float, count: int) -> float | None:
-    """Return the standard error of a share; None where all or none are correct, of which it says nothing."""
+    """Return the standard error of a share; None where all or none are correct, of which it says
+    nothing.
+    """
     return math.sqrt(share * (1 - share) / count) if count and 0 < share < 1 else None
 
 
@@ -134,7 +154,11 @@ def _extreme(spectrum: Spectrum, *, at_bottom: bool) -> Number:
 
 def _ratio(spectrum: Spectrum, name: str) -> Number:
     found = spectrum.ratios[name]
-    return Number(remark=_UNDEFINED) if found is None else Number(found.value, low=found.low, high=found.high)
+    return (
+        Number(remark=_UNDEFINED)
+        if found is None
+        else Number(found.value, low=found.low, high=found.high)
+    )
 
 
 def _trace(spectrum: Spectrum) -> Number:
@@ -161,19 +185,27 @@ def _sharpness(name: str, rho: float) -> Quantity:
 
 
 def _measure(entry: Entry, *, name: str, rho: float) -> Number:
-    found = [] if entry.sharpness is None else [m for m in entry.sharpness.measures if m.key == (name, rho)]
+    found = (
+        []
+        if entry.sharpness is None
+        else [m for m in entry.sharpness.measures if m.key == (name, rho)]
+    )
     return number_of(found[0]) if found else Number()
 
 
 def number_of(measure: Measure) -> Number:
     """Return a sharpness measure with its error."""
-    return Number(measure.sharpness, measure.error, remark="not converged" if _is_cut_short(measure) else "")
+    return Number(
+        measure.sharpness, measure.error, remark="not converged" if _is_cut_short(measure) else ""
+    )
 
 
 def cut_short(entry: Entry) -> list[Measure]:
     """Return the measures that ended before their goal."""
     return (
-        [] if entry.sharpness is None else [measure for measure in entry.sharpness.measures if _is_cut_short(measure)]
+        []
+        if entry.sharpness is None
+        else [measure for measure in entry.sharpness.measures if _is_cut_short(measure)]
     )
 
 
@@ -183,11 +215,20 @@ def _is_cut_short(measure: Measure) -> bool:
 
 def radii(entries: Sequence[Entry]) -> list[float]:
     """Return the radii that were measured, ascending."""
-    return sorted({measure.rho for entry in entries if entry.sharpness for measure in entry.sharpness.measures})
+    return sorted(
+        {
+            measure.rho
+            for entry in entries
+            if entry.sharpness
+            for measure in entry.sharpness.measures
+        }
+    )
 
 
 def table_radius(entries: Sequence[Entry]) -> float:
-    """Return the radius that the table shows: the one in the middle, the lower one of two; NaN of none."""
+    """Return the radius that the table shows: the one in the middle, the lower one of two; NaN of
+    none.
+    """
     found = radii(entries)
     return found[(len(found) - 1) // 2] if found else math.nan
 
@@ -198,7 +239,13 @@ _SE = "\N{PLUS-MINUS SIGN} standard error"
 _FIT, _CURVED = "Fit and generalization", "Curvature (Hessian of the training loss)"
 
 _LOSSES = (
-    Quantity("train_loss", "train loss", _train_loss, f"mean loss; {_SE} where a subset was taken", group=_FIT),
+    Quantity(
+        "train_loss",
+        "train loss",
+        _train_loss,
+        f"mean loss; {_SE} where a subset was taken",
+        group=_FIT,
+    ),
     Quantity(
         "train_accuracy",
         "train accuracy (%)",
@@ -207,7 +254,13 @@ _LOSSES = (
         PERCENT,
         _FIT,
     ),
-    Quantity("test_loss", "test loss", _test_loss, f"mean loss on all test examples; {_SE} over them", group=_FIT),
+    Quantity(
+        "test_loss",
+        "test loss",
+        _test_loss,
+        f"mean loss on all test examples; {_SE} over them",
+        group=_FIT,
+    ),
     Quantity(
         "test_accuracy",
         "test accuracy (%)",
@@ -225,7 +278,11 @@ _LOSSES = (
         _FIT,
     ),
     Quantity(
-        "gradient_norm", "gradient norm", _gradient_norm, "length of the gradient of the training loss", group=_FIT
+        "gradient_norm",
+        "gradient norm",
+        _gradient_norm,
+        "length of the gradient of the training loss",
+        group=_FIT,
     ),
 )
 _CURVATURE = (
@@ -271,7 +328,9 @@ _CURVATURE = (
         f"largest over fifth largest eigenvalue; {_INTERVAL}",
         group=_CURVED,
     ),
-    Quantity("trace", "trace", _of_spectrum(_trace), f"sum of all eigenvalues; {_SE}", group=_CURVED),
+    Quantity(
+        "trace", "trace", _of_spectrum(_trace), f"sum of all eigenvalues; {_SE}", group=_CURVED
+    ),
     Quantity(
         "mass_near_zero",
         "eigenvalues near 0 (%)",
@@ -282,8 +341,10 @@ _CURVATURE = (
     ),
 )
 _MEANINGS = {
-    "asc": "rise of the loss one step of length rho up the gradient (S001, Table 1); without an error on all examples",
-    "avg": f"mean rise over random directions of length rho (S001, Table 1); {_SE} over the directions",
+    "asc": "rise of the loss one step of length rho up the gradient (S001, Table 1); without an "
+    "error on all examples",
+    "avg": f"mean rise over random directions of length rho (S001, Table 1); {_SE} over the "
+    "directions",
     "max": "largest rise that was found within rho, a lower bound (S001, Table 1)",
     "nstep": "rise after several steps up the gradient, rho long together (S001, Eq. 6)",
     "first_order": "rho times the length of the gradient (S003, Prop. 1)",

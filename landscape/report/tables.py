@@ -55,7 +55,8 @@ _SYMBOLS = (
 class Table:
     """Texts in rows and columns; in LaTeX, `lambda_max`, `rho` and `10^3` become symbols.
 
-    A column of which every cell begins with a number, or is empty or a dash, is aligned to the right.
+    A column of which every cell begins with a number, or is empty or a dash, is aligned to the
+    right.
 
     Attributes:
         title: What it shows; may be empty.
@@ -78,7 +79,8 @@ class Table:
         for number, row in enumerate(self.rows, 1):
             if len(row) != len(self.columns):
                 raise InputError(
-                    f"each row must have a cell for each of {len(self.columns)} columns, row {number} has {len(row)}."
+                    f"each row must have a cell for each of {len(self.columns)} columns, row "
+                    f"{number} has {len(row)}."
                 )
 
     def transposed(self) -> Table:
@@ -100,7 +102,9 @@ class Table:
         return "\n".join([*title, head, self._line(rules, widths), *body, *notes]) + "\n"
 
     def as_latex(self) -> str:
-        """Return the table as a float for LaTeX with booktabs, the title its caption, the notes under it."""
+        """Return the table as a float for LaTeX with booktabs, the title its caption, the notes
+        under it.
+        """
         alignment = "".join("r" if right else "l" for right in self._is_right)
         head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows)]
         caption = [rf"\caption{{{_latex(self.title)}}}"] if self.title else []
@@ -122,7 +126,9 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def as_csv(self) -> str:
-        """Return columns and rows as RFC 4180 has it, but with newlines of one character; no title and no notes."""
+        """Return columns and rows as RFC 4180 has it, but with newlines of one character; no title
+        and no notes.
+        """
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
         return file.getvalue()
@@ -130,7 +136,9 @@ class Table:
     @property
     def _is_right(self) -> list[bool]:
         """Whether each column is aligned to the right."""
-        return [all(map(_is_numeric, cells)) for cells in zip(*self.rows, strict=True)] or [False] * len(self.columns)
+        return [all(map(_is_numeric, cells)) for cells in zip(*self.rows, strict=True)] or [
+            False
+        ] * len(self.columns)
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = [
@@ -145,14 +153,18 @@ def _is_numeric(cell: str) -> bool:
 
 
 def _markdown(text: str) -> str:
-    """Keep Markdown from taking a character for more than itself; it does not so with underscores within words."""
+    """Keep Markdown from taking a character for more than itself; it does not so with underscores
+    within words.
+    """
     text = " ".join(text.split())
     text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 
 def _latex(text: str) -> str:
-    """Keep LaTeX from taking a character for more than itself, and set what is spelled out as symbols."""
+    """Keep LaTeX from taking a character for more than itself, and set what is spelled out as
+    symbols.
+    """
     escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
     for pattern, symbol in _SYMBOLS:
         escaped = re.sub(pattern, symbol, escaped)

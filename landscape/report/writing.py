@@ -19,7 +19,12 @@ def write_report(report: Report, folder: Path) -> Path:
     Returns:
         The page.
     """
-    tables = [report.summary(), report.table(), report.sharpness_table(), *report.difference_tables()]
+    tables = [
+        report.summary(),
+        report.table(),
+        report.sharpness_table(),
+        *report.difference_tables(),
+    ]
     shown = [table for table in tables if table.rows]
     _write(folder / "table.md", "\n\n".join(table.as_markdown() for table in shown))
     _write(folder / "table.tex", "\n\n".join(table.as_latex() for table in shown))

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.ascent import adaptive_scaling, ascend, ball_norm, check_norm, draw_on_sphere, dual_norm
+from landscape.ascent import (
+    adaptive_scaling,
+    ascend,
+    ball_norm,
+    check_norm,
+    draw_on_sphere,
+    dual_norm,
+)
 from landscape.reductions import accumulation_dtype
 
 
@@ -30,13 +37,17 @@ class Ball:
         check_norm(self.p)
 
     @classmethod
-    def around(cls, w: Tensor, *, p: float = 2.0, adaptive: bool = False, eta: float = 0.01) -> Ball:
+    def around(
+        cls, w: Tensor, *, p: float = 2.0, adaptive: bool = False, eta: float = 0.01
+    ) -> Ball:
         """Return the ball around weights `w` (P,), scaled by |w| + eta if it is adaptive."""
         exact = w.detach().to(accumulation_dtype(w.device))
         return cls(p, adaptive_scaling([exact], eta)[0] if adaptive else None)
 
     def steepest(self, gradient: Tensor, rho: float) -> Tensor:
-        """Return the e (P,) in the ball on which <gradient, e> is largest; 0 where the gradient is."""
+        """Return the e (P,) in the ball on which <gradient, e> is largest; 0 where the gradient
+        is.
+        """
         return ascend([gradient], rho, p=self.p, scaling=self._parts())[0]
 
     def norm(self, e: Tensor) -> float:
@@ -56,7 +67,9 @@ class Ball:
 
     def draw_gaussian(self, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
         """Return T z (P,) of Gaussian z, of random length: near sqrt(P) for p = 2."""
-        z = torch.randn(size, generator=generator, dtype=torch.float64).to(device, accumulation_dtype(device))
+        z = torch.randn(size, generator=generator, dtype=torch.float64).to(
+            device, accumulation_dtype(device)
+        )
         return z if self.scaling is None else z * self.scaling
 
     def _parts(self) -> list[Tensor] | None:

@@ -1,6 +1,8 @@
-"""Certificates of sharpness: perturbations from which anyone can see how large the loss gets in a ball.
+"""Certificates of sharpness: perturbations from which anyone can see how large the loss gets in a
+ball.
 
-Any e in the ball proves that L^Max is at least L(w + e). To check it takes one evaluation, not the search.
+Any e in the ball proves that L^Max is at least L(w + e). To check it takes one evaluation, not the
+search.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from landscape.sharpness.objective import Objective
 from landscape.sharpness_results import Certificate
 
 LOSS_TOLERANCE = 1e-9
-"""Of a loss that is evaluated again, relative: float64 sums in another order differ by some 1e-13."""
+"""Of a loss that is evaluated again, relative: float64 sums in another order differ by some
+1e-13."""
 
 _INSIDE = 1e-12  # how far below the surface a certified e is: no other order of summation finds it outside
 _ROUNDING = 1e-5  # by which an e may leave the ball before it is not one of this ball: it may have been float32
@@ -83,13 +86,14 @@ def certify(
     split: str = "train",
     settings: Mapping[str, Any] | None = None,
 ) -> Certificate:
-    """Certify perturbations of a problem's own weights: evaluate their losses in float64 on the whole split.
+    """Certify perturbations of a problem's own weights: evaluate their losses in float64 on the
+    whole split.
 
     Inside `landscape.distributed.joined` the batches are shared by all processes.
 
     Args:
-        problem: In float64 and on all data, made as whoever checks it will make it: from the checkpoint and not by
-            `in_double`, which keeps the hash of the data in another dtype.
+        problem: In float64 and on all data, made as whoever checks it will make it: from the
+            checkpoint and not by `in_double`, which keeps the hash of the data in another dtype.
         found: Radius and e (P,) of each; one that rounding has put outside is scaled into the ball.
         p: Norm of the ball, at least 1; may be infinite.
         adaptive: Whether the ball is scaled by |w| + eta.
@@ -99,19 +103,26 @@ def certify(
         settings: What the user asked for, to be recorded.
 
     Raises:
-        InputError: If the problem is of another dtype or on a part of the data, or an e is not of this ball.
+        InputError: If the problem is of another dtype or on a part of the data, or an e is not of
+            this ball.
         NotFiniteError: If a loss is not finite.
     """
     _require_exact(problem)
     if not found:
-        raise InputError("a certificate needs at least one perturbation.", hint="Measure max, at one radius or more.")
+        raise InputError(
+            "a certificate needs at least one perturbation.",
+            hint="Measure max, at one radius or more.",
+        )
     ball = Ball.around(problem.weights, p=p, adaptive=adaptive, eta=eta)
     perturbations = [_inside(problem, ball, e, rho) for rho, e in found]
     objective = Objective(problem)
-    loss, *losses = (value.mean for value in objective.losses([None, *map(objective.at, perturbations)]))
+    loss, *losses = (
+        value.mean for value in objective.losses([None, *map(objective.at, perturbations)])
+    )
     if not np.isfinite([loss, *losses]).all():
         raise NotFiniteError(
-            "a certificate needs finite losses, and one is NaN or inf.", hint="Measure at a smaller --rho."
+            "a certificate needs finite losses, and one is NaN or inf.",
+            hint="Measure at a smaller --rho.",
         )
     return Certificate(
         perturbations=torch.stack(perturbations).cpu().numpy(),
@@ -130,7 +141,8 @@ def certify(
 def check(certificate: Certificate, problem: Problem) -> Verdict:
     """Check a certificate: each e is in its ball, and the losses are what is claimed.
 
-    A radius or a norm that was changed so that the ball still holds e makes a weaker claim, which is true.
+    A radius or a norm that was changed so that the ball still holds e makes a weaker claim, which
+    is true.
 
     Args:
         certificate: Trusted in nothing.
@@ -143,16 +155,26 @@ def check(certificate: Certificate, problem: Problem) -> Verdict:
     failure, hint = _difference(certificate, problem)
     if failure:
         return Verdict(certificate.loss, failure=failure, hint=hint)
-    ball = Ball.around(problem.weights, p=certificate.p, adaptive=certificate.adaptive, eta=certificate.eta)
+    ball = Ball.around(
+        problem.weights, p=certificate.p, adaptive=certificate.adaptive, eta=certificate.eta
+    )
     objective = Objective(problem)
     perturbations = [torch.from_numpy(e).to(problem.weights) for e in certificate.perturbations]
-    found, *losses = (value.mean for value in objective.losses([None, *map(objective.at, perturbations)]))
-    values = zip(certificate.rho.tolist(), perturbations, certificate.losses.tolist(), losses, strict=True)
+    found, *losses = (
+        value.mean for value in objective.losses([None, *map(objective.at, perturbations)])
+    )
+    values = zip(
+        certificate.rho.tolist(), perturbations, certificate.losses.tolist(), losses, strict=True
+    )
     checks = tuple(_checked(rho, ball.norm(e), claimed, loss) for rho, e, claimed, loss in values)
     failures = [each.failure for each in checks if each.failure]
     if not _agree(certificate.loss, found):
         failures.insert(0, _differ("at the weights", certificate.loss, found))
-    hint = "It was changed, or is of another loss function: pass the --loss it was made with." if failures else ""
+    hint = (
+        "It was changed, or is of another loss function: pass the --loss it was made with."
+        if failures
+        else ""
+    )
     return Verdict(certificate.loss, found, checks, failures[0] if failures else "", hint)
 
 
@@ -162,7 +184,8 @@ def _require_exact(problem: Problem) -> None:
     sample = problem.sample
     if sample is not None and sample.share < 1:
         raise InputError(
-            f"certificates are of all data, the problem has {problem.num_examples} examples out of more.",
+            f"certificates are of all data, the problem has {problem.num_examples} examples out of "
+            "more.",
             hint="Leave out --samples.",
         )
 
@@ -179,26 +202,42 @@ def _inside(problem: Problem, ball: Ball, e: Tensor, rho: float) -> Tensor:
 
 
 def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
-    """Return a sentence that says of what else than the problem the certificate is, and a hint; empty if of this."""
+    """Return a sentence that says of what else than the problem the certificate is, and a hint;
+    empty if of this.
+    """
     origin, split = certificate.provenance, certificate.split
-    number, size = certificate.perturbations.shape if certificate.perturbations.ndim == 2 else (0, 0)
+    number, size = (
+        certificate.perturbations.shape if certificate.perturbations.ndim == 2 else (0, 0)
+    )
     if size != problem.spec.size:
-        return f"the certificate is of {size} parameters, the model has {problem.spec.size}.", "Name its checkpoint."
+        return (
+            f"the certificate is of {size} parameters, the model has {problem.spec.size}.",
+            "Name its checkpoint.",
+        )
     columns = (certificate.rho, certificate.losses)
-    if not number or any(values.shape != (number,) or values.dtype.kind != "f" for values in columns):
+    if not number or any(
+        values.shape != (number,) or values.dtype.kind != "f" for values in columns
+    ):
         return "the certificate has not one radius and one loss for each perturbation.", _CHANGED
     if origin.batchnorm != problem.batchnorm:
         return (
-            f"the certificate is with batch normalization {origin.batchnorm}, this is {problem.batchnorm}.",
+            f"the certificate is with batch normalization {origin.batchnorm}, this is "
+            f"{problem.batchnorm}.",
             f"Pass --bn {origin.batchnorm}.",
         )
     if origin.weights_hash != problem.weights_hash:
         return "the certificate is of other weights.", "Name the checkpoint that it was made from."
     if origin.data_hash.get(split) != problem.data_hash:
-        return f"the certificate is of other data than this {split} split.", "Pass the same --data and --data-arg."
+        return (
+            f"the certificate is of other data than this {split} split.",
+            "Pass the same --data and --data-arg.",
+        )
     if origin.batchnorm != "stored" and origin.plan.get("batch_size") != problem.plan.batch_size:
         size = origin.plan.get("batch_size")
-        return f"the certificate is with statistics of batches of {size}.", f"Pass --batch-size {size}."
+        return (
+            f"the certificate is with statistics of batches of {size}.",
+            f"Pass --batch-size {size}.",
+        )
     return _undefined(certificate), _CHANGED
 
 
@@ -235,4 +274,6 @@ def _agree(claimed: float, found: float) -> bool:
 
 
 def _differ(where: str, claimed: float, found: float) -> str:
-    return f"the loss {where} is not what is claimed: it is {found:.12g}, claimed is {claimed:.12g}."
+    return (
+        f"the loss {where} is not what is claimed: it is {found:.12g}, claimed is {claimed:.12g}."
+    )

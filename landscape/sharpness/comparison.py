@@ -1,4 +1,6 @@
-"""Differences of sharpness between checkpoints, and between groups of them, with confidence intervals."""
+"""Differences of sharpness between checkpoints, and between groups of them, with confidence
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from landscape.sharpness.rises import standard_error
 from landscape.sharpness_results import Difference, GroupValue
 
 CONFIDENCE = 0.95
-_ROUNDING = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}  # of one number, where it is not that of the dtype's name
+_ROUNDING = {
+    "tf32": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}  # of one number, where it is not that of the dtype's name
 _NO_RADIUS = math.nan
 _ROUNDINGS = 8  # of the loss, below which two differences of losses count as equal
 
@@ -27,9 +32,10 @@ def differences(
 ) -> tuple[Difference, ...]:
     """Compare each checkpoint after the first with the first, measure by measure.
 
-    The interval comes from the differences of single antithetic pairs (`avg`; those that both have) and, on a sample
-    of a larger set, from the bootstrap over its examples, of the perturbations that were found. On all data, the
-    other measures are numbers without such errors, and only rounding is between two of them.
+    The interval comes from the differences of single antithetic pairs (`avg`; those that both have)
+    and, on a sample of a larger set, from the bootstrap over its examples, of the perturbations
+    that were found. On all data, the other measures are numbers without such errors, and only
+    rounding is between two of them.
 
     Args:
         names: Of the checkpoints.
@@ -49,12 +55,17 @@ def differences(
     keys = [measure.key for measure in first.result.measures]
     pairs = list(zip(names, measured, strict=True))[1:]
     return tuple(
-        _difference(key, (name, other), (names[0], first), confidence) for name, other in pairs for key in keys
+        _difference(key, (name, other), (names[0], first), confidence)
+        for name, other in pairs
+        for key in keys
     )
 
 
 def _difference(
-    key: tuple[str, float], one: tuple[str, Measured], other: tuple[str, Measured], confidence: float
+    key: tuple[str, float],
+    one: tuple[str, Measured],
+    other: tuple[str, Measured],
+    confidence: float,
 ) -> Difference:
     (first, a), (second, b) = one, other
     rises, others, sample = a.rises[key], b.rises[key], a.sample
@@ -62,14 +73,18 @@ def _difference(
     if count := min(len(rises.directions), len(others.directions)):
         paired = rises.directions[:count] - others.directions[:count]
         value = float(paired.mean())
-        widths.append(student_t.ppf((1 + confidence) / 2, count - 1) * _or_nan(standard_error(paired)))
+        widths.append(
+            student_t.ppf((1 + confidence) / 2, count - 1) * _or_nan(standard_error(paired))
+        )
         sources.append("directions")
     if sample is not None:
         widths.append(normal.ppf((1 + confidence) / 2) * sample.error(rises.units - others.units))
         sources.append("data")
     rounding = _ROUNDINGS * max(_unit_roundoff(m.result) * abs(m.result.loss) for m in (a, b))
     width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding)
-    return _with_verdict(key, first, second, value, width, confidence, " and ".join(sources) or "rounding")
+    return _with_verdict(
+        key, first, second, value, width, confidence, " and ".join(sources) or "rounding"
+    )
 
 
 def _or_nan(error: float | None) -> float:
@@ -82,7 +97,13 @@ def _unit_roundoff(result: Sharpness) -> float:
 
 
 def _with_verdict(
-    key: tuple[str, float], first: str, second: str, value: float, width: float, confidence: float, source: str
+    key: tuple[str, float],
+    first: str,
+    second: str,
+    value: float,
+    width: float,
+    confidence: float,
+    source: str,
 ) -> Difference:
     low, high = value - width, value + width
     verdict = "lower" if high < 0 else "higher" if low > 0 else "not distinguishable"
@@ -90,7 +111,8 @@ def _with_verdict(
 
 
 def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue, ...]:
-    """Return mean and sample standard deviation of each measure, and of loss, accuracy and gap, in each group.
+    """Return mean and sample standard deviation of each measure, and of loss, accuracy and gap, in
+    each group.
 
     Args:
         groups: Name -> results of its checkpoints, which have the same measures.
@@ -108,7 +130,8 @@ def group_differences(
     """Compare each group after the first with the first by Student's t of the paired differences.
 
     Args:
-        groups: Name -> results of its checkpoints; the n-th of all groups belong together, by their seed.
+        groups: Name -> results of its checkpoints; the n-th of all groups belong together, by their
+            seed.
         confidence: Of the intervals.
 
     Raises:
@@ -123,7 +146,11 @@ def group_differences(
                 hint="Name the same seeds in every group.",
             )
     keys = [measure.key for measure in basis[0].measures]
-    return tuple(_paired(key, name, results, base, basis, confidence) for name, results in others for key in keys)
+    return tuple(
+        _paired(key, name, results, base, basis, confidence)
+        for name, results in others
+        for key in keys
+    )
 
 
 def _paired(
@@ -134,17 +161,28 @@ def _paired(
     basis: Sequence[Sharpness],
     confidence: float,
 ) -> Difference:
-    paired = np.array([_values(a)[key] - _values(b)[key] for a, b in zip(results, basis, strict=True)])
+    paired = np.array(
+        [_values(a)[key] - _values(b)[key] for a, b in zip(results, basis, strict=True)]
+    )
     width = student_t.ppf((1 + confidence) / 2, len(paired) - 1) * _or_nan(standard_error(paired))
-    return _with_verdict(key, first, second, float(paired.mean()), float(width), confidence, "seeds")
+    return _with_verdict(
+        key, first, second, float(paired.mean()), float(width), confidence, "seeds"
+    )
 
 
 def _values(result: Sharpness) -> dict[tuple[str, float], float]:
     """Return what a group has a mean of, by name and radius."""
-    single = {"loss": result.loss, "accuracy": result.accuracy, "generalization_gap": result.generalization_gap}
+    single = {
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+        "generalization_gap": result.generalization_gap,
+    }
     return {
         **{measure.key: measure.sharpness for measure in result.measures},
-        **{(name, _NO_RADIUS): math.nan if value is None else value for name, value in single.items()},
+        **{
+            (name, _NO_RADIUS): math.nan if value is None else value
+            for name, value in single.items()
+        },
     }
 
 

@@ -1,4 +1,6 @@
-"""What the Hessian says of sharpness: second-order predictions, and where to look for the maximum."""
+"""What the Hessian says of sharpness: second-order predictions, and where to look for the
+maximum.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _NUM_SAMPLES = 30  # of a trace
 
 
 class ScaledOperator:
-    """T A T of a symmetric operator A and a diagonal T: the curvature in the coordinates in which a ball is round.
+    """T A T of a symmetric operator A and a diagonal T: the curvature in the coordinates in which a
+    ball is round.
 
     Attributes:
         size: P.
@@ -44,8 +47,11 @@ class ScaledOperator:
         return self._scaling * self._operator.matvec(self._scaling * v)
 
 
-def top_eigenvector(problem: Problem, ball: Ball, *, seed: int = 0, progress: Progress = SILENT) -> Tensor:
-    """Return T v (P,), v being roughly the top eigenvector of T H T: where a convex loss rises most.
+def top_eigenvector(
+    problem: Problem, ball: Ball, *, seed: int = 0, progress: Progress = SILENT
+) -> Tensor:
+    """Return T v (P,), v being roughly the top eigenvector of T H T: where a convex loss rises
+    most.
 
     Raises:
         InputError: If the loss cannot be differentiated twice.
@@ -65,12 +71,17 @@ def top_eigenvector(problem: Problem, ball: Ball, *, seed: int = 0, progress: Pr
 
 
 def measure_taylor(
-    problem: Problem, ball: Ball, spectrum: Spectrum | None = None, *, seed: int = 0, progress: Progress = SILENT
+    problem: Problem,
+    ball: Ball,
+    spectrum: Spectrum | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Taylor:
     """Measure the loss around the weights to second order, in a ball.
 
-    The largest eigenvalue and the trace of T H T predict `max` and `avg` in a ball of p = 2 only; in others they are
-    left out.
+    The largest eigenvalue and the trace of T H T predict `max` and `avg` in a ball of p = 2 only;
+    in others they are left out.
 
     Args:
         problem: The loss.
@@ -80,7 +91,8 @@ def measure_taylor(
         progress: Counts products.
 
     Raises:
-        InputError: If the loss cannot be differentiated twice, or the spectrum is of other weights or data.
+        InputError: If the loss cannot be differentiated twice, or the spectrum is of other weights
+            or data.
     """
     if spectrum is not None:
         _require_same(problem, spectrum)
@@ -92,10 +104,17 @@ def measure_taylor(
         return found
     if spectrum is not None and ball.scaling is None and spectrum.trace is not None:
         known = spectrum.trace
-        return replace(found, lambda_max=spectrum.lambda_max, trace=known.value, trace_error=known.standard_error)
+        return replace(
+            found,
+            lambda_max=spectrum.lambda_max,
+            trace=known.value,
+            trace_error=known.standard_error,
+        )
     operator = _scaled(plain, ball)
     pairs = lanczos(operator, top_k=1, num_check_matvecs=0, seed=seed, progress=progress)
-    whole = trace(operator, subspace=pairs.space, num_samples=_NUM_SAMPLES, seed=seed, progress=progress)
+    whole = trace(
+        operator, subspace=pairs.space, num_samples=_NUM_SAMPLES, seed=seed, progress=progress
+    )
     return replace(
         found,
         lambda_max=float(pairs.top[0]),
@@ -117,5 +136,6 @@ def _require_same(problem: Problem, spectrum: Spectrum) -> None:
         )
     if recorded.data_hash.get(spectrum.split) != problem.data_hash:
         raise InputError(
-            "the spectrum must be of the same data.", hint="Pass the same --split, --samples and --data to both."
+            "the spectrum must be of the same data.",
+            hint="Pass the same --split, --samples and --data to both.",
         )

@@ -18,8 +18,8 @@ def measure_invariance(
 ) -> tuple[Rescaled, ...]:
     """Measure again at rescaled weights of the same function.
 
-    A measure has moved where the difference is beyond its error (see `landscape.sharpness.comparison.differences`) and
-    more than a thousandth of it.
+    A measure has moved where the difference is beyond its error (see
+    `landscape.sharpness.comparison.differences`) and more than a thousandth of it.
 
     Args:
         before: At the network's own weights.
@@ -32,7 +32,11 @@ def measure_invariance(
     Source:
         Dinh, Pascanu, Bengio & Bengio (2017), Sharp Minima Can Generalize For Deep Nets.
     """
-    return tuple(row for rescaling in rescalings for row in _rows(before, rescaling, measure_again(rescaling.problem)))
+    return tuple(
+        row
+        for rescaling in rescalings
+        for row in _rows(before, rescaling, measure_again(rescaling.problem))
+    )
 
 
 def _rows(before: Measured, rescaling: Rescaling, after: Measured) -> list[Rescaled]:

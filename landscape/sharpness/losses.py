@@ -1,6 +1,8 @@
-"""The losses that published measurements of sharpness took, where these are not the plain cross-entropy.
+"""The losses that published measurements of sharpness took, where these are not the plain
+cross-entropy.
 
-Like torch's criteria they take `reduction`, so that the losses of single examples can be had of them.
+Like torch's criteria they take `reduction`, so that the losses of single examples can be had of
+them.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from landscape.errors import InputError
 _SMALLEST_NORM = 1e-10  # of centred outputs, below which they are divided by this
 
 
-def divergence_from_smoothed(outputs: Any, targets: Any, *, reduction: str = "mean", smoothing: float = 0.1) -> Tensor:
+def divergence_from_smoothed(
+    outputs: Any, targets: Any, *, reduction: str = "mean", smoothing: float = 0.1
+) -> Tensor:
     """Return the Kullback-Leibler divergence of the outputs' probabilities from smoothed targets.
 
-    The target has probability 1 - smoothing, each of the other C - 1 classes smoothing / (C - 1). Torch's label
-    smoothing spreads over all C classes instead, and its cross-entropy is larger by the entropy of the target, which
-    has no gradient.
+    The target has probability 1 - smoothing, each of the other C - 1 classes smoothing / (C - 1).
+    Torch's label smoothing spreads over all C classes instead, and its cross-entropy is larger by
+    the entropy of the target, which has no gradient.
 
     Args:
         outputs: (N, C), C at least 2.
@@ -43,7 +47,8 @@ def divergence_from_smoothed(outputs: Any, targets: Any, *, reduction: str = "me
 
 
 def cross_entropy_of_normalized(outputs: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of outputs that are centred and divided by their norm, example by example.
+    """Return the cross-entropy of outputs that are centred and divided by their norm, example by
+    example.
 
     It does not depend on the scale of the outputs, which training can make larger without end.
 
@@ -72,9 +77,12 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 
 def _require_classes(outputs: Any, targets: Any) -> None:
     are_scores = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
-    are_classes = isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+    are_classes = (
+        isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+    )
     if not (are_scores and are_classes):
         raise InputError(
-            "the loss of this protocol needs outputs (N, C), at least 2 classes, and class numbers (N,) as targets.",
+            "the loss of this protocol needs outputs (N, C), at least 2 classes, and class numbers "
+            "(N,) as targets.",
             hint="Measure without the protocol, by the options that it fixes.",
         )

@@ -19,8 +19,8 @@ from landscape.sharpness.projection import into, project, scaled, unscaled
 from landscape.sharpness.quadratic_model import QuadraticModel
 
 TOLERANCE = 1e-7
-"""Of the gap, relative to the rise. The error is larger where the ascent is slow: on a quadratic whose second
-eigenvalue is nine tenths of the first, a gap of 1e-6 leaves 1e-5."""
+"""Of the gap, relative to the rise. The error is larger where the ascent is slow: on a quadratic
+whose second eigenvalue is nine tenths of the first, a gap of 1e-6 leaves 1e-5."""
 
 _TRIAL = 3  # gradients spent on each start: enough to see whether it leads to a higher hill
 _PATIENCE = 10  # gradients that bring so little that a method gives up:
@@ -44,12 +44,12 @@ class Maximum:
         e: Perturbation (P,), ||T^-1 e||_p <= rho.
         loss: Mean loss at w + e.
         num_gradients: Gradients used.
-        gap: max over the ball of <gradient, e' - e> at w + e, over the rise of the loss: 0 where no small step inside
-            the ball leads further up.
-        converged: Whether the gap is below the tolerance, or, at a maximum inside the ball, where the gap says less,
-            the rise that the step of the curvature's own length promises.
-        num_not_finite: Points that were looked at where the loss or its gradient is NaN or inf; none of them counts
-            as a maximum, so with any the supremum may be infinite.
+        gap: max over the ball of <gradient, e' - e> at w + e, over the rise of the loss: 0 where no
+            small step inside the ball leads further up.
+        converged: Whether the gap is below the tolerance, or, at a maximum inside the ball, where
+            the gap says less, the rise that the step of the curvature's own length promises.
+        num_not_finite: Points that were looked at where the loss or its gradient is NaN or inf;
+            none of them counts as a maximum, so with any the supremum may be infinite.
     """
 
     e: Tensor
@@ -73,23 +73,28 @@ def maximise(
 ) -> Maximum:
     """Return the e of the largest loss that was found in the ball {e : ||T^-1 e||_p <= rho}.
 
-    1. From each start a few steps of the parameter-free iteration e <- argmax of <grad L(w + e), e'> over the ball,
-       for p = 2 rho g / ||g||. Starts are 0, those given, both ends of each direction, and a random point.
-    2. From the best, that iteration where the loss curves up, and steps of Barzilai and Borwein's length, projected,
-       where it curves down, each with a line search: so maxima inside the ball are reached too. For p = 2 they are
-       taken from where a quadratic model of the last points is largest, as long as that leads higher.
-    3. Where this gets stuck, as it may on the kinks of ReLU, projected ascent with momentum and step halving (APGD).
+    1. From each start a few steps of the parameter-free iteration e <- argmax of <grad L(w + e),
+       e'> over the ball, for p = 2 rho g / ||g||. Starts are 0, those given, both ends of each
+       direction, and a random point.
+    2. From the best, that iteration where the loss curves up, and steps of Barzilai and Borwein's
+       length, projected, where it curves down, each with a line search: so maxima inside the ball
+       are reached too. For p = 2 they are taken from where a quadratic model of the last points is
+       largest, as long as that leads higher.
+    3. Where this gets stuck, as it may on the kinks of ReLU, projected ascent with momentum and
+    step halving (APGD).
     4. A maximum is left once for a nearby random point: if that leads higher, it was a saddle.
 
-    The best point of all is kept; the loss may be NaN or inf elsewhere in the ball, where the search turns back.
-    Projections are as in `landscape.sharpness.projection.project`.
+    The best point of all is kept; the loss may be NaN or inf elsewhere in the ball, where the
+    search turns back. Projections are as in `landscape.sharpness.projection.project`.
 
     Args:
         objective: Loss and gradient.
         ball: Norm and scaling.
         rho: Radius, positive.
-        starts: Perturbations (P,) that are tried as they are; those outside are scaled to the surface.
-        directions: Vectors (P,) of any length, such as eigenvectors, of which both ends on the surface are tried.
+        starts: Perturbations (P,) that are tried as they are; those outside are scaled to the
+            surface.
+        directions: Vectors (P,) of any length, such as eigenvectors, of which both ends on the
+            surface are tried.
         here: Loss and gradient at w, if they are known.
         max_gradients: No more than so many are computed, at least 1.
         seed: Of the random points.
@@ -98,16 +103,22 @@ def maximise(
         NotFiniteError: If loss or gradient at w itself is not finite.
 
     Source:
-        Birgin, Martinez & Raydan (2000), "Nonmonotone spectral projected gradient methods on convex sets"; Croce &
-        Hein (2020), "Reliable evaluation of adversarial robustness", Algorithm 1 (APGD). Its steps between
-        checkpoints are fewer, and no share of a fixed number of iterations.
+        Birgin, Martinez & Raydan (2000), "Nonmonotone spectral projected gradient methods on convex
+        sets"; Croce & Hein (2020), "Reliable evaluation of adversarial robustness", Algorithm 1
+        (APGD). Its steps between checkpoints are fewer, and no share of a fixed number of
+        iterations.
     """
     search = _Search(objective, ball, rho, here, max_gradients, seed)
     with suppress(_SpentError):
         search.run(starts, directions)
     best = search.best
     return Maximum(
-        best.e, best.loss, search.num_gradients, search.gap, search.is_converged, num_not_finite=search.num_not_finite
+        best.e,
+        best.loss,
+        search.num_gradients,
+        search.gap,
+        search.is_converged,
+        num_not_finite=search.num_not_finite,
     )
 
 
@@ -117,7 +128,9 @@ class _SpentError(Exception):
 
 @dataclass(frozen=True)
 class _Point:
-    """A perturbation e (P,), and the loss and its gradient (P,) there; no gradient where they are not finite."""
+    """A perturbation e (P,), and the loss and its gradient (P,) there; no gradient where they are
+    not finite.
+    """
 
     e: Tensor
     loss: float
@@ -134,7 +147,13 @@ class _Search:
     """
 
     def __init__(
-        self, objective: Objective, ball: Ball, rho: float, here: Gradient | None, max_gradients: int, seed: int
+        self,
+        objective: Objective,
+        ball: Ball,
+        rho: float,
+        here: Gradient | None,
+        max_gradients: int,
+        seed: int,
     ) -> None:
         self._objective, self._ball, self._rho = objective, ball, rho
         self._max_gradients = max_gradients
@@ -143,7 +162,9 @@ class _Search:
         self._settled: _Point | None = None
         found = objective.gradient() if here is None else here
         if not math.isfinite(found.loss):
-            raise NotFiniteError("the loss at the weights is NaN or inf.", hint="Use an earlier checkpoint.")
+            raise NotFiniteError(
+                "the loss at the weights is NaN or inf.", hint="Use an earlier checkpoint."
+            )
         device = objective.weights.device
         zero = torch.zeros(objective.size, device=device, dtype=accumulation_dtype(device))
         self._here = self.best = _Point(zero, found.loss, found.vector)
@@ -190,7 +211,9 @@ class _Search:
         return v * (self._rho / length if length else 0.0)
 
     def _random(self) -> Tensor:
-        return self._rho * self._ball.draw(self._objective.size, self._generator, self._here.e.device)
+        return self._rho * self._ball.draw(
+            self._objective.size, self._generator, self._here.e.device
+        )
 
     def _visit(self, e: Tensor) -> _Point:
         """Evaluate a point; what is outside the ball is scaled into it."""
@@ -248,7 +271,8 @@ class _Search:
         return self.best.loss - before > _WORTH * self.rise
 
     def _ascend_spectrally(self, point: _Point, most: float) -> None:
-        """Take steps of the length that the curvature of the last one asks for: to the surface where it is up.
+        """Take steps of the length that the curvature of the last one asks for: to the surface
+        where it is up.
 
         Args:
             point: Where to start; its loss is finite.
@@ -274,7 +298,9 @@ class _Search:
             length = self._spectral_length(before, point)
 
     def _extrapolate(self, point: _Point, length: float, model: QuadraticModel) -> _Point | None:
-        """Take the step that `_aim` would from the best point of a quadratic model; None where there is none."""
+        """Take the step that `_aim` would from the best point of a quadratic model; None where
+        there is none.
+        """
         model.add(unscaled(self._ball, point.e), self._scaled_gradient(point))
         place = model.largest(self._rho)
         if place is None:
@@ -304,7 +330,9 @@ class _Search:
         return dot(point.gradient, aim - point.e)
 
     def _search_line(self, point: _Point, aim: Tensor, reference: float) -> _Point:
-        """Return a point between this one and `aim` that rises enough above `reference`, or the last one tried."""
+        """Return a point between this one and `aim` that rises enough above `reference`, or the
+        last one tried.
+        """
         way, share, slope = aim - point.e, 1.0, self._slope(point, aim)
         found = self._visit(aim)
         while found.loss < reference + _SUFFICIENT * share * slope and share > _SHORTEST:
@@ -339,7 +367,9 @@ class _Search:
         for number in range(num_steps):
             if point.gradient is None:
                 break
-            aim = project(self._ball, point.e + self._ball.steepest(point.gradient, length), self._rho)
+            aim = project(
+                self._ball, point.e + self._ball.steepest(point.gradient, length), self._rho
+            )
             if number > 0:
                 e = point.e + _MOMENTUM * (aim - point.e) + (1 - _MOMENTUM) * (point.e - previous)
                 aim = project(self._ball, e, self._rho)

@@ -1,4 +1,6 @@
-"""One checkpoint being measured: what each measure evaluates, on the whole set or batch by batch."""
+"""One checkpoint being measured: what each measure evaluates, on the whole set or batch by
+batch.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Measurement:
         taylor: What the gradient tells; likewise.
     """
 
-    def __init__(self, problem: Problem, options: Options, directions: Sequence[Tensor], progress: Progress) -> None:
+    def __init__(
+        self, problem: Problem, options: Options, directions: Sequence[Tensor], progress: Progress
+    ) -> None:
         self._options = options
         self._progress = progress
         self._directions = directions
@@ -48,7 +52,9 @@ class Measurement:
         self._problem = problem
         self.gradient_norm: float | None = None
         self.taylor: Taylor | None = None
-        self._ball = Ball.around(problem.weights, p=options.p, adaptive=options.adaptive, eta=options.eta)
+        self._ball = Ball.around(
+            problem.weights, p=options.p, adaptive=options.adaptive, eta=options.eta
+        )
         self._methods: dict[str, Callable[[_Part, float], Rises]] = {
             "asc": self._ascent,
             "max": self._maximum,
@@ -66,31 +72,48 @@ class Measurement:
         """
         subsets = batches_of_m(self._problem.num_examples, self._options)
         own = distributed.own_share(torch.arange(len(subsets))).tolist()
-        self._progress.start("sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more))
+        self._progress.start(
+            "sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more)
+        )
         whole = _Part(Objective(self._problem, count=self._count))
         if any(name != "avg" for name in measures):
             self.gradient_norm = norm(whole.gradient)
-            self.taylor = Taylor(self._ball.gain(whole.gradient), num_parameters=self._problem.spec.size)
+            self.taylor = Taylor(
+                self._ball.gain(whole.gradient), num_parameters=self._problem.spec.size
+            )
         self.sample = self._problem.sample
         self._parts, self._is_cut = [whole], bool(subsets)
         if subsets:
             self._parts = [self._part(subsets[number]) for number in own]
             if self.sample is not None:
-                self.sample = Sample(np.array([len(rows) for rows in subsets], dtype=np.float64), self.sample.share)
+                self.sample = Sample(
+                    np.array([len(rows) for rows in subsets], dtype=np.float64), self.sample.share
+                )
         return whole.here
 
     def losses_of(self, problem: Problem) -> Losses:
         """Return the loss of another problem at its weights."""
         return Objective(problem, count=self._count).losses([None])[0]
 
-    def _num_evaluations(self, num_rhos: int, measures: Sequence[str], num_cut: int, num_more: int) -> int | None:
-        """Return how many evaluations of loss or gradient there will be; None where they decide that themselves."""
+    def _num_evaluations(
+        self, num_rhos: int, measures: Sequence[str], num_cut: int, num_more: int
+    ) -> int | None:
+        """Return how many evaluations of loss or gradient there will be; None where they decide
+        that themselves.
+        """
         options = self._options
         if "max" in measures or ("avg" in measures and options.relative_error is not None):
             return None
         is_sampled = self._problem.sample is not None and options.m is None
-        costs = {"asc": 1, "avg": 2 * options.num_directions, "nstep": options.steps, "first_order": 2 * is_sampled}
-        before = 1 + any(name != "avg" for name in measures)  # the loss at the weights, and its gradient
+        costs = {
+            "asc": 1,
+            "avg": 2 * options.num_directions,
+            "nstep": options.steps,
+            "first_order": 2 * is_sampled,
+        }
+        before = 1 + any(
+            name != "avg" for name in measures
+        )  # the loss at the weights, and its gradient
         each = num_rhos * sum(costs[name] for name in measures)
         return before + num_more + (num_cut * (before + each) if options.m is not None else each)
 
@@ -101,11 +124,16 @@ class Measurement:
         found = {key: self._over_parts([rises[key] for rises in of_parts]) for key in single}
         return found | {(name, rho): self._average(rho) for name, rho in keys if name == "avg"}
 
-    def _of_part(self, part: _Part, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
+    def _of_part(
+        self, part: _Part, keys: Sequence[tuple[str, float]]
+    ) -> dict[tuple[str, float], Rises]:
         found = {(name, rho): self._methods[name](part, rho) for name, rho in keys}
         if self._is_cut:  # there are many
             part.forget()
-            return {key: replace(rises, perturbation=None, units=np.empty(0)) for key, rises in found.items()}
+            return {
+                key: replace(rises, perturbation=None, units=np.empty(0))
+                for key, rises in found.items()
+            }
         return found
 
     def measure(self, name: str, rho: float, rises: Rises) -> Measure:
@@ -124,7 +152,9 @@ class Measurement:
             m=options.m,
             radius=options.radius if name == "nstep" else "",
             num_directions=len(rises.directions) if name == "avg" else None,
-            data_error=None if self.sample is None else self.sample.error(rises.units, seed=options.seed),
+            data_error=None
+            if self.sample is None
+            else self.sample.error(rises.units, seed=options.seed),
             gap=rises.gap,
             converged=rises.converged,
         )
@@ -139,7 +169,11 @@ class Measurement:
         if not self._is_cut:
             return own[0]
         sizes = [part.size for part in self._parts]
-        gathered = [pair for share in distributed.gathered(list(zip(sizes, own, strict=True))) for pair in share]
+        gathered = [
+            pair
+            for share in distributed.gathered(list(zip(sizes, own, strict=True)))
+            for pair in share
+        ]
         weights = np.array([size for size, _ in gathered], dtype=np.float64)
         every = [rises for _, rises in gathered]
         shares = [rises.radius_share for rises in every if rises.radius_share is not None]
@@ -166,7 +200,14 @@ class Measurement:
             if e is not None:
                 vector = part.objective.gradient(e[0]).vector
             e = advance(
-                e, [vector], rho, steps=options.steps, step=step, radius=options.radius, p=options.p, scaling=scaling
+                e,
+                [vector],
+                rho,
+                steps=options.steps,
+                step=step,
+                radius=options.radius,
+                p=options.p,
+                scaling=scaling,
             )
         assert e is not None
         return part.rises(e[0], self._ball, rho, steps=options.steps)
@@ -179,9 +220,11 @@ class Measurement:
         return Rises(part.here.mean + rise, rise, units=units)
 
     def _slopes(self, part: _Part, rho: float) -> np.ndarray:
-        """Return <g_i, e1> of each unit (n,), whose mean is the first-order rise, by central differences.
+        """Return <g_i, e1> of each unit (n,), whose mean is the first-order rise, by central
+        differences.
 
-        They only serve its error: the direction e1 is held, which changes the mean by the error squared.
+        They only serve its error: the direction e1 is held, which changes the mean by the error
+        squared.
         """
         e, objective = self._ball.steepest(part.gradient, _SMALL * rho), part.objective
         ahead, behind = objective.losses([objective.at(e), objective.at(-e)])
@@ -210,7 +253,9 @@ class Measurement:
         most = options.num_directions if options.relative_error is None else _MOST_PAIRS
         found: Rises | None = None
         lengths: list[float] = []
-        while found is None or (not (is_done := self._is_known(found)) and len(found.directions) < most):
+        while found is None or (
+            not (is_done := self._is_known(found)) and len(found.directions) < most
+        ):
             count = min(at_a_time, most - (0 if found is None else len(found.directions)))
             pairs = [self._draw(rho, generator) for _ in range(count)]
             lengths += [self._ball.norm(e) / rho for e in pairs]
@@ -242,7 +287,8 @@ class _Part:
         objective: Its loss.
         size: Number of examples.
         here: Loss at the weights.
-        found: Perturbations that other measures or smaller radii have led to, from which `max` starts.
+        found: Perturbations that other measures or smaller radii have led to, from which `max`
+            starts.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -284,7 +330,12 @@ def _pairs(part: _Part, perturbations: Sequence[Tensor]) -> Rises:
     means = np.array([losses.mean for losses in there])
     units = np.mean([losses.units for losses in there], axis=0)
     directions = means.reshape(-1, 2).mean(1) - part.here.mean
-    return Rises(float(means.mean()), float(directions.mean()), units=units - part.here.units, directions=directions)
+    return Rises(
+        float(means.mean()),
+        float(directions.mean()),
+        units=units - part.here.units,
+        directions=directions,
+    )
 
 
 def batches_of_m(num_examples: int, options: Options) -> tuple[Tensor, ...]:

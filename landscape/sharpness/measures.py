@@ -35,7 +35,9 @@ class Measured:
 
 
 def measure_sharpness(problem: Problem, rhos: Sequence[float], **arguments: Any) -> Sharpness:
-    """Measure sharpness in balls around the problem's own weights; see `measure`, whose `result` this is."""
+    """Measure sharpness in balls around the problem's own weights; see `measure`, whose `result`
+    this is.
+    """
     return measure(problem, rhos, **arguments).result
 
 
@@ -54,27 +56,27 @@ def measure(
 ) -> Measured:
     """Measure sharpness in balls {e : ||T^-1 e||_p <= rho} around the problem's own weights w.
 
-    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the standardized
-      sharpness of its section 4.1 is the difference to L(w)).
-    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs +-u; the standard
-      error is over the pairs.
-    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of it; never below
-      what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
-    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length rho, so
-      ||e_N|| <= rho: `radius_share` says what it was.
+    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the
+      standardized sharpness of its section 4.1 is the difference to L(w)).
+    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs
+      +-u; the standard error is over the pairs.
+    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of
+      it; never below what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
+    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length
+      rho, so ||e_N|| <= rho: `radius_share` says what it was.
     - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
 
     Inside `landscape.distributed.joined` the batches are shared by all processes.
 
     Args:
-        problem: The loss; its data decide the number (full set or batches of it). If they are a sample of a larger
-            set, the measures have a `data_error`.
+        problem: The loss; its data decide the number (full set or batches of it). If they are a
+            sample of a larger set, the measures have a `data_error`.
         rhos: Radii, each positive.
         measures: Names out of `MEASURES`.
         held_out: The same model on the test set, for the generalization gap.
         taylor: What is known of the loss to second order, to be recorded.
-        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which the search for
-            `max` starts too.
+        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which
+            the search for `max` starts too.
         split: Name of the data split, to be recorded.
         settings: What the user asked for, to be recorded.
         progress: Counts evaluations of loss or gradient.

@@ -34,8 +34,9 @@ class Losses:
 class Objective:
     """Loss and gradient of a problem at its own weights w plus a perturbation e (P,).
 
-    Inside `landscape.distributed.joined` each process evaluates its own share of the batches, unless `is_local`; all
-    get the same losses as one process alone would, bit for bit, and the same gradient up to rounding.
+    Inside `landscape.distributed.joined` each process evaluates its own share of the batches,
+    unless `is_local`; all get the same losses as one process alone would, bit for bit, and the same
+    gradient up to rounding.
 
     Args:
         problem: The loss.
@@ -47,12 +48,20 @@ class Objective:
         weights: w (P,); do not write into it.
     """
 
-    def __init__(self, problem: Problem, *, is_local: bool = False, count: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        is_local: bool = False,
+        count: Callable[[int], None] | None = None,
+    ) -> None:
         self.problem = problem
         self.weights = problem.weights
         self._is_shared = distributed.is_on() and not is_local
         numbers = torch.arange(len(problem.batches))
-        self._numbers: list[int] = (distributed.own_share(numbers) if self._is_shared else numbers).tolist()
+        self._numbers: list[int] = (
+            distributed.own_share(numbers) if self._is_shared else numbers
+        ).tolist()
         self._count = count
 
     @property
@@ -65,11 +74,18 @@ class Objective:
         return partial(torch.add, self.weights, e.to(self.weights))
 
     def losses(self, points: Sequence[Point | None]) -> list[Losses]:
-        """Return the loss at each point, at w where it is None; `plan.points_per_pass` points at a time."""
-        size, batches = self.problem.plan.points_per_pass, [self.problem.batches[i] for i in self._numbers]
+        """Return the loss at each point, at w where it is None; `plan.points_per_pass` points at a
+        time.
+        """
+        size, batches = (
+            self.problem.plan.points_per_pass,
+            [self.problem.batches[i] for i in self._numbers],
+        )
         found: list[Losses] = []
         for start in range(0, len(points), size):
-            some = [self.weights if point is None else point for point in points[start : start + size]]
+            some = [
+                self.weights if point is None else point for point in points[start : start + size]
+            ]
             found += self._losses(some, size, batches)
             self._has_evaluated(len(some))
         return found
@@ -84,7 +100,9 @@ class Objective:
         Raises:
             NotFiniteError: If the gradient holds NaN or inf.
         """
-        losses, vector = self.problem.gradient_share(self._numbers, None if e is None else self.at(e))
+        losses, vector = self.problem.gradient_share(
+            self._numbers, None if e is None else self.at(e)
+        )
         if self._is_shared:
             losses = np.concatenate(distributed.gathered(losses))
             distributed.add_up(vector)
@@ -98,10 +116,14 @@ class Objective:
 
     def _losses(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> list[Losses]:
         if size == 1 or not batches:
-            rows = [self.problem.measure_point(point, batches) if batches else {} for point in points]
+            rows = [
+                self.problem.measure_point(point, batches) if batches else {} for point in points
+            ]
         else:
             stacked = self.problem.measure_stack(points, size, batches)
-            rows = [{name: values[i] for name, values in stacked.items()} for i in range(len(points))]
+            rows = [
+                {name: values[i] for name, values in stacked.items()} for i in range(len(points))
+            ]
         if self._is_shared:
             rows = [_joined(shares) for shares in zip(*distributed.gathered(rows), strict=True)]
         return [self._means(row) for row in rows]

@@ -23,14 +23,15 @@ class Options:
         eta: Of that.
         steps: N of `nstep`.
         radius: What keeps `nstep` in the ball, see `landscape.ascent.advance`.
-        m: Examples in each of the disjoint batches over which the values are averaged (m-sharpness, Foret et
-            al. 2021, section 4.1); None for the whole set at once.
-        is_shuffled: Whether the batches of m are drawn at random; else they are consecutive examples.
+        m: Examples in each of the disjoint batches over which the values are averaged (m-sharpness,
+            Foret et al. 2021, section 4.1); None for the whole set at once.
+        is_shuffled: Whether the batches of m are drawn at random; else they are consecutive
+            examples.
         num_directions: Antithetic pairs of `avg`, at least 2.
         relative_error: Draw pairs until the standard error is this share of the mean rise; None for
             `num_directions`.
-        is_gaussian: Whether `avg` perturbs by rho T z with Gaussian z, of length near rho sqrt(P), in place of the
-            sphere (Andriushchenko et al. 2023).
+        is_gaussian: Whether `avg` perturbs by rho T z with Gaussian z, of length near rho sqrt(P),
+            in place of the sphere (Andriushchenko et al. 2023).
         max_gradients: Limit on the gradients of one `max`.
         seed: Of directions and batches; the same for checkpoints that are compared.
     """
@@ -49,7 +50,9 @@ class Options:
     seed: int = 0
 
 
-def require_arguments(num_examples: int, rhos: Sequence[float], measures: Sequence[str], options: Options) -> None:
+def require_arguments(
+    num_examples: int, rhos: Sequence[float], measures: Sequence[str], options: Options
+) -> None:
     """Raise an InputError if anything is out of its range.
 
     Args:
@@ -61,7 +64,8 @@ def require_arguments(num_examples: int, rhos: Sequence[float], measures: Sequen
     for rho in rhos:
         if not (np.isfinite(rho) and rho > 0):
             raise InputError(
-                f"rho must be a positive number to measure sharpness, got {rho:g}.", hint="Pass --rho 0.05."
+                f"rho must be a positive number to measure sharpness, got {rho:g}.",
+                hint="Pass --rho 0.05.",
             )
     for name in measures:
         if name not in MEASURES:
@@ -82,10 +86,13 @@ def _require_counts(options: Options) -> None:
     if options.steps < 1:
         raise InputError(f"steps must be at least 1, got {options.steps}.")
     if options.num_directions < 2:
-        raise InputError(f"num-directions must be at least 2 for a standard error, got {options.num_directions}.")
+        raise InputError(
+            f"num-directions must be at least 2 for a standard error, got {options.num_directions}."
+        )
     if options.relative_error is not None and not options.relative_error > 0:
         raise InputError(
-            f"the relative error must be a positive number, got {options.relative_error:g}.", hint="Pass 0.05."
+            f"the relative error must be a positive number, got {options.relative_error:g}.",
+            hint="Pass 0.05.",
         )
     if options.max_gradients < 1:
         raise InputError(f"max-gradients must be at least 1, got {options.max_gradients}.")

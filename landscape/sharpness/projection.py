@@ -10,7 +10,8 @@ from torch import Tensor
 from landscape.sharpness.ball import Ball
 
 MARGIN = 1e-14
-"""How far below the surface, relative to the radius, what is scaled into a ball ends up: rounding puts it back out."""
+"""How far below the surface, relative to the radius, what is scaled into a ball ends up: rounding
+puts it back out."""
 
 
 def unscaled(ball: Ball, e: Tensor) -> Tensor:
@@ -32,8 +33,9 @@ def into(ball: Ball, e: Tensor, rho: float) -> Tensor:
 def project(ball: Ball, e: Tensor, rho: float) -> Tensor:
     """Return a point of the ball near `e` (P,).
 
-    In the coordinates z = T^-1 e this is the nearest point for p = 2 (z scaled), p = inf (entries clamped) and p = 1
-    (all entries shrunk by the same amount). For other p z is scaled, which is in the ball but not the nearest.
+    In the coordinates z = T^-1 e this is the nearest point for p = 2 (z scaled), p = inf (entries
+    clamped) and p = 1 (all entries shrunk by the same amount). For other p z is scaled, which is in
+    the ball but not the nearest.
 
     Source:
         Duchi et al. (2008), "Efficient projections onto the l1-ball", Fig. 1.

@@ -39,8 +39,9 @@ class Protocol:
         loss: `loss(outputs, targets)`.
         num_examples: The first so many of the train split, in their order; None for all.
         augmentation: Name of what is done to the images, once, as in training; `none` for nothing.
-        is_short_by_one: Whether the values of the batches count the same whatever their size, and their sum is
-            divided by the number of batches minus 1, as Algorithm 1 of S003 does with its last index.
+        is_short_by_one: Whether the values of the batches count the same whatever their size, and
+            their sum is divided by the number of batches minus 1, as Algorithm 1 of S003 does with
+            its last index.
         has_gap: Whether the generalization gap belongs to it.
         scale: What the paper multiplies its numbers by.
     """
@@ -66,7 +67,9 @@ class Protocol:
 
     @property
     def problem_arguments(self) -> dict[str, Any]:
-        """What `landscape.Problem` must be made with, beside the model and the data that `prepared` returns."""
+        """What `landscape.Problem` must be made with, beside the model and the data that `prepared`
+        returns.
+        """
         return {"loss": self.loss, "batchnorm": self.batchnorm}
 
 
@@ -75,12 +78,15 @@ _ALL = (
         "s001",
         source="S001, 1st-Order Magic, section 4.1 and Table 2",
         fixes=(
-            "The standardized sharpness L(w + e1) - L(w), e1 one ascent step of length rho = 0.05 in the Euclidean "
-            "norm whatever the training used, times 1000, beside 1000 times the generalization gap, test loss minus "
+            "The standardized sharpness L(w + e1) - L(w), e1 one ascent step of length rho = 0.05 "
+            "in the Euclidean "
+            "norm whatever the training used, times 1000, beside 1000 times the generalization "
+            "gap, test loss minus "
             "train loss."
         ),
         left_open=(
-            "The set and the batches: all training examples at once. BatchNorm: stored. Augmentation: none. "
+            "The set and the batches: all training examples at once. BatchNorm: stored. "
+            "Augmentation: none. "
             "Number of runs: not stated."
         ),
         radii={"asc": (0.05,)},
@@ -91,12 +97,15 @@ _ALL = (
         "s003-text",
         source="S003, Proposition 1, Algorithm 1 and section III.A",
         fixes=(
-            "The sum of rho times the Euclidean norm of the gradient over batches of 128, with random crops and "
+            "The sum of rho times the Euclidean norm of the gradient over batches of 128, with "
+            "random crops and "
             "flips, divided by the last index of the batches, which is their number minus 1."
         ),
         left_open=(
-            "rho: 0.05. Loss: plain cross-entropy. BatchNorm: batch, as in training. The paper takes each batch at "
-            "the weights of its step of an epoch: here all batches are taken at the checkpoint. Crops are padded with "
+            "rho: 0.05. Loss: plain cross-entropy. BatchNorm: batch, as in training. The paper "
+            "takes each batch at "
+            "the weights of its step of an epoch: here all batches are taken at the checkpoint. "
+            "Crops are padded with "
             "0 after the images are standardised."
         ),
         radii={"first_order": (0.05,)},
@@ -109,12 +118,15 @@ _ALL = (
         "s003-code",
         source="the code of S003, github.com/mukherjeesohom/OptML_Project, sam/sam_train_models.py",
         fixes=(
-            "As s003-text, but adaptive: rho = 2 times the Euclidean norm of |w| g, without eta; the loss is the "
+            "As s003-text, but adaptive: rho = 2 times the Euclidean norm of |w| g, without eta; "
+            "the loss is the "
             "divergence from targets smoothed by 0.1 over the other classes; BatchNorm batch."
         ),
         left_open=(
-            "Its train.py and two of its notebooks cut out squares too; the script that its README names for the "
-            "results, and that records sharpness, does not: no cutout. Checkpoint and padding: as s003-text."
+            "Its train.py and two of its notebooks cut out squares too; the script that its README "
+            "names for the "
+            "results, and that records sharpness, does not: no cutout. Checkpoint and padding: as "
+            "s003-text."
         ),
         radii={"first_order": (2.0,)},
         options={"m": 128, "adaptive": True, "eta": 0.0},
@@ -125,13 +137,16 @@ _ALL = (
     ),
     Protocol(
         "foret",
-        source="Foret et al. (2021), Eqs. 1 and 2 and section 4.1; code github.com/google-research/sam",
+        source="Foret et al. (2021), Eqs. 1 and 2 and section 4.1; code "
+        "github.com/google-research/sam",
         fixes=(
-            "m-sharpness in the Euclidean ball with the one ascent step of Eq. 2, rho = 0.05; in the code BatchNorm "
+            "m-sharpness in the Euclidean ball with the one ascent step of Eq. 2, rho = 0.05; in "
+            "the code BatchNorm "
             "is in training mode, and m the batch of one accelerator, 128 over their number."
         ),
         left_open=(
-            "Number of accelerators: one, m = 128. Augmentation: none, where training has crops and flips. Weight "
+            "Number of accelerators: one, m = 128. Augmentation: none, where training has crops "
+            "and flips. Weight "
             "decay: not in the gradient of the ascent, where the code has it."
         ),
         radii={"asc": (0.05,)},
@@ -140,15 +155,20 @@ _ALL = (
     ),
     Protocol(
         "andriushchenko2023",
-        source="Andriushchenko et al. (2023), section 3; code github.com/tml-epfl/sharpness-vs-generalization",
+        source="Andriushchenko et al. (2023), section 3; code "
+        "github.com/tml-epfl/sharpness-vs-generalization",
         fixes=(
-            "The first 1024 training examples, not augmented, in batches of 128, each for itself; outputs centred and "
-            "divided by their norm; BatchNorm stored; perturbations scaled by |w|: the maximum in the box with 20 "
-            "gradients, and the mean over Gaussian noise of standard deviation rho |w|, 20 evaluations; the radii that "
+            "The first 1024 training examples, not augmented, in batches of 128, each for itself; "
+            "outputs centred and "
+            "divided by their norm; BatchNorm stored; perturbations scaled by |w|: the maximum in "
+            "the box with 20 "
+            "gradients, and the mean over Gaussian noise of standard deviation rho |w|, 20 "
+            "evaluations; the radii that "
             "the code takes for ResNet-18."
         ),
         left_open=(
-            "The maximum is sought by the iteration of this toolkit, not by theirs; both are lower bounds. Noise: 10 "
+            "The maximum is sought by the iteration of this toolkit, not by theirs; both are lower "
+            "bounds. Noise: 10 "
             "antithetic pairs, the same for all batches, for 20 single draws."
         ),
         radii={"max": (0.001, 0.002, 0.004, 0.008), "avg": (0.05, 0.1, 0.2, 0.4)},
@@ -183,29 +203,41 @@ def get_protocol(name: str) -> Protocol:
 
 
 def prepared(
-    protocol: Protocol, data: Any, augment: Callable[[Any, torch.Generator], Any] | None = None, *, seed: int = 0
+    protocol: Protocol,
+    data: Any,
+    augment: Callable[[Any, torch.Generator], Any] | None = None,
+    *,
+    seed: int = 0,
 ) -> Data:
-    """Return the examples that a protocol measures on: the first ones, or all, changed as in training.
+    """Return the examples that a protocol measures on: the first ones, or all, changed as in
+    training.
 
     Args:
         protocol: Which.
         data: The train split, what `landscape.batches.as_data` reads.
-        augment: What the protocol's augmentation stands for, such as `landscape.training.augmentation` has it; a
-            function of the inputs of a batch and a CPU generator. None for nothing.
+        augment: What the protocol's augmentation stands for, such as
+            `landscape.training.augmentation` has it; a function of the inputs of a batch and a CPU
+            generator. None for nothing.
         seed: Of the augmentation, so that checkpoints are compared on the same images.
 
     Raises:
-        InputError: If there are fewer examples than the protocol takes, or no augmentation where it has one.
+        InputError: If there are fewer examples than the protocol takes, or no augmentation where it
+            has one.
     """
     if augment is None and protocol.augmentation != "none":
-        raise InputError(f"the protocol {protocol.name} needs the augmentation {protocol.augmentation}, got none.")
+        raise InputError(
+            f"the protocol {protocol.name} needs the augmentation {protocol.augmentation}, got "
+            "none."
+        )
     data = as_data(data)
     if protocol.num_examples is not None:
         data = _first(data, protocol.num_examples, protocol.name)
     if augment is None or protocol.augmentation == "none":
         return data
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _AUGMENTATION)[0])
-    changed = [(augment(inputs, generator), targets) for inputs, targets in data.batches(_AT_A_TIME)]
+    changed = [
+        (augment(inputs, generator), targets) for inputs, targets in data.batches(_AT_A_TIME)
+    ]
     if isinstance(data, TensorData):
         return TensorData(torch.cat([inputs for inputs, _ in changed]), data.targets)
     return BatchData(tuple(changed))
@@ -223,13 +255,17 @@ def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measur
         The measures, not multiplied by `protocol.scale`; the result has the name of the protocol.
 
     Raises:
-        InputError: If the problem has another loss or treatment of normalization, or there are too few examples.
+        InputError: If the problem has another loss or treatment of normalization, or there are too
+            few examples.
     """
     _require_problem(protocol, problem)
     names: dict[tuple[float, ...], list[str]] = {}
     for name, rhos in protocol.radii.items():
         names.setdefault(rhos, []).append(name)
-    parts = [measure(problem, rhos, measures=group, **protocol.options, **arguments) for rhos, group in names.items()]
+    parts = [
+        measure(problem, rhos, measures=group, **protocol.options, **arguments)
+        for rhos, group in names.items()
+    ]
     found = Measured(
         replace(
             parts[0].result,
@@ -243,7 +279,9 @@ def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measur
 
 
 def _short_by_one(found: Measured) -> Measured:
-    """Put the sum over the batches over their number minus 1 in place of the mean over the examples."""
+    """Put the sum over the batches over their number minus 1 in place of the mean over the
+    examples.
+    """
     count = len(next(iter(found.rises.values())).units)
     sample = None if found.sample is None else Sample(np.ones(count), found.sample.share)
     rises = {key: _summed(each, count / (count - 1)) for key, each in found.rises.items()}
@@ -268,7 +306,8 @@ def _summed(rises: Rises, factor: float) -> Rises:
 def _first(data: Data, count: int, name: str) -> Data:
     if data.num_examples < count:
         raise InputError(
-            f"the protocol {name} takes the first {count} examples of the train split, it has {data.num_examples}.",
+            f"the protocol {name} takes the first {count} examples of the train split, it has "
+            f"{data.num_examples}.",
             hint="Take a larger set, or measure without the protocol.",
         )
     return data.take(torch.arange(count))
@@ -277,7 +316,8 @@ def _first(data: Data, count: int, name: str) -> Data:
 def _require_problem(protocol: Protocol, problem: Problem) -> None:
     if problem.batchnorm != protocol.batchnorm:
         raise InputError(
-            f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got {problem.batchnorm}.",
+            f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got "
+            f"{problem.batchnorm}.",
             hint=f"Pass --bn {protocol.batchnorm}.",
         )
     if problem.criterion is not protocol.loss:
@@ -288,4 +328,7 @@ def _require_problem(protocol: Protocol, problem: Problem) -> None:
     m = protocol.options.get("m")
     fewest = m + 1 if m is not None and protocol.is_short_by_one else m or 1
     if problem.num_examples < fewest:
-        raise InputError(f"the protocol {protocol.name} needs at least {fewest} examples, got {problem.num_examples}.")
+        raise InputError(
+            f"the protocol {protocol.name} needs at least {fewest} examples, got "
+            f"{problem.num_examples}."
+        )

@@ -23,10 +23,11 @@ class Place:
 
 
 class QuadraticModel:
-    """The quadratic function in the span of the last points that has the gradients which were found there.
+    """The quadratic function in the span of the last points that has the gradients which were found
+    there.
 
-    The loss is modelled as g0' z + z' H z / 2 with H z = g - g0 at each of them, which is exact if the loss is
-    quadratic, and takes no gradient more.
+    The loss is modelled as g0' z + z' H z / 2 with H z = g - g0 at each of them, which is exact if
+    the loss is quadratic, and takes no gradient more.
 
     Args:
         origin: Gradient g0 at z = 0, (P,).
@@ -41,7 +42,9 @@ class QuadraticModel:
         self._places = [*self._places, Place(z, gradient)][-_DEPTH:]
 
     def largest(self, rho: float) -> Place | None:
-        """Return where in ||z||_2 <= rho the model is largest, and its gradient; None for fewer than two points."""
+        """Return where in ||z||_2 <= rho the model is largest, and its gradient; None for fewer
+        than two points.
+        """
         directions, changes = self._basis()
         if not directions:
             return None
@@ -56,9 +59,11 @@ class QuadraticModel:
         return Place(_combined(shares, directions), self._origin + _combined(shares, changes))
 
     def _basis(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return unit vectors that span the points, and H times each: the last point and differences to those before.
+        """Return unit vectors that span the points, and H times each: the last point and
+        differences to those before.
 
-        Differences of points that are close keep the digits that a product with each of them would lose.
+        Differences of points that are close keep the digits that a product with each of them would
+        lose.
         """
         if len(self._places) < 2:
             return [], []
@@ -66,7 +71,11 @@ class QuadraticModel:
         spans = [(last.z, last.gradient - self._origin)]
         spans += [(place.z - last.z, place.gradient - last.gradient) for place in before]
         lengths = [dot(z, z) ** 0.5 for z, _ in spans]
-        found = [(z / length, change / length) for (z, change), length in zip(spans, lengths, strict=True) if length]
+        found = [
+            (z / length, change / length)
+            for (z, change), length in zip(spans, lengths, strict=True)
+            if length
+        ]
         return [z for z, _ in found], [change for _, change in found]
 
 
@@ -79,8 +88,9 @@ def largest_in_ball(matrix: np.ndarray, linear: np.ndarray, rho: float) -> np.nd
         rho: Radius.
 
     Source:
-        More & Sorensen (1983), "Computing a trust region step": (mu - A) x = b, mu at least the largest eigenvalue
-        and 0. Where b is orthogonal to the top eigenvector that one makes up the length (the hard case).
+        More & Sorensen (1983), "Computing a trust region step": (mu - A) x = b, mu at least the
+        largest eigenvalue and 0. Where b is orthogonal to the top eigenvector that one makes up the
+        length (the hard case).
     """
     values, vectors = np.linalg.eigh(matrix)
     slopes = vectors.T @ linear

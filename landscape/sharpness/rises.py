@@ -17,7 +17,8 @@ class Rises:
         loss: Mean loss at the perturbed weights.
         value: That, minus the mean loss at the weights.
         units: Rise of each example or batch, (n,), mean over the directions.
-        directions: Mean rise of each antithetic pair, (K,); empty where there are no random directions.
+        directions: Mean rise of each antithetic pair, (K,); empty where there are no random
+            directions.
         perturbation: e (P,) of the measure, if it has a single one.
         steps: Gradient steps that led there.
         radius_share: ||T^-1 e||_p / rho.
@@ -38,7 +39,11 @@ class Rises:
 
 def standard_error(directions: np.ndarray) -> float | None:
     """Return the standard error of the mean of independent values (K,); None for fewer than two."""
-    return float(np.std(directions, ddof=1) / math.sqrt(len(directions))) if len(directions) > 1 else None
+    return (
+        float(np.std(directions, ddof=1) / math.sqrt(len(directions)))
+        if len(directions) > 1
+        else None
+    )
 
 
 def joined(first: Rises, second: Rises) -> Rises:

@@ -29,7 +29,9 @@ def num_gradients(optimizer: Optimizer, num_steps: int, *, sam_fraction: float =
     if not isinstance(optimizer, SAM) or not any(group["rho"] for group in optimizer.param_groups):
         return num_steps
     first = num_steps - round(sam_fraction * num_steps)
-    return num_steps + optimizer.steps * sum(i % optimizer.every == 0 for i in range(first, num_steps))
+    return num_steps + optimizer.steps * sum(
+        i % optimizer.every == 0 for i in range(first, num_steps)
+    )
 
 
 def seconds_per_gradient(

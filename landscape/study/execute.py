@@ -58,7 +58,9 @@ class Job:
     def remaining(self) -> tuple[Stage, ...]:
         """The stages that are not done."""
         done = read_record(self.folder)["stages"]
-        return tuple(stage for stage in self.stages if done.get(stage.name) != _plain(stage.options))
+        return tuple(
+            stage for stage in self.stages if done.get(stage.name) != _plain(stage.options)
+        )
 
     def as_json(self) -> str:
         """Return the job as one line."""
@@ -68,7 +70,9 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """Return the job that `as_json` was of."""
         values = json.loads(text)
-        stages = tuple(Stage(**{**stage, "arguments": tuple(stage["arguments"])}) for stage in values["stages"])
+        stages = tuple(
+            Stage(**{**stage, "arguments": tuple(stage["arguments"])}) for stage in values["stages"]
+        )
         folder, launch = Path(values["folder"]), tuple(values["launch"])
         return cls(values["name"], folder, stages, launch, values["threads"])
 
@@ -90,7 +94,9 @@ class Outcome:
     reason: str = ""
 
 
-def make_job(study: Study, run: Run, commands: Mapping[str, Options], launch: Sequence[str], threads: int) -> Job:
+def make_job(
+    study: Study, run: Run, commands: Mapping[str, Options], launch: Sequence[str], threads: int
+) -> Job:
     """Return the job of a run: training, then the measures.
 
     Args:
@@ -98,8 +104,8 @@ def make_job(study: Study, run: Run, commands: Mapping[str, Options], launch: Se
         run: Which.
         commands: Options of `train`, `sharpness` and `hessian`.
         launch: As in `Job`.
-        threads: Where the study does not say; a run that has begun goes on with as many as before, which keeps its
-            last bits.
+        threads: Where the study does not say; a run that has begun goes on with as many as before,
+            which keeps its last bits.
 
     Raises:
         InputError: If the folder holds a run with other options.
@@ -114,7 +120,13 @@ def make_job(study: Study, run: Run, commands: Mapping[str, Options], launch: Se
         )
     stages = [_training(run, folder, commands["train"])]
     stages += [_measuring(study, run, name, folder, commands[name]) for name in study.measures]
-    return Job(run.name, folder, tuple(stages), tuple(launch), record["threads"] or study.threads or threads)
+    return Job(
+        run.name,
+        folder,
+        tuple(stages),
+        tuple(launch),
+        record["threads"] or study.threads or threads,
+    )
 
 
 def _training(run: Run, folder: Path, options: Options) -> Stage:
@@ -123,7 +135,9 @@ def _training(run: Run, folder: Path, options: Options) -> Stage:
 
 
 def _measuring(study: Study, run: Run, name: str, folder: Path, options: Options) -> Stage:
-    """Import strings, which a checkpoint records but no command takes from there, are given again."""
+    """Import strings, which a checkpoint records but no command takes from there, are given
+    again.
+    """
     code = {key: run.train[key] for key in CODE if ":" in str(run.train.get(key, ""))}
     wanted = {**code, **study.measures[name]}
     arguments = (name, str(folder / "checkpoint.pt"), *as_arguments(wanted, options), "--out")
@@ -136,7 +150,8 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what is known of a run: `train` and `threads` that it was begun with, and `stages` that are done.
+    """Return what is known of a run: `train` and `threads` that it was begun with, and `stages`
+    that are done.
 
     Raises:
         InputError: If the record is damaged.
@@ -148,7 +163,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"train": None, "threads": None, "stages": {}}
     except (ValueError, KeyError, TypeError) as exc:
-        raise InputError(f"{path} is damaged.", hint=f"Remove {folder} to do the run anew.") from exc
+        raise InputError(
+            f"{path} is damaged.", hint=f"Remove {folder} to do the run anew."
+        ) from exc
 
 
 def _write_record(job: Job, stages: Mapping[str, Any]) -> None:
@@ -186,8 +203,8 @@ def complete(job: Job, call: Callable[[Sequence[str]], int]) -> int:
 def execute(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
     """Do what is left of a job in a process of its own.
 
-    It is told to stop when `should_stop` says so, and is given the time to save; where this very process is killed, it
-    ends at once, and what it has saved by then stays.
+    It is told to stop when `should_stop` says so, and is given the time to save; where this very
+    process is killed, it ends at once, and what it has saved by then stays.
 
     Args:
         job: The job.
@@ -202,9 +219,15 @@ def execute(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcom
         code, is_stopped = _run(job, log, should_stop)
         if code == 0:
             return Outcome(job.name, "finished")
-        return Outcome(job.name, "stopped") if is_stopped else Outcome(job.name, "failed", log, _last_words(log, code))
+        return (
+            Outcome(job.name, "stopped")
+            if is_stopped
+            else Outcome(job.name, "failed", log, _last_words(log, code))
+        )
     except OSError as exc:
-        return Outcome(job.name, "failed", None, f"{exc.strerror or exc}: {exc.filename or job.folder}")
+        return Outcome(
+            job.name, "failed", None, f"{exc.strerror or exc}: {exc.filename or job.folder}"
+        )
 
 
 def _run(job: Job, log: Path, should_stop: Callable[[], bool]) -> tuple[int, bool]:
@@ -214,7 +237,10 @@ def _run(job: Job, log: Path, should_stop: Callable[[], bool]) -> tuple[int, boo
     options = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
     command = [*job.launch, job.as_json()]
     is_stopped = False
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, env=environment, **options) as process:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, env=environment, **options) as process,
+    ):
         while True:
             try:
                 return process.wait(_POLL), is_stopped

@@ -33,8 +33,8 @@ def as_arguments(values: Mapping[str, Any], options: Options) -> list[str]:
     """Return the words of a command line that set options.
 
     Args:
-        values: Name -> a value as TOML has it. Of a repeatable option, a list of texts or a table, for `key=value`; a
-            list for any other is joined by commas.
+        values: Name -> a value as TOML has it. Of a repeatable option, a list of texts or a table,
+            for `key=value`; a list for any other is joined by commas.
         options: All of the command.
     """
     words = []

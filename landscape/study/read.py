@@ -27,11 +27,14 @@ def read_study(path: Path, commands: Mapping[str, Options]) -> Study:
 
     Its sections:
 
-    - `out` and `threads`, before any section: the folder, by default `runs/NAME`, and the threads of each run;
+    - `out` and `threads`, before any section: the folder, by default `runs/NAME`, and the threads
+      of each run;
     - `[train]`: options of `landscape train` that all runs have;
     - `[grid]`: lists of such options, of which every combination is run; `seeds` among them;
-    - `[[variant]]`, repeatable: a `name`, and options that replace those before, each a value or a list of values;
-    - `[measure.sharpness]` and `[measure.hessian]`: options of those commands, for each trained checkpoint;
+    - `[[variant]]`, repeatable: a `name`, and options that replace those before, each a value or a
+      list of values;
+    - `[measure.sharpness]` and `[measure.hessian]`: options of those commands, for each trained
+      checkpoint;
     - `[report]`: `select`, options that are chosen on the validation split, by default `rho`;
     - `[slurm]`: parameters of submitit.
 
@@ -40,7 +43,8 @@ def read_study(path: Path, commands: Mapping[str, Options]) -> Study:
         commands: Options of `train`, `sharpness` and `hessian`.
 
     Raises:
-        InputError: If the file cannot be read, a key is unknown, a value is of the wrong kind, or two runs are one.
+        InputError: If the file cannot be read, a key is unknown, a value is of the wrong kind, or
+            two runs are one.
     """
     source = _Source.read(path)
     content = source.content
@@ -54,7 +58,9 @@ def read_study(path: Path, commands: Mapping[str, Options]) -> Study:
         out=Path(source.text("out", f"runs/{path.stem}")),
         runs=tuple(reader.runs()),
         measures={
-            name: source.options(sections["measure"][name], commands[name], f"measure.{name}", f"landscape {name}")
+            name: source.options(
+                sections["measure"][name], commands[name], f"measure.{name}", f"landscape {name}"
+            )
             for name in _MEASURES
             if name in sections["measure"]
         },
@@ -78,15 +84,22 @@ class _Source:
             text = path.read_text(encoding="utf-8")
             return cls(path, text.splitlines(), tomllib.loads(text))
         except OSError as exc:
-            raise InputError(f"study {path} cannot be read: {exc.strerror}.", hint="Check its name.") from exc
+            raise InputError(
+                f"study {path} cannot be read: {exc.strerror}.", hint="Check its name."
+            ) from exc
         except UnicodeDecodeError as exc:
-            raise InputError(f"study {path} must be text in UTF-8.", hint="Save it as UTF-8.") from exc
+            raise InputError(
+                f"study {path} must be text in UTF-8.", hint="Save it as UTF-8."
+            ) from exc
         except tomllib.TOMLDecodeError as exc:
             raise InputError(
-                f"study {path} must be TOML: {first_line(exc)}.", hint="Texts need quotes, lists brackets: rho = [0.1]."
+                f"study {path} must be TOML: {first_line(exc)}.",
+                hint="Texts need quotes, lists brackets: rho = [0.1].",
             ) from exc
 
-    def error(self, message: str, section: str, key: str = "", number: int = 0, hint: str = "") -> InputError:
+    def error(
+        self, message: str, section: str, key: str = "", number: int = 0, hint: str = ""
+    ) -> InputError:
         """Return an error that says where it is.
 
         Args:
@@ -97,20 +110,36 @@ class _Source:
             hint: The remedy.
         """
         line = self._line(section, key, number)
-        brackets = f", [[{section}]]" if section == "variant" else f", [{section}]" if section else ""
-        return InputError(f"{self.path}{f', line {line}' if line else ''}{brackets}: {message}", hint=hint)
+        brackets = (
+            f", [[{section}]]" if section == "variant" else f", [{section}]" if section else ""
+        )
+        return InputError(
+            f"{self.path}{f', line {line}' if line else ''}{brackets}: {message}", hint=hint
+        )
 
-    def check_keys(self, table: Mapping[str, Any], known: Sequence[str], section: str, rule: str) -> None:
+    def check_keys(
+        self, table: Mapping[str, Any], known: Sequence[str], section: str, rule: str
+    ) -> None:
         """Refuse keys that are unknown, and name the nearest that is not."""
         for key in table:
             if key not in known:
-                raise self.error(f"{rule} {', '.join(known)}, got {key!r}.", section, key, hint=_nearest(key, known))
+                raise self.error(
+                    f"{rule} {', '.join(known)}, got {key!r}.",
+                    section,
+                    key,
+                    hint=_nearest(key, known),
+                )
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a section, empty if it is not there."""
         found = self.content.get(name, {})
         if not isinstance(found, dict):
-            raise self.error(f"{name} must be a section, got {found!r}.", "", name, hint=f"Write [{name}] on its own.")
+            raise self.error(
+                f"{name} must be a section, got {found!r}.",
+                "",
+                name,
+                hint=f"Write [{name}] on its own.",
+            )
         return found
 
     def text(self, key: str, default: str) -> str:
@@ -121,7 +150,13 @@ class _Source:
         return found
 
     def options(
-        self, table: Any, options: Options, section: str, command: str, number: int = 0, also: Sequence[str] = ()
+        self,
+        table: Any,
+        options: Options,
+        section: str,
+        command: str,
+        number: int = 0,
+        also: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Return a table of a command's options with underscores in their names.
 
@@ -140,17 +175,23 @@ class _Source:
             name = key.replace("-", "_")
             usable = [option for option in options if not options[option].is_reserved]
             if name in options and options[name].is_reserved and name not in also:
-                raise self.error(f"{key} is set by the sweep itself.", section, key, number, "Leave it out.")
+                raise self.error(
+                    f"{key} is set by the sweep itself.", section, key, number, "Leave it out."
+                )
             if name not in (*options, *also):
                 message = f"keys must be options of {command}, got {key!r}."
                 raise self.error(message, section, key, number, _nearest(name, [*usable, *also]))
             if name in found:
-                raise self.error(f"{key} is there twice.", section, key, number, "Remove one of them.")
+                raise self.error(
+                    f"{key} is there twice.", section, key, number, "Remove one of them."
+                )
             found[name] = value
         return found
 
     def _line(self, section: str, key: str, number: int) -> int | None:
-        """Find a key, or the head of its section if the key cannot be found; None if that is not there either."""
+        """Find a key, or the head of its section if the key cannot be found; None if that is not
+        there either.
+        """
         current, counts, head = "", {"": 1}, None
         for line, text in enumerate(self.text_lines, 1):
             if found := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", text):
@@ -159,7 +200,9 @@ class _Source:
             is_inside = current == section and counts[current] == number + 1
             if is_inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", text):
                 return line
-            is_head = found and (is_inside or (key and current == ".".join(filter(None, [section, key]))))
+            is_head = found and (
+                is_inside or (key and current == ".".join(filter(None, [section, key])))
+            )
             head = head or (line if is_head else None)
         return head
 
@@ -170,8 +213,12 @@ class _Runs:
     def __init__(self, source: _Source, options: Options) -> None:
         self._source = source
         self._options = options
-        self._common = source.options(source.table("train"), options, "train", "landscape train", also=_SEEDS)
-        self._grid = source.options(source.table("grid"), options, "grid", "landscape train", also=_SEEDS)
+        self._common = source.options(
+            source.table("train"), options, "train", "landscape train", also=_SEEDS
+        )
+        self._grid = source.options(
+            source.table("grid"), options, "grid", "landscape train", also=_SEEDS
+        )
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs of each variant in turn."""
@@ -189,7 +236,9 @@ class _Runs:
     def _variants(self) -> list[tuple[str, dict[str, Any]]]:
         tables = self._source.content.get("variant", [{}])
         if not isinstance(tables, list):
-            raise self._source.error("a variant must be a section of its own.", "variant", hint="Write [[variant]].")
+            raise self._source.error(
+                "a variant must be a section of its own.", "variant", hint="Write [[variant]]."
+            )
         found = []
         for number, table in enumerate(tables):
             own = self._source.options(
@@ -197,7 +246,9 @@ class _Runs:
             )
             name = own.pop("name", "")
             if not isinstance(name, str) or (not name and len(tables) > 1):
-                raise self._source.error("each variant must have a name, a text.", "variant", "name", number, "")
+                raise self._source.error(
+                    "each variant must have a name, a text.", "variant", "name", number, ""
+                )
             found.append((name, own))
         return found
 
@@ -206,7 +257,10 @@ class _Runs:
         for key, value in self._common.items():
             if not self._is_single(key, value):
                 raise self._source.error(
-                    f"{key} must be one value, got {value!r}.", "train", key, hint="Lists of values belong to [grid]."
+                    f"{key} must be one value, got {value!r}.",
+                    "train",
+                    key,
+                    hint="Lists of values belong to [grid].",
                 )
             yield _singular(key), [value]
 
@@ -214,28 +268,42 @@ class _Runs:
         for key, value in self._grid.items():
             if self._is_single(key, value) or not value:
                 message = f"{key} must be a list of values, got {value!r}."
-                raise self._source.error(message, "grid", key, hint="Single values belong to [train].")
+                raise self._source.error(
+                    message, "grid", key, hint="Single values belong to [train]."
+                )
             yield _singular(key), _Listed(value)
 
-    def _checked_variant(self, own: Mapping[str, Any], number: int) -> Iterator[tuple[str, list[Any] | _Listed]]:
+    def _checked_variant(
+        self, own: Mapping[str, Any], number: int
+    ) -> Iterator[tuple[str, list[Any] | _Listed]]:
         for key, value in own.items():
             if value == []:
-                raise self._source.error(f"{key} must be a value or a list of values.", "variant", key, number)
+                raise self._source.error(
+                    f"{key} must be a value or a list of values.", "variant", key, number
+                )
             yield _singular(key), [value] if self._is_single(key, value) else _Listed(value)
 
     def _is_single(self, key: str, value: Any) -> bool:
         """Whether it is one value of an option, not a list of them."""
         is_repeatable = key in self._options and self._options[key].is_repeatable
-        return not isinstance(value, list) or (is_repeatable and all(isinstance(item, str) for item in value))
+        return not isinstance(value, list) or (
+            is_repeatable and all(isinstance(item, str) for item in value)
+        )
 
     def _combinations(self, variant: str, lists: Mapping[str, list[Any]]) -> Iterator[Run]:
         lists = {"seed": [0], **lists}
-        listed = [key for key, values in lists.items() if isinstance(values, _Listed) and key != "seed"]
+        listed = [
+            key for key, values in lists.items() if isinstance(values, _Listed) and key != "seed"
+        ]
         order = [key for key in lists if key != "seed"] + ["seed"]
         for values in itertools.product(*(lists[key] for key in order)):
             train = dict(zip(order, values, strict=True))
             factors = {key: train[key] for key in listed}
-            parts = [variant, *(f"{key}={as_text(value)}" for key, value in factors.items()), f"seed={train['seed']}"]
+            parts = [
+                variant,
+                *(f"{key}={as_text(value)}" for key, value in factors.items()),
+                f"seed={train['seed']}",
+            ]
             name = "_".join(re.sub(r"[^\w.,=+-]+", "-", part) for part in parts if part)
             yield Run(name, variant, train, factors)
 

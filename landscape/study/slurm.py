@@ -17,7 +17,9 @@ _POLL = 1.0  # seconds between two looks at the jobs
 
 
 class Resumable:
-    """What a cluster's job does; begun anew where the cluster has taken its place away or its time is over."""
+    """What a cluster's job does; begun anew where the cluster has taken its place away or its time
+    is over.
+    """
 
     def __call__(self, job: Job) -> Outcome:
         """Do what is left of the job."""
@@ -43,8 +45,8 @@ def execute_on_cluster(
     Args:
         jobs: At least one.
         folder: On a file system that the cluster's nodes share: submitit's files.
-        parameters: Of submitit: `slurm_partition`, `timeout_min`, ...; and `cluster`, where `local` takes processes of
-            this machine in place of Slurm.
+        parameters: Of submitit: `slurm_partition`, `timeout_min`, ...; and `cluster`, where `local`
+            takes processes of this machine in place of Slurm.
         should_stop: Whether to cancel what is queued or runs.
         tell: As in `execute_all`.
 
@@ -52,7 +54,8 @@ def execute_on_cluster(
         Outcomes, in the order of the jobs.
 
     Raises:
-        InputError: If submitit is missing, or does not take a parameter, or there is no such cluster here.
+        InputError: If submitit is missing, or does not take a parameter, or there is no such
+            cluster here.
     """
     with from_extra("slurm", "submitit"):
         import submitit
@@ -98,4 +101,9 @@ def _outcome(job: Job, ticket: Any) -> Outcome:
     if exception is None:
         return ticket.result()
     lines = [line for line in str(exception).splitlines() if line.strip()]
-    return Outcome(job.name, "failed", Path(ticket.paths.stderr), lines[-1] if lines else type(exception).__name__)
+    return Outcome(
+        job.name,
+        "failed",
+        Path(ticket.paths.stderr),
+        lines[-1] if lines else type(exception).__name__,
+    )

@@ -1,4 +1,6 @@
-"""What the finished runs of a study have measured, over seeds, and which settings the validation split chooses."""
+"""What the finished runs of a study have measured, over seeds, and which settings the validation
+split chooses.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ class Setting:
         num_runs: All of the study, finished or not.
         quantities: Name -> over the seeds.
         histories: Of the finished runs.
-        num_candidates: Settings among which the validation split has chosen this; 1 where there was no choice.
+        num_candidates: Settings among which the validation split has chosen this; 1 where there was
+            no choice.
     """
 
     variant: str
@@ -79,7 +82,8 @@ class Summary:
 
     Attributes:
         settings: In the order of the study; those without a finished run are left out.
-        chosen: The best of those that differ in `select` alone; all settings where nothing was held out.
+        chosen: The best of those that differ in `select` alone; all settings where nothing was held
+            out.
         select: What was chosen; empty where nothing was.
         unchosen: What could not be, because nothing was held out.
         num_runs: Of the study.
@@ -110,16 +114,21 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
     finished = {job.name for job in jobs if not job.remaining}
     if not finished:
         raise StoreError(
-            f"no run of {study.path} is finished in {study.out}.", hint=f"Run landscape sweep {study.path}."
+            f"no run of {study.path} is finished in {study.out}.",
+            hint=f"Run landscape sweep {study.path}.",
         )
     found = [_setting(study, runs, finished) for runs in groups.values()]
     settings = tuple(setting for setting in found if setting.seeds)
     groups_of_candidates = _candidates(settings, study.select)
-    used = tuple(name for name in study.select if any(name in setting.factors for setting in settings))
+    used = tuple(
+        name for name in study.select if any(name in setting.factors for setting in settings)
+    )
     if all(len(group) == 1 for group in groups_of_candidates):
         used = ()
     is_held_out = all(VALIDATION[1] in setting.quantities for setting in settings)
-    chosen = tuple(_best(group) for group in groups_of_candidates) if used and is_held_out else settings
+    chosen = (
+        tuple(_best(group) for group in groups_of_candidates) if used and is_held_out else settings
+    )
     select, unchosen = (used, ()) if is_held_out else ((), used)
     return Summary(settings, chosen, select, unchosen, len(study.runs), len(finished))
 
@@ -129,7 +138,10 @@ def _setting(study: Study, runs: Sequence[Run], finished: set[str]) -> Setting:
     measured = [_Measured.read(study.folder(run), tuple(study.measures)) for run in done]
     names = dict.fromkeys(name for each in measured for name in each.quantities)
     quantities = {
-        name: Statistic.over([each.quantities[name] for each in measured if name in each.quantities]) for name in names
+        name: Statistic.over(
+            [each.quantities[name] for each in measured if name in each.quantities]
+        )
+        for name in names
     }
     seeds, histories = tuple(run.seed for run in done), tuple(each.history for each in measured)
     return Setting(runs[0].variant, runs[0].factors, seeds, len(runs), quantities, histories)
@@ -150,13 +162,19 @@ class _Measured:
             quantities |= _of_sharpness(_read(folder / "sharpness.h5", Sharpness))
         if "hessian" in measures:
             quantities |= _of_spectrum(_read(folder / "hessian.h5", Spectrum))
-        return cls(history, {name: float(value) for name, value in quantities.items() if not math.isnan(value)})
+        return cls(
+            history,
+            {name: float(value) for name, value in quantities.items() if not math.isnan(value)},
+        )
 
 
 def _read(path: Path, kind: type) -> Any:
     found = read_result(path)
     if not isinstance(found, kind):
-        raise StoreError(f"{path} holds another kind of result.", hint=f"Remove {path.parent} to do the run anew.")
+        raise StoreError(
+            f"{path} holds another kind of result.",
+            hint=f"Remove {path.parent} to do the run anew.",
+        )
     return found
 
 
@@ -186,24 +204,35 @@ def _candidates(settings: Sequence[Setting], select: Sequence[str]) -> list[list
     """Return the groups of settings that differ in `select` alone."""
     groups: dict[tuple[str, ...], list[Setting]] = {}
     for setting in settings:
-        rest = [f"{name}={as_text(value)}" for name, value in setting.factors.items() if name not in select]
+        rest = [
+            f"{name}={as_text(value)}"
+            for name, value in setting.factors.items()
+            if name not in select
+        ]
         groups.setdefault((setting.variant, *rest), []).append(setting)
     return list(groups.values())
 
 
 def _best(group: Sequence[Setting]) -> Setting:
-    """Return the setting of the highest mean validation accuracy, then of the lowest loss; a whole one if any is."""
+    """Return the setting of the highest mean validation accuracy, then of the lowest loss; a whole
+    one if any is.
+    """
     candidates = [setting for setting in group if setting.is_complete] or group
 
     def rank(setting: Setting) -> tuple[float, float]:
         accuracy, loss = (setting.quantities.get(name) for name in VALIDATION)
-        return (-math.inf if accuracy is None else accuracy.mean, -math.inf if loss is None else -loss.mean)
+        return (
+            -math.inf if accuracy is None else accuracy.mean,
+            -math.inf if loss is None else -loss.mean,
+        )
 
     return replace(max(candidates, key=rank), num_candidates=len(group))
 
 
 def over_seeds(histories: Sequence[History], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and sample standard deviation of a column of histories at each epoch, (num_epochs,) each."""
+    """Return mean and sample standard deviation of a column of histories at each epoch,
+    (num_epochs,) each.
+    """
     values = np.stack([getattr(history, column) for history in histories])
     deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
     return values.mean(axis=0), deviation

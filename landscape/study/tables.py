@@ -33,17 +33,34 @@ def _narrower(table: Table) -> Table:
 
 
 def numbers_table(settings: Sequence[Setting], summary: Summary) -> Table:
-    """Return the table of some settings for programs: mean, sd and count in columns of their own, all digits."""
-    return _table("", settings, summary, _numbers, lambda name: [f"{name} {what}" for what in ("mean", "sd", "n")])
+    """Return the table of some settings for programs: mean, sd and count in columns of their own,
+    all digits.
+    """
+    return _table(
+        "",
+        settings,
+        summary,
+        _numbers,
+        lambda name: [f"{name} {what}" for what in ("mean", "sd", "n")],
+    )
 
 
 def _table(
-    title: str, settings: Sequence[Setting], summary: Summary, cells: Cells, heads: Callable[[str], list[str]]
+    title: str,
+    settings: Sequence[Setting],
+    summary: Summary,
+    cells: Cells,
+    heads: Callable[[str], list[str]],
 ) -> Table:
     factors = list(dict.fromkeys(name for setting in settings for name in setting.factors))
     quantities = list(dict.fromkeys(name for setting in settings for name in setting.quantities))
     has_variants = any(setting.variant for setting in settings)
-    columns = [*(["variant"] * has_variants), *factors, "seeds", *(head for name in quantities for head in heads(name))]
+    columns = [
+        *(["variant"] * has_variants),
+        *factors,
+        "seeds",
+        *(head for name in quantities for head in heads(name)),
+    ]
     rows = [
         [
             *([setting.variant] * has_variants),
@@ -60,12 +77,19 @@ def _notes(settings: Sequence[Setting], summary: Summary) -> list[str]:
     notes = ["Mean ± sample standard deviation over the seeds, after the last epoch."]
     names = ", ".join(summary.select)
     if summary.select and settings is summary.chosen:
-        notes.append(f"{names}: chosen by the mean accuracy on the validation split, never on the test set.")
+        notes.append(
+            f"{names}: chosen by the mean accuracy on the validation split, never on the test set."
+        )
     if summary.unchosen:
         unchosen = ", ".join(summary.unchosen)
-        notes.append(f"{unchosen}: all values are shown, none is chosen, for no validation split was held out.")
+        notes.append(
+            f"{unchosen}: all values are shown, none is chosen, for no validation split was held "
+            "out."
+        )
     if summary.num_finished < summary.num_runs:
-        notes.append(f"Not all is there: {summary.num_finished} of {summary.num_runs} runs are finished.")
+        notes.append(
+            f"Not all is there: {summary.num_finished} of {summary.num_runs} runs are finished."
+        )
     return notes
 
 
@@ -93,7 +117,8 @@ def _all_digits(value: float) -> str:
 
 
 def format_statistic(mean: float, deviation: float) -> str:
-    """Write `mean ± deviation`, the deviation with two significant digits and the mean with as many places.
+    """Write `mean ± deviation`, the deviation with two significant digits and the mean with as many
+    places.
 
     Of a deviation that is not known or 0, the mean alone has four significant digits.
     """
@@ -129,7 +154,9 @@ def _setting_as_dict(setting: Setting) -> dict[str, Any]:
         "num_runs": setting.num_runs,
         "num_candidates": setting.num_candidates,
         "quantities": {
-            _key(name): {key: None if value != value else value for key, value in asdict(statistic).items()}
+            _key(name): {
+                key: None if value != value else value for key, value in asdict(statistic).items()
+            }
             for name, statistic in setting.quantities.items()
         },
     }

@@ -52,7 +52,8 @@ def check_sam_options(
         raise InputError(f"the last fraction of SAM must be in [0, 1], got {sam_fraction}.")
     if (rho_schedule != "constant" or sam_fraction != 1) and not isinstance(optimizer, SAM):
         raise InputError(
-            f"a rho schedule and a last fraction are options of SAM, got {type(optimizer).__name__}.",
+            "a rho schedule and a last fraction are options of SAM, got "
+            f"{type(optimizer).__name__}.",
             hint="Leave them out, or use the optimizer sam.",
         )
     if isinstance(optimizer, SAM) and optimizer.scope == "micro-batch" and micro_batch_size is None:

@@ -20,7 +20,8 @@ DEFAULT_RHO = 0.05
 
 
 def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
-    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball and no point, otherwise `rho`.
+    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball and no point,
+    otherwise `rho`.
 
     Args:
         optimizer: SAM or any other.
@@ -51,7 +52,8 @@ def ascent_sharpness(
     batch_size: int,
     device: torch.device,
 ) -> float:
-    """Return L^Asc - L of a module as it is, in evaluation mode, in float32, or float64 if that is its dtype.
+    """Return L^Asc - L of a module as it is, in evaluation mode, in float32, or float64 if that is
+    its dtype.
 
     Args:
         module: Left as it is.
@@ -66,5 +68,7 @@ def ascent_sharpness(
     """
     is_double = next(module.parameters()).dtype == torch.float64
     dtype = "float64" if is_double else "float32"
-    problem = Problem(module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size)
+    problem = Problem(
+        module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size
+    )
     return measure_sharpness(problem, [rho], measures=("asc",)).measures[0].sharpness

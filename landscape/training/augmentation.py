@@ -59,7 +59,8 @@ def flip(images: Any, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Any, generator: torch.Generator) -> Tensor:
-    """Set a square of 16x16 pixels in each image to zero, its centre anywhere, so that a part may lie outside.
+    """Set a square of 16x16 pixels in each image to zero, its centre anywhere, so that a part may
+    lie outside.
 
     Args:
         images: (N, C, H, W), more than 16 pixels high and wide.
@@ -72,8 +73,8 @@ def cutout(images: Any, generator: torch.Generator) -> Tensor:
         InputError: If the inputs are not images, or the images are too small.
 
     Source:
-        DeVries & Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout,
-        arXiv:1708.04552, Section 3.2.
+        DeVries & Taylor (2017), Improved Regularization of Convolutional Neural Networks with
+        Cutout, arXiv:1708.04552, Section 3.2.
     """
     images = _check_images(images)
     count, _, height, width = images.shape
@@ -88,23 +89,32 @@ def cutout(images: Any, generator: torch.Generator) -> Tensor:
 
 
 def _is_in_hole(size: int, count: int, generator: torch.Generator) -> Tensor:
-    """Return (N, size): which of `size` positions are within 8 before and 7 after a random centre."""
+    """Return (N, size): which of `size` positions are within 8 before and 7 after a random
+    centre.
+    """
     distance = torch.arange(size) - torch.randint(size, (count, 1), generator=generator)
     return (distance >= -HOLE // 2) & (distance < HOLE // 2)
 
 
-AUGMENTATIONS: dict[str, Callable[[Any, torch.Generator], Tensor]] = {"crop": crop, "flip": flip, "cutout": cutout}
-"""Name -> function of the inputs of a batch and a CPU generator; joined by dashes, one after the other."""
+AUGMENTATIONS: dict[str, Callable[[Any, torch.Generator], Tensor]] = {
+    "crop": crop,
+    "flip": flip,
+    "cutout": cutout,
+}
+"""Name -> function of the inputs of a batch and a CPU generator; joined by dashes, one after the
+other."""
 
 
 def get_augmentation(name: str) -> Callable[[Any, torch.Generator], Any]:
     """Return the augmentation of that name.
 
     Args:
-        name: `none`, or names of `AUGMENTATIONS` joined by dashes, each at most once and applied in that order.
+        name: `none`, or names of `AUGMENTATIONS` joined by dashes, each at most once and applied in
+            that order.
 
     Returns:
-        A function of the inputs of a batch and a CPU generator; that of `none` takes anything and returns it.
+        A function of the inputs of a batch and a CPU generator; that of `none` takes anything and
+        returns it.
 
     Raises:
         InputError: If there is none.
@@ -113,13 +123,18 @@ def get_augmentation(name: str) -> Callable[[Any, torch.Generator], Any]:
     if len(set(parts)) < len(parts) or not set(parts) <= set(AUGMENTATIONS):
         known = ", ".join(AUGMENTATIONS)
         raise InputError(
-            f"an augmentation must be one of none and {known}, or some joined by dashes, got {name!r}.",
+            f"an augmentation must be one of none and {known}, or some joined by dashes, got "
+            f"{name!r}.",
             hint="Pass --augmentation crop-flip-cutout.",
         )
     return partial(_apply, [AUGMENTATIONS[part] for part in parts])
 
 
-def _apply(functions: Sequence[Callable[[Any, torch.Generator], Any]], inputs: Any, generator: torch.Generator) -> Any:
+def _apply(
+    functions: Sequence[Callable[[Any, torch.Generator], Any]],
+    inputs: Any,
+    generator: torch.Generator,
+) -> Any:
     for function in functions:
         inputs = function(inputs, generator)
     return inputs
@@ -130,4 +145,7 @@ def _check_images(inputs: Any) -> Tensor:
         return inputs
     shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
     names = ", ".join(AUGMENTATIONS)
-    raise InputError(f"{names} need images of shape (N, C, H, W), got {shape}.", hint="Use the augmentation none.")
+    raise InputError(
+        f"{names} need images of shape (N, C, H, W), got {shape}.",
+        hint="Use the augmentation none.",
+    )

@@ -22,7 +22,8 @@ def evaluate(
     batch_size: int,
     change: Callable[[Any], Any],
 ) -> dict[str, float]:
-    """Return the columns of a test set, in evaluation mode, the batches shared between the processes.
+    """Return the columns of a test set, in evaluation mode, the batches shared between the
+    processes.
 
     Args:
         module: Left in evaluation mode, in all processes with the buffers of the first.
@@ -35,7 +36,9 @@ def evaluate(
     distributed.share(module.buffers())
     meter = Meter()
     with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
-        for inputs, targets in data.batches(batch_size)[distributed.rank() :: distributed.world_size()]:
+        for inputs, targets in data.batches(batch_size)[
+            distributed.rank() :: distributed.world_size()
+        ]:
             outputs, loss = outputs_and_loss(module, criterion, change(inputs), targets)
             counts = {**measure(loss, outputs, targets), **among_five(outputs, targets)}
             meter.add(batch_length((inputs, targets)), **counts)

@@ -11,8 +11,21 @@ import numpy as np
 from landscape.results import History
 
 _AT_THE_END = (
-    *("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
-    *("test_top5_error", "ema_test_loss", "ema_test_accuracy", "first_order_sharpness", "ascent_sharpness"),
+    *(
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "test_loss",
+        "test_accuracy",
+    ),
+    *(
+        "test_top5_error",
+        "ema_test_loss",
+        "ema_test_accuracy",
+        "first_order_sharpness",
+        "ascent_sharpness",
+    ),
 )
 
 COLUMNS = tuple(field.name for field in fields(History) if field.name != "settings")
@@ -30,7 +43,9 @@ def make_history(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any
         The history, `epoch` as integers and everything else in float64.
     """
     columns = {
-        name: np.array([row.get(name, np.nan) for row in rows], dtype=np.int64 if name == "epoch" else float)
+        name: np.array(
+            [row.get(name, np.nan) for row in rows], dtype=np.int64 if name == "epoch" else float
+        )
         for name in COLUMNS
     }
     return History(**columns, settings=dict(settings))
@@ -40,8 +55,8 @@ def outcome(history: History) -> dict[str, float | None]:
     """Return what a run came to, by name.
 
     Returns:
-        `epochs` done; each measurement after the last of them, NaN where it was not made; `num_gradients` and `seconds`
-        of all epochs together.
+        `epochs` done; each measurement after the last of them, NaN where it was not made;
+        `num_gradients` and `seconds` of all epochs together.
     """
     num_gradients = history.num_gradients.sum()
     return {

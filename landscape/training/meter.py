@@ -14,7 +14,8 @@ from landscape.reductions import accumulation_dtype
 
 
 class Meter:
-    """Sums over the batches of an epoch, kept on an accelerator that measured them until somebody asks.
+    """Sums over the batches of an epoch, kept on an accelerator that measured them until somebody
+    asks.
 
     Attributes:
         num_examples: Examples counted by `add`.
@@ -81,7 +82,9 @@ class Meter:
 
 def _summand(value: Tensor) -> float | Tensor:
     """A plain number where reading it waits for nothing, which adds up faster than tensors do."""
-    return value.item() if value.device.type == "cpu" else value.to(accumulation_dtype(value.device))
+    return (
+        value.item() if value.device.type == "cpu" else value.to(accumulation_dtype(value.device))
+    )
 
 
 def measure(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:

@@ -136,12 +136,16 @@ class Run:
         closures = [self.closure(piece) for piece in pieces]
         self.num_passes = 0
         norm = take_step(self.optimizer, closures, self.parallel)
-        self.meter.add_batch(gradient_norm=norm, gradients=torch.tensor(self.num_passes / len(pieces)))
+        self.meter.add_batch(
+            gradient_norm=norm, gradients=torch.tensor(self.num_passes / len(pieces))
+        )
         if self.average is not None:
             self.average.update_parameters(self.module)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
-        """Return what adds a piece's gradient; sums are of its first call, which is at the weights themselves."""
+        """Return what adds a piece's gradient; sums are of its first call, which is at the weights
+        themselves.
+        """
         is_first = True
 
         def run() -> Tensor:
@@ -180,7 +184,11 @@ class Run:
         row |= {name.replace("test", "validation"): value for name, value in held_out.items()}
         if self.average is not None:
             averaged = self.evaluate_on(self.test, self.average.module)
-            row |= {f"ema_{name}": averaged[name] for name in ("test_loss", "test_accuracy") if name in averaged}
+            row |= {
+                f"ema_{name}": averaged[name]
+                for name in ("test_loss", "test_accuracy")
+                if name in averaged
+            }
         if self.asc_data is not None and distributed.rank() == 0:
             row["ascent_sharpness"] = self.ascent_sharpness(self.asc_data)
         return row
@@ -189,12 +197,16 @@ class Run:
         """Plain loss and errors, named as those of the test set; nothing if there are no data."""
         if data is None:
             return {}
-        return evaluate(module, data, self.test_loss, batch_size=self.batch_size, change=self.arrange)
+        return evaluate(
+            module, data, self.test_loss, batch_size=self.batch_size, change=self.arrange
+        )
 
     def ascent_sharpness(self, data: Data) -> float:
         """L^Asc - L of the weights as they are."""
         size = self.micro_batch_size or self.batch_size
-        return ascent_sharpness(self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device)
+        return ascent_sharpness(
+            self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device
+        )
 
     @property
     def radius(self) -> float:
@@ -212,7 +224,9 @@ class Run:
         return self.epochs * self.steps_per_epoch
 
     def apply_schedules(self) -> None:
-        """Set learning rates and radii of the step to come to the initial ones times the schedules' factors."""
+        """Set learning rates and radii of the step to come to the initial ones times the schedules'
+        factors.
+        """
         done, count = self.num_steps_done, self.num_steps
         factor = factor_at(self.schedule, done, count)
         for group in self.optimizer.param_groups:
@@ -222,7 +236,9 @@ class Run:
 
     def train_row(self, meter: Meter) -> dict[str, float]:
         """What the epoch measured."""
-        first_factor = factor_at(self.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps)
+        first_factor = factor_at(
+            self.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps
+        )
         loss = meter.per_example("loss")
         if not math.isfinite(loss):
             raise LandscapeError(
@@ -240,13 +256,16 @@ class Run:
     def report(self, meter: Meter, clock: Clock) -> None:
         """Tell the progress where the epoch is.
 
-        Reading the sums waits for the device, so this is not done at every step. Nothing else of the loop of one
-        process waits within an epoch; an optimizer may, as SAM does to look at its gradients' norms.
+        Reading the sums waits for the device, so this is not done at every step. Nothing else of
+        the loop of one process waits within an epoch; an optimizer may, as SAM does to look at its
+        gradients' norms.
         """
         fields = {"epoch": len(self.rows) + 1, "loss": meter.per_example("loss")}
         accuracy = meter.per_example("correct")
         fields |= {} if math.isnan(accuracy) else {"accuracy": accuracy}
-        self.progress.update(self.num_steps_done, **fields, examples_per_second=meter.num_examples / clock.seconds())
+        self.progress.update(
+            self.num_steps_done, **fields, examples_per_second=meter.num_examples / clock.seconds()
+        )
 
     def stop(self, clock: Clock) -> None:
         """Hand over the state and leave."""
@@ -284,12 +303,16 @@ class Run:
             )
         if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
             raise InputError(
-                f"a run of {distributed.world_size()} processes and {self.steps_per_epoch} steps an epoch cannot go on"
+                f"a run of {distributed.world_size()} processes and {self.steps_per_epoch} steps "
+                "an epoch cannot go on"
                 f" from step {state.step} of {len(state.meters)} processes.",
-                hint="Repeat the data, the batch size and the number of processes of the first run.",
+                hint="Repeat the data, the batch size and the number of processes of the first "
+                "run.",
             )
         if (self.average is None) != (state.average is None):
-            raise InputError("a run goes on with a moving average if it had one before, and only then.")
+            raise InputError(
+                "a run goes on with a moving average if it had one before, and only then."
+            )
         self.module.load_state_dict(state.module)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.order.set_state(state.order.cpu())

@@ -36,12 +36,13 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def factor_at(schedule: str, step: int, num_steps: int) -> float:
-    """Return the factor of the initial learning rate or radius that optimizer step `step` is taken with.
+    """Return the factor of the initial learning rate or radius that optimizer step `step` is taken
+    with.
 
-    `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every step;
-    `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and three quarters
-    of the epochs, since all epochs have the same number of steps). `step-0.2` is 1, 0.2 from 30 % of all steps on, 0.04
-    from 60 % on and 0.008 from 80 % on.
+    `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every
+    step; `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and
+    three quarters of the epochs, since all epochs have the same number of steps). `step-0.2` is 1,
+    0.2 from 30 % of all steps on, 0.04 from 60 % on and 0.008 from 80 % on.
 
     Args:
         schedule: `constant`, `cosine`, `step` or `step-0.2`.

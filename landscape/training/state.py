@@ -59,4 +59,7 @@ class Interrupted(BaseException):
 
 def copied(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state_dict that shares nothing with the original."""
-    return {name: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for name, v in values.items()}
+    return {
+        name: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v)
+        for name, v in values.items()
+    }

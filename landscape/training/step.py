@@ -17,7 +17,8 @@ from landscape.optim.sam import SAM
 from landscape.random_state import forked_random_state
 
 Closure = Callable[[], Tensor]
-"""Adds a piece's share of the gradient, without clearing what is there, and returns its share of the loss."""
+"""Adds a piece's share of the gradient, without clearing what is there, and returns its share of
+the loss."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Piece:
 
     Attributes:
         batch: Inputs and targets.
-        num_examples: That count; 0 where the process has none and takes one for its gradient's shape alone.
-        weight: Of its mean loss, such that the mean over the processes of the sum over their pieces is the
-            mean over the batch.
+        num_examples: That count; 0 where the process has none and takes one for its gradient's
+            shape alone.
+        weight: Of its mean loss, such that the mean over the processes of the sum over their pieces
+            is the mean over the batch.
     """
 
     batch: Batch
@@ -63,8 +65,11 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
 
 
 @contextmanager
-def data_parallel(module: nn.Module, optimizer: Optimizer, probe: Callable[[], Tensor]) -> Iterator[nn.Module]:
-    """Give what to call in training: the module, which averages its gradients over the processes if there are several.
+def data_parallel(
+    module: nn.Module, optimizer: Optimizer, probe: Callable[[], Tensor]
+) -> Iterator[nn.Module]:
+    """Give what to call in training: the module, which averages its gradients over the processes if
+    there are several.
 
     Args:
         module: The model.
@@ -74,7 +79,9 @@ def data_parallel(module: nn.Module, optimizer: Optimizer, probe: Callable[[], T
     if not distributed.is_on():
         yield module
         return
-    wrapped = distributed.parallel(module, has_unused_parameters=_has_unused_parameters(module, probe))
+    wrapped = distributed.parallel(
+        module, has_unused_parameters=_has_unused_parameters(module, probe)
+    )
     if not isinstance(optimizer, SAM):
         yield wrapped
         return
@@ -112,7 +119,9 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
     weights = [w for group in optimizer.param_groups for w in group["params"]]
 
     def closure() -> Tensor:
-        for w in weights:  # what zero_grad does within a profiler's range, which takes ten times as long
+        for w in (
+            weights
+        ):  # what zero_grad does within a profiler's range, which takes ten times as long
             w.grad = None
         loss = _run_all(closures, module)
         if not norms:
@@ -130,7 +139,9 @@ def set_rho_factor(optimizer: Optimizer, factor: float) -> None:
 
 
 def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:
-    """Run the closures, exchanging gradients between processes with the last, and return the sum of their losses."""
+    """Run the closures, exchanging gradients between processes with the last, and return the sum of
+    their losses.
+    """
     if len(closures) == 1:
         return closures[0]()
     *first, last = closures

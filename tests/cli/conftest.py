@@ -23,7 +23,8 @@ class Answer:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_point_a_pass():
-    """Keep measured times from deciding what is computed, in this folder: one point a pass is the fastest."""
+    """Keep measured times from deciding what is computed, in this folder: one point a pass is the
+    fastest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("landscape.point_stack.most_productive", lambda *_args: 1)
         yield
@@ -46,7 +47,19 @@ def run():
 def trained(run, tmp_path_factory):
     """The folder of a small mlp trained on digits for two epochs with SAM."""
     folder = tmp_path_factory.mktemp("trained")
-    answer = run("train", "--optim", "sam", "--model-arg", "width=8", "--epochs", 2, "--save-every", 1, "--out", folder)
+    answer = run(
+        "train",
+        "--optim",
+        "sam",
+        "--model-arg",
+        "width=8",
+        "--epochs",
+        2,
+        "--save-every",
+        1,
+        "--out",
+        folder,
+    )
     assert answer.code == 0, answer.err
     return folder
 

@@ -1,4 +1,5 @@
-"""A damaged data file is one sentence that names the file and, where it has any, the row or line."""
+"""A damaged data file is one sentence that names the file and, where it has any, the row or
+line."""
 
 import gzip
 
@@ -22,7 +23,9 @@ def mutag(folder):
 
 def fashion_mnist(folder):
     for prefix in ("train", "t10k"):
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((3, 28, 28), np.uint8)))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(
+            idx(np.zeros((3, 28, 28), np.uint8))
+        )
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(3, np.uint8)))
 
 

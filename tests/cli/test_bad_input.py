@@ -1,4 +1,5 @@
-"""Every mistake is one sentence and a hint on stderr, exit code 1 (2 for usage), and nothing is lost."""
+"""Every mistake is one sentence and a hint on stderr, exit code 1 (2 for usage), and nothing is
+lost."""
 
 import os
 import pickle
@@ -41,7 +42,9 @@ def test_a_broken_checkpoint(run, checkpoint, tmp_path, command, content):
 @pytest.mark.parametrize("command", [*COMMANDS, "compare"])
 def test_results_in_place_of_a_checkpoint(run, trained, tmp_path, command):
     path = trained / "history.h5"
-    err = _refused(run(command, path, *(["--out", tmp_path / "report"] if command == "compare" else [])))
+    err = _refused(
+        run(command, path, *(["--out", tmp_path / "report"] if command == "compare" else []))
+    )
     assert "history.h5 holds results, or other HDF5, and no weights." in err
     assert f"landscape info {path} says which one results are of." in err.replace("\n", " ")
 
@@ -56,17 +59,40 @@ class _Payload:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_malicious_checkpoint_never_executes(run, tmp_path, command):
-    torch.save({"w": torch.zeros(1), "payload": _Payload(str(tmp_path / "trap"))}, tmp_path / "c.pt")
-    assert "nothing in it ran" in _refused(run(command, tmp_path / "c.pt", "--model", "mlp", "--data", "digits"))
+    torch.save(
+        {"w": torch.zeros(1), "payload": _Payload(str(tmp_path / "trap"))}, tmp_path / "c.pt"
+    )
+    assert "nothing in it ran" in _refused(
+        run(command, tmp_path / "c.pt", "--model", "mlp", "--data", "digits")
+    )
     assert not (tmp_path / "trap").exists()
 
 
 def test_a_malicious_data_batch_never_executes(run, tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
-    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+    for name in (
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+        "test_batch",
+    ):
         (folder / name).write_bytes(pickle.dumps(_Payload(str(tmp_path / "trap"))))
-    _refused(run("train", "--data", "cifar10", "--data-dir", tmp_path, "--model", "resnet20", "--out", tmp_path / "r"))
+    _refused(
+        run(
+            "train",
+            "--data",
+            "cifar10",
+            "--data-dir",
+            tmp_path,
+            "--model",
+            "resnet20",
+            "--out",
+            tmp_path / "r",
+        )
+    )
     assert not (tmp_path / "trap").exists()
 
 
@@ -91,7 +117,11 @@ def test_a_model_that_does_not_exist(run, checkpoint, tmp_path):
 
 def test_a_model_that_raises(run, checkpoint, tmp_path):
     (tmp_path / "bad.py").write_text("def model():\n    raise RuntimeError('no')\n")
-    err = _refused(run("surface", checkpoint, "--out", tmp_path / "s.h5", "--model", f"{tmp_path}/bad.py:model"))
+    err = _refused(
+        run(
+            "surface", checkpoint, "--out", tmp_path / "s.h5", "--model", f"{tmp_path}/bad.py:model"
+        )
+    )
     assert "raised RuntimeError: no" in err
     assert "bad.py:2" in err
 
@@ -108,10 +138,14 @@ def test_a_file_never_chooses_code(run, tmp_path):
     assert f"--model {name}" in err
 
 
-@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: None], ids=["empty", "missing"])
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: None], ids=["empty", "missing"]
+)
 def test_an_empty_data_folder_says_what_to_download_and_where_to_put_it(run, tmp_path, make):
     make(tmp_path / "data")
-    err = _refused(run("train", "--data", "cifar10", "--data-dir", tmp_path / "data", "--model", "resnet20"))
+    err = _refused(
+        run("train", "--data", "cifar10", "--data-dir", tmp_path / "data", "--model", "resnet20")
+    )
     assert "cifar-10-python.tar.gz" in err
     assert "https://www.cs.toronto.edu/~kriz/cifar.html" in err
     assert "--data-dir" in err
@@ -126,7 +160,9 @@ def test_weights_with_nan(run, checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     next(iter(content["state_dict"].values()))[0] = torch.nan
     torch.save(content, tmp_path / "c.pt")
-    assert "weights must be finite, 1 of 6 tensors hold NaN" in _refused(run("surface", tmp_path / "c.pt"))
+    assert "weights must be finite, 1 of 6 tensors hold NaN" in _refused(
+        run("surface", tmp_path / "c.pt")
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +225,10 @@ def test_training_arguments_out_of_range(run, tmp_path, arguments, message):
 
 
 def test_training_accepts_rho_zero(run, tmp_path):
-    assert run("train", "--optim", "sam", "--rho", 0, "--epochs", 1, "--out", tmp_path / "run").code == 0
+    assert (
+        run("train", "--optim", "sam", "--rho", 0, "--epochs", 1, "--out", tmp_path / "run").code
+        == 0
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "surface", "hessian", "sharpness", "plot"])
@@ -198,7 +237,9 @@ def test_an_output_that_exists_is_refused_and_stays(run, checkpoint, tmp_path, c
     out.mkdir()
     path = {"train": out / "checkpoint.pt", "plot": out / "f.png"}.get(command, out / "r.h5")
     path.write_text("precious")
-    arguments = {"train": (), "plot": (checkpoint.with_name("history.h5"),)}.get(command, (checkpoint,))
+    arguments = {"train": (), "plot": (checkpoint.with_name("history.h5"),)}.get(
+        command, (checkpoint,)
+    )
     target = out if command == "train" else path
     err = _refused(run(command, *arguments, "--out", target))
     assert "exists" in err
@@ -209,7 +250,12 @@ def test_an_output_that_exists_is_refused_and_stays(run, checkpoint, tmp_path, c
 def test_force_replaces_an_output(run, checkpoint, tmp_path):
     path = tmp_path / "r.h5"
     path.write_text("old")
-    assert run("sharpness", checkpoint, "--measure", "asc", "--samples", 50, "--out", path, "--force").code == 0
+    assert (
+        run(
+            "sharpness", checkpoint, "--measure", "asc", "--samples", 50, "--out", path, "--force"
+        ).code
+        == 0
+    )
     assert path.read_bytes()[:4] == b"\x89HDF"
 
 
@@ -217,13 +263,25 @@ def test_resuming_a_surface_with_other_options_is_refused(run, checkpoint, tmp_p
     arguments = ("surface", checkpoint, "--grid", 3, "--samples", 50, "--out", tmp_path / "s.h5")
     assert run(*arguments).code == 0
     before = (tmp_path / "s.h5").read_bytes()
-    assert "another seed: 0 in the file, 1 now" in _refused(run(*arguments, "--seed", 1, "--resume"))
+    assert "another seed: 0 in the file, 1 now" in _refused(
+        run(*arguments, "--seed", 1, "--resume")
+    )
     assert (tmp_path / "s.h5").read_bytes() == before
 
 
 def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path):
     shutil.copy(trained / "history.h5", tmp_path / "s.h5")
-    err = _refused(run("surface", trained / "checkpoint.pt", "--samples", 50, "--out", tmp_path / "s.h5", "--resume"))
+    err = _refused(
+        run(
+            "surface",
+            trained / "checkpoint.pt",
+            "--samples",
+            50,
+            "--out",
+            tmp_path / "s.h5",
+            "--resume",
+        )
+    )
     assert "the stored result is a history, not a surface" in err
 
 
@@ -257,12 +315,21 @@ def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, me
         ("convert", "{history}", "--to", "csv", "--out", "{history}"),
     ],
 )
-def test_a_file_that_a_command_uses_is_not_replaced_even_by_force(run, trained, tmp_path, monkeypatch, arguments):
+def test_a_file_that_a_command_uses_is_not_replaced_even_by_force(
+    run, trained, tmp_path, monkeypatch, arguments
+):
     monkeypatch.chdir(tmp_path)
-    names = {"checkpoint": "checkpoint.pt", "history": "history.h5", "snapshot": "snapshots/epoch-0001.pt"}
+    names = {
+        "checkpoint": "checkpoint.pt",
+        "history": "history.h5",
+        "snapshot": "snapshots/epoch-0001.pt",
+    }
     for name in names.values():
         shutil.copy(trained / name, tmp_path)
-    words = [argument.format(**{key: Path(name).name for key, name in names.items()}) for argument in arguments]
+    words = [
+        argument.format(**{key: Path(name).name for key, name in names.items()})
+        for argument in arguments
+    ]
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert "is another file of this command" in _refused(run(*words, "--force"))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -280,7 +347,13 @@ def test_a_file_that_a_command_uses_is_not_replaced_even_by_force(run, trained, 
 def test_a_refused_command_leaves_no_folder_behind(run, trained, tmp_path, arguments):
     paths = {"checkpoint": trained / "checkpoint.pt", "history": trained / "history.h5"}
     suffix = ".png" if arguments[0] == "plot" else ".h5"
-    _refused(run(*(word.format(**paths) for word in arguments), "--out", tmp_path / "new" / "folder" / f"a{suffix}"))
+    _refused(
+        run(
+            *(word.format(**paths) for word in arguments),
+            "--out",
+            tmp_path / "new" / "folder" / f"a{suffix}",
+        )
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -313,7 +386,9 @@ def own(run, tmp_path):
     """A user's file, the words that name it, and the folder of a run of two epochs."""
     (tmp_path / "mine.py").write_text(PLUGIN)
     words = ("--model", f"{tmp_path}/mine.py:model", "--data", f"{tmp_path}/mine.py:data")
-    assert run("train", *words, "--epochs", 2, "--batch-size", 4, "--out", tmp_path / "run").code == 0
+    assert (
+        run("train", *words, "--epochs", 2, "--batch-size", 4, "--out", tmp_path / "run").code == 0
+    )
     return tmp_path, words
 
 
@@ -327,7 +402,9 @@ def test_what_the_users_code_prints_goes_to_stderr(run, own):
 def test_a_training_is_not_continued_on_other_data(run, own):
     folder, words = own
     (folder / "mine.py").write_text(PLUGIN.replace("SHIFT = 0", "SHIFT = 1"))
-    answer = run("train", *words, "--epochs", 2, "--batch-size", 4, "--out", folder / "run", "--resume")
+    answer = run(
+        "train", *words, "--epochs", 2, "--batch-size", 4, "--out", folder / "run", "--resume"
+    )
     assert "was trained with train-data" in _refused(answer)
 
 
@@ -335,7 +412,9 @@ def test_a_random_split_is_the_same_every_time(run, own):
     folder, words = own
     arguments = ("train", *words, "--epochs", 2, "--batch-size", 4, "--out", folder / "again")
     assert run(*arguments).code == 0
-    first, again = (torch.load(folder / name / "checkpoint.pt")["state_dict"] for name in ("run", "again"))
+    first, again = (
+        torch.load(folder / name / "checkpoint.pt")["state_dict"] for name in ("run", "again")
+    )
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
@@ -344,7 +423,15 @@ def test_a_surface_is_not_continued_with_another_model_or_loss(run, own, change)
     folder, words = own
     with (folder / "mine.py").open("a") as file:
         file.write("\ndef loss(o, t): return o.square().mean()\n")
-    arguments = ("surface", folder / "run" / "checkpoint.pt", *words, "--grid", 2, "--out", folder / "s.h5")
+    arguments = (
+        "surface",
+        folder / "run" / "checkpoint.pt",
+        *words,
+        "--grid",
+        2,
+        "--out",
+        folder / "s.h5",
+    )
     assert run(*arguments).code == 0
     changed = (word.format(mine=folder / "mine.py") for word in change)
     assert "the stored surface has another" in _refused(run(*arguments, *changed, "--resume"))
@@ -352,7 +439,9 @@ def test_a_surface_is_not_continued_with_another_model_or_loss(run, own, change)
 
 @pytest.mark.parametrize("command", ["hessian", "sharpness", "surface"])
 @pytest.mark.parametrize("out", ["{checkpoint}/x.h5", "{folder}"])
-def test_an_output_that_cannot_be_written_is_found_before_the_work(run, checkpoint, tmp_path, command, out):
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    run, checkpoint, tmp_path, command, out
+):
     answer = run(command, checkpoint, "--out", out.format(checkpoint=checkpoint, folder=tmp_path))
     assert "output" in _refused(answer)
 
@@ -365,7 +454,10 @@ def test_force_leaves_no_snapshots_of_the_run_that_it_replaces(run, tmp_path):
     arguments = ("train", "--save-every", 1, "--model-arg", "width=4", "--out", tmp_path)
     assert run(*arguments, "--epochs", 3).code == 0
     assert run(*arguments, "--epochs", 1, "--force").code == 0
-    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["epoch-0000.pt", "epoch-0001.pt"]
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
+        "epoch-0000.pt",
+        "epoch-0001.pt",
+    ]
 
 
 def test_a_mistake_with_force_leaves_the_earlier_run_whole(run, tmp_path):
@@ -411,17 +503,33 @@ def test_a_message_is_printed_as_it_is(run, checkpoint, tmp_path):
 
 def test_a_label_is_no_mathematics(run, trained, tmp_path):
     out = tmp_path / "f.png"
-    assert run("plot", trained / "history.h5", "--label", r"$\frac{$", "--title", "$x^{$", "--out", out).code == 0
+    assert (
+        run(
+            "plot", trained / "history.h5", "--label", r"$\frac{$", "--title", "$x^{$", "--out", out
+        ).code
+        == 0
+    )
 
 
 def test_a_documented_value_that_reads_none_is_a_string(run, tmp_path):
-    answer = run("train", "--data-arg", "normalization=none", "--epochs", 1, "--out", tmp_path / "run")
+    answer = run(
+        "train", "--data-arg", "normalization=none", "--epochs", 1, "--out", tmp_path / "run"
+    )
     assert answer.code == 0, answer.err
 
 
 def test_a_full_device_is_one_sentence(checkpoint):
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "landscape_cli", "sharpness", str(checkpoint), "--measure", "asc", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "landscape_cli",
+            "sharpness",
+            str(checkpoint),
+            "--measure",
+            "asc",
+            "--json",
+        ]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr

@@ -12,7 +12,9 @@ from landscape.topology import describe_topology
 
 
 def test_training_writes_checkpoint_history_and_snapshots(trained):
-    names = sorted(path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file())
+    names = sorted(
+        path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()
+    )
     assert names == [
         "checkpoint.pt",
         "history.h5",
@@ -32,13 +34,28 @@ def test_the_checkpoint_records_model_data_and_every_argument(checkpoint):
 def test_the_history_has_a_row_an_epoch_and_every_column(trained):
     history = read_result(trained / "history.h5")
     assert history.epoch.tolist() == [1, 2]
-    for name in ("train_loss", "test_loss", "test_top1_error", "test_top5_error", "first_order_sharpness", "seconds"):
+    for name in (
+        "train_loss",
+        "test_loss",
+        "test_top1_error",
+        "test_top5_error",
+        "first_order_sharpness",
+        "seconds",
+    ):
         assert np.isfinite(getattr(history, name)).all(), name
     assert history.settings["optim"] == "sam"
 
 
 @pytest.mark.parametrize(
-    "optimizer", [("sgd",), ("adam",), ("adamw",), ("sam",), ("sam", "--base", "adam"), ("asam", "--base", "adamw")]
+    "optimizer",
+    [
+        ("sgd",),
+        ("adam",),
+        ("adamw",),
+        ("sam",),
+        ("sam", "--base", "adam"),
+        ("asam", "--base", "adamw"),
+    ],
 )
 def test_fifteen_epochs_by_default_reach_a_test_loss_below_three_tenths(run, tmp_path, optimizer):
     assert run("train", "--optim", *optimizer, "--out", tmp_path / "run").code == 0
@@ -67,14 +84,25 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(run, tmp_pat
     assert "--resume" in stopped.err
     monkeypatch.setattr(checkpoint_io, "save_checkpoint", save)
     assert run(*arguments, "--out", tmp_path / "parts", "--resume").code == 0
-    whole, parts = (load_checkpoint(tmp_path / name / "checkpoint.pt").state_dict for name in ("whole", "parts"))
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "checkpoint.pt").state_dict for name in ("whole", "parts")
+    )
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
 def test_resuming_with_other_options_is_refused_naming_the_option(run, checkpoint):
     before = checkpoint.read_bytes()
     answer = run(
-        "train", "--optim", "sam", "--model-arg", "width=8", "--epochs", 3, "--out", checkpoint.parent, "--resume"
+        "train",
+        "--optim",
+        "sam",
+        "--model-arg",
+        "width=8",
+        "--epochs",
+        3,
+        "--out",
+        checkpoint.parent,
+        "--resume",
     )
     assert answer.code == 1
     assert "was trained with epochs 2, not 3" in answer.err
@@ -101,11 +129,24 @@ def test_the_surface_goes_beside_the_checkpoint_and_is_summed_up_in_json(plane, 
 def test_the_summary_gives_the_topology_of_each_split(plane, checkpoint):
     surface = read_result(checkpoint.with_name("checkpoint.surface.h5"))
     for split in ("train", "test"):
-        assert plane["splits"][split]["topology"] == json.loads(json.dumps(asdict(describe_topology(surface, split))))
+        assert plane["splits"][split]["topology"] == json.loads(
+            json.dumps(asdict(describe_topology(surface, split)))
+        )
 
 
 def test_the_summary_says_how_many_basins_there_are(run, checkpoint, tmp_path):
-    answer = run("surface", checkpoint, "--dims", 1, "--grid", 3, "--samples", 50, "--out", tmp_path / "line.h5")
+    answer = run(
+        "surface",
+        checkpoint,
+        "--dims",
+        1,
+        "--grid",
+        3,
+        "--samples",
+        50,
+        "--out",
+        tmp_path / "line.h5",
+    )
     assert "Basins of the train loss" in answer.out
 
 
@@ -117,7 +158,9 @@ def test_the_center_is_the_checkpoints_own_loss_computed_independently(plane, ch
     model = build_model("mlp", **saved.recipe.model_args)
     model.load_state_dict(saved.state_dict)
     for split, (inputs, targets) in zip(("train", "test"), build_data("digits"), strict=True):
-        loss = torch.nn.functional.cross_entropy(model.eval().double()(inputs.double()), targets).item()
+        loss = torch.nn.functional.cross_entropy(
+            model.eval().double()(inputs.double()), targets
+        ).item()
         assert plane["splits"][split]["center_loss"] == pytest.approx(loss, rel=1e-6)
 
 
@@ -176,7 +219,9 @@ def test_a_surface_in_one_dimension(run, checkpoint, tmp_path):
 
 
 def test_the_hessian_in_json_has_the_promised_keys(run, checkpoint, tmp_path):
-    answer = run("hessian", checkpoint, "--top-k", 3, "--samples", 200, "--out", tmp_path / "h.h5", "--json")
+    answer = run(
+        "hessian", checkpoint, "--top-k", 3, "--samples", 200, "--out", tmp_path / "h.h5", "--json"
+    )
     assert answer.code == 0, answer.err
     found = answer.json
     assert {"residuals", "lambda_min", "ratio", "num_matvecs"} <= found.keys()
@@ -191,7 +236,9 @@ def test_the_hessian_in_json_has_the_promised_keys(run, checkpoint, tmp_path):
 
 def test_the_pyhessian_engine_agrees(run, checkpoint):
     ours = run("hessian", checkpoint, "--top-k", 1, "--samples", 100, "--json").json
-    theirs = run("hessian", checkpoint, "--top-k", 1, "--samples", 100, "--engine", "pyhessian", "--json").json
+    theirs = run(
+        "hessian", checkpoint, "--top-k", 1, "--samples", 100, "--engine", "pyhessian", "--json"
+    ).json
     assert theirs["eigenvalues"][0] == pytest.approx(ours["eigenvalues"][0], rel=1e-3)
     assert theirs["lambda_min"] is None
 
@@ -215,7 +262,9 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
         assert (measure["standard_error"] is None) == (measure["name"] != "avg")
 
 
-@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"])
+@pytest.mark.parametrize(
+    "kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"]
+)
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, suffix):
     out = tmp_path / f"figure{suffix}"
@@ -274,7 +323,11 @@ def test_a_loss_that_is_not_finite_is_null_in_json(run, tmp_path):
         "def loss(o, t): return o.sum() * float('inf')\n"
     )
     torch.save(torch.nn.Linear(1, 1).state_dict(), tmp_path / "c.pt")
-    own = [word for name in ("model", "data", "loss") for word in (f"--{name}", f"{tmp_path}/plugin.py:{name}")]
+    own = [
+        word
+        for name in ("model", "data", "loss")
+        for word in (f"--{name}", f"{tmp_path}/plugin.py:{name}")
+    ]
     answer = run("surface", tmp_path / "c.pt", *own, "--dims", 1, "--grid", 3, "--json")
     assert answer.code == 0, answer.err
     assert answer.json["center_loss"] is None

@@ -14,7 +14,12 @@ QUICK = ("--quick", "--samples", 60, "--grid", 3, "--rho", "0.05")
 def other(run, tmp_path_factory):
     """A checkpoint of the same model and data, trained with SGD."""
     folder = tmp_path_factory.mktemp("other") / "plain"
-    assert run("train", "--optim", "sgd", "--model-arg", "width=8", "--epochs", 1, "--out", folder).code == 0
+    assert (
+        run(
+            "train", "--optim", "sgd", "--model-arg", "width=8", "--epochs", 1, "--out", folder
+        ).code
+        == 0
+    )
     return folder / "checkpoint.pt"
 
 
@@ -22,13 +27,37 @@ def other(run, tmp_path_factory):
 def compared(run, checkpoint, other, tmp_path_factory):
     """The answer of a comparison, and its folder."""
     out = tmp_path_factory.mktemp("compared") / "report"
-    answer = run("compare", other, checkpoint, *QUICK, "--label", "sgd", "--label", "sam", "--out", out, "--json")
+    answer = run(
+        "compare",
+        other,
+        checkpoint,
+        *QUICK,
+        "--label",
+        "sgd",
+        "--label",
+        "sam",
+        "--out",
+        out,
+        "--json",
+    )
     assert answer.code == 0, answer.err
     return answer, out
 
 
 def _words(checkpoint, other, out, *more):
-    return ("compare", other, checkpoint, *QUICK, "--label", "sgd", "--label", "sam", "--out", out, *more)
+    return (
+        "compare",
+        other,
+        checkpoint,
+        *QUICK,
+        "--label",
+        "sgd",
+        "--label",
+        "sam",
+        "--out",
+        out,
+        *more,
+    )
 
 
 def test_every_format_and_every_result_is_written(compared):
@@ -37,8 +66,17 @@ def test_every_format_and_every_result_is_written(compared):
         *("index.html", "report.json", "table.csv", "table.md", "table.tex", "figures", "results"),
     }
     kinds = ("sharpness.h5", "sharpness.npz", "spectrum.h5", "line.h5", "plane.h5")
-    assert {path.name for path in (out / "results").iterdir()} == {f"{n}.{k}" for n in ("sgd", "sam") for k in kinds}
-    names = ("surfaces.png", "contours.svg", "profiles.svg", "densities.svg", "sharpness.svg", "differences.svg")
+    assert {path.name for path in (out / "results").iterdir()} == {
+        f"{n}.{k}" for n in ("sgd", "sam") for k in kinds
+    }
+    names = (
+        "surfaces.png",
+        "contours.svg",
+        "profiles.svg",
+        "densities.svg",
+        "sharpness.svg",
+        "differences.svg",
+    )
     assert {path.name for path in (out / "figures").iterdir()} == {*names, "training.svg"}
 
 
@@ -55,14 +93,21 @@ def test_the_table_has_the_numbers_of_the_single_commands(run, compared, checkpo
         numbers = {key: number["value"] for key, number in each["quantities"].items()}
         options = ("--samples", 60, "--rho", 0.05, "--measure", "asc,first_order")
         sharpness = run("sharpness", path, *options, "--json").json
-        for key, name in (("train_loss", "loss"), ("test_loss", "test_loss"), ("test_accuracy", "test_accuracy")):
+        for key, name in (
+            ("train_loss", "loss"),
+            ("test_loss", "test_loss"),
+            ("test_accuracy", "test_accuracy"),
+        ):
             assert numbers[key] == pytest.approx(sharpness[name])
         assert numbers["generalization_gap"] == pytest.approx(sharpness["generalization_gap"])
         assert numbers["sharpness_asc"] == pytest.approx(sharpness["measures"][0]["sharpness"])
         hessian = run("hessian", path, "--samples", 60, "--trace", "--json").json
         assert numbers["lambda_max"] == pytest.approx(hessian["lambda_max"], rel=1e-3)
         assert numbers["absolute_ratio"] == pytest.approx(hessian["absolute_ratio"], rel=1e-2)
-        assert abs(numbers["trace"] - hessian["trace"]["value"]) <= 5 * each["quantities"]["trace"]["error"]
+        assert (
+            abs(numbers["trace"] - hessian["trace"]["value"])
+            <= 5 * each["quantities"]["trace"]["error"]
+        )
 
 
 def test_planes_are_on_the_same_noise_and_range_and_carry_the_centre(compared):
@@ -141,7 +186,17 @@ def test_results_of_another_checkpoint_are_refused(run, compared, checkpoint, ot
 def test_results_on_data_that_have_changed_since_are_refused(run, checkpoint, tmp_path):
     source = "import torch\ndef data():\n    return (torch.full((60, 64), {value}), torch.arange(60) % 10), None\n"
     file = tmp_path / "mine.py"
-    words = ("compare", checkpoint, "--data", f"{file}:data", "--quick", "--samples", 40, "--grid", 3)
+    words = (
+        "compare",
+        checkpoint,
+        "--data",
+        f"{file}:data",
+        "--quick",
+        "--samples",
+        40,
+        "--grid",
+        3,
+    )
     file.write_text(source.format(value=0.5))
     assert run(*words, "--out", tmp_path / "report").code == 0
     file.write_text(source.format(value=0.25))
@@ -155,10 +210,22 @@ def test_data_are_read_once_for_all_results(run, checkpoint, other, tmp_path):
     file.write_text(
         "import pathlib, torch\n"
         "def data():\n"
-        f"    with pathlib.Path({str(tmp_path / 'log')!r}).open('a') as log: print('read', file=log)\n"
-        "    return (torch.rand(60, 64), torch.arange(60) % 10), (torch.rand(50, 64), torch.arange(50) % 10)\n"
+        f"    with pathlib.Path({str(tmp_path / 'log')!r}).open('a') as log: print('read', "
+        "file=log)\n"
+        "    return (torch.rand(60, 64), torch.arange(60) % 10), (torch.rand(50, 64), "
+        "torch.arange(50) % 10)\n"
     )
-    words = ("--data", f"{file}:data", "--quick", "--samples", 40, "--grid", 3, "--out", tmp_path / "report")
+    words = (
+        "--data",
+        f"{file}:data",
+        "--quick",
+        "--samples",
+        40,
+        "--grid",
+        3,
+        "--out",
+        tmp_path / "report",
+    )
     answer = run("compare", other, checkpoint, *words)
     assert answer.code == 0, answer.err
     assert (tmp_path / "log").read_text().splitlines() == ["read"]
@@ -176,13 +243,17 @@ def test_a_report_is_not_replaced_without_being_asked(run, compared, checkpoint,
     assert (answer.code, f"{tmp_path} has results" in answer.err) == (1, True)
 
 
-def test_no_time_gives_a_report_that_says_what_is_missing_and_how_to_go_on(run, checkpoint, other, tmp_path):
+def test_no_time_gives_a_report_that_says_what_is_missing_and_how_to_go_on(
+    run, checkpoint, other, tmp_path
+):
     out = tmp_path / "report"
     answer = run("compare", other, checkpoint, *QUICK, "--minutes", 1e-6, "--out", out, "--json")
     assert answer.code == 1
     assert "--resume" in answer.err
     assert not answer.json["complete"]
-    assert [each["missing"] for each in answer.json["checkpoints"]] == [["sharpness", "spectrum", "line", "plane"]] * 2
+    assert [each["missing"] for each in answer.json["checkpoints"]] == [
+        ["sharpness", "spectrum", "line", "plane"]
+    ] * 2
     assert "not reached in time" in (out / "index.html").read_text()
 
 
@@ -195,7 +266,17 @@ def test_force_leaves_nothing_that_a_later_resume_would_take(run, checkpoint, tm
 
 
 def test_names_are_what_tells_the_paths_apart(run, checkpoint, other, tmp_path):
-    answer = run("compare", other, checkpoint, *QUICK, "--minutes", 1e-6, "--out", tmp_path / "report", "--json")
+    answer = run(
+        "compare",
+        other,
+        checkpoint,
+        *QUICK,
+        "--minutes",
+        1e-6,
+        "--out",
+        tmp_path / "report",
+        "--json",
+    )
     names = [each["name"] for each in answer.json["checkpoints"]]
     assert names == ["plain", checkpoint.parent.name]
 
@@ -212,7 +293,10 @@ def test_the_terminal_shows_the_table_and_the_verdicts(run, compared, checkpoint
     ("words", "message"),
     [
         (("--label", "a"), "there must be one --label for each checkpoint, got 1 for 2"),
-        (("--label", "a b", "--label", "a-b"), "the names of checkpoints must differ in letters and digits"),
+        (
+            ("--label", "a b", "--label", "a-b"),
+            "the names of checkpoints must differ in letters and digits",
+        ),
         (("--range", "auto"), "--range must be the same for all checkpoints"),
         (("--rho", "a"), "--rho must be numbers"),
         (("--rho", "0"), "rho must be a positive number"),

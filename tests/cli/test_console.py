@@ -13,7 +13,11 @@ def test_what_was_not_measured_is_a_dash(show, value):
 
 
 def test_numbers_have_the_digits_asked_for_and_shares_are_percentages():
-    assert (console.number(1 / 3, 3), console.percent(1 / 3), console.number(math.inf)) == ("0.333", "33.33 %", "inf")
+    assert (console.number(1 / 3, 3), console.percent(1 / 3), console.number(math.inf)) == (
+        "0.333",
+        "33.33 %",
+        "inf",
+    )
 
 
 def test_a_training_without_a_test_set_or_classes_shows_dashes(run, tmp_path):
@@ -55,7 +59,10 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_quiet_leaves_the_answer_alone_and_says_nothing_else(run, checkpoint, tmp_path, name):
     words = [checkpoint if word == "CKPT" else word for word in COMMANDS[name]]
-    spoken, quiet = (run(*words, *more) for more in (["--out", tmp_path / "a"], ["--out", tmp_path / "b", "--quiet"]))
+    spoken, quiet = (
+        run(*words, *more)
+        for more in (["--out", tmp_path / "a"], ["--out", tmp_path / "b", "--quiet"])
+    )
     assert (spoken.code, quiet.code) == (0, 0)
     assert quiet.err == ""
     assert quiet.out.splitlines()[0] == spoken.out.splitlines()[0] != ""
@@ -73,7 +80,9 @@ def test_quiet_does_not_hide_errors(run, tmp_path):
 
 
 def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path):
-    (tmp_path / "study.toml").write_text("[train]\nmodel_arg = {width = 4}\nepochs = 1\n[grid]\nseeds = [0]\n")
+    (tmp_path / "study.toml").write_text(
+        "[train]\nmodel_arg = {width = 4}\nepochs = 1\n[grid]\nseeds = [0]\n"
+    )
     answer = run("sweep", tmp_path / "study.toml", "--out", tmp_path / "out", "-q")
     assert answer.code == 0
     assert answer.err == ""

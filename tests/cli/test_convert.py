@@ -42,8 +42,15 @@ def test_a_surface_goes_there_and_back(run, stored, tmp_path):
     assert run("convert", stored, "--to", "li2018", "--out", tmp_path / "theirs.h5").code == 0
     with h5py.File(tmp_path / "theirs.h5") as file:
         assert "train_loss" in file
-    assert run("convert", tmp_path / "theirs.h5", "--to", "landscape", "--out", tmp_path / "back.h5").code == 0
-    np.testing.assert_array_equal(read_result(tmp_path / "back.h5").loss["train"], read_result(stored).loss["train"])
+    assert (
+        run(
+            "convert", tmp_path / "theirs.h5", "--to", "landscape", "--out", tmp_path / "back.h5"
+        ).code
+        == 0
+    )
+    np.testing.assert_array_equal(
+        read_result(tmp_path / "back.h5").loss["train"], read_result(stored).loss["train"]
+    )
 
 
 def test_their_surface_is_drawn_as_it_is(run, stored, tmp_path):
@@ -56,7 +63,9 @@ def test_their_surface_is_drawn_as_it_is(run, stored, tmp_path):
 def test_a_mesh_has_the_values_at_their_points(run, stored, tmp_path):
     assert run("convert", stored, "--to", "vtk", "--out", tmp_path / "s.vtu").code == 0
     mesh = meshio.read(tmp_path / "s.vtu")
-    np.testing.assert_allclose(mesh.point_data["loss_train"], formula(*mesh.points.T[:2]), rtol=1e-12)
+    np.testing.assert_allclose(
+        mesh.point_data["loss_train"], formula(*mesh.points.T[:2]), rtol=1e-12
+    )
 
 
 def test_what_is_lost_is_said_on_stderr(run, stored):
@@ -64,7 +73,10 @@ def test_what_is_lost_is_said_on_stderr(run, stored):
 
 
 def test_a_converted_file_of_theirs_is_drawn(run, stored, tmp_path):
-    for arguments in ((stored, "--to", "li2018", "--out", tmp_path / "a.h5"), (tmp_path / "a.h5", "--to", "landscape")):
+    for arguments in (
+        (stored, "--to", "li2018", "--out", tmp_path / "a.h5"),
+        (tmp_path / "a.h5", "--to", "landscape"),
+    ):
         assert run("convert", *arguments).code == 0
     assert run("plot", tmp_path / "a.landscape.h5").code == 0
 
@@ -76,11 +88,15 @@ def _refused(answer):
 
 
 def test_an_unknown_layout_lists_the_known(run, stored):
-    assert "landscape, li2018, vtk, csv, got 'xml'" in _refused(run("convert", stored, "--to", "xml"))
+    assert "landscape, li2018, vtk, csv, got 'xml'" in _refused(
+        run("convert", stored, "--to", "xml")
+    )
 
 
 def test_a_spectrum_is_no_mesh(run, trained, tmp_path):
-    err = _refused(run("convert", trained / "history.h5", "--to", "vtk", "--out", tmp_path / "h.vtu"))
+    err = _refused(
+        run("convert", trained / "history.h5", "--to", "vtk", "--out", tmp_path / "h.vtu")
+    )
     assert "the layout vtk is not for a history file" in err
     assert "Hint: Pass --to landscape or csv." in err
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,10 @@ def server(monkeypatch):
 
 
 def listed(run, folder):
-    return {item["name"]: item for item in run("data", "list", "--data-dir", folder, "--json").json["data"]}
+    return {
+        item["name"]: item
+        for item in run("data", "list", "--data-dir", folder, "--json").json["data"]
+    }
 
 
 def test_every_built_in_data_set_is_described():
@@ -81,7 +84,16 @@ def test_fetched_data_are_found_and_read(run, server, tmp_path):
     assert answer.code == 0, answer.err
     assert f"--data fashion-mnist --data-dir {folder}" in answer.out
     assert listed(run, folder)["fashion-mnist"]["folder"] == str(folder)
-    arguments = ("--data", "fashion-mnist", "--data-dir", folder, "--model-arg", "in_features=784", "--epochs", 1)
+    arguments = (
+        "--data",
+        "fashion-mnist",
+        "--data-dir",
+        folder,
+        "--model-arg",
+        "in_features=784",
+        "--epochs",
+        1,
+    )
     trained = run("train", *arguments, "--out", tmp_path / "run")
     assert trained.code == 0, trained.err
 

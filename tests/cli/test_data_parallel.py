@@ -65,10 +65,26 @@ def words(folder, name, *more):
 
 
 def run_two(*arguments, **environment):
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "landscape_cli"]
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "landscape_cli",
+    ]
     command = [sys.executable, *launcher, *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    environment = {
+        **os.environ,
+        "COLUMNS": "160",
+        "NO_COLOR": "1",
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=240
+    )
 
 
 def curves(folder, name):
@@ -82,7 +98,14 @@ def state_dict(folder, name):
 
 
 def test_two_processes_keep_the_snapshots_of_the_first(folder):
-    noisy = ("--model-arg", "noisy=true", "--batch-size", 10, "--save-every", 1)  # running statistics differ
+    noisy = (
+        "--model-arg",
+        "noisy=true",
+        "--batch-size",
+        10,
+        "--save-every",
+        1,
+    )  # running statistics differ
     two = run_two(*words(folder, "kept", *noisy))
     assert two.returncode == 0, two.stderr
     kept = sorted((folder / "kept" / "snapshots").iterdir())
@@ -106,7 +129,9 @@ def test_two_processes_take_the_steps_of_one(folder, more, request):
     two = run_two(*words(folder, f"{name}-two", *more))
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     assert two.stdout.count("Saved to") == 1
-    torch.testing.assert_close(state_dict(folder, f"{name}-two"), state_dict(folder, f"{name}-one"), rtol=RTOL, atol=0)
+    torch.testing.assert_close(
+        state_dict(folder, f"{name}-two"), state_dict(folder, f"{name}-one"), rtol=RTOL, atol=0
+    )
     expected = curves(folder, f"{name}-one")
     for column, values in curves(folder, f"{name}-two").items():
         np.testing.assert_allclose(values, expected[column], rtol=RTOL, err_msg=column)
@@ -116,7 +141,9 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_exact(folder)
     noisy = ("--model-arg", "noisy=true", "--optim", "sam", "--batch-size", 10)
     whole = run_two(*words(folder, "whole", *noisy))
     assert whole.returncode == 0, whole.stderr
-    stopped = run_two(*words(folder, "parts", *noisy), STOP_AT="15")  # 5 steps an epoch and 2 passes a step
+    stopped = run_two(
+        *words(folder, "parts", *noisy), STOP_AT="15"
+    )  # 5 steps an epoch and 2 passes a step
     assert stopped.returncode != 0
     assert stopped.stderr.count("Stopped in epoch 2, after step 3 of 5") == 1
     assert "torchrun --nproc-per-node 2 -m landscape_cli train" in stopped.stderr
@@ -135,7 +162,10 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_exact(folder)
     [
         (("--model-arg", "fail=5"), "ValueError: no more"),  # in the second process only
         (("--lr", "1e200"), "training diverged"),
-        (("--data", "{folder}/mine.py:batches"), "cannot be cut into pieces or shared between processes"),
+        (
+            ("--data", "{folder}/mine.py:batches"),
+            "cannot be cut into pieces or shared between processes",
+        ),
     ],
 )
 def test_an_error_ends_all_processes_with_one_message(folder, tmp_path, more, message):

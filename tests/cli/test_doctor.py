@@ -145,6 +145,8 @@ def test_fewer_outputs_than_classes_are_a_problem(run, tmp_path):
     )
     words = ("--model", f"{tmp_path}/own.py:model", "--data", f"{tmp_path}/own.py:data")
     assert run("train", *words, "--epochs", 1, "--out", tmp_path / "run").code == 0
-    answer = run("doctor", tmp_path / "run" / "checkpoint.pt", *words, "--data-arg", "n=6", "--json")
+    answer = run(
+        "doctor", tmp_path / "run" / "checkpoint.pt", *words, "--data-arg", "n=6", "--json"
+    )
     assert answer.code == 1
     assert "model, loss and data do not fit" in answer.json["findings"][-1]["message"]

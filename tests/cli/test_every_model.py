@@ -57,7 +57,8 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def trained(request, run, tmp_path_factory):
-    """The checkpoint of a small model of each kind after two epochs, and the words that name its data."""
+    """The checkpoint of a small model of each kind after two epochs, and the words that name its
+    data."""
     if request.param.startswith("gcn"):
         pytest.importorskip("torch_geometric", reason="the extra graphs is not installed")
     write, model_args = MODELS[request.param]
@@ -106,7 +107,9 @@ def test_the_hessian_has_an_eigenvalue_with_a_residual_and_the_same_loss(measure
 
 
 def test_every_measure_of_sharpness_is_finite_and_of_the_same_loss(measure, surface):
-    answer = measure("sharpness", "--all", "--num-directions", 2, "--steps", 2, "--max-gradients", 4)
+    answer = measure(
+        "sharpness", "--all", "--num-directions", 2, "--steps", 2, "--max-gradients", 4
+    )
     assert answer.code == 0, answer.err
     assert answer.json["loss"] == surface["center_loss"]
     assert len(answer.json["measures"]) == 5

@@ -12,11 +12,15 @@ QUICK = ("--samples", 120)
 
 
 def test_conditions_that_hold_exit_with_zero_and_a_line_each(run, checkpoint):
-    answer = run("assert", checkpoint, "lambda_max < 1000", "0 < asc@0.05 < 10", "test_accuracy > 0", *QUICK)
+    answer = run(
+        "assert", checkpoint, "lambda_max < 1000", "0 < asc@0.05 < 10", "test_accuracy > 0", *QUICK
+    )
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert [line.split()[0] for line in lines] == ["holds"] * 3
-    assert re.search(r"lambda_max < 1000 +\(lambda_max = [\d.]+ \+- [\d.e-]+, of a subset of 120", lines[0])
+    assert re.search(
+        r"lambda_max < 1000 +\(lambda_max = [\d.]+ \+- [\d.e-]+, of a subset of 120", lines[0]
+    )
 
 
 def test_one_condition_that_fails_exits_with_one(run, checkpoint):
@@ -26,7 +30,9 @@ def test_one_condition_that_fails_exits_with_one(run, checkpoint):
 
 
 def test_what_the_error_leaves_open_fails_unless_that_is_lenient(run, checkpoint):
-    value = run("assert", checkpoint, "loss > 0", *QUICK, "--json").json["conditions"][0]["operands"][0]["value"]
+    value = run("assert", checkpoint, "loss > 0", *QUICK, "--json").json["conditions"][0][
+        "operands"
+    ][0]["value"]
     strict = run("assert", checkpoint, f"loss < {value + 1e-6}", *QUICK)
     assert (strict.code, strict.out.split()[0]) == (1, "undecided")
     assert "--lenient lets it pass" in strict.err
@@ -38,7 +44,16 @@ def test_json_has_the_keys_that_are_documented(run, checkpoint):
     answer = run("assert", checkpoint, "lambda_max < 1000", "loss > 1000", "--json")
     assert answer.code == 1
     found = answer.json
-    assert list(found) == ["file", "kind", "passed", "lenient", "holds", "fails", "undecided", "conditions"]
+    assert list(found) == [
+        "file",
+        "kind",
+        "passed",
+        "lenient",
+        "holds",
+        "fails",
+        "undecided",
+        "conditions",
+    ]
     assert (found["kind"], found["passed"], found["holds"], found["fails"], found["undecided"]) == (
         "checkpoint",
         False,
@@ -49,7 +64,9 @@ def test_json_has_the_keys_that_are_documented(run, checkpoint):
     first = found["conditions"][0]
     assert list(first) == ["condition", "verdict", "passed", "operands", "quantities"]
     assert list(first["quantities"]["lambda_max"]) == ["value", "low", "high", "remark"]
-    assert first["operands"][0] == {key: first["quantities"]["lambda_max"][key] for key in ("value", "low", "high")}
+    assert first["operands"][0] == {
+        key: first["quantities"]["lambda_max"][key] for key in ("value", "low", "high")
+    }
     assert first["operands"][1] == {"value": 1000.0, "low": 1000.0, "high": 1000.0}
 
 
@@ -66,7 +83,9 @@ def test_stored_results_say_the_same_as_the_checkpoint(run, checkpoint, tmp_path
 def test_sharpness_is_what_landscape_sharpness_says(run, checkpoint):
     measured = run("sharpness", checkpoint, "--all", *QUICK, "--json").json["measures"]
     names = [f"{measure['name']}@0.05" for measure in measured]
-    found = run("assert", checkpoint, *(f"{name} > -1" for name in names), *QUICK, "--json").json["conditions"]
+    found = run("assert", checkpoint, *(f"{name} > -1" for name in names), *QUICK, "--json").json[
+        "conditions"
+    ]
     values = [condition["operands"][0]["value"] for condition in found]
     assert values == pytest.approx([measure["sharpness"] for measure in measured], rel=1e-6)
 
@@ -141,10 +160,16 @@ def workflow():
 def test_the_workflow_example_has_a_job_that_asserts():
     (job,) = workflow()["jobs"].values()
     commands = [step.get("run", "") for step in job["steps"]]
-    assert any(line.strip().startswith("landscape train") for text in commands for line in text.splitlines())
+    assert any(
+        line.strip().startswith("landscape train")
+        for text in commands
+        for line in text.splitlines()
+    )
     assert any("landscape assert" in text for text in commands)
     assert all(set(step) & {"run", "uses"} for step in job["steps"])
-    assert not any(" | " in text for text in commands), "a job's shell takes the exit code of the last in a pipe"
+    assert not any(" | " in text for text in commands), (
+        "a job's shell takes the exit code of the last in a pipe"
+    )
 
 
 def test_the_conditions_of_the_workflow_example_are_conditions(run, checkpoint):

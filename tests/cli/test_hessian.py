@@ -30,8 +30,13 @@ def dense(run, checkpoint):
     from landscape_cli.options import ProblemOptions
     from landscape_cli.resolve import open_checkpoint
 
-    problem = open_checkpoint(checkpoint, ProblemOptions(samples=120, dtype="float64"), ("train",)).problems["train"]
-    columns = [problem.hessian_vector_product(row) for row in torch.eye(problem.spec.size, dtype=torch.float64)]
+    problem = open_checkpoint(
+        checkpoint, ProblemOptions(samples=120, dtype="float64"), ("train",)
+    ).problems["train"]
+    columns = [
+        problem.hessian_vector_product(row)
+        for row in torch.eye(problem.spec.size, dtype=torch.float64)
+    ]
     return np.linalg.eigvalsh(torch.stack(columns).numpy())
 
 
@@ -65,12 +70,15 @@ def test_the_density_has_the_dense_spectrums_masses_between_its_bounds(hessian, 
     found = hessian("--density", "--probes", 3)["density"]
     share = np.mean(np.abs(dense) <= found["near_zero_width"])
     slack = 3 * found["mass_near_zero"]["standard_error"] + 0.02
-    assert found["mass_near_zero"]["low"] - slack <= share <= found["mass_near_zero"]["high"] + slack
+    assert (
+        found["mass_near_zero"]["low"] - slack <= share <= found["mass_near_zero"]["high"] + slack
+    )
 
 
 def test_the_layers_have_traces_that_sum_to_the_whole(hessian, dense):
     blocks = hessian("--blocks")["blocks"]
-    # Of 10 samples each: 6 standard errors of 9 degrees of freedom are as rare as 3.7 of a normal one.
+    # Of 10 samples each: 6 standard errors of 9 degrees of freedom are as rare as 3.7 of a normal
+    # one.
     error = 6 * np.linalg.norm([block["trace_error"] for block in blocks])
     assert len(blocks) > 1
     assert sum(block["trace"] for block in blocks) == pytest.approx(dense.sum(), abs=error)
@@ -87,7 +95,9 @@ def test_folds_bracket_from_both_sides(hessian):
     found = hessian("--folds", 4)["folds"]
     assert len(found) == 4
     assert {fold["num_examples"] for fold in found} == {120}
-    assert np.mean([fold["lambda_max"] for fold in found]) > np.mean([fold["held_out"] for fold in found])
+    assert np.mean([fold["lambda_max"] for fold in found]) > np.mean(
+        [fold["held_out"] for fold in found]
+    )
 
 
 def test_shares_of_the_layers_sum_to_one(hessian):
@@ -112,7 +122,10 @@ def test_a_run_that_stopped_goes_on_from_its_basis_and_gives_the_same(run, check
     assert answer.code == 0, answer.err
     np.testing.assert_array_equal(read_result(parts).eigenvalues, read_result(whole).eigenvalues)
     assert not (tmp_path / "parts.krylov.h5").exists()
-    assert "nothing is left to compute" in run("hessian", checkpoint, *QUICK, "--out", parts, "--resume").err
+    assert (
+        "nothing is left to compute"
+        in run("hessian", checkpoint, *QUICK, "--out", parts, "--resume").err
+    )
 
 
 def test_a_basis_of_something_else_is_refused(run, checkpoint, tmp_path):
@@ -136,7 +149,9 @@ def test_a_basis_of_something_else_is_refused(run, checkpoint, tmp_path):
         (("--save-vectors",), "is complete, without vectors"),
     ],
 )
-def test_a_complete_result_is_shown_only_for_what_it_is_of(run, checkpoint, complete, options, message):
+def test_a_complete_result_is_shown_only_for_what_it_is_of(
+    run, checkpoint, complete, options, message
+):
     answer = run("hessian", checkpoint, *QUICK, "--out", complete, "--resume", *options)
     assert answer.code == 1
     assert message in answer.err
@@ -152,7 +167,9 @@ def complete(run, checkpoint, tmp_path_factory):
 
 
 def test_a_complete_result_of_other_weights_is_refused(run, trained, complete):
-    answer = run("hessian", trained / "snapshots" / "epoch-0001.pt", *QUICK, "--out", complete, "--resume")
+    answer = run(
+        "hessian", trained / "snapshots" / "epoch-0001.pt", *QUICK, "--out", complete, "--resume"
+    )
     assert answer.code == 1
     assert "a resumed run must have the weights of" in answer.err
 
@@ -184,7 +201,9 @@ def out_of_time_after(monkeypatch):
     return end
 
 
-def test_a_part_that_was_cut_in_time_is_named_and_made_up_for(run, checkpoint, tmp_path, out_of_time_after):
+def test_a_part_that_was_cut_in_time_is_named_and_made_up_for(
+    run, checkpoint, tmp_path, out_of_time_after
+):
     out, parts = tmp_path / "h.h5", ("--trace", "--density", "--blocks", "--folds", 2)
     whole = run("hessian", checkpoint, *QUICK, *parts, "--json").json
     out_of_time_after(whole["num_matvecs"] + 5)
@@ -200,11 +219,15 @@ def test_a_part_that_was_cut_in_time_is_named_and_made_up_for(run, checkpoint, t
     assert again.json == {**whole, "memory": again.json["memory"]}
 
 
-def test_a_run_that_its_rounding_ended_is_not_blamed_on_the_number_of_products(run, checkpoint, monkeypatch):
+def test_a_run_that_its_rounding_ended_is_not_blamed_on_the_number_of_products(
+    run, checkpoint, monkeypatch
+):
     from landscape.hessian import spectrum
 
     honest = spectrum.lanczos
-    monkeypatch.setattr(spectrum, "lanczos", lambda *a, **k: dataclasses.replace(honest(*a, **k), converged=False))
+    monkeypatch.setattr(
+        spectrum, "lanczos", lambda *a, **k: dataclasses.replace(honest(*a, **k), converged=False)
+    )
     answer = run("hessian", checkpoint, *QUICK)
     assert answer.code == 1
     assert "That is the rounding of float32: pass --polish" in answer.err
@@ -212,11 +235,16 @@ def test_a_run_that_its_rounding_ended_is_not_blamed_on_the_number_of_products(r
 
 
 def test_a_run_that_used_all_products_is_told_so(run, checkpoint):
-    assert "Raise --max-matvecs or --tol." in run("hessian", checkpoint, *QUICK, "--max-matvecs", 10).err
+    assert (
+        "Raise --max-matvecs or --tol."
+        in run("hessian", checkpoint, *QUICK, "--max-matvecs", 10).err
+    )
 
 
 def test_minutes_end_a_run_in_time_with_what_is_known(run, checkpoint, tmp_path):
-    answer = run("hessian", checkpoint, *QUICK, "--minutes", 1e-6, "--out", tmp_path / "h.h5", "--json")
+    answer = run(
+        "hessian", checkpoint, *QUICK, "--minutes", 1e-6, "--out", tmp_path / "h.h5", "--json"
+    )
     assert answer.code == 1
     assert answer.json["converged"] is False
     assert len(answer.json["residuals"]) == 2
@@ -238,7 +266,9 @@ def test_little_memory_gives_the_same_eigenvalues(hessian, run, checkpoint):
 
 
 def test_pyhessian_agrees_where_it_is_asked_to_verify(run, checkpoint):
-    answer = run("hessian", checkpoint, *QUICK, "--verify", "pyhessian", "--max-matvecs", 2000, "--json")
+    answer = run(
+        "hessian", checkpoint, *QUICK, "--verify", "pyhessian", "--max-matvecs", 2000, "--json"
+    )
     assert answer.code == 0, answer.err
     assert answer.json["agrees"] is True
 
@@ -250,7 +280,9 @@ def test_a_disagreement_exits_with_one(run, checkpoint, monkeypatch):
 
     def tampered(*args, **kwargs):
         pairs = honest(*args, **kwargs)
-        return dataclasses.replace(pairs, top=pairs.top * 1.01, top_residuals=pairs.top_residuals * 0)
+        return dataclasses.replace(
+            pairs, top=pairs.top * 1.01, top_residuals=pairs.top_residuals * 0
+        )
 
     monkeypatch.setattr(pyhessian, "power_iteration", tampered)
     answer = run("hessian", checkpoint, *QUICK, "--verify", "pyhessian")
@@ -265,10 +297,15 @@ def test_a_folder_of_snapshots_gives_curvature_along_training(run, trained, tmp_
     assert answer.json["epoch"] == [0, 2]
     last = run("hessian", trained / "snapshots" / "epoch-0002.pt", *QUICK, "--json").json
     assert answer.json["eigenvalues"][-1] == pytest.approx(last["eigenvalues"], rel=1e-3)
-    assert run("hessian", trained, *QUICK, "--every", 2, "--out", out, "--resume", "--json").json == answer.json
+    assert (
+        run("hessian", trained, *QUICK, "--every", 2, "--out", out, "--resume", "--json").json
+        == answer.json
+    )
 
 
-@pytest.mark.parametrize("options", [(), ("--trace", "--density", "--blocks", "--folds", 2, "--verify", "pyhessian")])
+@pytest.mark.parametrize(
+    "options", [(), ("--trace", "--density", "--blocks", "--folds", 2, "--verify", "pyhessian")]
+)
 def test_tables_name_what_was_measured(run, checkpoint, options):
     answer = run("hessian", checkpoint, *QUICK, "--max-matvecs", 2000, *options)
     assert answer.code == 0, answer.err
@@ -294,7 +331,10 @@ def test_tables_name_what_was_measured(run, checkpoint, options):
         (("--curvature", "kfac"), "curvature must be one of hessian, ggn, fisher, got 'kfac'"),
         (("--verify", "scipy"), "--verify must be pyhessian"),
         (("--verify", "pyhessian", "--engine", "pyhessian"), "got the same one twice"),
-        (("--verify", "pyhessian", "--curvature", "ggn"), "compares eigenvalues of the Hessian, got --curvature ggn"),
+        (
+            ("--verify", "pyhessian", "--curvature", "ggn"),
+            "compares eigenvalues of the Hessian, got --curvature ggn",
+        ),
         (("--engine", "pyhessian", "--density"), "cannot compute"),
         (("--engine", "pyhessian", "--curvature", "ggn"), "PyHessian 0.1 cannot compute ggn"),
         (("--every", 2), "--every 2 takes snapshots from a folder"),
@@ -328,7 +368,9 @@ def test_a_file_without_eigenvectors_has_nothing_to_align(run, checkpoint, tmp_p
         (("--save-vectors",), "--save-vectors is of one checkpoint"),
     ],
 )
-def test_options_of_one_checkpoint_are_refused_for_a_folder(run, trained, tmp_path, option, message):
+def test_options_of_one_checkpoint_are_refused_for_a_folder(
+    run, trained, tmp_path, option, message
+):
     answer = run("hessian", trained, *QUICK, *option, "--out", tmp_path / "a.h5")
     assert answer.code == 1
     assert message in answer.err

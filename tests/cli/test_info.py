@@ -41,7 +41,10 @@ def test_results_are_described_without_torch(stored):
         "assert 'torch' not in sys.modules and 'meshio' not in sys.modules"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "info", str(stored), "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, "info", str(stored), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout)["kind"] == "surface"
 
@@ -57,7 +60,11 @@ def test_their_directions_are_described(run, tmp_path):
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file["xdirection/0"], file["ydirection/0"] = np.array([3.0, 4.0]), np.array([0.0, 2.0])
     found = run("info", tmp_path / "d.h5", "--json").json
-    assert (found["kind"], found["layout"], found["cosine"]) == ("directions", "li2018", pytest.approx(0.8))
+    assert (found["kind"], found["layout"], found["cosine"]) == (
+        "directions",
+        "li2018",
+        pytest.approx(0.8),
+    )
     assert "directions" in run("info", tmp_path / "d.h5").out
 
 
@@ -72,7 +79,10 @@ def test_their_surface_is_described(run, tmp_path):
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "is a folder"),
         (lambda path: path.write_text("x"), "is damaged or is no HDF5 file"),
-        (lambda path: path.write_bytes(path.with_name("s.h5").read_bytes()[:3000]), "is damaged or is no HDF5 file"),
+        (
+            lambda path: path.write_bytes(path.with_name("s.h5").read_bytes()[:3000]),
+            "is damaged or is no HDF5 file",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_refused_with_a_hint(run, stored, make, message):

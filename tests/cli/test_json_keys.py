@@ -1,4 +1,5 @@
-"""docs/json.md tells every key that a command prints with --json, of which kind its value is, and no other."""
+"""docs/json.md tells every key that a command prints with --json, of which kind its value is, and
+no other."""
 
 import json
 import re
@@ -33,23 +34,27 @@ COMMANDS = {
     "landscape train": [f"{TRAIN} --out sgd --ema 0.9 --validation 0.1 --asc-samples 50"],
     "landscape train --seeds": [f"{TRAIN} --out seeds --seeds 0,1"],
     "landscape surface": [
-        "surface CKPT --x pca:RUN --y to:sgd/checkpoint.pt --grid 3 --split both --curvature --samples 60"
+        "surface CKPT --x pca:RUN --y to:sgd/checkpoint.pt --grid 3 --split both --curvature "
+        "--samples 60"
         " --out plane.h5",
         "surface CKPT --grid 3 --dims 1 --repeats 2 --dtype bfloat16 --out line.h5",
     ],
     "landscape hessian": [
         "hessian sgd/checkpoint.pt --samples 60 --top-k 1 --save-vectors --out other.h5",
-        "hessian CKPT --samples 60 --top-k 5 --trace --density --blocks --folds 2 --align other.h5 --verify pyhessian"
+        "hessian CKPT --samples 60 --top-k 5 --trace --density --blocks --folds 2 --align other.h5 "
+        "--verify pyhessian"
         " --out spectrum.h5",
     ],
     "landscape hessian FOLDER": ["hessian RUN --samples 60 --top-k 1 --out along.h5"],
     "landscape sharpness": [
-        "sharpness CKPT --samples 60 --all --rho 0.05 --invariance --num-directions 2 --out sharpness.h5",
+        "sharpness CKPT --samples 60 --all --rho 0.05 --invariance --num-directions 2 --out "
+        "sharpness.h5",
         "sharpness CKPT --rho 0.05 --p inf --measure max --dtype float64 --certify certificate.h5",
     ],
     "landscape sharpness of several checkpoints": [
         "sharpness CKPT seeds-0/checkpoint.pt --samples 60 --measure asc --rho 0.05",
-        "sharpness --group a=seeds-?/checkpoint.pt --group b=RUN/snapshots/epoch-000[12].pt --samples 60 --measure asc"
+        "sharpness --group a=seeds-?/checkpoint.pt --group b=RUN/snapshots/epoch-000[12].pt "
+        "--samples 60 --measure asc"
         " --rho 0.05 --invariance --out groups.h5",
     ],
     "landscape compare": [f"{COMPARE} --out report", f"{COMPARE} --minutes 1e-6 --out cut-short"],
@@ -92,7 +97,9 @@ def answers(run, trained, checkpoint, tmp_path_factory):
 
         def answered(line):
             words = line.replace("CKPT", str(checkpoint)).replace("RUN", str(trained)).split()
-            patch.setattr(sys, "argv", ["landscape", *map(str, words), "--json"])  # which reports record
+            patch.setattr(
+                sys, "argv", ["landscape", *map(str, words), "--json"]
+            )  # which reports record
             answer = run(*words, "--json")
             assert answer.code == (line in FAILING), f"{line}: {answer.err}"
             return answer.json
@@ -161,4 +168,6 @@ def test_a_change_is_a_contradiction(change, message):
 
 def test_a_key_that_is_gone_is_a_contradiction():
     found = json.loads('{"files": []}')
-    assert list(documented("landscape plot").contradictions(found)) == [".out is documented and not printed"]
+    assert list(documented("landscape plot").contradictions(found)) == [
+        ".out is documented and not printed"
+    ]

@@ -12,7 +12,16 @@ from landscape.io.checkpoint import load_checkpoint
 def noisy(run, tmp_path_factory):
     """The checkpoint of an mlp trained on digits with 40 % wrong labels."""
     folder = tmp_path_factory.mktemp("noisy")
-    arguments = ("--label-noise", 0.4, "--label-noise-seed", 3, "--model-arg", "width=8", "--epochs", 1)
+    arguments = (
+        "--label-noise",
+        0.4,
+        "--label-noise-seed",
+        3,
+        "--model-arg",
+        "width=8",
+        "--epochs",
+        1,
+    )
     answer = run("train", *arguments, "--out", folder)
     assert answer.code == 0, answer.err
     return folder / "checkpoint.pt"
@@ -47,7 +56,9 @@ SMALL = {
 def test_measuring_sees_the_labels_that_training_saw(measured, noisy, command):
     origin = measured(command, *SMALL[command])
     assert origin.data_hash["train"] == expected_hash(0.4, 3)
-    assert read_result(noisy.with_name("history.h5")).settings["train_data"] == expected_hash(0.4, 3)
+    assert read_result(noisy.with_name("history.h5")).settings["train_data"] == expected_hash(
+        0.4, 3
+    )
     assert (origin.settings["label_noise"], origin.settings["label_noise_seed"]) == (0.4, 3)
 
 
@@ -86,7 +97,16 @@ def test_a_checkpoint_from_before_label_noise_has_right_labels(run, noisy, tmp_p
 
 
 def test_training_is_not_continued_on_other_labels(run, noisy):
-    arguments = ("--label-noise", 0.2, "--label-noise-seed", 3, "--model-arg", "width=8", "--epochs", 2)
+    arguments = (
+        "--label-noise",
+        0.2,
+        "--label-noise-seed",
+        3,
+        "--model-arg",
+        "width=8",
+        "--epochs",
+        2,
+    )
     answer = run("train", *arguments, "--out", noisy.parent, "--resume")
     assert answer.code == 1
     assert "label-noise 0.4, not 0.2" in answer.err
@@ -116,7 +136,9 @@ def test_labels_that_are_no_classes_are_refused(run, tmp_path):
         "def model(): return torch.nn.Linear(2, 1)\n"
         "def data(): return (torch.ones(4, 2), torch.ones(4, 1)), None\n"
     )
-    words = [word for name in ("model", "data") for word in (f"--{name}", f"{tmp_path}/mine.py:{name}")]
+    words = [
+        word for name in ("model", "data") for word in (f"--{name}", f"{tmp_path}/mine.py:{name}")
+    ]
     answer = run("train", *words, "--loss", "mse", "--label-noise", 0.5, "--out", tmp_path / "run")
     assert answer.code == 1
     assert "label noise needs class numbers (N,), got (4, 1) of float32" in answer.err

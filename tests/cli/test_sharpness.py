@@ -34,7 +34,9 @@ def sharpness(run, checkpoint):
 def test_all_are_the_five_measures_each_with_its_settings(sharpness):
     found = sharpness("--all", "--rho", "0.05,0.1", "--max-gradients", 8)["measures"]
     names = ["asc", "avg", "max", "nstep", "first_order"]
-    assert [(m["name"], m["rho"]) for m in found] == [(name, rho) for rho in (0.05, 0.1) for name in names]
+    assert [(m["name"], m["rho"]) for m in found] == [
+        (name, rho) for rho in (0.05, 0.1) for name in names
+    ]
     assert {(m["p"], m["adaptive"], m["m"]) for m in found} == {(2.0, False, None)}
     assert [m["steps"] for m in found[:2]] == [1, 0]
     assert found[3]["steps"] == 2
@@ -76,10 +78,16 @@ def test_two_checkpoints_are_compared_in_pairs(run, checkpoint, other, tmp_path)
     assert [len(each["measures"]) for each in found["checkpoints"]] == [4, 4]
     values = [each["measures"][0]["sharpness"] for each in found["checkpoints"]]
     assert found["differences"][0]["value"] == pytest.approx(values[1] - values[0])
-    assert {d["verdict"] for d in found["differences"]} <= {"lower", "higher", "not distinguishable"}
+    assert {d["verdict"] for d in found["differences"]} <= {
+        "lower",
+        "higher",
+        "not distinguishable",
+    }
     stored = read_result(path)
     assert isinstance(stored, SharpnessComparison)
-    assert [each.loss for each in stored.checkpoints] == [each["loss"] for each in found["checkpoints"]]
+    assert [each.loss for each in stored.checkpoints] == [
+        each["loss"] for each in found["checkpoints"]
+    ]
     assert stored.differences[0].value == found["differences"][0]["value"]
 
 
@@ -94,10 +102,17 @@ def test_groups_of_seeds(run, checkpoint, other, tmp_path):
         for seed in (9, 10):
             (tmp_path / f"{name}-{seed}").mkdir()
             shutil.copy(source, tmp_path / f"{name}-{seed}" / "checkpoint.pt")
-    groups = [word for name in "ab" for word in ("--group", f"{name}={tmp_path}/{name}-*/checkpoint.pt")]
+    groups = [
+        word for name in "ab" for word in ("--group", f"{name}={tmp_path}/{name}-*/checkpoint.pt")
+    ]
     found = run("sharpness", *groups, *QUICK, "--measure", "asc", "--json").json
     assert found["group_of"] == ["a", "a", "b", "b"]
-    assert [each["name"].split("/")[-2] for each in found["checkpoints"]] == ["a-9", "a-10", "b-9", "b-10"]
+    assert [each["name"].split("/")[-2] for each in found["checkpoints"]] == [
+        "a-9",
+        "a-10",
+        "b-9",
+        "b-10",
+    ]
     assert {(v["group"], v["count"]) for v in found["groups"]} == {("a", 2), ("b", 2)}
     difference = found["differences"][0]
     assert (difference["first"], difference["second"], difference["source"]) == ("b", "a", "seeds")
@@ -109,7 +124,9 @@ def test_adaptive_sharpness_does_not_move_where_the_function_stays(sharpness):
     plain = sharpness("--measure", "asc", "--invariance")["rescaled"]
     assert [row["has_moved"] for row in plain] == [True]
     assert plain[0]["output_change"] < 1e-5
-    adaptive = sharpness("--measure", "asc", "--adaptive", "--eta", 0, "--rho", 0.5, "--invariance")["rescaled"]
+    adaptive = sharpness(
+        "--measure", "asc", "--adaptive", "--eta", 0, "--rho", 0.5, "--invariance"
+    )["rescaled"]
     assert [row["has_moved"] for row in adaptive] == [False]
     assert adaptive[0]["after"] == pytest.approx(adaptive[0]["before"], rel=1e-3)
 
@@ -118,7 +135,10 @@ def test_the_second_order_comes_from_a_hessian_file(run, checkpoint, sharpness, 
     path = tmp_path / "h.h5"
     options = ("--samples", 120, "--top-k", 1, "--trace", "--out", path)
     assert run("hessian", checkpoint, *options).code == 0
-    found, computed = sharpness("--measure", "asc", "--hessian", path)["taylor"], sharpness("--taylor")["taylor"]
+    found, computed = (
+        sharpness("--measure", "asc", "--hessian", path)["taylor"],
+        sharpness("--taylor")["taylor"],
+    )
     stored = read_result(path)
     assert (found["lambda_max"], found["trace"]) == (stored.lambda_max, stored.trace.value)
     assert found["lambda_max"] == pytest.approx(computed["lambda_max"], rel=1e-3)
@@ -186,15 +206,25 @@ def test_checkpoints_of_different_data_are_refused(run, checkpoint, tmp_path):
 
 def test_a_protocol_fixes_set_mode_and_ball(run, checkpoint):
     found = run("sharpness", checkpoint, "--protocol", "s001", "--json").json
-    assert (found["protocol"], found["num_examples"], found["batchnorm"]) == ("s001", 1437, "stored")
-    assert [(m["name"], m["rho"], m["p"], m["m"]) for m in found["measures"]] == [("asc", 0.05, 2.0, None)]
+    assert (found["protocol"], found["num_examples"], found["batchnorm"]) == (
+        "s001",
+        1437,
+        "stored",
+    )
+    assert [(m["name"], m["rho"], m["p"], m["m"]) for m in found["measures"]] == [
+        ("asc", 0.05, 2.0, None)
+    ]
     assert found["generalization_gap"] is not None
     code = run("sharpness", checkpoint, "--protocol", "s003-code", "--json").json
-    assert [(m["name"], m["rho"], m["adaptive"], m["m"]) for m in code["measures"]] == [("first_order", 2.0, True, 128)]
+    assert [(m["name"], m["rho"], m["adaptive"], m["m"]) for m in code["measures"]] == [
+        ("first_order", 2.0, True, 128)
+    ]
     assert code["batchnorm"] == "batch"
 
 
-@pytest.mark.parametrize("words", [("--p", "1"), ("--bn", "batch"), ("--samples", "100"), ("--all",), ("--m", "8")])
+@pytest.mark.parametrize(
+    "words", [("--p", "1"), ("--bn", "batch"), ("--samples", "100"), ("--all",), ("--m", "8")]
+)
 def test_what_a_protocol_fixes_cannot_be_asked_for_beside_it(run, checkpoint, words):
     answer = run("sharpness", checkpoint, "--protocol", "foret", *words)
     assert answer.code == 1
@@ -202,7 +232,10 @@ def test_what_a_protocol_fixes_cannot_be_asked_for_beside_it(run, checkpoint, wo
 
 
 def test_an_unknown_protocol_is_refused(run, checkpoint):
-    assert "a protocol must be one of s001, s003-text" in run("sharpness", checkpoint, "--protocol", "s002").err
+    assert (
+        "a protocol must be one of s001, s003-text"
+        in run("sharpness", checkpoint, "--protocol", "s002").err
+    )
 
 
 def test_max_is_certified_on_all_data_and_verified(run, checkpoint, other, tmp_path):

@@ -33,11 +33,14 @@ def test_help_imports_nothing_heavy(command):
         "import sys; from landscape_cli.app import app\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'matplotlib', 'numpy', 'h5py', 'sklearn', 'pooch', 'requests'} & set(sys.modules)\n"
+        "heavy = {'torch', 'matplotlib', 'numpy', 'h5py', 'sklearn', 'pooch', 'requests'} & "
+        "set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     words = command.split()
-    done = subprocess.run([sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "--help" in done.stdout
 
@@ -48,7 +51,12 @@ def test_the_version_is_that_of_the_distribution():
 
 
 def test_shell_completion_completes_commands():
-    environment = {**os.environ, "_LANDSCAPE_COMPLETE": "complete_bash", "COMP_WORDS": "landscape s", "COMP_CWORD": "1"}
+    environment = {
+        **os.environ,
+        "_LANDSCAPE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "landscape s",
+        "COMP_CWORD": "1",
+    }
     script = os.path.join(os.path.dirname(sys.executable), "landscape")
     done = subprocess.run([script], capture_output=True, text=True, env=environment, check=False)
     assert set(done.stdout.split()) == {"surface", "sharpness", "sweep"}
@@ -56,7 +64,15 @@ def test_shell_completion_completes_commands():
 
 def test_the_reference_is_generated_from_the_application():
     typer = os.path.join(os.path.dirname(sys.executable), "typer")
-    words = ["landscape_cli.app", "utils", "docs", "--name", "landscape", "--title", "Command-line reference"]
+    words = [
+        "landscape_cli.app",
+        "utils",
+        "docs",
+        "--name",
+        "landscape",
+        "--title",
+        "Command-line reference",
+    ]
     done = subprocess.run([typer, *words], capture_output=True, text=True, cwd=ROOT, check=True)
     assert (ROOT / "docs" / "cli.md").read_text().strip() == done.stdout.strip(), "run `make docs`"
 
@@ -64,7 +80,9 @@ def test_the_reference_is_generated_from_the_application():
 def test_ctrl_c_keeps_what_was_computed_and_prints_the_command_that_resumes(checkpoint, tmp_path):
     out = tmp_path / "s.h5"
     words = ["surface", str(checkpoint), "--grid", "151", "--out", str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "landscape_cli", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "landscape_cli", *words], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not out.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

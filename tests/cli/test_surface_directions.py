@@ -27,7 +27,9 @@ def refused(run, checkpoint, tmp_path):
     """Return what a surface that is refused says."""
 
     def call(*arguments):
-        answer = run("surface", checkpoint, *QUICK, "--grid", 3, *arguments, "--out", tmp_path / "refused.h5")
+        answer = run(
+            "surface", checkpoint, *QUICK, "--grid", 3, *arguments, "--out", tmp_path / "refused.h5"
+        )
         assert answer.code == 1
         assert not (tmp_path / "refused.h5").exists()
         return answer.err
@@ -41,11 +43,26 @@ def snapshots(trained):
 
 
 def _loss_of(run, path, *options):
-    return run("surface", path, *QUICK, "--dims", 1, "--grid", 2, "--out", path.with_suffix(".h5"), "--json", *options)
+    return run(
+        "surface",
+        path,
+        *QUICK,
+        "--dims",
+        1,
+        "--grid",
+        2,
+        "--out",
+        path.with_suffix(".h5"),
+        "--json",
+        *options,
+    )
 
 
 def test_random_directions_are_the_default_with_the_range_of_one_filter_norm(surface):
-    found, typed = surface(), surface("--x", "random", "--y", "random", "--range", "-1:1", out="typed.h5")
+    found, typed = (
+        surface(),
+        surface("--x", "random", "--y", "random", "--range", "-1:1", out="typed.h5"),
+    )
     assert found.direction_names == ("random", "random")
     assert found.normalization == "filter"
     assert (found.x[0], found.x[-1]) == (-1.0, 1.0)
@@ -70,19 +87,26 @@ def test_checkpoints_are_marked_with_their_names_and_are_in_an_automatic_range(s
     assert [(mark.label, mark.kind) for mark in found.marks] == [
         (name, "checkpoint") for name in ("checkpoint", "epoch-0000", "epoch-0001")
     ]
-    np.testing.assert_allclose([mark.coordinates for mark in found.marks], [[0, 0], [1, 0], [0, 1]], atol=1e-5)
+    np.testing.assert_allclose(
+        [mark.coordinates for mark in found.marks], [[0, 0], [1, 0], [0, 1]], atol=1e-5
+    )
     for axis in (found.x, found.y):
         assert axis[0] < 0
         assert axis[-1] >= 1.1
         assert 0.0 in axis
 
 
-def test_marks_of_files_with_one_name_are_told_apart_by_their_folders(surface, checkpoint, tmp_path, snapshots):
+def test_marks_of_files_with_one_name_are_told_apart_by_their_folders(
+    surface, checkpoint, tmp_path, snapshots
+):
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / "checkpoint.pt"
     other.write_bytes(snapshots[0].read_bytes())
     found = surface("--x", f"to:{other}", "--dims", 1)
-    assert [mark.label for mark in found.marks] == [f"{checkpoint.parent.name}/checkpoint", "other/checkpoint"]
+    assert [mark.label for mark in found.marks] == [
+        f"{checkpoint.parent.name}/checkpoint",
+        "other/checkpoint",
+    ]
 
 
 def test_a_random_second_direction_is_the_same_whatever_the_first_is(surface, snapshots):
@@ -98,10 +122,22 @@ def test_biases_move_with_the_option_only(surface):
 
 
 def test_eigenvectors_are_computed_or_read_from_a_file_alike(surface, run, checkpoint, tmp_path):
-    answer = run("hessian", checkpoint, *QUICK, "--top-k", 2, "--save-vectors", "--out", tmp_path / "h.h5", "--json")
+    answer = run(
+        "hessian",
+        checkpoint,
+        *QUICK,
+        "--top-k",
+        2,
+        "--save-vectors",
+        "--out",
+        tmp_path / "h.h5",
+        "--json",
+    )
     assert answer.code == 0, answer.err
     computed = surface("--x", "eigen:1", "--y", "eigen:-1")
-    read = surface("--x", f"eigen:1:{tmp_path / 'h.h5'}", "--y", f"eigen:-1:{tmp_path / 'h.h5'}", out="read.h5")
+    read = surface(
+        "--x", f"eigen:1:{tmp_path / 'h.h5'}", "--y", f"eigen:-1:{tmp_path / 'h.h5'}", out="read.h5"
+    )
     np.testing.assert_allclose(computed.direction_norms, 1, rtol=1e-6)
     facts = computed.provenance.settings["directions"]
     assert facts[0]["eigenvalue"] == pytest.approx(answer.json["lambda_max"], rel=1e-3)
@@ -126,7 +162,10 @@ def test_the_loss_rises_along_the_gradient_at_the_rate_of_its_norm(surface):
 
 
 def test_repeats_are_lines_of_which_the_first_is_the_line_without_repeats(surface):
-    one, three = surface("--dims", 1, "--seed", 4), surface("--dims", 1, "--seed", 4, "--repeats", 3, out="three.h5")
+    one, three = (
+        surface("--dims", 1, "--seed", 4),
+        surface("--dims", 1, "--seed", 4, "--repeats", 3, out="three.h5"),
+    )
     assert three.loss["train"].shape == (3, 3)
     assert three.direction_names == ("random",) * 3
     np.testing.assert_array_equal(three.loss["train"][0], one.loss["train"])
@@ -134,7 +173,9 @@ def test_repeats_are_lines_of_which_the_first_is_the_line_without_repeats(surfac
 
 
 def test_saved_directions_give_the_same_surface_again(surface, snapshots, tmp_path):
-    made = surface("--x", f"to:{snapshots[0]}", "--range", "-1:1", "--save-directions", tmp_path / "d.h5")
+    made = surface(
+        "--x", f"to:{snapshots[0]}", "--range", "-1:1", "--save-directions", tmp_path / "d.h5"
+    )
     again = surface("--directions", tmp_path / "d.h5", out="again.h5")
     np.testing.assert_array_equal(again.loss["train"], made.loss["train"])
     assert again.direction_hashes == made.direction_hashes
@@ -202,25 +243,40 @@ def test_a_resumed_surface_with_an_automatic_range_is_the_same_bit_for_bit_witho
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--x", "nonsense"), "--x must be random, to:CKPT, pca:DIR, eigen:N or eigen:N:FILE, gradient, ascent or"),
+        (
+            ("--x", "nonsense"),
+            "--x must be random, to:CKPT, pca:DIR, eigen:N or eigen:N:FILE, gradient, ascent or",
+        ),
         (("--y", "to:"), "--y must be random, to:CKPT"),
         (("--x", "random:3"), "--x must be random"),
         (("--x", "to:none.pt"), "checkpoint none.pt does not exist"),
-        (("--x", "eigen:0"), "numbered from 1, the largest, or from -1, the smallest, got 'eigen:0'"),
-        (("--x", "eigen:one"), "numbered from 1, the largest, or from -1, the smallest, got 'eigen:one'"),
+        (
+            ("--x", "eigen:0"),
+            "numbered from 1, the largest, or from -1, the smallest, got 'eigen:0'",
+        ),
+        (
+            ("--x", "eigen:one"),
+            "numbered from 1, the largest, or from -1, the smallest, got 'eigen:one'",
+        ),
         (("--x", "eigen:1000000"), "at most the number of parameters"),
         (("--x", "eigen:1:none.h5"), "none.h5 does not exist"),
         (("--x", "ascent:far"), "the radius of an ascent must be a number, got 'ascent:far'"),
         (("--x", "ascent:-1"), "rho must be a positive number, got -1"),
         (("--dims", 1, "--y", "random"), "a line has no second direction, got --y random"),
         (("--repeats", 3), "--repeats 3 draws several random lines, got --dims 2"),
-        (("--repeats", 3, "--dims", 1, "--x", "gradient"), "--repeats 3 draws several random lines, got --dims 1"),
+        (
+            ("--repeats", 3, "--dims", 1, "--x", "gradient"),
+            "--repeats 3 draws several random lines, got --dims 1",
+        ),
         (("--x", "gradient", "--y", "ascent"), "gradient and ascent have cosine 1"),
         (("--x", "eigen:1", "--y", "eigen:1"), "eigen:1 and eigen:1 have cosine 1"),
         (("--directions", "none.h5"), "none.h5 does not exist"),
         (("--directions", "none.h5", "--x", "random"), "has the directions already, got --x too"),
         (("--range", "auto:1"), "must be greater than 1, got 1"),
-        (("--range", "auto:much"), "--range must be start:stop, auto or auto:multiple, got 'auto:much'"),
+        (
+            ("--range", "auto:much"),
+            "--range must be start:stop, auto or auto:multiple, got 'auto:much'",
+        ),
         (("--range", "auto:-1:1"), "--range must be start:stop, auto"),
         (("--range", "-1:1,-1:1,-1:1"), "has 3 ranges for 2 direction"),
         (("--range", "-1:1,1:-1"), "from a smaller to a larger number, got 1:-1"),
@@ -233,7 +289,9 @@ def test_what_makes_no_line_or_plane_is_refused_in_a_sentence(refused, arguments
 
 
 def test_the_checkpoint_itself_is_no_direction(refused, checkpoint):
-    assert f"to:{checkpoint} has the weights of the one at the origin" in refused("--x", f"to:{checkpoint}")
+    assert f"to:{checkpoint} has the weights of the one at the origin" in refused(
+        "--x", f"to:{checkpoint}"
+    )
 
 
 def test_one_checkpoint_twice_spans_no_plane(refused, snapshots):
@@ -247,7 +305,10 @@ def test_a_checkpoint_of_other_shapes_is_refused_naming_the_tensors(refused, che
     torch.save(content, tmp_path / "other.pt")
     err = refused("--x", f"to:{tmp_path / 'other.pt'}")
     assert "does not fit the model: 1 of another shape" in err
-    assert f"{name} ({tuple(tensor[:-1].shape)} in the file, {tuple(tensor.shape)} in the model)" in err
+    assert (
+        f"{name} ({tuple(tensor[:-1].shape)} in the file, {tuple(tensor.shape)} in the model)"
+        in err
+    )
 
 
 def test_eigenvectors_that_the_file_does_not_hold_are_refused(refused, run, checkpoint, tmp_path):
@@ -270,7 +331,9 @@ def test_directions_of_another_model_are_refused(refused, run, tmp_path):
     options = ("--grid", 2, *QUICK, "--save-directions", tmp_path / "d.h5")
     assert run("surface", folder / "checkpoint.pt", *options).code == 0
     name = next(iter(load_checkpoint(folder / "checkpoint.pt").state_dict))
-    assert f"the file has {name} of shape (9, 64) where the model" in refused("--directions", tmp_path / "d.h5")
+    assert f"the file has {name} of shape (9, 64) where the model" in refused(
+        "--directions", tmp_path / "d.h5"
+    )
 
 
 def test_a_plane_needs_two_stored_directions(surface, refused, tmp_path):
@@ -290,13 +353,16 @@ def test_a_model_of_biases_alone_is_told_how_to_move_them(run, tmp_path):
     (tmp_path / "plugin.py").write_text(
         "import torch\nfrom torch import nn\n"
         "class M(nn.Module):\n"
-        "    def __init__(self):\n        super().__init__()\n        self.b = nn.Parameter(torch.ones(3))\n"
+        "    def __init__(self):\n        super().__init__()\n        self.b = "
+        "nn.Parameter(torch.ones(3))\n"
         "    def forward(self, x): return x + self.b\n"
         "def model(): return M()\n"
         "def data(): return (torch.ones(2, 3), torch.zeros(2, dtype=torch.long)), None\n"
     )
     torch.save({"b": torch.ones(3)}, tmp_path / "c.pt")
-    own = [word for name in ("model", "data") for word in (f"--{name}", f"{tmp_path}/plugin.py:{name}")]
+    own = [
+        word for name in ("model", "data") for word in (f"--{name}", f"{tmp_path}/plugin.py:{name}")
+    ]
     answer = run("surface", tmp_path / "c.pt", *own, "--grid", 3)
     assert answer.code == 1
     assert "a direction must not be zero, random is" in answer.err

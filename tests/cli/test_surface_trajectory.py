@@ -17,14 +17,25 @@ FAST = ("--grid", 3, "--samples", 200)
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trajectory")
-    answer = run("train", "--model-arg", "width=4", "--epochs", EPOCHS, "--save-every", 1, "--out", folder)
+    answer = run(
+        "train", "--model-arg", "width=4", "--epochs", EPOCHS, "--save-every", 1, "--out", folder
+    )
     assert answer.code == 0, answer.err
     return folder
 
 
 @pytest.fixture(scope="module")
 def answer(run, folder):
-    answer = run("surface", folder / "checkpoint.pt", "--x", f"pca:{folder}", *FAST, "--split", "both", "--json")
+    answer = run(
+        "surface",
+        folder / "checkpoint.pt",
+        "--x",
+        f"pca:{folder}",
+        *FAST,
+        "--split",
+        "both",
+        "--json",
+    )
     assert answer.code == 0, answer.err
     return answer
 
@@ -35,7 +46,9 @@ def surface(folder, answer):
 
 
 def weights(path):
-    return torch.cat([value.double().reshape(-1) for value in load_checkpoint(path).state_dict.values()]).numpy()
+    return torch.cat(
+        [value.double().reshape(-1) for value in load_checkpoint(path).state_dict.values()]
+    ).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +59,20 @@ def displacements(folder):
 
 def test_y_is_the_second_component_where_x_is_the_first(surface, displacements):
     reference = PCA(2, svd_solver="full").fit(displacements)
-    np.testing.assert_allclose(surface.explained_variance, reference.explained_variance_ratio_, rtol=1e-6)
+    np.testing.assert_allclose(
+        surface.explained_variance, reference.explained_variance_ratio_, rtol=1e-6
+    )
     coordinates = np.array([mark.coordinates for mark in surface.trajectory])
-    np.testing.assert_allclose(np.abs(coordinates), np.abs(displacements @ reference.components_.T), atol=1e-5)
+    np.testing.assert_allclose(
+        np.abs(coordinates), np.abs(displacements @ reference.components_.T), atol=1e-5
+    )
 
 
 def test_the_checkpoint_is_marked_then_the_snapshots_in_the_order_of_training(surface):
-    assert [mark.label for mark in surface.marks] == ["checkpoint", *(f"epoch {i}" for i in range(EPOCHS + 1))]
+    assert [mark.label for mark in surface.marks] == [
+        "checkpoint",
+        *(f"epoch {i}" for i in range(EPOCHS + 1)),
+    ]
     assert [mark.kind for mark in surface.marks] == ["checkpoint"] + ["snapshot"] * (EPOCHS + 1)
 
 
@@ -65,7 +85,9 @@ def test_the_distance_out_of_the_plane_is_what_the_components_leave(surface, dis
 
 def test_each_snapshot_has_its_own_loss_beside_the_one_where_it_is_drawn(run, folder, surface):
     for epoch in (0, 3):
-        own = run("sharpness", folder / "snapshots" / f"epoch-{epoch:04d}.pt", "--samples", 200, "--json").json["loss"]
+        own = run(
+            "sharpness", folder / "snapshots" / f"epoch-{epoch:04d}.pt", "--samples", 200, "--json"
+        ).json["loss"]
         assert surface.trajectory[epoch].loss["train"] == own
     assert surface.trajectory[0].plane_loss["train"] != surface.trajectory[0].loss["train"]
     last = surface.trajectory[EPOCHS]
@@ -81,7 +103,9 @@ def test_every_snapshot_is_in_view(surface):
 def test_the_summary_says_how_well_the_plane_shows_the_trajectory(answer, surface):
     shown = answer.json["trajectory"]
     assert shown["explained_variance"] == surface.explained_variance.tolist()
-    assert [snapshot["label"] for snapshot in shown["snapshots"]] == [mark.label for mark in surface.trajectory]
+    assert [snapshot["label"] for snapshot in shown["snapshots"]] == [
+        mark.label for mark in surface.trajectory
+    ]
     assert shown["largest_distance"] == max(mark.distance for mark in surface.trajectory)
     for split in ("train", "test"):
         gaps = [abs(mark.loss[split] - mark.plane_loss[split]) for mark in surface.trajectory]
@@ -113,7 +137,16 @@ def test_a_slash_more_does_not_make_it_another_folder(run, folder, tmp_path, sur
 
 
 def test_a_component_spans_a_plane_with_any_other_direction(run, folder, tmp_path, surface):
-    words = ("--x", "gradient", "--y", f"pca:{folder}", *FAST, "--out", tmp_path / "out.h5", "--json")
+    words = (
+        "--x",
+        "gradient",
+        "--y",
+        f"pca:{folder}",
+        *FAST,
+        "--out",
+        tmp_path / "out.h5",
+        "--json",
+    )
     answer = run("surface", folder / "checkpoint.pt", *words)
     assert answer.code == 0, answer.err
     assert answer.json["trajectory"]["explained_variance"] == [None, surface.explained_variance[0]]
@@ -125,7 +158,15 @@ def test_a_surface_without_trajectory_has_none_in_its_summary(run, folder, tmp_p
 
 
 def refused(run, folder, snapshots, tmp_path, *words):
-    answer = run("surface", folder / "checkpoint.pt", "--x", f"pca:{snapshots}", *words, "--out", tmp_path / "out.h5")
+    answer = run(
+        "surface",
+        folder / "checkpoint.pt",
+        "--x",
+        f"pca:{snapshots}",
+        *words,
+        "--out",
+        tmp_path / "out.h5",
+    )
     assert answer.code == 1
     assert not (tmp_path / "out.h5").exists()
     return answer.err
@@ -152,7 +193,9 @@ def copied(folder, names, target):
 
 def test_one_snapshot_beside_the_checkpoint_makes_a_line_but_no_plane(run, folder, tmp_path):
     few = copied(folder, ["epoch-0000.pt"], tmp_path / "few")
-    assert "need at least 3 snapshots, the checkpoint counted, got 2" in refused(run, folder, few, tmp_path)
+    assert "need at least 3 snapshots, the checkpoint counted, got 2" in refused(
+        run, folder, few, tmp_path
+    )
     words = ("--x", f"pca:{few}", "--dims", 1, *FAST, "--out", tmp_path / "line.h5")
     assert run("surface", folder / "checkpoint.pt", *words).code == 0
     np.testing.assert_allclose(read_result(tmp_path / "line.h5").explained_variance, [1.0])
@@ -164,12 +207,16 @@ def test_snapshots_of_another_model_are_refused(run, folder, trained, tmp_path):
 
 
 def test_a_damaged_snapshot_is_named(run, folder, tmp_path):
-    damaged = copied(folder, ["epoch-0000.pt", "epoch-0001.pt", "epoch-0002.pt"], tmp_path / "damaged")
+    damaged = copied(
+        folder, ["epoch-0000.pt", "epoch-0001.pt", "epoch-0002.pt"], tmp_path / "damaged"
+    )
     (damaged / "epoch-0001.pt").write_bytes((damaged / "epoch-0001.pt").read_bytes()[:500])
     assert "epoch-0001.pt is damaged" in refused(run, folder, damaged, tmp_path)
 
 
-def test_a_resumed_surface_has_the_trajectory_of_an_uninterrupted_one(run, folder, tmp_path, monkeypatch, surface):
+def test_a_resumed_surface_has_the_trajectory_of_an_uninterrupted_one(
+    run, folder, tmp_path, monkeypatch, surface
+):
     from landscape.problem import Problem
 
     words = ("surface", folder / "checkpoint.pt", "--x", f"pca:{folder}", *FAST, "--split", "both")

@@ -56,14 +56,23 @@ def folder(tmp_path_factory):
 
 
 def words(folder, name, *more):
-    own = [word for part in ("model", "data", "loss") for word in (f"--{part}", f"{folder}/mine.py:{part}")]
+    own = [
+        word
+        for part in ("model", "data", "loss")
+        for word in (f"--{part}", f"{folder}/mine.py:{part}")
+    ]
     return ["surface", folder / "weights.pt", *own, *GRID, "--out", folder / name, *more]
 
 
 def start(arguments, *launcher, **environment):
     command = [sys.executable, *launcher, "-m", "landscape_cli", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**ENVIRONMENT, **environment}, cwd=ROOT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**ENVIRONMENT, **environment},
+        cwd=ROOT,
     )
 
 
@@ -93,7 +102,9 @@ def test_a_lost_process_is_started_again_and_the_run_goes_on(folder, whole):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "SIGKILL" in errors or "exitcode: -9" in errors
-    np.testing.assert_array_equal(read_result(folder / "lost.h5").loss["train"], whole.loss["train"])
+    np.testing.assert_array_equal(
+        read_result(folder / "lost.h5").loss["train"], whole.loss["train"]
+    )
 
 
 def test_a_lost_process_of_a_forced_run_does_not_go_on_with_the_old_file(folder, whole):
@@ -111,7 +122,9 @@ def _wait_for(path, process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
 def test_a_signal_saves_and_says_how_to_go_on(folder, whole, number, code):
     name = f"signal-{code}.h5"
     process = start(words(folder, name), SLOW="0.02")
@@ -148,7 +161,9 @@ def test_minutes_end_a_run_in_time_with_a_part_of_the_points(folder, whole):
     assert process.returncode == 0, errors
     answer = json.loads(output)
     assert not answer["is_complete"]
-    assert 1 < answer["num_points"] <= 45 < whole.done.size  # in nine seconds, at a fifth of a second or more a point
+    assert (
+        1 < answer["num_points"] <= 45 < whole.done.size
+    )  # in nine seconds, at a fifth of a second or more a point
     assert "Stopped in time" in errors
 
 
@@ -176,7 +191,10 @@ def test_curvature_and_spectrum_are_in_the_file(folder):
     [
         (("--minutes", 0), "must be a positive number"),
         (("--refine", 0), "must be a positive number"),
-        (("--refine", 0.1, "--dims", 1, "--grid", 5, "--repeats", 2), "several lines cannot be refined"),
+        (
+            ("--refine", 0.1, "--dims", 1, "--grid", 5, "--repeats", 2),
+            "several lines cannot be refined",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(folder, option, message):

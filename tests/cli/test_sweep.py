@@ -67,7 +67,15 @@ def folder(tmp_path_factory):
 
 
 def words(folder, name, *more):
-    return ("sweep", folder / "study.toml", "--allow", f"{folder}/mine.py:model", "--out", folder / name, *more)
+    return (
+        "sweep",
+        folder / "study.toml",
+        "--allow",
+        f"{folder}/mine.py:model",
+        "--out",
+        folder / name,
+        *more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +89,15 @@ def whole(run, folder):
 
 
 def paused(folder, arguments, num_passes):
-    """Start a sweep and return it, and the file that keeps it waiting, where a run has come to a pass."""
+    """Start a sweep and return it, and the file that keeps it waiting, where a run has come to a
+    pass."""
     waits = folder / f"paused-{num_passes}"
     waits.unlink(missing_ok=True)
     environment = {**os.environ, "PAUSE_AT": str(num_passes), "PAUSED": str(waits)}
     command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while not waits.exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
@@ -94,7 +105,8 @@ def paused(folder, arguments, num_passes):
 
 
 def kill_at(folder, name, num_passes):
-    """Kill a sweep by SIGKILL where a run has come to a pass, and wait for the end of that run's process."""
+    """Kill a sweep by SIGKILL where a run has come to a pass, and wait for the end of that run's
+    process."""
     process, _ = paused(folder, words(folder, name), num_passes)
     process.kill()
     process.communicate()
@@ -111,19 +123,24 @@ def is_locked(path):
         return True
 
 
-# 9 steps an epoch on what is left of the digits: pass 12 is in epoch 2 of the first run, which has 9 left to do then,
-# the second 18, and pass 25 is in epoch 2 of the third, SAM's.
+# 9 steps an epoch on what is left of the digits: pass 12 is in epoch 2 of the first run, which has
+# 9 left to do then, the second 18, and pass 25 is in epoch 2 of the third, SAM's.
 def test_a_sweep_killed_twice_and_resumed_gives_the_same_tables(run, folder, whole):
     kill_at(folder, "killed", 12)
     assert len(read_result(folder / "killed" / "runs" / "SGD_seed=0" / "history.h5").epoch) == 1
     kill_at(folder, "killed", 25)
-    assert len(read_result(folder / "killed" / "runs" / "SAM_rho=0.1_seed=0" / "history.h5").epoch) == 1
+    assert (
+        len(read_result(folder / "killed" / "runs" / "SAM_rho=0.1_seed=0" / "history.h5").epoch)
+        == 1
+    )
     answer = run(*words(folder, "killed"))
     assert answer.code == 0, answer.err + answer.out
     assert "2 of 4 runs are finished, 2 to do." in answer.err
     assert run(*words(folder, "killed", "--report")).code == 0
     for name in TABLES:
-        assert (folder / "killed" / "report" / name).read_text() == (whole / "report" / name).read_text()
+        assert (folder / "killed" / "report" / name).read_text() == (
+            whole / "report" / name
+        ).read_text()
 
 
 def test_the_table_is_of_what_the_runs_have_saved(whole):
@@ -133,22 +150,40 @@ def test_the_table_is_of_what_the_runs_have_saved(whole):
         runs = [whole / "runs" / name.format(seed) for seed in (0, 1)]
         for column in ("validation_accuracy", "test_loss"):
             values = [getattr(read_result(each / "history.h5"), column)[-1] for each in runs]
-            assert float(row[f"{column.replace('_', ' ')} mean"]) == pytest.approx(np.mean(values), rel=1e-12)
-            assert float(row[f"{column.replace('_', ' ')} sd"]) == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+            assert float(row[f"{column.replace('_', ' ')} mean"]) == pytest.approx(
+                np.mean(values), rel=1e-12
+            )
+            assert float(row[f"{column.replace('_', ' ')} sd"]) == pytest.approx(
+                np.std(values, ddof=1), rel=1e-12
+            )
         rises = [read_result(each / "sharpness.h5").measures[0].sharpness for each in runs]
         assert float(row["asc@0.1 mean"]) == pytest.approx(np.mean(rises), rel=1e-12)
 
 
 def test_a_run_of_a_study_is_that_of_the_command(run, folder, whole, tmp_path):
-    options = ("--model", f"{folder}/mine.py:model", "--epochs", 2, "--validation", 0.2, "--seed", 1)
+    options = (
+        "--model",
+        f"{folder}/mine.py:model",
+        "--epochs",
+        2,
+        "--validation",
+        0.2,
+        "--seed",
+        1,
+    )
     assert run("train", *options, "--out", tmp_path / "alone").code == 0
-    first, second = (read_result(each / "history.h5") for each in (tmp_path / "alone", whole / "runs" / "SGD_seed=1"))
+    first, second = (
+        read_result(each / "history.h5")
+        for each in (tmp_path / "alone", whole / "runs" / "SGD_seed=1")
+    )
     assert first.test_loss.tolist() == second.test_loss.tolist()
 
 
 def test_the_report_has_figures_and_tables(whole):
     found = {path.name for path in (whole / "report").iterdir()}
-    figures = {f"{name}.png" for name in ("accuracy", "accuracy-gradients", "first-order-sharpness")}
+    figures = {
+        f"{name}.png" for name in ("accuracy", "accuracy-gradients", "first-order-sharpness")
+    }
     assert figures | set(TABLES) <= found
 
 
@@ -158,10 +193,14 @@ def test_json_has_the_report(run, folder, whole):
 
 
 def test_what_is_finished_is_not_done_again(run, folder, whole):
-    before = {path: path.stat().st_mtime_ns for path in (whole / "runs").rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns for path in (whole / "runs").rglob("*") if path.is_file()
+    }
     answer = run(*words(folder, "whole"))
     assert (answer.code, "4 of 4 runs are finished, 0 to do." in answer.err) == (0, True)
-    after = {path: path.stat().st_mtime_ns for path in (whole / "runs").rglob("*") if path.is_file()}
+    after = {
+        path: path.stat().st_mtime_ns for path in (whole / "runs").rglob("*") if path.is_file()
+    }
     assert after == before
 
 
@@ -175,7 +214,9 @@ def test_the_dry_run_says_state_and_cost_and_begins_nothing(run, folder, tmp_pat
 
 
 def test_the_dry_run_shows_the_runs_where_data_are_missing(run, tmp_path):
-    (tmp_path / "study.toml").write_text('[train]\ndata = "cifar10"\nmodel = "lenet"\ndata-dir = "nowhere"\n')
+    (tmp_path / "study.toml").write_text(
+        '[train]\ndata = "cifar10"\nmodel = "lenet"\ndata-dir = "nowhere"\n'
+    )
     answer = run("sweep", tmp_path / "study.toml", "--dry-run")
     assert answer.code == 0, answer.err
     assert "seed=0" in answer.out
@@ -185,7 +226,10 @@ def test_the_dry_run_shows_the_runs_where_data_are_missing(run, tmp_path):
 
 def test_the_dry_run_takes_the_seconds_of_finished_runs(run, folder, whole):
     rows = run(*words(folder, "whole", "--dry-run", "--json")).json["runs"]
-    spent = sum(read_result(whole / "runs" / f"SGD_seed={seed}" / "history.h5").seconds.sum() for seed in (0, 1))
+    spent = sum(
+        read_result(whole / "runs" / f"SGD_seed={seed}" / "history.h5").seconds.sum()
+        for seed in (0, 1)
+    )
     assert (rows[0]["state"], rows[0]["source"]) == ("finished", "finished runs")
     assert rows[0]["seconds"] == pytest.approx(spent / 2)
 
@@ -217,8 +261,12 @@ def test_a_run_that_fails_is_listed_with_its_log_and_the_others_are_done(run, tm
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(run, folder, whole, number, code):
-    (folder / "one.toml").write_text(STUDY.format(folder=folder).replace("[0, 1]", "[0]").split("[[variant]]")[0])
+def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(
+    run, folder, whole, number, code
+):
+    (folder / "one.toml").write_text(
+        STUDY.format(folder=folder).replace("[0, 1]", "[0]").split("[[variant]]")[0]
+    )
     out = folder / f"stopped-{code}"
     arguments = ("sweep", folder / "one.toml", "--allow", f"{folder}/mine.py:model", "--out", out)
     process, waits = paused(folder, arguments, 12)
@@ -232,7 +280,10 @@ def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(run, 
     state = load_checkpoint(out / "runs" / "seed=0" / "checkpoint.pt").training["state"]
     assert (state["epoch"], state["step"]) == (1, 3)
     assert run(*arguments).code == 0
-    first, second = (read_result(each / "history.h5") for each in (out / "runs/seed=0", whole / "runs/SGD_seed=0"))
+    first, second = (
+        read_result(each / "history.h5")
+        for each in (out / "runs/seed=0", whole / "runs/SGD_seed=0")
+    )
     assert first.test_loss.tolist() == second.test_loss.tolist()
 
 
@@ -241,9 +292,20 @@ def test_the_runs_of_a_study_can_be_jobs_of_a_cluster(run, folder, whole):
     text = STUDY.format(folder=folder).replace("[0, 1]", "[0]").split("[[variant]]")[0]
     (folder / "queued.toml").write_text(f'{text}\n[slurm]\ncluster = "local"\ntimeout_min = 5\n')
     out = folder / "queued"
-    answer = run("sweep", folder / "queued.toml", "--allow", f"{folder}/mine.py:model", "--out", out, "--slurm")
+    answer = run(
+        "sweep",
+        folder / "queued.toml",
+        "--allow",
+        f"{folder}/mine.py:model",
+        "--out",
+        out,
+        "--slurm",
+    )
     assert answer.code == 0, answer.err + answer.out
-    first, second = (read_result(each / "history.h5") for each in (out / "runs/seed=0", whole / "runs/SGD_seed=0"))
+    first, second = (
+        read_result(each / "history.h5")
+        for each in (out / "runs/seed=0", whole / "runs/SGD_seed=0")
+    )
     assert first.test_loss.tolist() == second.test_loss.tolist()
 
 
@@ -258,7 +320,9 @@ def test_options_that_a_study_may_set_are_those_of_the_commands():
     assert {"epochs", "optim", "rho", "validation", "model_arg"} <= found["train"].keys()
     assert found["train"]["model_arg"].is_repeatable
     assert found["hessian"]["trace"].is_flag
-    assert all(found["train"][name].is_reserved for name in ("out", "resume", "seeds", "seed", "force"))
+    assert all(
+        found["train"][name].is_reserved for name in ("out", "resume", "seeds", "seed", "force")
+    )
     assert all(options["json"].is_reserved for options in found.values())
     assert not found["train"]["every"].is_reserved
     assert not found["sharpness"]["seed"].is_reserved
@@ -270,22 +334,54 @@ SAM = '[[variant]]\nname = "SAM"\noptim = "sam"\n'
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[train]\nepoch = 1\n", "line 3, [train]: keys must be options of landscape train", "The nearest is epochs."),
-        ("[train]\nrho = 0.1\n", "run seed=0: rho can be set for sam", "Leave it out, or use the optimizer sam."),
+        (
+            "[train]\nepoch = 1\n",
+            "line 3, [train]: keys must be options of landscape train",
+            "The nearest is epochs.",
+        ),
+        (
+            "[train]\nrho = 0.1\n",
+            "run seed=0: rho can be set for sam",
+            "Leave it out, or use the optimizer sam.",
+        ),
         (
             f'[grid]\nrho = [0.1]\n{SAM}[[variant]]\nname = "SGD"\n',
             "run SGD_rho=0.1_seed=0: rho can be set for sam",
             "Leave it out",
         ),
-        (f"{SAM}radius = 'sphere'\n", "run SAM_seed=0: radius is for several ascent steps", "Set 2 steps."),
-        ('[train]\nepochs = "ten"\n', "run seed=0: Invalid value for '--epochs'", "landscape train --help"),
+        (
+            f"{SAM}radius = 'sphere'\n",
+            "run SAM_seed=0: radius is for several ascent steps",
+            "Set 2 steps.",
+        ),
+        (
+            '[train]\nepochs = "ten"\n',
+            "run seed=0: Invalid value for '--epochs'",
+            "landscape train --help",
+        ),
         ('[train]\noptim = "adamm"\n', "run seed=0: an optimizer must be one of", ""),
         ('[train]\nmodel = "mpl"\n', "run seed=0: model must be one of", ""),
-        ("[train]\nvalidation = 1\n", "run seed=0: the share of validation must be in (0, 1)", "For example 0.1."),
+        (
+            "[train]\nvalidation = 1\n",
+            "run seed=0: the share of validation must be in (0, 1)",
+            "For example 0.1.",
+        ),
         ('[train]\nschedule = "cosin"\n', "run seed=0: a schedule must be one of", ""),
-        ("[train]\nlast_fraction = 0.5\n", "run seed=0: a rho schedule and a last fraction are options of SAM", ""),
-        ("[measure.hessian]\ntop_k = 'x'\n", "[measure.hessian]: Invalid value for '--top-k'", "hessian --help"),
-        ('[train]\nmodel = "os:system"\n', "names code, os:system, and a file never chooses code", "--allow os:system"),
+        (
+            "[train]\nlast_fraction = 0.5\n",
+            "run seed=0: a rho schedule and a last fraction are options of SAM",
+            "",
+        ),
+        (
+            "[measure.hessian]\ntop_k = 'x'\n",
+            "[measure.hessian]: Invalid value for '--top-k'",
+            "hessian --help",
+        ),
+        (
+            '[train]\nmodel = "os:system"\n',
+            "names code, os:system, and a file never chooses code",
+            "--allow os:system",
+        ),
     ],
 )
 def test_a_study_that_is_refused_before_anything_begins(run, tmp_path, text, message, hint):

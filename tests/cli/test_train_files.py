@@ -12,7 +12,9 @@ from landscape import read_result
 from landscape.io.checkpoint import load_checkpoint
 
 WORDS = ("train", "--model-arg", "width=4", "--epochs", 2, "--ema", 0.9, "--save-every", 1)
-NUM_WRITES = 9  # the snapshot of the start; after each epoch a snapshot, the history and two checkpoints
+NUM_WRITES = (
+    9  # the snapshot of the start; after each epoch a snapshot, the history and two checkpoints
+)
 
 
 class Killed(BaseException):
@@ -42,7 +44,9 @@ def kill_before(monkeypatch):
             return write_or_die
 
         with monkeypatch.context() as patched:
-            patched.setattr(checkpoint_io, "save_checkpoint", counted(checkpoint_io.save_checkpoint))
+            patched.setattr(
+                checkpoint_io, "save_checkpoint", counted(checkpoint_io.save_checkpoint)
+            )
             patched.setattr(store, "write_result", counted(store.write_result))
             with pytest.raises(Killed):
                 run(*words)
@@ -51,12 +55,17 @@ def kill_before(monkeypatch):
 
 
 def assert_same_files(first, second):
-    names = [sorted(path.relative_to(folder) for path in folder.rglob("*.*")) for folder in (first, second)]
+    names = [
+        sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
+        for folder in (first, second)
+    ]
     assert names[0] == names[1]
     for name in names[0]:
         if name.suffix == ".pt":
             one, other = (load_checkpoint(folder / name) for folder in (first, second))
-            assert all(torch.equal(one.state_dict[key], other.state_dict[key]) for key in one.state_dict), name
+            assert all(
+                torch.equal(one.state_dict[key], other.state_dict[key]) for key in one.state_dict
+            ), name
     one, other = (read_result(folder / "history.h5") for folder in (first, second))
     for field in dataclasses.fields(one):
         if field.name not in ("seconds", "settings"):

@@ -28,12 +28,16 @@ def test_a_foreign_state_dict_brings_its_weights(run, checkpoint, tmp_path):
     weights = {f"module.{name}": value for name, value in state_dict(checkpoint).items()}
     torch.save({"state_dict": weights}, tmp_path / "theirs.pth")
     words = ("--model", "mlp", "--model-arg", "width=8", "--data", "digits")
-    answer = run("train", "--init", tmp_path / "theirs.pth", *words, *STILL, "--out", tmp_path / "run")
+    answer = run(
+        "train", "--init", tmp_path / "theirs.pth", *words, *STILL, "--out", tmp_path / "run"
+    )
     assert answer.code == 0, answer.err
     assert_equal(state_dict(checkpoint), state_dict(tmp_path / "run" / "checkpoint.pt"))
 
 
-@pytest.mark.parametrize(("words", "message"), [((), "which model"), (("--model", "mlp"), "which data")])
+@pytest.mark.parametrize(
+    ("words", "message"), [((), "which model"), (("--model", "mlp"), "which data")]
+)
 def test_a_foreign_state_dict_needs_a_model_and_data(run, tmp_path, words, message):
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "theirs.pt")
     answer = run("train", "--init", tmp_path / "theirs.pt", *words, "--out", tmp_path / "run")
@@ -54,7 +58,9 @@ def test_an_import_string_in_the_checkpoint_is_printed_and_not_run(run, tmp_path
     name = f"{tmp_path}/mine.py:model"
     assert run("train", "--model", name, "--epochs", 1, "--out", tmp_path / "first").code == 0
     (tmp_path / "mine.py").write_text("raise SystemExit('ran')\n")
-    answer = run("train", "--init", tmp_path / "first" / "checkpoint.pt", "--out", tmp_path / "second")
+    answer = run(
+        "train", "--init", tmp_path / "first" / "checkpoint.pt", "--out", tmp_path / "second"
+    )
     assert answer.code == 1
     assert "a file never chooses code" in answer.err
     assert f"--model {name}" in answer.err

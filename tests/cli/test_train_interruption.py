@@ -43,7 +43,17 @@ def folder(tmp_path_factory):
 
 
 def words(folder, name):
-    return ("train", "--model", f"{folder}/mine.py:model", "--optim", "sam", "--epochs", "3", "--out", folder / name)
+    return (
+        "train",
+        "--model",
+        f"{folder}/mine.py:model",
+        "--optim",
+        "sam",
+        "--epochs",
+        "3",
+        "--out",
+        folder / name,
+    )
 
 
 def paused(arguments, at):
@@ -59,7 +69,9 @@ def stopped(process, *numbers):
     """Send signals, let the process go on, and return its exit code and what it says."""
     for number in numbers[:-1]:
         process.send_signal(number)
-        while "Finishing" not in process.stderr.readline():  # signals that arrive together count as one
+        while (
+            "Finishing" not in process.stderr.readline()
+        ):  # signals that arrive together count as one
             pass
     process.send_signal(numbers[-1])
     _, err = process.communicate("\n", timeout=120)
@@ -67,7 +79,9 @@ def stopped(process, *numbers):
 
 
 def assert_same_run(folder, name):
-    first, second = (load_checkpoint(folder / run / "checkpoint.pt").state_dict for run in ("whole", name))
+    first, second = (
+        load_checkpoint(folder / run / "checkpoint.pt").state_dict for run in ("whole", name)
+    )
     assert all(torch.equal(first[key], second[key]) for key in first)
     first, second = (read_result(folder / run / "history.h5") for run in ("whole", name))
     for field in dataclasses.fields(first):
@@ -77,7 +91,9 @@ def assert_same_run(folder, name):
 
 # 12 steps an epoch and 2 passes a step: pass 35 is in step 6 of epoch 2.
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_after_the_step_and_the_printed_command_goes_on_exactly(folder, number, code):
+def test_a_signal_saves_after_the_step_and_the_printed_command_goes_on_exactly(
+    folder, number, code
+):
     name = f"stopped-{code}"
     process = paused(words(folder, name), at=35)
     found, err = stopped(process, number)
@@ -119,7 +135,9 @@ def test_a_second_sigterm_does_not_disturb_the_first(folder):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_before_training_ends_the_command_at_once(tmp_path, number, code):
     (tmp_path / "slow.py").write_text("def model():\n    print('here', flush=True)\n    input()\n")
-    process = paused(("train", "--model", f"{tmp_path}/slow.py:model", "--out", tmp_path / "run"), at=0)
+    process = paused(
+        ("train", "--model", f"{tmp_path}/slow.py:model", "--out", tmp_path / "run"), at=0
+    )
     found, err = stopped(process, number)
     assert found == code
     assert "--resume" not in err

@@ -41,7 +41,9 @@ def test_a_run_does_not_go_on_with_other_data_in_the_same_place(run, words, tmp_
     assert "was trained with train-data" in answer.err
 
 
-def test_more_epochs_are_another_run_which_may_start_from_the_weights_of_this(run, checkpoint, tmp_path):
+def test_more_epochs_are_another_run_which_may_start_from_the_weights_of_this(
+    run, checkpoint, tmp_path
+):
     recorded = load_checkpoint(checkpoint).training["settings"]["epochs"]
     words = ("train", "--optim", "sam", "--model-arg", "width=8", "--epochs", recorded + 1)
     answer = run(*words, "--out", checkpoint.parent, "--resume")

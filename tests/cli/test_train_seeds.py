@@ -35,9 +35,13 @@ def test_each_seed_has_a_folder_that_a_glob_finds(three, folder):
 
 def test_each_run_is_that_of_its_seed_alone(run, three, folder):
     assert run(*SMALL, "--seed", 2, "--out", folder / "alone").code == 0
-    first, second = (load_checkpoint(folder / name / "checkpoint.pt") for name in ("alone", "sgd-2"))
+    first, second = (
+        load_checkpoint(folder / name / "checkpoint.pt") for name in ("alone", "sgd-2")
+    )
     assert first.training["settings"] == second.training["settings"]
-    assert all(torch.equal(first.state_dict[key], second.state_dict[key]) for key in first.state_dict)
+    assert all(
+        torch.equal(first.state_dict[key], second.state_dict[key]) for key in first.state_dict
+    )
 
 
 def test_the_table_has_a_row_a_seed_then_mean_and_sample_standard_deviation(three, folder):
@@ -45,7 +49,9 @@ def test_the_table_has_a_row_a_seed_then_mean_and_sample_standard_deviation(thre
     accuracies = [100 * last(folder / f"sgd-{seed}", "test_accuracy") for seed in (0, 2, 5)]
     rows = [re.findall(r"[\d.]+", line) for line in three.out.splitlines() if "%" in line]
     shown = np.array([[float(word) for word in row[-2:]] for row in rows])
-    expected = [[*values, np.mean(values), np.std(values, ddof=1)] for values in (losses, accuracies)]
+    expected = [
+        [*values, np.mean(values), np.std(values, ddof=1)] for values in (losses, accuracies)
+    ]
     np.testing.assert_allclose(shown[:, 0], expected[0], rtol=1e-3)  # printed with four digits
     np.testing.assert_allclose(shown[:, 1], expected[1], atol=0.006)  # and two decimals
 
@@ -59,7 +65,9 @@ def test_json_has_a_run_a_seed_then_mean_and_sample_standard_deviation(run, thre
     assert found["quantities"]["test_loss"] == pytest.approx(expected)
 
 
-def test_resuming_goes_on_with_the_first_unfinished_run_and_leaves_the_others_alone(run, folder, monkeypatch):
+def test_resuming_goes_on_with_the_first_unfinished_run_and_leaves_the_others_alone(
+    run, folder, monkeypatch
+):
     import landscape.io.checkpoint as checkpoint_io
 
     save, num_saved = checkpoint_io.save_checkpoint, 0

@@ -43,7 +43,9 @@ def test_loss_and_accuracy_are_those_of_the_held_out_examples(folder):
     assert history.validation_loss[-1] == pytest.approx(
         torch.nn.functional.cross_entropy(outputs, out.targets).item(), rel=1e-5
     )
-    assert history.validation_accuracy[-1] == pytest.approx((outputs.argmax(1) == out.targets).double().mean().item())
+    assert history.validation_accuracy[-1] == pytest.approx(
+        (outputs.argmax(1) == out.targets).double().mean().item()
+    )
 
 
 def test_later_commands_take_what_was_trained_on_for_the_train_split(run, folder, tmp_path):
@@ -54,10 +56,26 @@ def test_later_commands_take_what_was_trained_on_for_the_train_split(run, folder
 
 def test_label_noise_leaves_held_out_examples_as_they_are(run, folder, tmp_path):
     noisy = tmp_path / "noisy"
-    options = ("--validation", 0.2, "--validation-seed", 3, "--label-noise", 0.5, "--init", folder / "checkpoint.pt")
-    assert run(*SMALL[:1], "--epochs", 1, "--lr", 0, "--weight-decay", 0, *options, "--out", noisy).code == 0
+    options = (
+        "--validation",
+        0.2,
+        "--validation-seed",
+        3,
+        "--label-noise",
+        0.5,
+        "--init",
+        folder / "checkpoint.pt",
+    )
+    assert (
+        run(
+            *SMALL[:1], "--epochs", 1, "--lr", 0, "--weight-decay", 0, *options, "--out", noisy
+        ).code
+        == 0
+    )
     before, after = (read_result(each / "history.h5") for each in (folder, noisy))
-    assert [getattr(after, name)[-1] for name in NAMES] == [getattr(before, name)[-1] for name in NAMES]
+    assert [getattr(after, name)[-1] for name in NAMES] == [
+        getattr(before, name)[-1] for name in NAMES
+    ]
     assert after.train_loss[0] > before.train_loss[-1]
 
 
@@ -84,7 +102,10 @@ def test_a_run_does_not_go_on_with_other_examples_held_out(run, folder):
     ("options", "message"),
     [
         (("--validation", 1), "must be in (0, 1), got 1.0"),
-        (("--validation-seed", 1), "--validation-seed 1 is of held-out examples, and there are none"),
+        (
+            ("--validation-seed", 1),
+            "--validation-seed 1 is of held-out examples, and there are none",
+        ),
     ],
 )
 def test_a_validation_that_is_refused(run, tmp_path, options, message):

@@ -16,7 +16,9 @@ def certificate(checkpoint, tmp_path_factory):
     from landscape_cli.options import ProblemOptions
     from landscape_cli.resolve import open_checkpoint
 
-    problem: Problem = open_checkpoint(checkpoint, ProblemOptions(dtype="float64"), ("train",)).problems["train"]
+    problem: Problem = open_checkpoint(
+        checkpoint, ProblemOptions(dtype="float64"), ("train",)
+    ).problems["train"]
     gradient = Objective(problem).gradient().vector
     found = [(rho, Ball().steepest(gradient, rho)) for rho in (0.05, 0.1)]
     path = tmp_path_factory.mktemp("certified") / "c.h5"
@@ -37,7 +39,9 @@ def test_json_is_one_object(run, certificate, checkpoint):
     assert found["holds"] is True
     assert found["claimed"] == pytest.approx(found["found"], rel=1e-12)
     assert [row["claimed"] for row in found["checks"]] == stored.losses.tolist()
-    assert [row["found"] for row in found["checks"]] == pytest.approx(stored.losses.tolist(), rel=1e-12)
+    assert [row["found"] for row in found["checks"]] == pytest.approx(
+        stored.losses.tolist(), rel=1e-12
+    )
 
 
 def _forged(certificate, tmp_path, **changes):
@@ -45,7 +49,9 @@ def _forged(certificate, tmp_path, **changes):
     return tmp_path / "forged.h5"
 
 
-def test_a_forged_loss_is_refused_with_a_sentence_and_a_hint(run, certificate, checkpoint, tmp_path):
+def test_a_forged_loss_is_refused_with_a_sentence_and_a_hint(
+    run, certificate, checkpoint, tmp_path
+):
     losses = read_result(certificate).losses * np.array([1.0, 1.01])
     answer = run("verify", _forged(certificate, tmp_path, losses=losses), checkpoint)
     assert answer.code == 1

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.ascent import RADII, adaptive_scaling, advance, ascend, ball_norm, draw_on_sphere, dual_norm
+from landscape.ascent import (
+    RADII,
+    adaptive_scaling,
+    advance,
+    ascend,
+    ball_norm,
+    draw_on_sphere,
+    dual_norm,
+)
 from landscape.errors import InputError
 
 NORMS = [1, 1.01, 1.5, 2, 3, 10, math.inf]
@@ -65,7 +73,9 @@ def test_norms_agree_with_numpy(p):
     assert dual.shape == ()
     assert float(dual) == pytest.approx(np.linalg.norm(flat(g) * flat(t), conjugate(p)), rel=RTOL)
     assert float(ball) == pytest.approx(np.linalg.norm(flat(g) / flat(t), p), rel=RTOL)
-    assert float(dual_norm(g, p=p)) == pytest.approx(np.linalg.norm(flat(g), conjugate(p)), rel=RTOL)
+    assert float(dual_norm(g, p=p)) == pytest.approx(
+        np.linalg.norm(flat(g), conjugate(p)), rel=RTOL
+    )
     assert float(ball_norm(g, p=p)) == pytest.approx(np.linalg.norm(flat(g), p), rel=RTOL)
 
 
@@ -79,23 +89,30 @@ def test_norms_agree_with_numpy(p):
 @pytest.mark.parametrize("p", NORMS)
 def test_size_of_the_gradient_does_not_matter(p, size, dtype):
     g = [t * size for t in random_tensors(0, dtype)]
-    # 1e-40 is a subnormal number of float32, with five digits; float32 has seven, raised to 1 / (p - 1).
+    # 1e-40 is a subnormal number of float32, with five digits; float32 has seven, raised to 1 / (p
+    # - 1).
     rtol = 1e-10 if dtype == torch.float64 else 2e-3 if size == 1e-40 else 1e-5
     e = ascend(g, 0.3, p=p)
     assert float(ball_norm(e, p=p)) == pytest.approx(0.3, rel=rtol)
     unit = [t.double() / size for t in g]
     assert float(dual_norm(g, p=p)) / size == pytest.approx(float(dual_norm(unit, p=p)), rel=rtol)
     if p != 1.01 or dtype == torch.float64:
-        np.testing.assert_allclose(flat(e), flat(ascend(unit, 0.3, p=p)), rtol=100 * rtol, atol=rtol)
+        np.testing.assert_allclose(
+            flat(e), flat(ascend(unit, 0.3, p=p)), rtol=100 * rtol, atol=rtol
+        )
 
 
-@pytest.mark.parametrize("shapes", [[(40_000,)], [(100,)] * 500, [(100,)] * 10 + [(300, 300), (33_000,)]])
+@pytest.mark.parametrize(
+    "shapes", [[(40_000,)], [(100,)] * 500, [(100,)] * 10 + [(300, 300), (33_000,)]]
+)
 @pytest.mark.parametrize("p", NORMS)
 def test_norms_of_many_and_of_long_tensors_agree_with_numpy(p, shapes):
     generator = torch.Generator().manual_seed(0)
     g = [torch.randn(shape, generator=generator) for shape in shapes]
     # Pieces of 1024 entries are summed in float32.
-    assert float(dual_norm(g, p=p)) == pytest.approx(np.linalg.norm(flat(g), conjugate(p)), rel=1e-5)
+    assert float(dual_norm(g, p=p)) == pytest.approx(
+        np.linalg.norm(flat(g), conjugate(p)), rel=1e-5
+    )
     assert float(ball_norm(ascend(g, 0.3, p=p), p=p)) == pytest.approx(0.3, rel=1e-5)
 
 
@@ -113,7 +130,11 @@ def test_one_norm_moves_only_the_first_of_equal_entries():
 
 
 def test_infinity_norm_does_not_move_where_the_gradient_is_zero():
-    assert flat(ascend([torch.tensor([2.0, 0.0, -1e-9])], 0.5, p=math.inf)).tolist() == [0.5, 0, -0.5]
+    assert flat(ascend([torch.tensor([2.0, 0.0, -1e-9])], 0.5, p=math.inf)).tolist() == [
+        0.5,
+        0,
+        -0.5,
+    ]
 
 
 @pytest.mark.parametrize("p", NORMS)
@@ -133,8 +154,12 @@ def test_no_tensors_have_norm_zero():
 def test_norm_of_many_float32_entries_is_accurate(p):
     # A sum of two million float32 squares kept in float32 is wrong in the fourth digit.
     g = torch.randn(2_000_001, generator=torch.Generator().manual_seed(0))
-    assert float(ball_norm([g], p=p)) == pytest.approx(np.linalg.norm(g.double().numpy(), p), rel=1e-6)
-    assert float(ball_norm([g.view(3, -1).T], p=p)) == pytest.approx(float(ball_norm([g], p=p)), rel=1e-6)
+    assert float(ball_norm([g], p=p)) == pytest.approx(
+        np.linalg.norm(g.double().numpy(), p), rel=1e-6
+    )
+    assert float(ball_norm([g.view(3, -1).T], p=p)) == pytest.approx(
+        float(ball_norm([g], p=p)), rel=1e-6
+    )
 
 
 def test_mixed_dtypes_form_one_vector():
@@ -191,7 +216,10 @@ def test_eta_out_of_range_is_refused(eta):
 
 def climb_a_quadratic(rho, steps, radius, p=2.0, scaling=None):
     """N steps of an ascent of w'Hw/2 from w, H = diag(1..5), and the e after each."""
-    h, w = torch.arange(1.0, 6.0, dtype=torch.float64), torch.tensor([1.0, -0.5, 0.3, 0.2, -0.1], dtype=torch.float64)
+    h, w = (
+        torch.arange(1.0, 6.0, dtype=torch.float64),
+        torch.tensor([1.0, -0.5, 0.3, 0.2, -0.1], dtype=torch.float64),
+    )
     e, path = None, []
     for step in range(steps):
         gradient = h * (w if e is None else w + e[0])
@@ -209,7 +237,11 @@ def test_path_follows_normalised_gradients_by_equal_lengths(steps):
         gradient = h * (w + expected)
         expected = expected + 0.7 / steps * gradient / np.linalg.norm(gradient)
         np.testing.assert_allclose(e, expected, rtol=RTOL)
-    assert np.linalg.norm(path[-1]) == pytest.approx(0.7, rel=RTOL) if steps == 1 else np.linalg.norm(path[-1]) < 0.699
+    assert (
+        np.linalg.norm(path[-1]) == pytest.approx(0.7, rel=RTOL)
+        if steps == 1
+        else np.linalg.norm(path[-1]) < 0.699
+    )
 
 
 @pytest.mark.parametrize("p", NORMS)
@@ -235,7 +267,9 @@ def test_ball_takes_long_steps_and_stays_inside(p):
 
 def test_ball_leaves_alone_what_is_inside():
     e = [torch.tensor([0.2, 0.0], dtype=torch.float64)]
-    inside = advance(e, [torch.tensor([-1.0, 0.0], dtype=torch.float64)], 0.3, steps=3, step=1, radius="ball")
+    inside = advance(
+        e, [torch.tensor([-1.0, 0.0], dtype=torch.float64)], 0.3, steps=3, step=1, radius="ball"
+    )
     np.testing.assert_allclose(flat(inside), [-0.1, 0], rtol=RTOL)
 
 
@@ -270,7 +304,9 @@ def test_unknown_radius_and_number_of_steps_are_refused():
 @pytest.mark.parametrize("p", NORMS)
 def test_random_point_lies_on_the_scaled_sphere(p):
     t = adaptive_scaling(random_tensors(1), eta=0.1)
-    e = draw_on_sphere(random_tensors(0), 0.3, generator=torch.Generator().manual_seed(5), p=p, scaling=t)
+    e = draw_on_sphere(
+        random_tensors(0), 0.3, generator=torch.Generator().manual_seed(5), p=p, scaling=t
+    )
     assert float(ball_norm(e, p=p, scaling=t)) == pytest.approx(0.3, rel=RTOL)
     assert [x.shape for x in e] == [tuple(shape) for shape in SHAPES]
 
@@ -280,7 +316,9 @@ def test_random_points_are_uniform_on_the_sphere():
     w = [torch.zeros(2, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)]
     points = np.array([flat(draw_on_sphere(w, 1.0, generator=generator)) for _ in range(4000)])
     # On the sphere in R^5 a coordinate has mean 0, variance 1/5 and fourth moment 3/35.
-    error = 5 / math.sqrt(4000)  # five standard errors, of quantities whose standard deviation is below 1
+    error = 5 / math.sqrt(
+        4000
+    )  # five standard errors, of quantities whose standard deviation is below 1
     assert np.abs(points.mean(0)).max() < error * math.sqrt(1 / 5)
     assert np.abs(points.T @ points / 4000 - np.eye(5) / 5).max() < error * math.sqrt(3 / 35)
     assert np.abs((points**4).mean(0) - 3 / 35).max() < error * math.sqrt(1 / 33)

@@ -6,7 +6,13 @@ import torch
 from cases import DUMMY_DATA, Quadratic, classification, tiny_mlp
 
 from landscape import Axis, Plane, Problem, random_directions
-from landscape.auto_range import LEAST_RISE, center_on_grid, find_common_range, find_range, rise_level
+from landscape.auto_range import (
+    LEAST_RISE,
+    center_on_grid,
+    find_common_range,
+    find_range,
+    rise_level,
+)
 from landscape.errors import InputError
 
 FEW_PER_CENT = 0.035  # 2.2 of bisection and 1 of rounding outwards
@@ -14,7 +20,9 @@ FEW_PER_CENT = 0.035  # 2.2 of bisection and 1 of rounding outwards
 
 def _problem(function, size=1):
     """A problem whose loss is a function of its weights (size,), which are all 1 at the centre."""
-    return Problem(Quadratic(torch.ones(size).double()), DUMMY_DATA, lambda w, _: function(w), dtype="float64")
+    return Problem(
+        Quadratic(torch.ones(size).double()), DUMMY_DATA, lambda w, _: function(w), dtype="float64"
+    )
 
 
 def _line(problem, scale=1.0):
@@ -65,7 +73,9 @@ def test_a_negative_centre_asks_for_a_rise_by_its_magnitude():
 
 
 def test_a_loss_that_is_not_finite_counts_as_reached():
-    problem = _problem(lambda w: torch.where((w.sum() - 1).abs() > 0.3, torch.nan, 1.0) + 0 * w.sum())
+    problem = _problem(
+        lambda w: torch.where((w.sum() - 1).abs() > 0.3, torch.nan, 1.0) + 0 * w.sum()
+    )
     found = find_range(problem, _line(problem))
     assert found.stop == pytest.approx(0.3, rel=FEW_PER_CENT)
     assert found.has_reached == (True, True)
@@ -121,7 +131,9 @@ def test_the_centre_becomes_a_point_of_the_grid_at_the_least_cost(start, stop, n
     assert wide[0] <= start
     assert wide[1] >= stop
     step = coordinates[1] - coordinates[0]
-    least = min(max(-start / num, stop / (num_points - 1 - num)) for num in range(1, num_points - 1))
+    least = min(
+        max(-start / num, stop / (num_points - 1 - num)) for num in range(1, num_points - 1)
+    )
     assert step == pytest.approx(least, rel=0.01)
 
 

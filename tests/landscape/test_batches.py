@@ -24,7 +24,9 @@ def test_examples_that_stack_become_tensors(source):
     assert torch.equal(data.targets, Y)
 
 
-@pytest.mark.parametrize("source", [DataLoader(TensorDataset(X, Y), batch_size=4), [(X[:4], Y[:4]), (X[4:], Y[4:])]])
+@pytest.mark.parametrize(
+    "source", [DataLoader(TensorDataset(X, Y), batch_size=4), [(X[:4], Y[:4]), (X[4:], Y[4:])]]
+)
 def test_the_users_batches_stay_as_they_are(source):
     data = as_data(source)
     assert isinstance(data, BatchData)
@@ -50,7 +52,12 @@ def test_examples_cannot_be_taken_from_batches_that_do_not_stack():
 def test_shuffling_is_a_permutation_decided_by_the_generator():
     data = as_data((X, Y))
     first, second = (
-        torch.cat([data.take(indices).inputs for indices in data.shuffled(4, torch.Generator().manual_seed(seed))])
+        torch.cat(
+            [
+                data.take(indices).inputs
+                for indices in data.shuffled(4, torch.Generator().manual_seed(seed))
+            ]
+        )
         for seed in (0, 0)
     )
     assert torch.equal(first, second)
@@ -64,7 +71,9 @@ def test_only_floating_tensors_change_dtype():
     assert data.targets.dtype == torch.int64
 
 
-@pytest.mark.parametrize("changed", [(X + 1, Y), (X, Y.flip(0)), (X.flip(0), Y), (X[:5], Y[:5]), (X.double(), Y)])
+@pytest.mark.parametrize(
+    "changed", [(X + 1, Y), (X, Y.flip(0)), (X.flip(0), Y), (X[:5], Y[:5]), (X.double(), Y)]
+)
 def test_the_hash_tells_data_apart(changed):
     assert hash_data(as_data(changed)) != hash_data(as_data((X, Y)))
 
@@ -93,11 +102,17 @@ def test_anything_else_is_refused(source, message):
 @pytest.fixture
 def graphs():
     """Five chains of 1 to 5 nodes whose only feature is their class."""
-    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
+    geometric = pytest.importorskip(
+        "torch_geometric.data", reason="the extra graphs is not installed"
+    )
     made = []
     for size in range(1, 6):
         edges = torch.stack([torch.arange(size - 1), torch.arange(1, size)])
-        made.append(geometric.Data(x=torch.full((size, 1), float(size)), edge_index=edges, y=torch.tensor([size % 2])))
+        made.append(
+            geometric.Data(
+                x=torch.full((size, 1), float(size)), edge_index=edges, y=torch.tensor([size % 2])
+            )
+        )
     return made
 
 
@@ -140,7 +155,12 @@ def test_targets_of_graphs_are_in_order(graphs):
 def test_shuffling_graphs_is_a_permutation_decided_by_the_generator(graphs):
     data = as_data(graphs)
     first, second, other = (
-        sizes([data.pieces(part, None)[0] for part in data.shuffled(2, torch.Generator().manual_seed(seed))])
+        sizes(
+            [
+                data.pieces(part, None)[0]
+                for part in data.shuffled(2, torch.Generator().manual_seed(seed))
+            ]
+        )
         for seed in (0, 0, 1)
     )
     assert first == second != other
@@ -151,7 +171,11 @@ def test_shuffling_graphs_is_a_permutation_decided_by_the_generator(graphs):
 def test_only_floating_features_of_graphs_change_dtype_and_the_users_do_not(graphs):
     moved = as_data(graphs).to(torch.device("cpu"), torch.float64)
     (inputs, targets), *_ = moved.batches(5)
-    assert [inputs.x.dtype, inputs.edge_index.dtype, targets.dtype] == [torch.float64, torch.int64, torch.int64]
+    assert [inputs.x.dtype, inputs.edge_index.dtype, targets.dtype] == [
+        torch.float64,
+        torch.int64,
+        torch.int64,
+    ]
     assert graphs[0].x.dtype == torch.float32
 
 
@@ -168,9 +192,9 @@ def test_the_users_graph_batches_stay_as_they_are(graphs):
     data = as_data(GraphLoader(graphs, batch_size=3))
     assert isinstance(data, BatchData)
     assert sizes(data.batches(1)) == [[1, 2, 3], [4, 5]]
-    assert [inputs.x.dtype for inputs, _ in data.to(torch.device("cpu"), torch.float64).batches(1)] == [
-        torch.float64
-    ] * 2
+    assert [
+        inputs.x.dtype for inputs, _ in data.to(torch.device("cpu"), torch.float64).batches(1)
+    ] == [torch.float64] * 2
 
 
 def test_graphs_with_a_target_a_node_are_batches(graphs):

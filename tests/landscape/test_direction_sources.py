@@ -30,12 +30,17 @@ from landscape.directions import Direction
 from landscape.errors import InputError
 from landscape.marks import mark_directions
 
-MATRIX, LINEAR = symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
+MATRIX, LINEAR = (
+    symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]),
+    torch.tensor([0.1, -0.2, 0.3, 0.0]).double(),
+)
 W0, W1, W2 = torch.randn(3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
 def _quadratic(start=W0):
-    return Problem(Quadratic(start), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64")
+    return Problem(
+        Quadratic(start), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64"
+    )
 
 
 def _formula(w):
@@ -54,7 +59,8 @@ def _moved(module, seed):
 
 def _plane_through(problems, *modules):
     found = [
-        checkpoint_direction(module, problems, name=f"to:{i}", label=f"c{i}") for i, module in enumerate(modules, 1)
+        checkpoint_direction(module, problems, name=f"to:{i}", label=f"c{i}")
+        for i, module in enumerate(modules, 1)
     ]
     plane = Plane(problems["train"].weights, tuple(direction.vector for direction in found))
     return plane, mark_directions(found, "c0", plane, problems)
@@ -65,15 +71,23 @@ def test_a_plane_through_three_checkpoints_of_a_quadratic_has_their_losses_at_th
     plane, marks = _plane_through(problems, Quadratic(W1), Quadratic(W2))
     surface = evaluate_surface(problems, plane, (Axis(0, 1, 2), Axis(0, 1, 2)), marks=marks)
     (at_origin, at_first), (at_second, _) = surface.loss["train"]
-    np.testing.assert_allclose([at_origin, at_first, at_second], [_formula(w) for w in (W0, W1, W2)], rtol=1e-12)
+    np.testing.assert_allclose(
+        [at_origin, at_first, at_second], [_formula(w) for w in (W0, W1, W2)], rtol=1e-12
+    )
 
 
 def test_checkpoints_are_marked_where_they_are_in_order_with_the_origin_first():
     problems = {"train": _quadratic()}
     _, marks = _plane_through(problems, Quadratic(W1), Quadratic(W2))
-    assert [(mark.label, mark.kind) for mark in marks] == [(f"c{i}", "checkpoint") for i in range(3)]
-    np.testing.assert_allclose([mark.coordinates for mark in marks], [[0, 0], [1, 0], [0, 1]], atol=1e-12)
-    np.testing.assert_allclose([mark.loss["train"] for mark in marks], [_formula(w) for w in (W0, W1, W2)])
+    assert [(mark.label, mark.kind) for mark in marks] == [
+        (f"c{i}", "checkpoint") for i in range(3)
+    ]
+    np.testing.assert_allclose(
+        [mark.coordinates for mark in marks], [[0, 0], [1, 0], [0, 1]], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        [mark.loss["train"] for mark in marks], [_formula(w) for w in (W0, W1, W2)]
+    )
     np.testing.assert_allclose([mark.distance for mark in marks], 0, atol=1e-12)
 
 
@@ -116,7 +130,9 @@ def test_frozen_parameters_are_no_part_of_the_difference():
         return module
 
     problem = Problem(frozen(tiny_mlp()), classification(), device="cpu")
-    found = checkpoint_direction(frozen(_moved(tiny_mlp(), 1)), {"train": problem}, name="to:a", label="a")
+    found = checkpoint_direction(
+        frozen(_moved(tiny_mlp(), 1)), {"train": problem}, name="to:a", label="a"
+    )
     assert found.vector.shape == (problem.spec.size,) == (66 - 35,)
 
 
@@ -140,7 +156,9 @@ def test_eigenvectors_are_those_of_the_matrix_with_length_one(number, eigenvalue
 def test_the_surface_along_an_eigenvector_bends_by_its_eigenvalue():
     problem = _quadratic()
     d = eigenvector_direction(compute_eigenvectors(problem, [1]), 1, problem, name="eigen:1").vector
-    low, center, high = evaluate_surface({"train": problem}, Plane(W0, (d,)), (Axis(-0.1, 0.1, 3),)).loss["train"]
+    low, center, high = evaluate_surface(
+        {"train": problem}, Plane(W0, (d,)), (Axis(-0.1, 0.1, 3),)
+    ).loss["train"]
     assert (low - 2 * center + high) / 0.1**2 == pytest.approx(5.0)
 
 
@@ -148,7 +166,9 @@ def test_the_top_eigenvector_of_a_network_is_that_of_its_dense_hessian():
     inputs, targets = classification()
     problem = Problem(tiny_mlp(), (inputs, targets), device="cpu", dtype="float64")
     expected = torch.linalg.eigh(dense_hessian(tiny_mlp(), inputs, targets)).eigenvectors[:, -1]
-    found = eigenvector_direction(compute_eigenvectors(problem, [1]), 1, problem, name="eigen:1").vector
+    found = eigenvector_direction(
+        compute_eigenvectors(problem, [1]), 1, problem, name="eigen:1"
+    ).vector
     assert abs(float(found @ expected)) == pytest.approx(1.0, abs=1e-6)
 
 
@@ -168,7 +188,9 @@ def test_eigenvectors_beyond_those_known_are_refused(number, end):
 
 def test_eigenvectors_at_other_weights_are_refused():
     spectrum = compute_eigenvectors(_quadratic(W1), [1])
-    with pytest.raises(InputError, match="must be at the weights of this checkpoint, the file is at others"):
+    with pytest.raises(
+        InputError, match="must be at the weights of this checkpoint, the file is at others"
+    ):
         eigenvector_direction(spectrum, 1, _quadratic(), name="eigen:1")
 
 
@@ -185,7 +207,9 @@ def test_coordinate_one_of_the_ascent_is_the_point_that_sharpness_measures_and_i
     found = ascent_direction(problem, rho, name="ascent")
     plane = Plane(problem.weights, (found.vector,))
     _, mark = mark_directions([found], "c", plane, {"train": problem})
-    expected = next(m for m in measure_sharpness(problem, [rho], measures=("asc",)).measures if m.name == "asc").loss
+    expected = next(
+        m for m in measure_sharpness(problem, [rho], measures=("asc",)).measures if m.name == "asc"
+    ).loss
     assert found.vector.norm().item() == pytest.approx(rho)
     assert (mark.kind, mark.label) == ("ascent", f"ascent, rho = {rho:g}")
     assert mark.coordinates == pytest.approx((1.0,), abs=1e-5)
@@ -200,15 +224,21 @@ def test_a_radius_that_is_not_positive_is_refused(rho):
 
 
 def test_a_gradient_of_zero_is_no_direction():
-    flat = Problem(Quadratic(W0), DUMMY_DATA, lambda w, _: 0 * w.sum(), device="cpu", dtype="float64")
-    with pytest.raises(InputError, match="gradient needs a gradient, and it is zero at these weights"):
+    flat = Problem(
+        Quadratic(W0), DUMMY_DATA, lambda w, _: 0 * w.sum(), device="cpu", dtype="float64"
+    )
+    with pytest.raises(
+        InputError, match="gradient needs a gradient, and it is zero at these weights"
+    ):
         gradient_direction(flat, name="gradient")
 
 
 def _stored(problem):
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(2, problem.spec.size, generator=generator).to(problem.weights)
-    return vectors, to_store([Direction("a", vectors[0]), Direction("b", 17 * vectors[1])], problem, "layer")
+    return vectors, to_store(
+        [Direction("a", vectors[0]), Direction("b", 17 * vectors[1])], problem, "layer"
+    )
 
 
 def test_stored_directions_come_back_bit_for_bit_at_any_weights():
@@ -232,10 +262,13 @@ def test_stored_directions_say_what_they_are():
 
 def test_directions_of_another_model_are_refused_naming_the_first_tensor_that_differs():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
-    wide = Problem(nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 4)), classification(), device="cpu")
+    wide = Problem(
+        nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 4)), classification(), device="cpu"
+    )
     _, stored = _stored(problem)
     with pytest.raises(
-        InputError, match=r"2\.weight of shape \(3, 7\) where the model has 2\.weight of shape \(4, 7\)"
+        InputError,
+        match=r"2\.weight of shape \(3, 7\) where the model has 2\.weight of shape \(4, 7\)",
     ):
         stored_directions(stored, wide)
 
@@ -243,6 +276,8 @@ def test_directions_of_another_model_are_refused_naming_the_first_tensor_that_di
 def test_directions_with_fewer_tensors_are_refused():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
     _, stored = _stored(problem)
-    fewer = replace(stored, weight_names=stored.weight_names[:3], weight_shapes=stored.weight_shapes[:3])
+    fewer = replace(
+        stored, weight_names=stored.weight_names[:3], weight_shapes=stored.weight_shapes[:3]
+    )
     with pytest.raises(InputError, match=r"no more tensors where the model has 2\.bias"):
         stored_directions(fewer, problem)

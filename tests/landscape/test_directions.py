@@ -30,14 +30,20 @@ def test_every_filter_gets_the_norm_of_the_same_filter_of_the_weights():
 def test_filter_normalization_is_not_per_tensor():
     spec, w, (d, _) = _draw("filter")
     raw = random_directions(1, w, spec, seed=0, normalization="none")[0]
-    ratios = (spec.views(d)[0].flatten(1).norm(dim=1) / spec.views(raw)[0].flatten(1).norm(dim=1)).tolist()
+    ratios = (
+        spec.views(d)[0].flatten(1).norm(dim=1) / spec.views(raw)[0].flatten(1).norm(dim=1)
+    ).tolist()
     assert max(ratios) > 1.05 * min(ratios)
 
 
 @pytest.mark.parametrize("normalization", ["filter", "layer"])
 def test_tensors_with_one_dimension_get_zero(normalization):
     spec, _, (d, _) = _draw(normalization)
-    flat = [part for weight, part in zip(spec.weights, spec.views(d), strict=True) if len(weight.shape) == 1]
+    flat = [
+        part
+        for weight, part in zip(spec.weights, spec.views(d), strict=True)
+        if len(weight.shape) == 1
+    ]
     assert len(flat) == 4
     assert not any(part.any() for part in flat)
 
@@ -90,7 +96,9 @@ def test_a_dead_filter_gets_direction_zero():
 def test_weights_of_zero_give_no_nan(normalization, with_1d):
     spec, w = _spec_and_weights()
     zero = torch.zeros_like(w)
-    directions = random_directions(1, zero, spec, seed=0, normalization=normalization, with_1d=with_1d)
+    directions = random_directions(
+        1, zero, spec, seed=0, normalization=normalization, with_1d=with_1d
+    )
     noiseless = NORMALIZATIONS[normalization](zero, w, spec, with_1d)
     assert torch.isfinite(directions[0]).all()
     assert not noiseless.any()
@@ -110,7 +118,8 @@ def test_a_tensor_with_one_dimension_is_a_filter_of_its_own_where_it_moves(norma
 def test_letting_biases_move_changes_nothing_else():
     spec, w = _spec_and_weights()
     without, with_ = (
-        random_directions(1, w, spec, seed=0, normalization="filter", with_1d=is_on)[0] for is_on in (False, True)
+        random_directions(1, w, spec, seed=0, normalization="filter", with_1d=is_on)[0]
+        for is_on in (False, True)
     )
     assert torch.equal(torch.where(without == 0, 0.0, with_), without)
 
@@ -119,7 +128,9 @@ def test_a_scalar_parameter_is_a_filter_of_its_own_where_it_moves():
     module = nn.Module()
     module.scale = nn.Parameter(torch.tensor(-3.0))
     spec = WeightSpec.from_module(module)
-    d = random_directions(1, torch.tensor([-3.0]), spec, seed=0, normalization="filter", with_1d=True)[0]
+    d = random_directions(
+        1, torch.tensor([-3.0]), spec, seed=0, normalization="filter", with_1d=True
+    )[0]
     assert abs(d.item()) == pytest.approx(3.0)
 
 
@@ -134,11 +145,16 @@ def test_every_head_gets_the_norm_of_the_same_head_of_the_weights():
     parts = dict(zip(spec.names, spec.views(d), strict=True))
     for start in range(0, 24, 4):
         rows = slice(start, start + 4)
-        assert parts["in_proj_weight"][rows].norm().item() == pytest.approx(module.in_proj_weight[rows].norm().item())
+        assert parts["in_proj_weight"][rows].norm().item() == pytest.approx(
+            module.in_proj_weight[rows].norm().item()
+        )
     for columns in (slice(0, 4), slice(4, 8)):
         expected = module.out_proj.weight[:, columns].norm().item()
         assert parts["out_proj.weight"][:, columns].norm().item() == pytest.approx(expected)
-    rows = [parts["in_proj_weight"][i].norm().item() / module.in_proj_weight[i].norm().item() for i in range(4)]
+    rows = [
+        parts["in_proj_weight"][i].norm().item() / module.in_proj_weight[i].norm().item()
+        for i in range(4)
+    ]
     assert max(rows) > 1.01 * min(rows)  # the head as a whole, not each of its rows
 
 

@@ -42,7 +42,10 @@ def test_deterministic_algorithms_are_put_back_after_an_exception():
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     with pytest.raises(KeyError):
         _fail_deterministically()
-    assert (torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory) == before
+    assert (
+        torch.are_deterministic_algorithms_enabled(),
+        memory.fill_uninitialized_memory,
+    ) == before
 
 
 def test_convolutions_on_the_cpu_have_batches_of_64():
@@ -68,17 +71,25 @@ def test_a_plan_names_what_is_not_plain(changes, expected):
 @pytest.mark.slow
 def test_a_compiled_problem_has_the_values_of_the_plain_one():
     model, data = tiny_cnn(), images()
-    compiled, plain = (Problem(model, data, device="cpu", batch_size=7, is_compiled=flag) for flag in (True, False))
+    compiled, plain = (
+        Problem(model, data, device="cpu", batch_size=7, is_compiled=flag) for flag in (True, False)
+    )
     for scale in (1.0, 2.0, 1.0):
-        assert compiled.loss(scale * plain.weights) == pytest.approx(plain.loss(scale * plain.weights), rel=1e-6)
+        assert compiled.loss(scale * plain.weights) == pytest.approx(
+            plain.loss(scale * plain.weights), rel=1e-6
+        )
     assert compiled.plan.is_compiled
     assert compiled.gradient().loss == plain.gradient().loss
 
 
 def test_a_compiled_problem_takes_one_point_a_pass():
-    problem = Problem(tiny_mlp(), classification(), device="cpu", is_compiled=True, points_per_pass=None)
+    problem = Problem(
+        tiny_mlp(), classification(), device="cpu", is_compiled=True, points_per_pass=None
+    )
     assert problem.one_at_a_time == "the forward pass is compiled"
-    with pytest.raises(InputError, match="a pass of 4 points is not possible: the forward pass is compiled"):
+    with pytest.raises(
+        InputError, match="a pass of 4 points is not possible: the forward pass is compiled"
+    ):
         Problem(tiny_mlp(), classification(), device="cpu", is_compiled=True, points_per_pass=4)
 
 

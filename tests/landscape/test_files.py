@@ -44,7 +44,9 @@ def test_a_link_stays_a_link(tmp_path):
 def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
     code = f"import pathlib, landscape.files as f; f.locked(pathlib.Path({str(tmp_path / 'a.h5')!r})).__enter__()"
     with locked(tmp_path / "a.h5"):
-        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        refused = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
         other = subprocess.run([sys.executable, "-c", code.replace("a.h5", "b.h5")], check=False)
     assert "is being written by another process" in refused.stderr
     assert other.returncode == 0
@@ -92,7 +94,9 @@ def test_who_has_the_lock_removes_what_killed_processes_left_half_written(tmp_pa
 
 
 @pytest.mark.parametrize(("own", "other"), [("a", ".a.7.h5.lock"), ("a.h5", ".a.h5.7.h5.12.h5")])
-def test_who_has_the_lock_leaves_the_files_of_an_output_whose_name_begins_alike(tmp_path, own, other):
+def test_who_has_the_lock_leaves_the_files_of_an_output_whose_name_begins_alike(
+    tmp_path, own, other
+):
     (tmp_path / other).touch()
     with locked(tmp_path / own):
         assert (tmp_path / other).exists()

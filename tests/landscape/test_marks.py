@@ -6,9 +6,14 @@ from cases import DUMMY_DATA, Quadratic, quadratic_loss, symmetric_with_spectrum
 from landscape import Axis, Plane, Problem, evaluate_surface
 from landscape.marks import make_mark
 
-MATRIX, LINEAR = symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
+MATRIX, LINEAR = (
+    symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]),
+    torch.tensor([0.1, -0.2, 0.3, 0.0]).double(),
+)
 W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
-BASIS = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+BASIS = torch.linalg.qr(
+    torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+)[0]
 SKEWED = Plane(W0, (3 * BASIS[0], BASIS[1] + 2 * BASIS[0]))
 
 

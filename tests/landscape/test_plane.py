@@ -76,8 +76,16 @@ class _Allocations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        known = {value.data_ptr() for value in (*args, *(kwargs or {}).values()) if isinstance(value, torch.Tensor)}
-        if isinstance(result, torch.Tensor) and result.numel() >= self.size and result.data_ptr() not in known:
+        known = {
+            value.data_ptr()
+            for value in (*args, *(kwargs or {}).values())
+            if isinstance(value, torch.Tensor)
+        }
+        if (
+            isinstance(result, torch.Tensor)
+            and result.numel() >= self.size
+            and result.data_ptr() not in known
+        ):
             self.count += 1
         return result
 

@@ -73,7 +73,9 @@ def _points(problem, count, seed=0):
 
 
 def _same(found, expected):
-    return [(value.loss, value.accuracy) for value in found] == [(value.loss, value.accuracy) for value in expected]
+    return [(value.loss, value.accuracy) for value in found] == [
+        (value.loss, value.accuracy) for value in expected
+    ]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -87,12 +89,19 @@ def test_several_points_a_pass_have_the_values_of_one_at_a_time(name):
 
 
 def test_several_points_a_pass_have_their_closed_form():
-    matrix, linear = symmetric_with_spectrum([3.0, 1.0, -2.0, 0.5]), torch.arange(4.0, dtype=torch.float64)
+    matrix, linear = (
+        symmetric_with_spectrum([3.0, 1.0, -2.0, 0.5]),
+        torch.arange(4.0, dtype=torch.float64),
+    )
     loss = quadratic_loss(matrix, linear)
-    problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, loss, device="cpu", dtype="float64", points_per_pass=4)
+    problem = Problem(
+        Quadratic(torch.ones(4)), DUMMY_DATA, loss, device="cpu", dtype="float64", points_per_pass=4
+    )
     points = _points(problem, 6)
     expected = [float(0.5 * w @ matrix @ w + linear @ w) for w in points]
-    assert [value.loss for value in problem.evaluate_many(points)] == pytest.approx(expected, rel=1e-13)
+    assert [value.loss for value in problem.evaluate_many(points)] == pytest.approx(
+        expected, rel=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -144,7 +153,9 @@ def test_statistics_of_each_point_mean_one_point_at_a_time(batchnorm):
     problem = _problem("batch normalization", batchnorm=batchnorm, points_per_pass=None)
     assert problem.plan.points_per_pass == 1
     assert f"batch normalization is '{batchnorm}'" in problem.one_at_a_time
-    with pytest.raises(InputError, match="a pass of 4 points is not possible: batch normalization is"):
+    with pytest.raises(
+        InputError, match="a pass of 4 points is not possible: batch normalization is"
+    ):
         _problem("batch normalization", batchnorm=batchnorm, points_per_pass=4)
 
 
@@ -177,7 +188,9 @@ def test_no_points_a_pass_are_refused():
 
 def test_a_place_that_matters_is_noticed():
     def together(numbers):
-        return torch.tensor([float(number) + 1e-9 * place for place, number in enumerate(numbers)]).double()
+        return torch.tensor(
+            [float(number) + 1e-9 * place for place, number in enumerate(numbers)]
+        ).double()
 
     assert "place among" in reason_for_bits(together, 3)
 
@@ -232,8 +245,16 @@ def test_relative_difference(value, reference, expected):
     [
         (lambda count: 1.0, 1, 256),  # a pass takes the same, however many
         (lambda count: float(count), 1, 1),
-        (lambda count: 1.0 + count / 8, 1, 64),  # 64 points a pass are 11 % faster than 32, 128 another 6 %
-        (lambda count: 2.0 if count == 2 else 1.0, 1, 256),  # one doubling without a gain is passed over
+        (
+            lambda count: 1.0 + count / 8,
+            1,
+            64,
+        ),  # 64 points a pass are 11 % faster than 32, 128 another 6 %
+        (
+            lambda count: 2.0 if count == 2 else 1.0,
+            1,
+            256,
+        ),  # one doubling without a gain is passed over
         (lambda count: 1.0 if count <= 8 else float("inf"), 1, 8),
         (lambda count: 1.0, 1 << 28, 4),
     ],
@@ -266,7 +287,9 @@ def test_several_points_a_pass_that_give_other_losses_are_an_error(monkeypatch):
     problem = _problem("mlp", points_per_pass=4)
     rightly = problem._measure_with
     monkeypatch.setattr(problem, "_measure_with", lambda w, batch: rightly(w * 1.01, batch))
-    with pytest.raises(LandscapeError, match="losses at 4 points per pass must be those of one point at a time"):
+    with pytest.raises(
+        LandscapeError, match="losses at 4 points per pass must be those of one point at a time"
+    ):
         problem.largest_deviation(_points(problem, 3))
 
 

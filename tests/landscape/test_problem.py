@@ -34,20 +34,26 @@ def test_loss_equals_the_mean_over_all_examples():
 def test_loss_does_not_depend_on_batch_size(batch_size):
     model, data = tiny_mlp(), classification()
     whole = Problem(model, data, batch_size=20, **EXACT).loss()
-    assert Problem(model, data, batch_size=batch_size, **EXACT).loss() == pytest.approx(whole, rel=1e-14)
+    assert Problem(model, data, batch_size=batch_size, **EXACT).loss() == pytest.approx(
+        whole, rel=1e-14
+    )
 
 
 def test_accuracy_is_the_share_of_correct_examples():
     model, (x, y) = tiny_mlp(), classification()
     expected = (model(x).argmax(1) == y).double().mean().item()
-    assert Problem(model, (x, y), batch_size=7, device="cpu").evaluate().accuracy == pytest.approx(expected)
+    assert Problem(model, (x, y), batch_size=7, device="cpu").evaluate().accuracy == pytest.approx(
+        expected
+    )
 
 
 def test_outputs_are_those_of_the_model_at_the_problems_own_weights():
     model, (x, y) = tiny_cnn().double().eval(), images()
     problem = Problem(model, (x, y), batch_size=7, **EXACT)
     problem.loss(problem.weights * 2)
-    torch.testing.assert_close(torch.cat(problem.outputs()), model(x.double()).detach(), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(
+        torch.cat(problem.outputs()), model(x.double()).detach(), rtol=1e-13, atol=1e-13
+    )
     assert [len(outputs) for outputs in problem.outputs(2)] == [7, 7]
 
 
@@ -75,14 +81,19 @@ def test_gradient_equals_the_reference():
 def test_hessian_vector_product_equals_the_dense_product(build, data):
     model, (x, y) = build(), data()
     problem = Problem(model, (x, y), batch_size=7, **EXACT)
-    v = torch.randn(problem.spec.size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    v = torch.randn(
+        problem.spec.size, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     torch.testing.assert_close(
         problem.hessian_vector_product(v), dense_hessian(model, x, y) @ v, rtol=1e-10, atol=1e-12
     )
 
 
 def test_quadratic_has_its_closed_form_everywhere():
-    matrix, linear = symmetric_with_spectrum([3.0, 1.0, -2.0, 0.5]), torch.arange(4.0, dtype=torch.float64)
+    matrix, linear = (
+        symmetric_with_spectrum([3.0, 1.0, -2.0, 0.5]),
+        torch.arange(4.0, dtype=torch.float64),
+    )
     problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, linear), **EXACT)
     w = torch.tensor([0.3, -1.0, 2.0, 0.7], dtype=torch.float64)
     assert problem.loss(w) == pytest.approx(float(0.5 * w @ matrix @ w + linear @ w), rel=1e-14)
@@ -92,7 +103,9 @@ def test_quadratic_has_its_closed_form_everywhere():
 
 def test_a_linear_loss_has_hessian_zero():
     problem = Problem(Quadratic(torch.ones(3)), DUMMY_DATA, lambda w, _: w.sum(), **EXACT)
-    assert torch.equal(problem.hessian_vector_product(torch.ones(3)), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(
+        problem.hessian_vector_product(torch.ones(3)), torch.zeros(3, dtype=torch.float64)
+    )
 
 
 def test_the_same_weights_give_the_same_loss_bit_for_bit_after_other_weights():
@@ -154,7 +167,9 @@ def test_stored_batchnorm_uses_the_running_statistics():
 def test_batch_mode_uses_the_statistics_of_each_batch():
     model, (x, y) = tiny_cnn(), images()
     expected = nn.functional.cross_entropy(copy.deepcopy(model).train()(x), y).item()
-    assert Problem(model, (x, y), device="cpu", batchnorm="batch").loss() == pytest.approx(expected, rel=1e-6)
+    assert Problem(model, (x, y), device="cpu", batchnorm="batch").loss() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_recalibrated_statistics_of_one_batch_are_its_own():
@@ -163,7 +178,9 @@ def test_recalibrated_statistics_of_one_batch_are_its_own():
     reference[1].momentum = 1.0
     reference(x)
     expected = nn.functional.cross_entropy(reference.eval()(x), y).item()
-    assert Problem(model, (x, y), device="cpu", batchnorm="recalibrate").loss() == pytest.approx(expected, rel=1e-6)
+    assert Problem(model, (x, y), device="cpu", batchnorm="recalibrate").loss() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_a_tied_weight_counts_once_and_moves_everywhere():
@@ -194,7 +211,9 @@ def test_an_unused_parameter_has_gradient_and_curvature_zero():
     model = tiny_mlp()
     model.register_parameter("unused", nn.Parameter(torch.ones(2)))
     problem = Problem(model, classification(), **EXACT)
-    place = dict(zip(problem.spec.names, problem.spec.views(problem.gradient().vector), strict=True))
+    place = dict(
+        zip(problem.spec.names, problem.spec.views(problem.gradient().vector), strict=True)
+    )
     product = problem.hessian_vector_product(torch.ones(problem.spec.size))
     curved = dict(zip(problem.spec.names, problem.spec.views(product), strict=True))
     assert not place["unused"].any()
@@ -224,7 +243,9 @@ class _Sum(nn.Module):
 def test_tuples_and_dicts_are_unpacked_into_the_model(inputs):
     model, (x, y) = seeded(_Sum), classification()
     expected = nn.functional.cross_entropy(model(x, x), y).item()
-    assert Problem(model, (inputs(x), y), device="cpu", batch_size=7).loss() == pytest.approx(expected, rel=1e-6)
+    assert Problem(model, (inputs(x), y), device="cpu", batch_size=7).loss() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,7 +311,9 @@ def test_a_loss_that_returns_no_scalar_is_refused():
 
 
 def test_a_loss_without_a_gradient_is_refused():
-    problem = Problem(tiny_mlp(), classification(), lambda outputs, _: outputs.detach().mean(), device="cpu")
+    problem = Problem(
+        tiny_mlp(), classification(), lambda outputs, _: outputs.detach().mean(), device="cpu"
+    )
     with pytest.raises(InputError, match="does not depend on the weights"):
         problem.gradient()
 
@@ -318,7 +341,9 @@ def test_an_operation_without_second_derivative_is_named():
 @pytest.mark.gpu
 def test_cuda_agrees_with_the_cpu():
     model, data = tiny_cnn(), images()
-    on_cpu, on_gpu = (Problem(model, data, device=device, dtype="float64").loss() for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = (
+        Problem(model, data, device=device, dtype="float64").loss() for device in ("cpu", "cuda")
+    )
     assert on_gpu == pytest.approx(on_cpu, rel=1e-10)
 
 
@@ -335,7 +360,9 @@ def test_a_model_that_flattens_images_with_view_runs():
     x = torch.cat([x, x + 1, x - 1], dim=1)
     problem = Problem(model, (x, y), device="cpu")
     assert problem.plan.memory_format == "contiguous"
-    assert problem.loss() == pytest.approx(nn.functional.cross_entropy(model(x), y).item(), rel=1e-6)
+    assert problem.loss() == pytest.approx(
+        nn.functional.cross_entropy(model(x), y).item(), rel=1e-6
+    )
 
 
 def test_a_convolutional_model_runs_channels_last():
@@ -356,7 +383,9 @@ class _Hidden(nn.Module):
     "hide",
     [
         lambda linear: lambda x: linear(x),
-        lambda linear: (lambda weights: lambda x: nn.functional.linear(x, *weights))([linear.weight, linear.bias]),
+        lambda linear: (lambda weights: lambda x: nn.functional.linear(x, *weights))(
+            [linear.weight, linear.bias]
+        ),
     ],
     ids=["closure", "list"],
 )
@@ -377,7 +406,11 @@ def test_a_problem_on_other_data_is_that_of_these_data():
     problem = Problem(model, (x, y), device="cpu", batch_size=6)
     other = problem.on((x[:9], y[:9]))
     expected = Problem(model, (x[:9], y[:9]), device="cpu", batch_size=6)
-    assert (other.loss(), other.num_examples, other.data_hash) == (expected.loss(), 9, expected.data_hash)
+    assert (other.loss(), other.num_examples, other.data_hash) == (
+        expected.loss(),
+        9,
+        expected.data_hash,
+    )
     assert torch.equal(other.gradient().vector, expected.gradient().vector)
     assert problem.num_examples == 20
 
@@ -387,7 +420,10 @@ def test_recalibration_is_on_the_data_of_the_problem_unless_others_are_given():
     few = (x[:9], y[:9])
     for options in ({}, {"calibration": (x, y)}):
         moved = Problem(model, (x, y), device="cpu", batchnorm="recalibrate", **options).on(few)
-        assert moved.loss() == Problem(model, few, device="cpu", batchnorm="recalibrate", **options).loss()
+        assert (
+            moved.loss()
+            == Problem(model, few, device="cpu", batchnorm="recalibrate", **options).loss()
+        )
 
 
 def test_a_problem_with_other_weights_has_them_as_its_own():
@@ -408,7 +444,9 @@ def test_other_weights_must_fit():
 
 def test_other_weights_are_read_although_this_problems_own_were_just_written():
     matrix = torch.diag(torch.arange(1.0, 5.0, dtype=torch.float64))
-    problem = Problem(Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(4)), **EXACT)
+    problem = Problem(
+        Quadratic(torch.ones(4)), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(4)), **EXACT
+    )
     own = problem.loss()
     doubled = problem.with_weights(2 * problem.weights)
     assert doubled.loss() == pytest.approx(4 * own)
@@ -419,7 +457,11 @@ def test_sparse_gradients_are_added_like_dense_ones():
     tokens, targets = torch.tensor([[0, 1], [2, 2], [1, 0]]), torch.tensor([0, 1, 1])
     gradients = []
     for is_sparse in (True, False):
-        model = seeded(lambda is_sparse=is_sparse: nn.Sequential(nn.Embedding(3, 2, sparse=is_sparse), nn.Flatten()))
+        model = seeded(
+            lambda is_sparse=is_sparse: nn.Sequential(
+                nn.Embedding(3, 2, sparse=is_sparse), nn.Flatten()
+            )
+        )
         gradients.append(Problem(model, (tokens, targets), device="cpu").gradient().vector)
     assert gradients[1].any()
     assert torch.equal(*gradients)

@@ -26,7 +26,8 @@ def mixed():
 
 @pytest.fixture(scope="module")
 def ten_million():
-    """Entries of one sign, whose float32 sums lose digits, and the sum of their squares, exactly rounded."""
+    """Entries of one sign, whose float32 sums lose digits, and the sum of their squares, exactly
+    rounded."""
     v = torch.rand(10_000_000, generator=torch.Generator().manual_seed(0))
     return v, math.fsum((v.double() ** 2).tolist())
 

@@ -19,7 +19,9 @@ def _refined(function, shape, tolerance, center=None):
     x, y = np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])
     true = function(x[None], y[:, None]) + np.zeros(shape)
     values, known = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
-    for indices in refined_rounds({"train": values}, {"train": center or float(function(0.0, 0.0))}, tolerance):
+    for indices in refined_rounds(
+        {"train": values}, {"train": center or float(function(0.0, 0.0))}, tolerance
+    ):
         for index in indices:
             values[index], known[index] = true[index], True
     return true, known
@@ -30,7 +32,9 @@ def _refined(function, shape, tolerance, center=None):
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_smooth_functions_are_interpolated_to_the_tolerance(function, shape, tolerance):
     true, known = _refined(function, shape, tolerance)
-    errors = np.abs(interpolated(true, known, function(0.0, 0.0)) - true) / np.maximum(np.abs(true), function(0.0, 0.0))
+    errors = np.abs(interpolated(true, known, function(0.0, 0.0)) - true) / np.maximum(
+        np.abs(true), function(0.0, 0.0)
+    )
     assert known.mean() < 1 or function is FUNCTIONS["steep"]
     assert errors.max() < tolerance
 
@@ -60,7 +64,9 @@ def test_the_border_of_values_that_are_not_finite_is_refined():
     border = np.linspace(-1, 1, 65).searchsorted(0.4)
     assert known[:, border - 1].all()
     assert not known[:, :24].all()
-    np.testing.assert_allclose(interpolated(true, known, 2.0)[:, :border], true[:, :border], rtol=0.1)
+    np.testing.assert_allclose(
+        interpolated(true, known, 2.0)[:, :border], true[:, :border], rtol=0.1
+    )
 
 
 def test_a_line_is_refined_too():

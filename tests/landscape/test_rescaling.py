@@ -44,14 +44,18 @@ def series():
 
 
 def rings():
-    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
+    geometric = pytest.importorskip(
+        "torch_geometric.data", reason="the extra graphs is not installed"
+    )
     generator, graphs = torch.Generator().manual_seed(3), []
     for number, size in enumerate((3, 5, 4, 6)):
         nodes = torch.arange(size)
         edges = torch.stack([nodes, (nodes + 1) % size])
         x = torch.randn(size, 3, generator=generator)
         graphs.append(
-            geometric.Data(x=x, edge_index=torch.cat([edges, edges.flip(0)], 1), y=torch.tensor([number % 2]))
+            geometric.Data(
+                x=x, edge_index=torch.cat([edges, edges.flip(0)], 1), y=torch.tensor([number % 2])
+            )
         )
     return graphs
 
@@ -62,14 +66,21 @@ MODELS = {
     "resnet20": (lambda: named("resnet20", pictures(8), width=2), {"relu": 9, "batchnorm": 19}),
     "resnet18": (lambda: named("resnet18", pictures(8), width=2), {"relu": 8, "batchnorm": 20}),
     "vgg16": (lambda: named("vgg16", pictures(32), width=2), {"relu": 13, "batchnorm": 13}),
-    "transformer": (lambda: named("transformer", series(), length=9, d_model=4, feedforward=3), {"relu": 5}),
-    "gcn": (lambda: (seeded(lambda: build_model("gcn", in_features=3, width=4, depth=3)), rings()), {"relu": 4}),
+    "transformer": (
+        lambda: named("transformer", series(), length=9, d_model=4, feedforward=3),
+        {"relu": 5},
+    ),
+    "gcn": (
+        lambda: (seeded(lambda: build_model("gcn", in_features=3, width=4, depth=3)), rings()),
+        {"relu": 4},
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def rescaled(request):
-    """A network's problem, its rescalings, and how many pairs of layers there are by its architecture."""
+    """A network's problem, its rescalings, and how many pairs of layers there are by its
+    architecture."""
     build, counts = MODELS[request.param]
     problem = Problem(*build(), **EXACT, batch_size=5)
     return problem, function_preserving_rescalings(problem), counts
@@ -84,19 +95,25 @@ def test_the_rescaled_network_has_the_outputs_of_the_original_one(rescaled):
     problem, found, _ = rescaled
     model, inputs = problem.copy_module(), problem.batches[-1][0]
     for rescaling in found:
-        torch.testing.assert_close(rescaling.problem.copy_module()(inputs), model(inputs), rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(
+            rescaling.problem.copy_module()(inputs), model(inputs), rtol=1e-11, atol=1e-11
+        )
         assert rescaling.output_change < 1e-12
 
 
 def test_the_rescaled_network_has_the_loss_of_the_original_one(rescaled):
     problem, found, _ = rescaled
-    assert [r.problem.loss() for r in found] == pytest.approx([problem.loss()] * len(found), rel=1e-11)
+    assert [r.problem.loss() for r in found] == pytest.approx(
+        [problem.loss()] * len(found), rel=1e-11
+    )
 
 
 def tensor_ratios(problem, other):
     """Name of each parameter tensor -> its norm in the other problem over its norm in this one."""
     pairs = zip(problem.spec.views(problem.weights), problem.spec.views(other.weights), strict=True)
-    return dict(zip(problem.spec.names, (float(b.norm() / a.norm()) for a, b in pairs), strict=True))
+    return dict(
+        zip(problem.spec.names, (float(b.norm() / a.norm()) for a, b in pairs), strict=True)
+    )
 
 
 def test_the_rescaled_weights_are_other_weights(rescaled):
@@ -111,7 +128,9 @@ def test_weights_times_gradient_stay_while_the_gradient_does_not(rescaled):
     w, g = problem.weights, problem.gradient().vector
     for rescaling in found:
         other_w, other_g = rescaling.problem.weights, rescaling.problem.gradient().vector
-        adaptive = [float(dual_norm([b], scaling=[a.abs()])) for a, b in ((w, g), (other_w, other_g))]
+        adaptive = [
+            float(dual_norm([b], scaling=[a.abs()])) for a, b in ((w, g), (other_w, other_g))
+        ]
         assert adaptive[1] == pytest.approx(adaptive[0], rel=1e-9)
         assert not 0.9 < norm(other_g) / norm(g) < 1.1
 
@@ -130,7 +149,9 @@ def perceptron(*between, width=4):
 
 
 def pairs_of(model, data=None, **options):
-    found = function_preserving_rescalings(Problem(model, data or classification(), **EXACT), **options)
+    found = function_preserving_rescalings(
+        Problem(model, data or classification(), **EXACT), **options
+    )
     return {r.kind: r.pairs for r in found}
 
 
@@ -150,7 +171,8 @@ def test_relu6_is_refused_though_no_unit_is_near_6():
 
 
 @pytest.mark.parametrize(
-    "between", [nn.ReLU(), nn.LeakyReLU(), nn.Identity(), nn.Dropout(), nn.Hardtanh(0, float("inf"))]
+    "between",
+    [nn.ReLU(), nn.LeakyReLU(), nn.Identity(), nn.Dropout(), nn.Hardtanh(0, float("inf"))],
 )
 def test_a_homogeneous_function_is_accepted(between):
     assert pairs_of(perceptron(between)) == {"relu": ("0 -> 2",)}
@@ -165,11 +187,17 @@ def test_a_function_with_weights_of_its_own_may_stand_between_two_layers():
 
 
 def test_the_scale_of_layer_normalization_goes_into_the_next_layer():
-    assert pairs_of(perceptron(nn.Sequential(nn.Tanh(), nn.LayerNorm(4)))) == {"relu": ("1.1 -> 2",)}
+    assert pairs_of(perceptron(nn.Sequential(nn.Tanh(), nn.LayerNorm(4)))) == {
+        "relu": ("1.1 -> 2",)
+    }
 
 
 def test_the_scale_before_attention_goes_into_its_projections():
-    layer = seeded(lambda: nn.TransformerEncoderLayer(4, 2, 3, activation="gelu", batch_first=True, norm_first=True))
+    layer = seeded(
+        lambda: nn.TransformerEncoderLayer(
+            4, 2, 3, activation="gelu", batch_first=True, norm_first=True
+        )
+    )
     model = nn.Sequential(layer, nn.Flatten(), nn.Tanh(), nn.Linear(12, 3))
     data = (torch.randn(10, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3)
     assert pairs_of(model, data) == {"relu": ("0.norm1 -> 0.self_attn", "0.norm2 -> 0.linear1")}
@@ -179,7 +207,9 @@ def test_parametrized_layers_are_rescaled():
     model = perceptron(nn.ReLU(), nn.ReLU())
     for i in (0, 2, 4):
         weight_norm(model[i])
-    assert pairs_of(model) == {"relu": ("0 -> 2.parametrizations.weight", "2 -> 4.parametrizations.weight")}
+    assert pairs_of(model) == {
+        "relu": ("0 -> 2.parametrizations.weight", "2 -> 4.parametrizations.weight")
+    }
 
 
 def test_a_layer_between_two_pairs_does_not_keep_its_weights():
@@ -270,7 +300,9 @@ def normalized(eps=1e-5, **options):
 
 @pytest.mark.parametrize("eps", [1e-5, 1.0, 100.0])
 @pytest.mark.parametrize("factor", [4.0, 0.3])
-def test_weights_under_stored_batch_normalization_are_rescaled_exactly_however_large_eps_is(eps, factor):
+def test_weights_under_stored_batch_normalization_are_rescaled_exactly_however_large_eps_is(
+    eps, factor
+):
     problem = Problem(normalized(eps), images(), **EXACT)
     (found,) = function_preserving_rescalings(problem, factor=factor)
     inputs = problem.batches[0][0]
@@ -299,7 +331,9 @@ def test_under_the_statistics_of_batches_the_change_is_that_of_eps_and_is_report
         problem = Problem(normalized(eps), images(), batchnorm=batchnorm, **EXACT)
         (found,) = function_preserving_rescalings(problem)
         a, b = (p.outputs()[0] for p in (problem, found.problem))
-        assert found.output_change == pytest.approx(float((a - b).abs().max() / a.abs().max()), rel=1e-12)
+        assert found.output_change == pytest.approx(
+            float((a - b).abs().max() / a.abs().max()), rel=1e-12
+        )
         changes.append(found.output_change)
     assert changes[1] / changes[0] == pytest.approx(100, rel=0.05)
     assert changes[1] < 1e-2
@@ -332,7 +366,10 @@ def test_another_factor_changes_the_outputs_by_rounding():
 def test_the_callers_problem_and_model_are_untouched(batchnorm):
     model = normalized()
     state = copy.deepcopy(model.state_dict())
-    problem, random_state = Problem(model, images(), batchnorm=batchnorm, device="cpu"), torch.get_rng_state()
+    problem, random_state = (
+        Problem(model, images(), batchnorm=batchnorm, device="cpu"),
+        torch.get_rng_state(),
+    )
     before = problem.weights_hash, problem.loss(), norm(problem.gradient().vector)
     (found,) = function_preserving_rescalings(problem)
     found.problem.gradient()
@@ -372,7 +409,9 @@ def test_a_change_of_outputs_on_other_examples_than_those_tried_is_an_error():
 
 @pytest.mark.parametrize("factor", [0.0, -2.0, 1.0, float("inf"), float("nan")])
 def test_a_factor_that_rescales_nothing_is_refused(factor):
-    with pytest.raises(InputError, match="a factor of rescaling must be positive, finite and not 1"):
+    with pytest.raises(
+        InputError, match="a factor of rescaling must be positive, finite and not 1"
+    ):
         pairs_of(perceptron(nn.ReLU()), factor=factor)
 
 

@@ -38,7 +38,9 @@ def test_a_class_with_one_unit_makes_it_a_plain_sample():
 
 def test_resamples_repeat_by_their_seed():
     sample = Sample(np.ones(80), 0.5)
-    assert sample.error(VALUES, seed=3) == sample.error(VALUES, seed=3) != sample.error(VALUES, seed=4)
+    assert (
+        sample.error(VALUES, seed=3) == sample.error(VALUES, seed=3) != sample.error(VALUES, seed=4)
+    )
 
 
 @pytest.mark.parametrize("values", [np.ones(1), np.array([1.0, np.nan, 2.0])])

@@ -13,7 +13,10 @@ CONVOLUTIONS = {
     "plain": (nn.Conv2d(2, 3, 3), (2, 2, 5, 6)),
     "no bias": (nn.Conv2d(2, 3, 3, bias=False), (2, 2, 5, 5)),
     "strided and padded": (nn.Conv2d(2, 2, 3, stride=2, padding=1), (2, 2, 6, 5)),
-    "unequal": (nn.Conv2d(2, 2, (3, 1), stride=(2, 1), padding=(0, 1), dilation=(1, 2)), (2, 2, 6, 5)),
+    "unequal": (
+        nn.Conv2d(2, 2, (3, 1), stride=(2, 1), padding=(0, 1), dilation=(1, 2)),
+        (2, 2, 6, 5),
+    ),
     "depthwise": (nn.Conv2d(4, 4, 3, groups=4, padding=1), (2, 4, 4, 4)),
     "reflected": (nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), (2, 2, 4, 4)),
     "same": (nn.Conv2d(2, 2, 3, padding="same"), (2, 2, 4, 4)),
@@ -33,7 +36,9 @@ def function_of(layer, x):
 
     def function(vector):
         first, *parts = vector.split([x.numel(), *(p.numel() for p in named.values())])
-        weights = {name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)}
+        weights = {
+            name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)
+        }
         outputs = functional_call(layer, weights, (first.view(x.shape),))
         return (outputs.sin() * torch.arange(outputs.numel()).view(outputs.shape).cos()).sum()
 
@@ -97,7 +102,10 @@ def test_batch_normalization_in_training_stays_torchs_own():
 
 
 def test_what_is_not_full_is_constant_in_input_and_weights_but_not_in_the_gradient():
-    layer, x = nn.Conv2d(1, 2, 2).double(), torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    layer, x = (
+        nn.Conv2d(1, 2, 2).double(),
+        torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True),
+    )
     with CheapSecondDerivatives(is_full=False):
         outputs = layer(x)
     u = torch.zeros_like(outputs, requires_grad=True)
@@ -105,7 +113,9 @@ def test_what_is_not_full_is_constant_in_input_and_weights_but_not_in_the_gradie
     direction = torch.randn_like(x)
     (pushed,) = torch.autograd.grad(by_x, u, direction, retain_graph=True)
     torch.testing.assert_close(pushed, layer(direction) - layer.bias.view(-1, 1, 1))
-    assert torch.autograd.grad(by_x.sum() + by_weight.sum(), layer.weight, allow_unused=True) == (None,)
+    assert torch.autograd.grad(by_x.sum() + by_weight.sum(), layer.weight, allow_unused=True) == (
+        None,
+    )
 
 
 IGNORED = torch.tensor([1, -100, 0, 2, -100])
@@ -160,7 +170,9 @@ def test_cross_entropy_has_torchs_third_derivative():
 
     def squared_gradient(logits):
         """What a gradient penalty is."""
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, TARGETS), logits, create_graph=True)
+        (gradient,) = torch.autograd.grad(
+            F.cross_entropy(logits, TARGETS), logits, create_graph=True
+        )
         return (gradient**2).sum()
 
     expected = torch.autograd.functional.hessian(squared_gradient, point)
@@ -181,4 +193,6 @@ def test_what_is_mapped_over_heads_stays_torchs_own():
     heads = torch.stack([logits_of(TARGETS), -logits_of(TARGETS)]).requires_grad_()
     with CheapSecondDerivatives(is_full=True):
         losses = torch.vmap(lambda logits: F.cross_entropy(logits, TARGETS))(heads)
-    torch.testing.assert_close(losses, torch.stack([F.cross_entropy(logits, TARGETS) for logits in heads]))
+    torch.testing.assert_close(
+        losses, torch.stack([F.cross_entropy(logits, TARGETS) for logits in heads])
+    )

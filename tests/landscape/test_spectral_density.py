@@ -19,7 +19,8 @@ SIZE = 400
 
 
 def gauss(values, num_nodes):
-    """The Gauss quadrature of equal masses at values, by the Lanczos recurrence on the diagonal matrix of them."""
+    """The Gauss quadrature of equal masses at values, by the Lanczos recurrence on the diagonal
+    matrix of them."""
     basis, alphas, betas = [np.full(len(values), len(values) ** -0.5)], [], []
     for _ in range(num_nodes):
         v = values * basis[-1]
@@ -28,7 +29,9 @@ def gauss(values, num_nodes):
             v = v - np.array(basis).T @ (np.array(basis) @ v)
         betas.append(np.linalg.norm(v))
         basis.append(v / betas[-1])
-    nodes, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(betas[:-1], 1) + np.diag(betas[:-1], -1))
+    nodes, vectors = np.linalg.eigh(
+        np.diag(alphas) + np.diag(betas[:-1], 1) + np.diag(betas[:-1], -1)
+    )
     return nodes, vectors[0] ** 2
 
 
@@ -55,7 +58,9 @@ def values():
 
 @pytest.mark.parametrize("num_known", [0, 3])
 @pytest.mark.parametrize("width", [None, 0.3])
-def test_the_smoothed_density_integrates_to_one_and_has_the_mean_of_the_eigenvalues(values, num_known, width):
+def test_the_smoothed_density_integrates_to_one_and_has_the_mean_of_the_eigenvalues(
+    values, num_known, width
+):
     density = density_of(values, num_known=num_known)
     x = np.linspace(-15, 25, 8001)
     curve = smoothed(density, x, width)
@@ -66,8 +71,12 @@ def test_the_smoothed_density_integrates_to_one_and_has_the_mean_of_the_eigenval
 
 def test_the_smoothed_density_is_that_of_the_eigenvalues_where_the_kernel_hides_the_nodes(values):
     x, width = np.linspace(-2, 10, 60), 0.8
-    exact = np.exp(-0.5 * ((x[:, None] - values) / width) ** 2).mean(1) / (width * np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(smoothed(density_of(values, num_known=3), x, width), exact, atol=1e-6)
+    exact = np.exp(-0.5 * ((x[:, None] - values) / width) ** 2).mean(1) / (
+        width * np.sqrt(2 * np.pi)
+    )
+    np.testing.assert_allclose(
+        smoothed(density_of(values, num_known=3), x, width), exact, atol=1e-6
+    )
 
 
 def test_a_wider_spectrum_has_a_wider_kernel_and_more_nodes_a_narrower_one(values):
@@ -96,8 +105,13 @@ def test_the_band_is_that_of_the_mean_of_the_probes():
 
 @pytest.mark.parametrize("number", [3, 5, 20])
 def test_the_band_holds_the_expectation_of_the_probes_as_often_as_it_says(number):
-    expected = (1 - 1 / SIZE) / np.sqrt(2 * np.pi * 1.25)  # standard normal nodes under a kernel of width 0.5, at 0
-    bands = [band(random_probes(number, seed), np.zeros(1), 0.5, num_resamples=400) for seed in range(500)]
+    expected = (1 - 1 / SIZE) / np.sqrt(
+        2 * np.pi * 1.25
+    )  # standard normal nodes under a kernel of width 0.5, at 0
+    bands = [
+        band(random_probes(number, seed), np.zeros(1), 0.5, num_resamples=400)
+        for seed in range(500)
+    ]
     share = np.mean([low[0] <= expected <= high[0] for low, high in bands])
     assert abs(share - 0.95) < 4 * np.sqrt(0.05 * 0.95 / 500)
 
@@ -109,7 +123,9 @@ def test_the_band_is_not_below_zero():
 
 def random_probe(density, index):
     rows = slice(index, index + 1)
-    return Density(density.outliers, np.zeros(1), density.nodes[rows], density.weights[rows], 8, SIZE)
+    return Density(
+        density.outliers, np.zeros(1), density.nodes[rows], density.weights[rows], 8, SIZE
+    )
 
 
 def test_one_seed_gives_one_band():

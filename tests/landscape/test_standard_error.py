@@ -12,15 +12,21 @@ from landscape.errors import InputError
 from landscape.standard_error import error_from_batches, error_of_mean, separate_losses
 
 GENERATOR = np.random.default_rng(0)
-POPULATION = np.concatenate([GENERATOR.normal(mean, spread, 100) for mean, spread in ((0, 1), (3, 0.5), (10, 2))])
+POPULATION = np.concatenate(
+    [GENERATOR.normal(mean, spread, 100) for mean, spread in ((0, 1), (3, 0.5), (10, 2))]
+)
 CLASSES = np.repeat([4, -1, 7], 100)
 EVERYTHING = classification(400, seed=5)
 NUM_DRAWS = 2000
-FOUR_ERRORS = 4 / np.sqrt(2 * NUM_DRAWS)  # of a standard deviation over as many normal draws, relatively
+FOUR_ERRORS = 4 / np.sqrt(
+    2 * NUM_DRAWS
+)  # of a standard deviation over as many normal draws, relatively
 
 
 def _error(data, num_population=400, loss=None, model=None, **options):
-    problem = Problem(model or tiny_mlp(), data, loss, device="cpu", num_population=num_population, **options)
+    problem = Problem(
+        model or tiny_mlp(), data, loss, device="cpu", num_population=num_population, **options
+    )
     return problem.evaluate().standard_error
 
 
@@ -32,19 +38,24 @@ def test_the_error_of_a_random_sample_is_its_formula():
 
 def _spread_and_errors(draw, estimate):
     draws = [draw() for _ in range(NUM_DRAWS)]
-    return np.std([POPULATION[chosen].mean() for chosen in draws]), [estimate(chosen) for chosen in draws]
+    return np.std([POPULATION[chosen].mean() for chosen in draws]), [
+        estimate(chosen) for chosen in draws
+    ]
 
 
 def test_the_error_is_the_spread_of_random_samples():
     spread, errors = _spread_and_errors(
-        lambda: GENERATOR.choice(300, 60, replace=False), lambda chosen: error_of_mean(POPULATION[chosen], 300)
+        lambda: GENERATOR.choice(300, 60, replace=False),
+        lambda chosen: error_of_mean(POPULATION[chosen], 300),
     )
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=FOUR_ERRORS)
 
 
 def test_the_error_of_strata_is_the_spread_of_stratified_samples():
     spread, errors = _spread_and_errors(
-        lambda: np.concatenate([start + GENERATOR.choice(100, 20, replace=False) for start in (0, 100, 200)]),
+        lambda: np.concatenate(
+            [start + GENERATOR.choice(100, 20, replace=False) for start in (0, 100, 200)]
+        ),
         lambda chosen: error_of_mean(POPULATION[chosen], 300, CLASSES[chosen]),
     )
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=FOUR_ERRORS)
@@ -108,19 +119,29 @@ def test_a_problems_error_is_the_spread_of_its_loss_over_subsets():
 
 @pytest.mark.parametrize("points_per_pass", [1, 4])
 def test_the_error_does_not_change_the_loss(points_per_pass):
-    data, options = classification(50), {"device": "cpu", "batch_size": 7, "points_per_pass": points_per_pass}
+    data, options = (
+        classification(50),
+        {"device": "cpu", "batch_size": 7, "points_per_pass": points_per_pass},
+    )
     plain = Problem(tiny_mlp(), data, **options)
     with_error = Problem(tiny_mlp(), data, num_population=400, **options)
-    found = [problem.evaluate_many([plain.weights, 2 * plain.weights])[1] for problem in (plain, with_error)]
+    found = [
+        problem.evaluate_many([plain.weights, 2 * plain.weights])[1]
+        for problem in (plain, with_error)
+    ]
     assert found[0].loss == found[1].loss
     assert found[0].accuracy == found[1].accuracy
 
 
 def test_several_points_a_pass_have_the_errors_of_one_at_a_time():
-    several = Problem(tiny_mlp(), classification(50), device="cpu", num_population=400, points_per_pass=4)
+    several = Problem(
+        tiny_mlp(), classification(50), device="cpu", num_population=400, points_per_pass=4
+    )
     points = [several.weights * scale for scale in (1.0, 2.0, 3.0)]
     expected = [several.evaluate(w).standard_error for w in points]
-    assert [value.standard_error for value in several.evaluate_many(points)] == pytest.approx(expected, rel=1e-5)
+    assert [value.standard_error for value in several.evaluate_many(points)] == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_whole_set_has_no_error():
@@ -129,7 +150,9 @@ def test_a_whole_set_has_no_error():
 
 
 def test_a_set_smaller_than_its_sample_is_refused():
-    with pytest.raises(InputError, match="at least as many examples as what was drawn from it, got 49 for 50"):
+    with pytest.raises(
+        InputError, match="at least as many examples as what was drawn from it, got 49 for 50"
+    ):
         _error(classification(50), num_population=49)
 
 
@@ -188,4 +211,6 @@ def test_a_loss_that_is_no_plain_mean_has_the_error_of_its_batches(criterion):
     model = tiny_mlp()
     means = [criterion(model(a), b).item() for a, b in zip(x.split(10), y.split(10), strict=True)]
     found = _error((x, y), loss=criterion, batch_size=10)
-    assert found == pytest.approx(error_from_batches(np.array(means), np.full(5, 10.0), 400), rel=1e-4)
+    assert found == pytest.approx(
+        error_from_batches(np.array(means), np.full(5, 10.0), 400), rel=1e-4
+    )

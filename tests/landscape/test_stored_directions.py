@@ -14,13 +14,18 @@ def _numbered(tensors):
     """Directions of one vector that counts its entries, as read from a file of Li et al.'s."""
     shapes = tuple(tuple(tensor.shape) for tensor in tensors)
     vector = np.arange(sum(tensor.numel() for tensor in tensors), dtype=np.float32)
-    return Directions(vector[None], ("xdirection",), tuple(map(str, range(len(shapes)))), shapes, "none")
+    return Directions(
+        vector[None], ("xdirection",), tuple(map(str, range(len(shapes)))), shapes, "none"
+    )
 
 
 def _weights_of(module, tensors):
-    """What `directions_for` should find in `_numbered(tensors)`: the entries of the parameters, by identity."""
+    """What `directions_for` should find in `_numbered(tensors)`: the entries of the parameters, by
+    identity."""
     found, start = [], 0
-    parameters = {parameter.data_ptr() for parameter in module.parameters() if parameter.requires_grad}
+    parameters = {
+        parameter.data_ptr() for parameter in module.parameters() if parameter.requires_grad
+    }
     for tensor in tensors:
         if tensor.data_ptr() in parameters:
             found.append(np.arange(start, start + tensor.numel()))
@@ -38,7 +43,11 @@ def test_one_tensor_a_parameter_is_taken_whole():
 @pytest.mark.parametrize("has_counters", [True, False])
 def test_of_a_state_dict_the_parameters_are_taken_and_the_buffers_left_out(has_counters):
     module = tiny_cnn()
-    state = [value for name, value in module.state_dict().items() if has_counters or "num_batches" not in name]
+    state = [
+        value
+        for name, value in module.state_dict().items()
+        if has_counters or "num_batches" not in name
+    ]
     assert len(state) > len(list(module.parameters())), "the model has no buffers"
     (vector,) = directions_for(_numbered(state), WeightSpec.from_module(module), module)
     np.testing.assert_array_equal(vector, _weights_of(module, state))
@@ -47,7 +56,9 @@ def test_of_a_state_dict_the_parameters_are_taken_and_the_buffers_left_out(has_c
 def test_a_state_dict_without_the_module_is_refused():
     module = tiny_cnn()
     with pytest.raises(InputError, match="must fit the model"):
-        directions_for(_numbered(list(module.state_dict().values())), WeightSpec.from_module(module))
+        directions_for(
+            _numbered(list(module.state_dict().values())), WeightSpec.from_module(module)
+        )
 
 
 def test_frozen_parameters_are_left_out():
@@ -93,7 +104,10 @@ def test_stored_values_are_not_rounded():
 def test_what_is_no_weight_and_would_move_is_named():
     module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     spec = WeightSpec.from_module(module)
-    state = {name: torch.zeros_like(value, dtype=torch.float32) for name, value in module.state_dict().items()}
+    state = {
+        name: torch.zeros_like(value, dtype=torch.float32)
+        for name, value in module.state_dict().items()
+    }
     state["1.running_mean"] += 1.0
     stored = _stored_state(state)
     assert left_out(stored, spec, module) == ["1.running_mean"]

@@ -3,12 +3,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, MemorySink, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    MemorySink,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    symmetric_with_spectrum,
+    tiny_mlp,
+)
 
 from landscape import Axis, Plane, Problem, evaluate_surface, random_directions
 from landscape.errors import InputError, StoreError
 
-MATRIX, LINEAR = symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
+MATRIX, LINEAR = (
+    symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]),
+    torch.tensor([0.1, -0.2, 0.3, 0.0]).double(),
+)
 W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
 DX, DY = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -35,14 +46,18 @@ def test_every_point_of_a_quadratic_equals_the_formula_at_its_own_coordinates(nx
 
 def test_every_point_of_a_line_equals_the_formula():
     found = evaluate_surface({"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 9),))
-    np.testing.assert_allclose(found.loss["train"], [_formula(a) for a in np.linspace(-1, 1, 9)], rtol=1e-12)
+    np.testing.assert_allclose(
+        found.loss["train"], [_formula(a) for a in np.linspace(-1, 1, 9)], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("num_points", [3, 7, 11, 21, 51, 99])
 def test_the_centre_equals_the_loss_of_the_checkpoint_bit_for_bit(num_points):
     problem = Problem(tiny_mlp(), classification(), device="cpu", batch_size=7)
     direction = random_directions(1, problem.weights, problem.spec, seed=0, normalization="filter")
-    found = evaluate_surface({"train": problem}, Plane(problem.weights, direction), (Axis(-1, 1, num_points),))
+    found = evaluate_surface(
+        {"train": problem}, Plane(problem.weights, direction), (Axis(-1, 1, num_points),)
+    )
     assert found.loss["train"][num_points // 2] == problem.loss() == found.center_loss["train"]
 
 
@@ -73,7 +88,9 @@ def test_values_that_are_not_finite_are_kept_and_done():
         return torch.where(w.sum() > 1, w.sum() * torch.nan, w.sum())
 
     problem = Problem(Quadratic(torch.zeros(2)), DUMMY_DATA, loss, device="cpu")
-    found = evaluate_surface({"train": problem}, Plane(problem.weights, (torch.ones(2),)), (Axis(-1, 1, 3),))
+    found = evaluate_surface(
+        {"train": problem}, Plane(problem.weights, (torch.ones(2),)), (Axis(-1, 1, 3),)
+    )
     np.testing.assert_array_equal(found.loss["train"], [-2.0, 0.0, np.nan])
     assert found.is_complete
 
@@ -112,12 +129,18 @@ def _other_plan():
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"axes": (Axis(-1, 1, 4),)}, r"x axis: -1\.0:1\.0 in 3 points in the file, -1\.0:1\.0 in 4 points now"),
+        (
+            {"axes": (Axis(-1, 1, 4),)},
+            r"x axis: -1\.0:1\.0 in 3 points in the file, -1\.0:1\.0 in 4 points now",
+        ),
         ({"axes": (Axis(-1, 1 + 1e-7, 3),)}, "x axis"),
         ({"plane": Plane(W0, (DY,))}, "set of directions"),
         ({"normalization": "filter"}, "normalization: none in the file, filter now"),
         ({"problems": lambda: _quadratic(W0 + 1)}, "weights_hash"),
-        ({"problems": lambda: _quadratic(dtype="float32")}, "dtype: float64 in the file, float32 now"),
+        (
+            {"problems": lambda: _quadratic(dtype="float32")},
+            "dtype: float64 in the file, float32 now",
+        ),
         ({"problems": lambda: _quadratic(data=(torch.ones(1, 1), torch.zeros(1)))}, "data_hash"),
         ({"problems": _other_plan}, "plan"),
         ({"problems": lambda: _quadratic(matrix=2 * MATRIX)}, "center_loss"),
@@ -125,10 +148,16 @@ def _other_plan():
     ],
 )
 def test_a_surface_of_something_else_is_not_continued(change, field):
-    arguments = {"problems": {"train": _quadratic()}, "plane": Plane(W0, (DX,)), "axes": (Axis(-1, 1, 3),)}
+    arguments = {
+        "problems": {"train": _quadratic()},
+        "plane": Plane(W0, (DX,)),
+        "axes": (Axis(-1, 1, 3),),
+    }
     sink = MemorySink()
     evaluate_surface(**arguments, sink=sink)
-    change = {name: {"train": value()} if name == "problems" else value for name, value in change.items()}
+    change = {
+        name: {"train": value()} if name == "problems" else value for name, value in change.items()
+    }
     with pytest.raises(StoreError, match=field):
         evaluate_surface(**{**arguments, **change}, sink=sink)
 
@@ -152,7 +181,9 @@ def test_a_range_that_does_not_rise_is_refused(start, stop):
 
 def test_axes_and_directions_must_match():
     with pytest.raises(InputError, match="needs as many axes, got 2"):
-        evaluate_surface({"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3), Axis(-1, 1, 3)))
+        evaluate_surface(
+            {"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3), Axis(-1, 1, 3))
+        )
 
 
 LINES = [Plane(W0, (DX,)), Plane(W0, (DY,))]
@@ -163,7 +194,9 @@ def test_several_lines_are_each_the_line_alone():
     found = evaluate_surface({"train": _quadratic()}, LINES, axis)
     assert found.num_lines == 2
     for row, line in zip(found.loss["train"], LINES, strict=True):
-        np.testing.assert_array_equal(row, evaluate_surface({"train": _quadratic()}, line, axis).loss["train"])
+        np.testing.assert_array_equal(
+            row, evaluate_surface({"train": _quadratic()}, line, axis).loss["train"]
+        )
 
 
 def test_several_planes_are_refused():
@@ -179,7 +212,9 @@ def test_a_run_that_is_told_to_stop_keeps_what_it_has_and_goes_on_later():
     def has_seven_points():
         return sink.stored is not None and sink.stored.done.sum() == 7
 
-    part = evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink, should_stop=has_seven_points)
+    part = evaluate_surface(
+        {"train": _quadratic()}, plane, axes, sink=sink, should_stop=has_seven_points
+    )
     assert part.done.sum() == 7
     assert not part.is_complete
     whole = evaluate_surface({"train": _quadratic()}, plane, axes, sink=sink)
@@ -191,7 +226,9 @@ def _cubic(num_points=33, **options):
     def loss(w, _):
         return 1 + w[0] ** 3 + w[0] ** 2 + w[1] ** 2
 
-    problem = Problem(Quadratic(torch.zeros(2).double()), DUMMY_DATA, loss, device="cpu", dtype="float64")
+    problem = Problem(
+        Quadratic(torch.zeros(2).double()), DUMMY_DATA, loss, device="cpu", dtype="float64"
+    )
     plane = Plane(problem.weights, tuple(torch.eye(2).double()))
     axes = (Axis(-1, 1, num_points), Axis(-1, 1, num_points))
     return evaluate_surface({"train": problem}, plane, axes, **options)
@@ -250,7 +287,11 @@ def test_the_progress_ends_where_nothing_can_be_saved():
     progress = Recorder()
     with pytest.raises(StoreError, match="disk is full"):
         evaluate_surface(
-            {"train": _quadratic()}, Plane(W0, (DX,)), (Axis(-1, 1, 3),), sink=FullSink(), progress=progress
+            {"train": _quadratic()},
+            Plane(W0, (DX,)),
+            (Axis(-1, 1, 3),),
+            sink=FullSink(),
+            progress=progress,
         )
     assert progress.calls == ("start", "stop")
 

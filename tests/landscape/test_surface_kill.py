@@ -16,7 +16,13 @@ KILLS = 3
 
 
 def _start(folder, name):
-    command = [sys.executable, "-P", killed_surface.__file__, folder / f"{name}.h5", folder / f"{name}.log"]
+    command = [
+        sys.executable,
+        "-P",
+        killed_surface.__file__,
+        folder / f"{name}.h5",
+        folder / f"{name}.log",
+    ]
     return subprocess.Popen(list(map(str, command)), env=ENVIRONMENT)
 
 
@@ -27,7 +33,8 @@ def _points(log):
 
 
 def _kill_at_a_random_moment(folder, chance):
-    """Kill a run some time after its first point of this start; return the least that must have been kept."""
+    """Kill a run some time after its first point of this start; return the least that must have
+    been kept."""
     log = folder / "parts.log"
     before = len(_points(log))
     process = _start(folder, "parts")
@@ -39,7 +46,10 @@ def _kill_at_a_random_moment(folder, chance):
     process.wait()
     killed_at = time.time()
     slack = killed_surface.INTERVAL + 0.25  # the interval, and a write on a busy machine
-    return max((number for number, moment in _points(log)[before:] if moment < killed_at - slack), default=0)
+    return max(
+        (number for number, moment in _points(log)[before:] if moment < killed_at - slack),
+        default=0,
+    )
 
 
 def test_kill_9_at_random_moments_loses_no_more_than_the_interval(tmp_path):

@@ -20,7 +20,9 @@ def _run_two(case, folder):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
     command = [sys.executable, *launcher, str(SCRIPT), case, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     surfaces = [read_result(folder / f"{rank}.h5") for rank in (0, 1)]
     return surfaces, [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
@@ -43,7 +45,9 @@ def test_two_processes_compute_what_one_does_bit_for_bit(case, tmp_path, one_thr
         np.testing.assert_array_equal(each.accuracy["train"], expected.accuracy["train"])
         np.testing.assert_array_equal(each.done, expected.done)
         assert each.deviations == expected.deviations
-    assert sum(each["count"] for each in counts) == num_alone + 1  # the centre is each process's own
+    assert (
+        sum(each["count"] for each in counts) == num_alone + 1
+    )  # the centre is each process's own
     assert min(each["count"] for each in counts) > 0.2 * num_alone
 
 

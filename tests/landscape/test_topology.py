@@ -21,10 +21,15 @@ SHAPES = [(7,), (1, 6), (6, 1), (5, 6)]
 
 
 def random_fields(shape, num_fields=6):
-    """Fields of noise; every other one of few different values, and holes and infinities in all but the first two."""
+    """Fields of noise; every other one of few different values, and holes and infinities in all but
+    the first two."""
     for seed in range(num_fields):
         generator = np.random.default_rng(seed)
-        values = generator.normal(size=shape) if seed % 2 else generator.integers(0, 4, size=shape).astype(float)
+        values = (
+            generator.normal(size=shape)
+            if seed % 2
+            else generator.integers(0, 4, size=shape).astype(float)
+        )
         if seed >= 2:
             values[generator.random(shape) < 0.2] = np.nan
             values[generator.random(shape) < 0.1] = np.inf
@@ -97,8 +102,13 @@ def test_basins_born_and_not_dead_are_the_components_found_by_flooding(shape):
         topology = sublevel_topology(values)
         for birth in levels(values):
             for level in [each for each in levels(values) if each >= birth]:
-                expected = sum(any(values[point] <= birth for point in part) for part in components(values, level))
-                is_there = (topology.births <= birth) & ((topology.deaths > level) | (topology.elders < 0))
+                expected = sum(
+                    any(values[point] <= birth for point in part)
+                    for part in components(values, level)
+                )
+                is_there = (topology.births <= birth) & (
+                    (topology.deaths > level) | (topology.elders < 0)
+                )
                 assert is_there.sum() == expected
 
 
@@ -107,7 +117,10 @@ def test_a_basin_joins_a_deeper_one_exactly_at_its_saddle(shape):
     for values in random_fields(shape):
         topology = sublevel_topology(values)
         for row in np.flatnonzero(topology.elders >= 0):
-            own, saddle = tuple(topology.minima[row].tolist()), tuple(topology.saddles[row].tolist())
+            own, saddle = (
+                tuple(topology.minima[row].tolist()),
+                tuple(topology.saddles[row].tolist()),
+            )
             below = [level for level in levels(values) if level < topology.deaths[row]][-1]
             assert values[own] == topology.births[row]
             assert values[saddle] == topology.deaths[row]
@@ -159,8 +172,18 @@ def test_the_egg_box_has_four_minima_that_meet_at_zero():
     topology = sublevel_topology(egg_box())
     np.testing.assert_allclose(topology.births, -2, rtol=1e-12)
     np.testing.assert_allclose(topology.persistence, [np.inf, 2, 2, 2], rtol=1e-12)
-    assert {tuple(point) for point in topology.minima.tolist()} == {(20, 20), (20, 60), (60, 20), (60, 60)}
-    assert {tuple(point) for point in topology.saddles[1:].tolist()} < {(20, 40), (40, 20), (40, 60), (60, 40)}
+    assert {tuple(point) for point in topology.minima.tolist()} == {
+        (20, 20),
+        (20, 60),
+        (60, 20),
+        (60, 60),
+    }
+    assert {tuple(point) for point in topology.saddles[1:].tolist()} < {
+        (20, 40),
+        (40, 20),
+        (40, 60),
+        (60, 40),
+    }
 
 
 def test_the_barrier_of_a_double_well_is_the_height_of_its_middle():
@@ -189,7 +212,9 @@ def test_a_field_of_one_value_is_one_basin():
 
 def test_of_equal_values_the_first_is_the_lowest():
     values = np.random.default_rng(0).integers(0, 4, size=(50, 50)).astype(float)
-    assert np.ravel_multi_index(sublevel_topology(values).minima[0], values.shape) == values.argmin()
+    assert (
+        np.ravel_multi_index(sublevel_topology(values).minima[0], values.shape) == values.argmin()
+    )
 
 
 def test_a_plateau_of_any_shape_is_one_basin():
@@ -201,7 +226,9 @@ def test_a_plateau_of_any_shape_is_one_basin():
 
 def test_all_of_a_plateau_belongs_to_its_one_basin():
     values = np.ones((6, 9))
-    values[:, [0, 4]] = values[:4, 8] = values[3, 4:] = values[5, :4] = 0  # the second and third prong join first
+    values[:, [0, 4]] = values[:4, 8] = values[3, 4:] = values[5, :4] = (
+        0  # the second and third prong join first
+    )
     assert (sublevel_topology(values).regions == 0).all()
 
 
@@ -228,7 +255,10 @@ def test_no_value_is_no_basin():
 
 def test_basins_below_the_threshold_are_not_counted():
     values = np.array([0.0, 5, 3, 6, 5.5, 7, 1, 9])
-    counts = [sublevel_topology(values).num_basins(threshold) for threshold in (0, 0.5, 0.6, 2, 2.1, 6, 6.1)]
+    counts = [
+        sublevel_topology(values).num_basins(threshold)
+        for threshold in (0, 0.5, 0.6, 2, 2.1, 6, 6.1)
+    ]
     assert counts == [4, 4, 3, 3, 2, 2, 1]
 
 
@@ -275,7 +305,11 @@ def test_an_end_of_a_barrier_without_a_value_is_an_error(point):
 
 def test_the_default_threshold_does_not_depend_on_how_high_the_rim_is():
     values = np.array([1.0, 2, 3, 4, 5])
-    assert basin_threshold(values) == basin_threshold(np.append(values[:-1], 5000)) == pytest.approx(0.02)
+    assert (
+        basin_threshold(values)
+        == basin_threshold(np.append(values[:-1], 5000))
+        == pytest.approx(0.02)
+    )
 
 
 def test_the_default_threshold_is_that_of_the_noise_where_that_is_more():

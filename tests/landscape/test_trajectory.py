@@ -26,7 +26,9 @@ def principal(rows, origin, **options):
 
 def assert_same_plane(found, rows, num_directions=2):
     reference = PCA(num_directions, svd_solver="full").fit(rows.numpy())
-    np.testing.assert_allclose(found.explained_variance, reference.explained_variance_ratio_, rtol=1e-10)
+    np.testing.assert_allclose(
+        found.explained_variance, reference.explained_variance_ratio_, rtol=1e-10
+    )
     for direction, component in zip(found.directions, reference.components_, strict=True):
         sign = np.sign(direction.numpy() @ component)
         np.testing.assert_allclose(sign * direction.numpy(), component, atol=1e-10)
@@ -52,7 +54,9 @@ def test_directions_of_long_vectors_are_those_of_scikit_learn():
 
 def test_directions_are_orthogonal_unit_vectors_where_one_varies_a_million_times_more():
     basis, _ = torch.linalg.qr(random_walk(40, 2))
-    scores = torch.stack([torch.arange(7.0) * 1e6, torch.tensor([1.0, -1, 1, 1, -1, 1, 0])], dim=1).double()
+    scores = torch.stack(
+        [torch.arange(7.0) * 1e6, torch.tensor([1.0, -1, 1, 1, -1, 1, 0])], dim=1
+    ).double()
     found = principal(scores @ basis.T, torch.zeros(40, dtype=torch.float64))
     gram = torch.stack(found.directions) @ torch.stack(found.directions).T
     torch.testing.assert_close(gram, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-14)
@@ -67,7 +71,9 @@ def test_the_first_snapshot_has_positive_coordinates():
 
 def test_directions_have_the_dtype_of_the_origin():
     rows = random_walk().float()
-    assert {direction.dtype for direction in principal(rows, rows[-1]).directions} == {torch.float32}
+    assert {direction.dtype for direction in principal(rows, rows[-1]).directions} == {
+        torch.float32
+    }
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -79,13 +85,16 @@ def test_snapshots_are_not_changed(dtype):
 
 
 class Disk:
-    """Snapshots of two million weights each that are made when they are read, and counted while they live."""
+    """Snapshots of two million weights each that are made when they are read, and counted while
+    they live."""
 
     def __init__(self, num_snapshots, size):
         self.size = size
         self.num_alive = 0
         self.num_alive_at_reads = []
-        self.snapshots = [Snapshot(f"epoch {i}", lambda i=i: self.read(i)) for i in range(num_snapshots)]
+        self.snapshots = [
+            Snapshot(f"epoch {i}", lambda i=i: self.read(i)) for i in range(num_snapshots)
+        ]
 
     def read(self, i):
         generator = torch.Generator().manual_seed(i)
@@ -119,7 +128,9 @@ def test_a_block_that_is_needed_next_is_not_read_again(block_size, num_reads):
     assert len(disk.num_alive_at_reads) == num_reads  # 12 of them for the directions
 
 
-@pytest.mark.parametrize(("num_snapshots", "num_directions"), [(0, 2), (1, 2), (2, 2), (0, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("num_snapshots", "num_directions"), [(0, 2), (1, 2), (2, 2), (0, 1), (1, 1)]
+)
 def test_too_few_snapshots_are_refused(num_snapshots, num_directions):
     rows = random_walk()[-num_snapshots:] if num_snapshots else []
     message = f"need at least {num_directions + 1} snapshots, the checkpoint counted, got {max(1, num_snapshots)}"
@@ -130,7 +141,9 @@ def test_too_few_snapshots_are_refused(num_snapshots, num_directions):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_snapshots_on_a_line_up_to_rounding_span_no_plane_but_that_line(dtype):
     start, stop = random_walk(2, 1000).to(dtype)
-    rows = torch.stack([start + share * (stop - start) for share in torch.linspace(0, 1, 6, dtype=dtype)])
+    rows = torch.stack(
+        [start + share * (stop - start) for share in torch.linspace(0, 1, 6, dtype=dtype)]
+    )
     with pytest.raises(InputError, match="must span a plane, all are on one line"):
         principal(rows, rows[-1])
     (direction,) = principal(rows, rows[-1], num_directions=1).directions
@@ -153,5 +166,8 @@ def test_a_snapshot_that_is_not_finite_is_named(value):
 
 def test_a_snapshot_of_another_shape_is_named():
     rows = [*random_walk()[:4], torch.zeros(7)]
-    with pytest.raises(InputError, match=r"epoch 4 must be a flat vector of the model's 40 weights, got shape \(7,\)"):
+    with pytest.raises(
+        InputError,
+        match=r"epoch 4 must be a flat vector of the model's 40 weights, got shape \(7,\)",
+    ):
         principal(rows, random_walk()[-1])

@@ -15,7 +15,9 @@ def test_views_and_flatten_are_inverse():
 
 def test_the_order_is_that_of_named_parameters():
     model = tiny_cnn()
-    assert list(WeightSpec.from_module(model).names) == [name for name, _ in model.named_parameters()]
+    assert list(WeightSpec.from_module(model).names) == [
+        name for name, _ in model.named_parameters()
+    ]
 
 
 def test_size_is_the_number_of_parameters():
@@ -94,7 +96,10 @@ def test_filters_of_separate_projections_are_the_heads_rows(name):
     module = seeded(lambda: nn.MultiheadAttention(6, 3, kdim=4, vdim=5))
     found = _filters(module, name)
     assert len(found) == 3
-    assert all(torch.equal(found[head], getattr(module, name)[2 * head : 2 * head + 2]) for head in range(3))
+    assert all(
+        torch.equal(found[head], getattr(module, name)[2 * head : 2 * head + 2])
+        for head in range(3)
+    )
 
 
 def test_filters_of_the_output_projection_are_the_heads_columns():

@@ -67,7 +67,9 @@ def test_every_trap_catches_a_fault(name):
     assert re.search(measured, row.measured), row.measured
 
 
-@pytest.mark.parametrize("kind", [sam_classes.IgnoresEta, sam_classes.NeverZero, sam_classes.ForgetsTheModule])
+@pytest.mark.parametrize(
+    "kind", [sam_classes.IgnoresEta, sam_classes.NeverZero, sam_classes.ForgetsTheModule]
+)
 def test_a_class_with_one_fault_fails_nothing_else(kind):
     failed = {row.trap for row in audit_optimizer(kind).failed}
     assert failed == {name for name, (culprit, _) in FAULTS.items() if culprit is kind}
@@ -165,7 +167,10 @@ def test_a_switch_of_the_statistics_that_comes_with_a_class_is_used(monkeypatch)
     [
         (math.hypot, "a sharpness-aware optimizer must take rho, hypot does not"),
         (SGD, "a sharpness-aware optimizer must take rho, SGD does not"),
-        (sam_classes.WantsASchedule, "WantsASchedule must train in one of the known ways: .*TypeError: .*'schedule'"),
+        (
+            sam_classes.WantsASchedule,
+            "WantsASchedule must train in one of the known ways: .*TypeError: .*'schedule'",
+        ),
         (sam_classes.NeverSteps, r"step\(closure\) raised NotImplementedError: not; "),
     ],
 )

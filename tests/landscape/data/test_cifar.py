@@ -32,7 +32,8 @@ def batch_content(seed, label_key=b"labels", num_labels=IMAGES_PER_BATCH, highes
 def tiny(cifar, contents=None):
     """Return a data set of a few random images in the published format, and its files' contents."""
     contents = contents or {
-        name: batch_content(seed, cifar.label_key) for seed, name in enumerate([*cifar.train, cifar.test])
+        name: batch_content(seed, cifar.label_key)
+        for seed, name in enumerate([*cifar.train, cifar.test])
     }
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
     (archive,) = cifar.publication.files
@@ -132,14 +133,21 @@ def test_normalization_is_the_named_one(folder, normalization, mean, std):
     cifar, _, data_dir = folder
     raw = read_cifar(cifar, str(data_dir), "none")[0][0]
     mean, std = (torch.tensor(s).reshape(3, 1, 1) for s in (mean, std))
-    torch.testing.assert_close(read_cifar(cifar, str(data_dir), normalization)[0][0], (raw - mean) / std)
+    torch.testing.assert_close(
+        read_cifar(cifar, str(data_dir), normalization)[0][0], (raw - mean) / std
+    )
 
 
 @pytest.mark.parametrize(
-    ("read", "archive_name"), [(cifar10, "cifar-10-python.tar.gz"), (cifar100, "cifar-100-python.tar.gz")]
+    ("read", "archive_name"),
+    [(cifar10, "cifar-10-python.tar.gz"), (cifar100, "cifar-100-python.tar.gz")],
 )
-def test_empty_folder_is_refused_with_what_to_download_and_where_to_put_it(read, archive_name, tmp_path):
-    pattern = rf"{tmp_path} holds neither.*{archive_name} from https://www.cs.toronto.edu.*--data-dir"
+def test_empty_folder_is_refused_with_what_to_download_and_where_to_put_it(
+    read, archive_name, tmp_path
+):
+    pattern = (
+        rf"{tmp_path} holds neither.*{archive_name} from https://www.cs.toronto.edu.*--data-dir"
+    )
     with pytest.raises(DataError, match=pattern):
         read(data_dir=str(tmp_path))
 
@@ -160,7 +168,10 @@ def test_damaged_file_is_refused_with_its_path_and_both_sums(folder):
     path = data_dir / archive_of(cifar).folder / "data_batch_3"
     path.write_bytes(damaged)
     found = hashlib.md5(damaged).hexdigest()
-    with pytest.raises(DataError, match=rf"{path} must .*{archive_of(cifar).member_md5['data_batch_3']}, got {found}"):
+    with pytest.raises(
+        DataError,
+        match=rf"{path} must .*{archive_of(cifar).member_md5['data_batch_3']}, got {found}",
+    ):
         read_cifar(cifar, str(data_dir), "cifar")
 
 
@@ -171,7 +182,9 @@ def test_damaged_file_in_an_archive_is_refused_with_its_name(tmp_path):
         archive_of(cifar).folder,
         {**contents, "test_batch": contents["data_batch_1"]},
     )
-    with pytest.raises(DataError, match=rf"test_batch in .*{archive_of(cifar).name} must have the md5 sum"):
+    with pytest.raises(
+        DataError, match=rf"test_batch in .*{archive_of(cifar).name} must have the md5 sum"
+    ):
         read_cifar(cifar, str(tmp_path), "cifar")
 
 

@@ -41,7 +41,9 @@ def with_file(publication, **changed):
 def test_files_are_written_as_published_into_a_new_folder(server, fashion, tmp_path):
     fetched = fetch(fashion, tmp_path / "new" / "folder")
     assert content_of(tmp_path / "new" / "folder") == server.files
-    assert [(file.path.name, file.is_new) for file in fetched] == [(file.name, True) for file in fashion.files]
+    assert [(file.path.name, file.is_new) for file in fetched] == [
+        (file.name, True) for file in fashion.files
+    ]
 
 
 def test_what_was_fetched_is_what_the_reader_reads(fashion, tmp_path):
@@ -75,7 +77,9 @@ def test_an_unpacked_file_is_left_alone(server, fashion, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
-def test_a_file_is_kept_packed_although_the_server_calls_that_an_encoding(server, fashion, tmp_path, encoding):
+def test_a_file_is_kept_packed_although_the_server_calls_that_an_encoding(
+    server, fashion, tmp_path, encoding
+):
     server.headers = {"Content-Encoding": encoding}
     fetch(fashion, tmp_path)
     assert content_of(tmp_path) == server.files
@@ -93,14 +97,20 @@ def refused(publication, folder, match):
 def test_another_file_than_published_is_refused_with_both_sums(fashion, tmp_path):
     publication = with_file(fashion, md5="0" * 32)
     error = refused(
-        publication, tmp_path, f"another file than published: its md5 sum is [0-9a-f]{{32}}, not {'0' * 32}"
+        publication,
+        tmp_path,
+        f"another file than published: its md5 sum is [0-9a-f]{{32}}, not {'0' * 32}",
     )
     assert "by hand" in error.hint
 
 
 def test_a_file_that_is_not_there_is_refused_with_the_answer(server, fashion, tmp_path):
     server.files.clear()
-    refused(fashion, tmp_path, "train-images-idx3-ubyte.gz cannot be downloaded: the server answers 404 Not Found")
+    refused(
+        fashion,
+        tmp_path,
+        "train-images-idx3-ubyte.gz cannot be downloaded: the server answers 404 Not Found",
+    )
 
 
 @pytest.mark.parametrize("kept_back", [1, 100])
@@ -113,7 +123,9 @@ def test_no_server_is_said(fashion, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
-        refused(with_file(fashion, address=nowhere), tmp_path, "there is no connection to the server")
+        refused(
+            with_file(fashion, address=nowhere), tmp_path, "there is no connection to the server"
+        )
 
 
 def test_a_server_that_does_not_answer_is_said(fashion, tmp_path, monkeypatch):
@@ -169,7 +181,9 @@ def test_progress_ends_at_the_size_of_the_file(server, mutag, tmp_path):
         def stop(self):
             heard.append(("stop",))
 
-    server.files["/MUTAG.zip"] += bytes(300_000)  # a .zip archive may have a tail of less than 64 kB
+    server.files["/MUTAG.zip"] += bytes(
+        300_000
+    )  # a .zip archive may have a tail of less than 64 kB
     with pytest.raises(DataError):
         fetch(mutag, tmp_path, progress=Listener())
     size = len(server.files["/MUTAG.zip"]) // 1000
@@ -186,7 +200,10 @@ def test_an_archive_without_a_published_sum_is_known_by_its_numbers_of_lines(mut
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (zip_of("MUTAG", {f"MUTAG_{part}.txt": text + "1\n" for part, text in MUTAG.items()}), "9 lines, not 8"),
+        (
+            zip_of("MUTAG", {f"MUTAG_{part}.txt": text + "1\n" for part, text in MUTAG.items()}),
+            "9 lines, not 8",
+        ),
         (zip_of("MUTAG", {"MUTAG_A.txt": MUTAG["A"]}), "no whole archive of MUTAG"),
         (b"<html>moved</html>", "no whole archive of MUTAG, File is not a zip file"),
     ],
@@ -206,7 +223,8 @@ def test_a_changed_byte_in_an_archive_is_refused(server, mutag, tmp_path):
 def test_files_behind_a_login_are_refused_with_page_and_names(tmp_path):
     error = refused(PUBLICATIONS["mitbih"], tmp_path, "only be downloaded after a login")
     assert (
-        "mitbih_train.csv and mitbih_test.csv from https://www.kaggle.com/datasets/shayanfazeli/heartbeat" in error.hint
+        "mitbih_train.csv and mitbih_test.csv from "
+        "https://www.kaggle.com/datasets/shayanfazeli/heartbeat" in error.hint
     )
 
 

@@ -76,6 +76,11 @@ def test_file_with_other_content_is_refused_by_name(name, array, reason, tmp_pat
         fashion_mnist(data_dir=str(tmp_path))
 
 
-@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="the package dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(
+    not DEBIAN_FOLDER.is_dir(), reason="the package dataset-fashion-mnist is not installed"
+)
 def test_debians_package_is_the_default():
-    assert [targets.bincount().tolist() for _, targets in fashion_mnist()] == [[6000] * 10, [1000] * 10]
+    assert [targets.bincount().tolist() for _, targets in fashion_mnist()] == [
+        [6000] * 10,
+        [1000] * 10,
+    ]

@@ -43,7 +43,9 @@ def test_other_content_is_refused(content, reason, tmp_path):
         read_idx(write(tmp_path, content), num_dimensions=2)
 
 
-@pytest.mark.parametrize("content", [MATRIX, gzip.compress(MATRIX, mtime=0)[:-9], gzip.compress(MATRIX, mtime=0)[:5]])
+@pytest.mark.parametrize(
+    "content", [MATRIX, gzip.compress(MATRIX, mtime=0)[:-9], gzip.compress(MATRIX, mtime=0)[:5]]
+)
 def test_broken_gzip_file_is_refused(content, tmp_path):
     with pytest.raises(DataError, match=r"file\.gz cannot be read"):
         read_idx(write(tmp_path, content, "file.gz"), num_dimensions=2)

@@ -51,7 +51,9 @@ def test_wrong_labels_are_spread_over_the_batches_of_a_run_with_the_same_seed(se
     model, num_wrong = torch.nn.Linear(1, 5), []
     model.register_forward_pre_hook(lambda _, inputs: num_wrong.append(inputs[0].sum().item()))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    train(model, as_data((is_wrong, changed)), None, optimizer, epochs=1, batch_size=size, seed=seed)
+    train(
+        model, as_data((is_wrong, changed)), None, optimizer, epochs=1, batch_size=size, seed=seed
+    )
     spread = sum((count - share * size) ** 2 for count in num_wrong) / (size * share * (1 - share))
     standard_error = (2 * num_batches) ** 0.5  # of a sum of squares of independent counts
     assert abs(spread - num_batches) < 5 * standard_error
@@ -100,18 +102,25 @@ def test_no_examples_stay_none():
 )
 def test_impossible_noise_is_refused(changed, message):
     with pytest.raises(InputError, match=message):
-        with_label_noise(**{"targets": TARGETS, "share": 0.2, "num_classes": 5, "seed": 0, **changed})
+        with_label_noise(
+            **{"targets": TARGETS, "share": 0.2, "num_classes": 5, "seed": 0, **changed}
+        )
 
 
 INPUTS = torch.arange(65.0).view(65, 1)
 
 
 def batches():
-    return [(inputs, targets) for inputs, targets in zip(INPUTS.split(20), TARGETS.split(20), strict=True)]
+    return [
+        (inputs, targets)
+        for inputs, targets in zip(INPUTS.split(20), TARGETS.split(20), strict=True)
+    ]
 
 
 def graphs():
-    geometric = pytest.importorskip("torch_geometric.data", reason="the extra graphs is not installed")
+    geometric = pytest.importorskip(
+        "torch_geometric.data", reason="the extra graphs is not installed"
+    )
     return [
         geometric.Data(x=x[None], edge_index=torch.zeros(2, 0).long(), y=y[None])
         for x, y in zip(INPUTS, TARGETS, strict=True)

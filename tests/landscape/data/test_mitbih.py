@@ -15,7 +15,10 @@ TRAIN_LABELS, TEST_LABELS = [0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4], [0, 3, 4]
 def beats(labels):
     """Rows of 187 values and a label, as text, and the values."""
     values = np.random.default_rng(len(labels)).random((len(labels), 187)).astype(np.float32)
-    rows = [",".join(f"{v:.18e}" for v in [*row, label]) for row, label in zip(values, labels, strict=True)]
+    rows = [
+        ",".join(f"{v:.18e}" for v in [*row, label])
+        for row, label in zip(values, labels, strict=True)
+    ]
     return rows, values
 
 
@@ -32,7 +35,9 @@ def write_both(folder, train="mitbih_train.csv", test="mitbih_test.csv"):
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
 def test_values_are_read_exactly_as_series_of_one_feature(suffix, tmp_path):
-    (inputs, _), _ = mitbih(data_dir=write_both(tmp_path, f"mitbih_train{suffix}", f"mitbih_test{suffix}"))
+    (inputs, _), _ = mitbih(
+        data_dir=write_both(tmp_path, f"mitbih_train{suffix}", f"mitbih_test{suffix}")
+    )
     assert inputs.dtype == torch.float32
     assert np.array_equal(inputs.numpy(), beats(TRAIN_LABELS)[1][:, :, None])
 
@@ -51,7 +56,10 @@ def test_one_row_is_a_data_set(tmp_path):
 
 def test_balancing_leaves_as_many_normal_beats_as_the_rarest_other_class_has(tmp_path):
     (_, train), (_, test) = mitbih(data_dir=write_both(tmp_path), balance=True)
-    assert [train.bincount().tolist(), test.bincount().tolist()] == [[1, 2, 3, 0, 1], [1, 0, 0, 1, 1]]
+    assert [train.bincount().tolist(), test.bincount().tolist()] == [
+        [1, 2, 3, 0, 1],
+        [1, 0, 0, 1, 1],
+    ]
 
 
 def test_balancing_keeps_whole_rows_in_order(tmp_path):
@@ -63,14 +71,17 @@ def test_balancing_keeps_whole_rows_in_order(tmp_path):
 
 
 def test_balanced_published_files_have_the_size_that_the_seed_paper_states():
-    # Class counts of the published files; the paper has 19,659 for it takes the first row for a header.
+    # Class counts of the published files; the paper has 19,659 for it takes the first row for a
+    # header.
     published = [72_471, 2_223, 5_788, 641, 6_431], [18_118, 556, 1_448, 162, 1_608]
     assert sum(map(sum, published)) == 109_446
     kept = [len(balanced_rows(np.arange(5).repeat(counts))) for counts in published]
     assert sum(kept) == 19_659 + 1
 
 
-@pytest.mark.parametrize(("labels", "expected"), [([0, 0], [0, 1]), ([1, 1, 0], [0, 1, 2]), ([], [])])
+@pytest.mark.parametrize(
+    ("labels", "expected"), [([0, 0], [0, 1]), ([1, 1, 0], [0, 1, 2]), ([], [])]
+)
 def test_balancing_leaves_what_is_no_majority(labels, expected):
     assert balanced_rows(np.array(labels)).tolist() == expected
 
@@ -86,7 +97,14 @@ def test_balancing_draws_the_same_beats_every_time():
         (["mitbih_test_sample500.csv"], 1),
         (["mitbih_test.csv", "mitbih_test_sample500.csv", "mitbih_test.csv.gz"], 1),
         (["mitbih_test.csv.gz", "mitbih_test_sample500.csv"], 1),
-        (["mitbih_test_sample500.csv.gz", "mitbih_test_class0_head999.csv", "mitbih_test_notes.txt"], 1),
+        (
+            [
+                "mitbih_test_sample500.csv.gz",
+                "mitbih_test_class0_head999.csv",
+                "mitbih_test_notes.txt",
+            ],
+            1,
+        ),
     ],
 )
 def test_first_file_by_the_stated_rule_is_read(others, expected, tmp_path):
@@ -98,7 +116,11 @@ def test_first_file_by_the_stated_rule_is_read(others, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [("mitbih_test_a.csv", "mitbih_test_b.csv"), ("mitbih_test_sample500.csv", "mitbih_test_sample500.csv.gz")]
+    "names",
+    [
+        ("mitbih_test_a.csv", "mitbih_test_b.csv"),
+        ("mitbih_test_sample500.csv", "mitbih_test_sample500.csv.gz"),
+    ],
 )
 def test_files_that_the_rule_does_not_tell_apart_are_named(names, tmp_path):
     write_both(tmp_path)
@@ -111,7 +133,9 @@ def test_files_that_the_rule_does_not_tell_apart_are_named(names, tmp_path):
 
 @pytest.mark.parametrize("is_given", [True, False])
 def test_missing_file_is_refused_with_where_to_get_it(is_given, tmp_path):
-    with pytest.raises(DataError, match=r"Heartbeat Categorization.*kaggle\.com.*shayanfazeli.*login.*--data-dir"):
+    with pytest.raises(
+        DataError, match=r"Heartbeat Categorization.*kaggle\.com.*shayanfazeli.*login.*--data-dir"
+    ):
         mitbih(data_dir=str(tmp_path) if is_given else None)
 
 
@@ -160,7 +184,9 @@ def test_file_without_heartbeats_is_refused_by_name(content, tmp_path):
         mitbih(data_dir=data_dir)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: b"no gzip" + content])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-20], lambda content: b"no gzip" + content]
+)
 def test_damaged_gzip_is_refused_by_name(damage, tmp_path):
     data_dir = write_both(tmp_path, "mitbih_train.csv.gz")
     path = tmp_path / "mitbih_train.csv.gz"
@@ -169,7 +195,9 @@ def test_damaged_gzip_is_refused_by_name(damage, tmp_path):
         mitbih(data_dir=data_dir)
 
 
-@pytest.mark.skipif(not (DATA / "mitbih_train_sample500.csv.gz").is_file(), reason="the heartbeats are not here")
+@pytest.mark.skipif(
+    not (DATA / "mitbih_train_sample500.csv.gz").is_file(), reason="the heartbeats are not here"
+)
 def test_part_of_the_published_files_has_a_hundred_beats_a_class():
     splits = mitbih(data_dir=str(DATA))
     assert [targets.bincount().tolist() for _, targets in splits] == [[100] * 5] * 2

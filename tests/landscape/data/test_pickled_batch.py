@@ -61,10 +61,16 @@ def test_harmful_pickle_does_not_run(protocol, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [("builtins", "eval"), ("numpy", "load"), ("numpy", "ndarray.tofile"), ("pickle", "loads")]
+    "name",
+    [("builtins", "eval"), ("numpy", "load"), ("numpy", "ndarray.tofile"), ("pickle", "loads")],
 )
 def test_other_names_cannot_be_reached(name):
-    content = b"\x80\x04\x8c%c%b\x8c%c%b\x93." % (len(name[0]), name[0].encode(), len(name[1]), name[1].encode())
+    content = b"\x80\x04\x8c%c%b\x8c%c%b\x93." % (
+        len(name[0]),
+        name[0].encode(),
+        len(name[1]),
+        name[1].encode(),
+    )
     with pytest.raises(DataError, match=f"names {name[0]}.{name[1]}"):
         load_batch(content, "batch")
 

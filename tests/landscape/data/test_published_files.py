@@ -80,4 +80,6 @@ def test_a_damaged_archive_is_to_be_removed(tmp_path):
     write(tmp_path, ARCHIVE)
     with pytest.raises(DataError, match="must be a complete") as caught:
         build_data("cifar100", data_dir=str(tmp_path))
-    assert caught.value.hint.startswith(f"Remove {tmp_path / ARCHIVE} and run landscape data fetch cifar100")
+    assert caught.value.hint.startswith(
+        f"Remove {tmp_path / ARCHIVE} and run landscape data fetch cifar100"
+    )

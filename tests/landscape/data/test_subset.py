@@ -11,7 +11,9 @@ UNBALANCED = torch.tensor([0] * 100 + [3] * 50 + [9] * 7)[
 
 
 def class_counts(targets, num_samples, seed=0):
-    return torch.unique(targets[balanced_subset(targets, num_samples, seed=seed)], return_counts=True)[1].tolist()
+    return torch.unique(
+        targets[balanced_subset(targets, num_samples, seed=seed)], return_counts=True
+    )[1].tolist()
 
 
 @pytest.mark.parametrize("num_samples", [1, 2, 3, 10, 20, 21])
@@ -20,7 +22,9 @@ def test_class_counts_differ_by_at_most_one(num_samples):
     assert max(counts) - min(counts) <= 1
 
 
-@pytest.mark.parametrize(("num_samples", "expected"), [(27, [10, 10, 7]), (107, [50, 50, 7]), (150, [93, 50, 7])])
+@pytest.mark.parametrize(
+    ("num_samples", "expected"), [(27, [10, 10, 7]), (107, [50, 50, 7]), (150, [93, 50, 7])]
+)
 def test_small_class_gives_all_and_others_fill_up(num_samples, expected):
     assert class_counts(UNBALANCED, num_samples) == expected
 
@@ -38,11 +42,15 @@ def test_whole_data_set_is_a_subset():
 
 
 def test_same_seed_gives_the_same_subset():
-    assert torch.equal(balanced_subset(UNBALANCED, 30, seed=2), balanced_subset(UNBALANCED, 30, seed=2))
+    assert torch.equal(
+        balanced_subset(UNBALANCED, 30, seed=2), balanced_subset(UNBALANCED, 30, seed=2)
+    )
 
 
 def test_another_seed_gives_another_subset():
-    assert not torch.equal(balanced_subset(UNBALANCED, 30, seed=2), balanced_subset(UNBALANCED, 30, seed=3))
+    assert not torch.equal(
+        balanced_subset(UNBALANCED, 30, seed=2), balanced_subset(UNBALANCED, 30, seed=3)
+    )
 
 
 def test_global_generator_is_left_alone():
@@ -51,17 +59,23 @@ def test_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("targets", [torch.tensor([0, 1] * 10), torch.rand(20), torch.zeros(20, 1).long()])
+@pytest.mark.parametrize(
+    "targets", [torch.tensor([0, 1] * 10), torch.rand(20), torch.zeros(20, 1).long()]
+)
 def test_every_example_is_drawn_equally_often(targets):
     num_seeds, share = 2000, 0.3
-    drawn = sum(balanced_subset(targets, 6, seed=s).bincount(minlength=20) for s in range(num_seeds))
+    drawn = sum(
+        balanced_subset(targets, 6, seed=s).bincount(minlength=20) for s in range(num_seeds)
+    )
     standard_error = (num_seeds * share * (1 - share)) ** 0.5
     assert (drawn - num_seeds * share).abs().max() < 5 * standard_error
 
 
 @pytest.mark.parametrize("num_samples", [0, -1, 158])
 def test_impossible_number_is_refused(num_samples):
-    with pytest.raises(InputError, match=f"the number of samples must be from 1 to 157, got {num_samples}"):
+    with pytest.raises(
+        InputError, match=f"the number of samples must be from 1 to 157, got {num_samples}"
+    ):
         balanced_subset(UNBALANCED, num_samples)
 
 
@@ -78,7 +92,9 @@ def test_no_number_keeps_all_examples():
 
 def class_shares(targets, num_subsets, num_samples=None):
     subsets = disjoint_subsets(targets, num_subsets, num_samples=num_samples)
-    return torch.stack([(targets[indices][:, None] == targets.unique()).sum(0) for indices in subsets])
+    return torch.stack(
+        [(targets[indices][:, None] == targets.unique()).sum(0) for indices in subsets]
+    )
 
 
 def test_disjoint_subsets_of_no_given_size_are_all_examples_each_once():
@@ -105,5 +121,7 @@ def test_disjoint_subsets_of_targets_that_are_no_classes_are_random():
 
 @pytest.mark.parametrize(("num_subsets", "num_samples"), [(1, None), (158, None), (4, 40), (2, 0)])
 def test_disjoint_subsets_that_cannot_be_are_refused(num_subsets, num_samples):
-    with pytest.raises(InputError, match=r"disjoint subsets of 157 examples must be 2 or more and not empty"):
+    with pytest.raises(
+        InputError, match=r"disjoint subsets of 157 examples must be 2 or more and not empty"
+    ):
         disjoint_subsets(UNBALANCED, num_subsets, num_samples=num_samples)

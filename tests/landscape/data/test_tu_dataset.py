@@ -66,7 +66,9 @@ def test_classes_are_numbered_from_zero(folder):
 def test_folder_its_parent_and_archive_hold_the_same_graphs(place, folder):
     expected = read(folder)
     for graph, other in zip(read(place(folder)), expected, strict=True):
-        assert all(torch.equal(graph[key], other[key]) for key in ("x", "edge_index", "edge_attr", "y"))
+        assert all(
+            torch.equal(graph[key], other[key]) for key in ("x", "edge_index", "edge_attr", "y")
+        )
 
 
 def test_last_line_counts_without_a_newline(folder):
@@ -105,7 +107,9 @@ def test_graphs_without_kinds_of_edges_have_no_edge_features(folder):
     ],
 )
 @pytest.mark.parametrize("place", [lambda root: root, zipped], ids=["folder", "archive"])
-def test_damaged_line_is_refused_by_file_and_number_with_where_to_get_it(part, content, line, reason, place, folder):
+def test_damaged_line_is_refused_by_file_and_number_with_where_to_get_it(
+    part, content, line, reason, place, folder
+):
     write(folder, **{part: content})
     expected = rf"MUTAG_{part}\.txt.*, line {line}: .*{reason}.*landscape data fetch mutag.*chrsmrrs\.github\.io"
     with pytest.raises(DataError, match=expected):
@@ -113,7 +117,9 @@ def test_damaged_line_is_refused_by_file_and_number_with_where_to_get_it(part, c
 
 
 def test_graphs_are_those_that_pytorch_geometrics_own_reader_makes(folder):
-    write(folder, A="1, 2\n2, 1\n3, 2\n2, 3\n3, 1\n1, 3\n4, 5\n4, 5\n")  # out of order, one edge twice
+    write(
+        folder, A="1, 2\n2, 1\n3, 2\n2, 3\n3, 1\n1, 3\n4, 5\n4, 5\n"
+    )  # out of order, one edge twice
     graphs = read(folder)
     from torch_geometric.io import read_tu_data
 
@@ -149,14 +155,19 @@ def test_archive_writes_nothing_outside(folder):
 @pytest.mark.parametrize("data_dir", [None, "nowhere"])
 @pytest.mark.parametrize("name", ["mutag", "mutagenicity"])
 def test_missing_data_are_refused_with_where_to_get_them(name, data_dir, tmp_path):
-    with pytest.raises(DataError, match=rf"landscape data fetch {name}, or.*\.zip from https://chrsmrrs.*--data-dir"):
+    with pytest.raises(
+        DataError,
+        match=rf"landscape data fetch {name}, or.*\.zip from https://chrsmrrs.*--data-dir",
+    ):
         build_data(name, data_dir=data_dir and str(tmp_path / data_dir))
 
 
 def test_missing_extra_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_geometric.io", None)
     monkeypatch.setitem(sys.modules, "torch_geometric.data", None)
-    with pytest.raises(InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"):
+    with pytest.raises(
+        InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"
+    ):
         mutag(data_dir=str(folder))
 
 
@@ -179,7 +190,9 @@ def test_mutagenicity_has_its_published_numbers(published):
 def test_split_is_of_70_and_30_percent_and_always_the_same(published):
     assert [len(split) for split in published] == [3035, 1302]
     again = mutagenicity(data_dir=str(SHARED / "data"))[1]
-    assert all(torch.equal(graph.x, other.x) for graph, other in zip(published[1], again, strict=True))
+    assert all(
+        torch.equal(graph.x, other.x) for graph, other in zip(published[1], again, strict=True)
+    )
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "MUTAG.zip").is_file(), reason="MUTAG.zip is not here")

@@ -5,7 +5,9 @@ from landscape.batches import TensorData
 from landscape.data.validation import held_out, stratified_part
 from landscape.errors import InputError
 
-TARGETS = torch.tensor([0] * 50 + [1] * 30 + [2] * 7 + [3] * 13)[torch.randperm(100, generator=torch.manual_seed(3))]
+TARGETS = torch.tensor([0] * 50 + [1] * 30 + [2] * 7 + [3] * 13)[
+    torch.randperm(100, generator=torch.manual_seed(3))
+]
 DATA = TensorData(torch.arange(100.0)[:, None], TARGETS)
 
 
@@ -38,7 +40,9 @@ def test_every_example_of_a_class_can_be_held_out():
     counts = sum(stratified_part(TARGETS, 0.1, seed=seed).double() for seed in range(2000)) / 2000
     for number, count in enumerate((50, 30, 7, 13)):
         of_class = counts[number == TARGETS]
-        error = (of_class.mean() * (1 - of_class.mean()) / 2000).sqrt()  # of each example's frequency
+        error = (
+            of_class.mean() * (1 - of_class.mean()) / 2000
+        ).sqrt()  # of each example's frequency
         assert (of_class - of_class.mean()).abs().max() < 4.5 * error, count
 
 

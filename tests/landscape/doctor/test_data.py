@@ -5,7 +5,13 @@ import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
 from torch import nn
 
-from landscape.doctor.data import check_augmentation, check_classes, check_inputs, check_recorded, check_smoothing
+from landscape.doctor.data import (
+    check_augmentation,
+    check_classes,
+    check_inputs,
+    check_recorded,
+    check_smoothing,
+)
 from landscape.doctor.findings import Severity
 from landscape.problem import Problem
 
@@ -20,7 +26,9 @@ class Fixed(nn.Module):
 
     def forward(self, x):
         score = self.scale * x.flatten(1)[:, :1]
-        return nn.functional.pad(torch.cat([-score, score], 1), (0, self.num_outputs - 2), value=-9.0)
+        return nn.functional.pad(
+            torch.cat([-score, score], 1), (0, self.num_outputs - 2), value=-9.0
+        )
 
 
 def signs(num_wrong=0, num_examples=100):
@@ -33,7 +41,10 @@ def signs(num_wrong=0, num_examples=100):
 
 def trained(**settings):
     """What a checkpoint of ours records, with a test accuracy of 0.9."""
-    return {"settings": settings, "state": {"rows": [{"test_accuracy": 0.1}, {"test_accuracy": 0.9}], "step": 0}}
+    return {
+        "settings": settings,
+        "state": {"rows": [{"test_accuracy": 0.1}, {"test_accuracy": 0.9}], "step": 0},
+    }
 
 
 def test_inputs_are_described_by_mean_and_deviation():
@@ -74,7 +85,9 @@ def test_an_accuracy_well_above_chance_is_fine():
     ("num_wrong", "severity"), [(36, Severity.PROBLEM), (34, Severity.OK), (100, Severity.PROBLEM)]
 )
 def test_an_accuracy_within_three_standard_errors_of_chance_is_a_problem(num_wrong, severity):
-    assert check_classes(Problem(Fixed(), signs(num_wrong))).severity == severity  # .5 + 3 * .05 = .65
+    assert (
+        check_classes(Problem(Fixed(), signs(num_wrong))).severity == severity
+    )  # .5 + 3 * .05 = .65
 
 
 def test_chance_is_the_share_of_the_commonest_class():
@@ -93,7 +106,10 @@ def test_more_outputs_than_classes_are_a_warning():
 
 
 def test_a_subset_may_lack_classes():
-    assert check_classes(Problem(Fixed(num_outputs=5), signs(), num_population=200)).severity == Severity.OK
+    assert (
+        check_classes(Problem(Fixed(num_outputs=5), signs(), num_population=200)).severity
+        == Severity.OK
+    )
 
 
 def test_a_regression_has_no_classes():
@@ -113,7 +129,12 @@ def test_the_test_accuracy_should_be_what_training_recorded(num_wrong, severity)
 
 @pytest.mark.parametrize(
     "training",
-    [None, {"epoch": 3}, {"state": {"rows": [], "step": 0}}, {"state": {"rows": [{"test_accuracy": 0.1}], "step": 5}}],
+    [
+        None,
+        {"epoch": 3},
+        {"state": {"rows": [], "step": 0}},
+        {"state": {"rows": [{"test_accuracy": 0.1}], "step": 5}},
+    ],
 )
 def test_without_a_record_of_these_weights_nothing_is_compared(training):
     found = check_recorded(training, Problem(Fixed(), signs()))
@@ -144,17 +165,24 @@ def test_the_loss_with_augmentation_is_stated_beside_that_without():
 
 def test_a_flip_of_symmetric_images_changes_no_loss():
     x, y = images()
-    found = check_augmentation(trained(augmentation="flip"), Problem(tiny_cnn(), (x + x.flip(3), y)), seed=0)
+    found = check_augmentation(
+        trained(augmentation="flip"), Problem(tiny_cnn(), (x + x.flip(3), y)), seed=0
+    )
     assert found.values["loss_augmented"] == pytest.approx(found.values["loss"], rel=1e-6)
 
 
 def test_a_minimum_of_other_images_is_a_warning():
     x = torch.zeros(40, 1, 6, 6)
-    x[::2, 0, :, 0], x[1::2, 0, :, 0] = -1.0, 1.0  # the first column says the class, and a flip takes it away
+    x[::2, 0, :, 0], x[1::2, 0, :, 0] = (
+        -1.0,
+        1.0,
+    )  # the first column says the class, and a flip takes it away
     problem = Problem(Fixed(scale=3.0), (x, torch.arange(40) % 2))
     found = check_augmentation(trained(augmentation="flip"), problem, seed=0)
     assert found.severity == Severity.WARNING
-    assert found.values["loss_augmented"] == pytest.approx(math.log(2) / 2, rel=0.3)  # half of the scores are 0
+    assert found.values["loss_augmented"] == pytest.approx(
+        math.log(2) / 2, rel=0.3
+    )  # half of the scores are 0
 
 
 def test_label_smoothing_is_noted_where_it_was():

@@ -6,7 +6,16 @@ from networks import NETWORKS, network
 from landscape.doctor import Severity, examine
 from landscape.problem import Problem
 
-ALL = ["names", "values", "tied weights", "inputs", "batch normalization", "filters", "classes", "test accuracy"]
+ALL = [
+    "names",
+    "values",
+    "tied weights",
+    "inputs",
+    "batch normalization",
+    "filters",
+    "classes",
+    "test accuracy",
+]
 ALL += ["augmentation", "label smoothing", "minimum", "range"]
 
 

@@ -13,7 +13,9 @@ def bowl(start, matrix=None, constant=0.0):
     start = torch.tensor(start, dtype=torch.float64)
     matrix = torch.eye(len(start)) if matrix is None else matrix
     plain = quadratic_loss(matrix, torch.zeros(len(start)))
-    return Problem(Quadratic(start), DUMMY_DATA, lambda o, t: plain(o, t) + constant, dtype="float64")
+    return Problem(
+        Quadratic(start), DUMMY_DATA, lambda o, t: plain(o, t) + constant, dtype="float64"
+    )
 
 
 class Filters(nn.Module):
@@ -100,7 +102,8 @@ def test_a_loss_that_rises_is_seen_in_the_range():
 
 def test_along_a_random_direction_the_values_are_those_at_both_ends():
     found = check_range(of_length(lambda square: square), seed=0)
-    # |w + d|^2 + |w - d|^2 = 2 |w|^2 + 2 |d|^2, and a normalized d is as long as w, filter by filter
+    # |w + d|^2 + |w - d|^2 = 2 |w|^2 + 2 |d|^2, and a normalized d is as long as w, filter by
+    # filter
     assert found.values["loss_at_minus_1"] + found.values["loss_at_1"] == pytest.approx(4 * 6.0)
 
 

@@ -13,7 +13,11 @@ def cnn(*, mean=None, variance=None, **options):
     """A network with one normalization layer, whose running statistics are set."""
     model = seeded(
         lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3, **options), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)
+            nn.Conv2d(1, 3, 3),
+            nn.BatchNorm2d(3, **options),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(48, 3),
         )
     )
     if mean is not None:
@@ -82,7 +86,10 @@ def test_modes_that_cannot_be_compared_are_noted():
     model[1].running_mean.fill_(0.5)
     found = check_normalization(Problem(model, (torch.ones(1, 5), torch.tensor([0]))))
     assert found.severity == Severity.NOTE
-    assert "the two modes cannot be compared: batch normalization in training needs more than one" in found.message
+    assert (
+        "the two modes cannot be compared: batch normalization in training needs more than one"
+        in found.message
+    )
 
 
 def test_another_mode_leaves_the_problem_as_it_is():
@@ -97,4 +104,6 @@ def test_another_mode_leaves_the_problem_as_it_is():
 def test_what_is_found_does_not_depend_on_the_mode_of_the_problem(mode):
     model = cnn(mean=3.0)
     values = check_normalization(Problem(model, images())).values
-    assert check_normalization(Problem(model, images(), batchnorm=mode)).values == pytest.approx(values)
+    assert check_normalization(Problem(model, images(), batchnorm=mode)).values == pytest.approx(
+        values
+    )

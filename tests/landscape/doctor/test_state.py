@@ -16,7 +16,11 @@ def state():
 
 def test_finite_values_are_counted(state):
     found = check_finite(state)
-    assert (found.severity, found.values["num_values"], found.values["num_not_finite"]) == (Severity.OK, 66, 0)
+    assert (found.severity, found.values["num_values"], found.values["num_not_finite"]) == (
+        Severity.OK,
+        66,
+        0,
+    )
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -26,12 +30,16 @@ def test_values_that_are_not_finite_are_counted_and_placed(state, value):
     found = check_finite(state)
     assert found.severity == Severity.PROBLEM
     assert found.values["share_not_finite"] == pytest.approx(3 / 66)
-    assert "3 of 66 values (4.55 %) are NaN or infinite, in 1 of 4 tensors: 0.weight." in found.message
+    assert (
+        "3 of 66 values (4.55 %) are NaN or infinite, in 1 of 4 tensors: 0.weight." in found.message
+    )
     assert "--save-every" in found.remedy
 
 
 def test_counters_and_what_is_no_tensor_are_passed_over():
-    found = check_finite({"num_batches_tracked": torch.tensor(3), "sparse": torch.eye(2).to_sparse(), "epoch": 3})
+    found = check_finite(
+        {"num_batches_tracked": torch.tensor(3), "sparse": torch.eye(2).to_sparse(), "epoch": 3}
+    )
     assert (found.severity, found.values["num_values"]) == (Severity.OK, 1)
 
 
@@ -49,7 +57,10 @@ def test_a_prefix_of_all_names_is_noted(state, prefix):
 def test_a_prefix_of_some_names_is_a_warning(state):
     found = check_names({"module.0.weight": state.pop("0.weight"), **state})
     assert found.severity == Severity.WARNING
-    assert "1 of 4 names begin with module., the others do not: 0.bias, 2.weight, 2.bias." in found.message
+    assert (
+        "1 of 4 names begin with module., the others do not: 0.bias, 2.weight, 2.bias."
+        in found.message
+    )
 
 
 def test_a_name_with_and_without_its_prefix_is_a_problem(state):
@@ -64,7 +75,9 @@ def test_weights_are_not_tied_where_no_tensor_has_two_names(state):
 
 def test_tied_weights_are_noted(state):
     model = Tied()
-    found = check_tied(model, {f"module.{name}": value for name, value in model.state_dict().items()})
+    found = check_tied(
+        model, {f"module.{name}": value for name, value in model.state_dict().items()}
+    )
     assert found.severity == Severity.NOTE
     assert "first.weight = second.weight" in found.message
 

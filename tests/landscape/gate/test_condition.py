@@ -135,7 +135,9 @@ def test_the_deepest_nesting_that_fits_is_read():
     ],
 )
 def test_a_verdict_is_that_of_every_value_inside(low, high, text, verdict):
-    found = judge(parse_condition(text), {TOP: Known(Interval((low + min(high, low + 1)) / 2, low, high))})
+    found = judge(
+        parse_condition(text), {TOP: Known(Interval((low + min(high, low + 1)) / 2, low, high))}
+    )
     assert found.verdict == verdict
 
 

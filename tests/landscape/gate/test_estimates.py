@@ -25,11 +25,15 @@ def test_a_mean_is_within_two_standard_errors():
 
 def test_few_directions_widen_the_interval_as_students_t_says():
     found = estimates.of_measure(measured(standard_error=0.01, num_directions=5)).interval
-    assert found.error == pytest.approx(2.776 * 0.01, rel=1e-3)  # t of 4 degrees of freedom, from its table
+    assert found.error == pytest.approx(
+        2.776 * 0.01, rel=1e-3
+    )  # t of 4 degrees of freedom, from its table
 
 
 def test_errors_of_directions_and_data_add_up_in_squares():
-    found = estimates.of_measure(measured(standard_error=0.03, num_directions=1000, data_error=0.04)).interval
+    found = estimates.of_measure(
+        measured(standard_error=0.03, num_directions=1000, data_error=0.04)
+    ).interval
     assert found.error == pytest.approx(1.96 * 0.05, rel=2e-3)
 
 
@@ -49,12 +53,16 @@ def test_the_ball_of_a_measure_is_said_where_it_is_another():
 @pytest.mark.parametrize("truth", [0.5, 0.9, 0.99])
 def test_the_interval_of_a_share_holds_the_truth_as_often_as_it_says(truth):
     intervals = [estimates.of_share(k / 200, 200).interval for k in range(201)]
-    coverage = sum(binom.pmf(k, 200, truth) for k, i in enumerate(intervals) if i.low <= truth <= i.high)
+    coverage = sum(
+        binom.pmf(k, 200, truth) for k, i in enumerate(intervals) if i.low <= truth <= i.high
+    )
     assert coverage > 0.92  # Wilson's interval is around .95, not above it everywhere
 
 
 def test_a_perfect_sample_does_not_prove_a_perfect_set():
-    assert estimates.of_share(1.0, 100).interval.low == pytest.approx(100 / (100 + 1.96**2), rel=1e-4)
+    assert estimates.of_share(1.0, 100).interval.low == pytest.approx(
+        100 / (100 + 1.96**2), rel=1e-4
+    )
     assert estimates.of_share(1.0, 100).interval.high == 1.0
 
 
@@ -65,13 +73,18 @@ def test_rounding_leaves_no_share_outside_its_own_interval(value):
 
 
 def test_a_share_of_nearly_all_examples_is_nearly_exact():
-    assert estimates.of_share(0.8, 999, 0.999).interval.error < estimates.of_share(0.8, 999).interval.error / 10
+    assert (
+        estimates.of_share(0.8, 999, 0.999).interval.error
+        < estimates.of_share(0.8, 999).interval.error / 10
+    )
 
 
 def test_an_eigenvalue_is_within_its_residual_or_the_rounding():
     found = estimates.of_extreme(5.0, 0.1, 0.01, is_largest=True, converged=True).interval
     assert found == Interval(5.0, 4.9, 5.1)
-    assert estimates.of_extreme(5.0, 0.0, 0.01, is_largest=True, converged=True).interval.error == pytest.approx(0.01)
+    assert estimates.of_extreme(
+        5.0, 0.0, 0.01, is_largest=True, converged=True
+    ).interval.error == pytest.approx(0.01)
 
 
 def test_before_convergence_a_larger_eigenvalue_may_exist():

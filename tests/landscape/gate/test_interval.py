@@ -7,7 +7,12 @@ import pytest
 from landscape.gate import Interval
 
 INF = math.inf
-SOME = [Interval(1.0, 0.5, 2.0), Interval(-1.0, -3.0, 0.5), Interval(4.0, 3.0, 4.0), Interval(-2.0, -2.5, -1.0)]
+SOME = [
+    Interval(1.0, 0.5, 2.0),
+    Interval(-1.0, -3.0, 0.5),
+    Interval(4.0, 3.0, 4.0),
+    Interval(-2.0, -2.5, -1.0),
+]
 OPERATIONS = [operator.add, operator.sub, operator.mul, operator.truediv]
 
 

@@ -6,7 +6,14 @@ import math
 
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    symmetric_with_spectrum,
+    tiny_mlp,
+)
 from networks import dense_curvature
 
 from landscape.batches import as_data
@@ -28,7 +35,9 @@ def named(*names):
 def quadratic():
     """A problem whose curvature is known."""
     matrix = symmetric_with_spectrum(SPECTRUM)
-    return matrix, Problem(Quadratic(START), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(6)), dtype="float64")
+    return matrix, Problem(
+        Quadratic(START), DUMMY_DATA, quadratic_loss(matrix, torch.zeros(6)), dtype="float64"
+    )
 
 
 def found_in(problem, *names, **effort):
@@ -42,7 +51,12 @@ def found_in(problem, *names, **effort):
 def test_curvature_is_that_of_the_matrix(quadratic):
     matrix, problem = quadratic
     found = found_in(problem, "lambda_max", "lambda_min", "lambda_ratio", "trace")
-    values = {"lambda_max": 5.0, "lambda_min": -4.0, "lambda_ratio": -1.25, "trace": float(matrix.trace())}
+    values = {
+        "lambda_max": 5.0,
+        "lambda_min": -4.0,
+        "lambda_ratio": -1.25,
+        "trace": float(matrix.trace()),
+    }
     assert {name: interval.value for name, interval in found.items()} == pytest.approx(values)
     assert all(interval.low <= values[name] + 1e-12 for name, interval in found.items())
     assert all(interval.high >= values[name] - 1e-12 for name, interval in found.items())
@@ -97,7 +111,10 @@ def test_the_splits_are_those_that_are_named():
 
 
 def test_the_gap_is_test_loss_minus_train_loss():
-    problems = {"train": Problem(tiny_mlp(), classification()), "test": Problem(tiny_mlp(), classification(seed=5))}
+    problems = {
+        "train": Problem(tiny_mlp(), classification()),
+        "test": Problem(tiny_mlp(), classification(seed=5)),
+    }
     (known,) = measure_quantities(problems, named("generalization_gap")).values()
     assert known.interval.value == problems["test"].loss() - problems["train"].loss()
 

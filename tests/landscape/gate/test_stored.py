@@ -40,7 +40,9 @@ def test_a_spectrum_has_eigenvalues_ratio_and_trace():
     assert found["lambda_max"] == Interval(5.0, 4.9, 5.1)
     assert found["lambda_min"] == Interval(-0.5, -0.55, -0.45)
     assert found["lambda_ratio"].value == -10.0
-    assert (found["lambda_ratio"].low, found["lambda_ratio"].high) == pytest.approx((5.1 / -0.45, 4.9 / -0.55))
+    assert (found["lambda_ratio"].low, found["lambda_ratio"].high) == pytest.approx(
+        (5.1 / -0.45, 4.9 / -0.55)
+    )
     assert found["trace"] == Interval(8.0, 7.0, 9.0)
     assert found["train_loss"] == Interval.exact(0.3)
     assert found["gradient_norm"] == Interval.exact(0.2)
@@ -52,7 +54,9 @@ def test_other_values_than_the_extreme_ones_of_the_hessian_are_not_taken_for_the
 
 
 def test_a_spectrum_that_did_not_converge_leaves_room_above():
-    assert intervals(replace(SPECTRUM, converged=False))["lambda_max"] == Interval(5.0, 4.9, math.inf)
+    assert intervals(replace(SPECTRUM, converged=False))["lambda_max"] == Interval(
+        5.0, 4.9, math.inf
+    )
 
 
 def test_sharpness_has_measures_and_the_generalization_gap():
@@ -73,18 +77,27 @@ def test_of_a_subset_the_loss_has_no_known_error_and_a_measure_its_own():
     sampled = replace(SHARPNESS, provenance=SUBSET, measures=(replace(MEASURE, data_error=0.01),))
     found = intervals(sampled)
     assert found["train_loss"] == Interval(0.3, -math.inf, math.inf)
-    assert found["train_accuracy"].error == pytest.approx(0.075, abs=0.002)  # Wilson's of 90 in 100: .825 to .945
+    assert found["train_accuracy"].error == pytest.approx(
+        0.075, abs=0.002
+    )  # Wilson's of 90 in 100: .825 to .945
     assert found["asc@0.05"].error == pytest.approx(0.0196, abs=1e-4)
 
 
 def test_a_surface_has_the_losses_of_its_centre():
-    found = intervals(replace(plane_surface(), center_loss={"train": 1.5, "test": 2.0}, center_accuracy={"test": 0.5}))
+    found = intervals(
+        replace(
+            plane_surface(), center_loss={"train": 1.5, "test": 2.0}, center_accuracy={"test": 0.5}
+        )
+    )
     assert found["generalization_gap"] == Interval.exact(0.5)
     assert found["test_accuracy"] == Interval.exact(0.5)
 
 
 def test_a_history_has_its_last_epoch_and_no_gap_of_a_moving_network():
-    rows = [{"epoch": i, "train_loss": 2.0 / i, "test_loss": 3.0 / i, "test_accuracy": 0.1 * i} for i in (1, 2)]
+    rows = [
+        {"epoch": i, "train_loss": 2.0 / i, "test_loss": 3.0 / i, "test_accuracy": 0.1 * i}
+        for i in (1, 2)
+    ]
     found = stored_quantities(make_history(rows, {}))
     assert {str(q): k.interval.value for q, k in found.items()} == {
         "train_loss": 1.0,
@@ -107,7 +120,16 @@ def test_a_curvature_history_has_its_last_finished_snapshot():
 
 def test_a_certificate_proves_from_below():
     certificate = Certificate(
-        np.zeros((1, 3)), np.array([0.1]), np.array([0.75]), 0.25, 2.0, False, 0.0, "max", "train", WHOLE
+        np.zeros((1, 3)),
+        np.array([0.1]),
+        np.array([0.75]),
+        0.25,
+        2.0,
+        False,
+        0.0,
+        "max",
+        "train",
+        WHOLE,
     )
     assert intervals(certificate)["max@0.1"] == Interval(0.5, 0.5, math.inf)
 
@@ -129,7 +151,11 @@ def test_directions_are_no_results_of_a_checkpoint():
 def test_what_is_missing_is_said_with_the_command_that_writes_it(quantity, command):
     assert command_for(quantity) == command
     with pytest.raises(InputError, match=r"s\.h5 does not have .* it has lambda_max\.") as found:
-        look_up([quantity], {Quantity("lambda_max"): stored_quantities(SPECTRUM)[Quantity("lambda_max")]}, "s.h5")
+        look_up(
+            [quantity],
+            {Quantity("lambda_max"): stored_quantities(SPECTRUM)[Quantity("lambda_max")]},
+            "s.h5",
+        )
     assert command in found.value.hint
 
 
@@ -142,5 +168,7 @@ def test_stored_results_are_judged_without_torch(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     words = ["assert", str(tmp_path / "s.h5"), "lambda_max < 50"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("holds")

@@ -3,7 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, MemorySink, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    MemorySink,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    symmetric_with_spectrum,
+    tiny_mlp,
+)
 from reference import dense_hessian
 
 from landscape import Problem
@@ -24,7 +32,9 @@ def weights(epoch):
 
 def points(num_points=4, **changes):
     return [
-        TrainingPoint(epoch, lambda epoch=epoch: PROBLEM.with_weights(weights(epoch)), 0.1, **changes)
+        TrainingPoint(
+            epoch, lambda epoch=epoch: PROBLEM.with_weights(weights(epoch)), 0.1, **changes
+        )
         for epoch in range(num_points)
     ]
 
@@ -39,7 +49,11 @@ class Interrupted(MemorySink):
     """Keeps copies, as a file does."""
 
     def save(self, result):
-        arrays = {name: value.copy() for name, value in vars(result).items() if isinstance(value, np.ndarray)}
+        arrays = {
+            name: value.copy()
+            for name, value in vars(result).items()
+            if isinstance(value, np.ndarray)
+        }
         super().save(replace(result, **arrays))
 
 
@@ -48,7 +62,9 @@ def test_every_snapshot_has_the_eigenvalues_of_its_dense_hessian():
     for epoch in range(3):
         expected = np.linalg.eigvalsh(hessian_at(epoch).numpy())
         np.testing.assert_allclose(found.eigenvalues[epoch], expected[::-1][:3], rtol=1e-6)
-        np.testing.assert_allclose(found.bottom_eigenvalues[epoch], expected[:2], atol=1e-6 * expected[-1])
+        np.testing.assert_allclose(
+            found.bottom_eigenvalues[epoch], expected[:2], atol=1e-6 * expected[-1]
+        )
         assert found.loss[epoch] == PROBLEM.loss(weights(epoch))
     assert found.converged.all()
     assert found.done.all()
@@ -62,7 +78,9 @@ def test_overlaps_are_those_of_the_top_eigenvectors_with_the_snapshot_before():
     np.testing.assert_allclose(found.overlaps[1:], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (5, [0, 5]), (9, [0, 5])])
+@pytest.mark.parametrize(
+    ("every", "epochs"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (5, [0, 5]), (9, [0, 5])]
+)
 def test_every_so_many_snapshots_are_taken_and_the_last(every, epochs):
     assert curvature_along(points(6), top_k=1, bottom_k=0, every=every).epoch.tolist() == epochs
 
@@ -154,7 +172,8 @@ def test_every_must_be_positive():
 
 
 def quadratics(*spectra):
-    """Snapshots whose Hessians have the same eigenvectors, which are chosen at random, and these eigenvalues."""
+    """Snapshots whose Hessians have the same eigenvectors, which are chosen at random, and these
+    eigenvalues."""
     return [
         TrainingPoint(
             i,

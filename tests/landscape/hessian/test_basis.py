@@ -14,7 +14,9 @@ def vectors():
 
 
 def _filled(vectors, dtype, is_on_host=False):
-    basis = Basis(vectors.shape[1], device=CPU, dtype=dtype, is_on_host=is_on_host, capacity=len(vectors))
+    basis = Basis(
+        vectors.shape[1], device=CPU, dtype=dtype, is_on_host=is_on_host, capacity=len(vectors)
+    )
     for v in vectors:
         basis.append(v)
     return basis
@@ -28,7 +30,9 @@ def test_products_with_it_are_those_with_the_dense_matrix_in_float64(vectors, dt
     torch.testing.assert_close(basis.coefficients(v), dense @ v, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(basis.coefficients(v, 37), dense[:37] @ v, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(basis.combine(weights), weights @ dense[:37], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(basis.subtract(v, weights), v - weights @ dense[:37], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        basis.subtract(v, weights), v - weights @ dense[:37], rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -48,10 +52,14 @@ def test_what_is_left_of_a_vector_is_orthogonal_to_it(vectors, dtype, size):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_rotation_replaces_the_first_vectors_and_moves_up_the_next(vectors, dtype):
     basis, dense = _filled(vectors, dtype), vectors.to(dtype).double()
-    weights = torch.linalg.qr(torch.randn(39, 20, generator=torch.Generator().manual_seed(1)).double())[0]
+    weights = torch.linalg.qr(
+        torch.randn(39, 20, generator=torch.Generator().manual_seed(1)).double()
+    )[0]
     basis.rotate(weights)
     expected = torch.cat([weights.mT @ dense[:39], dense[39:]]).to(dtype).double()
     assert len(basis) == 21
-    torch.testing.assert_close(torch.stack([basis.row(i) for i in range(21)]), expected, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        torch.stack([basis.row(i) for i in range(21)]), expected, rtol=1e-6, atol=1e-12
+    )
     basis.append(vectors[5])
     torch.testing.assert_close(basis.row(21), vectors[5].to(dtype).double(), rtol=0, atol=0)

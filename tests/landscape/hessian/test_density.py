@@ -45,7 +45,10 @@ def distance(found, values):
     masses = (found.weights / len(found.weights))[is_node]
     known = np.full(len(found.outliers), 1 / found.num_parameters)
     return wasserstein_distance(
-        np.append(found.nodes[is_node], found.outliers), values, np.append(masses, known), np.ones(len(values))
+        np.append(found.nodes[is_node], found.outliers),
+        values,
+        np.append(masses, known),
+        np.ones(len(values)),
     )
 
 
@@ -71,14 +74,24 @@ def test_the_moments_of_a_probe_are_those_of_the_complement():
 
 
 def test_probes_share_nothing_with_the_run_of_the_same_seed_that_found_the_outliers():
-    values = [100.0, 80.0, 60.0, *np.linspace(-0.05, 0.05, 300).tolist(), *np.linspace(5, 9, 300).tolist()]
+    values = [
+        100.0,
+        80.0,
+        60.0,
+        *np.linspace(-0.05, 0.05, 300).tolist(),
+        *np.linspace(5, 9, 300).tolist(),
+    ]
     operator = operator_of(values)
     space = lanczos(operator, top_k=3, tolerance=1e-8, num_check_matvecs=0).space
     ritz = space.ritz()
-    kept = np.flatnonzero(ritz.residuals < 0.1)  # one of them in the middle of the 300 near zero, of which it holds all
+    kept = np.flatnonzero(
+        ritz.residuals < 0.1
+    )  # one of them in the middle of the 300 near zero, of which it holds all
     assert ritz.values[kept].min() < 0.05
     vectors = torch.stack([space.vector(ritz.weights[:, index]) for index in kept])
-    found = density(operator, outliers=ritz.values[kept], residuals=ritz.residuals[kept], vectors=vectors)
+    found = density(
+        operator, outliers=ritz.values[kept], residuals=ritz.residuals[kept], vectors=vectors
+    )
     near_zero = np.where(np.abs(found.nodes) < 0.1, found.weights, 0).sum(1)
     np.testing.assert_allclose(near_zero, 0.5, atol=0.1)
 
@@ -93,7 +106,9 @@ def test_the_weights_of_each_probe_and_the_outliers_have_mass_one():
 
 def test_the_mean_of_the_density_is_the_trace_over_the_number_of_weights():
     matrix = symmetric_with_spectrum(VALUES.tolist())
-    found = density(MatrixOperator(matrix), **known_pairs(matrix, 3, 1), num_probes=200, num_steps=3)
+    found = density(
+        MatrixOperator(matrix), **known_pairs(matrix, 3, 1), num_probes=200, num_steps=3
+    )
     means = (found.nodes * found.weights).sum(1)
     error = means.std(ddof=1) / np.sqrt(200)
     assert abs(mean(found) - VALUES.mean()) < 4 * error
@@ -131,21 +146,31 @@ def test_known_eigenpairs_alone_need_no_products():
 
 def test_a_probe_that_was_cut_is_left_out():
     operator = operator_of(VALUES)
-    found = density(operator, **NOTHING, num_probes=4, num_steps=10, should_stop=lambda: operator.num_calls == 25)
+    found = density(
+        operator,
+        **NOTHING,
+        num_probes=4,
+        num_steps=10,
+        should_stop=lambda: operator.num_calls == 25,
+    )
     assert found.nodes.shape == (2, 10)
     assert found.num_matvecs == 25
 
 
 def test_nodes_of_an_exhausted_probe_are_eigenvalues_where_the_next_one_was_cut():
     operator = operator_of([0.0] * 30 + [1.0] * 10 + [4.0])
-    found = density(operator, **NOTHING, num_probes=2, num_steps=8, should_stop=lambda: operator.num_calls == 4)
+    found = density(
+        operator, **NOTHING, num_probes=2, num_steps=8, should_stop=lambda: operator.num_calls == 4
+    )
     assert found.nodes.shape == (1, 8)
     assert np.isnan(found.nodes[0, 3:]).all()
 
 
 def test_the_first_probe_is_kept_with_the_nodes_it_has():
     operator = operator_of(VALUES)
-    found = density(operator, **NOTHING, num_probes=4, num_steps=10, should_stop=lambda: operator.num_calls == 6)
+    found = density(
+        operator, **NOTHING, num_probes=4, num_steps=10, should_stop=lambda: operator.num_calls == 6
+    )
     assert found.nodes.shape == (1, 6)
     assert found.weights.sum() == pytest.approx(1.0)
 
@@ -153,7 +178,8 @@ def test_the_first_probe_is_kept_with_the_nodes_it_has():
 def test_one_seed_gives_one_density_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     first, again, other = (
-        density(operator_of(VALUES), **NOTHING, num_probes=1, num_steps=5, seed=seed).nodes for seed in (4, 4, 5)
+        density(operator_of(VALUES), **NOTHING, num_probes=1, num_steps=5, seed=seed).nodes
+        for seed in (4, 4, 5)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
@@ -165,8 +191,12 @@ def test_on_a_trained_network_known_outliers_bring_the_density_nearer_after_as_m
     matrix = trained_hessian(width=12)
     operator, values = MatrixOperator(matrix), np.linalg.eigvalsh(matrix.numpy())
     known = known_pairs(matrix, 12, 4)  # what 60 products find to 1e-3 of the largest and better
-    plain = [distance(density(operator, **NOTHING, num_steps=40, seed=seed), values) for seed in range(8)]
-    ours = [distance(density(operator, **known, num_steps=28, seed=seed), values) for seed in range(8)]
+    plain = [
+        distance(density(operator, **NOTHING, num_steps=40, seed=seed), values) for seed in range(8)
+    ]
+    ours = [
+        distance(density(operator, **known, num_steps=28, seed=seed), values) for seed in range(8)
+    ]
     assert np.mean(ours) < 0.85 * np.mean(plain)
 
 

@@ -5,7 +5,12 @@ from cases import DUMMY_DATA, Quadratic, quadratic_loss, symmetric_with_spectrum
 
 from landscape import Problem
 from landscape.errors import InputError
-from landscape.hessian.eigenvectors import alignment, gradient_overlaps, layer_shares, subspace_overlap
+from landscape.hessian.eigenvectors import (
+    alignment,
+    gradient_overlaps,
+    layer_shares,
+    subspace_overlap,
+)
 from landscape.weights import WeightSpec
 
 SPEC = WeightSpec.from_module(tiny_mlp())  # 35, 7, 21 and 3 entries
@@ -19,14 +24,18 @@ def test_shares_are_those_of_the_squared_length_and_sum_to_one():
     vectors = noise(3, SPEC.size)
     shares = layer_shares(SPEC, vectors)
     assert list(shares) == ["0.weight", "0.bias", "2.weight", "2.bias"]
-    np.testing.assert_allclose(shares["0.bias"], ((vectors[:, 35:42] ** 2).sum(1) / (vectors**2).sum(1)).numpy())
+    np.testing.assert_allclose(
+        shares["0.bias"], ((vectors[:, 35:42] ** 2).sum(1) / (vectors**2).sum(1)).numpy()
+    )
     np.testing.assert_allclose(sum(shares.values()), 1.0, rtol=1e-14)
 
 
 def test_a_vector_within_one_tensor_has_all_its_share_there():
     vector = np.zeros((1, SPEC.size), np.float32)
     vector[0, 36] = -2.0
-    assert {name: share[0] for name, share in layer_shares(SPEC, vector).items() if share[0]} == {"0.bias": 1.0}
+    assert {name: share[0] for name, share in layer_shares(SPEC, vector).items() if share[0]} == {
+        "0.bias": 1.0
+    }
 
 
 def test_vectors_of_another_model_have_no_shares():
@@ -36,7 +45,9 @@ def test_vectors_of_another_model_have_no_shares():
 
 def test_gradient_overlaps_are_those_of_the_closed_form():
     matrix, w = symmetric_with_spectrum([5.0, 2.0, -1.0, 0.5]), noise(4, seed=1)
-    problem = Problem(Quadratic(w), DUMMY_DATA, quadratic_loss(matrix, 0 * w), device="cpu", dtype="float64")
+    problem = Problem(
+        Quadratic(w), DUMMY_DATA, quadratic_loss(matrix, 0 * w), device="cpu", dtype="float64"
+    )
     vectors = torch.linalg.eigh(matrix).eigenvectors.T
     length, cosines = gradient_overlaps(problem, vectors)
     gradient = matrix @ w
@@ -46,7 +57,12 @@ def test_gradient_overlaps_are_those_of_the_closed_form():
 
 
 def test_overlaps_with_a_gradient_of_zero_are_unknown():
-    problem = Problem(Quadratic(torch.zeros(3)), DUMMY_DATA, quadratic_loss(torch.eye(3), torch.zeros(3)), device="cpu")
+    problem = Problem(
+        Quadratic(torch.zeros(3)),
+        DUMMY_DATA,
+        quadratic_loss(torch.eye(3), torch.zeros(3)),
+        device="cpu",
+    )
     length, cosines = gradient_overlaps(problem, torch.eye(3))
     assert length == 0.0
     assert np.isnan(cosines).all()
@@ -73,7 +89,9 @@ def test_a_subspace_overlaps_itself_wholly_however_its_vectors_mix():
 
 def test_vectors_that_repeat_each_other_span_as_much_as_one():
     vector = noise(1, 20)
-    assert subspace_overlap(torch.cat([vector, 2 * vector]), vector) == pytest.approx(1.0, abs=1e-12)
+    assert subspace_overlap(torch.cat([vector, 2 * vector]), vector) == pytest.approx(
+        1.0, abs=1e-12
+    )
 
 
 def test_orthogonal_subspaces_do_not_overlap():

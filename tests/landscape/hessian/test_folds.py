@@ -46,9 +46,13 @@ def test_the_means_over_a_partition_enclose_the_largest_eigenvalue():
 @pytest.fixture(scope="module")
 def trained():
     """A network on the digits after twenty steps on everything, and the data."""
-    inputs, targets = (torch.as_tensor(part) for part in vars(as_data(build_data("digits")[0])).values())
+    inputs, targets = (
+        torch.as_tensor(part) for part in vars(as_data(build_data("digits")[0])).values()
+    )
     inputs = inputs.flatten(1)
-    model = seeded(lambda: nn.Sequential(nn.Linear(inputs.shape[1], 16), nn.Tanh(), nn.Linear(16, 10)))
+    model = seeded(
+        lambda: nn.Sequential(nn.Linear(inputs.shape[1], 16), nn.Tanh(), nn.Linear(16, 10))
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(20):
         optimizer.zero_grad()
@@ -89,7 +93,13 @@ def test_subsets_that_there_is_no_time_for_are_left_out(trained):
     model, data = trained
     problem = Problem(model, data, device="cpu")
     left = iter([False] * 60)
-    found = folds(problem, data, num_folds=3, num_samples=100, should_stop=lambda num_matvecs=1: next(left, True))
+    found = folds(
+        problem,
+        data,
+        num_folds=3,
+        num_samples=100,
+        should_stop=lambda num_matvecs=1: next(left, True),
+    )
     assert 1 <= len(found) < 3
     assert all(fold.converged for fold in found)
 

@@ -45,16 +45,22 @@ def test_repeated_eigenvalues_are_found_when_the_space_is_exhausted():
 def test_an_eigenvalue_lies_within_each_residual(name):
     values = np.array(SPECTRA[name])
     found = lanczos(_operator(name), top_k=3, bottom_k=1, tolerance=1e-2)
-    for theta, r in zip([*found.top, *found.bottom], [*found.top_residuals, *found.bottom_residuals], strict=True):
+    for theta, r in zip(
+        [*found.top, *found.bottom], [*found.top_residuals, *found.bottom_residuals], strict=True
+    ):
         assert np.abs(values - theta).min() <= r + 1e-12 * max(1.0, np.abs(values).max())
 
 
 def test_vectors_are_orthonormal_and_belong_to_the_values():
     operator = _operator("outliers")
     found = lanczos(operator, top_k=5, bottom_k=1)
-    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(6).double(), atol=1e-8, rtol=0)
+    torch.testing.assert_close(
+        found.vectors @ found.vectors.T, torch.eye(6).double(), atol=1e-8, rtol=0
+    )
     np.testing.assert_allclose(
-        torch.einsum("ip,ip->i", found.vectors, torch.stack([operator.matvec(v) for v in found.vectors])),
+        torch.einsum(
+            "ip,ip->i", found.vectors, torch.stack([operator.matvec(v) for v in found.vectors])
+        ),
         [*found.top, *found.bottom],
         rtol=1e-12,
     )
@@ -62,7 +68,9 @@ def test_vectors_are_orthonormal_and_belong_to_the_values():
 
 def test_no_value_is_found_twice_in_a_long_run():
     values = [10.0, 5.0, 3.0, 2.0, 1.5, *np.linspace(-1, 1, 395).tolist()]
-    found = lanczos(MatrixOperator(symmetric_with_spectrum(values)), top_k=5, bottom_k=5, tolerance=1e-12)
+    found = lanczos(
+        MatrixOperator(symmetric_with_spectrum(values)), top_k=5, bottom_k=5, tolerance=1e-12
+    )
     np.testing.assert_allclose(found.top, values[:5], rtol=1e-9)
     assert len(set(np.round(found.bottom, 6))) == 5
 
@@ -115,8 +123,14 @@ def test_float32_products_with_a_float64_basis_are_accurate_to_1e6():
         ({"top_k": 0}, "top-k must be at least 1"),
         ({"top_k": 5, "bottom_k": 2}, "at most the number of parameters 6, got 5 \\+ 2"),
         ({"top_k": 3, "max_matvecs": 5}, "max-matvecs must be at least twice"),
-        ({"top_k": 3, "bottom_k": 1, "which": "magnitude"}, "bottom-k must be 0 where the largest in magnitude"),
-        ({"top_k": 3, "which": "smallest"}, "which must be one of algebraic, magnitude, got 'smallest'"),
+        (
+            {"top_k": 3, "bottom_k": 1, "which": "magnitude"},
+            "bottom-k must be 0 where the largest in magnitude",
+        ),
+        (
+            {"top_k": 3, "which": "smallest"},
+            "which must be one of algebraic, magnitude, got 'smallest'",
+        ),
         ({"top_k": 1, "num_check_matvecs": -1}, "second look must be at least 0, got -1"),
         ({"top_k": 1, "memory": 100}, "the vectors of a Lanczos run must fit into memory"),
         ({"top_k": 1, "tolerance": 0.0}, "tol must be a positive number"),
@@ -139,12 +153,16 @@ class _Rough(MatrixOperator):
     """Products whose rounding is larger than their dtype says."""
 
     def matvec(self, v):
-        noise = torch.randn(len(v), generator=torch.Generator().manual_seed(int(1e6 * abs(float(v[0])))))
+        noise = torch.randn(
+            len(v), generator=torch.Generator().manual_seed(int(1e6 * abs(float(v[0]))))
+        )
         return super().matvec(v) + 1e-2 * noise.double()
 
 
 def test_convergence_is_decided_by_the_true_residuals():
-    found = lanczos(_Rough(symmetric_with_spectrum(SPECTRA["outliers"])), top_k=5, bottom_k=1, tolerance=1e-8)
+    found = lanczos(
+        _Rough(symmetric_with_spectrum(SPECTRA["outliers"])), top_k=5, bottom_k=1, tolerance=1e-8
+    )
     assert found.top_residuals.min() > 1e-3
     assert not found.converged
 
@@ -162,7 +180,9 @@ def test_bfloat16_is_not_called_converged_by_its_rounding():
 
 
 @pytest.mark.parametrize(("top_k", "bottom_k"), [(1, 0), (5, 2), (12, 0), (8, 4), (3, 9)])
-@pytest.mark.parametrize("values", [[0.0] * 12, [1.0] * 12, [7.0] + [0.0] * 11, [-7.0] + [0.0] * 11, [2.0, -2.0] * 6])
+@pytest.mark.parametrize(
+    "values", [[0.0] * 12, [1.0] * 12, [7.0] + [0.0] * 11, [-7.0] + [0.0] * 11, [2.0, -2.0] * 6]
+)
 def test_spectra_of_few_values_are_found_whole(values, top_k, bottom_k):
     found = lanczos(MatrixOperator(symmetric_with_spectrum(values)), top_k=top_k, bottom_k=bottom_k)
     np.testing.assert_allclose(found.top, np.sort(values)[::-1][:top_k], atol=1e-8)
@@ -182,7 +202,9 @@ def test_the_largest_in_magnitude_come_from_both_ends(name, k):
     values = np.array(SPECTRA[name])
     found = lanczos(_operator(name), top_k=k, which="magnitude")
     chosen = values[np.argsort(-np.abs(values), kind="stable")[:k]]
-    np.testing.assert_allclose(np.sort(np.abs(found.top)), np.sort(np.abs(chosen)), atol=1e-8 * np.abs(values).max())
+    np.testing.assert_allclose(
+        np.sort(np.abs(found.top)), np.sort(np.abs(chosen)), atol=1e-8 * np.abs(values).max()
+    )
     assert (np.diff(found.top) <= 0).all()
     assert found.bottom.size == 0
 
@@ -211,8 +233,12 @@ def _space(name="outliers", **options):
 
 def _basis(space):
     """An orthonormal basis of what `remove` removes, (m, P)."""
-    complement = torch.stack([space.remove(v) for v in torch.eye(space.dimension, dtype=torch.float64)])
-    values, vectors = torch.linalg.eigh(torch.eye(space.dimension) - (complement + complement.T) / 2)
+    complement = torch.stack(
+        [space.remove(v) for v in torch.eye(space.dimension, dtype=torch.float64)]
+    )
+    values, vectors = torch.linalg.eigh(
+        torch.eye(space.dimension) - (complement + complement.T) / 2
+    )
     return vectors[:, values > 0.5].T
 
 
@@ -222,7 +248,9 @@ def test_the_space_is_one_on_which_the_matrix_has_the_projected_values(memory):
     basis = _basis(space)
     assert space.size == len(basis) == len(space.projected)
     dense = basis @ symmetric_with_spectrum(SPECTRA["outliers"]) @ basis.T
-    np.testing.assert_allclose(np.linalg.eigvalsh(space.projected), np.linalg.eigvalsh(dense), atol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(space.projected), np.linalg.eigvalsh(dense), atol=1e-5
+    )
 
 
 def test_what_the_space_leaves_of_its_own_vectors_is_nothing():
@@ -306,7 +334,14 @@ def test_a_start_near_the_eigenvectors_saves_products():
     nudge = 1e-3 * symmetric_with_spectrum(np.linspace(-1, 1, 120).tolist(), seed=1)
     nearby = MatrixOperator(symmetric_with_spectrum(SPECTRA["outliers"]) + nudge)
     again = lanczos(nearby, top_k=5, bottom_k=1, tolerance=1e-4, num_check_matvecs=0)
-    warm = lanczos(nearby, top_k=5, bottom_k=1, tolerance=1e-4, start=7 * cold.vectors.sum(0), num_check_matvecs=0)
+    warm = lanczos(
+        nearby,
+        top_k=5,
+        bottom_k=1,
+        tolerance=1e-4,
+        start=7 * cold.vectors.sum(0),
+        num_check_matvecs=0,
+    )
     np.testing.assert_allclose(warm.top, again.top, rtol=1e-4)
     assert warm.num_matvecs < again.num_matvecs
 

@@ -43,7 +43,9 @@ def test_a_small_budget_restarts_often():
 
 
 def test_host_memory_is_used_where_the_device_has_too_little():
-    plan = plan_memory(P, device=CUDA, wanted=6, budget=P * (11 * 8 + 60 * 4), host_budget=P * 4 * 600)
+    plan = plan_memory(
+        P, device=CUDA, wanted=6, budget=P * (11 * 8 + 60 * 4), host_budget=P * 4 * 600
+    )
     assert (plan.dtype, plan.is_on_host, plan.vectors) == (torch.float32, True, 494)
 
 
@@ -60,7 +62,9 @@ def test_a_plan_stays_within_its_budget(vectors, itemsize):
 
 
 def test_the_least_that_is_named_is_enough_and_less_is_refused():
-    with pytest.raises(InputError, match=r"the least for 1000 parameters and 6 eigenvalues is .* may be used") as error:
+    with pytest.raises(
+        InputError, match=r"the least for 1000 parameters and 6 eigenvalues is .* may be used"
+    ) as error:
         plan_memory(P, device=CPU, wanted=6, budget=P * 100)
     least = float(re.findall(r"is ([\d.]+) MiB", str(error.value))[0]) * (1 << 20)
     assert plan_memory(P, device=CPU, wanted=6, budget=int(1.01 * least)).restarts
@@ -77,13 +81,23 @@ def test_a_restart_keeps_more_than_is_wanted_and_leaves_room(vectors):
 @pytest.mark.parametrize(
     ("plan", "text"),
     [
-        (_plan(600, 8), "in host memory, which is the device's: up to 494 vectors of 1000 float64 numbers; at most"),
-        (_plan(60, 4), "up to 44 vectors of 1000 float32 numbers, then a thick restart that keeps 20; at most"),
+        (
+            _plan(600, 8),
+            "in host memory, which is the device's: up to 494 vectors of 1000 float64 numbers; at "
+            "most",
+        ),
+        (
+            _plan(60, 4),
+            "up to 44 vectors of 1000 float32 numbers, then a thick restart that keeps 20; at most",
+        ),
         (
             plan_memory(P, device=CUDA, wanted=6, budget=P * 328, host_budget=P * 4 * 600),
             "in pinned host memory: up to 494 vectors of 1000 float32 numbers",
         ),
-        (plan_memory(1 << 20, device=CUDA, wanted=6, budget=8 << 30, host_budget=0), "on cuda: up to 494 .* GiB of 8"),
+        (
+            plan_memory(1 << 20, device=CUDA, wanted=6, budget=8 << 30, host_budget=0),
+            "on cuda: up to 494 .* GiB of 8",
+        ),
     ],
 )
 def test_a_plan_says_where_vectors_are_kept(plan, text):
@@ -91,7 +105,9 @@ def test_a_plan_says_where_vectors_are_kept(plan, text):
 
 
 def test_the_default_is_half_of_what_is_free():
-    assert plan_memory(P, device=CPU, wanted=1).budget == pytest.approx(free_memory(CPU) / 2, rel=0.2)
+    assert plan_memory(P, device=CPU, wanted=1).budget == pytest.approx(
+        free_memory(CPU) / 2, rel=0.2
+    )
 
 
 def _forced(dtype, vectors, *, is_on_host=False):
@@ -111,7 +127,13 @@ def _forced(dtype, vectors, *, is_on_host=False):
     ],
 )
 def test_every_place_gives_the_same_eigenvalues(plan, precision):
-    found = lanczos(MatrixOperator(symmetric_with_spectrum(VALUES)), top_k=5, bottom_k=1, tolerance=1e-9, memory=plan)
+    found = lanczos(
+        MatrixOperator(symmetric_with_spectrum(VALUES)),
+        top_k=5,
+        bottom_k=1,
+        tolerance=1e-9,
+        memory=plan,
+    )
     np.testing.assert_allclose(found.top, VALUES[:5], rtol=precision)
     np.testing.assert_allclose(found.bottom, [-2.0], rtol=precision)
     assert found.converged
@@ -120,7 +142,10 @@ def test_every_place_gives_the_same_eigenvalues(plan, precision):
 
 def test_a_budget_in_bytes_makes_the_plan():
     found = lanczos(
-        MatrixOperator(symmetric_with_spectrum(VALUES)), top_k=5, bottom_k=1, memory=len(VALUES) * (11 * 8 + 60 * 4)
+        MatrixOperator(symmetric_with_spectrum(VALUES)),
+        top_k=5,
+        bottom_k=1,
+        memory=len(VALUES) * (11 * 8 + 60 * 4),
     )
     assert "up to 44 vectors of 401 float32 numbers, then a thick restart" in found.memory
     np.testing.assert_allclose(found.top, VALUES[:5], rtol=1e-8)

@@ -7,7 +7,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, images, quadratic_loss, seeded, tiny_cnn, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    images,
+    quadratic_loss,
+    seeded,
+    tiny_cnn,
+    tiny_mlp,
+)
 from networks import NETWORKS, Reference, Tied, dense_curvature, network
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -27,7 +36,9 @@ KINDS = ("hessian", "ggn", "fisher")
 
 def dense(operator):
     """All columns of an operator."""
-    return torch.stack([operator.matvec(v) for v in torch.eye(operator.size, dtype=torch.float64)], dim=1)
+    return torch.stack(
+        [operator.matvec(v) for v in torch.eye(operator.size, dtype=torch.float64)], dim=1
+    )
 
 
 def assert_close(found, expected):
@@ -47,7 +58,10 @@ def test_the_curvature_of_a_network_is_the_dense_one_with_a_ragged_last_batch(na
 def test_the_hessian_with_batch_statistics_is_the_dense_one():
     model, (x, y) = network("cnn")
     problem = Problem(model, (x, y), batch_size=7, batchnorm="batch", **EXACT)
-    assert_close(dense(CurvatureOperator(problem)), Reference(model, x, y, is_training=True).hessian(batch_size=7))
+    assert_close(
+        dense(CurvatureOperator(problem)),
+        Reference(model, x, y, is_training=True).hessian(batch_size=7),
+    )
 
 
 def test_stored_statistics_are_the_default_and_have_another_hessian_than_those_of_a_batch():
@@ -91,7 +105,9 @@ def flat(outputs):
 @pytest.mark.parametrize("batchnorm", ["stored", "batch", "recalibrate"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_products_on_kept_graphs_are_the_recomputed_ones_bit_for_bit(kind, batchnorm, dtype):
-    problem = Problem(tiny_cnn(), images(), device="cpu", dtype=dtype, batch_size=7, batchnorm=batchnorm)
+    problem = Problem(
+        tiny_cnn(), images(), device="cpu", dtype=dtype, batch_size=7, batchnorm=batchnorm
+    )
     v = torch.randn(problem.spec.size, dtype=torch.float64)
     kept = CurvatureOperator(problem, kind=kind, graph_bytes=PLENTY)
     anew = CurvatureOperator(problem, kind=kind, graph_bytes=0)
@@ -123,16 +139,21 @@ def test_a_budget_for_some_batches_keeps_so_many_and_gives_the_same_product():
 def test_the_bytes_of_a_graph_are_those_of_what_it_keeps():
     n, width = 64, 1000
     data = (torch.randn(n, 10), torch.randn(n, width))
-    problem = Problem(nn.Linear(10, width, bias=False), data, lambda f, y: f.exp().mean(), device="cpu")
+    problem = Problem(
+        nn.Linear(10, width, bias=False), data, lambda f, y: f.exp().mean(), device="cpu"
+    )
     operator = CurvatureOperator(problem, graph_bytes=PLENTY)
     assert operator.num_retained == 1
-    # exp keeps its result, and so does its derivative, beside the gradient by the outputs and that by the weights.
+    # exp keeps its result, and so does its derivative, beside the gradient by the outputs and that
+    # by the weights.
     values, gradient = 4 * n * width, 4 * 10 * width
     assert 2 * values + gradient <= operator.retained_bytes <= 4 * values + gradient
 
 
 def test_the_plan_is_one_line_with_batches_and_bytes():
-    operator = CurvatureOperator(Problem(tiny_cnn(), images(), device="cpu", batch_size=4), graph_bytes=1 << 20)
+    operator = CurvatureOperator(
+        Problem(tiny_cnn(), images(), device="cpu", batch_size=4), graph_bytes=1 << 20
+    )
     assert operator.describe().startswith("graphs of 5 of 5 batches kept (0.")
     assert operator.describe().endswith(" of 1.0 MiB)")
 
@@ -187,7 +208,10 @@ def test_problems_that_share_a_model_have_their_own_statistics():
     problem = Problem(model, images(), batch_size=7, **EXACT)
     other = problem.with_buffers([buffer * 2 for buffer in model.buffers()])
     v = torch.randn(problem.spec.size)
-    here, there = CurvatureOperator(problem, graph_bytes=PLENTY), CurvatureOperator(other, graph_bytes=PLENTY)
+    here, there = (
+        CurvatureOperator(problem, graph_bytes=PLENTY),
+        CurvatureOperator(other, graph_bytes=PLENTY),
+    )
     expected = [problem.hessian_vector_product(v), other.hessian_vector_product(v)]
     assert not torch.equal(*expected)
     for _ in range(2):
@@ -219,7 +243,9 @@ class Counting(nn.Module):
         return self.inner(x * self.count)
 
 
-@pytest.mark.parametrize(("build", "reason"), [(Noisy, "draws random numbers"), (Counting, "writes to its buffers")])
+@pytest.mark.parametrize(
+    ("build", "reason"), [(Noisy, "draws random numbers"), (Counting, "writes to its buffers")]
+)
 def test_graphs_of_batches_that_depend_on_each_other_are_not_kept(build, reason):
     problem = Problem(build(), classification(), batch_size=7, **EXACT)
     v, operator = torch.randn(problem.spec.size), CurvatureOperator(problem, graph_bytes=PLENTY)
@@ -235,7 +261,9 @@ def test_the_block_of_some_tensors_is_cut_out_of_the_whole(kind):
     problem = Problem(tiny_cnn(), images(), batch_size=7, **EXACT)
     whole = dense(CurvatureOperator(problem, kind=kind))
     block = CurvatureOperator(problem, kind=kind, tensors=["0.bias", "5.weight"])
-    weights = [problem.spec.weights[problem.spec.names.index(name)] for name in ("0.bias", "5.weight")]
+    weights = [
+        problem.spec.weights[problem.spec.names.index(name)] for name in ("0.bias", "5.weight")
+    ]
     places = torch.cat([torch.arange(weight.start, weight.stop) for weight in weights])
     assert block.size == 3 + 36
     assert_close(dense(block), whole[places][:, places])
@@ -256,7 +284,10 @@ def test_the_block_of_an_unused_parameter_is_zero(kind):
 
 def test_a_tied_weight_is_one_tensor_of_its_first_layer():
     spec = Problem(seeded(Tied), classification(), device="cpu").spec
-    assert layers_of(spec)["first"] == (spec.names.index("first.weight"), spec.names.index("first.bias"))
+    assert layers_of(spec)["first"] == (
+        spec.names.index("first.weight"),
+        spec.names.index("first.bias"),
+    )
     assert layers_of(spec)["second"] == (spec.names.index("second.bias"),)
     assert layers_of(spec)["unused"] == (spec.names.index("unused"),)
 
@@ -280,7 +311,9 @@ def test_a_vector_of_another_size_is_refused():
 
 
 def test_fisher_without_single_losses_is_refused():
-    problem = Problem(tiny_mlp(), classification(), lambda f, y: F.cross_entropy(f, y), device="cpu")
+    problem = Problem(
+        tiny_mlp(), classification(), lambda f, y: F.cross_entropy(f, y), device="cpu"
+    )
     with pytest.raises(InputError, match="needs one loss an example") as caught:
         CurvatureOperator(problem, kind="fisher").matvec(problem.weights)
     assert "GGN" in caught.value.hint
@@ -294,7 +327,9 @@ def test_a_loss_that_is_linear_in_the_outputs_of_a_linear_model_has_no_curvature
 
 def test_a_quadratic_has_its_matrix_as_hessian_and_as_ggn():
     matrix = torch.tensor([[2.0, 1.0], [1.0, -3.0]], dtype=torch.float64)
-    problem = Problem(Quadratic(torch.ones(2)), DUMMY_DATA, quadratic_loss(matrix, torch.ones(2)), **EXACT)
+    problem = Problem(
+        Quadratic(torch.ones(2)), DUMMY_DATA, quadratic_loss(matrix, torch.ones(2)), **EXACT
+    )
     for kind in ("hessian", "ggn"):
         torch.testing.assert_close(dense(CurvatureOperator(problem, kind=kind)), matrix, **CLOSE)
 
@@ -307,7 +342,9 @@ def test_a_batch_with_nan_is_named(kind, graph_bytes):
     operator = CurvatureOperator(
         Problem(tiny_mlp(), (x, y), batch_size=8, device="cpu"), kind=kind, graph_bytes=graph_bytes
     )
-    with pytest.raises(NotFiniteError, match="-vector product holds NaN or inf in batch 3 of 5, examples 16 to 23"):
+    with pytest.raises(
+        NotFiniteError, match="-vector product holds NaN or inf in batch 3 of 5, examples 16 to 23"
+    ):
         operator.matvec(torch.ones(66))
 
 
@@ -384,7 +421,9 @@ class Cubed(nn.Module):
         (PlainNumpyCube, r"cannot be differentiated twice: Can't call numpy\(\)"),
     ],
 )
-def test_a_custom_function_that_cuts_second_derivatives_off_is_named(function, message, place, kind):
+def test_a_custom_function_that_cuts_second_derivatives_off_is_named(
+    function, message, place, kind
+):
     if place == "model":
         problem = Problem(Cubed(function), classification(), device="cpu")
     else:
@@ -412,7 +451,9 @@ def test_a_custom_function_with_a_second_derivative_is_accepted(function):
     problem = Problem(Cubed(function), classification(), **EXACT)
     exact = Problem(Cubed(Power if function is Cube else Flat), classification(), **EXACT)
     v = torch.randn(66, dtype=torch.float64)
-    torch.testing.assert_close(CurvatureOperator(problem).matvec(v), CurvatureOperator(exact).matvec(v), **CLOSE)
+    torch.testing.assert_close(
+        CurvatureOperator(problem).matvec(v), CurvatureOperator(exact).matvec(v), **CLOSE
+    )
 
 
 class Power:
@@ -430,13 +471,17 @@ class Flat:
 def ctc(outputs, targets):
     n = len(outputs)
     scores = outputs[None].expand(4, n, 3).log_softmax(-1)
-    return F.ctc_loss(scores, torch.ones(n, 1, dtype=torch.int64), torch.full((n,), 4), torch.full((n,), 1))
+    return F.ctc_loss(
+        scores, torch.ones(n, 1, dtype=torch.int64), torch.full((n,), 4), torch.full((n,), 1)
+    )
 
 
 @pytest.mark.parametrize("graph_bytes", [0, PLENTY])
 def test_an_operation_of_torch_without_a_second_derivative_is_named(graph_bytes):
     problem = Problem(tiny_mlp(), classification(), ctc, device="cpu")
-    with pytest.raises(InputError, match=r"cannot be differentiated twice: .*aten::_ctc_loss_backward"):
+    with pytest.raises(
+        InputError, match=r"cannot be differentiated twice: .*aten::_ctc_loss_backward"
+    ):
         CurvatureOperator(problem, graph_bytes=graph_bytes).matvec(problem.weights)
 
 
@@ -460,7 +505,11 @@ def test_flash_attention_is_named():
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
 )
 def test_memory_that_runs_out_in_a_product_is_a_sentence_with_a_hint(error):
     class Exhausting(Cube):
@@ -496,14 +545,23 @@ def test_other_errors_of_torch_stay_what_they_are():
 @pytest.mark.parametrize("batchnorm", ["stored", "batch", "recalibrate"])
 def test_a_problem_in_double_is_the_one_that_float64_was_asked_of(batchnorm):
     criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5]))
-    options = {"device": "cpu", "batch_size": 7, "batchnorm": batchnorm, "calibration": images(10, seed=5)}
+    options = {
+        "device": "cpu",
+        "batch_size": 7,
+        "batchnorm": batchnorm,
+        "calibration": images(10, seed=5),
+    }
     single = Problem(tiny_cnn(), images(), criterion, **options)
     double = single.in_double()
-    asked = Problem(tiny_cnn(), images(), copy.deepcopy(criterion).double(), **options, dtype="float64")
+    asked = Problem(
+        tiny_cnn(), images(), copy.deepcopy(criterion).double(), **options, dtype="float64"
+    )
     v = torch.randn(single.spec.size, dtype=torch.float64)
     assert double.evaluate().loss == pytest.approx(asked.evaluate().loss, rel=1e-13)
     assert CurvatureOperator(double).dtype == torch.float64
-    torch.testing.assert_close(CurvatureOperator(double).matvec(v), CurvatureOperator(asked).matvec(v), **CLOSE)
+    torch.testing.assert_close(
+        CurvatureOperator(double).matvec(v), CurvatureOperator(asked).matvec(v), **CLOSE
+    )
     assert criterion.weight.dtype == torch.float32
     assert double.data_hash == single.data_hash
 
@@ -571,7 +629,10 @@ class Dropping(nn.Module):
 
 def normalized_by_the_batch():
     return nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten(), nn.Linear(32, 3)
+        nn.Conv2d(1, 2, 3),
+        nn.BatchNorm2d(2, track_running_stats=False),
+        nn.Flatten(),
+        nn.Linear(32, 3),
     )
 
 
@@ -606,7 +667,9 @@ AS_THEY_ARE = {
 
 @pytest.mark.parametrize("name", AS_THEY_ARE)
 def test_batches_that_decide_the_loss_are_left_as_they_are(name, monkeypatch):
-    monkeypatch.setattr("landscape.problem.prefers_channels_last", lambda *_: True)  # and so batches of 64
+    monkeypatch.setattr(
+        "landscape.problem.prefers_channels_last", lambda *_: True
+    )  # and so batches of 64
     model, options, data = AS_THEY_ARE[name]
     problem = Problem(seeded(model), data or images(num_examples=150), device="cpu", **options)
     assert CurvatureOperator(problem).num_batches == len(problem.batches) == 3

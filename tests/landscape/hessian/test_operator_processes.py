@@ -13,7 +13,9 @@ from landscape.spectral_density import mean
 
 SCRIPT = Path(__file__).resolve().parents[2] / "curvature_processes.py"
 
-pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch was built without torch.distributed")
+pytestmark = pytest.mark.skipif(
+    not distributed.is_available(), reason="torch was built without torch.distributed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,9 @@ def test_both_processes_have_the_same_product_bit_for_bit(found, expected):
             assert torch.equal(found[0][0][key], found[1][0][key])
 
 
-@pytest.mark.parametrize(("name", "shares"), [("mlp", [3, 3]), ("cnn", [1, 2]), ("one batch", [0, 1])])
+@pytest.mark.parametrize(
+    ("name", "shares"), [("mlp", [3, 3]), ("cnn", [1, 2]), ("one batch", [0, 1])]
+)
 def test_each_process_has_its_own_share_of_the_batches(found, expected, name, shares):
     assert [int(each[name, "batches"]) for each, *_ in found] == shares
     assert int(expected[name, "batches"]) == sum(shares)
@@ -54,7 +58,9 @@ def test_two_processes_find_the_spectrum_of_one_up_to_rounding(found):
         for _, _, each in found:
             close = {"rtol": 1e-8, "atol": 1e-8 * expected.eigenvalues[0]}
             np.testing.assert_allclose(each[name]["eigenvalues"], expected.eigenvalues, **close)
-            np.testing.assert_allclose(each[name]["bottom_eigenvalues"], expected.bottom_eigenvalues, **close)
+            np.testing.assert_allclose(
+                each[name]["bottom_eigenvalues"], expected.bottom_eigenvalues, **close
+            )
             assert each[name]["trace"].value == pytest.approx(expected.trace.value, rel=1e-6)
             assert mean(each[name]["density"]) == pytest.approx(mean(expected.density), rel=1e-6)
             for block, one in zip(each[name]["blocks"], expected.blocks, strict=True):

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 
 def _quadratic(spectrum, dtype="float64"):
     loss = quadratic_loss(symmetric_with_spectrum(spectrum), torch.zeros(len(spectrum)).double())
-    return Problem(Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype=dtype)
+    return Problem(
+        Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype=dtype
+    )
 
 
 class _OfDict(nn.Module):
@@ -68,7 +70,9 @@ class _Unused(nn.Module):
         self.linear = nn.Parameter(torch.ones(1))
 
     def forward(self, x):
-        return self.inner(x) + self.linear  # the same to all classes: a gradient of 0 up to rounding
+        return (
+            self.inner(x) + self.linear
+        )  # the same to all classes: a gradient of 0 up to rounding
 
 
 def _seeded(build):
@@ -88,8 +92,12 @@ def test_its_largest_eigenvalue_is_that_of_lanczos(build):
 def test_inputs_may_be_dicts():
     inputs, targets = classification()
     data = ({"features": inputs, "scale": torch.full((20, 1), 2.0)}, targets)
-    theirs = power_iteration(Problem(_OfDict(), data, device="cpu", dtype="float64", batch_size=7), top_k=1)
-    tensor = power_iteration(Problem(tiny_mlp(), (2 * inputs, targets), device="cpu", dtype="float64"), top_k=1)
+    theirs = power_iteration(
+        Problem(_OfDict(), data, device="cpu", dtype="float64", batch_size=7), top_k=1
+    )
+    tensor = power_iteration(
+        Problem(tiny_mlp(), (2 * inputs, targets), device="cpu", dtype="float64"), top_k=1
+    )
     assert theirs.top[0] == pytest.approx(tensor.top[0], rel=1e-6)
 
 
@@ -115,17 +123,31 @@ def test_batches_may_be_graphs():
 
 def test_the_products_it_counts_are_those_of_the_whole_data():
     problem = _quadratic([4.0, 2.0, 1.0])
-    for limit in (10, 11, 12):  # it never stops by itself at such a tolerance: the limit, less one for the residual
-        assert power_iteration(problem, top_k=1, tolerance=1e-300, max_matvecs=limit).num_matvecs == limit
+    for limit in (
+        10,
+        11,
+        12,
+    ):  # it never stops by itself at such a tolerance: the limit, less one for the residual
+        assert (
+            power_iteration(problem, top_k=1, tolerance=1e-300, max_matvecs=limit).num_matvecs
+            == limit
+        )
 
 
 def test_products_stay_within_the_limit_with_the_residuals():
-    assert power_iteration(_quadratic([4.0, 2.0, 1.0]), top_k=2, tolerance=1e-300, max_matvecs=11).num_matvecs <= 11
+    assert (
+        power_iteration(
+            _quadratic([4.0, 2.0, 1.0]), top_k=2, tolerance=1e-300, max_matvecs=11
+        ).num_matvecs
+        <= 11
+    )
 
 
 def test_the_same_seed_gives_the_same_pairs_and_another_one_others():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
-    first, again, other = (power_iteration(problem, top_k=1, max_matvecs=6, seed=seed).top[0] for seed in (0, 0, 1))
+    first, again, other = (
+        power_iteration(problem, top_k=1, max_matvecs=6, seed=seed).top[0] for seed in (0, 0, 1)
+    )
     assert first == again
     assert first != other
 
@@ -137,19 +159,27 @@ def test_a_wanted_bottom_is_remarked_on():
 
 
 def _diagonal(eigenvalues):
-    loss = quadratic_loss(torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)), torch.zeros(len(eigenvalues)))
-    return Problem(Quadratic(torch.ones(len(eigenvalues))), DUMMY_DATA, loss, device="cpu", dtype="float64")
+    loss = quadratic_loss(
+        torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)), torch.zeros(len(eigenvalues))
+    )
+    return Problem(
+        Quadratic(torch.ones(len(eigenvalues))), DUMMY_DATA, loss, device="cpu", dtype="float64"
+    )
 
 
 def test_copies_of_an_eigenvector_are_left_out_and_remarked_on():
-    found = power_iteration(_diagonal([4.0, 0.0, 0.0]), top_k=3)  # beyond the rank, rounding grows to the first one
+    found = power_iteration(
+        _diagonal([4.0, 0.0, 0.0]), top_k=3
+    )  # beyond the rank, rounding grows to the first one
     assert found.top.tolist() == pytest.approx([4.0])
     assert "found 1 of 3 eigenvalues" in found.remark
     assert not found.converged
 
 
 def test_repeated_eigenvalues_are_no_copies():
-    assert power_iteration(_diagonal([4.0, 4.0, 1.0]), top_k=2).top.tolist() == pytest.approx([4.0, 4.0])
+    assert power_iteration(_diagonal([4.0, 4.0, 1.0]), top_k=2).top.tolist() == pytest.approx(
+        [4.0, 4.0]
+    )
 
 
 def test_vectors_of_zero_are_left_out():
@@ -158,7 +188,9 @@ def test_vectors_of_zero_are_left_out():
 
 
 def test_a_loss_that_is_linear_is_refused():
-    problem = Problem(Quadratic(torch.ones(3)), DUMMY_DATA, lambda outputs, targets: outputs.sum(), device="cpu")
+    problem = Problem(
+        Quadratic(torch.ones(3)), DUMMY_DATA, lambda outputs, targets: outputs.sum(), device="cpu"
+    )
     with pytest.raises(InputError, match="linear in every weight"):
         power_iteration(problem, top_k=1)
 
@@ -173,7 +205,11 @@ def test_what_cannot_be_differentiated_twice_is_an_input_error():
 
 def test_products_that_are_not_finite_are_an_error():
     problem = Problem(
-        Quadratic(torch.zeros(2)), DUMMY_DATA, lambda w, _: (w.abs() ** 1.5).sum(), device="cpu", dtype="float64"
+        Quadratic(torch.zeros(2)),
+        DUMMY_DATA,
+        lambda w, _: (w.abs() ** 1.5).sum(),
+        device="cpu",
+        dtype="float64",
     )
     with pytest.raises(NotFiniteError, match="hold NaN or inf"):
         power_iteration(problem, top_k=1)
@@ -190,7 +226,9 @@ def test_numbers_that_do_not_fit_are_refused(top_k, limit, match):
 def test_its_trace_is_that_of_the_hessian_within_the_standard_error():
     model, data = tiny_mlp(), classification()
     expected = float(dense_hessian(model, *data).trace())
-    found = pyhessian_trace(Problem(model, data, device="cpu", dtype="float64", batch_size=7), num_samples=50)
+    found = pyhessian_trace(
+        Problem(model, data, device="cpu", dtype="float64", batch_size=7), num_samples=50
+    )
     assert abs(found.value - expected) <= 3 * found.standard_error
     assert found.num_samples == found.num_matvecs == 50
 
@@ -226,7 +264,9 @@ def test_its_trace_leaves_the_random_state_alone():
 
 @pytest.mark.parametrize("name", ["density", "ggn", "fisher", "blocks"])
 def test_what_it_lacks_is_refused_with_a_remedy(name):
-    with pytest.raises(InputError, match=f"PyHessian 0.1 cannot compute {name}: .*--engine lanczos"):
+    with pytest.raises(
+        InputError, match=f"PyHessian 0.1 cannot compute {name}: .*--engine lanczos"
+    ):
         require_pyhessian_can(["trace", name])
 
 
@@ -246,4 +286,6 @@ def test_its_density_does_fail_on_this_torch():
 def test_networks_with_batch_normalization_are_evaluated_in_evaluation_mode():
     problem = Problem(tiny_cnn().train(), images(), device="cpu", dtype="float64", batch_size=7)
     expected = lanczos(CurvatureOperator(problem), top_k=1).top[0]
-    assert power_iteration(problem, top_k=1, tolerance=1e-9).top[0] == pytest.approx(expected, rel=1e-6)
+    assert power_iteration(problem, top_k=1, tolerance=1e-9).top[0] == pytest.approx(
+        expected, rel=1e-6
+    )

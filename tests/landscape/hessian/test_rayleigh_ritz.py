@@ -25,13 +25,17 @@ def test_an_invariant_subspace_gives_its_eigenvalues_with_one_product_a_vector()
     eigenvectors = torch.linalg.eigh(MATRIX)[1][:, [0, 3, 119]]
     mixed = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double() @ eigenvectors.mT
     found = rayleigh_ritz(operator, mixed)
-    np.testing.assert_allclose(found.values, sorted([VALUES[0], *np.sort(VALUES)[[0, 3]]], reverse=True), rtol=1e-10)
+    np.testing.assert_allclose(
+        found.values, sorted([VALUES[0], *np.sort(VALUES)[[0, 3]]], reverse=True), rtol=1e-10
+    )
     assert operator.num_calls == 3
 
 
 def test_residuals_are_true_and_vectors_orthonormal():
     found = rayleigh_ritz(MatrixOperator(MATRIX), torch.eye(120, dtype=torch.float64)[:4])
-    residuals = (found.vectors @ MATRIX - torch.from_numpy(found.values)[:, None] * found.vectors).norm(dim=1)
+    residuals = (
+        found.vectors @ MATRIX - torch.from_numpy(found.values)[:, None] * found.vectors
+    ).norm(dim=1)
     np.testing.assert_allclose(found.residuals, residuals, rtol=1e-12)
     np.testing.assert_allclose(found.values, np.linalg.eigvalsh(MATRIX[:4, :4])[::-1], rtol=1e-12)
     torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(4).double())
@@ -65,8 +69,12 @@ def test_polishing_uses_one_precise_product_an_eigenvalue():
 def test_polished_residuals_are_those_of_the_precise_matrix():
     found = _polished(top_k=3, bottom_k=2)
     values = np.append(found.top, found.bottom)
-    residuals = (found.vectors @ MATRIX - torch.from_numpy(values)[:, None] * found.vectors).norm(dim=1)
-    np.testing.assert_allclose(np.append(found.top_residuals, found.bottom_residuals), residuals, rtol=1e-6)
+    residuals = (found.vectors @ MATRIX - torch.from_numpy(values)[:, None] * found.vectors).norm(
+        dim=1
+    )
+    np.testing.assert_allclose(
+        np.append(found.top_residuals, found.bottom_residuals), residuals, rtol=1e-6
+    )
 
 
 def test_polishing_a_run_that_ended_early_does_not_make_it_converged():

@@ -11,7 +11,9 @@ REST = np.linspace(-0.1, 0.5, 300).tolist()
 
 
 def _find(values, **options):
-    return lanczos(MatrixOperator(symmetric_with_spectrum([*values, *REST])), tolerance=1e-3, **options)
+    return lanczos(
+        MatrixOperator(symmetric_with_spectrum([*values, *REST])), tolerance=1e-3, **options
+    )
 
 
 @pytest.mark.parametrize("copies", [2, 3, 5])
@@ -65,11 +67,15 @@ def test_vectors_of_copies_are_orthonormal_eigenvectors():
     found = _find(values, top_k=4)
     np.testing.assert_allclose((found.vectors @ found.vectors.T).numpy(), np.eye(4), atol=1e-10)
     matrix = symmetric_with_spectrum([*values, *REST])
-    residuals = (found.vectors @ matrix - found.vectors * found.vectors.new_tensor(found.top)[:, None]).norm(dim=1)
+    residuals = (
+        found.vectors @ matrix - found.vectors * found.vectors.new_tensor(found.top)[:, None]
+    ).norm(dim=1)
     np.testing.assert_allclose(found.top_residuals, residuals, atol=1e-12)
 
 
-@pytest.mark.parametrize("spectrum", [[1.0, 0.99, 0.98, 0.97, 0.96, 0.95], [5.0, 4.0, 3.0, 2.0, 1.0]])
+@pytest.mark.parametrize(
+    "spectrum", [[1.0, 0.99, 0.98, 0.97, 0.96, 0.95], [5.0, 4.0, 3.0, 2.0, 1.0]]
+)
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-8])
 def test_nothing_is_missed_where_there_are_no_copies(spectrum, tolerance):
     matrix = symmetric_with_spectrum([*spectrum, *REST])
@@ -86,7 +92,9 @@ def test_its_ritz_values_lie_within_the_rest_of_the_spectrum():
 
 def test_a_negative_spectrum_has_no_zeros_from_the_vectors_that_are_left_out():
     values = -np.linspace(1, 5, 30)
-    look = lanczos(MatrixOperator(symmetric_with_spectrum(values.tolist())), top_k=2, bottom_k=2).second_look
+    look = lanczos(
+        MatrixOperator(symmetric_with_spectrum(values.tolist())), top_k=2, bottom_k=2
+    ).second_look
     assert look.num_missed_top == look.num_missed_bottom == 0
     assert look.largest < -1
 
@@ -94,7 +102,9 @@ def test_a_negative_spectrum_has_no_zeros_from_the_vectors_that_are_left_out():
 def test_the_rounding_of_the_basis_is_no_eigenvalue():
     values = [-1.0] * 4 + [-2.0] * 10 + [-3.0] * 16
     plan = MemoryPlan(30, torch.device("cpu"), torch.float32, False, 30, 30, 20, 20, 0, 0)
-    found = lanczos(MatrixOperator(symmetric_with_spectrum(values)), top_k=1, bottom_k=2, memory=plan)
+    found = lanczos(
+        MatrixOperator(symmetric_with_spectrum(values)), top_k=1, bottom_k=2, memory=plan
+    )
     np.testing.assert_allclose([*found.top, *found.bottom], [-1.0, -3.0, -3.0], rtol=1e-7)
     assert found.second_look.largest == pytest.approx(-1.0, abs=1e-6)
     assert found.second_look.num_missed_top == 0

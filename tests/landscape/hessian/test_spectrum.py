@@ -28,11 +28,16 @@ EXACT = {"device": "cpu", "dtype": "float64"}
 
 
 def _assert_both_ends(found, values, precision=1e-8):
-    """Whether all eigenvalues that were found are those of the ascending `values`, to a share of the largest."""
+    """Whether all eigenvalues that were found are those of the ascending `values`, to a share of
+    the largest."""
     top, bottom = len(found.eigenvalues), len(found.bottom_eigenvalues)
     scale = np.abs(values).max() or 1.0
-    np.testing.assert_allclose(found.eigenvalues, values[::-1][:top], rtol=0, atol=precision * scale)
-    np.testing.assert_allclose(found.bottom_eigenvalues, values[:bottom], rtol=0, atol=precision * scale)
+    np.testing.assert_allclose(
+        found.eigenvalues, values[::-1][:top], rtol=0, atol=precision * scale
+    )
+    np.testing.assert_allclose(
+        found.bottom_eigenvalues, values[:bottom], rtol=0, atol=precision * scale
+    )
     assert found.converged
 
 
@@ -41,27 +46,35 @@ def _assert_both_ends(found, values, precision=1e-8):
 def test_both_ends_of_a_network_are_those_of_its_dense_curvature(name, curvature):
     model, data = network(name)
     problem = Problem(model, data, batch_size=2 if name == "graphs" else 7, **EXACT)
-    found = hessian_spectrum(problem, top_k=5, bottom_k=3 if curvature == "hessian" else 1, curvature=curvature)
+    found = hessian_spectrum(
+        problem, top_k=5, bottom_k=3 if curvature == "hessian" else 1, curvature=curvature
+    )
     _assert_both_ends(found, np.linalg.eigvalsh(dense_curvature(model, data, curvature).numpy()))
 
 
 def test_a_network_in_training_mode_has_the_spectrum_of_its_stored_statistics():
     model, (x, y) = tiny_cnn().train(), images()
     values = np.linalg.eigvalsh(Reference(model, x, y).hessian(batch_size=20).numpy())
-    of_a_batch = np.linalg.eigvalsh(Reference(model, x, y, is_training=True).hessian(batch_size=20).numpy())
+    of_a_batch = np.linalg.eigvalsh(
+        Reference(model, x, y, is_training=True).hessian(batch_size=20).numpy()
+    )
     assert abs(of_a_batch[-1] / values[-1] - 1) > 0.1
     _assert_both_ends(hessian_spectrum(Problem(model, (x, y), **EXACT)), values)
 
 
 def _relu_mlp():
-    return nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    return nn.Sequential(
+        nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)
+    )
 
 
 def test_a_network_with_kinks_has_the_spectrum_of_its_second_derivatives_not_of_finite_differences():
     model, (x, y) = seeded(_relu_mlp), classification(60)
     reference = Reference(model, x, y)
     values, vectors = torch.linalg.eigh(reference.hessian(batch_size=60))
-    _assert_both_ends(hessian_spectrum(Problem(model, (x, y), batch_size=7, **EXACT)), values.numpy())
+    _assert_both_ends(
+        hessian_spectrum(Problem(model, (x, y), batch_size=7, **EXACT)), values.numpy()
+    )
     step = 0.05 * vectors[:, -1]
     ahead, behind = (torch.func.grad(reference.loss)(reference.w + sign * step) for sign in (1, -1))
     assert abs(float(step @ (ahead - behind) / 2 / (step @ step)) / float(values[-1]) - 1) > 1e-2
@@ -70,7 +83,9 @@ def test_a_network_with_kinks_has_the_spectrum_of_its_second_derivatives_not_of_
 def test_a_ragged_last_batch_does_not_change_the_spectrum():
     model, data = tiny_mlp(), classification(num_examples=17)
     whole, ragged = (
-        hessian_spectrum(Problem(model, data, device="cpu", dtype="float64", batch_size=size)).eigenvalues
+        hessian_spectrum(
+            Problem(model, data, device="cpu", dtype="float64", batch_size=size)
+        ).eigenvalues
         for size in (17, 4)
     )
     np.testing.assert_allclose(ragged, whole, rtol=1e-9)
@@ -78,11 +93,22 @@ def test_a_ragged_last_batch_does_not_change_the_spectrum():
 
 def _quadratic(spectrum):
     loss = quadratic_loss(symmetric_with_spectrum(spectrum), torch.zeros(len(spectrum)).double())
-    return Problem(Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype="float64")
+    return Problem(
+        Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype="float64"
+    )
 
 
 CHOSEN = {
-    "clusters": [3.0, 3 - 1e-6, 3 - 2e-6, 2.0, 2 - 1e-6, *np.linspace(-0.5, 0.5, 60).tolist(), -1 + 1e-6, -1.0],
+    "clusters": [
+        3.0,
+        3 - 1e-6,
+        3 - 2e-6,
+        2.0,
+        2 - 1e-6,
+        *np.linspace(-0.5, 0.5, 60).tolist(),
+        -1 + 1e-6,
+        -1.0,
+    ],
     "repeated": [3.0, 3.0, 3.0, 2.0, 2.0, *np.linspace(-0.5, 0.5, 60).tolist(), -1.0, -1.0],
     "indefinite": [1.0, -0.999, *np.linspace(-0.5, 0.5, 60).tolist()],
     "zero": [0.0] * 12,
@@ -94,7 +120,9 @@ CHOSEN = {
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_both_ends_of_a_chosen_spectrum_are_found_by_products_of_a_loss(name):
-    _assert_both_ends(hessian_spectrum(_quadratic(CHOSEN[name]), top_k=4, bottom_k=2), np.sort(CHOSEN[name]))
+    _assert_both_ends(
+        hessian_spectrum(_quadratic(CHOSEN[name]), top_k=4, bottom_k=2), np.sort(CHOSEN[name])
+    )
 
 
 def test_without_reorthogonalization_copies_of_the_largest_eigenvalue_would_be_found():
@@ -108,7 +136,13 @@ def test_without_reorthogonalization_copies_of_the_largest_eigenvalue_would_be_f
 
 def _ritz_values_of_the_bare_recurrence(matrix, num_steps):
     """Lanczos by its three-term recurrence alone."""
-    q, before, beta, alphas, betas = torch.ones(len(matrix)).double() / len(matrix) ** 0.5, 0.0, 0.0, [], []
+    q, before, beta, alphas, betas = (
+        torch.ones(len(matrix)).double() / len(matrix) ** 0.5,
+        0.0,
+        0.0,
+        [],
+        [],
+    )
     for _ in range(num_steps):
         v = matrix @ q - beta * before
         alphas.append(float(v @ q))
@@ -122,7 +156,12 @@ def _ritz_values_of_the_bare_recurrence(matrix, num_steps):
 FORCED = {  # bytes a number, vectors that fit, products, what the plan says of it
     "float64": (8, 240, 200, "up to 194 vectors of 400 float64 numbers; at most"),
     "float32": (4, 240, 200, "up to 194 vectors of 400 float32 numbers; at most"),
-    "restarts": (4, 60, 500, "up to 44 vectors of 400 float32 numbers, then a thick restart that keeps 20; at most"),
+    "restarts": (
+        4,
+        60,
+        500,
+        "up to 44 vectors of 400 float32 numbers, then a thick restart that keeps 20; at most",
+    ),
 }
 
 
@@ -131,7 +170,9 @@ def test_every_memory_plan_gives_the_same_spectrum(name):
     itemsize, vectors, max_matvecs, said = FORCED[name]
     values = np.sort([*np.linspace(-1, 1, 392), 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, -1.1, -1.2])
     memory = 2 * 400 * (11 * 8 + vectors * itemsize)
-    found = hessian_spectrum(_quadratic(values.tolist()), max_matvecs=max_matvecs, memory=memory, tolerance=1e-11)
+    found = hessian_spectrum(
+        _quadratic(values.tolist()), max_matvecs=max_matvecs, memory=memory, tolerance=1e-11
+    )
     assert said in found.memory
     assert found.num_matvecs > 44 + 6 + 12  # the smallest basis has restarted
     _assert_both_ends(found, values)
@@ -179,7 +220,9 @@ def test_a_ratio_over_what_counts_as_rounding_is_undefined():
 def test_the_interval_of_a_ratio_holds_every_quotient_of_what_is_certified():
     found = hessian_spectrum(_quadratic([8.0, 6.0, 4.0, 3.0, 2.0, 1.0, -0.5]))
     rough = dataclasses.replace(found, residuals=np.full(5, 0.1), bottom_residuals=np.array([0.2]))
-    signed, magnitude = (rough.ratios[name] for name in ("lambda_max / lambda_min", "|lambda_max / lambda_min|"))
+    signed, magnitude = (
+        rough.ratios[name] for name in ("lambda_max / lambda_min", "|lambda_max / lambda_min|")
+    )
     assert (signed.low, signed.high) == pytest.approx((-8.1 / 0.3, -7.9 / 0.7))
     assert (magnitude.low, magnitude.high) == pytest.approx((7.9 / 0.7, 8.1 / 0.3))
 
@@ -188,12 +231,16 @@ def test_pyhessian_and_lanczos_agree_within_the_residuals():
     problem = Problem(tiny_mlp(), classification(), device="cpu", dtype="float64", batch_size=7)
     ours = hessian_spectrum(problem, top_k=3)
     theirs = hessian_spectrum(problem, top_k=3, engine="pyhessian", max_matvecs=6000)
-    assert (np.abs(theirs.eigenvalues - ours.eigenvalues) <= theirs.residuals + ours.residuals).all()
+    assert (
+        np.abs(theirs.eigenvalues - ours.eigenvalues) <= theirs.residuals + ours.residuals
+    ).all()
     np.testing.assert_allclose(theirs.eigenvalues, ours.eigenvalues, rtol=1e-4)
 
 
 def test_pyhessian_converges_where_the_eigenvalues_are_far_apart():
-    found = hessian_spectrum(_quadratic([8.0, 4.0, 2.0, 1.0, 0.5, -0.25]), top_k=2, engine="pyhessian")
+    found = hessian_spectrum(
+        _quadratic([8.0, 4.0, 2.0, 1.0, 0.5, -0.25]), top_k=2, engine="pyhessian"
+    )
     np.testing.assert_allclose(found.eigenvalues, [8.0, 4.0], rtol=1e-5)
     assert found.converged
 
@@ -227,7 +274,9 @@ def test_pyhessian_works_with_unused_parameters():
     vectors = hessian_spectrum(problem, top_k=1, engine="pyhessian", keep_vectors=True).vectors
     assert vectors.shape == (1, 68)
     place = problem.spec.names.index("unused")
-    assert not vectors[0][problem.spec.weights[place].start : problem.spec.weights[place].stop].any()
+    assert not vectors[0][
+        problem.spec.weights[place].start : problem.spec.weights[place].stop
+    ].any()
 
 
 def test_pyhessian_refuses_other_batchnorm_modes():
@@ -242,7 +291,9 @@ def test_an_unknown_engine_is_refused():
 
 
 def test_more_eigenvalues_than_parameters_are_refused():
-    with pytest.raises(InputError, match=r"at most the number of parameters 6, got 6 \+ 1") as caught:
+    with pytest.raises(
+        InputError, match=r"at most the number of parameters 6, got 6 \+ 1"
+    ) as caught:
         hessian_spectrum(_quadratic([1.0] * 6), top_k=6)
     assert caught.value.hint == "Ask for fewer eigenvalues."
 
@@ -250,12 +301,16 @@ def test_more_eigenvalues_than_parameters_are_refused():
 def _ctc(outputs, targets):
     n = len(outputs)
     scores = outputs[None].expand(4, n, 3).log_softmax(-1)
-    return F.ctc_loss(scores, torch.ones(n, 1, dtype=torch.int64), torch.full((n,), 4), torch.full((n,), 1))
+    return F.ctc_loss(
+        scores, torch.ones(n, 1, dtype=torch.int64), torch.full((n,), 4), torch.full((n,), 1)
+    )
 
 
 def test_a_loss_that_is_not_twice_differentiable_is_refused_with_the_operation():
     problem = Problem(tiny_mlp(), classification(), _ctc, device="cpu")
-    with pytest.raises(InputError, match=r"cannot be differentiated twice: .*aten::_ctc_loss_backward") as caught:
+    with pytest.raises(
+        InputError, match=r"cannot be differentiated twice: .*aten::_ctc_loss_backward"
+    ) as caught:
         hessian_spectrum(problem)
     assert "Replace that operation" in caught.value.hint
 
@@ -263,12 +318,16 @@ def test_a_loss_that_is_not_twice_differentiable_is_refused_with_the_operation()
 def test_a_product_that_is_not_finite_is_refused_with_the_batch():
     x, y = classification(num_examples=38)
     x[17, 2] = torch.nan
-    with pytest.raises(NotFiniteError, match="NaN or inf in batch 3 of 5, examples 16 to 23") as caught:
+    with pytest.raises(
+        NotFiniteError, match="NaN or inf in batch 3 of 5, examples 16 to 23"
+    ) as caught:
         hessian_spectrum(Problem(tiny_mlp(), (x, y), batch_size=8, device="cpu"))
     assert "--dtype float64" in caught.value.hint
 
 
 def test_too_little_memory_is_refused_with_what_is_needed():
-    with pytest.raises(InputError, match="the least for 66 parameters and 6 eigenvalues is") as caught:
+    with pytest.raises(
+        InputError, match="the least for 66 parameters and 6 eigenvalues is"
+    ) as caught:
         hessian_spectrum(Problem(tiny_mlp(), classification(), device="cpu"), memory=1000)
     assert "--memory" in caught.value.hint

@@ -1,4 +1,5 @@
-"""The trace on chosen spectra, its interval over many seeds, and its rivals on a trained network."""
+"""The trace on chosen spectra, its interval over many seeds, and its rivals on a trained
+network."""
 
 import math
 from functools import partial
@@ -53,11 +54,15 @@ def test_the_standard_error_is_that_of_random_signs():
     matrix = symmetric_with_spectrum(np.linspace(-1, 2, 78).tolist())
     expected = math.sqrt(2 * float((matrix**2).sum() - (matrix.diagonal() ** 2).sum()) / 2000)
     found = trace(MatrixOperator(matrix), num_samples=2000, max_matvecs=2000).standard_error
-    assert found == pytest.approx(expected, rel=0.06)  # 4 standard errors of a standard deviation of 2000 samples
+    assert found == pytest.approx(
+        expected, rel=0.06
+    )  # 4 standard errors of a standard deviation of 2000 samples
 
 
 def test_the_trace_of_a_diagonal_matrix_is_exact():
-    found = trace(MatrixOperator(torch.diag(torch.tensor([3.0, -1.0, 5.0]).double())), num_samples=2)
+    found = trace(
+        MatrixOperator(torch.diag(torch.tensor([3.0, -1.0, 5.0]).double())), num_samples=2
+    )
     assert (found.value, found.standard_error) == (pytest.approx(7.0), 0.0)
 
 
@@ -117,7 +122,9 @@ def test_it_can_be_stopped_and_has_an_error_nevertheless():
 
 def test_one_seed_gives_one_trace_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    first, again, other = (trace(operator_of(MIXED), num_samples=5, seed=seed).value for seed in (4, 4, 5))
+    first, again, other = (
+        trace(operator_of(MIXED), num_samples=5, seed=seed).value for seed in (4, 4, 5)
+    )
     assert first == again != other
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -127,14 +134,19 @@ def test_the_interval_holds_the_trace_as_often_as_it_says(relative_error):
     values = np.pad(1 / np.arange(1, 101), (0, 200))
     operator, true, runs = operator_of(values.tolist()), values.sum(), 300
     number = None if relative_error else 25
-    found = [trace(operator, num_samples=number, relative_error=relative_error, seed=seed) for seed in range(runs)]
+    found = [
+        trace(operator, num_samples=number, relative_error=relative_error, seed=seed)
+        for seed in range(runs)
+    ]
     share = np.mean([run.low <= true <= run.high for run in found])
     assert share > 0.95 - 3 * math.sqrt(0.05 * 0.95 / runs)
     assert all(run.converged for run in found)
 
 
 @pytest.mark.parametrize(("relative_error", "outside"), [(None, 0.05), (0.2, 0.025)])
-def test_the_interval_is_students_with_half_the_error_probability_where_the_samples_decide(relative_error, outside):
+def test_the_interval_is_students_with_half_the_error_probability_where_the_samples_decide(
+    relative_error, outside
+):
     found = trace(operator_of(MIXED), relative_error=relative_error)
     quantile = student_t.ppf(1 - outside / 2, found.num_samples - 1)
     assert found.high - found.value == pytest.approx(quantile * found.standard_error)
@@ -159,7 +171,9 @@ def test_on_a_trained_network_it_is_nearer_than_its_rivals_after_as_many_product
         return trace(operator, subspace=space, num_samples=number - 60, seed=seed).value
 
     def error(way, num_seeds=60):
-        return math.sqrt(np.mean([(way(matrix, number, seed) / true - 1) ** 2 for seed in range(num_seeds)]))
+        return math.sqrt(
+            np.mean([(way(matrix, number, seed) / true - 1) ** 2 for seed in range(num_seeds)])
+        )
 
     signs = partial(xtrace, is_normalized=False)
     assert error(ours, 40) < min(error(way) for way in (hutchinson, hutch_plus_plus, xtrace, signs))
@@ -169,7 +183,10 @@ def test_on_a_trained_network_it_is_nearer_than_its_rivals_after_as_many_product
     ("arguments", "message"),
     [
         ({"num_samples": 1}, "at least 2 samples, got 1"),
-        ({"num_samples": 5, "relative_error": 0.1}, "a number of samples or a relative error, got both, 5 and 0.1"),
+        (
+            {"num_samples": 5, "relative_error": 0.1},
+            "a number of samples or a relative error, got both, 5 and 0.1",
+        ),
         ({"relative_error": 0.0}, "must be a positive number, got 0"),
         ({"relative_error": math.nan}, "must be a positive number, got nan"),
         ({"max_matvecs": 1}, "must be at least 2, got 1"),

@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    symmetric_with_spectrum,
+    tiny_mlp,
+)
 
 from landscape import Problem, hessian_spectrum
 from landscape.errors import InputError
@@ -33,12 +40,17 @@ def _pairs(top, bottom=(), radius=1e-6, floor=1e-9):
 
 
 def _verdicts(agreement):
-    return [(comparison.ours, comparison.theirs, comparison.verdict) for comparison in agreement.comparisons]
+    return [
+        (comparison.ours, comparison.theirs, comparison.verdict)
+        for comparison in agreement.comparisons
+    ]
 
 
 def _quadratic(spectrum):
     loss = quadratic_loss(symmetric_with_spectrum(spectrum), torch.zeros(len(spectrum)).double())
-    return Problem(Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype="float64")
+    return Problem(
+        Quadratic(torch.ones(len(spectrum))), DUMMY_DATA, loss, device="cpu", dtype="float64"
+    )
 
 
 def _both(problem, *, top_k, **options):
@@ -63,7 +75,9 @@ def test_both_engines_agree_on_spectra_with_a_large_negative_eigenvalue():
 
 def test_results_with_provenance_compare_as_pairs_do():
     problem = _quadratic([8.0, 4.0, 2.0, 1.0, 0.5, -0.25])
-    ours, theirs = (hessian_spectrum(problem, top_k=2, engine=engine) for engine in ("lanczos", "pyhessian"))
+    ours, theirs = (
+        hessian_spectrum(problem, top_k=2, engine=engine) for engine in ("lanczos", "pyhessian")
+    )
     assert verify(ours, theirs).agrees
 
 
@@ -180,7 +194,11 @@ def test_nothing_in_common_is_no_agreement():
 
 
 def test_the_summary_says_how_many_agree():
-    assert verify(_pairs([5, 4]), _pairs([5, 4])).summary().startswith("The engines agree on 2 eigenvalues")
+    assert (
+        verify(_pairs([5, 4]), _pairs([5, 4]))
+        .summary()
+        .startswith("The engines agree on 2 eigenvalues")
+    )
     assert "disagree on 1 of 3" in verify(_pairs([5, 4, 3]), _pairs([5, 4.1, 3])).summary()
 
 

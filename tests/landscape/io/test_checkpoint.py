@@ -8,16 +8,26 @@ from cases import tiny_cnn, tiny_mlp
 from safetensors.torch import save_file
 
 from landscape.errors import CheckpointError
-from landscape.io.checkpoint import Checkpoint, Recipe, load_checkpoint, load_weights, save_checkpoint
+from landscape.io.checkpoint import (
+    Checkpoint,
+    Recipe,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 
 
 def _same(found, expected):
-    return found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in expected)
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[key], expected[key]) for key in expected
+    )
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict", "net"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-def test_state_dicts_are_loaded_bare_or_nested_with_or_without_wrappers_prefixes(tmp_path, key, prefix):
+def test_state_dicts_are_loaded_bare_or_nested_with_or_without_wrappers_prefixes(
+    tmp_path, key, prefix
+):
     expected = tiny_mlp().state_dict()
     wrapped = {prefix + name: value + 1 for name, value in expected.items()}
     torch.save(wrapped if key is None else {"epoch": 3, key: wrapped}, tmp_path / "c.pt")
@@ -36,12 +46,15 @@ def test_a_prefix_that_is_the_models_own_stays(tmp_path):
 def test_tensors_beside_a_nested_state_dict_do_no_harm(tmp_path):
     expected = tiny_mlp().state_dict()
     torch.save(
-        {"epoch": 3, "best_acc1": torch.tensor(77.0), "state_dict": expected, "optimizer": {}}, tmp_path / "c.pt"
+        {"epoch": 3, "best_acc1": torch.tensor(77.0), "state_dict": expected, "optimizer": {}},
+        tmp_path / "c.pt",
     )
     assert _same(load_checkpoint(tmp_path / "c.pt").state_dict, expected)
 
 
-@pytest.mark.parametrize("content", [{0: torch.zeros(1)}, {"format": "landscape-checkpoint", "version": "x"}])
+@pytest.mark.parametrize(
+    "content", [{0: torch.zeros(1)}, {"format": "landscape-checkpoint", "version": "x"}]
+)
 def test_odd_layouts_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(CheckpointError):
@@ -51,7 +64,9 @@ def test_odd_layouts_are_refused(tmp_path, content):
 def test_complex_weights_are_refused():
     state = tiny_mlp().state_dict()
     state["0.bias"] = state["0.bias"].to(torch.complex64)
-    with pytest.raises(CheckpointError, match=r"complex tensors where the model has real ones: 0\.bias"):
+    with pytest.raises(
+        CheckpointError, match=r"complex tensors where the model has real ones: 0\.bias"
+    ):
         load_weights(tiny_mlp(), _checkpoint(state))
 
 
@@ -62,7 +77,12 @@ def test_safetensors_are_read(tmp_path):
 
 
 def test_numpy_scalars_in_the_metadata_do_no_harm(tmp_path):
-    metadata = {"acc": np.float64(0.9), "loss": np.float32(0.1), "epoch": np.int64(7), "best": np.bool_(True)}
+    metadata = {
+        "acc": np.float64(0.9),
+        "loss": np.float32(0.1),
+        "epoch": np.int64(7),
+        "best": np.bool_(True),
+    }
     torch.save({"state_dict": tiny_mlp().state_dict(), **metadata}, tmp_path / "c.pt")
     assert _same(load_checkpoint(tmp_path / "c.pt").state_dict, tiny_mlp().state_dict())
 
@@ -90,7 +110,9 @@ class _Payload:
         return os.mkdir, (self.path,)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 @pytest.mark.parametrize("suffix", [".pt", ".pkl"])
 def test_a_pickle_with_a_payload_is_refused_and_never_runs(tmp_path, write, suffix):
     trap = tmp_path / "trap"
@@ -155,7 +177,10 @@ def test_a_file_without_a_state_dict_says_what_it_holds(tmp_path, content):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    torch.save({"format": "landscape-checkpoint", "version": 99, "state_dict": {"w": torch.ones(1)}}, tmp_path / "c.pt")
+    torch.save(
+        {"format": "landscape-checkpoint", "version": 99, "state_dict": {"w": torch.ones(1)}},
+        tmp_path / "c.pt",
+    )
     with pytest.raises(CheckpointError, match="newer version"):
         load_checkpoint(tmp_path / "c.pt")
 
@@ -192,7 +217,9 @@ def test_keys_and_shapes_that_do_not_match_are_named():
 
 def test_only_the_first_five_are_named():
     state = {f"layer{i}": torch.zeros(1) for i in range(9)}
-    with pytest.raises(CheckpointError, match=r"9 unexpected: layer0, layer1, layer2, layer3, layer4 and 4 more"):
+    with pytest.raises(
+        CheckpointError, match=r"9 unexpected: layer0, layer1, layer2, layer3, layer4 and 4 more"
+    ):
         load_weights(tiny_mlp(), _checkpoint(state))
 
 

@@ -51,7 +51,12 @@ def test_losses_that_are_not_finite_are_counted_and_are_no_extremes(tmp_path):
 
 
 def test_a_surface_that_is_not_begun_has_no_extremes(tmp_path):
-    assert _described(tmp_path / "s.h5", plane_surface(2, 2, left_out=range(4)))["splits"]["train"]["min"] is None
+    assert (
+        _described(tmp_path / "s.h5", plane_surface(2, 2, left_out=range(4)))["splits"]["train"][
+            "min"
+        ]
+        is None
+    )
 
 
 def test_a_point_on_one_of_several_lines_has_one_coordinate(tmp_path):
@@ -88,7 +93,14 @@ def test_a_surface_says_everything_but_its_arrays(tmp_path):
 
 
 def test_nothing_that_a_surface_has_is_forgotten(tmp_path):
-    renamed = {"loss", "accuracy", "done", "center_loss", "center_accuracy", "standard_error"}  # under splits, num_done
+    renamed = {
+        "loss",
+        "accuracy",
+        "done",
+        "center_loss",
+        "center_accuracy",
+        "standard_error",
+    }  # under splits, num_done
     renamed |= {"direction_names", "direction_norms", "direction_hashes"}  # under directions
     found = _described(tmp_path / "s.h5", plane_surface())
     assert {field.name for field in fields(Surface)} - renamed <= set(found)
@@ -112,7 +124,12 @@ def test_a_spectrum_has_its_eigenvalues_and_residuals(tmp_path):
     )  # fmt: skip
     found = _described(tmp_path / "h.h5", spectrum)
     assert (found["eigenvalues"], found["bottom_eigenvalues"]) == ([3.0, 2.0], [-1.0])
-    assert (found["lambda_max"], found["lambda_min"], found["ratio"], found["num_vectors"]) == (3.0, -1.0, -3.0, 3)
+    assert (found["lambda_max"], found["lambda_min"], found["ratio"], found["num_vectors"]) == (
+        3.0,
+        -1.0,
+        -3.0,
+        3,
+    )
 
 
 def test_sharpness_has_its_measures(tmp_path):
@@ -123,25 +140,38 @@ def test_sharpness_has_its_measures(tmp_path):
 
 
 def test_nothing_that_sharpness_has_is_forgotten(tmp_path):
-    sharpness = Sharpness(0.5, 0.9, 0.1, (), "train", PROVENANCE, 0.75, 0.8, Taylor(0.1, 2.0), "s001")
+    sharpness = Sharpness(
+        0.5, 0.9, 0.1, (), "train", PROVENANCE, 0.75, 0.8, Taylor(0.1, 2.0), "s001"
+    )
     found = _described(tmp_path / "a.h5", sharpness)
     assert {field.name for field in fields(Sharpness)} <= set(found)
-    assert (found["generalization_gap"], found["protocol"], found["taylor"]["ascent_curvature"]) == (0.25, "s001", 2.0)
+    assert (
+        found["generalization_gap"],
+        found["protocol"],
+        found["taylor"]["ascent_curvature"],
+    ) == (0.25, "s001", 2.0)
 
 
 def test_a_comparison_has_its_checkpoints_differences_and_groups(tmp_path):
     measure = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 0, 1.0)
     one = Sharpness(0.5, 0.9, 0.1, (measure,), "train", PROVENANCE)
-    difference = Difference("avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data")
+    difference = Difference(
+        "avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data"
+    )
     group = GroupValue("seeds", "loss", float("nan"), 0.5, float("nan"), 1)
-    comparison = SharpnessComparison(("a", "b"), (one, one), (difference,), (group,), ("seeds", "other"))
+    comparison = SharpnessComparison(
+        ("a", "b"), (one, one), (difference,), (group,), ("seeds", "other")
+    )
     found = _described(tmp_path / "a.h5", comparison)
     assert [(each["name"], each["group"], each["loss"]) for each in found["checkpoints"]] == [
         ("a", "seeds", 0.5), ("b", "other", 0.5),
     ]  # fmt: skip
     assert found["checkpoints"][0]["weights_hash"] == "ab"
     assert found["checkpoints"][0]["gradient_gain"] is None
-    assert [(each["checkpoint"], each["sharpness"]) for each in found["measures"]] == [("a", 0.1), ("b", 0.1)]
+    assert [(each["checkpoint"], each["sharpness"]) for each in found["measures"]] == [
+        ("a", 0.1),
+        ("b", 0.1),
+    ]
     assert "weights_hash" not in found["provenance"]
     assert found["differences"][0]["verdict"] == "not distinguishable"
     assert found["groups"][0] == {
@@ -150,7 +180,9 @@ def test_a_comparison_has_its_checkpoints_differences_and_groups(tmp_path):
 
 
 def test_a_history_has_its_last_epoch(tmp_path):
-    found = _described(tmp_path / "h.h5", History(*(np.arange(3.0) + i for i in range(10)), settings={"seed": 1}))
+    found = _described(
+        tmp_path / "h.h5", History(*(np.arange(3.0) + i for i in range(10)), settings={"seed": 1})
+    )
     assert (found["num_epochs"], found["seconds"]) == (3, 9 + 10 + 11)
     assert found["last_epoch"]["test_loss"] == 6.0
     assert "ema_test_loss" not in found["last_epoch"]
@@ -170,7 +202,11 @@ def test_a_checkpoint_of_ours_has_its_recipe(tmp_path):
     save_checkpoint(tmp_path / "c.pt", state, Recipe(model="mlp"), {"epoch": 7})
     found = describe_file(tmp_path / "c.pt")
     assert (found["kind"], found["layout"], found["epoch"]) == ("checkpoint", "landscape", 7)
-    assert (found["num_tensors"], found["num_values"], found["dtypes"]) == (2, 10, ["float32", "float64"])
+    assert (found["num_tensors"], found["num_values"], found["dtypes"]) == (
+        2,
+        10,
+        ["float32", "float64"],
+    )
     assert found["recipe"]["model"] == "mlp"
     assert found["tensors"] == {"w": [2, 3], "b": [4]}
 
@@ -188,7 +224,12 @@ def test_a_foreign_checkpoint_is_described(tmp_path):
         (lambda path: None, "a.h5", StoreError, "does not exist"),
         (lambda path: path.mkdir(), "a.h5", StoreError, "is a folder"),
         (lambda path: path.write_text("text"), "a.h5", StoreError, "is damaged or is no HDF5 file"),
-        (lambda path: path.write_text("text"), "a.pt", CheckpointError, "is damaged or is no checkpoint"),
+        (
+            lambda path: path.write_text("text"),
+            "a.pt",
+            CheckpointError,
+            "is damaged or is no checkpoint",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_told_apart(tmp_path, make, name, error, message):
@@ -199,7 +240,9 @@ def test_what_cannot_be_described_is_told_apart(tmp_path, make, name, error, mes
 
 def whole_spectrum():
     top, bottom = np.array([3.0, 2.0]), np.array([-1.0])
-    density = Density(top, top / 100, np.zeros((2, 4)), np.array([[0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0]]), 8, 5)
+    density = Density(
+        top, top / 100, np.zeros((2, 4)), np.array([[0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0]]), 8, 5
+    )
     return Spectrum(
         top, top / 10, bottom, bottom * 0, 20, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE,
         vectors=np.eye(3), trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30), density=density,
@@ -212,7 +255,11 @@ def whole_spectrum():
 def test_nothing_that_a_spectrum_has_is_forgotten(tmp_path):
     found = _described(tmp_path / "h.h5", whole_spectrum())
     assert {field.name for field in fields(Spectrum)} - {"vectors"} <= set(found)
-    assert (found["trace"]["value"], found["second_look"]["largest"], found["gradient_norm"]) == (5.0, 1.5, 0.5)
+    assert (found["trace"]["value"], found["second_look"]["largest"], found["gradient_norm"]) == (
+        5.0,
+        1.5,
+        0.5,
+    )
     assert (found["density"]["num_probes"], found["density"]["num_nodes"]) == (2, 3)
     assert (found["folds"][0]["held_out"], found["blocks"][0]["name"]) == (2.5, "fc")
     assert (found["layer_shares"], found["estimates"]) == ({"w": [0.25, 0.5, 1.0]}, [0.003, 0.002])
@@ -229,7 +276,12 @@ def curvature_history(*, bottom_k=1):
 
 def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path):
     found = _described(tmp_path / "c.h5", curvature_history())
-    assert (found["num_snapshots"], found["num_done"], found["top_k"], found["bottom_k"]) == (3, 2, 2, 1)
+    assert (found["num_snapshots"], found["num_done"], found["top_k"], found["bottom_k"]) == (
+        3,
+        2,
+        2,
+        1,
+    )
     assert found["snapshots"][1] == {
         "epoch": 5.0, "lambda_max": 7.0, "residual_max": 0.7, "lambda_min": -7.0, "residual_min": 0.7, "loss": 1.0,
         "learning_rate": 0.1, "overlap": 0.75, "num_matvecs": 16, "converged": False,

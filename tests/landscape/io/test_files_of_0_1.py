@@ -1,4 +1,5 @@
-"""Files that version 0.1.0 wrote, read by today's code and compared with what h5py finds in them."""
+"""Files that version 0.1.0 wrote, read by today's code and compared with what h5py finds in
+them."""
 
 import json
 from pathlib import Path
@@ -42,7 +43,9 @@ def _stored(path):
     with h5py.File(path) as file:
         visit("", file)
         file.visititems(visit)
-    return {name: value for name, value in found.items() if name not in ("format", "schema", "kind")}
+    return {
+        name: value for name, value in found.items() if name not in ("format", "schema", "kind")
+    }
 
 
 def _same(stored, read):
@@ -63,7 +66,9 @@ def test_every_number_of_an_old_file_is_read(path):
     assert stored
     for name, value in stored.items():
         assert name in read, f"{name} of {path.name} was not read"
-        assert _same(value, read[name]), f"{name} of {path.name}: {value} in the file, {read[name]} read"
+        assert _same(value, read[name]), (
+            f"{name} of {path.name}: {value} in the file, {read[name]} read"
+        )
 
 
 def test_a_file_of_each_kind_is_kept():

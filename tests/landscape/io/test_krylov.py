@@ -86,7 +86,9 @@ def test_a_run_that_breaks_down_goes_on_bit_for_bit(tmp_path):
     for stop_at in range(7):
         with pytest.raises(KeyboardInterrupt):
             _run(_Stopping(matrix, stop_at), _file(tmp_path / f"{stop_at}.h5"), plan=plan)
-        _assert_equal(_run(matrix=matrix, sink=_file(tmp_path / f"{stop_at}.h5"), plan=plan), expected)
+        _assert_equal(
+            _run(matrix=matrix, sink=_file(tmp_path / f"{stop_at}.h5"), plan=plan), expected
+        )
 
 
 @PLANS
@@ -129,7 +131,8 @@ def test_every_copy_of_the_file_leads_to_the_same_end(tmp_path, plan):
 
 
 def _killed_run(path, plan_name, after_writes):
-    """Run in a process of its own, which ends by SIGKILL within its n-th write of a vector or of numbers."""
+    """Run in a process of its own, which ends by SIGKILL within its n-th write of a vector or of
+    numbers."""
     code = f"""
 import os, signal, sys
 import h5py
@@ -144,11 +147,15 @@ def write_and_be_killed(dataset, *arguments):
 h5py.Dataset.__setitem__ = write_and_be_killed
 test_krylov._run(sink=test_krylov._file(test_krylov.Path({str(path)!r})), plan=test_krylov.{plan_name})
 """
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ).returncode
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("plan_name", "after_writes"), [("ROOMY", 1), ("ROOMY", 30), ("NARROW", 47), ("NARROW", 56)])
+@pytest.mark.parametrize(
+    ("plan_name", "after_writes"), [("ROOMY", 1), ("ROOMY", 30), ("NARROW", 47), ("NARROW", 56)]
+)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, plan_name, after_writes):
     path, plan = tmp_path / "k.h5", globals()[plan_name]
     assert _killed_run(path, plan_name, after_writes) == -signal.SIGKILL
@@ -213,8 +220,14 @@ def test_a_basis_that_has_more_than_the_plan_is_cut(tmp_path):
         ({"seed": 4}, "the seed of .*: 3 there, 4 here"),
         ({"start": torch.ones(200)}, "the start of .*: random there, "),
         ({"plan": NARROW}, "the dtype of the basis of .*: float64 there, float32 here"),
-        ({"matrix": MATRIX.float()}, "the dtype of the products of .*: float64 there, float32 here"),
-        ({"matrix": MATRIX[:9, :9], "plan": replace(ROOMY, size=9)}, "the parameters of .*: 200 there, 9 here"),
+        (
+            {"matrix": MATRIX.float()},
+            "the dtype of the products of .*: float64 there, float32 here",
+        ),
+        (
+            {"matrix": MATRIX[:9, :9], "plan": replace(ROOMY, size=9)},
+            "the parameters of .*: 200 there, 9 here",
+        ),
     ],
 )
 def test_a_space_of_another_run_is_refused(tmp_path, change, message):
@@ -225,7 +238,10 @@ def test_a_space_of_another_run_is_refused(tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"weights_hash": "b2"}, "the weights_hash of .*: a1 there, b2 here"), ({"bn": "x"}, "bn of .*: not said there")],
+    [
+        ({"weights_hash": "b2"}, "the weights_hash of .*: a1 there, b2 here"),
+        ({"bn": "x"}, "bn of .*: not said there"),
+    ],
 )
 def test_a_space_of_something_else_is_refused(tmp_path, change, message):
     _run(sink=_file(tmp_path / "k.h5"))

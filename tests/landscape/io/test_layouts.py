@@ -9,9 +9,15 @@ from landscape.io.store import read_result, write_result
 from landscape.results import Directions, Spectrum
 
 DIRECTIONS = Directions(
-    np.arange(12, dtype=np.float32).reshape(2, 6), ("random", "gradient"), ("w", "b"), ((2, 2), (2,)), "filter"
+    np.arange(12, dtype=np.float32).reshape(2, 6),
+    ("random", "gradient"),
+    ("w", "b"),
+    ((2, 2), (2,)),
+    "filter",
 )
-SPECTRUM = Spectrum(*(np.ones(1) for _ in range(4)), 2, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE)
+SPECTRUM = Spectrum(
+    *(np.ones(1) for _ in range(4)), 2, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE
+)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 3), (3, 5)])
@@ -26,8 +32,12 @@ def test_a_surface_goes_to_their_layout_and_back(tmp_path, shape):
     at_points = formula(*np.meshgrid(found.x, found.y))[found.done]
     np.testing.assert_allclose(found.loss["train"][found.done], at_points, rtol=1e-12)
     np.testing.assert_array_equal(found.loss["test"][found.done], surface.loss["test"][found.done])
-    np.testing.assert_array_equal(found.maps["lambda_max"][found.done], surface.maps["lambda_max"][found.done])
-    np.testing.assert_allclose(found.accuracy["train"][found.done], surface.accuracy["train"][found.done], rtol=1e-15)
+    np.testing.assert_array_equal(
+        found.maps["lambda_max"][found.done], surface.maps["lambda_max"][found.done]
+    )
+    np.testing.assert_allclose(
+        found.accuracy["train"][found.done], surface.accuracy["train"][found.done], rtol=1e-15
+    )
 
 
 def test_directions_go_to_their_layout_and_back(tmp_path):
@@ -49,7 +59,10 @@ def test_the_layout_is_told_by_what_is_in_the_file(tmp_path):
 def test_what_is_lost_is_said(tmp_path):
     write_result(tmp_path / "a.h5", plane_surface())
     (lost,) = convert(tmp_path / "a.h5", tmp_path / "b.h5", "li2018")
-    assert lost == "The layout li2018 does not hold: normalization, hashes and norms of the directions, provenance."
+    assert (
+        lost
+        == "The layout li2018 does not hold: normalization, hashes and norms of the directions, provenance."
+    )
     assert convert(tmp_path / "a.h5", tmp_path / "c.h5", "landscape") == ()
 
 

@@ -19,7 +19,8 @@ def _loss(x, y):
 
 
 def _write_theirs(path, nx, ny, *, num_done=None):
-    """Write a surface as their code fills it: flat positions in the order of meshgrid, shape (nx, ny)."""
+    """Write a surface as their code fills it: flat positions in the order of meshgrid, shape (nx,
+    ny)."""
     x, y = np.linspace(-1, 1, nx), np.linspace(-0.5, 1.5, ny)
     losses, accuracies = -np.ones((nx, ny)), -np.ones((nx, ny))
     xs, ys = (values.ravel() for values in np.meshgrid(x, y))
@@ -52,7 +53,9 @@ def test_their_minus_one_is_a_point_not_done(tmp_path):
 def test_their_percent_become_shares(tmp_path):
     _write_theirs(tmp_path / "s.h5", 2, 2)
     np.testing.assert_allclose(
-        li2018.read_surface(tmp_path / "s.h5").accuracy["train"], [[0.5, 0.51], [0.52, 0.53]], rtol=1e-12
+        li2018.read_surface(tmp_path / "s.h5").accuracy["train"],
+        [[0.5, 0.51], [0.52, 0.53]],
+        rtol=1e-12,
     )
 
 
@@ -60,7 +63,10 @@ def test_their_line_is_read(tmp_path):
     with h5py.File(tmp_path / "l.h5", "w") as file:
         file["dir_file"] = ""
         file["xcoordinates"] = np.array([-1.0, 0.0, 1.0])
-        file["train_loss"], file["train_acc"] = np.array([3.0, 2.0, -1.0]), np.array([10.0, 20.0, -1.0])
+        file["train_loss"], file["train_acc"] = (
+            np.array([3.0, 2.0, -1.0]),
+            np.array([10.0, 20.0, -1.0]),
+        )
     line = li2018.read_surface(tmp_path / "l.h5")
     assert line.y is None
     assert line.loss["train"][:2].tolist() == [3.0, 2.0]
@@ -120,7 +126,9 @@ def test_a_square_file_is_stored_as_theirs_is(tmp_path):
         assert set(ours) == set(theirs)
         assert dict(ours.attrs) == {}
         assert ours["dir_file"][()] == theirs["dir_file"][()]
-        for name in set(theirs) - {"dir_file"}:  # percent are divided and multiplied by 100 on the way
+        for name in set(theirs) - {
+            "dir_file"
+        }:  # percent are divided and multiplied by 100 on the way
             np.testing.assert_allclose(ours[name][()], theirs[name][()], rtol=3e-16)
             assert ours[name].shape == theirs[name].shape
             assert ours[name].dtype == theirs[name].dtype
@@ -151,7 +159,9 @@ def test_losses_that_their_readers_misread_are_counted(tmp_path):
     lost = " ".join(li2018.write_surface(tmp_path / "s.h5", surface))
     assert "1 losses are not positive" in lost
     assert "2 losses are NaN or infinite" in lost
-    np.testing.assert_array_equal(li2018.read_surface(tmp_path / "s.h5").loss["train"][2], [np.nan, np.inf, -5.0])
+    np.testing.assert_array_equal(
+        li2018.read_surface(tmp_path / "s.h5").loss["train"][2], [np.nan, np.inf, -5.0]
+    )
 
 
 def test_several_lines_are_refused(tmp_path):
@@ -167,7 +177,11 @@ def test_a_split_of_another_name_is_refused(tmp_path):
         li2018.write_surface(tmp_path / "s.h5", surface)
 
 
-TENSORS = [np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2), np.array([5.0, 6.0], np.float32), np.float32(7.0)]
+TENSORS = [
+    np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+    np.array([5.0, 6.0], np.float32),
+    np.float32(7.0),
+]
 
 
 def _write_their_directions(path, number=2):
@@ -198,7 +212,11 @@ def test_more_than_ten_tensors_are_not_read_in_the_order_of_the_alphabet(tmp_pat
 
 def test_directions_come_back_from_their_layout(tmp_path):
     directions = Directions(
-        np.arange(12, dtype=np.float32).reshape(2, 6), ("random", "random"), ("w", "b"), ((2, 2), (2,)), "filter"
+        np.arange(12, dtype=np.float32).reshape(2, 6),
+        ("random", "random"),
+        ("w", "b"),
+        ((2, 2), (2,)),
+        "filter",
     )
     li2018.write_directions(tmp_path / "d.h5", directions)
     found = li2018.read_directions(tmp_path / "d.h5")
@@ -217,7 +235,11 @@ def test_a_file_is_told_by_its_members(tmp_path):
     _write_theirs(tmp_path / "s.h5", 2, 2)
     _write_their_directions(tmp_path / "d.h5")
     (tmp_path / "t.h5").write_text("text")
-    assert [li2018.holds(tmp_path / name) for name in ("s.h5", "d.h5", "t.h5")] == ["surface", "directions", None]
+    assert [li2018.holds(tmp_path / name) for name in ("s.h5", "d.h5", "t.h5")] == [
+        "surface",
+        "directions",
+        None,
+    ]
 
 
 def _truncated(path):

@@ -42,7 +42,9 @@ def test_a_function_in_a_file_builds_the_model(plugin):
 
 
 def test_a_function_in_a_module_builds_the_model():
-    assert isinstance(build_model("torch.nn:Linear", {"in_features": 2, "out_features": 3}), nn.Linear)
+    assert isinstance(
+        build_model("torch.nn:Linear", {"in_features": 2, "out_features": 3}), nn.Linear
+    )
 
 
 def test_a_module_in_the_working_folder_is_found(plugin, monkeypatch):
@@ -55,7 +57,8 @@ def test_a_module_in_the_working_folder_is_found(plugin, monkeypatch):
 def test_a_file_can_import_its_neighbours(tmp_path):
     (tmp_path / "neighbour_of_plugin.py").write_text("width = 7\n")
     (tmp_path / "uses.py").write_text(
-        "from torch import nn\nfrom neighbour_of_plugin import width\ndef model(): return nn.Linear(width, 1)\n"
+        "from torch import nn\nfrom neighbour_of_plugin import width\ndef model(): return "
+        "nn.Linear(width, 1)\n"
     )
     before = list(sys.path)
     assert build_model(f"{tmp_path}/uses.py:model", {}).in_features == 7
@@ -93,7 +96,9 @@ def test_each_way_to_fail_is_told_apart(plugin, name, message):
 
 
 def test_wrong_arguments_of_the_users_function_are_told(plugin):
-    with pytest.raises(PluginError, match=r"raised TypeError: model\(\) got an unexpected keyword argument 'depth'"):
+    with pytest.raises(
+        PluginError, match=r"raised TypeError: model\(\) got an unexpected keyword argument 'depth'"
+    ):
         build_model(f"{plugin}:model", {"depth": 3})
 
 
@@ -105,7 +110,10 @@ def test_an_error_says_where_in_the_users_file_it_was_raised(plugin):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("def model(:\n", "raised SyntaxError"), ("import no_such_thing\n", "raised ModuleNotFoundError")],
+    [
+        ("def model(:\n", "raised SyntaxError"),
+        ("import no_such_thing\n", "raised ModuleNotFoundError"),
+    ],
 )
 def test_a_file_that_does_not_import_is_told(tmp_path, source, message):
     (tmp_path / "broken.py").write_text(source)

@@ -21,7 +21,12 @@ def names(paths):
 def test_files_are_in_the_order_of_the_numbers_in_their_names(tmp_path):
     for name in ("epoch-10.pt", "epoch-9.pt", "epoch-9b.pt", "epoch-100.pt"):
         (tmp_path / name).touch()
-    assert names(find_snapshots(tmp_path)) == ["epoch-9.pt", "epoch-9b.pt", "epoch-10.pt", "epoch-100.pt"]
+    assert names(find_snapshots(tmp_path)) == [
+        "epoch-9.pt",
+        "epoch-9b.pt",
+        "epoch-10.pt",
+        "epoch-100.pt",
+    ]
 
 
 def test_only_checkpoints_that_are_whole_are_taken(tmp_path):
@@ -34,7 +39,11 @@ def test_those_of_a_run_are_found_in_its_folder(tmp_path):
     (tmp_path / "checkpoint.pt").touch()
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "epoch-0000.pt").touch()
-    assert names(find_snapshots(tmp_path)) == names(find_snapshots(tmp_path / "snapshots")) == ["epoch-0000.pt"]
+    assert (
+        names(find_snapshots(tmp_path))
+        == names(find_snapshots(tmp_path / "snapshots"))
+        == ["epoch-0000.pt"]
+    )
 
 
 def test_a_folder_without_checkpoints_is_refused_with_the_way_to_get_them(tmp_path):
@@ -42,7 +51,9 @@ def test_a_folder_without_checkpoints_is_refused_with_the_way_to_get_them(tmp_pa
         find_snapshots(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "message"), [("none", "does not exist"), ("file.pt", "is a file")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none", "does not exist"), ("file.pt", "is a file")]
+)
 def test_what_is_no_folder_is_refused(tmp_path, name, message):
     (tmp_path / "file.pt").touch()
     with pytest.raises(CheckpointError, match=f"read from a folder, .*{name} {message}"):
@@ -54,7 +65,9 @@ def flat(model):
 
 
 def files_in(folder, model, data, **options):
-    return SnapshotFiles(find_snapshots(folder), {"train": Problem(model, data, device="cpu", **options)})
+    return SnapshotFiles(
+        find_snapshots(folder), {"train": Problem(model, data, device="cpu", **options)}
+    )
 
 
 def test_each_snapshot_is_read_afresh_from_ours_and_from_a_bare_state_dict(tmp_path):
@@ -77,7 +90,9 @@ def test_a_snapshot_of_another_model_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_loss_of_a_snapshot_is_that_of_its_own_model_with_its_own_running_statistics(tmp_path, dtype):
+def test_the_loss_of_a_snapshot_is_that_of_its_own_model_with_its_own_running_statistics(
+    tmp_path, dtype
+):
     last, early = tiny_cnn(), tiny_cnn()
     seeded(lambda: early[1].running_mean.normal_(mean=3.0), seed=5)
     nn.init.ones_(early[5].weight)
@@ -133,4 +148,6 @@ def test_training_points_have_their_own_weights_and_running_statistics(tmp_path)
     found = files_in(tmp_path, model, data).training_points("train")
     expected = [Problem(each, data, device="cpu") for each in (model, other)]
     assert [point.load().loss() for point in found] == [problem.loss() for problem in expected]
-    assert [point.load().weights_hash for point in found] == [problem.weights_hash for problem in expected]
+    assert [point.load().weights_hash for point in found] == [
+        problem.weights_hash for problem in expected
+    ]

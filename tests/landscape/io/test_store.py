@@ -62,7 +62,12 @@ MARKED = replace(
     tolerance=0.01,
 )
 DIRECTIONS = Directions(
-    np.eye(2, 5), ("random", "gradient"), ("w", "b"), ((2, 2), (1,)), "filter", origin=np.arange(5.0)
+    np.eye(2, 5),
+    ("random", "gradient"),
+    ("w", "b"),
+    ((2, 2), (1,)),
+    "filter",
+    origin=np.arange(5.0),
 )
 SPECTRUM = Spectrum(
     np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
@@ -73,7 +78,9 @@ WHOLE_SPECTRUM = replace(
     estimates=np.array([1e-9, 1e-8]),
     second_look=SecondLook(10, 1.5, -0.1, 1, 0),
     trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30),
-    density=Density(np.array([3.0]), np.array([1e-6]), np.zeros((2, 4)), np.full((2, 4), 0.2), 8, 5),
+    density=Density(
+        np.array([3.0]), np.array([1e-6]), np.zeros((2, 4)), np.full((2, 4), 0.2), 8, 5
+    ),
     blocks=(BlockCurvature("fc1", 4, 1.0, 1e-3, 2.0, 0.1, 20, True),),
     folds=(Fold(10, 3.0, -1.0, 1e-3, 2.5, True), Fold(9, 3.5, -1.5, 1e-3, 2.25, False)),
     layer_shares={"w": np.ones(2), "b": np.zeros(2)},
@@ -91,7 +98,9 @@ MEASURE = Measure("avg", 0.05, 0.6, 0.1, 0.01, 2.0, False, 5, 1.0)
 SHARPNESS = Sharpness(0.5, 0.9, 0.1, (MEASURE, MEASURE), "train", PROVENANCE)
 WHOLE_SHARPNESS = replace(
     SHARPNESS,
-    measures=(replace(MEASURE, name="max", p=math.inf, m=8, data_error=0.02, gap=0.1, converged=False),),
+    measures=(
+        replace(MEASURE, name="max", p=math.inf, m=8, data_error=0.02, gap=0.1, converged=False),
+    ),
     test_loss=0.7,
     test_accuracy=0.8,
     taylor=Taylor(0.1, 2.0, 3.0, 4.0, 0.5, 10),
@@ -214,7 +223,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     "error",
     [
         OSError(28, "Can't synchronously write data (time = Sat\n, errno = 28)"),
-        RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No space left on device')"),
+        RuntimeError(
+            "Can't decrement id ref count (errno = 28, error message = 'No space left on device')"
+        ),
     ],
     ids=["writing", "closing"],
 )
@@ -223,7 +234,9 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
-    with pytest.raises(StoreError, match=r"r\.h5 cannot be written: No space left on device\. Check the free space"):
+    with pytest.raises(
+        StoreError, match=r"r\.h5 cannot be written: No space left on device\. Check the free space"
+    ):
         write_result(tmp_path / "r.h5", SURFACE)
 
 

@@ -7,7 +7,14 @@ from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
 from landscape.errors import StoreError
 from landscape.io.table import write_table
-from landscape.results import CurvatureHistory, History, Mark, Sharpness, SharpnessComparison, Spectrum
+from landscape.results import (
+    CurvatureHistory,
+    History,
+    Mark,
+    Sharpness,
+    SharpnessComparison,
+    Spectrum,
+)
 from landscape.sharpness_results import Difference, Measure
 
 
@@ -29,7 +36,9 @@ def test_a_plane_has_a_row_for_each_point_done(tmp_path):
     assert list(columns) == ["x", "y", "loss_train", "loss_test", "accuracy_train", "lambda_max"]
     assert len(columns["x"]) == 10
     np.testing.assert_allclose(
-        _floats(columns["loss_train"]), formula(_floats(columns["x"]), _floats(columns["y"])), rtol=1e-12
+        _floats(columns["loss_train"]),
+        formula(_floats(columns["x"]), _floats(columns["y"])),
+        rtol=1e-12,
     )
 
 
@@ -50,13 +59,31 @@ def test_several_lines_are_counted(tmp_path):
 
 def test_a_standard_error_has_a_column(tmp_path):
     surface = replace(line_surface(), standard_error={"train": np.arange(5.0)})
-    assert _columns(tmp_path / "s.csv", surface)["standard_error_train"] == ["0.0", "1.0", "2.0", "3.0", "4.0"]
+    assert _columns(tmp_path / "s.csv", surface)["standard_error_train"] == [
+        "0.0",
+        "1.0",
+        "2.0",
+        "3.0",
+        "4.0",
+    ]
 
 
 def test_a_spectrum_has_a_row_for_each_eigenvalue(tmp_path):
     top, bottom = np.array([3.0, 2.0]), np.array([-1.0])
     spectrum = Spectrum(
-        top, top / 10, bottom, -bottom / 10, 20, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE
+        top,
+        top / 10,
+        bottom,
+        -bottom / 10,
+        20,
+        True,
+        1e-4,
+        1e-6,
+        "lanczos",
+        0.5,
+        None,
+        "train",
+        PROVENANCE,
     )
     assert _columns(tmp_path / "h.csv", spectrum) == {
         "end": ["top", "top", "bottom"], "eigenvalue": ["3.0", "2.0", "-1.0"], "residual": ["0.3", "0.2", "0.1"],
@@ -64,15 +91,21 @@ def test_a_spectrum_has_a_row_for_each_eigenvalue(tmp_path):
 
 
 def test_sharpness_has_a_row_for_each_measure(tmp_path):
-    measures = tuple(Measure("avg", rho, 0.6, 0.1, 0.01, 2.0, False, 5, None) for rho in (0.05, 0.1))
+    measures = tuple(
+        Measure("avg", rho, 0.6, 0.1, 0.01, 2.0, False, 5, None) for rho in (0.05, 0.1)
+    )
     columns = _columns(tmp_path / "a.csv", Sharpness(0.5, 0.9, 0.1, measures, "train", PROVENANCE))
     assert columns["rho"] == ["0.05", "0.1"]
     assert columns["radius_share"] == ["", ""]
 
 
 def test_a_comparison_has_a_row_for_each_measure_of_each_checkpoint(tmp_path):
-    measures = tuple(Measure("avg", rho, 0.6, 0.1, 0.01, 2.0, False, 5, None) for rho in (0.05, 0.1))
-    results = tuple(Sharpness(0.5, 0.9, 0.1, each, "train", PROVENANCE) for each in (measures, measures[:1]))
+    measures = tuple(
+        Measure("avg", rho, 0.6, 0.1, 0.01, 2.0, False, 5, None) for rho in (0.05, 0.1)
+    )
+    results = tuple(
+        Sharpness(0.5, 0.9, 0.1, each, "train", PROVENANCE) for each in (measures, measures[:1])
+    )
     comparison = SharpnessComparison(("sgd", "sam"), results)
     columns = _columns(tmp_path / "a.csv", comparison)
     assert columns["checkpoint"] == ["sgd", "sgd", "sam"]
@@ -84,9 +117,13 @@ def test_a_comparison_has_a_row_for_each_measure_of_each_checkpoint(tmp_path):
 
 def test_differences_are_said_to_be_left_out(tmp_path):
     one = Sharpness(0.5, 0.9, 0.1, (), "train", PROVENANCE)
-    difference = Difference("avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data")
+    difference = Difference(
+        "avg", 0.05, "a", "b", 0.1, -0.1, 0.3, 0.95, "not distinguishable", "data"
+    )
     comparison = SharpnessComparison(("a", "b"), (one, one), (difference,))
-    assert write_table(tmp_path / "a.csv", comparison) == ("Its 1 differences are left out: they are no measures.",)
+    assert write_table(tmp_path / "a.csv", comparison) == (
+        "Its 1 differences are left out: they are no measures.",
+    )
 
 
 def test_a_history_has_a_row_for_each_epoch(tmp_path):
@@ -122,8 +159,17 @@ def test_what_is_known_of_eigenvalues_has_columns(tmp_path):
 
 
 def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path):
-    top, bottom = np.array([[5.0, 4.0], [7.0, 6.0], [np.nan, np.nan]]), np.array([[-1.0], [-2.0], [np.nan]])
-    rest = (np.array([20, 16, 0]), np.ones(3, bool), np.ones(3), np.full(3, 0.1), np.array([np.nan, 0.5, np.nan]))
+    top, bottom = (
+        np.array([[5.0, 4.0], [7.0, 6.0], [np.nan, np.nan]]),
+        np.array([[-1.0], [-2.0], [np.nan]]),
+    )
+    rest = (
+        np.array([20, 16, 0]),
+        np.ones(3, bool),
+        np.ones(3),
+        np.full(3, 0.1),
+        np.array([np.nan, 0.5, np.nan]),
+    )
     history = CurvatureHistory(
         np.array([0.0, 5.0, 10.0]), top, top / 8, bottom, bottom / -8, *rest, np.array([True, True, False]), "train",
         PROVENANCE,

@@ -46,13 +46,21 @@ def convolution(narrow, wide):
 
 @pytest.mark.parametrize(("depth", "expected"), [(5, 125_442), (4, 92_546)])
 def test_mean_network_has_the_125_thousand_parameters_of_the_seed_paper(depth, expected, geometric):
-    formula = convolution(14, 64) + convolution(64, 128) + (depth - 2) * convolution(128, 128) + 129 * 64 + 65 * 2
+    formula = (
+        convolution(14, 64)
+        + convolution(64, 128)
+        + (depth - 2) * convolution(128, 128)
+        + 129 * 64
+        + 65 * 2
+    )
     assert num_parameters(build_model("gcn", depth=depth)) == formula == expected
 
 
 def test_pooling_network_has_the_parameters_of_the_example(geometric):
     scores = 3 * 128
-    formula = convolution(14, 128) + 2 * convolution(128, 128) + scores + 257 * 128 + 129 * 64 + 65 * 2
+    formula = (
+        convolution(14, 128) + 2 * convolution(128, 128) + scores + 257 * 128 + 129 * 64 + 65 * 2
+    )
     assert num_parameters(build_model("gcn-topk")) == formula
 
 
@@ -81,7 +89,9 @@ def test_logits_of_a_graph_do_not_depend_on_its_batch(name, geometric):
 @pytest.mark.parametrize("name", NAMES)
 def test_hessian_vector_products_make_a_symmetric_matrix(name, geometric):
     problem = Problem(tiny(name), rings(geometric), dtype="float64", batch_size=3)
-    rows = [problem.hessian_vector_product(v) for v in torch.eye(problem.spec.size, dtype=torch.float64)]
+    rows = [
+        problem.hessian_vector_product(v) for v in torch.eye(problem.spec.size, dtype=torch.float64)
+    ]
     hessian = torch.stack(rows)
     assert hessian.any()
     # Rounding of sums of a few hundred terms of size 1.
@@ -91,7 +101,9 @@ def test_hessian_vector_products_make_a_symmetric_matrix(name, geometric):
 @pytest.mark.parametrize("name", NAMES)
 def test_hessian_vector_product_is_the_derivative_of_the_gradient(name, geometric):
     problem = Problem(tiny(name), rings(geometric), dtype="float64")
-    v = torch.randn(problem.spec.size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    v = torch.randn(
+        problem.spec.size, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
     h, w = 1e-6, problem.weights
     difference = (problem.gradient(w + h * v).vector - problem.gradient(w - h * v).vector) / (2 * h)
     # Central differences: h^2 times a third derivative, and rounding over h.
@@ -99,7 +111,9 @@ def test_hessian_vector_product_is_the_derivative_of_the_gradient(name, geometri
 
 
 def test_loss_and_accuracy_of_graphs_do_not_depend_on_batch_size(geometric):
-    whole, cut = (Problem(tiny("gcn"), rings(geometric), dtype="float64", batch_size=size) for size in (4, 3))
+    whole, cut = (
+        Problem(tiny("gcn"), rings(geometric), dtype="float64", batch_size=size) for size in (4, 3)
+    )
     assert cut.evaluate().accuracy == whole.evaluate().accuracy
     # Two orders of summation in float64.
     assert cut.loss() == pytest.approx(whole.loss(), rel=1e-14)
@@ -124,7 +138,9 @@ def test_graphs_with_another_number_of_features_are_refused_naming_the_argument(
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_extra_is_named(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
-    with pytest.raises(InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"):
+    with pytest.raises(
+        InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"
+    ):
         build_model(name)
 
 

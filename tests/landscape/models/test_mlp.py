@@ -28,7 +28,9 @@ def test_depth_zero_is_affine():
     torch.testing.assert_close(model(x), x @ weight.T + bias)
 
 
-@pytest.mark.parametrize(("activation", "gain"), [("relu", 2**0.5), ("tanh", 5 / 3), ("gelu", 2**0.5)])
+@pytest.mark.parametrize(
+    ("activation", "gain"), [("relu", 2**0.5), ("tanh", 5 / 3), ("gelu", 2**0.5)]
+)
 def test_weights_are_he_initialized(activation, gain):
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -68,4 +68,9 @@ def test_same_seed_gives_the_same_weights():
 
 def test_names_are_listed_without_importing_torch():
     code = "import sys, landscape.models, landscape.data; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}
+        ).returncode
+        == 0
+    )

@@ -1,4 +1,5 @@
-"""A checkpoint that others trained, its measured quality as its publisher's evaluation reproduces it."""
+"""A checkpoint that others trained, its measured quality as its publisher's evaluation reproduces
+it."""
 
 import importlib.util
 from dataclasses import replace
@@ -49,7 +50,9 @@ def test_images():
     only_test = replace(archive, member_md5={"test_batch": archive.member_md5["test_batch"]})
     [(name, content)] = read_members(replace(CIFAR10.publication, files=(only_test,)), str(DATA))
     batch = load_batch(content, name)
-    inputs, targets = as_examples(np.array(batch[b"data"]).reshape(-1, 3, 32, 32), batch[b"labels"], IMAGENET)
+    inputs, targets = as_examples(
+        np.array(batch[b"data"]).reshape(-1, 3, 32, 32), batch[b"labels"], IMAGENET
+    )
     return inputs.contiguous(memory_format=torch.channels_last), targets
 
 
@@ -72,6 +75,8 @@ def test_users_model_file_reaches_the_published_accuracy_and_loss(test_images):
 def test_built_in_resnet20_computes_what_the_users_model_file_computes(test_images):
     inputs = test_images[0][:256]
     with torch.no_grad():
-        outputs = [with_checkpoint(build())(inputs) for build in (users_resnet20, built_in_resnet20)]
+        outputs = [
+            with_checkpoint(build())(inputs) for build in (users_resnet20, built_in_resnet20)
+        ]
     # Two orders of averaging 64 pixels in float32; logits reach about 20.
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-4)

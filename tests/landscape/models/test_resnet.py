@@ -62,7 +62,10 @@ def test_odd_widths_can_be_padded():
 
 
 def test_pair_with_the_same_weights_differs_only_by_the_shortcuts():
-    with_shortcuts, without = build_model("resnet20", width=2), build_model("resnet20-noshort", width=2)
+    with_shortcuts, without = (
+        build_model("resnet20", width=2),
+        build_model("resnet20-noshort", width=2),
+    )
     without.load_state_dict(with_shortcuts.state_dict())
     x = torch.rand(2, 3, 8, 8)
     assert not torch.allclose(with_shortcuts.eval()(x), without.eval()(x))

@@ -7,7 +7,8 @@ from landscape.models.resnet18 import Block
 
 
 def num_parameters_by_formula(num_classes):
-    """Closed form: 3x3 convolutions, projections and two numbers a normalized channel, stage by stage."""
+    """Closed form: 3x3 convolutions, projections and two numbers a normalized channel, stage by
+    stage."""
     total = 27 * 64 + 2 * 64 + 513 * num_classes
     total += 4 * (9 * 64 * 64 + 2 * 64)
     for channels in (128, 256, 512):
@@ -29,7 +30,11 @@ def test_number_of_parameters_is_that_of_the_formula(num_classes):
 
 
 def test_eighteen_layers_lie_on_the_longest_way():
-    layers = [m for m in build_model("resnet18", width=1).modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    layers = [
+        m
+        for m in build_model("resnet18", width=1).modules()
+        if isinstance(m, (nn.Conv2d, nn.Linear))
+    ]
     assert sum(not isinstance(m, nn.Conv2d) or m.kernel_size == (3, 3) for m in layers) == 18
 
 
@@ -51,6 +56,10 @@ def test_block_with_a_silent_branch_passes_its_input_on():
 def test_block_that_changes_the_shape_projects_its_input():
     block, x = Block(4, 8, 2).eval(), torch.rand(2, 4, 6, 6)
     nn.init.zeros_(block.bn2.weight)
-    projected = torch.einsum("oi,nihw->nohw", block.shortcut[0].weight[:, :, 0, 0], x[:, :, ::2, ::2])
+    projected = torch.einsum(
+        "oi,nihw->nohw", block.shortcut[0].weight[:, :, 0, 0], x[:, :, ::2, ::2]
+    )
     # Two orders of summation in float32.
-    torch.testing.assert_close(block(x), torch.relu(projected / (1 + 1e-5) ** 0.5), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        block(x), torch.relu(projected / (1 + 1e-5) ** 0.5), rtol=1e-5, atol=1e-5
+    )

@@ -10,7 +10,15 @@ from landscape.models import build_model
 from landscape.models.transformer import sinusoids
 from landscape.problem import Problem
 
-TINY = {"d_model": 4, "depth": 2, "heads": 2, "feedforward": 5, "num_classes": 3, "length": 6, "in_features": 2}
+TINY = {
+    "d_model": 4,
+    "depth": 2,
+    "heads": 2,
+    "feedforward": 5,
+    "num_classes": 3,
+    "length": 6,
+    "in_features": 2,
+}
 
 
 def tiny(**changed):
@@ -24,7 +32,8 @@ def series(num_examples=7):
 
 
 def num_parameters_by_formula(d, depth, feedforward, head):
-    """Closed form: embedding, attention, perceptron and two normalizations a layer, one more, the head."""
+    """Closed form: embedding, attention, perceptron and two normalizations a layer, one more, the
+    head."""
     attention = 4 * (d * d + d)
     perceptron = 2 * d * feedforward + feedforward + d
     return 2 * d + depth * (attention + perceptron + 4 * d) + 2 * d + head
@@ -40,7 +49,10 @@ def test_defaults_have_the_19_million_parameters_of_the_seeds_attention_model():
 
 def test_mean_readout_leaves_a_linear_head():
     expected = num_parameters_by_formula(200, 3, 128, 201 * 5)
-    assert sum(p.numel() for p in build_model("transformer", readout="mean", depth=3).parameters()) == expected
+    assert (
+        sum(p.numel() for p in build_model("transformer", readout="mean", depth=3).parameters())
+        == expected
+    )
 
 
 @pytest.mark.parametrize("readout", ["flatten", "mean"])
@@ -58,7 +70,9 @@ def test_positions_are_sines_and_cosines_of_the_published_frequencies():
 
 
 def test_positions_of_odd_size_end_with_a_sine():
-    torch.testing.assert_close(sinusoids(5, 3)[:, 2], torch.sin(torch.arange(5) / 10_000 ** (2 / 3)))
+    torch.testing.assert_close(
+        sinusoids(5, 3)[:, 2], torch.sin(torch.arange(5) / 10_000 ** (2 / 3))
+    )
 
 
 def test_order_of_time_steps_matters():
@@ -77,8 +91,11 @@ def test_layers_start_with_weights_of_their_own():
 
 
 def test_embedded_values_start_no_smaller_than_positions():
-    weight = seeded(lambda: build_model("transformer", readout="mean", d_model=5000, length=3)).embedding.weight
-    # Uniform between -1 and 1: variance 1/3 with the standard error sqrt(4 / (45 n)); positions have 1/2 on average.
+    weight = seeded(
+        lambda: build_model("transformer", readout="mean", d_model=5000, length=3)
+    ).embedding.weight
+    # Uniform between -1 and 1: variance 1/3 with the standard error sqrt(4 / (45 n)); positions
+    # have 1/2 on average.
     assert weight.square().mean().item() == pytest.approx(1 / 3, abs=5 * (4 / (45 * 5000)) ** 0.5)
 
 
@@ -88,7 +105,9 @@ def test_positions_are_not_saved():
 
 def test_hessian_vector_products_make_a_symmetric_matrix():
     problem = Problem(tiny(), series(), dtype="float64")
-    rows = [problem.hessian_vector_product(v) for v in torch.eye(problem.spec.size, dtype=torch.float64)]
+    rows = [
+        problem.hessian_vector_product(v) for v in torch.eye(problem.spec.size, dtype=torch.float64)
+    ]
     hessian = torch.stack(rows)
     # Rounding of sums of a few hundred terms of size 1.
     torch.testing.assert_close(hessian, hessian.T, rtol=0, atol=1e-12)
@@ -97,12 +116,16 @@ def test_hessian_vector_products_make_a_symmetric_matrix():
 def test_hessian_vector_product_is_the_derivative_of_the_gradient():
     inputs, targets = series()
     problem = Problem(tiny(), (inputs, targets), dtype="float64")
-    v = torch.randn(problem.spec.size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    v = torch.randn(
+        problem.spec.size, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
     loss, w = loss_of_vector(tiny(), inputs, targets)
     h = 1e-5
     ahead, behind = (torch.autograd.functional.jacobian(loss, w + sign * h * v) for sign in (1, -1))
     # Central differences: h^2 times a third derivative, and rounding over h.
-    torch.testing.assert_close(problem.hessian_vector_product(v), (ahead - behind) / (2 * h), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        problem.hessian_vector_product(v), (ahead - behind) / (2 * h), rtol=1e-5, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,31 @@ from torch import nn
 from landscape.models import build_model
 
 # Simonyan & Zisserman (2015), Table 1, column D; M is a pooling.
-CONFIGURATION = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
+CONFIGURATION = [
+    64,
+    64,
+    "M",
+    128,
+    128,
+    "M",
+    256,
+    256,
+    256,
+    "M",
+    512,
+    512,
+    512,
+    "M",
+    512,
+    512,
+    512,
+    "M",
+]
 
 
 def num_parameters_by_formula(num_classes):
-    """Closed form: a convolution has nine weights a pair of channels, a bias, and two numbers of its normalization."""
+    """Closed form: a convolution has nine weights a pair of channels, a bias, and two numbers of
+    its normalization."""
     channels = [3, *(entry for entry in CONFIGURATION if entry != "M")]
     convolutions = sum((9 * i + 1 + 2) * o for i, o in pairwise(channels))
     return convolutions + 513 * num_classes
@@ -37,7 +57,11 @@ def test_layers_are_those_of_configuration_d():
 
 def test_every_convolution_is_normalized_and_rectified():
     layers = list(build_model("vgg16", width=1).features)
-    after = [(type(layers[i + 1]), type(layers[i + 2])) for i, m in enumerate(layers) if isinstance(m, nn.Conv2d)]
+    after = [
+        (type(layers[i + 1]), type(layers[i + 2]))
+        for i, m in enumerate(layers)
+        if isinstance(m, nn.Conv2d)
+    ]
     assert after == [(nn.BatchNorm2d, nn.ReLU)] * 13
 
 

@@ -6,8 +6,8 @@ from landscape.errors import InputError
 from landscape.models import build_model
 from landscape.models.wide_resnet import Block
 
-# Name -> depth, widening factor and parameters with 10 classes; Zagoruyko & Komodakis (2016) round those of 16-8, 22-8
-# and 28-10 to 11.0, 17.2 and 36.5 million.
+# Name -> depth, widening factor and parameters with 10 classes; Zagoruyko & Komodakis (2016) round
+# those of 16-8, 22-8 and 28-10 to 11.0, 17.2 and 36.5 million.
 NETWORKS = {
     "wrn-16-4": (16, 4, 2_748_890),
     "wrn-16-8": (16, 8, 10_961_370),
@@ -17,7 +17,8 @@ NETWORKS = {
 
 
 def num_parameters_by_formula(depth, factor, num_classes):
-    """Closed form: 3x3 convolutions, 1x1 shortcuts, two numbers a normalized channel, the classifier."""
+    """Closed form: 3x3 convolutions, 1x1 shortcuts, two numbers a normalized channel, the
+    classifier."""
     num_blocks = (depth - 4) // 6
     first, *others = stages = [16, 16 * factor, 32 * factor, 64 * factor]
     total = 27 * first + others[-1] * 2 + (others[-1] + 1) * num_classes
@@ -45,13 +46,17 @@ def test_number_of_parameters_is_that_of_the_formula(name, num_classes):
     depth, factor, _ = NETWORKS[name]
     with torch.device("meta"):
         model = build_model(name, num_classes=num_classes)
-    assert sum(p.numel() for p in model.parameters()) == num_parameters_by_formula(depth, factor, num_classes)
+    assert sum(p.numel() for p in model.parameters()) == num_parameters_by_formula(
+        depth, factor, num_classes
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_depth_counts_the_convolutions_of_the_longest_way(name):
     model = build_model(name, width=1)
-    on_the_way = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    on_the_way = [
+        m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)
+    ]
     # The paper counts three shortcut convolutions too: d = 6n + 4.
     assert len(on_the_way) + 3 == NETWORKS[name][0]
 

@@ -38,7 +38,9 @@ def test_name_gives_its_optimizer(name, kind):
 
 
 def test_defaults_suit_each_optimizer():
-    sgd, adam, adamw = (build_optimizer(name, network()).param_groups[0] for name in ("sgd", "adam", "adamw"))
+    sgd, adam, adamw = (
+        build_optimizer(name, network()).param_groups[0] for name in ("sgd", "adam", "adamw")
+    )
     assert (sgd["momentum"], sgd["weight_decay"], sgd["nesterov"]) == (0.9, 5e-4, False)
     assert (adam["weight_decay"], adamw["weight_decay"]) == (0, 0.01)
 
@@ -58,8 +60,16 @@ def test_sam_has_the_defaults_of_its_base_and_keeps_the_buffers(base, kind):
 
 def test_names_of_the_family_stand_for_options():
     asam, random = build_optimizer("asam", network()), build_optimizer("rand-sam", network())
-    assert (asam.param_groups[0]["adaptive"], asam.param_groups[0]["rho"], asam.direction) == (True, 0.5, "gradient")
-    assert (random.param_groups[0]["adaptive"], random.param_groups[0]["rho"], random.direction) == (
+    assert (asam.param_groups[0]["adaptive"], asam.param_groups[0]["rho"], asam.direction) == (
+        True,
+        0.5,
+        "gradient",
+    )
+    assert (
+        random.param_groups[0]["adaptive"],
+        random.param_groups[0]["rho"],
+        random.direction,
+    ) == (
         False,
         0.05,
         "random",
@@ -67,7 +77,14 @@ def test_names_of_the_family_stand_for_options():
 
 
 def test_options_of_sam_reach_it_and_none_takes_the_default():
-    options = {"p": float("inf"), "steps": 3, "radius": "sphere", "every": 2, "scope": "process", "seed": 4}
+    options = {
+        "p": float("inf"),
+        "steps": 3,
+        "radius": "sphere",
+        "every": 2,
+        "scope": "process",
+        "seed": 4,
+    }
     sam = build_optimizer("asam", network(), rho=None, eta=0.5, **options)
     assert (sam.param_groups[0]["rho"], sam.param_groups[0]["eta"], sam.param_groups[0]["p"]) == (
         0.5,
@@ -87,9 +104,9 @@ def test_options_reach_the_optimizer():
 
 
 def test_zero_options_are_not_taken_for_missing_ones():
-    group = build_optimizer("sam", network(), learning_rate=0.0, momentum=0.0, weight_decay=0.0, rho=0.0).param_groups[
-        0
-    ]
+    group = build_optimizer(
+        "sam", network(), learning_rate=0.0, momentum=0.0, weight_decay=0.0, rho=0.0
+    ).param_groups[0]
     assert [group[name] for name in ("lr", "momentum", "weight_decay", "rho")] == [0, 0, 0, 0]
 
 
@@ -126,11 +143,15 @@ def test_fused_kernels_agree_with_the_plain_ones_to_rounding(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "lion"}, "must be one of sgd, adam, adamw, sam, asam, rand-sam, gsam, friendly-sam, got 'lion'"),
+        (
+            {"name": "lion"},
+            "must be one of sgd, adam, adamw, sam, asam, rand-sam, gsam, friendly-sam, got 'lion'",
+        ),
         ({"name": "sam", "base": "sam"}, "must be one of sgd, adam, adamw, got 'sam'"),
         (
             {"name": "sgd", "rho": 0.05},
-            "rho can be set for sam, asam, rand-sam, gsam, friendly-sam only, got the optimizer sgd",
+            "rho can be set for sam, asam, rand-sam, gsam, friendly-sam only, got the optimizer "
+            "sgd",
         ),
         ({"name": "sgd", "base": "adam"}, "base can be set for sam, asam"),
         ({"name": "sam", "eta": 0.5}, "eta is the smallest scale of an adaptive ball"),

@@ -117,7 +117,9 @@ def test_maximizing_base_climbs_against_the_worst_descent():
 
 def test_each_group_has_a_ball_of_its_own():
     first, second = nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([5.0, 12.0]))
-    optimizer = SAM([{"params": [first], "rho": 0.5}, {"params": [second], "rho": 2.0}], SGD, lr=0.1)
+    optimizer = SAM(
+        [{"params": [first], "rho": 0.5}, {"params": [second], "rho": 2.0}], SGD, lr=0.1
+    )
     (first.square().sum() / 2 + second.square().sum() / 2).backward()
     assert optimizer.first_step()
     torch.testing.assert_close(first.detach(), torch.tensor([3.0, 4.0]) * (1 + 0.5 / 5))
@@ -363,7 +365,9 @@ def test_dropout_masks_are_the_same_in_both_passes():
     model = network(dropout=0.5)
     optimizer = SAM(model.parameters(), SGD, lr=0.1)
     masks = []
-    model[3].register_forward_hook(lambda _, inputs, outputs: masks.append((outputs == 0)[inputs[0] != 0]))
+    model[3].register_forward_hook(
+        lambda _, inputs, outputs: masks.append((outputs == 0)[inputs[0] != 0])
+    )
     model[2] = nn.Softplus()  # no zeros of its own, so that every zero is a dropped one
     steps(model, optimizer, 2)
     assert torch.equal(masks[0], masks[1])
@@ -452,7 +456,9 @@ def test_sparse_gradient_is_refused():
         optimizer.step(lambda: table(torch.tensor([1])).sum().backward())
 
 
-@pytest.mark.parametrize(("base", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (AdamW, {"fused": True})])
+@pytest.mark.parametrize(
+    ("base", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (AdamW, {"fused": True})]
+)
 def test_resuming_from_the_state_dict_is_exact(base, options):
     model = network()
     optimizer = SAM(model.parameters(), base, rho=0.2, lr=0.01, **options)
@@ -498,7 +504,9 @@ def test_state_of_the_base_alone_can_be_loaded():
     steps(model, optimizer, 1)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))]
+)
 def test_copy_and_pickle_keep_the_base(duplicate):
     model = network(is_batchnorm=True)
     optimizer = SAM(model.parameters(), Adam, rho=0.2, module=model, lr=0.01)

@@ -12,7 +12,9 @@ from torch import distributed
 from torch.nn import functional as F
 from torch.optim import SGD
 
-pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch was built without torch.distributed")
+pytestmark = pytest.mark.skipif(
+    not distributed.is_available(), reason="torch was built without torch.distributed"
+)
 
 WORLD = 2
 
@@ -22,7 +24,8 @@ def results(tmp_path_factory):
     """What every case left in each process."""
     folder = tmp_path_factory.mktemp("ddp")
     commands = [
-        [sys.executable, "-P", sam_processes.__file__, str(folder), str(rank), str(WORLD)] for rank in range(WORLD)
+        [sys.executable, "-P", sam_processes.__file__, str(folder), str(rank), str(WORLD)]
+        for rank in range(WORLD)
     ]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     errors = [worker.communicate(timeout=120)[1] for worker in workers]
@@ -46,7 +49,8 @@ def gradient_at_worst_point(model, sets, losses, steps):
 
 
 def reference(case):
-    """Train in one process: every ascent by itself, the mean of the processes' gradients, momentum."""
+    """Train in one process: every ascent by itself, the mean of the processes' gradients,
+    momentum."""
     model, momentum = make_network(), None
     scope, steps = case.options["scope"], case.options.get("steps", 1)
     for number in range(case.num_steps):
@@ -58,20 +62,32 @@ def reference(case):
             share = 1.0
         else:
             shares = [micro_batches(rank, WORLD, case.num_micro) for rank in range(WORLD)]
-            groups = shares if scope == "process" else [[indices] for share in shares for indices in share]
+            groups = (
+                shares
+                if scope == "process"
+                else [[indices] for share in shares for indices in share]
+            )
             loss = lambda m, indices: loss_of(m, indices, case.num_micro)  # noqa: E731
             share = 1 / WORLD
         for group in groups:
-            found = gradient_at_worst_point(model, group, [loss] * len(group), steps if is_due else 0)
+            found = gradient_at_worst_point(
+                model, group, [loss] * len(group), steps if is_due else 0
+            )
             total = [t + share * g for t, g in zip(total, found, strict=True)]
-        momentum = total if momentum is None else [0.9 * m + t for m, t in zip(momentum, total, strict=True)]
+        momentum = (
+            total
+            if momentum is None
+            else [0.9 * m + t for m, t in zip(momentum, total, strict=True)]
+        )
         with torch.no_grad():
             for w, m in zip(model.parameters(), momentum, strict=True):
                 w -= 0.1 * m
     return dict(model.state_dict())
 
 
-@pytest.mark.parametrize("name", ["batch", "process", "micro-batch", "accumulated", "two steps", "every second"])
+@pytest.mark.parametrize(
+    "name", ["batch", "process", "micro-batch", "accumulated", "two steps", "every second"]
+)
 def test_processes_train_as_one_with_the_ascents_that_the_scope_says(results, name):
     expected = reference(CASES[name])
     for result in results:
@@ -92,7 +108,9 @@ def test_variants_train_as_in_one_process(results, name):
     for _ in range(CASES[name].num_steps):
         optimizer.step(closure)
     for result in results:
-        torch.testing.assert_close(result[name]["state"], dict(model.state_dict()), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            result[name]["state"], dict(model.state_dict()), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_scopes_differ(results):
@@ -104,7 +122,9 @@ def test_scopes_differ(results):
 @pytest.mark.parametrize("name", CASES)
 def test_processes_hold_the_same_weights_bit_for_bit(results, name):
     first, second = (result[name]["state"] for result in results)
-    assert all(torch.equal(first[key], second[key]) for key in first if "weight" in key or "bias" in key)
+    assert all(
+        torch.equal(first[key], second[key]) for key in first if "weight" in key or "bias" in key
+    )
 
 
 def test_gradient_that_is_not_finite_in_one_process_skips_the_update_in_all(results):
@@ -128,4 +148,6 @@ def test_statistics_move_once(results):
         model(INPUTS[micro_batches(rank, WORLD, 1)[0]])
         state = result["statistics"]["state"]
         assert int(state["1.num_batches_tracked"]) == 1
-        torch.testing.assert_close(state["1.running_mean"], model[1].running_mean, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            state["1.running_mean"], model[1].running_mean, rtol=1e-12, atol=1e-14
+        )

@@ -55,7 +55,9 @@ def network(seed=0, *, is_batchnorm=False, dropout=0.0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         norm = nn.BatchNorm1d(8) if is_batchnorm else nn.Identity()
-        return nn.Sequential(nn.Linear(6, 8), norm, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)).double()
+        return nn.Sequential(
+            nn.Linear(6, 8), norm, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)
+        ).double()
 
 
 def loss_of(model, part=slice(None)):
@@ -111,7 +113,9 @@ def test_several_ascent_steps_follow_the_closed_form(steps):
     assert len(run.passes) == 5 * (steps + 1)
 
 
-@pytest.mark.parametrize(("radius", "share"), [("path", (0.5, 0.99999)), ("sphere", (1, 1)), ("ball", (1, 1))])
+@pytest.mark.parametrize(
+    ("radius", "share"), [("path", (0.5, 0.99999)), ("sphere", (1, 1)), ("ball", (1, 1))]
+)
 def test_radius_says_how_far_several_steps_lead(radius, share):
     run = Quadratic(rho=0.4, steps=4, radius=radius)
     run.step()
@@ -125,7 +129,9 @@ def test_scale_of_the_adaptive_ball_is_that_of_the_origin_in_every_step():
     scale = np.abs(W0) + 0.02
     first = W0 + 0.2 * scale * unit(scale * (A @ W0))
     np.testing.assert_allclose(run.passes[1], first, rtol=RTOL)
-    np.testing.assert_allclose(run.passes[2], first + 0.2 * scale * unit(scale * (A @ first)), rtol=RTOL)
+    np.testing.assert_allclose(
+        run.passes[2], first + 0.2 * scale * unit(scale * (A @ first)), rtol=RTOL
+    )
 
 
 def test_hand_written_loop_with_several_steps_equals_step():
@@ -198,11 +204,16 @@ def test_random_directions_are_fresh_in_every_step_and_decided_by_the_seed():
 def test_random_directions_of_two_balls_are_drawn_apart():
     first, second = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
     optimizer = SAM(
-        [{"params": [first], "rho": 1.0}, {"params": [second], "rho": 2.0}], SGD, direction="random", lr=0.1
+        [{"params": [first], "rho": 1.0}, {"params": [second], "rho": 2.0}],
+        SGD,
+        direction="random",
+        lr=0.1,
     )
     optimizer.first_step()
     assert not torch.allclose(2 * first, second)
-    torch.testing.assert_close(torch.stack([first.norm(), second.norm()]).detach(), torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(
+        torch.stack([first.norm(), second.norm()]).detach(), torch.tensor([1.0, 2.0])
+    )
 
 
 def test_random_direction_of_a_hand_written_loop_needs_no_first_pass():
@@ -255,7 +266,10 @@ def test_weight_decay_can_be_part_of_the_ascent():
 
 def test_groups_that_differ_in_the_base_options_only_share_one_ball():
     first, second = nn.Parameter(torch.tensor([3.0])), nn.Parameter(torch.tensor([4.0]))
-    groups = [{"params": [first], "weight_decay": 0.1}, {"params": [second], "weight_decay": 0.0, "lr": 0.5}]
+    groups = [
+        {"params": [first], "weight_decay": 0.1},
+        {"params": [second], "weight_decay": 0.0, "lr": 0.5},
+    ]
     optimizer = SAM(groups, SGD, rho=1.0, lr=0.1)
     (first.square().sum() / 2 + second.square().sum() / 2).backward()
     optimizer.first_step()
@@ -405,7 +419,10 @@ def scaled_closure(model, optimizer, scaler, poison=()):
 def test_scaled_losses_give_the_same_steps(kind, options):
     model, reference = network(), network()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    one, two = (kind(m.parameters(), SGD, rho=0.5, lr=0.1, momentum=0.9, **options) for m in (model, reference))
+    one, two = (
+        kind(m.parameters(), SGD, rho=0.5, lr=0.1, momentum=0.9, **options)
+        for m in (model, reference)
+    )
     for _ in range(4):
         one.step(scaled_closure(model, one, scaler), scaler)
         scaler.update()
@@ -507,9 +524,21 @@ def test_variants_keep_nothing_in_the_state_of_the_base():
         (SAM, {"direction": "random", "steps": 2}, "no use for several ascent steps"),
         (SAM, {"direction": "random", "decay_in_ascent": True}, "no use for several ascent steps"),
         (GSAM, {"alpha": -1.0}, "alpha must be"),
-        (GSAM, {"scope": "micro-batch"}, "GSAM makes one ascent for the whole batch, got the scope micro-batch"),
-        (GSAM, {"scope": "process"}, "GSAM makes one ascent for the whole batch, got the scope process"),
-        (FriendlySAM, {"scope": "process"}, "one ascent for the whole batch, got the scope process"),
+        (
+            GSAM,
+            {"scope": "micro-batch"},
+            "GSAM makes one ascent for the whole batch, got the scope micro-batch",
+        ),
+        (
+            GSAM,
+            {"scope": "process"},
+            "GSAM makes one ascent for the whole batch, got the scope process",
+        ),
+        (
+            FriendlySAM,
+            {"scope": "process"},
+            "one ascent for the whole batch, got the scope process",
+        ),
         (FriendlySAM, {"direction": "random"}, "one ascent step along a gradient"),
         (FriendlySAM, {"decay": 1.0}, "sigma must be at least 0 and decay in"),
         (FriendlySAM, {"steps": 2}, "one ascent step"),
@@ -522,7 +551,9 @@ def test_option_out_of_range_is_refused(kind, options, message):
 
 def test_group_with_radius_zero_does_not_shrink_the_ball_of_another():
     moving, still = nn.Parameter(torch.tensor([3.0])), nn.Parameter(torch.tensor([40.0]))
-    optimizer = SAM([{"params": [moving], "rho": 0.5}, {"params": [still], "rho": 0.0}], SGD, lr=0.1)
+    optimizer = SAM(
+        [{"params": [moving], "rho": 0.5}, {"params": [still], "rho": 0.0}], SGD, lr=0.1
+    )
     (moving.square().sum() / 2 + still.square().sum() / 2).backward()
     optimizer.first_step()
     assert (moving.item(), still.item()) == (3.5, 40.0)
@@ -542,14 +573,22 @@ def test_tiny_and_huge_gradients_lead_to_the_sphere(size):
     optimizer = SAM([w], SGD, rho=0.5, lr=0.1)
     w.grad = torch.tensor([3 * size, 4 * size])
     assert optimizer.first_step()
-    torch.testing.assert_close(w.detach(), torch.tensor([0.3, 0.4]), rtol=1e-3, atol=0)  # 1e-42 has three digits
+    torch.testing.assert_close(
+        w.detach(), torch.tensor([0.3, 0.4]), rtol=1e-3, atol=0
+    )  # 1e-42 has three digits
 
 
 @pytest.mark.parametrize("maximize", [False, True])
 def test_decay_in_the_ascent_belongs_to_what_is_descended(maximize):
     # Climbing -f is descending f: both see the same regularised problem.
     w = nn.Parameter(torch.from_numpy(W0.copy()))
-    options = {"rho": 0.4, "weight_decay": 0.5, "decay_in_ascent": True, "lr": 0.1, "maximize": maximize}
+    options = {
+        "rho": 0.4,
+        "weight_decay": 0.5,
+        "decay_in_ascent": True,
+        "lr": 0.1,
+        "maximize": maximize,
+    }
     optimizer, sign = SAM([w], SGD, **options), -1 if maximize else 1
     (sign * w @ torch.from_numpy(A) @ w / 2).backward()
     optimizer.first_step()

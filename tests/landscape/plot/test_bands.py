@@ -9,7 +9,9 @@ X = np.arange(1.0, 6.0)
 
 
 def band(label="SGD", mean=X, deviation=None):
-    return Band(label, X, np.asarray(mean, float), np.full(5, 0.25) if deviation is None else deviation)
+    return Band(
+        label, X, np.asarray(mean, float), np.full(5, 0.25) if deviation is None else deviation
+    )
 
 
 def draw(groups, **options):

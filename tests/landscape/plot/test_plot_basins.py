@@ -24,7 +24,9 @@ def two_wells(**kwargs):
 
 def with_dip(surface):
     """A dip of 0.01 in a corner."""
-    return with_train_loss(surface, at=(0, 0), value=surface.loss["train"][:2, :2].ravel()[1:].min() - 0.01)
+    return with_train_loss(
+        surface, at=(0, 0), value=surface.loss["train"][:2, :2].ravel()[1:].min() - 0.01
+    )
 
 
 def ends(lines, axis):
@@ -35,7 +37,9 @@ def ends(lines, axis):
 def test_a_bar_is_from_the_minimum_to_the_saddle(is_line):
     (ax,) = panels(plot.draw([two_wells(is_line=is_line)], kind="persistence"))
     assert (1.1, 1.7) in ends(with_gid(ax, "basin"), 0)
-    assert [float(line.get_xdata()[0]) for line in with_gid(ax, "minimum")] == pytest.approx([0.3, 1.1])
+    assert [float(line.get_xdata()[0]) for line in with_gid(ax, "minimum")] == pytest.approx(
+        [0.3, 1.1]
+    )
 
 
 def test_what_never_dies_ends_in_an_arrow_at_the_edge():
@@ -50,7 +54,9 @@ def test_bars_give_their_persistence():
 
 
 def test_bars_of_several_surfaces_are_named_and_counted():
-    (ax,) = panels(plot.draw([two_wells(), make_surface()], labels=["SGD", "SAM"], kind="persistence"))
+    (ax,) = panels(
+        plot.draw([two_wells(), make_surface()], labels=["SGD", "SAM"], kind="persistence")
+    )
     assert [label.get_text() for label in ax.get_yticklabels()] == ["SGD\n2 basins", "SAM\n1 basin"]
 
 
@@ -65,7 +71,9 @@ def test_no_more_than_twelve_bars_a_surface_are_drawn_and_the_others_counted():
     surface = make_surface(lambda x, y: np.cos(20 * x) + np.cos(20 * y) + 3 + x, 61, 61)
     (ax,) = panels(figure := plot.draw([surface], kind="persistence"))
     assert len(with_gid(ax, "basin")) == 12
-    assert re.search(r"\d+ less persistent ones not shown", figure.legends[0].get_title().get_text())
+    assert re.search(
+        r"\d+ less persistent ones not shown", figure.legends[0].get_title().get_text()
+    )
 
 
 @pytest.mark.parametrize("is_line", [False, True])
@@ -96,7 +104,9 @@ def test_shallow_dips_are_no_leaves_and_are_counted():
 def test_checkpoints_are_on_the_branch_of_their_basin():
     marks = (Mark("sgd", "checkpoint", (-0.5, 0.0)), Mark("sam", "checkpoint", (0.5, 0.25)))
     (ax,) = panels(plot.draw([replace(two_wells(), marks=marks)], kind="merge-tree"))
-    leaves = {round(line.get_ydata()[0], 9): line.get_xdata()[0] for line in with_gid(ax, "minimum")}
+    leaves = {
+        round(line.get_ydata()[0], 9): line.get_xdata()[0] for line in with_gid(ax, "minimum")
+    }
     places = [(line.get_xdata()[0], round(line.get_ydata()[0], 9)) for line in with_gid(ax, "mark")]
     assert {(leaves[0.3], 0.3), (leaves[1.1], 1.1625)} <= set(places)
 
@@ -104,7 +114,9 @@ def test_checkpoints_are_on_the_branch_of_their_basin():
 def test_the_barrier_between_two_checkpoints_is_given():
     marks = (Mark("sgd", "checkpoint", (-0.5, 0.0)), Mark("sam", "checkpoint", (0.5, 0.0)))
     surface = two_wells(is_line=True)
-    marked = replace(surface, marks=tuple(replace(mark, coordinates=mark.coordinates[:1]) for mark in marks))
+    marked = replace(
+        surface, marks=tuple(replace(mark, coordinates=mark.coordinates[:1]) for mark in marks)
+    )
     figure = plot.draw([marked], kind="merge-tree")
     title = figure.legends[0].get_title().get_text().replace("\n", " ")
     assert "barrier between sgd and sam: 0.6" in title
@@ -118,7 +130,9 @@ def test_trees_side_by_side_share_one_axis_of_the_loss():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wide_range_of_minima_is_on_a_log_scale_that_is_stated(kind):
-    surface = make_surface(lambda x, y: 0.01 * np.exp(6 * x**2) * (1.2 + np.cos(9 * x)) + y**2, 61, 5)
+    surface = make_surface(
+        lambda x, y: 0.01 * np.exp(6 * x**2) * (1.2 + np.cos(9 * x)) + y**2, 61, 5
+    )
     (ax,) = panels(plot.draw([surface], kind=kind))
     assert "log" in (ax.get_xscale(), ax.get_yscale())
     assert "(log scale)" in ax.get_xlabel() + ax.get_ylabel()
@@ -126,14 +140,22 @@ def test_a_wide_range_of_minima_is_on_a_log_scale_that_is_stated(kind):
 
 def test_a_split_is_a_group_of_bars_or_a_tree_when_asked_for():
     (ax,) = panels(plot.draw([two_wells()], kind="persistence", split="all"))
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["train\n2 basins", "test\n2 basins"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "train\n2 basins",
+        "test\n2 basins",
+    ]
     trees = panels(plot.draw([two_wells()], kind="merge-tree", split="all"))
     assert [tree.get_title() for tree in trees] == ["train: 2 basins", "test: 2 basins"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bowl_a_constant_and_losses_around_zero_are_drawn(kind):
-    for function in (lambda x, y: x**2 + y**2, lambda x, y: 0 * x, lambda x, y: 100 * x**3 * y, lambda x, y: 3 + 0 * x):
+    for function in (
+        lambda x, y: x**2 + y**2,
+        lambda x, y: 0 * x,
+        lambda x, y: 100 * x**3 * y,
+        lambda x, y: 3 + 0 * x,
+    ):
         plot.draw([make_surface(function)], kind=kind)
 
 

@@ -22,7 +22,14 @@ def _no_warnings():
         yield
 
 
-def make_history(top=(10.0, 8.0, 9.0, 7.0), *, rate=0.2, residual=1e-6, bottom=(-2.0, -1.5, -1.0, -0.9), **changes):
+def make_history(
+    top=(10.0, 8.0, 9.0, 7.0),
+    *,
+    rate=0.2,
+    residual=1e-6,
+    bottom=(-2.0, -1.5, -1.0, -0.9),
+    **changes,
+):
     top, count = np.array(top)[:, None], len(top)
     bottom = np.array(bottom)[:, None] if bottom else np.empty((count, 0))
     history = CurvatureHistory(
@@ -88,8 +95,12 @@ def test_a_schedule_that_ends_at_zero_leaves_the_lowest_line_in_view():
 
 def test_runs_of_one_schedule_share_the_grey_of_its_line_and_others_have_their_own():
     def colors(*rates):
-        ax = plot.plot_curvature_history([make_history(rate=rate) for rate in rates], labels=["a", "b"])
-        return [line.get_color() for line in with_gid(ax, "edge-of-stability")], [line.get_color() for line in ax.lines]
+        ax = plot.plot_curvature_history(
+            [make_history(rate=rate) for rate in rates], labels=["a", "b"]
+        )
+        return [line.get_color() for line in with_gid(ax, "edge-of-stability")], [
+            line.get_color() for line in ax.lines
+        ]
 
     same, _ = colors(0.2, 0.2)
     other, curves = colors(0.2, 0.1)
@@ -114,12 +125,16 @@ def test_residuals_are_drawn_where_they_can_be_seen(residual, is_drawn):
 
 
 def test_snapshots_that_are_not_done_are_left_out():
-    ax = plot.plot_curvature_history(make_history(done=np.array([True, True, False, False]), rate=np.nan))
+    ax = plot.plot_curvature_history(
+        make_history(done=np.array([True, True, False, False]), rate=np.nan)
+    )
     assert ax.lines[0].get_xdata().tolist() == [0, 1]
 
 
 def test_eigenvalues_over_decades_are_on_a_log_axis():
-    assert plot.plot_curvature_history(make_history((2000.0, 100.0, 20.0, 9.0))).get_yscale() == "log"
+    assert (
+        plot.plot_curvature_history(make_history((2000.0, 100.0, 20.0, 9.0))).get_yscale() == "log"
+    )
 
 
 def test_a_largest_eigenvalue_below_zero_is_drawn_below_a_line_at_zero():
@@ -156,7 +171,11 @@ def make_spectrum(shares):
     )  # fmt: skip
 
 
-SHARES = {"a.weight": (0.75, 0.5, 0.0), "a.bias": (0.001, 0.25, 0.0), "b.weight": (0.249, 0.25, 1.0)}
+SHARES = {
+    "a.weight": (0.75, 0.5, 0.0),
+    "a.bias": (0.001, 0.25, 0.0),
+    "b.weight": (0.249, 0.25, 1.0),
+}
 
 
 def test_a_table_of_layers_has_a_row_a_tensor_and_a_column_an_eigenvector():
@@ -173,7 +192,9 @@ def test_shares_of_more_than_almost_nothing_are_printed():
 
 
 def test_many_tensors_are_added_up_by_layer_and_by_block():
-    names = [f"block{i}.{j}.{part}" for i in range(3) for j in range(4) for part in ("weight", "bias")]
+    names = [
+        f"block{i}.{j}.{part}" for i in range(3) for j in range(4) for part in ("weight", "bias")
+    ]
     shares = {name: np.array([1 / 24, i / 276]) for i, name in enumerate(names)}
     by_layer, by_block = group_by_layer(shares, 12), group_by_layer(shares, 11)
     assert list(by_layer)[:2] == ["block0.0", "block0.1"]

@@ -21,7 +21,9 @@ def _no_warnings():
         yield
 
 
-def make_spectrum(outliers=(6.0, 4.0, -1.0), *, num_probes=5, scale=1.0, split="train", curvature="hessian"):
+def make_spectrum(
+    outliers=(6.0, 4.0, -1.0), *, num_probes=5, scale=1.0, split="train", curvature="hessian"
+):
     generator = np.random.default_rng(0)
     nodes = scale * np.sort(generator.normal(0, 0.5, (num_probes, 10)), axis=1)
     weights = generator.dirichlet(np.ones(10), num_probes) * (1 - len(outliers) / 1000)
@@ -58,7 +60,9 @@ def test_each_known_eigenvalue_is_marked_on_the_curve_and_in_sight():
     ax = plot.plot_density(spectrum)
     (known,) = with_gid(ax, "known")
     np.testing.assert_array_equal(known.get_xdata(), spectrum.density.outliers)
-    np.testing.assert_allclose(known.get_ydata(), smoothed(spectrum.density, spectrum.density.outliers))
+    np.testing.assert_allclose(
+        known.get_ydata(), smoothed(spectrum.density, spectrum.density.outliers)
+    )
     low, high = ax.get_ylim()
     assert ((low < known.get_ydata()) & (known.get_ydata() < high)).all()
     left, right = ax.get_xlim()
@@ -71,7 +75,9 @@ def test_the_kernel_width_is_stated_and_shared():
     width = kernel_width(wide.density)
     assert f"kernel width {width:.3g}" in ax.get_ylabel()
     curve = with_gid(ax, "density")[0]
-    np.testing.assert_allclose(curve.get_ydata(), smoothed(narrow.density, curve.get_xdata(), width))
+    np.testing.assert_allclose(
+        curve.get_ydata(), smoothed(narrow.density, curve.get_xdata(), width)
+    )
 
 
 def test_a_single_probe_has_no_band():
@@ -82,7 +88,9 @@ def test_a_single_probe_has_no_band():
 
 
 def test_several_checkpoints_share_the_axes_and_differ_without_colour():
-    figure = plot.draw([make_spectrum(scale=s) for s in (1, 2, 3)], labels=["a", "b", "c"], kind="density")
+    figure = plot.draw(
+        [make_spectrum(scale=s) for s in (1, 2, 3)], labels=["a", "b", "c"], kind="density"
+    )
     (ax,) = figure.axes
     curves, known = with_gid(ax, "density"), with_gid(ax, "known")
     assert len({str(curve.get_linestyle()) for curve in curves}) == 3
@@ -122,7 +130,9 @@ def test_it_draws_on_the_axes_it_is_given():
 
 def test_known_eigenvalues_alone_can_be_drawn():
     spectrum = make_spectrum()
-    whole = Density(np.array([2.0, 1.0, -1.0]), np.zeros(3), np.empty((0, 0)), np.empty((0, 0)), 0, 3)
+    whole = Density(
+        np.array([2.0, 1.0, -1.0]), np.zeros(3), np.empty((0, 0)), np.empty((0, 0)), 0, 3
+    )
     ax = plot.draw([replace(spectrum, density=whole)], kind="density").axes[0]
     assert len(with_gid(ax, "known")[0].get_xdata()) == 3
 

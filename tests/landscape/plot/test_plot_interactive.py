@@ -81,7 +81,11 @@ def test_every_shared_quantity_can_be_chosen():
 
 @pytest.mark.parametrize(
     ("kwargs", "name"),
-    [({}, "train loss"), ({"split": "test"}, "test loss"), ({"quantity": "accuracy"}, "train accuracy (%)")],
+    [
+        ({}, "train loss"),
+        ({"split": "test"}, "test loss"),
+        ({"quantity": "accuracy"}, "train accuracy (%)"),
+    ],
 )
 def test_what_was_asked_for_is_shown_first(kwargs, name):
     data = draw(make_surface(), **kwargs)
@@ -89,7 +93,8 @@ def test_what_was_asked_for_is_shown_first(kwargs, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "view"), [(None, "surface"), ("filled", "contour"), ("contour", "contour"), ("heatmap", "heatmap")]
+    ("kind", "view"),
+    [(None, "surface"), ("filled", "contour"), ("contour", "contour"), ("heatmap", "heatmap")],
 )
 def test_the_kind_is_the_view_that_is_shown_first(kind, view):
     assert draw(make_surface(), kind=kind)["view"] == view
@@ -99,7 +104,9 @@ def test_lines_are_curves():
     data = draw(make_surface(is_line=True), make_surface(is_line=True), labels=["SGD", "SAM"])
     assert data["view"] == "curve"
     assert [panel["name"] for panel in data["panels"]] == ["SGD", "SAM"]
-    np.testing.assert_allclose(data["fields"][0]["panels"][0]["values"], bowl(np.linspace(-1, 1, 9), 0), rtol=1e-5)
+    np.testing.assert_allclose(
+        data["fields"][0]["panels"][0]["values"], bowl(np.linspace(-1, 1, 9), 0), rtol=1e-5
+    )
 
 
 def test_several_lines_are_their_median_and_quartiles():
@@ -117,8 +124,13 @@ def test_a_wide_range_is_logarithmic_first_and_can_be_linear():
 
 
 def test_a_narrow_range_is_linear_and_can_be_logarithmic_where_it_is_positive():
-    assert [scale["kind"] for scale in draw(make_surface())["fields"][0]["scales"]] == ["linear", "log"]
-    assert [scale["kind"] for scale in draw(make_surface(lambda x, y: x + y))["fields"][0]["scales"]] == ["linear"]
+    assert [scale["kind"] for scale in draw(make_surface())["fields"][0]["scales"]] == [
+        "linear",
+        "log",
+    ]
+    assert [
+        scale["kind"] for scale in draw(make_surface(lambda x, y: x + y))["fields"][0]["scales"]
+    ] == ["linear"]
 
 
 def test_panels_share_their_scale():
@@ -139,7 +151,10 @@ def test_points_that_were_not_computed_are_interpolated_and_noted():
     surface = make_surface(lambda x, y: 3 + x + y, 9, 9)
     page = plot.draw_page([partly_done(surface, 0.3)])
     np.testing.assert_allclose(
-        data_of(page)["fields"][0]["panels"][0]["values"], surface.loss["train"], rtol=1e-5, atol=1e-9
+        data_of(page)["fields"][0]["panels"][0]["values"],
+        surface.loss["train"],
+        rtol=1e-5,
+        atol=1e-9,
     )
     assert "of 81 points evaluated" in page
 
@@ -165,7 +180,10 @@ def test_a_marked_origin_is_not_marked_again():
 def test_marks_off_the_grid_are_left_out_and_counted():
     marks = (Mark("far", "checkpoint", (5.0, 0.0)), Mark("epoch 1", "snapshot", (5.0, 0.0)))
     page = plot.draw_page([replace(make_surface(), marks=marks)])
-    assert [mark["coordinates"] for mark in data_of(page)["panels"][0]["marks"]] == [[None, None], [0.0, 0.0]]
+    assert [mark["coordinates"] for mark in data_of(page)["panels"][0]["marks"]] == [
+        [None, None],
+        [0.0, 0.0],
+    ]
     assert "2 marks outside" in page
 
 
@@ -184,7 +202,9 @@ def test_the_same_surfaces_give_the_same_page():
     assert plot.draw_page([make_surface()]) == plot.draw_page([make_surface()])
 
 
-@pytest.mark.parametrize("function", [lambda x, y: 0 * x, lambda x, y: 5 + 0 * x, lambda x, y: 100 * x**9])
+@pytest.mark.parametrize(
+    "function", [lambda x, y: 0 * x, lambda x, y: 5 + 0 * x, lambda x, y: 100 * x**9]
+)
 def test_constants_and_losses_around_zero_are_drawn(function):
     surface = replace(make_surface(function), accuracy={})
     assert draw(surface)["fields"][0]["scales"]
@@ -222,7 +242,12 @@ def test_figures_do_not_need_plotly():
         "import sys, landscape.plot as p; [getattr(p, name) for name in p.__all__];"
         "print([m for m in ('plotly', 'torch', 'h5py') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_a_page_goes_to_a_file_in_a_folder_that_is_made(tmp_path):

@@ -65,7 +65,10 @@ def test_interpolation_does_not_depend_on_the_units_of_the_axes():
     x, y = np.linspace(-1, 1, 11), np.linspace(-1, 1, 9)
     done = np.random.default_rng(0).random((9, 11)) < 0.4
     values = masked(np.random.default_rng(1).random((9, 11)), done)
-    first, second = interpolate_plane(x, y, values, done), interpolate_plane(1e4 * x, 1e-3 * y, values, done)
+    first, second = (
+        interpolate_plane(x, y, values, done),
+        interpolate_plane(1e4 * x, 1e-3 * y, values, done),
+    )
     np.testing.assert_array_equal(first.mask, second.mask)
     np.testing.assert_allclose(first.compressed(), second.compressed())
 
@@ -73,7 +76,9 @@ def test_interpolation_does_not_depend_on_the_units_of_the_axes():
 def test_points_that_were_evaluated_keep_their_values():
     surface = partly_done(make_surface(nx=21, ny=21), 0.3)
     drawn = select_field(surface, "train", "loss").drawn
-    np.testing.assert_array_equal(drawn[surface.done].filled(np.nan), surface.loss["train"][surface.done])
+    np.testing.assert_array_equal(
+        drawn[surface.done].filled(np.nan), surface.loss["train"][surface.done]
+    )
 
 
 def test_nothing_is_extrapolated():
@@ -112,13 +117,17 @@ def test_what_a_refinement_left_out_is_drawn_to_its_tolerance():
     surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.1)
     field = select_field(surface, "train", "loss")
     assert field.is_interpolated.sum() > 100
-    assert relative_errors(field.drawn.filled(np.nan), true, surface.center_loss["train"]).max() <= 0.1
+    assert (
+        relative_errors(field.drawn.filled(np.nan), true, surface.center_loss["train"]).max() <= 0.1
+    )
 
 
 def test_what_a_refinement_left_out_is_drawn_as_it_supposed():
     surface, true = refined(lambda x, y: bowl(x, y) + 0.3 * np.sin(5 * x) ** 2, 0.1)
     drawn = select_field(surface, "train", "loss").drawn.filled(np.nan)
-    np.testing.assert_array_equal(drawn, interpolated(true, surface.done, surface.center_loss["train"]))
+    np.testing.assert_array_equal(
+        drawn, interpolated(true, surface.done, surface.center_loss["train"])
+    )
 
 
 def test_a_refinement_without_its_corners_is_interpolated_between_what_it_has():
@@ -126,13 +135,17 @@ def test_a_refinement_without_its_corners_is_interpolated_between_what_it_has():
     surface.done[np.ix_([0, -1], [0, -1])] = False
     field = select_field(surface, "train", "loss")
     assert field.is_interpolated.mean() > 0.4
-    np.testing.assert_allclose(field.drawn[field.is_interpolated], surface.loss["train"][field.is_interpolated])
+    np.testing.assert_allclose(
+        field.drawn[field.is_interpolated], surface.loss["train"][field.is_interpolated]
+    )
 
 
 @pytest.mark.parametrize("kind", PLANE_KINDS)
 def test_the_number_of_points_that_were_evaluated_is_stated(kind):
     surface = partly_done(make_surface(nx=11, ny=11), 0.5)
-    assert notes(plot.draw([surface], kind=kind)) == ["60 of 121 points evaluated (dots), the rest interpolated"]
+    assert notes(plot.draw([surface], kind=kind)) == [
+        "60 of 121 points evaluated (dots), the rest interpolated"
+    ]
 
 
 def test_the_tolerance_of_a_refinement_is_stated():
@@ -157,7 +170,9 @@ def test_where_not_all_of_the_rest_is_interpolated_the_note_says_others():
 
 def test_panels_state_the_number_of_each():
     surfaces = [partly_done(make_surface(nx=11, ny=11), share) for share in (0.2, 0.5)]
-    assert notes(plot.draw(surfaces)) == ["24 / 60 of 121 points evaluated (dots), the rest interpolated"]
+    assert notes(plot.draw(surfaces)) == [
+        "24 / 60 of 121 points evaluated (dots), the rest interpolated"
+    ]
 
 
 def test_a_complete_surface_has_no_note():

@@ -87,7 +87,9 @@ def test_the_median_is_left_out_where_one_line_is_not_finite():
     loss[2, 3] = np.nan
     figure = plot.draw([replace(surface, loss={"train": loss})], split="train")
     (curve,) = with_gid(figure.axes[0], "curve")
-    np.testing.assert_array_equal(np.flatnonzero(np.ma.getmaskarray(curve.get_ydata(orig=True))), [3])
+    np.testing.assert_array_equal(
+        np.flatnonzero(np.ma.getmaskarray(curve.get_ydata(orig=True))), [3]
+    )
     assert "NaN" in legend_texts(figure)
 
 
@@ -131,7 +133,9 @@ def test_the_accuracy_has_no_band_of_the_losses_error():
 
 
 def test_a_band_down_to_zero_leaves_a_log_axis_where_the_losses_are():
-    surface = make_surface(lambda x, y: 0.01 * np.exp(6 * x**2), nx=9, is_line=True, splits=("train",))
+    surface = make_surface(
+        lambda x, y: 0.01 * np.exp(6 * x**2), nx=9, is_line=True, splits=("train",)
+    )
     ax = plot.plot_profile(with_errors(surface, 2 * surface.loss["train"]))
     assert ax.get_yscale() == "log"
     assert 0.005 < ax.get_ylim()[0] <= 0.01

@@ -3,7 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figures import bowl, color_bars, contours, legend_texts, make_surface, panels, partly_done, with_train_loss
+from figures import (
+    bowl,
+    color_bars,
+    contours,
+    legend_texts,
+    make_surface,
+    panels,
+    partly_done,
+    with_train_loss,
+)
 from matplotlib.colors import Normalize, SymLogNorm
 
 from landscape import plot
@@ -72,7 +81,9 @@ def test_the_color_bar_names_the_map(name, label):
 def test_every_kind_draws_a_map_of_both_signs_over_decades_and_says_so(kind):
     surface = with_maps(curvature_xy=lambda x, y: np.sinh(9 * x * y))
     figure = plot.draw([surface], quantity="curvature_xy", kind=kind)
-    label = panels(figure)[0].get_zlabel() if kind == "surface" else color_bars(figure)[0].get_ylabel()
+    label = (
+        panels(figure)[0].get_zlabel() if kind == "surface" else color_bars(figure)[0].get_ylabel()
+    )
     assert "symlog" in label or "symmetric log scale" in label
 
 
@@ -84,7 +95,9 @@ def test_a_map_of_both_signs_has_colours_centred_at_zero():
 
 
 def test_a_map_of_one_sign_has_the_colours_of_a_loss():
-    mesh = mesh_of(plot.draw([with_maps(lambda_max=lambda x, y: 5 + x)], quantity="lambda_max", kind="heatmap"))
+    mesh = mesh_of(
+        plot.draw([with_maps(lambda_max=lambda x, y: 5 + x)], quantity="lambda_max", kind="heatmap")
+    )
     assert mesh.cmap.name == "viridis"
 
 
@@ -128,7 +141,10 @@ def test_a_map_of_a_line_is_drawn_as_a_curve():
 
 
 def test_a_difference_is_the_second_surface_minus_the_first():
-    first, second = make_surface(nx=11, ny=11), make_surface(lambda x, y: bowl(x, y) + x, nx=11, ny=11)
+    first, second = (
+        make_surface(nx=11, ny=11),
+        make_surface(lambda x, y: bowl(x, y) + x, nx=11, ny=11),
+    )
     bands = contours(panels(difference(first, second))[0], filled=False)[0]
     for level, path in zip(bands.levels, bands.get_paths(), strict=True):
         np.testing.assert_allclose(path.vertices[:, 0], level, atol=1e-9)
@@ -145,13 +161,17 @@ def test_the_title_of_a_difference_says_what_is_subtracted_from_what():
 
 
 def test_a_difference_over_decades_is_on_a_symmetric_log_scale_and_says_so():
-    figure = difference(make_surface(nx=21, ny=21), make_surface(lambda x, y: bowl(x, y) + 300 * x**9, nx=21, ny=21))
+    figure = difference(
+        make_surface(nx=21, ny=21), make_surface(lambda x, y: bowl(x, y) + 300 * x**9, nx=21, ny=21)
+    )
     assert isinstance(contours(panels(figure)[0], filled=True)[0].norm, SymLogNorm)
     assert color_bars(figure)[0].get_ylabel() == "difference of train loss\n(symmetric log scale)"
 
 
 def test_a_difference_of_accuracies_is_in_percentage_points():
-    figure = difference(make_surface(), make_surface(lambda x, y: bowl(x, y) + x), quantity="accuracy", split="all")
+    figure = difference(
+        make_surface(), make_surface(lambda x, y: bowl(x, y) + x), quantity="accuracy", split="all"
+    )
     assert len(panels(figure)) == 2
     assert color_bars(figure)[0].get_ylabel() == "difference of accuracy (percentage points)"
 
@@ -167,7 +187,8 @@ def test_a_difference_of_interrupted_surfaces_is_interpolated_between_points_tha
 def test_a_difference_is_missing_where_either_is_not_finite():
     first, second = (make_surface(lambda x, y, s=s: bowl(x, y) + s * x) for s in (0, 1))
     figure = difference(
-        with_train_loss(first, at=(1, 1), value=np.nan), with_train_loss(second, at=(5, 5), value=np.inf)
+        with_train_loss(first, at=(1, 1), value=np.nan),
+        with_train_loss(second, at=(5, 5), value=np.inf),
     )
     assert legend_texts(figure) == ["NaN or inf"]
 

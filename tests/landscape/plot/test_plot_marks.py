@@ -66,7 +66,11 @@ def test_marks_are_at_their_coordinates(kind):
 
 @pytest.mark.parametrize("kind", PLANE_KINDS)
 def test_marks_are_named_under_the_figure(kind):
-    assert legend_texts(plot.draw([marked(*CHECKPOINTS, ASCENT)], kind=kind)) == ["sgd", "sam", "ascent point"]
+    assert legend_texts(plot.draw([marked(*CHECKPOINTS, ASCENT)], kind=kind)) == [
+        "sgd",
+        "sam",
+        "ascent point",
+    ]
 
 
 def test_checkpoints_have_signs_of_their_own():
@@ -84,7 +88,10 @@ def test_a_checkpoint_has_the_same_sign_in_every_panel():
 
 @pytest.mark.parametrize("kind", PLANE_KINDS)
 def test_a_mark_outside_the_view_changes_no_limits_and_is_mentioned(kind):
-    plain, figure = (plot.draw([marked(*marks)], kind=kind) for marks in ((), (Mark("far", "checkpoint", (9.0, 0.0)),)))
+    plain, figure = (
+        plot.draw([marked(*marks)], kind=kind)
+        for marks in ((), (Mark("far", "checkpoint", (9.0, 0.0)),))
+    )
     assert legend_texts(figure) == ["far (outside)"]
     (before,), (after,) = panels(plain), panels(figure)
     assert (after.get_xlim(), after.get_ylim()) == (before.get_xlim(), before.get_ylim())
@@ -108,7 +115,9 @@ def test_contour_labels_keep_clear_of_marks():
     free = plot.plot_contour(surface, scale=scale, ax=Figure(figsize=(3, 3)).add_subplot())
     spots = [tuple(text.get_position()) for text in free.texts if text.get_text()]
     marks = [Mark(str(spot), "checkpoint", spot) for spot in spots]
-    ax = plot.plot_contour(replace(surface, marks=marks), scale=scale, ax=Figure(figsize=(3, 3)).add_subplot())
+    ax = plot.plot_contour(
+        replace(surface, marks=marks), scale=scale, ax=Figure(figsize=(3, 3)).add_subplot()
+    )
     labels = ax.transData.transform([text.get_position() for text in ax.texts if text.get_text()])
     gaps = labels[:, None] - ax.transData.transform(spots)
     assert len(spots) > 1
@@ -121,7 +130,9 @@ def test_a_name_with_dollar_signs_is_drawn_as_it_is():
 
 
 def test_a_long_name_is_shortened_in_its_middle():
-    (text,) = legend_texts(plot.draw([marked(Mark("runs/" + 50 * "x" + "/last.pt", "checkpoint", (0.0, 0.5)))]))
+    (text,) = legend_texts(
+        plot.draw([marked(Mark("runs/" + 50 * "x" + "/last.pt", "checkpoint", (0.0, 0.5)))])
+    )
     assert text.startswith("runs/x")
     assert text.endswith("x/last.pt")
     assert len(text) < 30
@@ -161,7 +172,14 @@ def test_snapshots_outside_the_view_are_counted():
 
 @pytest.mark.parametrize("kind", [*PLANE_KINDS, "trajectory"])
 def test_snapshots_of_a_run_that_diverged_are_outside(kind):
-    lost = Mark("epoch 5", "snapshot", (np.nan, np.nan), np.inf, loss={"train": np.nan}, plane_loss={"train": np.inf})
+    lost = Mark(
+        "epoch 5",
+        "snapshot",
+        (np.nan, np.nan),
+        np.inf,
+        loss={"train": np.nan},
+        plane_loss={"train": np.inf},
+    )
     texts = legend_texts(plot.draw([marked(*SNAPSHOTS, lost)], kind=kind))
     assert texts[:2] == ["first: epoch 1", "last: epoch 5 (outside)"]
 
@@ -261,7 +279,10 @@ def test_an_axis_is_named_after_its_direction(name, label):
 
 
 def test_checkpoints_of_the_same_name_are_told_apart_by_their_folders():
-    assert axis_labels(named("to:runs/a/last.pt", "to:runs/b/last.pt")) == ("towards a/last", "towards b/last")
+    assert axis_labels(named("to:runs/a/last.pt", "to:runs/b/last.pt")) == (
+        "towards a/last",
+        "towards b/last",
+    )
 
 
 def test_components_are_numbered_and_state_their_share_of_the_variance():
@@ -270,7 +291,10 @@ def test_components_are_numbered_and_state_their_share_of_the_variance():
 
 
 def test_a_surface_without_names_has_random_directions():
-    assert axis_labels(make_surface()) == ("direction 1 (filter norms)", "direction 2 (filter norms)")
+    assert axis_labels(make_surface()) == (
+        "direction 1 (filter norms)",
+        "direction 2 (filter norms)",
+    )
 
 
 def test_the_color_bar_of_a_trajectory_is_that_of_its_plane():

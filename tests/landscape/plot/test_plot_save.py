@@ -20,7 +20,9 @@ from landscape.sharpness_results import Difference, Measure
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
-DENSITY = Density(np.array([5.0]), np.array([1e-6]), np.array([[-1.0, 0.5]]), np.array([[0.4, 0.5]]), 2, 10)
+DENSITY = Density(
+    np.array([5.0]), np.array([1e-6]), np.array([[-1.0, 0.5]]), np.array([[0.4, 0.5]]), 2, 10
+)
 
 
 def make_result(kind):
@@ -28,13 +30,31 @@ def make_result(kind):
     if kind == "history":
         return History(one, *(0.5 * one,) * 9)
     if kind in ("eigenvalues", "density", "layers"):
-        spectrum = (5 * one, one, -one, one, 9, True, 1e-3, 1e-6, "lanczos", 0.1, None, "train", Provenance())
+        spectrum = (
+            5 * one,
+            one,
+            -one,
+            one,
+            9,
+            True,
+            1e-3,
+            1e-6,
+            "lanczos",
+            0.1,
+            None,
+            "train",
+            Provenance(),
+        )
         return Spectrum(*spectrum, layer_shares={"w": np.ones(2)}, density=DENSITY)
     if kind == "curvature-history":
         return CurvatureHistory(one, *(one[:, None],) * 4, *(one,) * 6, "train", Provenance())
     if kind in ("sharpness", "differences"):
-        measures = tuple(Measure("asc", rho, 1 + rho, rho, None, 2.0, False, 1, 1.0) for rho in (0.1, 0.2))
-        difference = Difference("asc", 0.1, "a", "b", -0.1, -0.2, 0.1, 0.95, "not distinguishable", "data")
+        measures = tuple(
+            Measure("asc", rho, 1 + rho, rho, None, 2.0, False, 1, 1.0) for rho in (0.1, 0.2)
+        )
+        difference = Difference(
+            "asc", 0.1, "a", "b", -0.1, -0.2, 0.1, 0.95, "not distinguishable", "data"
+        )
         sharpness = Sharpness(1.0, None, 0.5, measures, "train", Provenance())
         return SharpnessComparison(("a", "b"), (sharpness, sharpness), (difference,))
     x = np.linspace(-1, 1, 7)
@@ -46,14 +66,28 @@ def make_result(kind):
     marks = (Mark("epoch 1", "snapshot", (0.5, 0.5)[: loss.ndim]),)
     hashes = ("a", "b")
     return Surface(
-        x, y, {"train": loss}, {}, done, center, {}, "filter", np.ones(2), hashes, 0.0, Provenance(), marks=marks
+        x,
+        y,
+        {"train": loss},
+        {},
+        done,
+        center,
+        {},
+        "filter",
+        np.ones(2),
+        hashes,
+        0.0,
+        Provenance(),
+        marks=marks,
     )
 
 
 @pytest.fixture(scope="module")
 def figures():
     numbers = {kind: 2 if kind == "difference" else 1 for kind in plot.KINDS}
-    return {kind: plot.draw([make_result(kind)] * number, kind=kind) for kind, number in numbers.items()}
+    return {
+        kind: plot.draw([make_result(kind)] * number, kind=kind) for kind, number in numbers.items()
+    }
 
 
 @pytest.mark.parametrize("suffix", plot.FORMATS)

@@ -105,7 +105,8 @@ def test_linear_steps_are_one_two_two_and_a_half_or_five_times_a_power_of_ten(lo
 
 
 @pytest.mark.parametrize(
-    "values", [np.array([1.0, 2.0]), np.array([0.01, 10.0]), np.append(np.logspace(-3, 3, 50), [0.0, -1.0])]
+    "values",
+    [np.array([1.0, 2.0]), np.array([0.01, 10.0]), np.append(np.logspace(-3, 3, 50), [0.0, -1.0])],
 )
 def test_levels_become_increasing_heights(values):
     scale = choose_scale([values])
@@ -113,7 +114,9 @@ def test_levels_become_increasing_heights(values):
 
 
 def test_heights_on_a_log_scale_are_logarithms():
-    np.testing.assert_allclose(choose_scale([np.array([0.01, 100.0])]).transform(np.array([0.01, 100.0])), [-2, 2])
+    np.testing.assert_allclose(
+        choose_scale([np.array([0.01, 100.0])]).transform(np.array([0.01, 100.0])), [-2, 2]
+    )
 
 
 def test_a_constant_has_no_level_inside_its_range():
@@ -128,14 +131,18 @@ def test_a_diverging_scale_is_symmetric_about_zero():
 
 
 def test_a_diverging_scale_over_decades_is_symmetric_log():
-    scale = choose_diverging_scale([np.concatenate([-np.logspace(-3, 0, 30), np.logspace(-3, 2, 50)])])
+    scale = choose_diverging_scale(
+        [np.concatenate([-np.logspace(-3, 0, 30), np.logspace(-3, 2, 50)])]
+    )
     assert scale.kind == "symlog"
     np.testing.assert_array_equal(scale.levels, -scale.levels[::-1])
     assert scale.high >= 100
 
 
 def test_the_linear_part_of_a_diverging_scale_is_no_smaller_than_a_ten_thousandth():
-    assert choose_diverging_scale([np.append(np.full(90, 1e-12), np.full(9, 1.0))]).threshold >= 5e-5
+    assert (
+        choose_diverging_scale([np.append(np.full(90, 1e-12), np.full(9, 1.0))]).threshold >= 5e-5
+    )
 
 
 @pytest.mark.parametrize("values", [np.zeros(4), np.full(4, -2.0), np.array([1e-300, -1e300])])

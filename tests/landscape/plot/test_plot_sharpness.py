@@ -15,7 +15,9 @@ from landscape.results import Provenance, Sharpness, SharpnessComparison
 from landscape.sharpness_results import Difference, Measure, Taylor
 
 RHOS = (0.1, 0.2, 0.4)
-TAYLOR = Taylor(0.5, ascent_curvature=3.0, lambda_max=4.0, trace=20.0, trace_error=1.0, num_parameters=10)
+TAYLOR = Taylor(
+    0.5, ascent_curvature=3.0, lambda_max=4.0, trace=20.0, trace_error=1.0, num_parameters=10
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,9 @@ def make_measure(name="asc", rho=0.1, value=None, **changes):
     value = (rho**2 if is_average else 0.5 * rho + 2 * rho**2) if value is None else value
     steps = {"asc": 1, "nstep": 5, "max": 20}.get(name, 0)
     share = None if name == "first_order" else 1.0
-    measure = Measure(name, rho, 1 + value, value, 0.1 * value if is_average else None, 2.0, False, steps, share)
+    measure = Measure(
+        name, rho, 1 + value, value, 0.1 * value if is_average else None, 2.0, False, steps, share
+    )
     return replace(measure, **changes)
 
 
@@ -43,7 +47,9 @@ def make_sharpness(names=("asc", "avg"), rhos=RHOS, *, taylor=TAYLOR, factor=1.0
 def make_comparison(*verdicts, **changes):
     values = {"lower": -1.0, "higher": 1.0, "not distinguishable": 0.2}
     differences = tuple(
-        Difference("asc", 0.1, f"a{i}", "b", values[v], values[v] - 0.5, values[v] + 0.5, 0.95, v, "data")
+        Difference(
+            "asc", 0.1, f"a{i}", "b", values[v], values[v] - 0.5, values[v] + 0.5, 0.95, v, "data"
+        )
         for i, v in enumerate(verdicts)
     )
     checkpoints = (make_sharpness(), make_sharpness(factor=2.0))
@@ -155,7 +161,9 @@ def test_checkpoints_have_colours_and_names():
     figure = plot.draw([make_sharpness(), make_sharpness(factor=3.0)], labels=["sgd", "sam"])
     for ax in figure.axes:
         assert len({line.get_color() for line in with_gid(ax, "measured")}) == 2
-    assert {"sgd", "sam", "first order", "second order", "95 % interval"} <= set(legend_texts(figure))
+    assert {"sgd", "sam", "first order", "second order", "95 % interval"} <= set(
+        legend_texts(figure)
+    )
 
 
 def test_a_group_has_one_colour_and_one_name():
@@ -167,7 +175,9 @@ def test_a_group_has_one_colour_and_one_name():
 
 def test_what_differs_on_both_sides_is_in_the_rows():
     (lower,) = make_comparison("lower").differences
-    figure = plot.plot_differences(make_comparison(differences=(lower, replace(lower, first="b", second="c"))))
+    figure = plot.plot_differences(
+        make_comparison(differences=(lower, replace(lower, first="b", second="c")))
+    )
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["a0 \N{MINUS SIGN} b", "b \N{MINUS SIGN} c"]
     assert note(figure).startswith("differences: rise")
@@ -185,7 +195,9 @@ def test_two_dotted_lines_are_explained():
 
 
 def test_rises_of_both_signs_are_on_an_axis_that_has_them_and_says_so():
-    measures = tuple(make_measure("asc", rho, value) for rho, value in zip(RHOS, (1e-5, 1e-3, -2.0), strict=True))
+    measures = tuple(
+        make_measure("asc", rho, value) for rho, value in zip(RHOS, (1e-5, 1e-3, -2.0), strict=True)
+    )
     (ax,) = plot.plot_sharpness(replace(make_sharpness(), measures=measures)).axes
     assert ax.get_yscale() == "symlog"
     assert "symmetric log scale" in ax.get_ylabel()
@@ -242,16 +254,24 @@ def test_sharpness_that_is_nowhere_finite_is_refused():
 
 
 def test_sharpness_is_of_the_loss_and_of_its_split():
-    with pytest.raises(InputError, match="sharpness is the rise of the loss, got the quantity 'accuracy'"):
+    with pytest.raises(
+        InputError, match="sharpness is the rise of the loss, got the quantity 'accuracy'"
+    ):
         plot.draw([make_sharpness()], quantity="accuracy")
     with pytest.raises(InputError, match="the split must be the one that was measured, got 'test'"):
         plot.draw([make_sharpness()], split="test")
 
 
 def test_a_difference_has_its_interval_and_the_sign_of_its_verdict():
-    figure = plot.draw([make_comparison("lower", "higher", "not distinguishable")], kind="differences")
+    figure = plot.draw(
+        [make_comparison("lower", "higher", "not distinguishable")], kind="differences"
+    )
     (ax,) = figure.axes
-    assert points(ax, "interval") == [[[-1.5, 0], [-0.5, 0]], [[0.5, 1], [1.5, 1]], [[-0.3, 2], [0.7, 2]]]
+    assert points(ax, "interval") == [
+        [[-1.5, 0], [-0.5, 0]],
+        [[0.5, 1], [1.5, 1]],
+        [[-0.3, 2], [0.7, 2]],
+    ]
     assert points(ax, "difference") == [[[-1.0, 0]], [[1.0, 1]], [[0.2, 2]]]
     assert [dot.get_marker() for dot in with_gid(ax, "difference")] == ["<", ">", "o"]
     assert legend_texts(figure) == ["lower", "higher", "not distinguishable"]
@@ -268,7 +288,9 @@ def test_only_verdicts_that_there_are_stand_in_the_legend():
 def test_each_measure_has_a_panel_of_differences():
     comparison = make_comparison("lower", "higher")
     both = (*comparison.differences, replace(comparison.differences[0], name="avg"))
-    titles = [ax.get_title() for ax in plot.plot_differences(replace(comparison, differences=both)).axes]
+    titles = [
+        ax.get_title() for ax in plot.plot_differences(replace(comparison, differences=both)).axes
+    ]
     assert titles == ["one ascent step", "average"]
 
 
@@ -282,7 +304,10 @@ def test_what_is_no_measure_of_sharpness_comes_last():
 def test_radii_stand_in_the_rows_where_there_are_several():
     (lower,) = make_comparison("lower").differences
     figure = plot.plot_differences(make_comparison(differences=(lower, replace(lower, rho=0.2))))
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [r"$\rho$ = 0.1", r"$\rho$ = 0.2"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        r"$\rho$ = 0.1",
+        r"$\rho$ = 0.2",
+    ]
     assert note(figure).startswith("a0 \N{MINUS SIGN} b: rise of the train loss. ")
 
 

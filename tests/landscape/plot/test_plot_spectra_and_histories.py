@@ -18,7 +18,9 @@ def _no_warnings():
         yield
 
 
-def make_spectrum(top=(120, 80, 60, 40, 33), bottom=(-6,), *, residual=0.01, converged=True, split="train"):
+def make_spectrum(
+    top=(120, 80, 60, 40, 33), bottom=(-6,), *, residual=0.01, converged=True, split="train"
+):
     return Spectrum(
         eigenvalues=np.array(top, dtype=float),
         residuals=np.full(len(top), residual),
@@ -62,7 +64,9 @@ def panel(figure, label):
 
 
 def test_bars_are_the_eigenvalues_in_descending_order():
-    heights = [bar.get_height() for bar in bars(plot.plot_eigenvalues(make_spectrum(bottom=(-6, -2))))]
+    heights = [
+        bar.get_height() for bar in bars(plot.plot_eigenvalues(make_spectrum(bottom=(-6, -2))))
+    ]
     assert heights == [120, 80, 60, 40, 33, -2, -6]
 
 
@@ -80,7 +84,9 @@ def test_values_are_printed():
 @pytest.mark.parametrize("bottom", [(-0.0183,), (-0.0183, -0.0122), (-0.5162, -0.0111)])
 @pytest.mark.parametrize("top", [(1.23, 0.8, 0.6), (1.23, 0.8, 0.6, 0.512, 0.00123)])
 def test_printed_values_touch_neither_each_other_nor_the_frame(top, bottom):
-    figure = plot.draw([make_spectrum(top, bottom), make_spectrum(top, bottom)], labels=["SGD", "SAM"])
+    figure = plot.draw(
+        [make_spectrum(top, bottom), make_spectrum(top, bottom)], labels=["SGD", "SAM"]
+    )
     figure.canvas.draw()
     (ax,) = figure.axes
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -89,7 +95,9 @@ def test_printed_values_touch_neither_each_other_nor_the_frame(top, bottom):
 
 
 def test_checkpoints_are_side_by_side():
-    ax = plot.plot_eigenvalues([make_spectrum(), make_spectrum((30, 20, 10, 5, 4))], labels=["SGD", "SAM"])
+    ax = plot.plot_eigenvalues(
+        [make_spectrum(), make_spectrum((30, 20, 10, 5, 4))], labels=["SGD", "SAM"]
+    )
     first, second = bars(ax)[0], bars(ax)[6]
     assert first.get_x() + first.get_width() <= second.get_x() < 0.5
 
@@ -130,7 +138,10 @@ def test_a_spectrum_without_a_finite_eigenvalue_is_an_error():
 
 
 def test_the_axis_names_the_split_of_a_spectrum():
-    assert plot.plot_eigenvalues(make_spectrum(split="test")).get_ylabel() == "Hessian eigenvalue (test loss)"
+    assert (
+        plot.plot_eigenvalues(make_spectrum(split="test")).get_ylabel()
+        == "Hessian eigenvalue (test loss)"
+    )
 
 
 def test_another_split_of_a_spectrum_is_an_error():
@@ -156,7 +167,9 @@ def test_every_run_has_a_line_for_each_split():
 
 def test_one_split_of_a_history_can_be_drawn_alone():
     figure = plot.plot_history(make_history(), split="test")
-    np.testing.assert_allclose(panel(figure, "test loss").lines[0].get_ydata(), 1.2 / np.arange(1, 16))
+    np.testing.assert_allclose(
+        panel(figure, "test loss").lines[0].get_ydata(), 1.2 / np.arange(1, 16)
+    )
 
 
 def test_errors_are_in_percent():
@@ -177,24 +190,40 @@ def test_first_order_sharpness_has_a_panel_where_a_run_measured_it():
 def test_ascent_sharpness_has_a_panel_where_a_run_measured_it():
     measured = dataclasses.replace(make_history(), ascent_sharpness=np.linspace(0.1, 0.2, 15))
     figure = plot.plot_history([make_history(), measured])
-    np.testing.assert_array_equal(panel(figure, "ascent sharpness").lines[1].get_ydata(), measured.ascent_sharpness)
+    np.testing.assert_array_equal(
+        panel(figure, "ascent sharpness").lines[1].get_ydata(), measured.ascent_sharpness
+    )
 
 
 def test_averaged_weights_have_lines_of_their_own_and_are_named():
     history = make_history()
-    averaged = {"ema_test_loss": history.test_loss / 2, "ema_test_accuracy": history.test_accuracy + 0.01}
+    averaged = {
+        "ema_test_loss": history.test_loss / 2,
+        "ema_test_accuracy": history.test_accuracy + 0.01,
+    }
     figure = plot.plot_history(dataclasses.replace(history, **averaged))
-    np.testing.assert_array_equal(panel(figure, "loss").lines[2].get_ydata(), averaged["ema_test_loss"])
-    np.testing.assert_allclose(
-        panel(figure, "error").lines[2].get_ydata(), 100 * (1 - averaged["ema_test_accuracy"]), rtol=1e-14
+    np.testing.assert_array_equal(
+        panel(figure, "loss").lines[2].get_ydata(), averaged["ema_test_loss"]
     )
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "test", "test, averaged weights"]
+    np.testing.assert_allclose(
+        panel(figure, "error").lines[2].get_ydata(),
+        100 * (1 - averaged["ema_test_accuracy"]),
+        rtol=1e-14,
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "train",
+        "test",
+        "test, averaged weights",
+    ]
 
 
 def test_averaged_weights_belong_to_the_test_split():
     history = make_history()
     history = dataclasses.replace(history, ema_test_loss=history.test_loss / 2)
-    lines = {split: panel(plot.plot_history(history, split=split), "loss").lines for split in ("train", "test")}
+    lines = {
+        split: panel(plot.plot_history(history, split=split), "loss").lines
+        for split in ("train", "test")
+    }
     assert {split: len(found) for split, found in lines.items()} == {"train": 1, "test": 2}
 
 
@@ -219,7 +248,9 @@ def test_a_run_and_its_legend_have_the_same_colour():
 
 
 def test_a_schedule_shows_on_both_sides_of_one_that_is_the_same():
-    first, second = panel(plot.plot_history([make_history(), make_history()]), "learning rate").lines
+    first, second = panel(
+        plot.plot_history([make_history(), make_history()]), "learning rate"
+    ).lines
     assert first.get_linewidth() > second.get_linewidth()
 
 

@@ -6,7 +6,16 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figures import bowl, color_bars, contours, half_done, legend_texts, make_surface, panels, with_train_loss
+from figures import (
+    bowl,
+    color_bars,
+    contours,
+    half_done,
+    legend_texts,
+    make_surface,
+    panels,
+    with_train_loss,
+)
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D, proj3d
@@ -31,7 +40,9 @@ def line_labels(ax):
 
 
 def run_python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_importing_the_package_does_not_import_matplotlib():
@@ -76,7 +87,9 @@ def test_a_plane_is_drawn_as_filled_contours_by_default():
 
 @pytest.mark.parametrize("kind", ["contour", "history", "nonsense"])
 def test_a_kind_that_does_not_fit_a_line_is_an_error_that_names_those_that_do(kind):
-    with pytest.raises(InputError, match=r"fit a line.*Kinds that fit: curve, persistence, merge-tree\."):
+    with pytest.raises(
+        InputError, match=r"fit a line.*Kinds that fit: curve, persistence, merge-tree\."
+    ):
         plot.draw([make_surface(is_line=True)], kind=kind)
 
 
@@ -112,7 +125,9 @@ def test_an_unknown_split_is_an_error_that_names_the_splits(is_line):
 
 
 def test_an_unknown_quantity_is_an_error_that_names_the_quantities():
-    with pytest.raises(InputError, match=r"got 'error'.*loss \(train, test\); accuracy \(train, test\)"):
+    with pytest.raises(
+        InputError, match=r"got 'error'.*loss \(train, test\); accuracy \(train, test\)"
+    ):
         plot.draw([make_surface()], quantity="error")
 
 
@@ -193,7 +208,9 @@ def test_reliefs_share_their_heights():
 
 
 def test_all_splits_are_panels_when_asked_for():
-    titles = [ax.get_title() for ax in panels(plot.draw([make_surface()], split="all", labels=["SGD"]))]
+    titles = [
+        ax.get_title() for ax in panels(plot.draw([make_surface()], split="all", labels=["SGD"]))
+    ]
     assert titles == ["SGD, train (center: 0.5)", "SGD, test (center: 1)"]
 
 
@@ -217,14 +234,17 @@ def test_a_log_scale_is_stated_on_the_axis_of_a_relief():
 
 
 def test_accuracy_is_on_a_linear_norm_in_percent():
-    figure = plot.draw([make_surface(lambda x, y: 6 * bowl(x, y) - 3)], quantity="accuracy", kind="heatmap")
+    figure = plot.draw(
+        [make_surface(lambda x, y: 6 * bowl(x, y) - 3)], quantity="accuracy", kind="heatmap"
+    )
     norm = panels(figure)[0].collections[0].norm
     assert type(norm) is Normalize
     assert norm.vmax == 100
 
 
 @pytest.mark.parametrize(
-    ("normalization", "unit"), [("filter", "filter norms"), ("layer", "layer norms"), ("none", "raw")]
+    ("normalization", "unit"),
+    [("filter", "filter norms"), ("layer", "layer norms"), ("none", "raw")],
 )
 def test_axes_name_the_unit_of_the_directions(normalization, unit):
     ax = plot.plot_contour(make_surface(normalization=normalization))
@@ -242,7 +262,8 @@ def test_the_title_gives_the_loss_at_the_center():
 
 
 def narrow(surface, width):
-    """Leave only the points within a width of the vertical through the center, so that lines are short."""
+    """Leave only the points within a width of the vertical through the center, so that lines are
+    short."""
     return replace(surface, done=surface.done & (np.abs(surface.x) <= width))
 
 
@@ -256,8 +277,14 @@ def test_a_line_that_is_only_at_the_center_has_no_label():
 def test_contour_labels_are_at_least_twenty_points_apart():
     surface = make_surface(lambda x, y: 30 + 10 * y, nx=41, ny=41)
     figure = Figure(figsize=(1.6, 1.4))
-    ax = plot.plot_contour(surface, scale=choose_scale([surface.loss["train"]]), ax=figure.add_subplot())
-    spots = np.array([ax.transData.transform(t.get_position()) for t in line_labels(ax)]) * 72 / figure.dpi
+    ax = plot.plot_contour(
+        surface, scale=choose_scale([surface.loss["train"]]), ax=figure.add_subplot()
+    )
+    spots = (
+        np.array([ax.transData.transform(t.get_position()) for t in line_labels(ax)])
+        * 72
+        / figure.dpi
+    )
     assert len(spots) > 1
     assert min(np.hypot(*(a - b)) for i, a in enumerate(spots) for b in spots[:i]) > 20
 
@@ -403,7 +430,9 @@ def test_missing_points_interrupt_a_curve():
     surface = with_train_loss(make_surface(is_line=True), at=4, value=np.inf)
     ax = plot.plot_profile(surface, split="train")
     line = next(line for line in ax.lines if len(line.get_xdata()) == 9)
-    np.testing.assert_array_equal(np.flatnonzero(np.ma.getmaskarray(line.get_ydata(orig=True))), [4])
+    np.testing.assert_array_equal(
+        np.flatnonzero(np.ma.getmaskarray(line.get_ydata(orig=True))), [4]
+    )
 
 
 def test_missing_points_of_a_curve_are_explained():

@@ -23,7 +23,12 @@ def _quantity(report, key):
 
 def test_the_summary_has_the_columns_of_table_1_and_a_row_a_checkpoint():
     table = _report(entry("sgd"), entry("sam")).summary()
-    assert table.columns[1:5] == ["train loss", "train accuracy (%)", "test loss", "test accuracy (%)"]
+    assert table.columns[1:5] == [
+        "train loss",
+        "train accuracy (%)",
+        "test loss",
+        "test accuracy (%)",
+    ]
     assert table.columns[-1] == "|lambda_max / lambda_min|"
     assert [row[0] for row in table.rows] == ["sgd", "sam"]
 
@@ -42,7 +47,9 @@ def test_the_error_of_the_test_loss_is_over_its_examples():
 
 
 def test_the_error_of_the_test_accuracy_is_binomial():
-    assert _quantity(_report(entry()), "test_accuracy")["error"] == pytest.approx(math.sqrt(0.8 * 0.2 / 4))
+    assert _quantity(_report(entry()), "test_accuracy")["error"] == pytest.approx(
+        math.sqrt(0.8 * 0.2 / 4)
+    )
 
 
 def test_the_whole_training_set_has_no_error():
@@ -57,7 +64,13 @@ def test_the_gap_is_test_minus_train():
 
 def test_an_eigenvalue_has_its_residual_and_a_ratio_its_interval():
     report = _report(entry())
-    assert _quantity(report, "lambda_max") == {"value": 8.0, "error": 0.5, "low": None, "high": None, "remark": ""}
+    assert _quantity(report, "lambda_max") == {
+        "value": 8.0,
+        "error": 0.5,
+        "low": None,
+        "high": None,
+        "remark": "",
+    }
     ratio = _quantity(report, "absolute_ratio")
     assert (ratio["value"], ratio["low"], ratio["high"]) == (4.0, 7.5 / 2.25, 8.5 / 1.75)
 
@@ -79,10 +92,19 @@ def test_the_table_has_the_middle_radius_and_the_lower_of_two():
 
 
 def test_differences_are_to_the_first_and_paired():
-    first, second = entry("sgd", rise=0.02), entry("sam", rise=0.01, test_losses=(0.0, 0.1, 0.2, 0.3))
+    first, second = (
+        entry("sgd", rise=0.02),
+        entry("sam", rise=0.01, test_losses=(0.0, 0.1, 0.2, 0.3)),
+    )
     found = _report(first, second).as_json()["differences"]
-    assert [(each["name"], each["rho"]) for each in found] == [("test_loss", None), ("avg", 0.05), ("avg", 0.1)]
-    assert {(each["first"], each["second"], each["verdict"]) for each in found} == {("sam", "sgd", "lower")}
+    assert [(each["name"], each["rho"]) for each in found] == [
+        ("test_loss", None),
+        ("avg", 0.05),
+        ("avg", 0.1),
+    ]
+    assert {(each["first"], each["second"], each["verdict"]) for each in found} == {
+        ("sam", "sgd", "lower")
+    }
     assert found[0]["value"] == pytest.approx(-0.1)
     assert found[1]["value"] == pytest.approx(-0.01 * 0.05)
 
@@ -126,7 +148,9 @@ def test_the_keys_of_the_json_are_those_that_are_documented():
 
 
 def test_the_json_has_no_word_that_json_lacks():
-    text = json.dumps(Report([entry("a"), entry("b")], MeasuringPlan(p=math.inf)).as_json(), allow_nan=False)
+    text = json.dumps(
+        Report([entry("a"), entry("b")], MeasuringPlan(p=math.inf)).as_json(), allow_nan=False
+    )
     assert json.loads(text)["plan"]["p"] == "inf"
 
 

@@ -41,7 +41,11 @@ def test_an_interval_is_in_brackets_and_an_end_near_0_does_not_become_0():
 
 
 def test_what_is_not_known_is_a_dash():
-    assert [Number().text, Number(float("nan"), 1.0).text, Number(1.0, 0.0).text] == ["–", "–", "1.0000"]
+    assert [Number().text, Number(float("nan"), 1.0).text, Number(1.0, 0.0).text] == [
+        "–",
+        "–",
+        "1.0000",
+    ]
 
 
 def test_a_number_in_another_unit_has_its_error_in_it_too():

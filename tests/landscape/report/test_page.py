@@ -26,7 +26,9 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
-        self.references += [found[name] for name in ("src", "href", "srcset", "action") if name in found]
+        self.references += [
+            found[name] for name in ("src", "href", "srcset", "action") if name in found
+        ]
         self.ids.add(found.get("id"))
         if tag not in self.VOID:
             self.open.append(tag)
@@ -37,7 +39,12 @@ class _Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report():
-    return Report([entry("sgd", rise=0.02), entry("sam")], MeasuringPlan(), ["compare", "a b.pt", "c.pt"], Path("r"))
+    return Report(
+        [entry("sgd", rise=0.02), entry("sam")],
+        MeasuringPlan(),
+        ["compare", "a b.pt", "c.pt"],
+        Path("r"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,9 @@ def test_the_page_refers_to_nothing_outside_itself(page):
 def test_every_link_within_the_page_has_its_place_and_every_tag_its_end(page):
     found = _Page(page)
     assert found.open == []
-    assert {reference[1:] for reference in found.references if reference.startswith("#")} <= found.ids
+    assert {
+        reference[1:] for reference in found.references if reference.startswith("#")
+    } <= found.ids
 
 
 def test_every_number_is_on_the_page_with_its_error(page, report):
@@ -110,4 +119,7 @@ def test_all_formats_are_written(report, tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"index.html", "report.json", "table.csv", "table.md", "table.tex", "figures"}
     assert r"\begin{table}" in (tmp_path / "table.tex").read_text()
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"sharpness.svg", "differences.svg"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "sharpness.svg",
+        "differences.svg",
+    }

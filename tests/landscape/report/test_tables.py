@@ -8,8 +8,26 @@ import pytest
 from landscape.errors import InputError
 from landscape.report import Table
 
-SIMPLE = Table("Two runs", ("name", "loss"), (("SGD", "0.5"), ("SAM", "0.25 ± 0.1")), ("Means over 3 seeds.",))
-NASTY = ("a|b", r"c:\d", "50 %", "x_1", "_x_", "A & B", "$5", "#1", "{y}", "~", "2^3", "<b>", "*z*", "`w`", '"no"')
+SIMPLE = Table(
+    "Two runs", ("name", "loss"), (("SGD", "0.5"), ("SAM", "0.25 ± 0.1")), ("Means over 3 seeds.",)
+)
+NASTY = (
+    "a|b",
+    r"c:\d",
+    "50 %",
+    "x_1",
+    "_x_",
+    "A & B",
+    "$5",
+    "#1",
+    "{y}",
+    "~",
+    "2^3",
+    "<b>",
+    "*z*",
+    "`w`",
+    '"no"',
+)
 
 
 def test_markdown_is_a_table_with_the_title_before_and_the_notes_after():
@@ -43,7 +61,10 @@ def test_latex_is_a_booktabs_float():
 
 def test_csv_reads_back_as_what_was_written():
     table = Table("", NASTY, (tuple(reversed(NASTY)), ("two\nlines", *NASTY[1:])))
-    assert [tuple(row) for row in csv.reader(io.StringIO(table.as_csv()))] == [table.columns, *table.rows]
+    assert [tuple(row) for row in csv.reader(io.StringIO(table.as_csv()))] == [
+        table.columns,
+        *table.rows,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,25 +99,37 @@ def test_latex_takes_each_character_for_itself(cell, expected):
 
 
 def test_columns_of_numbers_and_gaps_are_aligned_to_the_right():
-    table = Table("", ("a", "b", "c", "d"), (("-", "1e-3", "x1", "-.5 %"), ("98.6 %", "", "2", "\N{MINUS SIGN}3")))
+    table = Table(
+        "",
+        ("a", "b", "c", "d"),
+        (("-", "1e-3", "x1", "-.5 %"), ("98.6 %", "", "2", "\N{MINUS SIGN}3")),
+    )
     assert table.as_markdown().splitlines()[1].count("-:") == 3
     assert r"{rrlr}" in table.as_latex()
 
 
 def test_the_transpose_of_the_transpose_is_the_table():
     table = SIMPLE.transposed()
-    assert (table.columns, list(table.rows)) == (("name", "SGD", "SAM"), [("loss", "0.5", "0.25 ± 0.1")])
+    assert (table.columns, list(table.rows)) == (
+        ("name", "SGD", "SAM"),
+        [("loss", "0.5", "0.25 ± 0.1")],
+    )
     assert table.transposed().as_markdown() == SIMPLE.as_markdown()
 
 
 def test_a_table_without_rows_has_its_head():
-    assert Table("", ("a", "b"), ()).as_markdown().splitlines() == ["| a   | b   |", "| --- | --- |"]
+    assert Table("", ("a", "b"), ()).as_markdown().splitlines() == [
+        "| a   | b   |",
+        "| --- | --- |",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not on this machine")
 def test_latex_compiles(tmp_path):
     table = Table("50 % & more", NASTY, (NASTY,), ("A note_1.",))
-    head = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
+    head = (
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
+    )
     (tmp_path / "t.tex").write_text(head + table.as_latex() + "\\end{document}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
@@ -104,7 +137,10 @@ def test_latex_compiles(tmp_path):
 
 @pytest.mark.parametrize(
     ("columns", "rows", "message"),
-    [((), (), "at least one column"), (("a", "b"), (("1", "2"), ("1",)), "each of 2 columns, row 2 has 1")],
+    [
+        ((), (), "at least one column"),
+        (("a", "b"), (("1", "2"), ("1",)), "each of 2 columns, row 2 has 1"),
+    ],
 )
 def test_a_table_that_is_none_is_refused(columns, rows, message):
     with pytest.raises(InputError, match=message):
@@ -115,7 +151,10 @@ def test_a_table_that_is_none_is_refused(columns, rows, message):
     ("text", "latex"),
     [
         ("|lambda_max / lambda_min|", r"$|\lambda_{\max} / \lambda_{\min}|$"),
-        ("L^Asc - L, rho = 0.05 (x 10^3)", r"$L^{\mathrm{Asc}} - L$, $\rho$ = 0.05 ($\times 10^{3}$)"),
+        (
+            "L^Asc - L, rho = 0.05 (x 10^3)",
+            r"$L^{\mathrm{Asc}} - L$, $\rho$ = 0.05 ($\times 10^{3}$)",
+        ),
         ("3e-06", r"3$\times 10^{-6}$"),
         ("[-1.5, 2]", "[$-$1.5, 2]"),
         ("lambda_1", r"$\lambda_{1}$"),

@@ -20,7 +20,12 @@ RHOS = (0.1, 0.3)
 
 
 def _problem(model=None, data=None, **arguments):
-    return Problem(model or tiny_mlp(), data or classification(), device="cpu", **{"dtype": "float64", **arguments})
+    return Problem(
+        model or tiny_mlp(),
+        data or classification(),
+        device="cpu",
+        **{"dtype": "float64", **arguments},
+    )
 
 
 def _found(problem, **ball):
@@ -80,19 +85,40 @@ def _changed(array, value):
 
 FORGERIES = {
     "e is longer": (lambda c: {"perturbations": c.perturbations * 1.001}, "outside its ball"),
-    "e is another one": (lambda c: {"perturbations": -c.perturbations}, "loss at rho 0.1 is not what is claimed"),
+    "e is another one": (
+        lambda c: {"perturbations": -c.perturbations},
+        "loss at rho 0.1 is not what is claimed",
+    ),
     "one entry of e is another": (
         lambda c: {"perturbations": _changed(c.perturbations, 0.0)},
         "loss at rho 0.3 is not what is claimed",
     ),
-    "e is NaN": (lambda c: {"perturbations": _changed(c.perturbations, math.nan)}, "outside its ball"),
-    "the loss is higher": (lambda c: {"losses": c.losses * (1 + 1e-8)}, "loss at rho 0.1 is not what is claimed"),
-    "the loss is NaN": (lambda c: {"losses": _changed(c.losses, math.nan)}, "loss at rho 0.3 is not what is claimed"),
-    "the loss is infinite": (lambda c: {"losses": _changed(c.losses, math.inf)}, "not what is claimed"),
-    "the loss at the weights is lower": (lambda c: {"loss": c.loss - 1e-6}, "loss at the weights is not what"),
+    "e is NaN": (
+        lambda c: {"perturbations": _changed(c.perturbations, math.nan)},
+        "outside its ball",
+    ),
+    "the loss is higher": (
+        lambda c: {"losses": c.losses * (1 + 1e-8)},
+        "loss at rho 0.1 is not what is claimed",
+    ),
+    "the loss is NaN": (
+        lambda c: {"losses": _changed(c.losses, math.nan)},
+        "loss at rho 0.3 is not what is claimed",
+    ),
+    "the loss is infinite": (
+        lambda c: {"losses": _changed(c.losses, math.inf)},
+        "not what is claimed",
+    ),
+    "the loss at the weights is lower": (
+        lambda c: {"loss": c.loss - 1e-6},
+        "loss at the weights is not what",
+    ),
     "rho is smaller": (lambda c: {"rho": c.rho * 0.999}, "outside its ball"),
     "rho is NaN": (lambda c: {"rho": _changed(c.rho, math.nan)}, "rho must be a positive number"),
-    "rho is infinite": (lambda c: {"rho": _changed(c.rho, math.inf)}, "rho must be a positive number"),
+    "rho is infinite": (
+        lambda c: {"rho": _changed(c.rho, math.inf)},
+        "rho must be a positive number",
+    ),
     "rho is negative": (lambda c: {"rho": -c.rho}, "rho must be a positive number"),
     "p is smaller": (lambda c: {"p": 1.9}, "outside its ball"),
     "p is none": (lambda c: {"p": 0.5}, "p must be at least 1"),
@@ -100,9 +126,15 @@ FORGERIES = {
     "the ball is scaled": (lambda c: {"adaptive": True}, "outside its ball"),
     "eta is negative": (lambda c: {"adaptive": True, "eta": -1.0}, "eta must be"),
     "a loss is missing": (lambda c: {"losses": c.losses[:1]}, "one loss for each perturbation"),
-    "losses are in a table": (lambda c: {"losses": c.losses[:, None]}, "one loss for each perturbation"),
+    "losses are in a table": (
+        lambda c: {"losses": c.losses[:, None]},
+        "one loss for each perturbation",
+    ),
     "rho is a number": (lambda c: {"rho": np.array(0.1)}, "one loss for each perturbation"),
-    "the losses are words": (lambda c: {"losses": c.losses.astype("S")}, "one loss for each perturbation"),
+    "the losses are words": (
+        lambda c: {"losses": c.losses.astype("S")},
+        "one loss for each perturbation",
+    ),
     "nothing is claimed": (
         lambda c: {"losses": c.losses[:0], "rho": c.rho[:0], "perturbations": c.perturbations[:0]},
         "one loss for each perturbation",
@@ -139,7 +171,10 @@ OTHERS = {
     "data": (lambda: _problem(data=classification(seed=5)), "other data"),
     "fewer data": (lambda: _problem(data=classification(num_examples=19)), "other data"),
     "model": (lambda: _problem(torch.nn.Linear(5, 3)), "66 parameters, the model has 18"),
-    "loss": (lambda: Problem(tiny_mlp(), classification(), _half, device="cpu", dtype="float64"), "at the weights"),
+    "loss": (
+        lambda: Problem(tiny_mlp(), classification(), _half, device="cpu", dtype="float64"),
+        "at the weights",
+    ),
 }
 
 
@@ -162,7 +197,10 @@ def test_a_certificate_with_other_batch_statistics_is_refused():
     problem = _normalized("stored")
     certificate = certify(problem, [(0.1, torch.zeros(problem.spec.size))])
     assert check(certificate, problem).holds
-    assert "batch normalization stored, this is batch" in check(certificate, _normalized("batch")).failure
+    assert (
+        "batch normalization stored, this is batch"
+        in check(certificate, _normalized("batch")).failure
+    )
     model = tiny_cnn()
     model[1].running_mean += 1e-3
     assert "other weights" in check(certificate, _problem(model, images())).failure
@@ -210,7 +248,10 @@ def test_a_loss_that_is_not_finite_is_not_certified():
         return torch.log(outputs.square().mean() - 1e3)
 
     with pytest.raises(NotFiniteError, match="finite losses"):
-        certify(Problem(tiny_mlp(), classification(), loss, device="cpu", dtype="float64"), [(0.1, torch.zeros(66))])
+        certify(
+            Problem(tiny_mlp(), classification(), loss, device="cpu", dtype="float64"),
+            [(0.1, torch.zeros(66))],
+        )
 
 
 def test_a_certificate_is_described(tmp_path):

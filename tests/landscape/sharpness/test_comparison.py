@@ -25,7 +25,9 @@ def network(seed, factor=1.0):
 
 def measured(model, rows=slice(None), num_population=None, **options):
     x, y = classification(300)
-    problem = Problem(model, (x[rows], y[rows]), device="cpu", dtype="float64", num_population=num_population)
+    problem = Problem(
+        model, (x[rows], y[rows]), device="cpu", dtype="float64", num_population=num_population
+    )
     return measure(problem, [0.5], **options)
 
 
@@ -98,13 +100,18 @@ class TestGroups:
         values = [result.measures[0].sharpness for result in groups["sgd"]]
         assert found["sgd", "asc"].mean == pytest.approx(np.mean(values))
         assert found["sgd", "asc"].deviation == pytest.approx(np.std(values, ddof=1))
-        assert found["sam", "loss"].mean == pytest.approx(np.mean([result.loss for result in groups["sam"]]))
+        assert found["sam", "loss"].mean == pytest.approx(
+            np.mean([result.loss for result in groups["sam"]])
+        )
         assert {v.count for v in found.values()} == {4}
 
     def test_the_interval_is_that_of_a_paired_t_test(self):
         groups = self.groups()
         found = by_name(group_differences(groups))["asc"]
-        values = {name: [result.measures[0].sharpness for result in results] for name, results in groups.items()}
+        values = {
+            name: [result.measures[0].sharpness for result in results]
+            for name, results in groups.items()
+        }
         test = stats.ttest_rel(values["sam"], values["sgd"])
         interval = test.confidence_interval(0.95)
         assert (found.first, found.second, found.source) == ("sam", "sgd", "seeds")
@@ -125,11 +132,16 @@ class TestGroups:
 
 def test_lower_precision_counts_more_as_rounding():
     a = measured(tiny_mlp(), measures=["asc"])
-    slightly = replace(a, rises={("asc", 0.5): replace(a.rises["asc", 0.5], value=a.rises["asc", 0.5].value + 1e-4)})
+    slightly = replace(
+        a,
+        rises={("asc", 0.5): replace(a.rises["asc", 0.5], value=a.rises["asc", 0.5].value + 1e-4)},
+    )
 
     def verdict(dtype):
         both = [
-            replace(m, result=replace(m.result, provenance=replace(m.result.provenance, dtype=dtype)))
+            replace(
+                m, result=replace(m.result, provenance=replace(m.result.provenance, dtype=dtype))
+            )
             for m in (a, slightly)
         ]
         return differences(NAMES, both)[0].verdict

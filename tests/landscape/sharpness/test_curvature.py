@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, symmetric_with_spectrum, tiny_mlp
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    symmetric_with_spectrum,
+    tiny_mlp,
+)
 
 from landscape import Problem, hessian_spectrum, measure_sharpness
 from landscape.errors import InputError
@@ -17,7 +24,9 @@ G = MATRIX @ W0 + LINEAR
 
 
 def quadratic():
-    return Problem(Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64")
+    return Problem(
+        Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64"
+    )
 
 
 def test_a_quadratic_is_its_own_expansion():
@@ -33,7 +42,9 @@ def test_a_quadratic_is_its_own_expansion():
 def test_asc_of_a_quadratic_is_predicted_exactly(p, adaptive):
     ball = Ball.around(W0, p=p, adaptive=adaptive)
     found = measure_taylor(quadratic(), ball)
-    measured = measure_sharpness(quadratic(), [0.3], measures=["asc"], p=p, adaptive=adaptive).measures[0]
+    measured = measure_sharpness(
+        quadratic(), [0.3], measures=["asc"], p=p, adaptive=adaptive
+    ).measures[0]
     predicted = 0.3 * found.gradient_gain + 0.3**2 / 2 * found.ascent_curvature
     assert measured.sharpness == pytest.approx(predicted, rel=1e-10)
 
@@ -57,7 +68,9 @@ def test_avg_tends_to_the_trace_as_the_radius_falls():
     for rho in (0.02, 0.1):
         avg = measure_sharpness(problem, [rho], measures=["avg"], num_directions=400).measures[0]
         predicted = rho**2 * found.trace / (2 * problem.spec.size)
-        allowed = 4 * np.hypot(avg.standard_error, rho**2 * found.trace_error / (2 * problem.spec.size))
+        allowed = 4 * np.hypot(
+            avg.standard_error, rho**2 * found.trace_error / (2 * problem.spec.size)
+        )
         assert abs(avg.sharpness - predicted) < allowed
 
 
@@ -71,7 +84,9 @@ def test_it_leads_through_the_scaled_ball():
     e = top_eigenvector(quadratic(), ball)
     e = e / ball.norm(e)
     scale = torch.diag(W0.abs() + 0.01)
-    assert float(e @ MATRIX @ e) == pytest.approx(float(torch.linalg.eigvalsh(scale @ MATRIX @ scale)[-1]), rel=0.05)
+    assert float(e @ MATRIX @ e) == pytest.approx(
+        float(torch.linalg.eigvalsh(scale @ MATRIX @ scale)[-1]), rel=0.05
+    )
 
 
 class TestFromASpectrum:

@@ -4,7 +4,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from cases import DUMMY_DATA, Quadratic, classification, quadratic_loss, seeded, symmetric_with_spectrum
+from cases import (
+    DUMMY_DATA,
+    Quadratic,
+    classification,
+    quadratic_loss,
+    seeded,
+    symmetric_with_spectrum,
+)
 from reference import trust_region_value
 from torch import nn
 
@@ -30,7 +37,13 @@ def _eigenvectors(matrix):
 def _objective(loss, size):
     """A loss of e alone: the weights are 0."""
     return Objective(
-        Problem(Quadratic(torch.zeros(size).double()), DUMMY_DATA, lambda w, _: loss(w), device="cpu", dtype="float64")
+        Problem(
+            Quadratic(torch.zeros(size).double()),
+            DUMMY_DATA,
+            lambda w, _: loss(w),
+            device="cpu",
+            dtype="float64",
+        )
     )
 
 
@@ -85,7 +98,9 @@ def test_the_hard_case_has_its_trust_region_value():
     expected = trust_region_value(matrix, linear, 4.0)
     stuck = maximise(_quadratic(matrix, linear), Ball(), 4.0, max_gradients=20)
     assert stuck.loss < expected * (1 - 1e-3)  # what steps along gradients reach from 0
-    assert maximise(_quadratic(matrix, linear), Ball(), 4.0).loss == pytest.approx(expected, rel=1e-5)
+    assert maximise(_quadratic(matrix, linear), Ball(), 4.0).loss == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_direction_is_followed_to_both_ends():
@@ -103,7 +118,10 @@ def test_a_direction_is_followed_to_both_ends():
 
 
 def test_a_direction_that_leads_nowhere_is_left_out():
-    objective, scaling = _quadratic(symmetric_with_spectrum(DEFINITE), _numbers(1)), torch.ones(SIZE).double()
+    objective, scaling = (
+        _quadratic(symmetric_with_spectrum(DEFINITE), _numbers(1)),
+        torch.ones(SIZE).double(),
+    )
     scaling[0] = 0
     nowhere = torch.zeros(SIZE).double()
     flat = nowhere.clone()
@@ -150,7 +168,10 @@ def test_a_convex_quadratic_is_largest_at_the_best_vertex(p, is_scaled, seed):
     vertices = VERTICES[p] * scaling
     values = 0.5 * ((vertices @ matrix) * vertices).sum(1) + vertices @ linear
     objective = _quadratic(matrix, linear)
-    found = max((maximise(objective, Ball(p, scaling), 1.0, seed=i) for i in range(12)), key=lambda found: found.loss)
+    found = max(
+        (maximise(objective, Ball(p, scaling), 1.0, seed=i) for i in range(12)),
+        key=lambda found: found.loss,
+    )
     assert found.loss == pytest.approx(float(values.max()), rel=1e-10)
     assert torch.allclose(found.e, vertices[values.argmax()], atol=1e-9)
 
@@ -176,7 +197,9 @@ def test_a_scaled_quadratic_is_the_plain_one_in_scaled_coordinates(p):
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, math.inf])
-@pytest.mark.parametrize("spectrum", [DEFINITE, SADDLE, CONCAVE], ids=["definite", "indefinite", "concave"])
+@pytest.mark.parametrize(
+    "spectrum", [DEFINITE, SADDLE, CONCAVE], ids=["definite", "indefinite", "concave"]
+)
 def test_the_ball_is_never_left(p, spectrum):
     scaling = _numbers(3).abs()
     scaling[:3] = 0
@@ -189,7 +212,9 @@ def test_the_ball_is_never_left(p, spectrum):
 
     objective = _objective(loss, SIZE)
     del seen[:]
-    found = maximise(objective, Ball(p, scaling), 0.3, [5 * scaling], directions=[scaling], max_gradients=60)
+    found = maximise(
+        objective, Ball(p, scaling), 0.3, [5 * scaling], directions=[scaling], max_gradients=60
+    )
     assert len(seen) == found.num_gradients > 5
     for e in [*seen, found.e]:
         assert Ball(p, scaling).norm(e) <= 0.3
@@ -232,7 +257,8 @@ def test_the_maximum_does_not_fall_with_the_radius(p):
 
 
 def _projected_ascent(objective, ball, rho, num_steps):
-    """Plain projected gradient ascent in the coordinates T^-1 e, p = 2, its step a tenth of the radius."""
+    """Plain projected gradient ascent in the coordinates T^-1 e, p = 2, its step a tenth of the
+    radius."""
     e = ball.steepest(objective.gradient().vector, rho)
     best = -math.inf
     for _ in range(num_steps):
@@ -280,7 +306,9 @@ def test_a_loss_that_is_not_finite_at_the_weights_is_refused():
 
 
 def test_the_maximum_in_float32_is_that_in_float64():
-    single, double = (maximise(Objective(_mlp(dtype)), Ball(), 0.3) for dtype in ("float32", "float64"))
+    single, double = (
+        maximise(Objective(_mlp(dtype)), Ball(), 0.3) for dtype in ("float32", "float64")
+    )
     assert single.loss == pytest.approx(double.loss, rel=1e-5)
     assert _norm(single.e, 2) <= 0.3
 
@@ -289,7 +317,10 @@ def test_the_maximum_in_float32_is_that_in_float64():
 def test_the_projection_is_nearer_than_any_other_point_of_the_ball(p):
     scaling, e = _numbers(6).abs() + 0.1, _numbers(7)
     found = project(Ball(p, scaling), e, 0.5)
-    others = [0.5 * Ball(p, scaling).draw(SIZE, torch.Generator().manual_seed(i), e.device) for i in range(200)]
+    others = [
+        0.5 * Ball(p, scaling).draw(SIZE, torch.Generator().manual_seed(i), e.device)
+        for i in range(200)
+    ]
     near = [0.99 * found + 0.01 * other for other in others]
     distance = float(((e - found) / scaling).norm())
     assert all(float(((e - other) / scaling).norm()) > distance for other in [*others, *near])
@@ -326,5 +357,7 @@ def test_the_model_of_a_quadratic_gives_the_best_point_of_a_span_and_its_gradien
     found = model.largest(1.0)
     basis = torch.linalg.qr(torch.stack(points, 1)).Q
     expected = trust_region_value(basis.T @ matrix @ basis, basis.T @ linear, 1.0)
-    assert float(0.5 * found.z @ matrix @ found.z + linear @ found.z) == pytest.approx(expected, rel=1e-10)
+    assert float(0.5 * found.z @ matrix @ found.z + linear @ found.z) == pytest.approx(
+        expected, rel=1e-10
+    )
     assert torch.allclose(found.gradient, matrix @ found.z + linear, atol=1e-10)

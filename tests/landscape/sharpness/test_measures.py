@@ -26,7 +26,9 @@ W0 = torch.linspace(0.5, -1, 8).double()
 
 
 def _problem():
-    return Problem(Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64")
+    return Problem(
+        Quadratic(W0), DUMMY_DATA, quadratic_loss(MATRIX, LINEAR), device="cpu", dtype="float64"
+    )
 
 
 def _loss(w):
@@ -47,7 +49,9 @@ def test_asc_is_the_loss_one_normalised_gradient_step_away():
 
 
 def test_first_order_is_rho_times_the_gradient_norm():
-    assert _measure("first_order").sharpness == pytest.approx(0.3 * float((MATRIX @ W0 + LINEAR).norm()), rel=1e-12)
+    assert _measure("first_order").sharpness == pytest.approx(
+        0.3 * float((MATRIX @ W0 + LINEAR).norm()), rel=1e-12
+    )
 
 
 def test_nstep_follows_its_equation_and_reports_its_radius():
@@ -73,7 +77,9 @@ def test_avg_of_a_quadratic_is_rho_squared_trace_over_2p_within_four_standard_er
 
 
 def test_antithetic_pairs_cancel_the_gradient():
-    flat = Problem(Quadratic(W0), DUMMY_DATA, lambda w, _: (LINEAR * w).sum(), device="cpu", dtype="float64")
+    flat = Problem(
+        Quadratic(W0), DUMMY_DATA, lambda w, _: (LINEAR * w).sum(), device="cpu", dtype="float64"
+    )
     found = measure_sharpness(flat, [0.3], measures=["avg"]).measures[0]
     assert found.sharpness == pytest.approx(0.0, abs=1e-14)
     assert found.standard_error == pytest.approx(0.0, abs=1e-14)
@@ -92,7 +98,9 @@ def test_the_standard_error_of_two_pairs_is_half_their_difference():
         noise = torch.randn(8, generator=generator, dtype=torch.float64)
         e = 0.3 * noise / noise.norm()
         means.append((_loss(W0 + e) + _loss(W0 - e)) / 2)
-    assert _measure("avg", num_directions=2).standard_error == pytest.approx(abs(means[0] - means[1]) / 2)
+    assert _measure("avg", num_directions=2).standard_error == pytest.approx(
+        abs(means[0] - means[1]) / 2
+    )
 
 
 def test_every_radius_uses_the_same_directions():
@@ -132,7 +140,9 @@ def test_progress_counts_every_evaluation(m):
     counter = Counter()
     problem = Problem(tiny_mlp(), classification(), device="cpu")
     measures = ["asc", "avg", "nstep", "first_order"]
-    measure_sharpness(problem, [0.1, 0.2], measures=measures, m=m, held_out=problem, progress=counter)
+    measure_sharpness(
+        problem, [0.1, 0.2], measures=measures, m=m, held_out=problem, progress=counter
+    )
     assert counter.completed == counter.total
     assert counter.stopped
 
@@ -143,7 +153,10 @@ def test_progress_counts_every_evaluation(m):
         ({"rhos": [0.0]}, "rho must be a positive number to measure sharpness, got 0"),
         ({"rhos": [-1.0]}, "rho must be a positive number"),
         ({"rhos": [float("nan")]}, "rho must be a positive number"),
-        ({"rhos": [0.1], "measures": ["max2"]}, "measures are asc, avg, max, nstep, first_order, got 'max2'"),
+        (
+            {"rhos": [0.1], "measures": ["max2"]},
+            "measures are asc, avg, max, nstep, first_order, got 'max2'",
+        ),
         ({"rhos": [0.1], "steps": 0}, "steps must be at least 1"),
         ({"rhos": [0.1], "num_directions": 1}, "num-directions must be at least 2"),
         ({"rhos": []}, "at least one radius"),
@@ -189,13 +202,17 @@ class TestBalls:
     def test_first_order_is_what_the_linear_model_gains(self, p, adaptive):
         g = MATRIX @ W0 + LINEAR
         gain = float(g @ _steepest(g, 0.3, p, self.scaling(adaptive)))
-        assert _measure("first_order", p=p, adaptive=adaptive).sharpness == pytest.approx(gain, rel=1e-12)
+        assert _measure("first_order", p=p, adaptive=adaptive).sharpness == pytest.approx(
+            gain, rel=1e-12
+        )
 
     def test_nstep_adds_steps_of_the_dual_map(self, p, adaptive):
         w = W0.clone()
         for _ in range(3):
             w = w + _steepest(MATRIX @ w + LINEAR, 0.1, p, self.scaling(adaptive))
-        assert _measure("nstep", p=p, adaptive=adaptive, steps=3).loss == pytest.approx(_loss(w), rel=1e-12)
+        assert _measure("nstep", p=p, adaptive=adaptive, steps=3).loss == pytest.approx(
+            _loss(w), rel=1e-12
+        )
 
     def test_avg_of_a_quadratic_is_half_the_mean_of_its_form(self, p, adaptive):
         generator, scaling = torch.Generator().manual_seed(0), self.scaling(adaptive)
@@ -221,7 +238,9 @@ def test_the_radius_of_nstep_is_kept_as_asked(radius, share):
 
 def test_gaussian_perturbations_have_length_rho_times_the_root_of_the_number_of_weights():
     found = _measure("avg", is_gaussian=True, num_directions=2000)
-    assert found.sharpness == pytest.approx(0.3**2 * sum(SPECTRUM) / 2, abs=4 * found.standard_error)
+    assert found.sharpness == pytest.approx(
+        0.3**2 * sum(SPECTRUM) / 2, abs=4 * found.standard_error
+    )
     assert found.radius_share == pytest.approx(math.sqrt(8), rel=0.05)
 
 
@@ -239,8 +258,16 @@ def test_a_relative_error_decides_the_number_of_directions():
 
 
 def test_a_relative_error_that_is_not_reached_is_said():
-    flat = Problem(Quadratic(W0), DUMMY_DATA, quadratic_loss(torch.diag(LINEAR), LINEAR), device="cpu", dtype="float64")
-    found = measure_sharpness(flat, [0.3], measures=["avg"], relative_error=1e-3).measures[0]  # the trace is 0
+    flat = Problem(
+        Quadratic(W0),
+        DUMMY_DATA,
+        quadratic_loss(torch.diag(LINEAR), LINEAR),
+        device="cpu",
+        dtype="float64",
+    )
+    found = measure_sharpness(flat, [0.3], measures=["avg"], relative_error=1e-3).measures[
+        0
+    ]  # the trace is 0
     assert (found.converged, found.num_directions) == (False, 1000)
 
 
@@ -252,7 +279,10 @@ class TestBatchesOfM:
     @pytest.mark.parametrize("name", ["asc", "first_order", "max", "nstep"])
     def test_the_value_grows_as_m_falls(self, name):
         problem = self.problem()
-        found = [measure_sharpness(problem, [0.05], measures=[name], m=m).measures[0] for m in (None, 30, 10, 2)]
+        found = [
+            measure_sharpness(problem, [0.05], measures=[name], m=m).measures[0]
+            for m in (None, 30, 10, 2)
+        ]
         values = [each.sharpness for each in found]
         assert values == sorted(values)
         assert values[-1] > 1.5 * values[0]
@@ -265,14 +295,27 @@ class TestBatchesOfM:
 
     def test_it_is_the_mean_over_the_batches_by_their_size(self):
         x, y = classification(25)
-        found = measure_sharpness(self.problem(data=(x, y)), [0.05], measures=["asc"], m=10).measures[0]
-        order = torch.randperm(25, generator=torch.Generator().manual_seed(derived_seeds(1, 0, 0x62_61_74_63)[0]))
-        parts = [Problem(tiny_mlp(), (x[rows], y[rows]), device="cpu", dtype="float64") for rows in order.split(10)]
-        values = [measure_sharpness(part, [0.05], measures=["asc"]).measures[0].sharpness for part in parts]
+        found = measure_sharpness(
+            self.problem(data=(x, y)), [0.05], measures=["asc"], m=10
+        ).measures[0]
+        order = torch.randperm(
+            25, generator=torch.Generator().manual_seed(derived_seeds(1, 0, 0x62_61_74_63)[0])
+        )
+        parts = [
+            Problem(tiny_mlp(), (x[rows], y[rows]), device="cpu", dtype="float64")
+            for rows in order.split(10)
+        ]
+        values = [
+            measure_sharpness(part, [0.05], measures=["asc"]).measures[0].sharpness
+            for part in parts
+        ]
         assert found.sharpness == pytest.approx(np.average(values, weights=[10, 10, 5]), rel=1e-12)
 
     def test_the_average_over_directions_does_not_depend_on_it(self):
-        values = [measure_sharpness(self.problem(), [0.05], measures=["avg"], m=m).measures[0] for m in (None, 10)]
+        values = [
+            measure_sharpness(self.problem(), [0.05], measures=["avg"], m=m).measures[0]
+            for m in (None, 10)
+        ]
         assert values[1].sharpness == pytest.approx(values[0].sharpness, rel=1e-9)
         assert values[1].standard_error == pytest.approx(values[0].standard_error, rel=1e-9)
 
@@ -280,10 +323,14 @@ class TestBatchesOfM:
         x, y = images(24)
         problem = self.problem("batch", tiny_cnn, (x, y))
         found = measure_sharpness(problem, [0.05], measures=["asc"], m=8).measures[0]
-        order = torch.randperm(24, generator=torch.Generator().manual_seed(derived_seeds(1, 0, 0x62_61_74_63)[0]))
+        order = torch.randperm(
+            24, generator=torch.Generator().manual_seed(derived_seeds(1, 0, 0x62_61_74_63)[0])
+        )
         model, losses = tiny_cnn().double().train(), []
         for rows in order.split(8):
-            losses.append(torch.nn.functional.cross_entropy(model(x[rows].double()), y[rows]).item())
+            losses.append(
+                torch.nn.functional.cross_entropy(model(x[rows].double()), y[rows]).item()
+            )
         assert found.loss - found.sharpness == pytest.approx(np.mean(losses), rel=1e-12)
 
 
@@ -292,21 +339,32 @@ class TestSamples:
 
     def draw(self, seed, num_population=2000, num_examples=60):
         x, y = classification(num_population)
-        rows = torch.randperm(num_population, generator=torch.Generator().manual_seed(seed))[:num_examples]
-        return Problem(tiny_mlp(), (x[rows], y[rows]), device="cpu", dtype="float64", num_population=num_population)
+        rows = torch.randperm(num_population, generator=torch.Generator().manual_seed(seed))[
+            :num_examples
+        ]
+        return Problem(
+            tiny_mlp(),
+            (x[rows], y[rows]),
+            device="cpu",
+            dtype="float64",
+            num_population=num_population,
+        )
 
     @pytest.mark.parametrize("name", ["avg", "first_order"])
     def test_the_error_is_the_spread_over_samples(self, name):
         direction = {"num_directions": 2}
         found = [
-            measure_sharpness(self.draw(seed), [0.2], measures=[name], **direction).measures[0] for seed in range(60)
+            measure_sharpness(self.draw(seed), [0.2], measures=[name], **direction).measures[0]
+            for seed in range(60)
         ]
         spread = np.std([m.sharpness for m in found], ddof=1)
         claimed = np.sqrt(np.mean([m.data_error**2 for m in found]))
         assert claimed == pytest.approx(spread, rel=0.3)
 
     def test_there_is_none_on_all_data(self):
-        found = measure_sharpness(Problem(tiny_mlp(), classification(60), device="cpu"), [0.2]).measures
+        found = measure_sharpness(
+            Problem(tiny_mlp(), classification(60), device="cpu"), [0.2]
+        ).measures
         assert [m.data_error for m in found] == [None] * 5
 
     def test_batches_of_m_are_the_units_then(self):
@@ -316,7 +374,9 @@ class TestSamples:
 
 
 def test_the_generalization_gap_is_test_loss_minus_train_loss():
-    train, test = (Problem(tiny_mlp(), classification(30, seed=seed), device="cpu") for seed in (1, 2))
+    train, test = (
+        Problem(tiny_mlp(), classification(30, seed=seed), device="cpu") for seed in (1, 2)
+    )
     found = measure_sharpness(train, [0.1], measures=["asc"], held_out=test)
     assert found.test_loss == test.evaluate().loss
     assert found.test_accuracy == test.evaluate().accuracy
@@ -324,14 +384,20 @@ def test_the_generalization_gap_is_test_loss_minus_train_loss():
 
 
 def test_a_gradient_that_is_not_finite_is_refused():
-    problem = Problem(Quadratic(W0), DUMMY_DATA, lambda w, _: (w * math.inf).sum(), device="cpu", dtype="float64")
+    problem = Problem(
+        Quadratic(W0), DUMMY_DATA, lambda w, _: (w * math.inf).sum(), device="cpu", dtype="float64"
+    )
     with pytest.raises(NotFiniteError, match="the gradient holds NaN or inf"):
         measure_sharpness(problem, [0.1], measures=["asc"])
 
 
 def test_points_per_pass_change_no_number():
-    problem = Problem(tiny_mlp(), classification(40), device="cpu", dtype="float64", points_per_pass=4)
+    problem = Problem(
+        tiny_mlp(), classification(40), device="cpu", dtype="float64", points_per_pass=4
+    )
     single = Problem(tiny_mlp(), classification(40), device="cpu", dtype="float64")
-    found, expected = (measure_sharpness(each, [0.1], num_directions=5).measures for each in (problem, single))
+    found, expected = (
+        measure_sharpness(each, [0.1], num_directions=5).measures for each in (problem, single)
+    )
     assert [m.loss for m in found] == pytest.approx([m.loss for m in expected], rel=1e-12)
     assert [m.num_directions for m in found] == [m.num_directions for m in expected]

@@ -32,7 +32,9 @@ def _model():
         nn.Conv2d(1, 3, 3, stride=2), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4)
     ).double()
     with torch.no_grad():
-        model(2 * torch.randn(64, 1, 8, 8, dtype=torch.float64) + 1)  # statistics that are not those of a batch
+        model(
+            2 * torch.randn(64, 1, 8, 8, dtype=torch.float64) + 1
+        )  # statistics that are not those of a batch
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
@@ -105,7 +107,10 @@ def test_s003_text_is_the_sum_over_batches_over_their_number_minus_one():
 
 def test_s003_code_is_adaptive_on_smoothed_targets():
     found, _, batches = _measured("s003-code", 300)
-    norms = [float((_weights().abs() * _loss(_smoothed_by_hand, *b, is_training=True)[1]).norm()) for b in batches]
+    norms = [
+        float((_weights().abs() * _loss(_smoothed_by_hand, *b, is_training=True)[1]).norm())
+        for b in batches
+    ]
     assert found["first_order", 2.0].sharpness == pytest.approx(2 * sum(norms) / 2, rel=1e-9)
 
 
@@ -114,7 +119,9 @@ def test_foret_is_one_step_of_each_batch_with_its_own_statistics():
     total = 0.0
     for batch in batches:
         here, gradient = _loss(F.cross_entropy, *batch, is_training=True)
-        there, _ = _loss(F.cross_entropy, *batch, 0.05 * gradient / gradient.norm(), is_training=True)
+        there, _ = _loss(
+            F.cross_entropy, *batch, 0.05 * gradient / gradient.norm(), is_training=True
+        )
         total += len(batch[1]) * (there - here)
     assert found["asc", 0.05].sharpness == pytest.approx(total / 300, rel=1e-9)
 
@@ -141,7 +148,9 @@ def test_andriushchenko2023_finds_at_least_what_one_step_in_the_box_does(andrius
         rises.append(_loss(_normalized_by_hand, *batch, e, is_training=False)[0] - here)
     measure = found["max", rho]
     assert measure.sharpness >= np.mean(rises) * (1 - 1e-9)
-    assert measure.sharpness <= 1.2 * np.mean(rises)  # the radii are small: the loss is almost linear
+    assert measure.sharpness <= 1.2 * np.mean(
+        rises
+    )  # the radii are small: the loss is almost linear
     assert (measure.p, measure.adaptive, measure.m) == (math.inf, True, 128)
 
 
@@ -150,21 +159,32 @@ def test_andriushchenko2023_averages_over_gaussian_noise_scaled_by_the_weights(a
     here, _ = _loss(_normalized_by_hand, data.inputs, data.targets, is_training=False)
     generator, rises = torch.Generator().manual_seed(3), []
     for _ in range(10):
-        noise = 0.1 * _weights().abs() * torch.randn(len(_weights()), generator=generator, dtype=torch.float64)
+        noise = (
+            0.1
+            * _weights().abs()
+            * torch.randn(len(_weights()), generator=generator, dtype=torch.float64)
+        )
         for e in (noise, -noise):
-            rises.append(_loss(_normalized_by_hand, data.inputs, data.targets, e, is_training=False)[0] - here)
+            rises.append(
+                _loss(_normalized_by_hand, data.inputs, data.targets, e, is_training=False)[0]
+                - here
+            )
     assert found["avg", 0.1].sharpness == pytest.approx(np.mean(rises), rel=1e-8)
 
 
 def test_the_measures_are_those_of_the_protocol(andriushchenko):
     assert list(andriushchenko[0]) == [
-        (name, rho) for name, rhos in get_protocol("andriushchenko2023").radii.items() for rho in rhos
+        (name, rho)
+        for name, rhos in get_protocol("andriushchenko2023").radii.items()
+        for rho in rhos
     ]
 
 
 def test_a_loss_minus_its_sharpness_is_the_mean_loss_of_the_batches():
     found, _, batches = _measured("s003-text", 300)
-    losses = [len(batch[1]) * _loss(F.cross_entropy, *batch, is_training=True)[0] for batch in batches]
+    losses = [
+        len(batch[1]) * _loss(F.cross_entropy, *batch, is_training=True)[0] for batch in batches
+    ]
     measure = found["first_order", 0.05]
     assert measure.loss - measure.sharpness == pytest.approx(sum(losses) / 300, rel=1e-9)
 
@@ -176,7 +196,12 @@ def test_a_result_has_the_name_of_its_protocol():
 
 def test_a_sum_over_batches_less_one_has_the_error_of_that_sum():
     protocol = get_protocol("s003-text")
-    arguments = {**protocol.problem_arguments, "num_population": 5120, "device": "cpu", "dtype": "float64"}
+    arguments = {
+        **protocol.problem_arguments,
+        "num_population": 5120,
+        "device": "cpu",
+        "dtype": "float64",
+    }
     problem = Problem(_model(), _data(2560), **arguments)
     measured = measure_by(protocol, problem)
     (measure,) = measured.result.measures
@@ -208,12 +233,17 @@ def test_batches_of_the_user_are_augmented_as_batches():
 
 @pytest.mark.parametrize(
     ("loss", "by_hand"),
-    [(divergence_from_smoothed, _smoothed_by_hand), (cross_entropy_of_normalized, _normalized_by_hand)],
+    [
+        (divergence_from_smoothed, _smoothed_by_hand),
+        (cross_entropy_of_normalized, _normalized_by_hand),
+    ],
 )
 def test_a_loss_is_that_of_its_paper_and_has_single_losses(loss, by_hand):
     outputs, targets = torch.randn(9, 4, dtype=torch.float64), torch.arange(9) % 4
     separate = separate_losses(loss)
-    assert float(loss(outputs, targets)) == pytest.approx(float(by_hand(outputs, targets)), rel=1e-12)
+    assert float(loss(outputs, targets)) == pytest.approx(
+        float(by_hand(outputs, targets)), rel=1e-12
+    )
     assert separate is not None
     singles = [float(by_hand(outputs[i : i + 1], targets[i : i + 1])) for i in range(9)]
     assert separate(outputs, targets).tolist() == pytest.approx(singles, rel=1e-12)
@@ -223,7 +253,8 @@ def test_a_loss_is_that_of_its_paper_and_has_single_losses(loss, by_hand):
 def test_normalized_outputs_have_a_loss_that_does_not_know_their_scale():
     outputs, targets = torch.randn(9, 4), torch.arange(9) % 4
     torch.testing.assert_close(
-        cross_entropy_of_normalized(1000 * outputs, targets), cross_entropy_of_normalized(outputs, targets)
+        cross_entropy_of_normalized(1000 * outputs, targets),
+        cross_entropy_of_normalized(outputs, targets),
     )
     assert torch.isfinite(cross_entropy_of_normalized(torch.zeros(2, 4), targets[:2]))
 
@@ -234,12 +265,16 @@ def test_a_loss_of_outputs_that_are_no_classes_is_refused():
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(InputError, match=r"a protocol must be one of s001, s003-text, .* got 's002'"):
+    with pytest.raises(
+        InputError, match=r"a protocol must be one of s001, s003-text, .* got 's002'"
+    ):
         get_protocol("s002")
 
 
 def test_a_set_that_is_too_small_is_refused():
-    with pytest.raises(InputError, match=r"takes the first 1024 examples of the train split, it has 300"):
+    with pytest.raises(
+        InputError, match=r"takes the first 1024 examples of the train split, it has 300"
+    ):
         prepared(get_protocol("andriushchenko2023"), _data(300))
 
 
@@ -252,7 +287,11 @@ def test_an_augmentation_that_is_not_given_is_refused():
     ("count", "arguments", "message"),
     [
         (300, {"batchnorm": "stored"}, "measures with BatchNorm batch, got stored"),
-        (300, {"loss": divergence_from_smoothed, "batchnorm": "batch"}, "with a loss of its own, got another"),
+        (
+            300,
+            {"loss": divergence_from_smoothed, "batchnorm": "batch"},
+            "with a loss of its own, got another",
+        ),
         (128, {"batchnorm": "batch"}, "needs at least 129 examples, got 128"),
     ],
 )
@@ -273,7 +312,10 @@ def test_the_document_has_the_protocols_of_the_code():
     in_code = {
         protocol.name: [
             protocol.source,
-            "; ".join(f"`{name}` {', '.join(f'{r:g}' for r in rhos)}" for name, rhos in protocol.radii.items()),
+            "; ".join(
+                f"`{name}` {', '.join(f'{r:g}' for r in rhos)}"
+                for name, rhos in protocol.radii.items()
+            ),
             protocol.fixes.replace("|w|", r"\|w\|"),
             protocol.left_open.replace("|w|", r"\|w\|"),
         ]

@@ -10,7 +10,9 @@ from torch import distributed
 
 SCRIPT = Path(__file__).resolve().parents[2] / "sharpness_processes.py"
 
-pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch was built without torch.distributed")
+pytestmark = pytest.mark.skipif(
+    not distributed.is_available(), reason="torch was built without torch.distributed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +48,7 @@ def test_they_are_those_of_one_process_up_to_rounding(found, expected):
 
 
 def test_losses_at_the_weights_are_those_of_one_process_bit_for_bit(found, expected):
-    assert all(found[0][name, None, "here"][:2] == expected[name, None, "here"][:2] for name in ("mlp", "cnn"))
+    assert all(
+        found[0][name, None, "here"][:2] == expected[name, None, "here"][:2]
+        for name in ("mlp", "cnn")
+    )

@@ -6,7 +6,8 @@ import pytest
 
 from landscape.study.execute import Job, Stage
 
-# Does each stage by its arguments: notes its name, and fails, or waits for the end of the process that began it.
+# Does each stage by its arguments: notes its name, and fails, or waits for the end of the process
+# that began it.
 SCRIPT = """
 import os, sys
 from pathlib import Path
@@ -33,7 +34,9 @@ def make(tmp_path):
 
     def call(name, *stages, options=None):
         made = tuple(Stage(stage[0], options or {}, stage) for stage in stages)
-        return Job(name, tmp_path / "runs" / name, made, (sys.executable, str(tmp_path / "script.py")), 3)
+        return Job(
+            name, tmp_path / "runs" / name, made, (sys.executable, str(tmp_path / "script.py")), 3
+        )
 
     return call
 

@@ -18,7 +18,11 @@ def never():
 
 
 def do(jobs, *, num_parallel=1, should_stop=never, told=None):
-    tell = (lambda *_: None) if told is None else (lambda outcome, seconds: told.append((outcome.name, outcome.state)))
+    tell = (
+        (lambda *_: None)
+        if told is None
+        else (lambda outcome, seconds: told.append((outcome.name, outcome.state)))
+    )
     return execute_all(jobs, num_parallel=num_parallel, should_stop=should_stop, tell=tell)
 
 
@@ -33,7 +37,9 @@ def test_the_stages_of_a_job_are_done_in_order_and_not_again(make, calls):
 def test_a_stage_with_other_options_is_done_again_alone(make, calls):
     execute(make("a", ("train",), ("sharpness",)))
     other = make("a", ("train",), ("sharpness",))
-    other = dataclasses.replace(other, stages=(other.stages[0], dataclasses.replace(other.stages[1], options={"x": 1})))
+    other = dataclasses.replace(
+        other, stages=(other.stages[0], dataclasses.replace(other.stages[1], options={"x": 1}))
+    )
     assert execute(other).state == "finished"
     assert calls(other) == ["train", "sharpness", "sharpness"]
 
@@ -45,7 +51,10 @@ def test_a_process_has_the_threads_of_its_job(make):
 
 
 def test_a_job_that_fails_says_its_error_and_keeps_no_other_from_being_done(make, calls):
-    jobs = [make("a", ("train",), ("sharpness", "say", "Error: no such thing")), make("b", ("train",))]
+    jobs = [
+        make("a", ("train",), ("sharpness", "say", "Error: no such thing")),
+        make("b", ("train",)),
+    ]
     told = []
     failed, finished = do(jobs, told=told)
     assert (failed.state, failed.reason) == ("failed", "no such thing")
@@ -64,7 +73,10 @@ def test_a_folder_that_cannot_be_made_is_a_failure(make, tmp_path):
 
 def test_a_process_that_cannot_be_started_is_a_failure(make):
     (outcome,) = do([dataclasses.replace(make("a", ("train",)), launch=("/nowhere/python",))])
-    assert (outcome.state, outcome.reason) == ("failed", "No such file or directory: /nowhere/python")
+    assert (outcome.state, outcome.reason) == (
+        "failed",
+        "No such file or directory: /nowhere/python",
+    )
 
 
 def test_stopping_ends_what_is_under_way_and_begins_no_other(make, calls):
@@ -77,18 +89,29 @@ def test_stopping_ends_what_is_under_way_and_begins_no_other(make, calls):
 
 def test_several_jobs_run_at_a_time(make):
     jobs = [make(name, ("train", "wait")) for name in "abc"]
-    outcomes = do(jobs, num_parallel=2, should_stop=lambda: all((job.folder / "waits").exists() for job in jobs[:2]))
+    outcomes = do(
+        jobs,
+        num_parallel=2,
+        should_stop=lambda: all((job.folder / "waits").exists() for job in jobs[:2]),
+    )
     assert [outcome.state for outcome in outcomes] == ["stopped"] * 3
     assert not (jobs[2].folder / "waits").exists()
 
 
 def test_a_job_reads_back_from_json(make):
-    job = make("a", ("train", "--lr", "0.1"), ("sharpness",), options={"lr": 0.1, "model_arg": {"width": 4}})
+    job = make(
+        "a",
+        ("train", "--lr", "0.1"),
+        ("sharpness",),
+        options={"lr": 0.1, "model_arg": {"width": 4}},
+    )
     assert Job.from_json(job.as_json()) == job
 
 
 def study_of(tmp_path, run, **arguments):
-    return Study(tmp_path / "s.toml", tmp_path / "out", (run,), {"sharpness": {"rho": 0.1}}, **arguments)
+    return Study(
+        tmp_path / "s.toml", tmp_path / "out", (run,), {"sharpness": {"rho": 0.1}}, **arguments
+    )
 
 
 def test_a_job_trains_and_then_measures_what_it_has_trained(tmp_path):
@@ -115,7 +138,9 @@ def test_a_folder_of_a_run_with_other_options_is_refused(make, tmp_path):
     execute(make("r", ("train",), options={"lr": 0.1, "seed": 0}))
     run = Run("r", "", {"lr": 0.2, "seed": 0}, {})
     study = dataclasses.replace(study_of(tmp_path, run), out=tmp_path)
-    with pytest.raises(InputError, match=r"begun with other options of landscape train: lr 0\.1, not 0\.2"):
+    with pytest.raises(
+        InputError, match=r"begun with other options of landscape train: lr 0\.1, not 0\.2"
+    ):
         make_job(study, run, OPTIONS, ("python",), 2)
 
 

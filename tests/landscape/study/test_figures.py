@@ -17,7 +17,9 @@ def history(accuracy, *, radius=0.05, num_gradients=7, **columns):
 
 def draw(*settings):
     chosen = tuple(
-        Setting(variant, factors, tuple(range(len(histories))), len(histories), {}, tuple(histories))
+        Setting(
+            variant, factors, tuple(range(len(histories))), len(histories), {}, tuple(histories)
+        )
         for variant, factors, histories in settings
     )
     return draw_figures(Summary(chosen, chosen, (), (), len(chosen), len(chosen)))
@@ -65,4 +67,7 @@ def test_the_radius_of_a_sharpness_is_said_once_or_for_each_curve(radii, label, 
 
 
 def test_what_was_not_measured_has_no_figure_and_a_loss_takes_the_place_of_an_accuracy():
-    assert draw(("SGD", {}, [history([np.nan] * 4, test_loss=0.5)])).keys() == {"loss", "loss-gradients"}
+    assert draw(("SGD", {}, [history([np.nan] * 4, test_loss=0.5)])).keys() == {
+        "loss",
+        "loss-gradients",
+    }

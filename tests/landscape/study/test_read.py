@@ -7,12 +7,19 @@ from landscape.study.options import Option, as_arguments
 from landscape.study.read import read_study
 
 TRAIN = {
-    **{name: Option() for name in ("model", "data", "optim", "rho", "batch_size", "epochs", "label_noise", "lr")},
+    **{
+        name: Option()
+        for name in ("model", "data", "optim", "rho", "batch_size", "epochs", "label_noise", "lr")
+    },
     "model_arg": Option(is_repeatable=True),
     "adaptive": Option(is_flag=True),
     **{name: Option(is_reserved=True) for name in ("seed", "seeds", "out", "resume")},
 }
-COMMANDS = {"train": TRAIN, "sharpness": {"rho": Option(), "measure": Option()}, "hessian": {"top_k": Option()}}
+COMMANDS = {
+    "train": TRAIN,
+    "sharpness": {"rho": Option(), "measure": Option()},
+    "hessian": {"top_k": Option()},
+}
 
 
 @pytest.fixture
@@ -41,7 +48,9 @@ def test_every_combination_of_the_grid_is_a_run_of_each_variant(read):
         rho = [0.05, 0.1]
         """
     )
-    found = {(run.variant, run.train["batch_size"], run.train.get("rho"), run.seed) for run in study.runs}
+    found = {
+        (run.variant, run.train["batch_size"], run.train.get("rho"), run.seed) for run in study.runs
+    }
     sgd = {("SGD", size, None, seed) for size in (32, 64) for seed in (0, 7)}
     sam = {("SAM", size, rho, seed) for size in (32, 64) for rho in (0.05, 0.1) for seed in (0, 7)}
     assert found == sgd | sam
@@ -50,7 +59,9 @@ def test_every_combination_of_the_grid_is_a_run_of_each_variant(read):
 
 
 def test_a_variant_replaces_what_is_before_it(read):
-    study = read('[train]\nepochs = 3\nlr = 1.0\n[grid]\nrho = [1, 2]\n[[variant]]\nname = "A"\nepochs = 6\nrho = 5\n')
+    study = read(
+        '[train]\nepochs = 3\nlr = 1.0\n[grid]\nrho = [1, 2]\n[[variant]]\nname = "A"\nepochs = 6\nrho = 5\n'
+    )
     (run,) = study.runs
     assert run.train == {"epochs": 6, "lr": 1.0, "rho": 5, "seed": 0}
     assert run.factors == {}
@@ -109,24 +120,60 @@ def test_the_rest_of_a_study_is_read(read, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[train]\nepochs = 2\nepoch = 2\n", "line 3, [train]: keys must be options", "The nearest is epochs."),
+        (
+            "[train]\nepochs = 2\nepoch = 2\n",
+            "line 3, [train]: keys must be options",
+            "The nearest is epochs.",
+        ),
         ("[trian]\nepochs = 2\n", "line 1: a study has the keys", "The nearest is train."),
-        ('[grid]\noptimizer = ["sgd"]\n', "line 2, [grid]: keys must be options", "The nearest is optim."),
+        (
+            '[grid]\noptimizer = ["sgd"]\n',
+            "line 2, [grid]: keys must be options",
+            "The nearest is optim.",
+        ),
         (
             '[[variant]]\nname = "a"\n\n[[variant]]\nname = "b"\nrhoo = 1\n',
             "line 6, [[variant]]: keys must be options of landscape train, got 'rhoo'",
             "The nearest is rho.",
         ),
-        ("[measure.sharpnes]\nrho = 1\n", "line 1, [measure]: what is measured is one of", "nearest is sharpness"),
-        ("[measure.hessian]\ntopk = 1\n", "line 2, [measure.hessian]: keys must be options", "nearest is top_k"),
-        ("[report]\nselect = ['roh']\n", "line 2, [report]: select must name options", "The nearest is rho."),
-        ("[train]\nout = 'x'\n", "line 2, [train]: out is set by the sweep itself", "Leave it out."),
+        (
+            "[measure.sharpnes]\nrho = 1\n",
+            "line 1, [measure]: what is measured is one of",
+            "nearest is sharpness",
+        ),
+        (
+            "[measure.hessian]\ntopk = 1\n",
+            "line 2, [measure.hessian]: keys must be options",
+            "nearest is top_k",
+        ),
+        (
+            "[report]\nselect = ['roh']\n",
+            "line 2, [report]: select must name options",
+            "The nearest is rho.",
+        ),
+        (
+            "[train]\nout = 'x'\n",
+            "line 2, [train]: out is set by the sweep itself",
+            "Leave it out.",
+        ),
         ("[train]\nrho = [1, 2]\n", "line 2, [train]: rho must be one value", "belong to [grid]"),
-        ("[train]\nseeds = [1, 2]\n", "line 2, [train]: seeds must be one value", "belong to [grid]"),
+        (
+            "[train]\nseeds = [1, 2]\n",
+            "line 2, [train]: seeds must be one value",
+            "belong to [grid]",
+        ),
         ("[grid]\nrho = 1\n", "line 2, [grid]: rho must be a list of values", "belong to [train]"),
         ("[grid]\nrho = []\n", "line 2, [grid]: rho must be a list of values", "belong to [train]"),
-        ("[train]\nbatch-size = 1\nbatch_size = 2\n", "line 3, [train]: batch_size is there twice", "Remove one"),
-        ("[[variant]]\nrho = 1\n[[variant]]\nrho = 2\n", "line 1, [[variant]]: each variant must have a name", ""),
+        (
+            "[train]\nbatch-size = 1\nbatch_size = 2\n",
+            "line 3, [train]: batch_size is there twice",
+            "Remove one",
+        ),
+        (
+            "[[variant]]\nrho = 1\n[[variant]]\nrho = 2\n",
+            "line 1, [[variant]]: each variant must have a name",
+            "",
+        ),
         ("[variant]\nrho = 1\n", "line 1", "[[variant]]"),
         ('[[variant]]\nname = "a"\n[[variant]]\nname = "a"\n', "two are 'a_seed=0'", "other names"),
         ("[grid]\nseeds = [1, 1]\n", "two are 'seed=1'", "List each value once."),

@@ -13,7 +13,13 @@ from landscape.io.store import write_result
 from landscape.study.execute import Job, Stage
 from landscape.study.study import Run, Study
 from landscape.study.summary import summarise
-from landscape.study.tables import as_dict, format_statistic, numbers_table, results_table, settings_table
+from landscape.study.tables import (
+    as_dict,
+    format_statistic,
+    numbers_table,
+    results_table,
+    settings_table,
+)
 from landscape.training.history import make_history
 
 SEEDS = (0, 1, 2)
@@ -21,7 +27,8 @@ SEEDS = (0, 1, 2)
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function of {(variant, rho): [(validation accuracy, validation loss, test accuracy) of each seed]}."""
+    """Return a function of {(variant, rho): [(validation accuracy, validation loss, test accuracy)
+    of each seed]}."""
 
     def call(found, *, num_finished=None, select=("rho",)):
         runs, jobs = [], []
@@ -30,8 +37,15 @@ def make(tmp_path):
                 factors = {} if rho is None else {"rho": rho}
                 run = Run(f"{variant}_{rho}_{seed}", variant, {**factors, "seed": seed}, factors)
                 folder = tmp_path / "runs" / run.name
-                row = {"epoch": 1, "validation_accuracy": accuracy, "validation_loss": loss, "test_accuracy": test}
-                write_result(folder / "history.h5", make_history([{**row, "num_gradients": 12}], {}))
+                row = {
+                    "epoch": 1,
+                    "validation_accuracy": accuracy,
+                    "validation_loss": loss,
+                    "test_accuracy": test,
+                }
+                write_result(
+                    folder / "history.h5", make_history([{**row, "num_gradients": 12}], {})
+                )
                 if num_finished is None or len(runs) < num_finished:
                     record = {"train": run.train, "threads": 1, "stages": {"train": run.train}}
                     (folder / "run.json").write_text(json.dumps(record))
@@ -42,14 +56,21 @@ def make(tmp_path):
     return call
 
 
-@pytest.mark.parametrize(("bottom", "expected"), [(-2.0, {"mean": 4.0, "deviation": 0.0}), (-0.1, None)])
-def test_the_ratio_of_the_extreme_eigenvalues_is_there_unless_the_smaller_may_be_zero(tmp_path, bottom, expected):
+@pytest.mark.parametrize(
+    ("bottom", "expected"), [(-2.0, {"mean": 4.0, "deviation": 0.0}), (-0.1, None)]
+)
+def test_the_ratio_of_the_extreme_eigenvalues_is_there_unless_the_smaller_may_be_zero(
+    tmp_path, bottom, expected
+):
     runs = tuple(Run(f"r{seed}", "", {"seed": seed}, {}) for seed in (0, 1))
     jobs = [
-        Job(run.name, tmp_path / "runs" / run.name, (Stage("train", run.train, ("train",)),), (), 1) for run in runs
+        Job(run.name, tmp_path / "runs" / run.name, (Stage("train", run.train, ("train",)),), (), 1)
+        for run in runs
     ]
     for run, job in zip(runs, jobs, strict=True):
-        write_result(job.folder / "history.h5", make_history([{"epoch": 1, "num_gradients": 1}], {}))
+        write_result(
+            job.folder / "history.h5", make_history([{"epoch": 1, "num_gradients": 1}], {})
+        )
         write_result(job.folder / "hessian.h5", spectrum(top=8.0, bottom=bottom))
         record = {"train": run.train, "threads": 1, "stages": {"train": run.train}}
         (job.folder / "run.json").write_text(json.dumps(record))
@@ -68,7 +89,9 @@ THREE = {
 
 def test_the_best_is_chosen_by_the_validation_split_and_not_by_the_test_set(make):
     summary = make(THREE)
-    assert [(each.variant, each.factors.get("rho"), each.num_candidates) for each in summary.chosen] == [
+    assert [
+        (each.variant, each.factors.get("rho"), each.num_candidates) for each in summary.chosen
+    ] == [
         ("SGD", None, 1),
         ("SAM", 0.1, 2),
     ]
@@ -76,7 +99,9 @@ def test_the_best_is_chosen_by_the_validation_split_and_not_by_the_test_set(make
 
 
 def test_between_equal_accuracies_the_loss_decides(make):
-    tie = {("SAM", rho): [(0.9, loss, 0.5)] * 3 for rho, loss in ((0.05, 0.4), (0.1, 0.2), (0.2, 0.3))}
+    tie = {
+        ("SAM", rho): [(0.9, loss, 0.5)] * 3 for rho, loss in ((0.05, 0.4), (0.1, 0.2), (0.2, 0.3))
+    }
     assert make(tie).chosen[0].factors == {"rho": 0.1}
 
 
@@ -90,7 +115,9 @@ def test_nothing_is_chosen_where_nothing_was_held_out(make):
     summary = make(found)
     assert summary.chosen == summary.settings
     assert summary.unchosen == ("rho",)
-    assert "none is chosen, for no validation split was held out" in " ".join(results_table(summary).notes)
+    assert "none is chosen, for no validation split was held out" in " ".join(
+        results_table(summary).notes
+    )
 
 
 def test_what_is_not_selected_is_not_chosen(make):
@@ -108,16 +135,24 @@ def test_means_and_deviations_are_numpys(make):
     summary = make(THREE)
     rows = list(csv.DictReader(io.StringIO(numbers_table(summary.settings, summary).as_csv())))
     for row, values in zip(rows, THREE.values(), strict=True):
-        for name, column in (("validation accuracy", 0), ("validation loss", 1), ("test accuracy", 2)):
+        for name, column in (
+            ("validation accuracy", 0),
+            ("validation loss", 1),
+            ("test accuracy", 2),
+        ):
             expected = np.array(values)[:, column]
             assert float(row[f"{name} mean"]) == pytest.approx(expected.mean(), rel=1e-14)
-            assert float(row[f"{name} sd"]) == pytest.approx(expected.std(ddof=1), rel=1e-12, abs=1e-15)
+            assert float(row[f"{name} sd"]) == pytest.approx(
+                expected.std(ddof=1), rel=1e-12, abs=1e-15
+            )
             assert row[f"{name} n"] == "3"
 
 
 def test_the_tables_show_shares_in_percent(make):
     table = results_table(make(THREE))
-    table = table if table.columns[0] == "variant" and "SAM" in table.columns else table.transposed()
+    table = (
+        table if table.columns[0] == "variant" and "SAM" in table.columns else table.transposed()
+    )
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["test accuracy (%)"] == ("82.0 ± 2.6", "51.0 ± 1.0")
     assert rows["rho"] == ("-", "0.1")
@@ -127,8 +162,14 @@ def test_the_tables_show_shares_in_percent(make):
 
 
 def test_json_has_numbers_and_null(make):
-    found = json.loads(json.dumps(as_dict(make({("SGD", None): [(0.9, 0.3, 0.8)]})), allow_nan=False))
-    assert found["results"][0]["quantities"]["test_accuracy"] == {"mean": 0.8, "deviation": None, "count": 1}
+    found = json.loads(
+        json.dumps(as_dict(make({("SGD", None): [(0.9, 0.3, 0.8)]})), allow_nan=False)
+    )
+    assert found["results"][0]["quantities"]["test_accuracy"] == {
+        "mean": 0.8,
+        "deviation": None,
+        "count": 1,
+    }
 
 
 def test_a_study_without_a_finished_run_is_refused(make):
@@ -152,5 +193,7 @@ def test_a_study_without_a_finished_run_is_refused(make):
         (float("inf"), NAN, "inf"),
     ],
 )
-def test_the_deviation_has_two_significant_digits_and_the_mean_as_many_places(mean, deviation, expected):
+def test_the_deviation_has_two_significant_digits_and_the_mean_as_many_places(
+    mean, deviation, expected
+):
     assert format_statistic(mean, deviation) == expected

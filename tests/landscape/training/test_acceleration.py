@@ -11,7 +11,9 @@ from landscape.optim import build_optimizer
 from landscape.training import train
 
 GENERATOR = torch.Generator().manual_seed(0)
-POINTS = TensorData(torch.randn(50, 6, generator=GENERATOR), torch.randint(7, (50,), generator=GENERATOR))
+POINTS = TensorData(
+    torch.randn(50, 6, generator=GENERATOR), torch.randint(7, (50,), generator=GENERATOR)
+)
 
 
 def network():
@@ -22,7 +24,9 @@ def network():
 
 def run(optimizer="sgd", **options):
     model = network()
-    history = train(model, POINTS, POINTS, build_optimizer(optimizer, model), epochs=2, batch_size=16, **options)
+    history = train(
+        model, POINTS, POINTS, build_optimizer(optimizer, model), epochs=2, batch_size=16, **options
+    )
     return model, history
 
 
@@ -44,7 +48,9 @@ def test_the_test_loss_of_mixed_precision_is_that_of_the_weights_in_float32():
     model, history = run(precision="bf16")
     with torch.no_grad():
         loss = F.cross_entropy(model.eval()(POINTS.inputs), POINTS.targets).item()
-    assert history.test_loss[-1] == pytest.approx(loss, rel=1e-6)  # float32 in batches; bfloat16 is off by 1e-3
+    assert history.test_loss[-1] == pytest.approx(
+        loss, rel=1e-6
+    )  # float32 in batches; bfloat16 is off by 1e-3
 
 
 def test_training_computes_in_the_weights_precision_inside_the_callers_autocast():

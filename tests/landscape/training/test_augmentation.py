@@ -45,7 +45,9 @@ def test_crop_gives_a_shift_of_each_image_by_all_offsets():
 def test_flip_mirrors_about_half_of_the_images():
     images = augmented("flip")
     is_kept = torch.tensor([torch.equal(a, b) for a, b in zip(IMAGES, images, strict=True)])
-    is_mirrored = torch.tensor([torch.equal(a.flip(2), b) for a, b in zip(IMAGES, images, strict=True)])
+    is_mirrored = torch.tensor(
+        [torch.equal(a.flip(2), b) for a, b in zip(IMAGES, images, strict=True)]
+    )
     assert (is_kept ^ is_mirrored).all()
     assert abs(int(is_mirrored.sum()) - 200) < 4 * 10  # four standard deviations of 400 fair coins
 
@@ -77,7 +79,9 @@ def test_cutout_leaves_the_other_pixels():
 
 def test_centres_of_cutout_are_uniform():
     shares = holes(augmented("cutout", torch.ones(4000, 1, 32, 32))).float().mean(dim=0)
-    near = torch.tensor([min(y + 8, 31) - max(y - 7, 0) + 1 for y in range(32)]) / 32  # centres whose hole has pixel y
+    near = (
+        torch.tensor([min(y + 8, 31) - max(y - 7, 0) + 1 for y in range(32)]) / 32
+    )  # centres whose hole has pixel y
     expected = near[:, None] * near
     standard_error = (expected * (1 - expected) / 4000).sqrt()
     assert ((shares - expected).abs() < 5 * standard_error).all()
@@ -89,7 +93,9 @@ def test_images_that_cutout_would_mostly_remove_are_refused(shape):
         augmented("cutout", torch.ones(1, 1, *shape))
 
 
-@pytest.mark.parametrize("parts", [["crop", "flip", "cutout"], ["cutout", "crop"], ["flip", "cutout"]])
+@pytest.mark.parametrize(
+    "parts", [["crop", "flip", "cutout"], ["cutout", "crop"], ["flip", "cutout"]]
+)
 def test_parts_are_applied_in_the_order_of_the_name(parts):
     generator = torch.Generator().manual_seed(3)
     expected = LARGE
@@ -120,7 +126,9 @@ def test_shape_and_dtype_are_kept(name):
     assert images.dtype == torch.float64
 
 
-@pytest.mark.parametrize("inputs", [torch.zeros(3, 4), (torch.zeros(1, 1, 2, 2),), torch.zeros(2, 5, 5)])
+@pytest.mark.parametrize(
+    "inputs", [torch.zeros(3, 4), (torch.zeros(1, 1, 2, 2),), torch.zeros(2, 5, 5)]
+)
 @pytest.mark.parametrize("name", ["crop", "flip", "cutout", "crop-flip"])
 def test_inputs_that_are_not_images_are_refused(name, inputs):
     with pytest.raises(InputError, match="need images of shape"):
@@ -129,7 +137,10 @@ def test_inputs_that_are_not_images_are_refused(name, inputs):
 
 @pytest.mark.parametrize("name", ["rotate", "crop-rotate", "crop-crop", "none-crop", "crop-", ""])
 def test_unknown_augmentation_is_refused_with_the_known_names(name):
-    with pytest.raises(InputError, match=f"one of none and crop, flip, cutout, or some joined by dashes, got '{name}'"):
+    with pytest.raises(
+        InputError,
+        match=f"one of none and crop, flip, cutout, or some joined by dashes, got '{name}'",
+    ):
         get_augmentation(name)
 
 

@@ -7,7 +7,12 @@ ROWS = [{"epoch": i, "train_loss": 2.0 / i, "num_gradients": 3.0, "seconds": 0.5
 
 def test_an_outcome_has_the_last_measurements_and_the_sums_of_all_epochs():
     found = outcome(make_history(ROWS, {}))
-    assert (found["epochs"], found["train_loss"], found["num_gradients"], found["seconds"]) == (2, 1.0, 6, 1.0)
+    assert (found["epochs"], found["train_loss"], found["num_gradients"], found["seconds"]) == (
+        2,
+        1.0,
+        6,
+        1.0,
+    )
 
 
 def test_what_was_not_measured_is_nan_and_gradients_not_counted_are_none():

@@ -12,7 +12,9 @@ from landscape.optim import OPTIMIZERS, build_optimizer
 from landscape.training import AUGMENTATIONS, Interrupted, TrainingState, train
 
 GENERATOR = torch.Generator().manual_seed(0)
-IMAGES = TensorData(torch.randn(40, 1, 6, 6, generator=GENERATOR), torch.randint(3, (40,), generator=GENERATOR))
+IMAGES = TensorData(
+    torch.randn(40, 1, 6, 6, generator=GENERATOR), torch.randint(3, (40,), generator=GENERATOR)
+)
 STEPS_PER_EPOCH = 3
 
 
@@ -24,7 +26,12 @@ def _kept_random_state():
 
 def convolutional(seed=0):
     torch.manual_seed(seed)
-    features = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2)]
+    features = [
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+    ]
     return nn.Sequential(*features, nn.Flatten(), nn.Dropout(0.3), nn.Linear(16, 3))
 
 
@@ -68,7 +75,11 @@ def test_a_run_may_be_interrupted_again_and_again():
 
 def test_the_interruption_says_where_the_run_stands():
     state, interruption = stopped_after(4)
-    assert (interruption.epoch, interruption.step, interruption.num_steps) == (2, 1, STEPS_PER_EPOCH)
+    assert (interruption.epoch, interruption.step, interruption.num_steps) == (
+        2,
+        1,
+        STEPS_PER_EPOCH,
+    )
     assert (state.epoch, state.step, len(state.rows)) == (1, 1, 1)
 
 
@@ -105,7 +116,15 @@ def test_every_step_draws_its_own_numbers_in_the_model_and_in_the_augmentation(m
     data = TensorData(torch.zeros(8, 1), torch.zeros(8, dtype=torch.int64))
     model = nn.Linear(1, 2)
     model.register_forward_pre_hook(lambda *_: drawn.append(torch.rand(4)))
-    train(model, data, None, build_optimizer("sgd", model), epochs=2, batch_size=2, augmentation="record")
+    train(
+        model,
+        data,
+        None,
+        build_optimizer("sgd", model),
+        epochs=2,
+        batch_size=2,
+        augmentation="record",
+    )
     assert len(drawn) == 16
     assert len({tuple(numbers.tolist()) for numbers in drawn}) == 16
 
@@ -121,5 +140,13 @@ def test_augmentation_and_order_draw_different_numbers(monkeypatch):
     monkeypatch.setitem(AUGMENTATIONS, "record", record)
     data = TensorData(torch.arange(8.0)[:, None], torch.zeros(8, dtype=torch.int64))
     model = nn.Linear(1, 2)
-    train(model, data, None, build_optimizer("sgd", model), epochs=2, batch_size=8, augmentation="record")
+    train(
+        model,
+        data,
+        None,
+        build_optimizer("sgd", model),
+        epochs=2,
+        batch_size=8,
+        augmentation="record",
+    )
     assert len({tuple(numbers) for numbers in (*shifts, order[:8], order[8:])}) == 4

@@ -23,7 +23,9 @@ TEST_POINTS = TensorData(
     torch.randn(23, 6, generator=GENERATOR, dtype=torch.float64),
     torch.randint(7, (23,), generator=GENERATOR),
 )
-IMAGES = TensorData(torch.randn(40, 1, 6, 6, generator=GENERATOR), torch.randint(3, (40,), generator=GENERATOR))
+IMAGES = TensorData(
+    torch.randn(40, 1, 6, 6, generator=GENERATOR), torch.randint(3, (40,), generator=GENERATOR)
+)
 
 # Sums of a few dozen float64 terms, in another order.
 RTOL = 1e-12
@@ -42,7 +44,12 @@ def linear(seed=0):
 
 def convolutional(seed=0):
     torch.manual_seed(seed)
-    features = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2)]
+    features = [
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+    ]
     return nn.Sequential(*features, nn.Flatten(), nn.Dropout(0.3), nn.Linear(16, 3))
 
 
@@ -62,7 +69,8 @@ def run_images(optimizer="sgd", model=None, **options):
 
 
 def reference_run(epochs, batch_size, seed, label_smoothing=0.0):
-    """SGD with momentum and a cosine schedule on the linear model, written out, with what it measures."""
+    """SGD with momentum and a cosine schedule on the linear model, written out, with what it
+    measures."""
     model, generator = linear(), torch.Generator().manual_seed(seed)
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
     num_steps, step, rows = epochs * math.ceil(50 / batch_size), 0, []
@@ -109,7 +117,9 @@ def test_test_columns_are_plain_means_over_the_examples(batch_size):
     order, targets = outputs.numpy().argsort(1)[:, ::-1], TEST_POINTS.targets.numpy()
     top1 = np.mean(order[:, 0] != targets)
     top5 = np.mean([target not in row[:5] for row, target in zip(order, targets, strict=True)])
-    assert history.test_loss[0] == pytest.approx(F.cross_entropy(outputs, TEST_POINTS.targets).item(), rel=RTOL)
+    assert history.test_loss[0] == pytest.approx(
+        F.cross_entropy(outputs, TEST_POINTS.targets).item(), rel=RTOL
+    )
     assert history.test_top1_error[0] == pytest.approx(top1)
     assert history.test_accuracy[0] == pytest.approx(1 - top1)
     assert history.test_top5_error[0] == pytest.approx(top5)
@@ -130,7 +140,12 @@ def test_test_set_is_seen_in_evaluation_mode_and_does_not_change_the_weights():
 def test_columns_of_a_missing_test_set_are_nan():
     model = linear()
     history = train(model, POINTS, None, SGD(model.parameters(), lr=0.1), epochs=2)
-    for column in (history.test_loss, history.test_accuracy, history.test_top1_error, history.test_top5_error):
+    for column in (
+        history.test_loss,
+        history.test_accuracy,
+        history.test_top1_error,
+        history.test_top5_error,
+    ):
         assert column.shape == (2,)
         assert np.isnan(column).all()
 
@@ -144,14 +159,18 @@ def test_resuming_gives_the_weights_and_rows_of_an_uninterrupted_run(optimizer):
         assert are_equal(resumed, expected)
         for field in dataclasses.fields(history):
             if field.name not in ("settings", "seconds"):
-                np.testing.assert_array_equal(getattr(again, field.name), getattr(history, field.name))
+                np.testing.assert_array_equal(
+                    getattr(again, field.name), getattr(history, field.name)
+                )
 
 
 def test_state_survives_a_file_without_code():
     states = []
     expected, _ = run_images("sam", save=states.append)
     file = io.BytesIO()
-    torch.save({f.name: getattr(states[1], f.name) for f in dataclasses.fields(TrainingState)}, file)
+    torch.save(
+        {f.name: getattr(states[1], f.name) for f in dataclasses.fields(TrainingState)}, file
+    )
     file.seek(0)
     state = TrainingState(**torch.load(file, weights_only=True))
     assert are_equal(run_images("sam", model=convolutional(seed=9), state=state)[0], expected)
@@ -165,7 +184,9 @@ def test_state_is_a_copy_that_neither_run_changes():
     run_images("adam", model=convolutional(seed=9), state=states[0])
     for state, copy in zip(states, copies, strict=True):
         assert are_equal(state.module.values(), copy.values())
-    assert [state.epoch for state in states] == [len(state.rows) for state in states] == [1, 2, 3, 4]
+    assert (
+        [state.epoch for state in states] == [len(state.rows) for state in states] == [1, 2, 3, 4]
+    )
     assert torch.equal(states[0].optimizer["state"][0]["exp_avg"], moments)
     assert not torch.equal(states[1].optimizer["state"][0]["exp_avg"], moments)
 
@@ -281,7 +302,9 @@ def test_inputs_may_be_a_tuple_or_a_dict(form):
     inputs = (first, second) if form is tuple else {"second": second, "first": first}
     model, plain = TwoInputs(), TwoInputs()
     options = {"epochs": 2, "batch_size": 16}
-    train(model, TensorData(inputs, POINTS.targets), None, SGD(model.parameters(), lr=0.1), **options)
+    train(
+        model, TensorData(inputs, POINTS.targets), None, SGD(model.parameters(), lr=0.1), **options
+    )
     train(plain.layer, POINTS, None, SGD(plain.parameters(), lr=0.1), **options)
     assert are_equal(weights(model), weights(plain))
 
@@ -289,7 +312,9 @@ def test_inputs_may_be_a_tuple_or_a_dict(form):
 def test_batches_that_the_user_made_are_kept():
     sizes, model = [], linear()
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    data = BatchData(((POINTS.inputs[:30], POINTS.targets[:30]), (POINTS.inputs[30:], POINTS.targets[30:])))
+    data = BatchData(
+        ((POINTS.inputs[:30], POINTS.targets[:30]), (POINTS.inputs[30:], POINTS.targets[30:]))
+    )
     train(model, data, None, SGD(model.parameters(), lr=0.1), epochs=2, batch_size=7)
     assert [sorted(sizes[:2]), sorted(sizes[2:])] == [[20, 30]] * 2
 

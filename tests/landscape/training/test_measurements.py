@@ -17,7 +17,8 @@ from landscape.training import Interrupted, train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
-    torch.randn(50, 6, generator=GENERATOR, dtype=torch.float64), torch.randint(7, (50,), generator=GENERATOR)
+    torch.randn(50, 6, generator=GENERATOR, dtype=torch.float64),
+    torch.randint(7, (50,), generator=GENERATOR),
 )
 RTOL = 1e-12  # sums of a few dozen float64 terms, in another order
 OPTIMIZERS = {
@@ -29,7 +30,9 @@ OPTIMIZERS = {
 def network():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 7)).double()
+        return nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 7)
+        ).double()
 
 
 def run(optimizer="sgd", model=None, hook=None, **options):
@@ -67,7 +70,11 @@ def test_a_measurement_does_not_change_the_run_by_a_bit(optimizer, option):
 @pytest.mark.parametrize("name", ["0.weight", "1.running_mean"])
 def test_the_moving_average_is_its_recursion(name):
     seen, states = [], []
-    run(ema=0.8, hook=lambda model: seen.append(model.state_dict()[name].clone()), save=states.append)
+    run(
+        ema=0.8,
+        hook=lambda model: seen.append(model.state_dict()[name].clone()),
+        save=states.append,
+    )
     average = seen[0]
     for value in seen[1:]:
         average = 0.8 * average + 0.2 * value
@@ -83,7 +90,9 @@ def test_the_moving_average_is_evaluated_on_the_test_set():
             outputs = model.eval()(POINTS.inputs)
         loss = F.cross_entropy(outputs, POINTS.targets).item()
         assert history.ema_test_loss[row] == pytest.approx(loss, rel=RTOL)
-        assert history.ema_test_accuracy[row] == float((outputs.argmax(1) == POINTS.targets).double().mean())
+        assert history.ema_test_accuracy[row] == float(
+            (outputs.argmax(1) == POINTS.targets).double().mean()
+        )
     assert history.ema_test_loss[-1] != history.test_loss[-1]
 
 
@@ -95,8 +104,12 @@ def test_resuming_keeps_averages_and_measurements_exact(num_steps):
     ends, others = [], []
     _, again = run(state=states[-1], save=ends.append, **options)
     _, history = run(save=others.append, **options)
-    assert_same_columns(again, history, [*ALWAYS, "ema_test_loss", "ema_test_accuracy", "ascent_sharpness"])
-    assert all(torch.equal(value, others[-1].average[name]) for name, value in ends[-1].average.items())
+    assert_same_columns(
+        again, history, [*ALWAYS, "ema_test_loss", "ema_test_accuracy", "ascent_sharpness"]
+    )
+    assert all(
+        torch.equal(value, others[-1].average[name]) for name, value in ends[-1].average.items()
+    )
 
 
 def test_a_run_without_an_average_does_not_go_on_with_one():
@@ -133,7 +146,9 @@ def test_ascent_sharpness_is_the_rise_along_the_gradient_on_a_balanced_subset(op
 def test_sam_without_a_radius_is_measured_as_its_base_is():
     model, plain = network(), network()
     options = {"epochs": 1, "batch_size": 16, "num_asc_samples": 20, "sharpness_rho": 0.07}
-    history = train(model, POINTS, None, SAM(model.parameters(), SGD, rho=0.0, lr=0.5, module=model), **options)
+    history = train(
+        model, POINTS, None, SAM(model.parameters(), SGD, rho=0.0, lr=0.5, module=model), **options
+    )
     expected = train(plain, POINTS, None, SGD(plain.parameters(), lr=0.5), **options)
     assert_same_columns(history, expected, ["ascent_sharpness", "first_order_sharpness"])
     assert history.settings["sharpness_rho"] == expected.settings["sharpness_rho"] == 0.07

@@ -17,7 +17,8 @@ RTOL = 1e-12  # sums of a few dozen float64 terms, in another order
 
 
 class Inputs(nn.Module):
-    """A linear model of a tensor, of two, or of two by name, that remembers how many examples each pass had."""
+    """A linear model of a tensor, of two, or of two by name, that remembers how many examples each
+    pass had."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +47,9 @@ def run(data, optimizer="sgd", model=None, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Inputs() if model is None else model()
-    history = train(model, data, None, OPTIMIZERS[optimizer](model), epochs=2, **{"batch_size": 16, **options})
+    history = train(
+        model, data, None, OPTIMIZERS[optimizer](model), epochs=2, **{"batch_size": 16, **options}
+    )
     return model, history
 
 
@@ -64,7 +67,9 @@ def test_a_step_in_pieces_is_that_of_the_whole_batch(form, optimizer):
 
 def test_pieces_of_a_batch_are_augmented_as_the_whole(monkeypatch):
     monkeypatch.setitem(
-        AUGMENTATIONS, "noise", lambda x, generator: x + torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        AUGMENTATIONS,
+        "noise",
+        lambda x, generator: x + torch.randn(x.shape, generator=generator, dtype=x.dtype),
     )
     data = TensorData(INPUTS, TARGETS)
     expected, _ = run(data, augmentation="noise")
@@ -84,7 +89,10 @@ def test_graphs_are_cut_before_they_are_joined():
     sizes = [1 + i % 4 for i in range(30)]
     edges = torch.zeros(2, 0, dtype=torch.int64)
     data = as_data(
-        [geometric.Data(x=INPUTS[i : i + size], y=TARGETS[i : i + 1], edge_index=edges) for i, size in enumerate(sizes)]
+        [
+            geometric.Data(x=INPUTS[i : i + size], y=TARGETS[i : i + 1], edge_index=edges)
+            for i, size in enumerate(sizes)
+        ]
     )
     expected, _ = run(data, model=Pooled)
     model, _ = run(data, model=Pooled, micro_batch_size=6)

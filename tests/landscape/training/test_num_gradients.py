@@ -13,10 +13,17 @@ NUM_STEPS = 5  # an epoch of batches of 8
 
 
 def run(name, *, sam_fraction=1.0, micro_batch_size=None, **arguments):
-    sam_options = {key: arguments.pop(key) for key in ("steps", "every", "scope") if key in arguments}
+    sam_options = {
+        key: arguments.pop(key) for key in ("steps", "every", "scope") if key in arguments
+    }
     model = nn.Linear(3, 2)
     optimizer = build_optimizer(name, model, **sam_options)
-    options = {"sam_fraction": sam_fraction, "micro_batch_size": micro_batch_size, "batch_size": 8, "epochs": 2}
+    options = {
+        "sam_fraction": sam_fraction,
+        "micro_batch_size": micro_batch_size,
+        "batch_size": 8,
+        "epochs": 2,
+    }
     return train(model, DATA, None, optimizer, **{**options, **arguments})
 
 

@@ -26,7 +26,8 @@ def pieces_of_all(monkeypatch):
     return pieces
 
 
-# A process has none of 1 or 2 examples; of 7, two have less than the third, and a piece less at size 1 and 2.
+# A process has none of 1 or 2 examples; of 7, two have less than the third, and a piece less at
+# size 1 and 2.
 CASES = [(count, size) for count in (1, 2, 7, 9) for size in (None, 1, 2, 5)]
 
 
@@ -42,7 +43,9 @@ def test_every_example_counts_once_and_fillers_do_not(pieces_of_all, num_example
 
 
 @pytest.mark.parametrize(("num_examples", "size"), CASES)
-def test_a_piece_weighs_what_makes_the_mean_over_processes_the_mean_over_examples(pieces_of_all, num_examples, size):
+def test_a_piece_weighs_what_makes_the_mean_over_processes_the_mean_over_examples(
+    pieces_of_all, num_examples, size
+):
     for pieces in pieces_of_all(num_examples, size, world_size=3):
         expected = [piece.num_examples * 3 / num_examples for piece in pieces]
         assert [piece.weight for piece in pieces] == pytest.approx(expected, rel=1e-15)

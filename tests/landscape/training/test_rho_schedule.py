@@ -13,7 +13,8 @@ from landscape.training import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
-    torch.randn(50, 6, generator=GENERATOR, dtype=torch.float64), torch.randint(7, (50,), generator=GENERATOR)
+    torch.randn(50, 6, generator=GENERATOR, dtype=torch.float64),
+    torch.randint(7, (50,), generator=GENERATOR),
 )
 NUM_STEPS = 8  # of two epochs
 
@@ -28,8 +29,16 @@ def run(rho=0.5, **options):
     """Return the weights, the history, and factor and learning rate at each step."""
     model, seen = linear(), []
     optimizer = SAM(model.parameters(), SGD, rho=rho, lr=1.0, module=model)
-    optimizer.register_step_post_hook(lambda opt, *_: seen.append((opt.rho_factor, opt.param_groups[0]["lr"])))
-    history = train(model, POINTS, None, optimizer, **{"epochs": 2, "batch_size": 16, "schedule": "cosine", **options})
+    optimizer.register_step_post_hook(
+        lambda opt, *_: seen.append((opt.rho_factor, opt.param_groups[0]["lr"]))
+    )
+    history = train(
+        model,
+        POINTS,
+        None,
+        optimizer,
+        **{"epochs": 2, "batch_size": 16, "schedule": "cosine", **options},
+    )
     assert optimizer.rho_factor == 1
     return list(model.parameters()), history, np.array(seen).T
 
@@ -52,7 +61,9 @@ def test_with_the_schedule_of_the_learning_rate_the_radius_is_proportional_to_it
     np.testing.assert_array_equal(factors, rates)
 
 
-@pytest.mark.parametrize(("fraction", "first"), [(0, 8), (0.2, 6), (0.25, 6), (0.3, 6), (0.5, 4), (0.9, 1), (1, 0)])
+@pytest.mark.parametrize(
+    ("fraction", "first"), [(0, 8), (0.2, 6), (0.25, 6), (0.3, 6), (0.5, 4), (0.9, 1), (1, 0)]
+)
 def test_the_last_fraction_of_the_steps_is_sams(fraction, first):
     _, _, (factors, _) = run(sam_fraction=fraction)
     assert factors.tolist() == [0] * first + [1] * (NUM_STEPS - first)
@@ -73,7 +84,16 @@ def test_first_order_sharpness_keeps_the_unscheduled_radius():
     model, norms = linear(), []
     optimizer = SAM(model.parameters(), SGD, rho=0.3, lr=0.1)
     optimizer.register_step_post_hook(lambda opt, *_: norms.append(float(opt.gradient_norm)))
-    history = train(model, POINTS, None, optimizer, epochs=1, batch_size=16, rho_schedule="cosine", sam_fraction=0.5)
+    history = train(
+        model,
+        POINTS,
+        None,
+        optimizer,
+        epochs=1,
+        batch_size=16,
+        rho_schedule="cosine",
+        sam_fraction=0.5,
+    )
     assert history.first_order_sharpness[0] == pytest.approx(0.3 * np.mean(norms), rel=1e-12)
 
 

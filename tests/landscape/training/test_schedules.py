@@ -26,10 +26,14 @@ def test_step_drops_at_half_and_three_quarters_of_the_epochs(steps_per_epoch):
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 391])
 def test_step_by_fifths_drops_after_three_six_and_eight_tenths_of_the_epochs(steps_per_epoch):
-    factors = [factor_at("step-0.2", step, 10 * steps_per_epoch) for step in range(10 * steps_per_epoch)]
+    factors = [
+        factor_at("step-0.2", step, 10 * steps_per_epoch) for step in range(10 * steps_per_epoch)
+    ]
     epochs = [factors[i * steps_per_epoch : (i + 1) * steps_per_epoch] for i in range(10)]
     assert all(len(set(epoch)) == 1 for epoch in epochs)
-    assert [epoch[0] for epoch in epochs] == pytest.approx([1.0] * 3 + [0.2] * 3 + [0.04] * 2 + [0.008] * 2)
+    assert [epoch[0] for epoch in epochs] == pytest.approx(
+        [1.0] * 3 + [0.2] * 3 + [0.04] * 2 + [0.008] * 2
+    )
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
