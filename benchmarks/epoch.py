@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from workloads import ON_CPU
 
-from landscape.batches import TensorData
 from landscape.data import build_data
-from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.models import build_model
 from landscape.optim import build_optimizer
+from landscape.problem.batches import TensorData
+from landscape.problem.memory_format import prefers_channels_last, to_channels_last
 from landscape.training import train
 
 CPU = torch.device("cpu")

@@ -45,9 +45,9 @@ from torch.nn import functional as F
 from trained import CASES
 
 from landscape import Problem
-from landscape.execution import keep_freed_memory
-from landscape.hessian.lanczos import lanczos
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
+from landscape.problem.plan import keep_freed_memory
 
 NUM_TOP = 5
 GOAL = 1e-3

@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn import functional as F
 from workloads import ON_CPU, ON_CUDA
 
-from landscape.batches import Batch
 from landscape.data import build_data
 from landscape.models import build_model
-from landscape.problem import Problem
+from landscape.problem.batches import Batch
+from landscape.problem.problem import Problem
 from landscape.sharpness import measure_sharpness
 
 NUM_EXAMPLES = {"small-cnn": 2000, "resnet20": 1000}

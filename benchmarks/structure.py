@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -52,9 +52,8 @@ def function_lengths(tree: ast.AST) -> Iterator[int]:
             yield node.end_lineno - node.lineno + 1 - docstring
 
 
-def imported_modules(name: str, path: Path, tree: ast.AST, known: Iterable[str]) -> set[str]:
+def imported_modules(name: str, path: Path, tree: ast.AST, known: Mapping[str, Path]) -> set[str]:
     """Return the modules of ours that a module imports, those under TYPE_CHECKING included."""
-    known = set(known)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found = set()
     for node in ast.walk(tree):
@@ -65,7 +64,7 @@ def imported_modules(name: str, path: Path, tree: ast.AST, known: Iterable[str])
             base = above[: len(above) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
             found |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
-    return (found & known) - {name}
+    return {other for other in found if other in known} - {name}
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:

@@ -36,9 +36,9 @@ from workloads import small_cnn
 from landscape import Axis, Plane, Problem, evaluate_surface
 from landscape.data import build_data
 from landscape.data.subset import balanced_subset
-from landscape.execution import keep_freed_memory
-from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.models import build_model
+from landscape.problem.memory_format import prefers_channels_last, to_channels_last
+from landscape.problem.plan import keep_freed_memory
 
 AGREEMENT = 1e-5
 """Largest relative difference of two tools' losses: room for float32 in another order."""

@@ -24,7 +24,7 @@ from torch import Tensor
 from landscape.hessian.density import density
 from landscape.hessian.operator import MatrixOperator
 from landscape.hessian.trace import trace
-from landscape.spectral_density import mass_below, mass_near_zero, near_zero_width
+from landscape.results.spectral_density import mass_below, mass_near_zero, near_zero_width
 
 SHARE = 0.6  # of the products that make the Krylov space before the trace
 KRYLOV = 60  # products that find outliers before the density

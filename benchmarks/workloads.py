@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from landscape.memory_format import prefers_channels_last, to_channels_last
 from landscape.models import build_model
+from landscape.problem.memory_format import prefers_channels_last, to_channels_last
 
 IMAGE = (3, 32, 32)
 

@@ -14,16 +14,16 @@ from landscape.errors import LandscapeError
 from . import console
 from .audit_optimizer import audit_optimizer
 from .compare import compare
+from .conditions import gate
 from .convert import convert
 from .data import data
 from .doctor import doctor
-from .gate import gate
-from .hessian import hessian
+from .hessian.command import hessian
 from .info import info
 from .plot import plot
-from .sharpness import sharpness
-from .surface import surface
-from .sweep import sweep
+from .sharpness.command import sharpness
+from .surface.command import surface
+from .sweep.command import sweep
 from .train import train
 from .verify import verify
 

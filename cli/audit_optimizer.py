@@ -10,7 +10,7 @@ from . import console
 from .options import Json
 
 if TYPE_CHECKING:
-    from landscape.audit.report import AuditReport
+    from landscape.audit.audit_report import AuditReport
 
 
 def audit_optimizer(

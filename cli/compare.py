@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.deadline import Deadline
 from landscape.errors import CheckpointError, InputError, StoreError
+from landscape.runtime.deadline import Deadline
 
 from . import console
 from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
 from .resolve import Splits, load_splits, names_apart, open_checkpoint, prepare_output
-from .sharpness_options import parse_norm, parse_radii
+from .sharpness.options import parse_norm, parse_radii
 
 if TYPE_CHECKING:
     from landscape.io.checkpoint import Recipe
@@ -117,8 +117,8 @@ def compare(
         problem = dataclasses.replace(problem, samples=_QUICK_SAMPLES)
     _require_free(out, checkpoints, force=force, resume=resume)
     with console.resumable(out / "results"):
-        from landscape.files import locked
         from landscape.report.document import Report
+        from landscape.runtime.files import locked
 
         with locked(out / "report.json"):
             entries = [
@@ -238,7 +238,7 @@ def _measured(
 def _entry(name: str, path: Path, out: Path) -> Entry:
     from landscape.io.store import read_result
     from landscape.report.entry import RESULTS, Entry
-    from landscape.results import History
+    from landscape.results.history import History
 
     results = out / "results"
     files = {result: results / f"{_file_name(name)}.{result}.h5" for result in RESULTS}

@@ -28,7 +28,7 @@ def output_of_this_run(
         resume: Whether it is to be continued.
         besides: Another file that the command writes.
     """
-    from landscape.files import locked
+    from landscape.runtime.files import locked
 
     if not console.is_heard():
         yield
@@ -50,7 +50,7 @@ def working_together(path: Path | None = None) -> Iterator[None]:
     in `path`.
     """
     with nullcontext() if path is None else console.resumable(path):
-        from landscape import distributed  # brings torch, and a signal may come meanwhile
+        from landscape.runtime import distributed  # brings torch, and a signal may come meanwhile
 
         try:
             with distributed.joined():
@@ -65,8 +65,8 @@ def open_together(
     """Open a checkpoint on the device of this process; see `open_checkpoint`, which gets the
     arguments.
     """
-    from landscape import distributed
-    from landscape.execution import choose_device
+    from landscape.problem.plan import choose_device
+    from landscape.runtime import distributed
 
     device = distributed.local_device(choose_device(options.device))
     return open_checkpoint(

@@ -15,9 +15,9 @@ from .options import ModelOptions, ProblemOptions, parse_arguments
 if TYPE_CHECKING:
     from torch import nn
 
-    from landscape.batches import Data
     from landscape.io.checkpoint import Checkpoint, Recipe
-    from landscape.problem import Loss, Problem
+    from landscape.problem.batches import Data
+    from landscape.problem.problem import Loss, Problem
 
 SPLITS = ("train", "test")
 
@@ -82,7 +82,7 @@ def prepare_output(
     """
     import tempfile
 
-    from landscape.files import folder_of
+    from landscape.runtime.files import folder_of
 
     if force and resume:
         raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
@@ -161,10 +161,10 @@ def open_checkpoint(
     Raises:
         LandscapeError: If any part is missing or does not fit.
     """
-    from landscape.execution import keep_freed_memory
     from landscape.io.checkpoint import load_checkpoint, load_weights
     from landscape.io.plugins import find_loss
-    from landscape.problem import Problem
+    from landscape.problem.plan import keep_freed_memory
+    from landscape.problem.problem import Problem
 
     keep_freed_memory()
     checkpoint = load_checkpoint(path)
@@ -212,7 +212,7 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
     generator.
     """
     from landscape.io.plugins import build_model
-    from landscape.random_state import forked_random_state
+    from landscape.runtime.random_state import forked_random_state
 
     if recipe.model is None:
         raise InputError("a model is needed.", hint=_model_hint())
@@ -226,11 +226,11 @@ def load_splits(recipe: Recipe) -> Splits:
 
     A data function that draws from torch's global generator gives the same data every time.
     """
-    from landscape.batches import as_data
     from landscape.data.label_noise import with_noisy_targets
     from landscape.data.validation import held_out
     from landscape.io.plugins import build_data
-    from landscape.random_state import forked_random_state
+    from landscape.problem.batches import as_data
+    from landscape.runtime.random_state import forked_random_state
 
     if recipe.data is None:
         raise InputError("data are needed.", hint="Pass --data NAME or --data file.py:function.")

@@ -28,10 +28,10 @@ from .resolve import (
 if TYPE_CHECKING:
     import torch
 
-    from landscape.batches import Data
     from landscape.io.checkpoint import Checkpoint, Recipe
-    from landscape.results import History
-    from landscape.training.state import TrainingState
+    from landscape.problem.batches import Data
+    from landscape.results.history import History
+    from landscape.training.training_state import TrainingState
 
 
 MAX_SEED = 2**32 - 1
@@ -195,8 +195,8 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
     signal's code.
     """
     try:
-        from landscape import distributed  # brings torch, and a signal may come meanwhile
-        from landscape.training.state import Interrupted
+        from landscape.runtime import distributed  # brings torch, and a signal may come meanwhile
+        from landscape.training.training_state import Interrupted
 
         try:
             with distributed.joined():
@@ -238,10 +238,10 @@ class _Work:
 
 
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
-    from landscape.batches import hash_data, hash_tensors, tensors_in
-    from landscape.distributed import local_device
-    from landscape.execution import choose_device, keep_freed_memory
     from landscape.io.checkpoint import load_checkpoint
+    from landscape.problem.batches import hash_data, hash_tensors, tensors_in
+    from landscape.problem.plan import choose_device, keep_freed_memory
+    from landscape.runtime.distributed import local_device
 
     keep_freed_memory()
     start = None if init is None else load_checkpoint(init)
@@ -297,9 +297,9 @@ class _Run:
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
-        from landscape import distributed
         from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
+        from landscape.runtime import distributed
         from landscape.training import loop
         from landscape.training.ascent_sharpness import DEFAULT_RHO, euclidean_radius
 
@@ -368,7 +368,7 @@ class _Run:
         """
         from landscape.io.checkpoint import save_checkpoint
         from landscape.io.store import write_result
-        from landscape.training.history import make_history
+        from landscape.training.rows import make_history
 
         def save(state: TrainingState) -> None:
             if not self.has_saved:
@@ -402,7 +402,7 @@ class _Run:
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     """Return the state to go on from, if it is of the same run."""
     from landscape.io.checkpoint import load_checkpoint
-    from landscape.training.state import TrainingState
+    from landscape.training.training_state import TrainingState
 
     training = load_checkpoint(path).training
     if not training or "state" not in training:
@@ -435,7 +435,7 @@ def _how_to_train_longer(path: Path) -> str:
 
 
 def _as_json(history: History, run: _Run) -> dict[str, Any]:
-    from landscape.training.history import outcome
+    from landscape.training.rows import outcome
 
     return {
         "out": str(run.folder),
@@ -449,7 +449,7 @@ def _as_json(history: History, run: _Run) -> dict[str, Any]:
 
 def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
     """Return mean, sample standard deviation and count of each quantity that the table shows."""
-    from landscape.training.history import mean_and_deviation
+    from landscape.training.rows import mean_and_deviation
 
     found = {}
     for name in ("test_loss", "test_accuracy"):
@@ -480,7 +480,7 @@ def _show(history: History, path: Path) -> None:
 
 
 def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
-    from landscape.training.history import mean_and_deviation
+    from landscape.training.rows import mean_and_deviation
 
     losses = [history.test_loss[-1] for history in histories]
     accuracies = [history.test_accuracy[-1] for history in histories]

@@ -16,8 +16,8 @@ from .processes import open_together, working_together
 from .resolve import split_names
 
 if TYPE_CHECKING:
+    from landscape.results.sharpness import Certificate
     from landscape.sharpness.certificate import Verdict
-    from landscape.sharpness_results import Certificate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def verify(
 
 def _read(path: Path) -> Certificate:
     from landscape.io.store import read_result
-    from landscape.sharpness_results import Certificate
+    from landscape.results.sharpness import Certificate
 
     found = read_result(path)
     if not isinstance(found, Certificate):

@@ -9,26 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.directions import random_directions
+    from landscape.directions.plane import Plane
+    from landscape.directions.random import random_directions
     from landscape.errors import LandscapeError
     from landscape.hessian.spectrum import hessian_spectrum
     from landscape.io.store import read_result, write_result
     from landscape.optim.sam import SAM
-    from landscape.plane import Plane
-    from landscape.problem import Problem
+    from landscape.problem.problem import Problem
     from landscape.sharpness import measure_sharpness
-    from landscape.surface import Axis, evaluate_surface
+    from landscape.surface.evaluate import Axis, evaluate_surface
 
 _MODULES = {
-    "Axis": "landscape.surface",
+    "Axis": "landscape.surface.evaluate",
     "LandscapeError": "landscape.errors",
-    "Plane": "landscape.plane",
-    "Problem": "landscape.problem",
+    "Plane": "landscape.directions.plane",
+    "Problem": "landscape.problem.problem",
     "SAM": "landscape.optim.sam",
-    "evaluate_surface": "landscape.surface",
+    "evaluate_surface": "landscape.surface.evaluate",
     "hessian_spectrum": "landscape.hessian.spectrum",
     "measure_sharpness": "landscape.sharpness",
-    "random_directions": "landscape.directions",
+    "random_directions": "landscape.directions.random",
     "read_result": "landscape.io.store",
     "write_result": "landscape.io.store",
 }

@@ -5,11 +5,12 @@ import sys
 import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
 
-from landscape import Problem, distributed, hessian_spectrum
-from landscape.curvature_graphs import KINDS
+from landscape import Problem, hessian_spectrum
 from landscape.errors import NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.spectrum import Extras
+from landscape.problem.curvature_graphs import KINDS
+from landscape.runtime import distributed
 
 PLENTY = 1 << 30
 

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
-from landscape.order import coarse_to_fine
-from landscape.results import Provenance, Surface
+from landscape.results.provenance import Provenance
+from landscape.results.surface import Surface
+from landscape.surface.order import coarse_to_fine
 
 
 def bowl(x, y):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.curvature_results import Trace
 from landscape.report.entry import Detail, Entry
-from landscape.results import Provenance, Sharpness, Spectrum
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Measure, Sharpness
+from landscape.results.spectrum import Spectrum, Trace
 from landscape.sharpness import Measured
 from landscape.sharpness.measures import Rises
-from landscape.sharpness_results import Measure
 
 RHOS = (0.05, 0.1)
 

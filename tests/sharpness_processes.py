@@ -6,9 +6,10 @@ import sys
 import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
 
-from landscape import Problem, distributed
+from landscape import Problem
+from landscape.ascent.ball import Ball
+from landscape.runtime import distributed
 from landscape.sharpness import measure_sharpness
-from landscape.sharpness.ball import Ball
 from landscape.sharpness.curvature import measure_taylor
 
 

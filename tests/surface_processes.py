@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from landscape import Axis, Plane, Problem, distributed, evaluate_surface, random_directions
+from landscape import Axis, Plane, Problem, evaluate_surface, random_directions
 from landscape.io.store import write_result
-from landscape.results import Surface
+from landscape.results.surface import Surface
+from landscape.runtime import distributed
 
 CASES = {
     "grid": {},

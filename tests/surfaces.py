@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.results import Provenance, Surface
+from landscape.results.provenance import Provenance
+from landscape.results.surface import Surface
 
 PROVENANCE = Provenance(
     weights_hash="ab", num_parameters=5, settings={"seed": 3}, versions={"torch": "2"}

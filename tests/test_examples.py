@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from landscape_cli.sweep import commands
-from landscape_cli.sweep_check import check_code, check_runs, options_of
+from landscape_cli.sweep.check import check_code, check_runs, options_of
+from landscape_cli.sweep.command import commands
 
 from landscape.data import build_data
 from landscape.errors import DataError

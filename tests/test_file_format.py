@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.io.layouts import LAYOUTS
 from landscape.io.store import KINDS
-from landscape.results import Mark, Provenance
-from landscape.sharpness_results import Difference, GroupValue, Measure, Rescaled, Taylor
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Difference, GroupValue, Measure, Rescaled, Taylor
+from landscape.results.spectrum import BlockCurvature, Density, Fold, SecondLook, Trace
+from landscape.results.surface import Mark
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "file-format.md").read_text()
 ROWS = r"^\| (`.*?`) \|"

@@ -15,11 +15,13 @@ def _settings():
 
 
 def test_the_listed_packages_are_the_folders():
+    settings = _settings()["tool"]["setuptools"]
     found = {
-        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for path in (ROOT / "landscape").rglob("__init__.py")
+        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
+        for package, folder in settings["package-dir"].items()
+        for path in (ROOT / folder).rglob("__init__.py")
     }
-    assert set(_settings()["tool"]["setuptools"]["packages"]) == found | {"landscape_cli"}
+    assert set(settings["packages"]) == found
 
 
 @pytest.mark.slow
@@ -49,7 +51,10 @@ def test_a_built_wheel_holds_every_module_and_what_they_read(tmp_path):
         for path in (ROOT / "landscape").rglob("*")
         if path.name.endswith(kinds)
     }
-    commands = {f"landscape_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
+    commands = {
+        f"landscape_cli/{path.relative_to(ROOT / 'cli').as_posix()}"
+        for path in (ROOT / "cli").rglob("*.py")
+    }
     assert held == library | commands
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from landscape.ascent import ascend
+from landscape.ascent.steepest import ascend
+from landscape.audit.audit_report import PASSED, Outcome, judge, not_applicable
 from landscape.audit.cases import MATRIX, START, Network, Quadratic
 from landscape.audit.contract import Contract
+from landscape.audit.distances import are_close, farthest
 from landscape.audit.foreign import Raised, attempt
-from landscape.audit.measured import are_close, farthest
-from landscape.audit.report import PASSED, Outcome, judge, not_applicable
 
 RHO = 0.3
 _NUM_STEPS = 10

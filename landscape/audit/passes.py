@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from landscape.audit.audit_report import Outcome, judge, not_applicable
 from landscape.audit.cases import Network, Quadratic, RecordedDropout, RunningCenter
 from landscape.audit.closed_forms import RHO, quadratic_steps
 from landscape.audit.contract import Contract
+from landscape.audit.distances import are_close, farthest, moved
 from landscape.audit.foreign import Raised, attempt
-from landscape.audit.measured import are_close, farthest, moved
-from landscape.audit.report import Outcome, judge, not_applicable
 from landscape.audit.trainee import CLOSURE, TWO_STEPS
 
 _OPTIONS: dict[str, Any] = {"rho": 0.05, "lr": 0.1}

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from landscape.audit.audit_report import Outcome, judge, not_applicable
 from landscape.audit.cases import START, Branches, Network, Quadratic
 from landscape.audit.contract import Contract
-from landscape.audit.measured import are_close, moved
-from landscape.audit.report import Outcome, judge, not_applicable
+from landscape.audit.distances import are_close, moved
 from landscape.audit.trainee import TWO_STEPS, Trainee, Watch
 
 _NUM_STEPS = 1000

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.amp.grad_scaler import GradScaler
 
+from landscape.audit.audit_report import Outcome, judge, not_applicable
 from landscape.audit.cases import Network
 from landscape.audit.contract import Contract
-from landscape.audit.measured import are_close, farthest, moved
-from landscape.audit.report import Outcome, judge, not_applicable
+from landscape.audit.distances import are_close, farthest, moved
 from landscape.audit.restoring import overflowing
 
 _OPTIONS: dict[str, Any] = {"rho": 0.05, "lr": 0.1, "momentum": 0.9}

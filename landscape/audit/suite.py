@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from landscape.audit.audit_report import FAILED, AuditReport, Outcome, Row
 from landscape.audit.contract import Contract, find_contract
 from landscape.audit.foreign import Raised, attempt
-from landscape.audit.report import FAILED, AuditReport, Outcome, Row
 from landscape.audit.traps import TRAPS, Trap
-from landscape.random_state import forked_random_state
+from landscape.runtime.random_state import forked_random_state
 
 
 def audit_optimizer(kind: Callable[..., Any], *, traps: Sequence[Trap] = TRAPS) -> AuditReport:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from landscape.audit import closed_forms, passes, restoring, scaling, state
+from landscape.audit import closed_forms, passes, restoring, scaling
+from landscape.audit import optimizer_state as state
+from landscape.audit.audit_report import Outcome
 from landscape.audit.contract import Contract
-from landscape.audit.report import Outcome
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import requests
 
 from landscape.data.published_files import Publication, PublishedArchive, PublishedFile
 from landscape.errors import DataError, first_line
-from landscape.files import replacing
-from landscape.progress import SILENT, Progress
+from landscape.runtime.files import replacing
+from landscape.runtime.progress import SILENT, Progress
 
 _CHUNK = 2**16
 _KILOBYTE = 1000

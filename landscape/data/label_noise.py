@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.batches import BatchData, Data, GraphData
 from landscape.errors import InputError
-from landscape.random_state import derived_seeds
+from landscape.problem.batches import BatchData, Data, GraphData
+from landscape.runtime.random_state import derived_seeds
 
 _STREAM = 0x6C61_6265
 """Tells the noise's random numbers from those of training, whose order of examples has a seed of

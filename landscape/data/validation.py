@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.batches import Data
 from landscape.data.subset import are_class_numbers
 from landscape.errors import InputError
+from landscape.problem.batches import Data
 
 
 def held_out(data: Data, share: float, *, seed: int) -> tuple[Data, Data]:

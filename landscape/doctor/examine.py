@@ -7,19 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from landscape.doctor.data import (
+from landscape.doctor.check_data import (
     check_augmentation,
     check_classes,
     check_inputs,
     check_recorded,
     check_smoothing,
 )
+from landscape.doctor.check_network import check_filters, check_minimum, check_range
+from landscape.doctor.check_normalization import check_normalization
+from landscape.doctor.check_state import check_finite, check_names, check_tied
 from landscape.doctor.findings import Finding, Severity, until_error
-from landscape.doctor.network import check_filters, check_minimum, check_range
-from landscape.doctor.normalization import check_normalization
-from landscape.doctor.state import check_finite, check_names, check_tied
 from landscape.io.checkpoint import load_checkpoint
-from landscape.problem import Problem
+from landscape.problem.problem import Problem
 
 
 def examine(

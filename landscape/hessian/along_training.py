@@ -12,14 +12,14 @@ from torch import Tensor
 
 from landscape.errors import InputError, StoreError
 from landscape.hessian.eigenvectors import subspace_overlap
-from landscape.hessian.lanczos import Eigenpairs, lanczos
+from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.provenance import make_provenance
+from landscape.problem.problem import Problem
 from landscape.reductions import norm
-from landscape.results import CurvatureHistory
-from landscape.sink import NullSink, Sink
+from landscape.results.provenance import make_provenance
+from landscape.results.spectrum import CurvatureHistory
+from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.sink import NullSink, Sink
 
 _SAME_SETTINGS = (
     "model",
@@ -83,7 +83,7 @@ def curvature_along(
         top_k: Number of algebraically largest eigenvalues.
         bottom_k: Number of algebraically smallest ones.
         every: Takes each so many-th snapshot, from the first, and the last one in any case.
-        tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
+        tolerance: Relative, see `landscape.hessian.krylov.lanczos.lanczos`.
         max_matvecs: Limit on products at each snapshot.
         seed: Of the start vectors.
         split: Name of the data split, to be recorded.

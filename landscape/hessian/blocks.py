@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from landscape.curvature_results import BlockCurvature
-from landscape.hessian.lanczos import lanczos
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.trace import trace
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.weights import layers_of
+from landscape.problem.problem import Problem
+from landscape.problem.weights import layers_of
+from landscape.results.spectrum import BlockCurvature
+from landscape.runtime.progress import SILENT, Progress
 
 NUM_TRACE_SAMPLES = 10
 """Random vectors for the trace of a block, beside the Krylov space of its largest eigenvalue."""
@@ -36,7 +36,7 @@ def block_curvatures(
         tolerance: Relative, of the eigenvalues.
         max_matvecs: Limit on products for each block's eigenvalue.
         seed: Of the random vectors.
-        memory: Bytes for the vectors, see `landscape.hessian.lanczos.lanczos`.
+        memory: Bytes for the vectors, see `landscape.hessian.krylov.lanczos.lanczos`.
         graph_bytes: What kept graphs may take, see `landscape.hessian.operator.CurvatureOperator`.
         should_stop: Is asked before each product of an eigenvalue, in places with how many are to
             follow; if it says so, the layers that are not done are left out.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from landscape.curvature_results import Density
 from landscape.hessian.spectrum import Extras
-from landscape.problem import Problem
-from landscape.results import Spectrum
-from landscape.weights import layers_of
+from landscape.problem.problem import Problem
+from landscape.problem.weights import layers_of
+from landscape.results.spectrum import Density, Spectrum
 
 
 def parts_left(

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from landscape.curvature_results import Density
 from landscape.errors import InputError
-from landscape.hessian.deflated import Deflated
-from landscape.hessian.krylov import KrylovSpace, random_vector
+from landscape.hessian.krylov.deflated import Deflated
+from landscape.hessian.krylov.space import KrylovSpace, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
-from landscape.progress import SILENT, Progress
 from landscape.reductions import accumulation_dtype
+from landscape.results.spectrum import Density
+from landscape.runtime.progress import SILENT, Progress
 
 _STREAM = 1 << 16  # tells the probes from other random vectors of the same seed
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from landscape.curvature_results import SecondLook
-from landscape.hessian.ritz import RitzPairs
+from landscape.hessian.krylov.ritz import RitzPairs
+from landscape.results.spectrum import SecondLook
 
 
 class Subspace(Protocol):

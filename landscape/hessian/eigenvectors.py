@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.problem import Problem
+from landscape.problem.problem import Problem
+from landscape.problem.weights import WeightSpec
 from landscape.reductions import accumulation_dtype, norm
-from landscape.weights import WeightSpec
 
 _CHUNK = 1 << 20  # entries of each vector that are converted at a time
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landscape.batches import Data
-from landscape.curvature_results import Fold
 from landscape.data.subset import disjoint_subsets
-from landscape.hessian.lanczos import Eigenpairs, lanczos
+from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
+from landscape.problem.batches import Data
+from landscape.problem.problem import Problem
 from landscape.reductions import dot
+from landscape.results.spectrum import Fold
+from landscape.runtime.progress import SILENT, Progress
 
 
 def folds(
@@ -46,7 +46,7 @@ def folds(
         data: Examples to draw from, those of the problem or more, that can be taken one by one.
         num_folds: Number of subsets, at least 2.
         num_samples: Examples in each; None for all of the data, in parts.
-        tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
+        tolerance: Relative, see `landscape.hessian.krylov.lanczos.lanczos`.
         max_matvecs: Limit on the products of each, the one for the held-out examples not counted.
         seed: Of the subsets and the start vectors.
         operator: Makes the matrix of a problem.

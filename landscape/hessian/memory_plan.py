@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-from landscape import distributed
 from landscape.errors import InputError
-from landscape.free_memory import free_memory
 from landscape.reductions import accumulation_dtype
+from landscape.runtime import distributed
+from landscape.runtime.free_memory import free_memory
 
 NUM_CHECK_MATVECS = 12
 """Products of a second look. Of 240 copies of one of the first four eigenvalues, hidden in three

@@ -11,9 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from landscape import distributed
-from landscape.batches import batch_length
-from landscape.curvature_graphs import (
+from landscape.errors import InputError, NotFiniteError
+from landscape.hessian.memory_plan import half_of_free_memory
+from landscape.problem.batches import batch_length
+from landscape.problem.curvature_graphs import (
     KINDS,
     CurvatureGraph,
     Product,
@@ -21,12 +22,11 @@ from landscape.curvature_graphs import (
     explained_derivatives,
     saved_tensors,
 )
-from landscape.errors import InputError, NotFiniteError
-from landscape.execution import deterministic
-from landscape.hessian.memory_plan import half_of_free_memory
-from landscape.problem import Problem
-from landscape.random_state import get_random_states
+from landscape.problem.plan import deterministic
+from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, all_finite
+from landscape.runtime import distributed
+from landscape.runtime.random_state import get_random_states
 
 _NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "Fisher"}
 
@@ -74,12 +74,12 @@ class CurvatureOperator:
     With `batch`, batch statistics are differentiated through; with `recalibrate` they are
     constants, estimated once if all graphs are kept and else in every product.
 
-    Inside `landscape.distributed.joined` each process multiplies its own share of the batches, and
+    Inside `landscape.runtime.distributed.joined` each process multiplies its own share of the batches, and
     all get the same sum, bit for bit; all must ask for the same products in the same order.
 
     Args:
         problem: The loss; one that cannot be differentiated twice is refused by the first product,
-            as far as `landscape.curvature_graphs.require_twice_differentiable` can tell.
+            as far as `landscape.problem.curvature_graphs.require_twice_differentiable` can tell.
         w: Weights (P,), the model's own if None; copied.
         kind: `hessian`; `ggn`, the generalized Gauss-Newton matrix J' H_L J, for any loss with a
             second derivative in the outputs; or `fisher`, the empirical Fisher matrix, the mean of

@@ -13,17 +13,17 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from landscape.batches import batch_length
-from landscape.curvature_results import Trace
 from landscape.errors import InputError, NotFiniteError
-from landscape.execution import autocast, repeatable, twice_differentiable
-from landscape.forward import call_model
-from landscape.hessian.lanczos import Eigenpairs, noise_floor, require_tolerance
+from landscape.hessian.krylov.lanczos import Eigenpairs, noise_floor, require_tolerance
 from landscape.hessian.operator import CurvatureOperator
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.random_state import seed_random_states
+from landscape.problem.batches import batch_length
+from landscape.problem.forward import call_model
+from landscape.problem.plan import autocast, repeatable, twice_differentiable
+from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, norm
+from landscape.results.spectrum import Trace
+from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.random_state import seed_random_states
 
 _NATIVE = "Pass --engine lanczos."
 _LACKS = {

@@ -11,25 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.curvature_results import Trace
 from landscape.errors import InputError
 from landscape.hessian.blocks import block_curvatures
 from landscape.hessian.density import density
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
-from landscape.hessian.krylov import KrylovSpace
-from landscape.hessian.krylov_sink import NOT_SAVED, KrylovSink
-from landscape.hessian.lanczos import lanczos
+from landscape.hessian.krylov.lanczos import lanczos
+from landscape.hessian.krylov.ritz import RitzPairs
+from landscape.hessian.krylov.sink import NOT_SAVED, KrylovSink
+from landscape.hessian.krylov.space import KrylovSpace
+from landscape.hessian.krylov.wanted import Wanted
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
-from landscape.hessian.ritz import RitzPairs
 from landscape.hessian.trace import trace
-from landscape.hessian.wanted import Wanted
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.provenance import make_provenance
-from landscape.results import Spectrum
+from landscape.problem.problem import Problem
+from landscape.results.provenance import make_provenance
+from landscape.results.spectrum import Spectrum, Trace
+from landscape.runtime.progress import SILENT, Progress
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
 
@@ -93,9 +92,9 @@ def hessian_spectrum(
         problem: The loss.
         top_k: Number of largest eigenvalues.
         bottom_k: Number of algebraically smallest ones; 0 with `which` magnitude.
-        which: `algebraic` or `magnitude`, see `landscape.hessian.lanczos.lanczos`.
+        which: `algebraic` or `magnitude`, see `landscape.hessian.krylov.lanczos.lanczos`.
         curvature: `hessian`, `ggn` or `fisher`, see `landscape.hessian.operator.CurvatureOperator`.
-        tolerance: Relative, see `landscape.hessian.lanczos.lanczos`.
+        tolerance: Relative, see `landscape.hessian.krylov.lanczos.lanczos`.
         max_matvecs: Limit on products for the extremes; trace, density and layers have limits of
             their own.
         num_check_matvecs: Products of the second run that looks for missed eigenvalues; 0 for none.

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from scipy.stats import t as student_t
 
-from landscape.curvature_results import Trace
 from landscape.errors import InputError
-from landscape.hessian.certificates import finite_product
 from landscape.hessian.eigenpairs import Subspace
+from landscape.hessian.krylov.certificates import finite_product
 from landscape.hessian.operator import SymmetricOperator
-from landscape.progress import SILENT, Progress
-from landscape.random_state import derived_seeds
 from landscape.reductions import accumulation_dtype, dot
+from landscape.results.spectrum import Trace
+from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.random_state import derived_seeds
 
 DEFAULT_NUM_SAMPLES = 50
 FEWEST_SAMPLES = 20

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import CheckpointError, first_line
-from landscape.files import is_hdf5, replacing
+from landscape.runtime.files import is_hdf5, replacing
 
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from landscape.curvature_results import Density
 from landscape.errors import StoreError
-from landscape.files import is_hdf5
 from landscape.io.layouts import read_any
 from landscape.io.store import KINDS, Result, read_schema
-from landscape.results import (
-    CurvatureHistory,
-    Directions,
-    History,
+from landscape.results.directions import Directions
+from landscape.results.history import History
+from landscape.results.sharpness import (
+    Certificate,
     Sharpness,
     SharpnessComparison,
-    Spectrum,
-    Surface,
+    Taylor,
+    norm_as_json,
 )
-from landscape.sharpness_results import Certificate, Taylor, norm_as_json
+from landscape.results.spectrum import CurvatureHistory, Density, Spectrum
+from landscape.results.surface import Surface
+from landscape.runtime.files import is_hdf5
 
 Description = dict[str, Any]
 """Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and

@@ -19,8 +19,10 @@ import h5py
 import numpy as np
 
 from landscape.errors import InputError, StoreError
-from landscape.files import replacing
-from landscape.results import Directions, Provenance, Surface
+from landscape.results.directions import Directions
+from landscape.results.provenance import Provenance
+from landscape.results.surface import Surface
+from landscape.runtime.files import replacing
 
 _GROUPS = ("xdirection", "ydirection")
 _AXES = ("xcoordinates", "ycoordinates")
@@ -51,7 +53,7 @@ def read_directions(path: Path) -> Directions:
     """Read the directions of a file, exactly as they are stored.
 
     Their code writes one tensor a parameter, or one an entry of the state dict, by number and
-    without names; `landscape.stored_directions.directions_for` finds out which, given a model.
+    without names; `landscape.directions.stored.directions_for` finds out which, given a model.
 
     Returns:
         One or two directions. Tensors are named '0', '1', ...; the normalization is `none`: as

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from landscape.directions import Point
+from landscape.directions.random import Point
+from landscape.directions.trajectory import Snapshot
 from landscape.errors import CheckpointError
 from landscape.hessian.along_training import TrainingPoint
 from landscape.io.checkpoint import load_checkpoint, load_weights
 from landscape.io.store import read_result
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.results import History
-from landscape.trajectory import Snapshot
-from landscape.weights import WeightSpec, trainable_parameters
+from landscape.problem.problem import Problem
+from landscape.problem.weights import WeightSpec, trainable_parameters
+from landscape.results.history import History
+from landscape.runtime.progress import SILENT, Progress
 
 _SUFFIXES = (".pt", ".pth", ".th", ".t7", ".ckpt", ".safetensors")
 

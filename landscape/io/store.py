@@ -17,28 +17,31 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import h5py
 import numpy as np
 
-from landscape.curvature_results import BlockCurvature, Density, Fold, SecondLook, Trace
 from landscape.errors import StoreError, first_line
-from landscape.files import replacing
-from landscape.results import (
-    CurvatureHistory,
-    Directions,
-    History,
-    Mark,
-    Provenance,
-    Sharpness,
-    SharpnessComparison,
-    Spectrum,
-    Surface,
-)
-from landscape.sharpness_results import (
+from landscape.results.directions import Directions
+from landscape.results.history import History
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import (
     Certificate,
     Difference,
     GroupValue,
     Measure,
     Rescaled,
+    Sharpness,
+    SharpnessComparison,
     Taylor,
 )
+from landscape.results.spectrum import (
+    BlockCurvature,
+    CurvatureHistory,
+    Density,
+    Fold,
+    SecondLook,
+    Spectrum,
+    Trace,
+)
+from landscape.results.surface import Mark, Surface
+from landscape.runtime.files import replacing
 
 Result: TypeAlias = (
     Surface

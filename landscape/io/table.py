@@ -11,16 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.files import replacing
-from landscape.results import (
-    CurvatureHistory,
-    History,
-    Sharpness,
-    SharpnessComparison,
-    Spectrum,
-    Surface,
-)
-from landscape.sharpness_results import Measure
+from landscape.results.history import History
+from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
+from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.surface import Surface
+from landscape.runtime.files import replacing
 
 Columns: TypeAlias = dict[str, Iterable[Any]]
 """Name -> values, one a row."""

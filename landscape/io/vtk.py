@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import InputError, StoreError, from_extra
-from landscape.files import replacing
 from landscape.io.table import marks_left_out, point_coordinates, point_values
-from landscape.results import Surface
+from landscape.results.surface import Surface
+from landscape.runtime.files import replacing
 
 SUFFIXES = (".vtu", ".vtk")
 

@@ -18,17 +18,17 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import LBFGS, Optimizer
 
-from landscape.ascent import check_norm, check_radius, dual_norm
-from landscape.distributed import anywhere, rank, unsynchronized
+from landscape.ascent.steepest import check_norm, check_radius, dual_norm
 from landscape.errors import InputError
-from landscape.optim.ball import Ball, make_balls
-from landscape.random_state import (
+from landscape.optim.parameter_ball import Ball, make_balls
+from landscape.reductions import all_finite
+from landscape.runtime.distributed import anywhere, rank, unsynchronized
+from landscape.runtime.random_state import (
     derived_seeds,
     forked_random_state,
     get_random_states,
     set_random_states,
 )
-from landscape.reductions import all_finite
 
 Closure: TypeAlias = Callable[[], Any]
 """Computes the loss of a batch or a micro-batch, calls `backward` on it and returns it."""
@@ -65,7 +65,7 @@ class SAM(Optimizer):
     """Descend along the gradient at the worst point of a small ball around the weights.
 
     One step takes the gradient g at w, moves to w + e with e the maximiser of <g, e> over
-    ||T^-1 e||_p <= rho (`landscape.ascent.ascend`), takes the gradient there, returns to w exactly,
+    ||T^-1 e||_p <= rho (`landscape.ascent.steepest.ascend`), takes the gradient there, returns to w exactly,
     and lets the base optimizer step with it. As `torch.optim.LBFGS` does, `step` calls a closure:
 
         optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, module=model, lr=0.1,
@@ -118,7 +118,7 @@ class SAM(Optimizer):
         adaptive: Scale the ball elementwise by T = |w| + eta.
         eta: Smallest scale of the adaptive ball.
         steps: Number N of ascent steps; a step of the optimizer costs N + 1 gradients.
-        radius: `path`, `sphere` or `ball`, for several ascent steps (`landscape.ascent.advance`).
+        radius: `path`, `sphere` or `ball`, for several ascent steps (`landscape.ascent.steepest.advance`).
         direction: `gradient`, or `random` for a random point of the sphere instead (Rand-SAM).
         every: Make the ascent in every k-th step, beginning with the first; the others are the
             base's.

@@ -15,7 +15,7 @@ from torch._utils import _flatten_dense_tensors
 from torch.optim import Optimizer
 
 from landscape.errors import InputError
-from landscape.optim.ball import Ball
+from landscape.optim.parameter_ball import Ball
 from landscape.optim.sam import SAM
 from landscape.reductions import dot
 

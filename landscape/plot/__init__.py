@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.curvature_history import plot_curvature_history
-    from landscape.plot.density import plot_density
+    from landscape.plot.density_curves import plot_density
+    from landscape.plot.eigenvalues import plot_eigenvalues
     from landscape.plot.figure import draw
-    from landscape.plot.history import plot_history
     from landscape.plot.interactive import draw_page
     from landscape.plot.kinds import KINDS, QUANTITIES, kinds_of
     from landscape.plot.layer_shares import plot_layer_shares
-    from landscape.plot.plane import plot_contour, plot_filled_contour, plot_heatmap
+    from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
-    from landscape.plot.sharpness import plot_sharpness
+    from landscape.plot.sharpness_curves import plot_sharpness
     from landscape.plot.sharpness_differences import plot_differences
-    from landscape.plot.spectrum import plot_eigenvalues
     from landscape.plot.surface3d import plot_surface3d
+    from landscape.plot.training_curves import plot_history
 
 __all__ = [
     "FORMATS",

@@ -16,7 +16,7 @@ from matplotlib.scale import SymmetricalLogScale
 from landscape.plot.field import Field, choose_splits, select_field
 from landscape.plot.kinds import name_results
 from landscape.plot.legend import Legend
-from landscape.plot.marks import mark_signs
+from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import shortened
 from landscape.plot.scale import Scale, choose_scale
 from landscape.plot.style import (
@@ -29,8 +29,8 @@ from landscape.plot.style import (
     styled,
     with_note,
 )
-from landscape.results import Surface
-from landscape.topology import (
+from landscape.results.surface import Surface
+from landscape.surface.topology import (
     CENTER,
     Topology,
     TopologySummary,
@@ -103,7 +103,7 @@ def plot_persistence(
     """Draw the basins of surfaces as bars, the most persistent on top: a bar is from the minimum to
     the saddle.
 
-    What persists for less than the threshold of `landscape.topology.basin_threshold` is pale.
+    What persists for less than the threshold of `landscape.surface.topology.basin_threshold` is pale.
     Basins that never die, the deepest one and what holes set apart, end in an arrow.
 
     Args:
@@ -155,7 +155,7 @@ def plot_merge_tree(
     its saddle.
 
     From one checkpoint to another the way leads up its line and over the saddles: the highest is
-    the barrier. Basins less persistent than the threshold of `landscape.topology.basin_threshold`
+    the barrier. Basins less persistent than the threshold of `landscape.surface.topology.basin_threshold`
     are left out.
 
     Args and errors as for `plot_persistence`.

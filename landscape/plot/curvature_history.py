@@ -23,7 +23,7 @@ from landscape.plot.style import (
     set_log_ticks,
     styled,
 )
-from landscape.results import CurvatureHistory
+from landscape.results.spectrum import CurvatureHistory
 
 _HEIGHTS = (1.9, 1.1)  # inches, of the panels of the largest and of the smallest eigenvalue
 _VISIBLE = (

@@ -15,8 +15,8 @@ from landscape.plot.interpolation import interpolate_line, interpolate_plane
 from landscape.plot.kinds import QUANTITIES
 from landscape.plot.names import axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
-from landscape.refinement import interpolated
-from landscape.results import Mark, Surface
+from landscape.results.surface import Mark, Surface
+from landscape.surface.refinement import interpolated
 
 _MOST_DOTS = 8000  # on a plane
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split

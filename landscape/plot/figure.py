@@ -12,29 +12,25 @@ from matplotlib.figure import Figure
 from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
-from landscape.plot.density import plot_density
+from landscape.plot.density_curves import plot_density
+from landscape.plot.eigenvalues import plot_eigenvalues
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
-from landscape.plot.history import plot_history
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.layer_shares import plot_layer_shares
 from landscape.plot.legend import Legend, legend_of
 from landscape.plot.names import literal
-from landscape.plot.plane import add_color_bar, draw_field, label_lines, require_grid, view_of
+from landscape.plot.plane_maps import add_color_bar, draw_field, label_lines, require_grid, view_of
 from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, profile_legend
-from landscape.plot.sharpness import plot_sharpness
+from landscape.plot.sharpness_curves import plot_sharpness
 from landscape.plot.sharpness_differences import plot_differences
-from landscape.plot.spectrum import plot_eigenvalues
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
-from landscape.plot.trajectory import draw_trajectory
-from landscape.results import (
-    CurvatureHistory,
-    History,
-    Sharpness,
-    SharpnessComparison,
-    Spectrum,
-    Surface,
-)
+from landscape.plot.training_curves import plot_history
+from landscape.plot.trajectory_path import draw_trajectory
+from landscape.results.history import History
+from landscape.results.sharpness import Sharpness, SharpnessComparison
+from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.surface import Surface
 
 _MAX_COLUMNS = 3
 

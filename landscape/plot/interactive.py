@@ -26,7 +26,7 @@ from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.names import quantity_label
 from landscape.plot.scale import Scale, linear_levels, log_levels
 from landscape.plot.style import format_level, panel_title
-from landscape.results import Mark, Surface
+from landscape.results.surface import Mark, Surface
 
 _VIEWS = {
     "surface": "surface",

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.results import (
-    CurvatureHistory,
-    History,
-    Sharpness,
-    SharpnessComparison,
-    Spectrum,
-    Surface,
-)
+from landscape.results.history import History
+from landscape.results.sharpness import Sharpness, SharpnessComparison
+from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.surface import Surface
 
 QUANTITIES = ("loss", "accuracy")
 

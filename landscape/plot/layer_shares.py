@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from landscape.errors import InputError
 from landscape.plot.names import shortened
 from landscape.plot.style import ONE_COLUMN, color_map, contrasting, figure_of, new_figure, styled
-from landscape.results import Spectrum
+from landscape.results.spectrum import Spectrum
 
 _MAX_ROWS = 30
 _ROW, _BORDER = 0.16, 0.75  # inches, of a row and around all

@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from landscape.plot.field import Field, interpolation_note
-from landscape.plot.marks import View, mark_handles
+from landscape.plot.mark_symbols import View, mark_handles
 from landscape.plot.style import missing_handles
 
 _CHARACTER, _HANDLE = 0.062, 0.52  # inches, of 8 point type and of a sign with the space around it

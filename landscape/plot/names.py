@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from landscape.results import Surface
+from landscape.results.surface import Surface
 
 _NORMS = {"filter": "filter norms", "layer": "layer norms", "none": "raw"}
 _MAPS = {

@@ -25,7 +25,7 @@ from landscape.plot.field import (
 )
 from landscape.plot.kinds import name_results
 from landscape.plot.legend import Legend
-from landscape.plot.marks import draw_marks_on_curve, mark_handles
+from landscape.plot.mark_symbols import draw_marks_on_curve, mark_handles
 from landscape.plot.names import quantity_label
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
@@ -40,7 +40,7 @@ from landscape.plot.style import (
     styled,
     with_note,
 )
-from landscape.results import Surface
+from landscape.results.surface import Surface
 
 PROFILE_HEIGHT = 2.4  # inches
 _MAX_INSIDE = 50  # characters of a legend within the axes of one column

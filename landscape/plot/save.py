@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from landscape.errors import InputError
-from landscape.files import replacing
+from landscape.runtime.files import replacing
 
 FORMATS = ("png", "svg", "pdf")
 

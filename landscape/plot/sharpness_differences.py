@@ -12,10 +12,9 @@ from matplotlib.lines import Line2D
 from landscape.errors import InputError
 from landscape.plot.legend import Legend
 from landscape.plot.names import shortened
-from landscape.plot.sharpness import ORDER, measure_title, rise_label, set_signed_axis
+from landscape.plot.sharpness_curves import ORDER, measure_title, rise_label, set_signed_axis
 from landscape.plot.style import LINE_COLORS, ONE_COLUMN, TWO_COLUMNS, new_figure, styled
-from landscape.results import SharpnessComparison
-from landscape.sharpness_results import VERDICTS, Difference
+from landscape.results.sharpness import VERDICTS, Difference, SharpnessComparison
 
 _ROW, _BORDER = 0.2, 0.6  # inches, of a difference and around those of a measure
 _COLORS: dict[str, str] = dict(zip(VERDICTS, (LINE_COLORS[0], LINE_COLORS[1], "0.45"), strict=True))

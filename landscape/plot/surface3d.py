@@ -14,8 +14,8 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 from landscape.errors import InputError
 from landscape.plot.field import Field, choose_splits, scale_of, select_field
 from landscape.plot.legend import legend_of
-from landscape.plot.marks import draw_marks, hides_center
-from landscape.plot.plane import (
+from landscape.plot.mark_symbols import draw_marks, hides_center
+from landscape.plot.plane_maps import (
     draw_dots,
     line_color_map,
     missing_patches,
@@ -34,7 +34,7 @@ from landscape.plot.style import (
     panel_title,
     styled,
 )
-from landscape.results import Surface
+from landscape.results.surface import Surface
 
 _ELEVATION, _AZIMUTH = 30.0, -58.0  # degrees
 _FLOOR_DROP = 0.45  # of the height of the surface, between its lowest level and the floor

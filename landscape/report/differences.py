@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import norm as normal
 
 from landscape.report.entry import Detail, Entry
+from landscape.results.sharpness import VERDICTS, Difference
 from landscape.sharpness.comparison import CONFIDENCE, differences
-from landscape.sharpness_results import VERDICTS, Difference
 
 TEST_LOSS = "test_loss"
 

@@ -15,7 +15,7 @@ from landscape.report.differences import TEST_LOSS, differences_of
 from landscape.report.entry import Entry
 from landscape.report.measuring import MeasuringPlan
 from landscape.report.numbers import Number
-from landscape.report.quantities import (
+from landscape.report.rows import (
     MEASURE_NAMES,
     cut_short,
     number_of,
@@ -25,7 +25,7 @@ from landscape.report.quantities import (
     table_radius,
 )
 from landscape.report.tables import Table
-from landscape.sharpness_results import SCALE, Difference, Measure
+from landscape.results.sharpness import SCALE, Difference, Measure
 
 SCHEMA = 1
 _COMMAND = "landscape"

@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from landscape.files import replacing
-from landscape.results import History, Provenance, Sharpness, Spectrum, Surface
-from landscape.sample import Sample
+from landscape.problem.sampling_error import Sample
+from landscape.results.history import History
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Sharpness
+from landscape.results.spectrum import Spectrum
+from landscape.results.surface import Surface
+from landscape.runtime.files import replacing
 from landscape.sharpness import Measured
 from landscape.sharpness.measures import Rises
 

@@ -13,7 +13,7 @@ from landscape.errors import InputError
 from landscape.plot import draw, save_figure
 from landscape.report.document import Report
 from landscape.report.entry import Entry
-from landscape.results import SharpnessComparison
+from landscape.results.sharpness import SharpnessComparison
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 

@@ -13,22 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.ascent.ball import Ball
 from landscape.data.subset import balanced_subset
-from landscape.directions import random_directions
+from landscape.directions.plane import Plane
+from landscape.directions.random import random_directions
 from landscape.errors import InputError, StoreError
 from landscape.hessian.completeness import parts_left
 from landscape.hessian.spectrum import Extras, hessian_spectrum
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.plane import Plane
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
+from landscape.problem.problem import Problem
+from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.report.entry import Detail, read_detail, write_detail
-from landscape.results import Provenance, Sharpness, Spectrum, Surface
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Sharpness
+from landscape.results.spectrum import Spectrum
+from landscape.results.surface import Surface
+from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import MEASURES, measure
-from landscape.sharpness.ball import Ball
 from landscape.sharpness.curvature import top_eigenvector
-from landscape.standard_error import are_separate, separate_losses
-from landscape.surface import Axis, evaluate_surface
+from landscape.surface.evaluate import Axis, evaluate_surface
 
 TRAIN, TEST = "train", "test"
 _RECORDED = "report"  # name of the plan among the settings of a result

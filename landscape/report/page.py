@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 
 from landscape.report.document import Report
 from landscape.report.figures import Figure
-from landscape.report.quantities import quantities, summary_quantities
+from landscape.report.rows import quantities, summary_quantities
 from landscape.report.tables import Table
-from landscape.results import Provenance
-from landscape.sharpness_results import VERDICTS
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import VERDICTS
 
 _COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")  # of the figures
 _SYMBOLS = (

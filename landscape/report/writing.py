@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from landscape.files import replacing
 from landscape.report.document import Report
 from landscape.report.figures import draw_figures
 from landscape.report.page import render_page
+from landscape.runtime.files import replacing
 
 PAGE, NUMBERS = "index.html", "report.json"
 

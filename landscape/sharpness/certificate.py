@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.ascent import check_norm
+from landscape.ascent.ball import Ball
+from landscape.ascent.steepest import check_norm
 from landscape.errors import InputError, NotFiniteError
-from landscape.problem import Problem
-from landscape.provenance import make_provenance
-from landscape.sharpness.ball import Ball
+from landscape.problem.problem import Problem
+from landscape.results.provenance import make_provenance
+from landscape.results.sharpness import Certificate
 from landscape.sharpness.objective import Objective
-from landscape.sharpness_results import Certificate
 
 LOSS_TOLERANCE = 1e-9
 """Of a loss that is evaluated again, relative: float64 sums in another order differ by some
@@ -89,7 +89,7 @@ def certify(
     """Certify perturbations of a problem's own weights: evaluate their losses in float64 on the
     whole split.
 
-    Inside `landscape.distributed.joined` the batches are shared by all processes.
+    Inside `landscape.runtime.distributed.joined` the batches are shared by all processes.
 
     Args:
         problem: In float64 and on all data, made as whoever checks it will make it: from the

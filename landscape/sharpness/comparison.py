@@ -13,10 +13,9 @@ from scipy.stats import norm as normal
 from scipy.stats import t as student_t
 
 from landscape.errors import InputError
-from landscape.results import Sharpness
+from landscape.results.sharpness import Difference, GroupValue, Sharpness
 from landscape.sharpness.measures import Measured
 from landscape.sharpness.rises import standard_error
-from landscape.sharpness_results import Difference, GroupValue
 
 CONFIDENCE = 0.95
 _ROUNDING = {

@@ -9,16 +9,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from landscape.ascent.ball import Ball
 from landscape.errors import InputError
-from landscape.hessian.lanczos import lanczos
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.hessian.trace import trace
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
+from landscape.problem.problem import Problem
 from landscape.reductions import dot
-from landscape.results import Spectrum
-from landscape.sharpness.ball import Ball
-from landscape.sharpness_results import Taylor
+from landscape.results.sharpness import Taylor
+from landscape.results.spectrum import Spectrum
+from landscape.runtime.progress import SILENT, Progress
 
 _ROUGH = 0.05  # relative tolerance of an eigenvector that a search starts from
 _MOST_MATVECS = 30  # for it

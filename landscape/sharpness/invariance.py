@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from landscape.problem import Problem
-from landscape.rescaling import Rescaling
+from landscape.problem.problem import Problem
+from landscape.results.sharpness import Rescaled
 from landscape.sharpness.comparison import differences
 from landscape.sharpness.measures import Measured
-from landscape.sharpness_results import Rescaled
+from landscape.sharpness.rescaling import Rescaling
 
 _SMALL = 1e-3  # of a measure, below which it has not moved
 
@@ -23,7 +23,7 @@ def measure_invariance(
 
     Args:
         before: At the network's own weights.
-        rescalings: From `landscape.rescaling.function_preserving_rescalings`.
+        rescalings: From `landscape.sharpness.rescaling.function_preserving_rescalings`.
         measure_again: Measures the same at another problem, with the same data and directions.
 
     Returns:

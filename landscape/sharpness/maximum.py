@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
-from landscape.problem import Gradient
+from landscape.problem.problem import Gradient
 from landscape.reductions import accumulation_dtype, dot
-from landscape.sharpness.ball import Ball
 from landscape.sharpness.objective import Objective
 from landscape.sharpness.projection import into, project, scaled, unscaled
 from landscape.sharpness.quadratic_model import QuadraticModel

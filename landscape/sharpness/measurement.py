@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import distributed
-from landscape.ascent import advance
-from landscape.problem import Gradient, Problem
-from landscape.progress import Progress
-from landscape.random_state import derived_seeds
+from landscape.ascent.ball import Ball
+from landscape.ascent.steepest import advance
+from landscape.problem.problem import Gradient, Problem
+from landscape.problem.sampling_error import Sample
 from landscape.reductions import norm
-from landscape.sample import Sample
-from landscape.sharpness.ball import Ball
+from landscape.results.sharpness import Measure, Taylor
+from landscape.runtime import distributed
+from landscape.runtime.progress import Progress
+from landscape.runtime.random_state import derived_seeds
 from landscape.sharpness.maximum import maximise
 from landscape.sharpness.objective import Losses, Objective
 from landscape.sharpness.options import Options
 from landscape.sharpness.rises import Rises, joined, standard_error
-from landscape.sharpness_results import Measure, Taylor
 
 FEWEST_PAIRS = 8  # before a standard error decides that there are enough
 _MOST_PAIRS = 1000

@@ -8,15 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from landscape.problem import Problem
-from landscape.progress import SILENT, Progress
-from landscape.provenance import make_provenance
-from landscape.results import Sharpness
-from landscape.sample import Sample
+from landscape.problem.problem import Problem
+from landscape.problem.sampling_error import Sample
+from landscape.results.provenance import make_provenance
+from landscape.results.sharpness import Sharpness, Taylor
+from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness.measurement import Measurement
 from landscape.sharpness.options import MEASURES, Options, require_arguments
 from landscape.sharpness.rises import Rises
-from landscape.sharpness_results import Taylor
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def measure(
       rho, so ||e_N|| <= rho: `radius_share` says what it was.
     - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
 
-    Inside `landscape.distributed.joined` the batches are shared by all processes.
+    Inside `landscape.runtime.distributed.joined` the batches are shared by all processes.
 
     Args:
         problem: The loss; its data decide the number (full set or batches of it). If they are a

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import distributed
-from landscape.batches import Batch
 from landscape.errors import NotFiniteError
-from landscape.problem import Gradient, Point, Problem
+from landscape.problem.batches import Batch
+from landscape.problem.problem import Gradient, Point, Problem
+from landscape.runtime import distributed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Losses:
 class Objective:
     """Loss and gradient of a problem at its own weights w plus a perturbation e (P,).
 
-    Inside `landscape.distributed.joined` each process evaluates its own share of the batches,
+    Inside `landscape.runtime.distributed.joined` each process evaluates its own share of the batches,
     unless `is_local`; all get the same losses as one process alone would, bit for bit, and the same
     gradient up to rounding.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.ascent import check_norm, check_radius
+from landscape.ascent.steepest import check_norm, check_radius
 from landscape.errors import InputError
 
 MEASURES = ("asc", "avg", "max", "nstep", "first_order")
@@ -22,7 +22,7 @@ class Options:
         adaptive: Whether the ball is scaled by T = |w| + eta.
         eta: Of that.
         steps: N of `nstep`.
-        radius: What keeps `nstep` in the ball, see `landscape.ascent.advance`.
+        radius: What keeps `nstep` in the ball, see `landscape.ascent.steepest.advance`.
         m: Examples in each of the disjoint batches over which the values are averaged (m-sharpness,
             Foret et al. 2021, section 4.1); None for the whole set at once.
         is_shuffled: Whether the batches of m are drawn at random; else they are consecutive

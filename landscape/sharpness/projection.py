@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from landscape.sharpness.ball import Ball
+from landscape.ascent.ball import Ball
 
 MARGIN = 1e-14
 """How far below the surface, relative to the radius, what is scaled into a ball ends up: rounding

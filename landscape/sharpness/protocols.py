@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from landscape.batches import BatchData, Data, TensorData, as_data
 from landscape.errors import InputError
-from landscape.problem import Loss, Problem
-from landscape.random_state import derived_seeds
-from landscape.sample import Sample
+from landscape.problem.batches import BatchData, Data, TensorData, as_data
+from landscape.problem.problem import Loss, Problem
+from landscape.problem.sampling_error import Sample
+from landscape.results.sharpness import SCALE
+from landscape.runtime.random_state import derived_seeds
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
 from landscape.sharpness.measures import Measured, measure
 from landscape.sharpness.rises import Rises
-from landscape.sharpness_results import SCALE
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
 _AT_A_TIME = 1000  # examples that are augmented together, to bound the memory
@@ -35,7 +35,7 @@ class Protocol:
         left_open: What it does not state, or what is done otherwise here, and what is taken.
         radii: Measure -> radii.
         options: Fields of `landscape.sharpness.Options`.
-        batchnorm: One of `landscape.batchnorm.MODES`.
+        batchnorm: One of `landscape.problem.batchnorm.MODES`.
         loss: `loss(outputs, targets)`.
         num_examples: The first so many of the train split, in their order; None for all.
         augmentation: Name of what is done to the images, once, as in training; `none` for nothing.
@@ -214,7 +214,7 @@ def prepared(
 
     Args:
         protocol: Which.
-        data: The train split, what `landscape.batches.as_data` reads.
+        data: The train split, what `landscape.problem.batches.as_data` reads.
         augment: What the protocol's augmentation stands for, such as
             `landscape.training.augmentation` has it; a function of the inputs of a batch and a CPU
             generator. None for nothing.

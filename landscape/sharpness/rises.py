@@ -22,7 +22,7 @@ class Rises:
         perturbation: e (P,) of the measure, if it has a single one.
         steps: Gradient steps that led there.
         radius_share: ||T^-1 e||_p / rho.
-        gap: See `landscape.sharpness_results.Measure`.
+        gap: See `landscape.results.sharpness.Measure`.
         converged: Likewise.
     """
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from landscape.batches import Data
 from landscape.errors import InputError
 from landscape.optim.sam import SAM
+from landscape.problem.batches import Data
 from landscape.training.loop import train
 from landscape.training.run import Criterion
 

@@ -14,9 +14,9 @@ from threading import Event
 from typing import Any, Literal
 
 from landscape.errors import InputError
-from landscape.files import replacing
-from landscape.study.options import CODE, Options, as_arguments
-from landscape.study.study import Run, Study
+from landscape.runtime.files import replacing
+from landscape.study.definition import Run, Study
+from landscape.study.train_options import CODE, Options, as_arguments
 
 _POLL = 0.1  # seconds between two looks at whether to stop
 

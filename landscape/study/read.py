@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import InputError, first_line
-from landscape.study.options import Options, as_text
-from landscape.study.study import Run, Study
+from landscape.study.definition import Run, Study
+from landscape.study.train_options import Options, as_text
 
 _SECTIONS = ("train", "grid", "variant", "measure", "report", "slurm")
 _SINGLE = ("out", "threads")

@@ -14,11 +14,13 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.io.store import read_result
-from landscape.results import History, Sharpness, Spectrum
+from landscape.results.history import History
+from landscape.results.sharpness import Sharpness
+from landscape.results.spectrum import Spectrum
+from landscape.study.definition import Run, Study
 from landscape.study.execute import Job
-from landscape.study.options import as_text
-from landscape.study.study import Run, Study
-from landscape.training.history import mean_and_deviation
+from landscape.study.train_options import as_text
+from landscape.training.rows import mean_and_deviation
 
 VALIDATION = ("validation accuracy", "validation loss")
 SHARES = ("train accuracy", "validation accuracy", "test accuracy")
@@ -52,7 +54,7 @@ class Setting:
     """Runs that differ in the seed alone.
 
     Attributes:
-        variant: As in `landscape.study.study.Run`.
+        variant: As in `landscape.study.definition.Run`.
         factors: Likewise.
         seeds: Of the finished runs.
         num_runs: All of the study, finished or not.

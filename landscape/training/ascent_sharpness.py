@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from landscape.batches import Data
 from landscape.data.subset import balanced_subset
 from landscape.optim.sam import SAM
-from landscape.problem import Problem
+from landscape.problem.batches import Data
+from landscape.problem.problem import Problem
 from landscape.sharpness import measure_sharpness
 
 DEFAULT_RHO = 0.05

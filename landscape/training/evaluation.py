@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from landscape import distributed
-from landscape.batches import Data, batch_length
-from landscape.forward import outputs_and_loss
+from landscape.problem.batches import Data, batch_length
+from landscape.problem.forward import outputs_and_loss
+from landscape.runtime import distributed
 from landscape.training.meter import Meter, among_five, measure
 
 

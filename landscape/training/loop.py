@@ -10,14 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from landscape import distributed
-from landscape.batches import Data
-from landscape.execution import compiled
-from landscape.memory_format import prefers_channels_last
 from landscape.optim.sam import SAM
-from landscape.progress import SILENT, Progress
-from landscape.random_state import forked_random_state
-from landscape.results import History
+from landscape.problem.batches import Data
+from landscape.problem.memory_format import prefers_channels_last
+from landscape.problem.plan import compiled
+from landscape.results.history import History
+from landscape.runtime import distributed
+from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.random_state import forked_random_state
 from landscape.training.acceleration import check_precision
 from landscape.training.arguments import (
     check_counts,
@@ -28,12 +28,12 @@ from landscape.training.arguments import (
 )
 from landscape.training.ascent_sharpness import DEFAULT_RHO, fixed_subset
 from landscape.training.augmentation import get_augmentation
-from landscape.training.history import make_history
 from landscape.training.moving_average import moving_average
+from landscape.training.rows import make_history
 from landscape.training.run import Criterion, Run
 from landscape.training.schedules import check_schedule
-from landscape.training.state import TrainingState
 from landscape.training.step import data_parallel
+from landscape.training.training_state import TrainingState
 
 
 def _never() -> bool:
@@ -75,7 +75,7 @@ def train(
     CPU, images go through networks with 2-D convolutions in the channels_last layout, where these
     take it.
 
-    In the processes of one `landscape.distributed.joined`, each takes its consecutive share of
+    In the processes of one `landscape.runtime.distributed.joined`, each takes its consecutive share of
     every batch and the gradients are averaged: without BatchNorm, dropout and augmentation, whose
     random numbers are each process's own, the curve is that of one process up to rounding.
     BatchNorm normalizes with the statistics of a process's share; the running ones that are

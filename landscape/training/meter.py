@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from landscape import distributed
-from landscape.forward import has_accuracy
+from landscape.problem.forward import has_accuracy
 from landscape.reductions import accumulation_dtype
+from landscape.runtime import distributed
 
 
 class Meter:

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from landscape import distributed
-from landscape.batches import Data
 from landscape.errors import InputError, LandscapeError
-from landscape.execution import explained_compiler
-from landscape.forward import outputs_and_loss, require_differentiable
-from landscape.memory_format import to_channels_last
-from landscape.progress import Progress
-from landscape.random_state import derived_seeds, seed_random_states
+from landscape.problem.batches import Data
+from landscape.problem.forward import outputs_and_loss, require_differentiable
+from landscape.problem.memory_format import to_channels_last
+from landscape.problem.plan import explained_compiler
+from landscape.runtime import distributed
+from landscape.runtime.progress import Progress
+from landscape.runtime.random_state import derived_seeds, seed_random_states
 from landscape.training.acceleration import autocast
 from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
 from landscape.training.clock import Clock
 from landscape.training.evaluation import evaluate
 from landscape.training.meter import Meter, measure
 from landscape.training.schedules import factor_at
-from landscape.training.state import Interrupted, TrainingState, copied
 from landscape.training.step import Piece, cut, set_rho_factor, take_step
+from landscape.training.training_state import Interrupted, TrainingState, copied
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""

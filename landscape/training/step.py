@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from landscape import distributed
-from landscape.ascent import dual_norm
-from landscape.batches import Batch, Change, Data, batch_length
+from landscape.ascent.steepest import dual_norm
 from landscape.optim.sam import SAM
-from landscape.random_state import forked_random_state
+from landscape.problem.batches import Batch, Change, Data, batch_length
+from landscape.runtime import distributed
+from landscape.runtime.random_state import forked_random_state
 
 Closure = Callable[[], Tensor]
 """Adds a piece's share of the gradient, without clearing what is there, and returns its share of

@@ -26,7 +26,7 @@ def _one_point_a_pass():
     """Keep measured times from deciding what is computed, in this folder: one point a pass is the
     fastest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("landscape.point_stack.most_productive", lambda *_args: 1)
+        patch.setattr("landscape.problem.points_per_pass.most_productive", lambda *_args: 1)
         yield
 
 

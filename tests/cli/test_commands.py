@@ -8,7 +8,7 @@ import torch
 
 from landscape import Problem, read_result
 from landscape.io.checkpoint import load_checkpoint
-from landscape.topology import describe_topology
+from landscape.surface.topology import describe_topology
 
 
 def test_training_writes_checkpoint_history_and_snapshots(trained):

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from landscape import read_result
-from landscape.batches import as_data, hash_data
 from landscape.data import build_data
 from landscape.data.label_noise import with_label_noise
 from landscape.io.checkpoint import load_checkpoint
+from landscape.problem.batches import as_data, hash_data
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from landscape.io.store import read_result
-from landscape.results import Sharpness, SharpnessComparison
+from landscape.results.sharpness import Sharpness, SharpnessComparison
 
 QUICK = ("--samples", 120, "--num-directions", 2, "--steps", 2)
 

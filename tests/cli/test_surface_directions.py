@@ -229,7 +229,7 @@ def test_a_resumed_surface_with_an_automatic_range_is_the_same_bit_for_bit_witho
     monkeypatch.setattr(Problem, "evaluate", evaluate_and_stop)
     assert run(*arguments).code == 130
     done = read_result(tmp_path / "parts.h5").done.sum()
-    monkeypatch.setattr("landscape.auto_range.find_range", None)  # whoever calls it fails
+    monkeypatch.setattr("landscape.surface.auto_range.find_range", None)  # whoever calls it fails
     monkeypatch.setattr(Problem, "evaluate", evaluate)
     resumed = run(*arguments, "--resume")
     assert resumed.code == 0, resumed.err

@@ -217,7 +217,7 @@ def test_a_damaged_snapshot_is_named(run, folder, tmp_path):
 def test_a_resumed_surface_has_the_trajectory_of_an_uninterrupted_one(
     run, folder, tmp_path, monkeypatch, surface
 ):
-    from landscape.problem import Problem
+    from landscape.problem.problem import Problem
 
     words = ("surface", folder / "checkpoint.pt", "--x", f"pca:{folder}", *FAST, "--split", "both")
     evaluate, num_evaluations = Problem.evaluate, 0

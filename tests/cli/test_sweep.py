@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 import pytest
-from landscape_cli.sweep import commands
+from landscape_cli.sweep.command import commands
 
 from landscape import read_result
 from landscape.errors import StoreError
-from landscape.files import locked
 from landscape.io.checkpoint import load_checkpoint
+from landscape.runtime.files import locked
 
 # The model stops in a step of the test's choice, and waits there for the test.
 PLUGIN = """

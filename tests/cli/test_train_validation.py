@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from landscape import read_result
-from landscape.batches import as_data, hash_data
 from landscape.data import build_data
 from landscape.data.validation import held_out
 from landscape.io.checkpoint import load_checkpoint
 from landscape.models import build_model
+from landscape.problem.batches import as_data, hash_data
 
 SMALL = ("train", "--model-arg", "width=4", "--epochs", 2)
 NAMES = ("validation_loss", "validation_accuracy")

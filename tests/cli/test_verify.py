@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from landscape.ascent.ball import Ball
 from landscape.io.store import read_result, write_result
-from landscape.problem import Problem
-from landscape.sharpness.ball import Ball
+from landscape.problem.problem import Problem
 from landscape.sharpness.certificate import certify
 from landscape.sharpness.objective import Objective
 

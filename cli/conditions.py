@@ -1,0 +1,193 @@
+"""`landscape assert`: whether conditions on a checkpoint or a stored result hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.errors import InputError
+
+from . import console
+from .options import Json, ProblemOptions, Seed, expand
+from .processes import open_together, working_together
+
+if TYPE_CHECKING:
+    from landscape.conditions import Interval, Judgement, Known, Quantity
+
+
+@dataclasses.dataclass(frozen=True)
+class EffortOptions:
+    """How exactly a checkpoint is measured."""
+
+    tol: Annotated[
+        float | None,
+        typer.Option(
+            help="Relative tolerance of eigenvalues; by default 1e-8 in float64, 1e-4 in float32."
+        ),
+    ] = None
+    max_matvecs: Annotated[
+        int, typer.Option(help="Limit on Hessian-vector products for eigenvalues.")
+    ] = 500
+    num_directions: Annotated[
+        int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
+    ] = 5
+    seed: Seed = 0
+
+
+@expand(ProblemOptions, EffortOptions)
+def gate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint, of which only what the conditions name is computed; or a results "
+            "file.",
+            metavar="CKPT_OR_RESULT",
+        ),
+    ],
+    conditions: Annotated[
+        list[str],
+        typer.Argument(
+            help="Comparisons by <, <=, >, >= of numbers and names, with + - * /, parentheses and "
+            "abs()."
+            " Names: train_loss (or loss), test_loss, train_accuracy (or accuracy), test_accuracy, "
+            "generalization_gap,"
+            " gradient_norm, lambda_max, lambda_min, lambda_ratio (the signed lambda_max / "
+            "lambda_min), trace; and"
+            " sharpness at a radius: asc@0.05, avg@0.05, max@0.05, nstep@0.05, first_order@0.05."
+            " Quote them for the shell.",
+            metavar="CONDITION...",
+        ),
+    ],
+    problem: ProblemOptions,
+    effort: EffortOptions,
+    lenient: Annotated[
+        bool,
+        typer.Option("--lenient", help="Let conditions pass that are undecided within the error."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold,
+    whatever the errors.
+
+    Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A
+    condition that the interval does not decide counts as failed. Curvature and sharpness are of the
+    train split.
+    """
+    from landscape.conditions import judge, parse_condition
+
+    parsed = [parse_condition(text) for text in conditions]
+    wanted = list(
+        dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities)
+    )
+    kind, known = _look_up(file, wanted, problem, effort) or (
+        "checkpoint",
+        _measured(file, wanted, problem, effort),
+    )
+    judgements = [judge(condition, known) for condition in parsed]
+    _answer(file, kind, judgements, lenient=lenient, as_json=as_json)
+    if not all(each.passes(is_lenient=lenient) for each in judgements):
+        raise typer.Exit(1)
+
+
+def _look_up(
+    file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
+) -> tuple[str, Mapping[Quantity, Known]] | None:
+    """Return the kind of a results file and what it has of the wanted; None of a checkpoint."""
+    from landscape.conditions.from_file import look_up, stored_quantities
+    from landscape.io.description import kind_of
+    from landscape.io.layouts import read_any
+    from landscape.runtime.files import is_hdf5
+
+    if not (file.is_file() and is_hdf5(file)):
+        return None
+    for options in (problem, effort):
+        _refuse_typed(file, options)
+    result, _ = read_any(file)
+    return kind_of(result), look_up(wanted, stored_quantities(result), str(file))
+
+
+def _refuse_typed(file: Path, options: ProblemOptions | EffortOptions) -> None:
+    """Refuse options that change nothing, as a stored result is not computed anew."""
+    for field in dataclasses.fields(options):
+        if getattr(options, field.name) != field.default:
+            raise InputError(
+                f"--{field.name.replace('_', '-')} is of a computation, and {file} is a results "
+                "file.",
+                hint="Leave it out, or pass the checkpoint.",
+            )
+
+
+def _measured(
+    file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
+) -> Mapping[Quantity, Known]:
+    with working_together():
+        from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
+
+        opened = open_together(file, problem, splits_of(wanted))
+        return measure_quantities(
+            opened.problems,
+            wanted,
+            effort=Effort(effort.tol, effort.max_matvecs, effort.num_directions, effort.seed),
+            progress=console.TerminalProgress(),
+        )
+
+
+def _answer(
+    file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
+) -> None:
+    from landscape.conditions.judgement import UNDECIDED, VERDICTS
+
+    counts = {verdict: sum(each.verdict == verdict for each in judgements) for verdict in VERDICTS}
+    if as_json:
+        found = {
+            "file": str(file),
+            "kind": kind,
+            "passed": all(each.passes(is_lenient=lenient) for each in judgements),
+            "lenient": lenient,
+            **counts,
+            "conditions": [_as_json(each, lenient=lenient) for each in judgements],
+        }
+        console.answer_json(found)
+        return
+    width = max(map(len, VERDICTS))
+    for each in judgements:
+        values = ", ".join(f"{name} = {_shown(known)}" for name, known in each.quantities.items())
+        console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")
+    if counts[UNDECIDED] and not lenient:
+        console.say(
+            "Undecided counts as failed. To decide: a smaller --tol, more --num-directions or "
+            "--samples, or"
+            " --dtype float64; --lenient lets it pass."
+        )
+
+
+def _shown(known: Known) -> str:
+    """Write value, error and remark."""
+    interval = known.interval
+    remark = f", {known.remark}" if known.remark else ""
+    return f"{console.number(interval.value)}{_error(interval)}{remark}"
+
+
+def _error(interval: Interval) -> str:
+    if interval.is_exact:
+        return ""
+    if interval.is_symmetric:
+        return f" +- {console.number(interval.error, 2)}"
+    return f" ({console.number(interval.low)} to {console.number(interval.high)})"
+
+
+def _as_json(judgement: Judgement, *, lenient: bool) -> dict[str, Any]:
+    return {
+        "condition": judgement.condition,
+        "verdict": judgement.verdict,
+        "passed": judgement.passes(is_lenient=lenient),
+        "operands": [dataclasses.asdict(operand) for operand in judgement.operands],
+        "quantities": {
+            str(name): {**dataclasses.asdict(known.interval), "remark": known.remark or None}
+            for name, known in judgement.quantities.items()
+        },
+    }

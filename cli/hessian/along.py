@@ -1,0 +1,131 @@
+"""`landscape hessian FOLDER`: extreme eigenvalues at the snapshots of a training run."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from landscape.errors import InputError
+from landscape.runtime.deadline import Deadline
+
+from .. import console
+from ..processes import open_together, output_of_this_run, working_together
+from ..resolve import default_output
+from .options import Asked, ExtrasOptions
+from .run import asked_together
+
+if TYPE_CHECKING:
+    from landscape.results.spectrum import CurvatureHistory
+
+_ALONE = ("trace", "rel_error", "density", "blocks", "folds", "align")
+"""Options that are of one checkpoint."""
+
+
+def curvature_along_run(
+    folder: Path, asked: Asked, out: Path | None, *, resume: bool, force: bool, as_json: bool
+) -> None:
+    """Measure the snapshots of a run, one after the other, saved as they are done."""
+    deadline = Deadline.after_minutes(asked.limits.minutes)
+    _require(asked)
+    path = out or default_output(folder / "curvature", ".h5")
+    with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
+        from landscape.hessian.along_training import curvature_along
+        from landscape.hessian.operator import CurvatureOperator
+        from landscape.io.snapshots import SnapshotFiles, find_snapshots
+        from landscape.io.store import FileSink
+        from landscape.runtime import distributed
+
+        paths = find_snapshots(folder)
+        opened = open_together(paths[-1], asked.problem, (asked.split,))
+        points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
+        result = curvature_along(
+            points,
+            top_k=asked.extremes.top_k,
+            bottom_k=asked.bottom_k,
+            every=asked.extras.every,
+            tolerance=asked.extremes.tol,
+            max_matvecs=asked.extremes.max_matvecs,
+            seed=asked.seed,
+            split=asked.split,
+            settings={**opened.settings, "curvature": asked.extremes.curvature},
+            operator=partial(CurvatureOperator, kind=asked.extremes.curvature),
+            sink=distributed.FirstSink(FileSink(path, resume=resume)),
+            should_stop=partial(asked_together, deadline),
+            progress=console.TerminalProgress(),
+        )
+    console.answer_json({"out": str(path), **_as_json(result)}) if as_json else _show(
+        result, folder
+    )
+    console.say(f"Saved to {path}. To draw it: landscape plot {path}")
+    if deadline.has_come and not result.done.all():
+        console.say(f"Stopped in time. {console.to_go_on()}")
+    if not result.converged.all():
+        raise typer.Exit(1)
+
+
+def _require(asked: Asked) -> None:
+    """Refuse options that are of one checkpoint."""
+    default = ExtrasOptions()
+    for name in _ALONE:
+        if getattr(asked.extras, name) != getattr(default, name):
+            raise InputError(
+                f"--{name.replace('_', '-')} is measured at one checkpoint, got a folder.",
+                hint="Pass one of its snapshots.",
+            )
+    if asked.extremes.polish or asked.limits.memory is not None:
+        raise InputError(
+            "--polish and --memory are of one checkpoint, got a folder.",
+            hint="Pass one of its snapshots.",
+        )
+    if (
+        asked.extremes.engine != "lanczos"
+        or asked.extremes.verify
+        or asked.extremes.which != "algebraic"
+    ):
+        raise InputError(
+            "snapshots are measured by Lanczos, at both ends of the spectrum.",
+            hint="Pass one snapshot.",
+        )
+
+
+def _as_json(result: CurvatureHistory) -> dict[str, Any]:
+    fields = (
+        "epoch",
+        "eigenvalues",
+        "residuals",
+        "bottom_eigenvalues",
+        "bottom_residuals",
+        "num_matvecs",
+    )
+    more = ("converged", "loss", "learning_rate", "overlaps", "done")
+    return {
+        **{name: getattr(result, name).tolist() for name in (*fields, *more)},
+        "split": result.split,
+    }
+
+
+def _show(result: CurvatureHistory, folder: Path) -> None:
+    rows = [
+        [
+            f"{result.epoch[i]:g}",
+            console.number(result.eigenvalues[i, 0], 5),
+            console.number(result.residuals[i, 0], 2),
+            console.number(
+                result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4
+            ),
+            console.number(2 / result.learning_rate[i], 4),
+            console.number(result.loss[i], 4),
+            console.number(result.overlaps[i], 3),
+            str(result.num_matvecs[i]),
+        ]
+        for i in range(len(result.epoch))
+        if result.done[i]
+    ]
+    console.answer_table(
+        f"Extreme Hessian eigenvalues along {folder}, {result.split} loss",
+        ["epoch", "lambda_max", "residual", "lambda_min", "2 / lr", "loss", "overlap", "products"],
+        rows,
+    )

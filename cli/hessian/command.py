@@ -1,0 +1,74 @@
+"""`landscape hessian`: the spectrum of a checkpoint's curvature, or its extremes along a training
+run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.errors import InputError
+
+from .. import console
+from ..options import Force, Json, ProblemOptions, Seed, expand
+from ..resolve import split_names
+from .along import curvature_along_run
+from .options import Asked, ExtrasOptions, ExtremesOptions, LimitOptions
+from .run import curvature_of
+
+
+@expand(ProblemOptions, ExtremesOptions, ExtrasOptions, LimitOptions)
+def hessian(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint, or the folder of a training run with snapshots.", metavar="CKPT"
+        ),
+    ],
+    problem: ProblemOptions,
+    extremes: ExtremesOptions,
+    extras: ExtrasOptions,
+    limits: LimitOptions,
+    split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")
+    ] = None,
+    save_vectors: Annotated[
+        bool,
+        typer.Option(
+            "--save-vectors",
+            help="Save eigenvectors too, for --align and for surface --x eigen:1:FILE.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue what a run with this --out has begun.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compute eigenvalues at both ends of the Hessian's spectrum, certified; exit 1 if not
+    converged.
+    """
+    asked = Asked(problem, extremes, extras, limits, split_names(split, can_be_both=False)[0], seed)
+    if console.is_restarted():  # by torchrun, after a process of this very run was lost
+        resume, force = True, False
+    if checkpoint.is_dir():
+        if save_vectors:
+            raise InputError(
+                "--save-vectors is of one checkpoint, got a folder.",
+                hint="Pass one of its snapshots.",
+            )
+        curvature_along_run(checkpoint, asked, out, resume=resume, force=force, as_json=as_json)
+    else:
+        curvature_of(
+            checkpoint,
+            asked,
+            out,
+            save_vectors=save_vectors,
+            resume=resume,
+            force=force,
+            as_json=as_json,
+        )

@@ -1,0 +1,182 @@
+"""The options of `landscape hessian`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..options import ProblemOptions, parse_bytes
+
+if TYPE_CHECKING:
+    from landscape.hessian.spectrum import Extras
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtremesOptions:
+    """Which eigenvalues, and how exactly."""
+
+    top_k: Annotated[int, typer.Option(help="Number of largest eigenvalues.")] = 5
+    bottom_k: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of algebraically smallest eigenvalues; by default 1.", show_default=False
+        ),
+    ] = None
+    which: Annotated[
+        str, typer.Option(help="Largest by value (algebraic), or by magnitude: both ends together.")
+    ] = "algebraic"
+    curvature: Annotated[
+        str,
+        typer.Option(
+            help="Matrix: hessian, ggn (Gauss-Newton) or fisher (empirical: single examples' "
+            "gradients)."
+        ),
+    ] = "hessian"
+    tol: Annotated[
+        float | None,
+        typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32."),
+    ] = None
+    max_matvecs: Annotated[
+        int, typer.Option(help="Limit on matrix-vector products for the eigenvalues.")
+    ] = 500
+    polish: Annotated[
+        bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
+    ] = False
+    engine: Annotated[
+        str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")
+    ] = "lanczos"
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="Run this engine too; exit 1 where the two differ beyond residuals.",
+            metavar="ENGINE",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtrasOptions:
+    """What else is measured."""
+
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Estimate the trace, with a confidence interval.")
+    ] = False
+    rel_error: Annotated[
+        float | None,
+        typer.Option(
+            help="Go on until the trace is known to this relative error; implies --trace.",
+            metavar="ERROR",
+        ),
+    ] = None
+    density: Annotated[
+        bool,
+        typer.Option("--density", help="Estimate the density of all eigenvalues, with a band."),
+    ] = False
+    probes: Annotated[
+        int, typer.Option(min=1, help="Random vectors of the density.", metavar="N")
+    ] = 5
+    blocks: Annotated[
+        bool,
+        typer.Option(
+            "--blocks", help="Measure the largest eigenvalue and the trace of each layer."
+        ),
+    ] = False
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Measure the extremes on this many disjoint subsets, of --samples examples each.",
+            metavar="N",
+        ),
+    ] = None
+    align: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare the eigenvectors with those that another checkpoint's file has.",
+            metavar="FILE",
+        ),
+    ] = None
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With a folder of snapshots: measure every Nth of them.", metavar="N"
+        ),
+    ] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitOptions:
+    """Limits of time and memory."""
+
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
+    ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What vectors and graphs may take, such as 8GiB; by default a share of what is "
+            "free."
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """All that was asked for of one checkpoint or of several."""
+
+    problem: ProblemOptions
+    extremes: ExtremesOptions
+    extras: ExtrasOptions
+    limits: LimitOptions
+    split: str
+    seed: int
+
+    @property
+    def bottom_k(self) -> int:
+        """Number of smallest eigenvalues: one if not said, and none beside the largest in
+        magnitude.
+        """
+        return (
+            self.extremes.bottom_k
+            if self.extremes.bottom_k is not None
+            else int(self.extremes.which == "algebraic")
+        )
+
+    @property
+    def num_eigenvalues(self) -> int:
+        """At both ends together."""
+        return self.extremes.top_k + self.bottom_k
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes; None if not said."""
+        return parse_bytes(self.limits.memory, "--memory") if self.limits.memory else None
+
+    def measures(self) -> Extras:
+        """Return what is measured beside the eigenvalues."""
+        from landscape.hessian.spectrum import Extras
+
+        return Extras(
+            trace=self.extras.trace or self.extras.rel_error is not None,
+            relative_error=self.extras.rel_error,
+            density=self.extras.density,
+            num_probes=self.extras.probes,
+            blocks=self.extras.blocks,
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """Return fields of a `landscape.results.spectrum.Spectrum` that are decided by what was asked for;
+        None for any.
+        """
+        return {
+            "curvature": self.extremes.curvature,
+            "which": self.extremes.which,
+            "engine": self.extremes.engine,
+            "polished": self.extremes.polish,
+            "tolerance": self.extremes.tol,
+            "aligned_with": self.extras.align and str(self.extras.align),
+        }

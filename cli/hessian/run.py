@@ -1,0 +1,323 @@
+"""`landscape hessian CKPT`: the spectrum of one checkpoint's curvature, computed, checked, saved
+and shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from landscape.errors import InputError, StoreError
+from landscape.runtime.deadline import Deadline
+
+from .. import console
+from ..processes import open_together, output_of_this_run, working_together
+from ..resolve import Opened
+from .options import Asked
+from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
+
+if TYPE_CHECKING:
+    from landscape.hessian.engines import Agreement
+    from landscape.hessian.krylov.sink import KrylovSink
+    from landscape.problem.problem import Problem
+    from landscape.results.spectrum import Spectrum
+
+
+def curvature_of(
+    checkpoint: Path,
+    asked: Asked,
+    out: Path | None,
+    *,
+    save_vectors: bool,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure one checkpoint, and end with 1 where it is not what was asked for."""
+    deadline = Deadline.after_minutes(asked.limits.minutes)
+    _require(asked, out, save_vectors=save_vectors, resume=resume)
+    inputs = [checkpoint, *filter(None, [asked.extras.align])]
+    agreement = None
+    with _output(out, inputs, force=force, resume=resume):
+        others = _stored_vectors(asked.extras.align)
+        opened = open_together(checkpoint, asked.problem, (asked.split,))
+        problem = opened.problems[asked.split]
+        result = _finished(out, problem, asked, keep_vectors=save_vectors) if resume else None
+        if result is None:
+            result = _measure(
+                opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume
+            )
+            if others is not None:
+                result = _aligned(result, others, asked.extras.align)
+            is_done = result.converged and not _left(result, problem, asked)
+            if out is not None and console.is_heard():
+                _save(
+                    out,
+                    result if save_vectors else dataclasses.replace(result, vectors=None),
+                    is_done=is_done,
+                )
+        left = _left(result, problem, asked)
+        if asked.extremes.verify is not None:
+            agreement = _verified(result, problem, asked)
+    _show(result, agreement, out, as_json)
+    _say_what_is_left(result, left, deadline, asked, out)
+    if not result.converged or left or (agreement is not None and not agreement.agrees):
+        raise typer.Exit(1)
+
+
+def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
+    """Whether the first process has to stop, for all of them: more steps would end too late."""
+    from landscape.runtime import distributed
+
+    return distributed.from_first(deadline.is_reached(num_steps))
+
+
+def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
+    """Refuse options that would do nothing, before anything is computed."""
+    for option, is_given in (("--save-vectors", save_vectors), ("--resume", resume)):
+        if is_given and out is None:
+            raise InputError(f"{option} needs a file, and there is none.", hint="Pass --out FILE.")
+    if asked.extremes.verify not in (None, "pyhessian"):
+        raise InputError(f"--verify must be pyhessian, got {asked.extremes.verify!r}.")
+    if asked.extremes.verify == asked.extremes.engine:
+        raise InputError(
+            "--verify compares two engines, got the same one twice.", hint="Leave --engine out."
+        )
+    if asked.extremes.verify is not None and asked.extremes.curvature != "hessian":
+        raise InputError(
+            "--verify compares eigenvalues of the Hessian, got --curvature "
+            f"{asked.extremes.curvature}.",
+            hint="PyHessian knows no other matrix; leave one of the two out.",
+        )
+    if asked.extras.every != 1:
+        raise InputError(
+            f"--every {asked.extras.every} takes snapshots from a folder, and this is one "
+            "checkpoint.",
+            hint="Pass the folder of the training run.",
+        )
+
+
+@contextmanager
+def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) -> Iterator[None]:
+    """Keep the output, if there is one, and work together with the other processes of torchrun."""
+    if out is None:
+        with working_together(Path()):
+            yield
+        return
+    basis = _krylov_path(out)
+    with (
+        output_of_this_run(out, inputs, force=force, resume=resume, besides=basis),
+        working_together(basis),
+    ):
+        yield
+
+
+def _krylov_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.krylov.h5")
+
+
+def _finished(
+    out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
+) -> Spectrum | None:
+    """Return the result in a file of which nothing is left to compute, if it is what is asked
+    for.
+    """
+    from landscape.hessian.completeness import first_difference
+    from landscape.io.store import read_result
+    from landscape.results.spectrum import Spectrum
+
+    if out is None or not out.exists() or _krylov_path(out).exists():
+        return None
+    found = read_result(out)
+    if not isinstance(found, Spectrum):
+        raise StoreError(
+            f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out."
+        )
+    different = first_difference(found, problem, asked.split, asked.num_eigenvalues, asked.fields())
+    if different is not None:
+        name, there, here = different
+        raise StoreError(
+            f"a resumed run must have the {name} of {out}: {there} there, {here} here.",
+            hint="Run with the same settings, or pass --force to replace it, or another --out.",
+        )
+    if not found.converged:
+        return None
+    left = [
+        *_left(found, problem, asked),
+        *(["vectors"] if keep_vectors and found.vectors is None else []),
+    ]
+    if left:
+        raise StoreError(
+            f"{out} is complete, without {', '.join(left)}.",
+            hint="Pass --force to compute it anew, or another --out.",
+        )
+    console.say(f"{out} is complete; nothing is left to compute.")
+    return found
+
+
+def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
+    """Return by name what was asked for beside the eigenvalues, and was not reached."""
+    from landscape.hessian.completeness import parts_left
+
+    return parts_left(result, problem, asked.measures(), asked.extras.folds)
+
+
+def _measure(
+    opened: Opened,
+    asked: Asked,
+    out: Path | None,
+    deadline: Deadline,
+    *,
+    keep_vectors: bool,
+    resume: bool,
+) -> Spectrum:
+    from landscape.hessian.folds import folds
+    from landscape.hessian.operator import CurvatureOperator
+    from landscape.hessian.spectrum import hessian_spectrum
+
+    problem, progress = opened.problems[asked.split], console.TerminalProgress()
+    wanted = asked.extremes
+    result = hessian_spectrum(
+        problem,
+        top_k=wanted.top_k,
+        bottom_k=asked.bottom_k,
+        which=wanted.which,
+        curvature=wanted.curvature,
+        tolerance=wanted.tol,
+        max_matvecs=wanted.max_matvecs,
+        seed=asked.seed,
+        engine=wanted.engine,
+        is_polished=wanted.polish,
+        memory=asked.memory,
+        extras=asked.measures(),
+        split=asked.split,
+        keep_vectors=keep_vectors or asked.extras.align is not None,
+        settings={**opened.settings, "seed": asked.seed},
+        sink=_krylov_sink(problem, asked, out, resume=resume),
+        should_stop=partial(asked_together, deadline),
+        announce=console.say,
+        progress=progress,
+    )
+    if asked.extras.folds is None:
+        return result
+    found = folds(
+        problem,
+        opened.data[asked.split],
+        num_folds=asked.extras.folds,
+        num_samples=asked.problem.samples,
+        tolerance=wanted.tol,
+        max_matvecs=wanted.max_matvecs,
+        seed=asked.seed,
+        operator=partial(CurvatureOperator, kind=wanted.curvature),
+        should_stop=partial(asked_together, deadline),
+        progress=progress,
+    )
+    return dataclasses.replace(result, folds=found)
+
+
+def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bool) -> KrylovSink:
+    """Return what keeps the basis beside the output, of the first process."""
+    from landscape.hessian.krylov.sink import NOT_SAVED, FirstProcessSink
+    from landscape.io.krylov_file import KrylovFile
+
+    if out is None or asked.extremes.engine != "lanczos":
+        return NOT_SAVED
+    identity = {
+        "weights": problem.weights_hash,
+        "data": problem.data_hash,
+        "batch normalization": problem.batchnorm,
+        "curvature": asked.extremes.curvature,
+        **{f"plan: {name}": str(value) for name, value in problem.plan.as_dict().items()},
+    }
+    return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))
+
+
+def _save(out: Path, result: Spectrum, *, is_done: bool) -> None:
+    """Write the result; where nothing is left to compute, the basis is needed no more."""
+    from landscape.io.store import write_result
+
+    write_result(out, result)
+    if is_done:
+        _krylov_path(out).unlink(missing_ok=True)
+
+
+def _stored_vectors(file: Path | None) -> Spectrum | None:
+    from landscape.io.store import read_result
+    from landscape.results.spectrum import Spectrum
+
+    if file is None:
+        return None
+    found = read_result(file)
+    if not isinstance(found, Spectrum) or found.vectors is None:
+        raise InputError(
+            f"{file} holds no eigenvectors.",
+            hint="Write it by landscape hessian CKPT --save-vectors --out FILE.",
+        )
+    return found
+
+
+def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
+    from landscape.hessian.eigenvectors import alignment
+
+    assert result.vectors is not None
+    return dataclasses.replace(
+        result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file)
+    )
+
+
+def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
+    from landscape.hessian.engines import verify
+    from landscape.hessian.pyhessian import power_iteration
+
+    theirs = power_iteration(
+        problem,
+        top_k=asked.extremes.top_k,
+        tolerance=asked.extremes.tol,
+        max_matvecs=asked.extremes.max_matvecs,
+        seed=asked.seed,
+        progress=console.TerminalProgress(),
+    )
+    return verify(result, theirs, which=result.which)
+
+
+def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        console.answer_json({**spectrum_as_json(result), **agreement_as_json(agreement)})
+    else:
+        show_spectrum(result)
+        if agreement is not None:
+            show_agreement(agreement)
+    if out is not None:
+        console.say(f"Saved to {out}. To draw it: landscape plot {out}")
+
+
+def _say_what_is_left(
+    result: Spectrum, left: list[str], deadline: Deadline, asked: Asked, out: Path | None
+) -> None:
+    """Say what was not reached, and what helps."""
+    if not result.converged:
+        console.say(
+            f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector "
+            "products; "
+            "the residuals say how far each value can be "
+            f"off.{'' if deadline.has_come else _remedy(result, asked)}"
+        )
+    if left:
+        console.say(f"Not reached: {', '.join(left)}.")
+    if deadline.has_come and (left or not result.converged):
+        console.say(
+            f"Stopped in time. {console.to_go_on() if out is not None else 'Raise --minutes.'}"
+        )
+
+
+def _remedy(result: Spectrum, asked: Asked) -> str:
+    """Return what to pass: where products were left, their rounding ended the run."""
+    if result.num_matvecs < asked.extremes.max_matvecs:
+        return f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype float64, or raise --tol."
+    return " Raise --max-matvecs or --tol."

@@ -1,0 +1,251 @@
+"""What `landscape hessian` says of a spectrum: tables and a JSON object."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .. import console
+
+if TYPE_CHECKING:
+    from landscape.hessian.engines import Agreement
+    from landscape.results.spectral_density import Mass
+    from landscape.results.spectrum import Ratio, Spectrum
+
+_UNDEFINED = "undefined: denominator 0 within its error, or not computed"
+_MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
+_FOLDS = {
+    "lambda_max": "lambda_max",
+    "lambda_min": "lambda_min",
+    "held_out": "lambda_max held out: a lower bound",
+}
+_RATIOS = {
+    "lambda_max / lambda_min": "ratio",
+    "|lambda_max / lambda_min|": "absolute_ratio",
+    "|lambda_min / lambda_max|": "nonconvexity",
+    "lambda_1 / lambda_5": "top_to_fifth",
+}
+"""As a table names a ratio -> its key."""
+_SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
+"""Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
+
+
+def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
+    """Return the object that --json prints."""
+    intervals = {
+        _RATIOS[name]: ratio and [ratio.low, ratio.high] for name, ratio in result.ratios.items()
+    }
+    return {
+        "eigenvalues": result.eigenvalues.tolist(),
+        "residuals": result.residuals.tolist(),
+        "estimates": result.estimates.tolist(),
+        "bottom_eigenvalues": result.bottom_eigenvalues.tolist(),
+        "bottom_residuals": result.bottom_residuals.tolist(),
+        "bottom_estimates": result.bottom_estimates.tolist(),
+        "lambda_max": result.lambda_max,
+        "lambda_min": result.lambda_min,
+        "ratio": result.ratio,
+        "absolute_ratio": result.absolute_ratio,
+        "nonconvexity": result.nonconvexity,
+        "top_to_fifth": result.top_to_fifth,
+        "ratio_intervals": intervals,
+        "curvature": result.curvature,
+        "which": result.which,
+        "num_matvecs": result.num_matvecs,
+        "converged": result.converged,
+        "tolerance": result.tolerance,
+        "noise_floor": result.noise_floor,
+        "polished": result.polished,
+        "second_look": result.second_look and dataclasses.asdict(result.second_look),
+        "asymmetry": result.asymmetry,
+        "memory": result.memory,
+        "trace": result.trace and dataclasses.asdict(result.trace),
+        "density": _density(result),
+        "blocks": [dataclasses.asdict(block) for block in result.blocks],
+        "folds": [dataclasses.asdict(fold) for fold in result.folds],
+        "gradient_norm": result.gradient_norm,
+        "gradient_overlaps": result.gradient_overlaps.tolist(),
+        "layer_shares": {name: shares.tolist() for name, shares in result.layer_shares.items()},
+        "aligned_with": result.aligned_with or None,
+        "alignment": result.alignment.tolist(),
+        "engine": result.engine,
+        "split": result.split,
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+    }
+
+
+def show_spectrum(result: Spectrum) -> None:
+    """Print all there is as tables, and what to think of it."""
+    from landscape.results.spectrum import fold_summary
+
+    size = result.provenance.num_parameters
+    examples = result.provenance.num_examples[result.split]
+    console.answer_table(
+        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
+        "examples",
+        ["eigenvalue", "value", "residual", "estimated error", "|cos| to gradient"],
+        list(_eigenvalues(result, size)),
+    )
+    console.answer_table(
+        "Ratios", ["ratio", "value", "interval"], [_row(*item) for item in result.ratios.items()]
+    )
+    if result.trace is not None or result.density is not None:
+        console.answer_table(
+            "Whole spectrum", ["quantity", "value", "interval"], list(_whole(result))
+        )
+    if result.blocks:
+        console.answer_table("Layers", ["layer", "parameters", "lambda_max", "residual", "trace", "error"], [
+            [block.name, str(block.num_parameters), console.number(block.lambda_max), console.number(block.residual, 2),
+             console.number(block.trace), console.number(block.trace_error, 2)]
+            for block in result.blocks
+        ])  # fmt: skip
+    if result.folds:
+        console.answer_table(
+            f"{len(result.folds)} disjoint subsets of {result.folds[0].num_examples} examples",
+            ["quantity", "mean", "sd"],
+            [
+                [_FOLDS[name], console.number(mean), console.number(sd, 2)]
+                for name, (mean, sd) in fold_summary(result.folds).items()
+            ],
+        )
+    if result.alignment.size:
+        console.answer_table(
+            f"|cosine| to the eigenvectors of {result.aligned_with}",
+            ["", *(f"theirs {j}" for j in range(1, result.alignment.shape[1] + 1))],
+            [
+                [f"ours {i}", *(console.number(value, 3) for value in row)]
+                for i, row in enumerate(result.alignment, 1)
+            ],
+        )
+    for remark in _remarks(result):
+        console.answer(remark)
+
+
+def show_agreement(agreement: Agreement) -> None:
+    """Print what two engines say of each eigenvalue."""
+    console.answer_table("Two engines", ["lanczos", "pyhessian", "difference", "allowed", "verdict"], [
+        [*(console.number(value) for value in (each.ours, each.theirs)), console.number(each.difference, 2),
+         console.number(each.allowed, 2), each.verdict]
+        for each in agreement.comparisons
+    ])  # fmt: skip
+    console.answer(agreement.summary())
+
+
+def agreement_as_json(agreement: Agreement | None) -> dict[str, Any]:
+    """Return the keys that a comparison adds; none where there was none."""
+    if agreement is None:
+        return {}
+    return {
+        "agrees": agreement.agrees,
+        "comparisons": [
+            {**dataclasses.asdict(each), "difference": each.difference}
+            for each in agreement.comparisons
+        ],
+    }
+
+
+def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
+    """Yield name, value, residual, estimate and overlap with the gradient of each, descending."""
+    num_top = result.eigenvalues.size
+    names = [
+        f"lambda_{i}" if result.which == "algebraic" else f"value {i}"
+        for i in range(1, num_top + 1)
+    ]
+    names += [f"lambda_{size - i}" for i in range(result.bottom_eigenvalues.size)]
+    columns = [
+        [*result.eigenvalues, *result.bottom_eigenvalues],
+        [*result.residuals, *result.bottom_residuals],
+        [*result.estimates, *result.bottom_estimates] or [None] * len(names),
+        [*result.gradient_overlaps] or [None] * len(names),
+    ]
+    rows = [
+        [name, console.number(value), *(console.number(each, 2) for each in rest)]
+        for name, value, *rest in zip(names, *columns, strict=True)
+    ]
+    yield from rows[:num_top]
+    yield from reversed(rows[num_top:])
+
+
+def _row(name: str, ratio: Ratio | None) -> list[str]:
+    if ratio is None:
+        return [name, _UNDEFINED, ""]
+    return [
+        name,
+        console.number(ratio.value),
+        f"{console.number(ratio.low)} to {console.number(ratio.high)}",
+    ]
+
+
+def _whole(result: Spectrum) -> Iterator[list[str]]:
+    from landscape.results.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
+
+    if (found := result.trace) is not None:
+        share = f"{100 * found.confidence:g} %"
+        interval = f"{console.number(found.low)} to {console.number(found.high)} ({share})"
+        yield ["trace", console.number(found.value), interval]
+    if result.density is not None:
+        near, below = mass_near_zero(result.density), mass_below_zero(result.density)
+        width = console.number(near_zero_width(result.density), 2)
+        yield [f"eigenvalues within {width} of 0", *_mass(near)]
+        yield [f"eigenvalues below -{width}", *_mass(below)]
+
+
+def _mass(mass: Mass) -> list[str]:
+    error = "" if mass.standard_error is None else f", +- {console.percent(mass.standard_error)}"
+    return [
+        console.percent(mass.value),
+        f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}",
+    ]
+
+
+def _density(result: Spectrum) -> dict[str, Any] | None:
+    from landscape.results.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
+
+    if result.density is None:
+        return None
+    return {
+        "num_probes": len(result.density.nodes),
+        "num_matvecs": result.density.num_matvecs,
+        "near_zero_width": near_zero_width(result.density),
+        "mass_near_zero": dataclasses.asdict(mass_near_zero(result.density)),
+        "mass_below_zero": dataclasses.asdict(mass_below_zero(result.density)),
+    }
+
+
+def _remarks(result: Spectrum) -> Iterator[str]:
+    if result.remark:
+        yield result.remark
+    state = "converged" if result.converged else "NOT converged"
+    yield (
+        f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the "
+        "rounding of "
+        f"{'float64' if result.polished else result.provenance.dtype}, with {result.num_matvecs} "
+        "matrix-vector "
+        f"products ({result.engine}). Certified: an eigenvalue lies within each residual."
+    )
+    if (look := result.second_look) is not None:
+        missed = look.num_missed_top + look.num_missed_bottom
+        yield (
+            f"A second look of {look.num_matvecs} products found {missed or 'no'} missed or "
+            "repeated "
+            f"eigenvalue{'' if missed == 1 else 's'}: beside those above, its values lie between "
+            f"{console.number(look.smallest)} and {console.number(look.largest)}."
+        )
+    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC.get(
+        result.provenance.dtype, 1e-2
+    ):
+        yield (
+            f"The products are not symmetric, by {result.asymmetry:.1e} of lambda_max: that is "
+            "more than rounding, so "
+            "the values are no eigenvalues of a Hessian. Look for randomness or custom gradients "
+            "in the model."
+        )
+    if result.trace is not None and not result.trace.converged:
+        yield "The trace ended before what was asked for; its interval says how far it can be off."
+    if (
+        "samples" in result.provenance.settings
+        and result.provenance.settings["samples"] is not None
+    ):
+        yield "Extremes of a subset are biased outwards; --folds says how much, and brackets the whole set's."

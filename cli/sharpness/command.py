@@ -1,0 +1,58 @@
+"""`landscape sharpness`: how much the loss rises within a radius of checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.errors import InputError
+
+from ..options import Force, Json, ProblemOptions, Seed, expand
+from ..resolve import split_names
+from .options import Asked, MeasureOptions, parse_groups, parse_radii
+from .run import Outputs, sharpness_of
+
+
+@expand(ProblemOptions, MeasureOptions)
+def sharpness(
+    problem: ProblemOptions,
+    measures: MeasureOptions,
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Checkpoints; of several, the others are compared with the first.",
+            metavar="CKPT...",
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Checkpoints of several seeds, in place of CKPT; repeatable.", metavar="NAME=FILES"
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")
+    ] = None,
+    certify: Annotated[
+        Path | None,
+        typer.Option(help="Write the perturbations of max, for landscape verify.", metavar="FILE"),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure sharpness around checkpoints: L^Asc, L^Avg, L^Max, N-step and first-order."""
+    groups = parse_groups(group or [])
+    if bool(groups) == bool(checkpoints):
+        raise InputError(
+            "sharpness needs checkpoints or groups of them, not both.",
+            hint="Pass CKPT, or --group NAME=FILES twice.",
+        )
+    paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
+    asked = Asked(
+        problem, measures, parse_radii(measures.rho), split_names(split, can_be_both=False)[0], seed
+    )
+    sharpness_of(paths, groups, asked, Outputs(out, certify, force), as_json=as_json)

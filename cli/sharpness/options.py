@@ -1,0 +1,220 @@
+"""The options of `landscape sharpness`."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landscape.errors import InputError
+
+from ..options import ProblemOptions, parse_numbers
+
+_ALL = ("asc", "avg", "max", "nstep", "first_order")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured."""
+
+    rho: Annotated[
+        str, typer.Option(help="Radius, or several: 0.05,0.1, or 0.01:0.5:10log for ten of them.")
+    ] = "0.05"
+    measure: Annotated[
+        str, typer.Option(help="Measures, separated by commas: asc, avg, max, nstep, first_order.")
+    ] = "asc,avg,nstep,first_order"
+    all_measures: Annotated[bool, typer.Option("--all", help="Measure all five.")] = False
+    p: Annotated[str, typer.Option(help="Norm of the ball: 1, 2, inf or any number between.")] = "2"
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Scale the ball by |w| + eta, as ASAM does.")
+    ] = False
+    eta: Annotated[float, typer.Option(min=0, help="Of --adaptive.")] = 0.01
+    m: Annotated[
+        int | None,
+        typer.Option(
+            "--m",
+            "--m-sharpness",  # torchrun takes --m for an option of its own
+            help="Average over batches of this many examples (m-sharpness); by default the set.",
+            metavar="N",
+        ),
+    ] = None
+    steps: Annotated[int, typer.Option(help="Gradient steps of nstep.", metavar="N")] = 5
+    radius: Annotated[
+        str, typer.Option(help="What keeps nstep in the ball: path, sphere or ball.")
+    ] = "path"
+    num_directions: Annotated[
+        int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
+    ] = 5
+    rel_error: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw directions until the standard error of avg is this share of it.",
+            metavar="ERROR",
+        ),
+    ] = None
+    max_gradients: Annotated[
+        int, typer.Option(help="Limit on the gradients of one max.", metavar="N")
+    ] = 200
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure as a paper did: s001, s003-text, s003-code, foret or andriushchenko2023."
+        ),
+    ] = None
+    taylor: Annotated[
+        bool,
+        typer.Option(
+            "--taylor", help="Measure the first and second order too, to see where they fail."
+        ),
+    ] = False
+    hessian: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of landscape hessian to take eigenvalue, vector and trace from.",
+            metavar="FILE",
+        ),
+    ] = None
+    invariance: Annotated[
+        bool,
+        typer.Option(
+            "--invariance",
+            help="Measure again at rescaled weights of the same function: what moves?",
+        ),
+    ] = False
+
+    @property
+    def measures(self) -> list[str]:
+        """Names, in the order in which they are shown."""
+        return (
+            list(_ALL) if self.all_measures else [name.strip() for name in self.measure.split(",")]
+        )
+
+    def as_arguments(self, seed: int) -> dict[str, Any]:
+        """Return the fields of `landscape.sharpness.Options`."""
+        return {
+            "p": parse_norm(self.p),
+            "adaptive": self.adaptive,
+            "eta": self.eta,
+            "steps": self.steps,
+            "radius": self.radius,
+            "m": self.m,
+            "num_directions": self.num_directions,
+            "relative_error": self.rel_error,
+            "max_gradients": self.max_gradients,
+            "seed": seed,
+        }
+
+
+_FREE = ("protocol", "invariance")  # what may stand beside a protocol, which fixes the rest
+
+
+def require_protocol_alone(measures: MeasureOptions, problem: ProblemOptions, split: str) -> None:
+    """Refuse what a protocol fixes.
+
+    Raises:
+        InputError: If anything of that was asked for.
+    """
+    fields = [field for field in dataclasses.fields(measures) if field.name not in _FREE]
+    typed = [field.name for field in fields if getattr(measures, field.name) != field.default]
+    typed += [name for name in ("samples", "loss") if getattr(problem, name) is not None]
+    typed += ["bn"] * (problem.bn != "stored") + ["split"] * (split != "train")
+    if typed:
+        option = "all" if typed[0] == "all_measures" else typed[0].replace("_", "-")
+        raise InputError(
+            f"--protocol {measures.protocol} fixes --{option} too.",
+            hint="Leave one of the two out.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """All that was asked for."""
+
+    problem: ProblemOptions
+    measures: MeasureOptions
+    rhos: Sequence[float]
+    split: str
+    seed: int
+
+
+def parse_norm(text: str) -> float:
+    """Parse the p of a norm.
+
+    Raises:
+        InputError: If it is no number.
+    """
+    try:
+        return float(text)
+    except ValueError as exc:
+        raise InputError(f"--p must be a number or inf, got {text!r}.", hint="Pass --p 2.") from exc
+
+
+def parse_radii(text: str) -> list[float]:
+    """Parse `0.05`, `0.05,0.1`, `0.01:0.5:10` (evenly) or `0.01:0.5:10log` (evenly on a logarithmic
+    scale).
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if ":" not in text:
+        return parse_numbers(text, "--rho")
+    error = InputError(
+        f"--rho must be numbers or first:last:count, got {text!r}.",
+        hint="Pass --rho 0.01:0.5:10log.",
+    )
+    parts = text.split(":")
+    is_log = parts[-1].endswith("log")
+    try:
+        first, last, count = float(parts[0]), float(parts[1]), int(parts[2].removesuffix("log"))
+    except (ValueError, IndexError) as exc:
+        raise error from exc
+    if (
+        len(parts) != 3
+        or count < 2
+        or not (math.isfinite(first) and math.isfinite(last))
+        or not 0 < first < last
+    ):
+        raise error
+    shares = [i / (count - 1) for i in range(count)]
+    inner = [
+        first * (last / first) ** share if is_log else first + (last - first) * share
+        for share in shares
+    ]
+    return [first, *inner[1:-1], last]
+
+
+def parse_groups(groups: Sequence[str]) -> Mapping[str, list[Path]]:
+    """Parse `name=pattern` for each group of checkpoints; the files of a pattern are sorted by
+    their names.
+
+    Raises:
+        InputError: If one has no equals sign, a name comes twice, or no file fits.
+    """
+    found: dict[str, list[Path]] = {}
+    for text in groups:
+        name, equals, pattern = text.partition("=")
+        if not (equals and name and pattern) or name in found:
+            raise InputError(
+                f"--group must be name=files, each name once, got {text!r}.",
+                hint="Pass --group 'sgd=runs/sgd-*/checkpoint.pt'.",
+            )
+        found[name] = [Path(path) for path in sorted(glob.glob(pattern), key=_by_numbers)]
+        if not found[name]:
+            raise InputError(
+                f"no file fits --group {text}.", hint="Check the pattern; quote it for the shell."
+            )
+    return found
+
+
+def _by_numbers(path: str) -> list[Any]:
+    """Sort seed 10 after seed 9."""
+    import re
+
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path)
+    ]

@@ -1,0 +1,238 @@
+"""What `landscape sharpness` says: tables and a JSON object."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from landscape.results.sharpness import SCALE
+
+from .. import console
+
+if TYPE_CHECKING:
+    from landscape.results.sharpness import (
+        Difference,
+        GroupValue,
+        Measure,
+        Sharpness,
+        SharpnessComparison,
+    )
+
+_COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
+
+
+def sharpness_as_json(result: Sharpness) -> dict[str, Any]:
+    """Return the object that --json prints of one checkpoint."""
+    return {
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+        "test_loss": result.test_loss,
+        "test_accuracy": result.test_accuracy,
+        "generalization_gap": result.generalization_gap,
+        "gradient_norm": result.gradient_norm,
+        "split": result.split,
+        "num_examples": result.provenance.num_examples[result.split],
+        "batchnorm": result.provenance.batchnorm,
+        "dtype": result.provenance.dtype,
+        "protocol": result.protocol or None,
+        "measures": [measure.as_dict() for measure in result.measures],
+        "taylor": result.taylor and dataclasses.asdict(result.taylor),
+        "rescaled": [dataclasses.asdict(row) for row in result.rescaled],
+    }
+
+
+def show_sharpness(result: Sharpness, as_json: bool) -> None:
+    """Print the measures of one checkpoint."""
+    if as_json:
+        console.answer_json(sharpness_as_json(result))
+        return
+    title = f"{_title(result)}; sharpness and error x 10^3"
+    console.answer_table(title, _COLUMNS, [_row(measure) for measure in result.measures])
+    slope = "" if result.gradient_norm is None else f", gradient norm {result.gradient_norm:.4g}"
+    console.answer(
+        f"At the weights: loss {result.loss:.6g}, accuracy "
+        f"{console.percent(result.accuracy)}{slope}."
+    )
+    if result.generalization_gap is not None:
+        console.answer(
+            f"Test set: loss {result.test_loss:.6g}, accuracy "
+            f"{console.percent(result.test_accuracy)}; "
+            f"generalization gap x 10^3: {_scaled(result.generalization_gap, 4)}."
+        )
+    _show_rescaled(result)
+    _show_limits([result])
+
+
+def show_comparison(result: SharpnessComparison, as_json: bool) -> None:
+    """Print the measures of several checkpoints, their differences and what these say."""
+    if as_json:
+        console.answer_json(
+            {
+                "checkpoints": [
+                    {"name": name, **sharpness_as_json(each)}
+                    for name, each in zip(result.names, result.checkpoints, strict=True)
+                ],
+                "differences": [
+                    dataclasses.asdict(difference) for difference in result.differences
+                ],
+                "groups": [dataclasses.asdict(value) for value in result.groups],
+                "group_of": list(result.group_of),
+            }
+        )
+        return
+    _show_checkpoints(result)
+    if result.groups:
+        _show_groups(result.groups)
+    if result.differences:
+        _show_differences(result.differences)
+    for each in result.checkpoints:
+        _show_rescaled(each)
+    _show_limits(result.checkpoints)
+
+
+def _show_rescaled(result: Sharpness) -> None:
+    """Print a table for each rescaling."""
+    for name in dict.fromkeys(row.rescaling for row in result.rescaled):
+        found = [row for row in result.rescaled if row.rescaling == name]
+        rows = [
+            [
+                row.name,
+                console.number(row.rho),
+                _scaled(row.before, 4),
+                _scaled(row.after, 4),
+                console.number(row.after / row.before if row.before else math.nan, 4),
+                "moved" if row.has_moved else "not moved",
+            ]
+            for row in found
+        ]
+        columns = ["measure", "rho", "before", "after", "after / before", "verdict"]
+        title = f"The same function: {name} by {found[0].factor:g}, outputs changed by {found[0].output_change:.1g}"
+        console.answer_table(f"{title}; sharpness x 10^3", columns, rows)
+
+
+def _show_checkpoints(result: SharpnessComparison) -> None:
+    first = result.checkpoints[0]
+    columns = ["checkpoint", "loss", "accuracy", "test accuracy", "gap x 10^3"]
+    rows = [
+        [
+            name,
+            console.number(each.loss),
+            console.percent(each.accuracy),
+            console.percent(each.test_accuracy),
+            _scaled(each.generalization_gap, 4),
+        ]
+        for name, each in zip(result.names, result.checkpoints, strict=True)
+    ]
+    console.answer_table("At the weights", columns, rows)
+    columns = ["measure", "rho", *result.names]
+    rows = [
+        [
+            measure.name,
+            console.number(measure.rho),
+            *(_with_error(each.measures[i]) for each in result.checkpoints),
+        ]
+        for i, measure in enumerate(first.measures)
+    ]
+    console.answer_table(f"{_title(first)}, x 10^3", columns, rows)
+
+
+def _show_groups(values: Sequence[GroupValue]) -> None:
+    """Print a row for each quantity and a column for each group."""
+    names = list(dict.fromkeys(value.group for value in values))
+    keys = list(dict.fromkeys((value.name, console.number(value.rho)) for value in values))
+    cells = {(value.group, value.name, console.number(value.rho)): value for value in values}
+    rows = [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys]
+    title = "Mean +- sample standard deviation; sharpness and gap x 10^3"
+    console.answer_table(
+        title, ["quantity", "rho", *(f"{group} ({_count(values, group)})" for group in names)], rows
+    )
+
+
+def _count(values: Sequence[GroupValue], group: str) -> int:
+    return next(value.count for value in values if value.group == group)
+
+
+def _mean(value: GroupValue) -> str:
+    scale = 1.0 if value.name in ("loss", "accuracy") else SCALE
+    return f"{scale * value.mean:.4g} +- {scale * value.deviation:.2g}"
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    """Print a table for each that is compared with the first."""
+    confidence = f"{100 * differences[0].confidence:g} % interval"
+    for first, second in dict.fromkeys((found.first, found.second) for found in differences):
+        rows = [
+            [
+                found.name,
+                console.number(found.rho),
+                _scaled(found.value, 4),
+                f"{_scaled(found.low, 4)} to {_scaled(found.high, 4)}",
+                found.source,
+                found.verdict,
+            ]
+            for found in differences
+            if found.first == first
+        ]
+        columns = ["measure", "rho", "difference", confidence, "error from", "verdict"]
+        console.answer_table(f"{first} minus {second}, x 10^3", columns, rows)
+
+
+def _title(result: Sharpness) -> str:
+    origin, first = result.provenance, result.measures[0]
+    ball = f"p = {first.p:g}{', adaptive' if first.adaptive else ''}"
+    batches = "" if first.m is None else f" in batches of {first.m}"
+    protocol = f" by protocol {result.protocol}" if result.protocol else ""
+    return (
+        f"Sharpness{protocol}, {origin.num_examples[result.split]} {result.split} "
+        f"examples{batches}, "
+        f"BatchNorm {origin.batchnorm}, {ball}, {origin.dtype}"
+    )
+
+
+def _row(measure: Measure) -> list[str]:
+    return [
+        _name(measure),
+        console.number(measure.rho),
+        console.number(measure.loss),
+        _scaled(measure.sharpness, 4),
+        _scaled(measure.error, 2),
+        console.number(measure.radius_share, 3),
+    ]
+
+
+def _name(measure: Measure) -> str:
+    if measure.name == "nstep":
+        return f"nstep, {measure.steps} steps"
+    return f"avg, {measure.num_directions} pairs" if measure.name == "avg" else measure.name
+
+
+def _with_error(measure: Measure) -> str:
+    error = "" if measure.error is None else f" +- {_scaled(measure.error, 2)}"
+    return f"{_scaled(measure.sharpness, 4)}{error}"
+
+
+def _scaled(value: float | None, digits: int) -> str:
+    return "-" if value is None or math.isnan(value) else f"{SCALE * value:.{digits}g}"
+
+
+def _show_limits(results: Sequence[Sharpness]) -> None:
+    """Say what the numbers are not."""
+    found = [measure for result in results for measure in result.measures]
+    if any(measure.name == "max" for measure in found):
+        console.answer("max is a lower bound of the largest loss in the ball.")
+    if any(measure.data_error is not None and measure.name != "avg" for measure in found):
+        console.answer(
+            "On a subset, all but avg are biased upwards: the gradient follows the examples in it."
+        )
+    for measure in found:
+        if not measure.converged:
+            console.say(f"{measure.name} at rho = {console.number(measure.rho)} {_limit(measure)}.")
+
+
+def _limit(measure: Measure) -> str:
+    """Say how far a measure is that did not reach its goal."""
+    if measure.name == "avg":
+        return f"did not reach --rel-error with {measure.num_directions} pairs"
+    return f"ended after {measure.steps} gradients with a gap of {console.number(measure.gap, 2)}, not yet a maximum"

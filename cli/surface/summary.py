@@ -1,0 +1,135 @@
+"""What `landscape surface` says at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import console
+
+if TYPE_CHECKING:
+    from landscape.results.surface import Surface
+
+
+def show_surface(result: Surface, path: Path, as_json: bool) -> None:
+    """Print what a surface shows, as tables and sentences or as one JSON object."""
+    from landscape.surface.topology import describe_topology
+
+    lowest, highest = result.extremes()
+    splits = {
+        split: {
+            "center_loss": result.center_loss[split],
+            "center_accuracy": result.center_accuracy.get(split),
+            "min_loss": lowest[split],
+            "max_loss": highest[split],
+            "largest_standard_error": result.largest_standard_errors.get(split),
+            "topology": None
+            if (found := describe_topology(result, split)) is None
+            else dataclasses.asdict(found),
+        }
+        for split in result.splits
+    }
+    if as_json:
+        shown = {
+            "split": result.splits[0],
+            **splits[result.splits[0]],
+            "num_points": int(result.done.sum()),
+        }
+        work = {
+            "tolerance": result.tolerance,
+            "is_complete": result.is_complete,
+            "deviations": result.deviations,
+        }
+        trajectory = {"trajectory": _trajectory(result)}
+        console.answer_json({"out": str(path), **shown, **work, "splits": splits, **trajectory})
+        return
+    rows = [
+        [
+            split,
+            console.number(values["center_loss"]),
+            console.percent(values["center_accuracy"]),
+            console.number(values["min_loss"]),
+            console.number(values["max_loss"]),
+        ]
+        for split, values in splits.items()
+    ]
+    points = "x".join(map(str, reversed(result.done.shape)))
+    console.answer_table(
+        f"Loss surface, {points} points, {result.provenance.num_parameters} parameters",
+        ["split", "loss at center", "accuracy at center", "smallest loss", "largest loss"],
+        rows,
+    )
+    for split, values in splits.items():
+        _show_topology(split, values["topology"])
+    _show_work(result)
+    _show_trajectory(result)
+    console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
+
+
+def _show_work(result: Surface) -> None:
+    """Say which points were computed, and what is known of their errors."""
+    num_done, num_points = int(result.done.sum()), result.done.size
+    if num_done < num_points and result.is_finished:
+        console.answer(
+            f"Computed {num_done} of {num_points} points; interpolation gives the others."
+        )
+    elif num_done < num_points:
+        console.answer(f"Computed {num_done} of {num_points} points so far.")
+    for name, deviation in result.deviations.items():
+        console.answer(
+            f"Largest relative error by {name}, at points chosen at random: "
+            f"{console.number(deviation, 2)}"
+        )
+    for split, error in result.largest_standard_errors.items():
+        console.answer(
+            f"Largest standard error of the {split} loss, from sampling: {console.number(error, 2)}"
+        )
+
+
+def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
+    """Say how many basins there are, and what lies between marked checkpoints."""
+    if topology is None:
+        return
+    number = console.number
+    console.answer(
+        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: "
+        f"{topology['num_basins']}"
+    )
+    for barrier in topology["barriers"]:
+        ends = f"{barrier['first']} and {barrier['second']}"
+        console.answer(f"Barrier of the {split} loss between {ends}: {number(barrier['height'])}")
+
+
+def _trajectory(result: Surface) -> dict[str, object] | None:
+    """Return how well the plane shows the trajectory; None where there is none."""
+    if not result.trajectory:
+        return None
+    explained = result.explained_variance
+    return {
+        "snapshots": [dataclasses.asdict(mark) for mark in result.trajectory],
+        "explained_variance": None if explained is None else explained.tolist(),
+        "largest_distance": result.largest_distance,
+        "largest_loss_gap": result.largest_loss_gaps,
+    }
+
+
+def _show_trajectory(result: Surface) -> None:
+    if not result.trajectory:
+        return
+    if result.explained_variance is not None:
+        shares = ", ".join(
+            f"{axis} {console.percent(share)}"
+            for axis, share in zip("xy", result.explained_variance.tolist(), strict=False)
+        )
+        console.answer(
+            f"Variance of the {len(result.trajectory)} snapshots that the directions explain: "
+            f"{shares}."
+        )
+    gaps = ", ".join(
+        f"{split} {console.number(gap)}" for split, gap in result.largest_loss_gaps.items()
+    )
+    console.answer(
+        f"Farthest snapshot out of the plane: {console.number(result.largest_distance)}. "
+        f"Largest |loss of a snapshot - loss where it is drawn|: {gaps}."
+    )

@@ -1,0 +1,137 @@
+"""What is wrong with the runs of a study, found before any of them begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import InputError, LandscapeError
+
+from ..options import ModelOptions
+from ..resolve import make_recipe
+from ..train import TrainOptions
+
+if TYPE_CHECKING:
+    from landscape.io.checkpoint import Recipe
+    from landscape.study.definition import Run, Study
+    from landscape.study.train_options import Option
+
+
+def check_code(study: Study, allowed: Sequence[str]) -> None:
+    """Refuse import strings that were not typed: a file never chooses code.
+
+    Raises:
+        InputError: Naming what to type.
+    """
+    from landscape.study.train_options import CODE
+
+    named = [str(run.train.get(name, "")) for run in study.runs for name in CODE]
+    named += [str(options.get(name, "")) for options in study.measures.values() for name in CODE]
+    unknown = [name for name in dict.fromkeys(named) if ":" in name and name not in allowed]
+    if unknown:
+        words = " ".join(f"--allow {name}" for name in unknown)
+        raise InputError(
+            f"{study.path} names code, {', '.join(unknown)}, and a file never chooses code.",
+            hint=f"If you trust it, pass {words}.",
+        )
+
+
+def check_runs(study: Study, commands: Mapping[str, Mapping[str, Option]]) -> None:
+    """Refuse values that a command would refuse, and options that contradict each other.
+
+    Raises:
+        InputError: Naming the run.
+    """
+    for name, options in study.measures.items():
+        _parse(name, options, commands[name], f"{study.path}, [measure.{name}]", "checkpoint.pt")
+    for run in study.runs:
+        where = f"{study.path}, run {run.name}"
+        try:
+            recipe, options = options_of(run, commands["train"], where)
+            _check_training(recipe, options)
+        except LandscapeError as exc:
+            message = exc.message if exc.message.startswith(where) else f"{where}: {exc.message}"
+            raise InputError(message, hint=exc.hint) from exc
+
+
+def options_of(
+    run: Run, known: Mapping[str, Option], where: str = ""
+) -> tuple[Recipe, TrainOptions]:
+    """Return what `landscape train` makes of a run's options.
+
+    Raises:
+        LandscapeError: If it refuses them.
+    """
+    import dataclasses
+
+    values = _parse("train", run.train, known, where)
+    model, training = (
+        kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+        for kind in (ModelOptions, TrainOptions)
+    )
+    assert isinstance(model, ModelOptions)
+    assert isinstance(training, TrainOptions)
+    return make_recipe(model, model="mlp", data="digits"), training
+
+
+def _parse(
+    command: str,
+    values: Mapping[str, Any],
+    known: Mapping[str, Option],
+    where: str,
+    *arguments: str,
+) -> dict[str, Any]:
+    """Return the parameters that a command would get."""
+    from typer.main import get_command
+
+    from landscape.study.train_options import as_arguments
+
+    from ..app import app
+
+    group: Any = get_command(app)
+    words = [*arguments, *as_arguments(values, known)]
+    try:
+        return group.commands[command].make_context(command, words).params
+    except _usage_error() as exc:
+        raise InputError(
+            f"{where}: {exc.format_message()}", hint=f"See landscape {command} --help."
+        ) from exc
+
+
+def _usage_error() -> Any:
+    """Typer brings its own Click, or uses the one that is installed."""
+    import typer
+
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+
+
+def _check_training(recipe: Recipe, options: TrainOptions) -> None:
+    """Make all checks of a training run that need no data and no model."""
+    from torch import nn
+
+    from landscape.data.validation import check_share
+    from landscape.io.plugins import find_loss
+    from landscape.training.acceleration import check_precision
+    from landscape.training.arguments import check_counts, check_label_smoothing, check_sam_options
+    from landscape.training.augmentation import get_augmentation
+    from landscape.training.schedules import check_schedule
+
+    from ..optimizer import make_optimizer
+
+    optimizer = make_optimizer(options, nn.Linear(1, 1), options.seed or 0)
+    criterion = None if recipe.loss in (None, "cross-entropy") else find_loss(recipe.loss)
+    check_counts(
+        epochs=options.epochs, batch_size=options.batch_size, micro_batch_size=options.micro_batch
+    )
+    check_label_smoothing(options.label_smoothing, criterion)
+    check_schedule(options.schedule)
+    check_precision(options.amp)
+    get_augmentation(options.augmentation)
+    if recipe.validation is not None:
+        check_share(recipe.validation)
+    check_sam_options(
+        optimizer,
+        rho_schedule=options.rho_schedule,
+        sam_fraction=options.last_fraction,
+        micro_batch_size=options.micro_batch,
+    )

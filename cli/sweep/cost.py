@@ -1,0 +1,207 @@
+"""`landscape sweep --dry-run`: the runs of a study, and what those that are left cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import DataError
+
+from .. import console
+from ..resolve import load_splits, require_split, seeded_model
+from .check import options_of
+
+if TYPE_CHECKING:
+    from landscape.io.checkpoint import Recipe
+    from landscape.problem.batches import Data
+    from landscape.study.definition import Run, Study
+    from landscape.study.execute import Job
+
+    from ..train import TrainOptions
+
+_FREE = ("seed", "rho", "lr", "weight_decay", "momentum", "eta", "label_noise", "label_noise_seed", "label_smoothing",
+         "schedule", "rho_schedule", "validation_seed", "epochs", "last_fraction")  # fmt: skip
+"""Options that leave the time of a gradient as it is."""
+
+
+def show_plan(study: Study, jobs: Sequence[Job], num_parallel: int, as_json: bool) -> None:
+    """Print each run, its state, and what it costs."""
+    plan = _Plan(study, jobs)
+    rows = [plan.row(run, job) for run, job in zip(study.runs, jobs, strict=True)]
+    left = [row for row in rows if row["state"] != "finished"]
+    seconds = _sum([row["seconds"] for row in left])
+    total = {
+        "num_runs": len(rows),
+        "num_left": len(left),
+        "num_gradients": _sum([row["num_gradients"] for row in left]),
+        "seconds": None if seconds is None else seconds / min(num_parallel, max(1, len(left))),
+    }
+    if as_json:
+        console.answer_json({**total, "runs": rows})
+        return
+    cells = [
+        [
+            row["name"],
+            row["state"],
+            _count(row["num_gradients"]),
+            console.number(row["seconds"], 3),
+            row["source"],
+        ]
+        for row in rows
+    ]
+    console.answer_table(str(study.path), ["run", "state", "gradients", "seconds", "from"], cells)
+    console.answer(
+        f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of "
+        "a batch, about"
+        f" {console.number(total['seconds'], 3)} seconds of training, {num_parallel} at a time."
+    )
+    for why in plan.unreadable:
+        console.answer(f"Not counted: {why}")
+    console.answer(
+        "Seconds timed leave out starting, evaluation and measures; those of finished runs, "
+        "measures."
+    )
+
+
+class _Plan:
+    """Costs; what runs have in common is loaded and timed once."""
+
+    def __init__(self, study: Study, jobs: Sequence[Job]) -> None:
+        from .command import commands
+
+        self._study = study
+        self._options = commands()["train"]
+        self._data: dict[str, Data | DataError] = {}
+        self._timed: dict[str, float | None] = {}
+        self._threads = jobs[0].threads
+        self._finished = self._seconds_of_finished(jobs)
+
+    def row(self, run: Run, job: Job) -> dict[str, Any]:
+        """Return name, state, gradients, seconds and where these come from."""
+        recipe, options = options_of(run, self._options)
+        known = {"name": run.name, "state": self._state(run, job)}
+        data = self._train(recipe)
+        if isinstance(data, DataError):
+            return {
+                **known,
+                "num_gradients": None,
+                "seconds": None,
+                "source": "data cannot be read",
+            }
+        gradients = _gradients(data, options)
+        per_gradient, source = self._seconds(run, recipe, options, data)
+        seconds = None if per_gradient is None else per_gradient * gradients
+        return {
+            **known,
+            "num_gradients": gradients,
+            "seconds": seconds,
+            "source": "" if seconds is None else source,
+        }
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Why data cannot be read, each reason once."""
+        return list(
+            dict.fromkeys(
+                str(found) for found in self._data.values() if isinstance(found, DataError)
+            )
+        )
+
+    def _state(self, run: Run, job: Job) -> str:
+        if not job.remaining:
+            return "finished"
+        return "begun" if (self._study.folder(run) / "checkpoint.pt").exists() else "to do"
+
+    def _train(self, recipe: Recipe) -> Data | DataError:
+        """Return the training set, or why it cannot be read."""
+        key = repr(
+            [getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")]
+        )
+        if key not in self._data:
+            try:
+                self._data[key] = require_split({"train": load_splits(recipe).train}, "train")
+            except DataError as exc:
+                self._data[key] = exc
+        return self._data[key]
+
+    def _seconds(
+        self, run: Run, recipe: Recipe, options: TrainOptions, data: Data
+    ) -> tuple[float | None, str]:
+        key = _cost_key(run)
+        if key in self._finished:
+            return self._finished[key], "finished runs"
+        if key not in self._timed:
+            self._timed[key] = self._time(recipe, options, data, run.train.get("device", "auto"))
+        return self._timed[key], "a few steps, timed"
+
+    def _time(self, recipe: Recipe, options: TrainOptions, data: Data, name: str) -> float | None:
+        import torch
+
+        from landscape.io.plugins import find_loss
+        from landscape.problem.plan import choose_device
+        from landscape.study.cost import seconds_per_gradient
+
+        from ..optimizer import make_optimizer
+
+        torch.set_num_threads(self._threads)
+        device = torch.device(choose_device(name))
+        model = seeded_model(recipe, 0).to(device)
+        return seconds_per_gradient(
+            model,
+            data,
+            make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
+            batch_size=options.batch_size,
+            device=device,
+            criterion=find_loss(recipe.loss)
+            if recipe.loss and recipe.loss != "cross-entropy"
+            else None,
+            augmentation=options.augmentation,
+            precision=options.amp,
+            micro_batch_size=options.micro_batch,
+        )
+
+    def _seconds_of_finished(self, jobs: Sequence[Job]) -> dict[str, float]:
+        """Return seconds of a gradient, evaluation included, by what decides them."""
+        from landscape.io.store import read_result
+        from landscape.results.history import History
+
+        spent: dict[str, list[tuple[float, float]]] = {}
+        for run, job in zip(self._study.runs, jobs, strict=True):
+            if not job.remaining:
+                history = read_result(job.folder / "history.h5")
+                assert isinstance(history, History)
+                sums = float(history.seconds.sum()), float(history.num_gradients.sum())
+                spent.setdefault(_cost_key(run), []).append(sums)
+        return {
+            key: sum(s for s, _ in each) / sum(n for _, n in each) for key, each in spent.items()
+        }
+
+
+def _gradients(data: Data, options: TrainOptions) -> int:
+    """Count those of a run."""
+    from torch import nn
+
+    from landscape.study.cost import num_gradients
+
+    from ..optimizer import make_optimizer
+
+    num_steps = options.epochs * len(data.batches(options.batch_size))
+    optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
+    return num_gradients(optimizer, num_steps, sam_fraction=options.last_fraction)
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Add numbers; None if one of them is not known."""
+    return None if None in values else sum(values)
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _cost_key(run: Run) -> str:
+    """Return what decides how long a gradient takes."""
+    return repr(
+        sorted((name, str(value)) for name, value in run.train.items() if name not in _FREE)
+    )

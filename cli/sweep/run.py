@@ -1,0 +1,53 @@
+"""A run of a sweep, `python -m landscape_cli.sweep.run JOB`: commands in one process, which ends
+with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+from ..app import app
+
+
+def main() -> None:
+    """Do what is left of a job, alone in its folder."""
+    from landscape.errors import LandscapeError
+    from landscape.runtime.files import locked
+    from landscape.study.execute import Job, complete
+
+    from .. import console
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    job = Job.from_json(sys.argv[1])
+    try:
+        with locked(job.folder / "checkpoint.pt"):
+            sys.exit(complete(job, _call))
+    except LandscapeError as error:
+        console.show_error(error)
+        sys.exit(1)
+
+
+def _call(arguments: Sequence[str]) -> int:
+    """Run a command as if it had been typed, and return its exit code."""
+    sys.argv[1:] = arguments
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, a pipe that nothing is written to and that ends with the
+    parent.
+    """
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

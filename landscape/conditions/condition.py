@@ -1,0 +1,191 @@
+"""Conditions as a user writes them, read by `ast` and never run."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from landscape.conditions.interval import Interval
+from landscape.conditions.quantities import ALIASES, MEASURES, PLAIN, Quantity
+from landscape.errors import InputError
+
+Operand = Callable[[Mapping[Quantity, Interval]], Interval]
+"""One side of a comparison, as a function of the quantities that it names."""
+
+_LONGEST = 200  # characters: nesting beyond what Python's stack holds does not fit
+_EXAMPLE = (
+    "Write a condition such as 'lambda_max < 50', '0 < asc@0.05 < 0.02' or 'abs(trace) / 100 <= 3'."
+)
+
+_COMPARISONS: dict[type, str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_ARITHMETIC: dict[type, Callable[[Interval, Interval], Interval]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A comparison, or several in a chain.
+
+    Attributes:
+        text: As it was written, white space apart.
+        operands: What is compared, one more than there are comparisons.
+        comparisons: `<`, `<=`, `>` or `>=`.
+        quantities: What it names, in order, each once.
+    """
+
+    text: str
+    operands: tuple[Operand, ...]
+    comparisons: tuple[str, ...]
+    quantities: tuple[Quantity, ...]
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition.
+
+    Comparisons, numbers, + - * /, parentheses, abs() and names; `name@radius` is a measure of
+    sharpness.
+
+    Raises:
+        InputError: If it is something else, showing where.
+    """
+    text = " ".join(text.split())
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"a condition must have at most {_LONGEST} characters, got {len(text)}.", hint=_EXAMPLE
+        )
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError as exc:
+        reason = "it is empty" if not text else exc.msg
+        place = exc.offset - 1 if exc.offset else len(text)  # Python gives no place at the end
+        raise _pointing(text, place, f"the condition cannot be read: {reason}.") from exc
+    return _Reader(text).condition(tree)
+
+
+class _Reader:
+    """Turns the tree of one condition into functions, and collects the names."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._quantities: dict[Quantity, None] = {}
+
+    def condition(self, tree: ast.expr) -> Condition:
+        if not isinstance(tree, ast.Compare):
+            self._refuse(
+                tree,
+                "a condition must be a comparison by <, <=, > or >=, each in an argument of its "
+                "own",
+            )
+        comparisons = [_COMPARISONS.get(type(each), "") for each in tree.ops]
+        if not all(comparisons):
+            side = tree.comparators[comparisons.index("")]
+            self._refuse(
+                side,
+                "a condition must compare by <, <=, > or >=, estimates are never equal to anything",
+            )
+        operands = tuple(map(self._operand, (tree.left, *tree.comparators)))
+        if not self._quantities:
+            self._refuse(tree, f"a condition must name a quantity: {_every_name()}")
+        return Condition(self._text, operands, tuple(comparisons), tuple(self._quantities))
+
+    def _operand(self, node: ast.expr) -> Operand:
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return self._number(node, value)
+            case ast.Name(id=name):
+                return self._quantity(self._plain(node, name))
+            case ast.UnaryOp(op=ast.USub(), operand=inner):
+                return _applied(Interval.__neg__, self._operand(inner))
+            case ast.UnaryOp(op=ast.UAdd(), operand=inner):
+                return self._operand(inner)
+            case ast.BinOp(left=left, op=ast.MatMult(), right=radius):
+                return self._at(left, self._radius(radius))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return _applied(_ARITHMETIC[type(op)], self._operand(left), self._operand(right))
+            case ast.Call(func=ast.Name(id="abs"), args=[inner], keywords=[]):
+                return _applied(Interval.__abs__, self._operand(inner))
+        self._refuse(
+            node,
+            "a condition may hold numbers, names, + - * /, parentheses and abs(), got something "
+            "else",
+        )
+
+    def _at(self, node: ast.expr, rho: float) -> Operand:
+        """Give the radius to the name before the `@`, which binds no tighter to Python than * and
+        less than -.
+        """
+        match node:
+            case ast.Name(id=name) if name in MEASURES:
+                return self._quantity(Quantity(name, rho))
+            case ast.UnaryOp(op=ast.USub(), operand=inner):
+                return _applied(Interval.__neg__, self._at(inner, rho))
+            case ast.BinOp(left=left, op=ast.Mult() | ast.Div() as op, right=right):
+                return _applied(_ARITHMETIC[type(op)], self._operand(left), self._at(right, rho))
+            case ast.Name(id=name) if name in (*PLAIN, *ALIASES):
+                self._refuse(node, f"{name} has no radius")
+            case ast.Name(id=name):
+                self._refuse_name(node, name)
+        self._refuse(node, f"before @ must be one of {', '.join(MEASURES)}")
+
+    def _radius(self, node: ast.expr) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as value) if (
+                not isinstance(value, bool) and 0 < value < math.inf
+            ):
+                return float(value)
+        self._refuse(node, "the radius after @ must be a positive number")
+
+    def _number(self, node: ast.expr, value: float) -> Operand:
+        exact = Interval.exact(float(value))  # an integer of so many digits as fit is finite
+        if math.isinf(exact.value):
+            self._refuse(node, "a number must be finite")
+        return lambda _: exact
+
+    def _plain(self, node: ast.expr, name: str) -> Quantity:
+        if name in MEASURES:
+            self._refuse(node, f"{name} needs a radius, as in {name}@0.05")
+        if name not in (*PLAIN, *ALIASES):
+            self._refuse_name(node, name)
+        return Quantity(ALIASES.get(name, name))
+
+    def _quantity(self, quantity: Quantity) -> Operand:
+        self._quantities[quantity] = None
+        return lambda known: known[quantity]
+
+    def _refuse_name(self, node: ast.expr, name: str) -> NoReturn:
+        known = (*PLAIN, *ALIASES, *MEASURES)
+        near = difflib.get_close_matches(name, known, n=3)
+        nearest = (
+            f"the nearest known {'are' if len(near) > 1 else 'is'} {', '.join(near)}"
+            if near
+            else _every_name()
+        )
+        self._refuse(node, f"{name} is no known quantity: {nearest}")
+
+    def _refuse(self, node: ast.expr, rule: str) -> NoReturn:
+        place = len(self._text.encode()[: node.col_offset].decode())  # ast counts bytes
+        raise _pointing(self._text, place, f"{rule}.")
+
+
+def _every_name() -> str:
+    return (
+        f"the known ones are {', '.join((*PLAIN, *ALIASES, *(f'{name}@RHO' for name in MEASURES)))}"
+    )
+
+
+def _applied(function: Callable[..., Interval], *operands: Operand) -> Operand:
+    return lambda known: function(*(operand(known) for operand in operands))
+
+
+def _pointing(text: str, place: int, message: str) -> InputError:
+    """Return an error that shows the condition and, in the line below, where in it."""
+    return InputError(f"{message}\n  {text}\n  {' ' * min(place, len(text))}^", hint=_EXAMPLE)

@@ -1,0 +1,105 @@
+"""What is known of a quantity, from what was measured: its value and, with a confidence of 95 %,
+its ends.
+"""
+
+from __future__ import annotations
+
+import math
+
+from landscape.conditions.interval import Interval
+from landscape.conditions.quantities import Known
+from landscape.results.sharpness import Measure
+from landscape.results.spectrum import Trace
+
+CONFIDENCE = 0.95
+_Z = 1.959963984540054  # of a normal distribution
+NOT_CONVERGED = "not converged"
+
+
+def of_mean(value: float, standard_error: float | None) -> Known:
+    """Return a mean over the examples, from its standard error; without one it is exact."""
+    return Known(
+        Interval.around(value, _Z * standard_error)
+        if standard_error is not None
+        else Interval.exact(value)
+    )
+
+
+def of_share(value: float, num_examples: int, share: float = 0.0) -> Known:
+    """Return a share of correct examples of a sample, as an estimate of that of a larger set.
+
+    Args:
+        value: Of the sample.
+        num_examples: In it.
+        share: Part of the larger set that was drawn, below 1; 0 for an infinite one.
+
+    Source:
+        Wilson (1927), Probable Inference, with as many examples as if the set were infinite.
+    """
+    n = num_examples / (1 - share)
+    center = (value + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(value * (1 - value) / n + _Z**2 / (4 * n**2))
+    return Known(Interval(value, min(center - half, value), max(center + half, value)))
+
+
+def of_unknown_error(value: float, remark: str) -> Known:
+    """Return a value of which nobody knows how far it is off."""
+    return Known(Interval.around(value, math.nan), remark)
+
+
+def of_extreme(
+    value: float, residual: float, noise_floor: float, *, is_largest: bool, converged: bool
+) -> Known:
+    """Return an extreme eigenvalue: one lies within the residual; before convergence, others may
+    lie beyond.
+    """
+    around = Interval.around(value, max(residual, noise_floor))
+    if converged:
+        return Known(around)
+    low, high = (around.low, math.inf) if is_largest else (-math.inf, around.high)
+    return Known(Interval(value, low, high), NOT_CONVERGED)
+
+
+def of_trace(trace: Trace) -> Known:
+    """Return the trace with its interval."""
+    return Known(
+        Interval(trace.value, trace.low, trace.high), "" if trace.converged else NOT_CONVERGED
+    )
+
+
+def of_measure(measure: Measure) -> Known:
+    """Return the rise of the loss, with the errors from directions and data together.
+
+    A maximum is the largest rise that was found; upwards it is open by its gap, what the loss still
+    rises to first order inside the ball. That another hill is higher is not excluded.
+    """
+    half = math.hypot(
+        _quantile(measure) * (measure.standard_error or 0.0), _Z * (measure.data_error or 0.0)
+    )
+    interval = Interval.around(measure.sharpness, half)
+    remarks = _settings(measure)
+    if measure.name == "max":
+        remarks.append("the largest that was found")
+        gap = math.inf if measure.gap is None else measure.gap * abs(measure.sharpness)
+        interval = Interval(interval.value, interval.low, interval.high + gap)
+    return Known(interval, ", ".join(remarks))
+
+
+def _settings(measure: Measure) -> list[str]:
+    """Return what is unlike what a condition measures on a checkpoint."""
+    remarks: list[str] = []
+    if measure.p != 2:
+        remarks.append(f"p = {measure.p:g}")
+    if measure.adaptive:
+        remarks.append("adaptive")
+    if measure.m is not None:
+        remarks.append(f"m = {measure.m}")
+    return remarks
+
+
+def _quantile(measure: Measure) -> float:
+    """Return Student's quantile for the number of directions."""
+    from scipy.stats import t as student_t
+
+    count = measure.num_directions or 0
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1)) if count > 1 else _Z

@@ -1,0 +1,196 @@
+"""Quantities of a network, of which only those that are wanted are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from landscape.ascent.ball import Ball
+from landscape.conditions import estimates
+from landscape.conditions.quantities import (
+    CURVATURES,
+    EVALUATED,
+    MEASURES,
+    Known,
+    Quantity,
+    with_derived,
+    with_parents,
+)
+from landscape.errors import InputError
+from landscape.hessian.spectrum import Extras, hessian_spectrum
+from landscape.problem.problem import Problem
+from landscape.results.sharpness import Measure
+from landscape.runtime.progress import SILENT, Progress
+from landscape.sharpness import measure
+from landscape.sharpness.curvature import top_eigenvector
+
+_RHO = 0.05  # at which the error of the gradient's norm is taken, that of the first-order rise over rho
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How exactly quantities are measured.
+
+    Attributes:
+        tolerance: Relative, of eigenvalues; None for what the dtype can meet.
+        max_matvecs: Limit on Hessian-vector products for eigenvalues.
+        num_directions: Antithetic pairs of `avg`.
+        seed: Of random vectors.
+    """
+
+    tolerance: float | None = None
+    max_matvecs: int = 500
+    num_directions: int = 5
+    seed: int = 0
+
+
+def splits_of(wanted: Iterable[Quantity]) -> tuple[str, ...]:
+    """Return the splits that are needed: all but test loss and accuracy are of `train`."""
+    is_of_test = {quantity.name.startswith("test_") for quantity in with_parents(wanted)}
+    return tuple(
+        split for split, is_test in (("train", False), ("test", True)) if is_test in is_of_test
+    )
+
+
+def measure_quantities(
+    problems: Mapping[str, Problem],
+    wanted: Iterable[Quantity],
+    *,
+    effort: Effort | None = None,
+    progress: Progress = SILENT,
+) -> dict[Quantity, Known]:
+    """Measure what is wanted, and nothing else.
+
+    Curvature and sharpness are of the train split, in Euclidean balls.
+
+    Args:
+        problems: Split name -> problem, with `train` and `test` where anything wanted is of them.
+        wanted: What conditions name.
+        effort: How exactly.
+        progress: Counts evaluations and products.
+
+    Raises:
+        InputError: If something wanted does not exist, such as the accuracy of a regression.
+        NotFiniteError: If a gradient or a product is not finite.
+    """
+    wanted, effort = list(wanted), effort or Effort()
+    needed = with_parents(wanted)
+    found: dict[Quantity, Known] = {}
+    for split, problem in problems.items():
+        found |= _evaluated(problem, split, needed)
+    if any(quantity.name in CURVATURES for quantity in needed):
+        found |= _curvature(
+            problems["train"], {quantity.name for quantity in needed}, effort, progress
+        )
+    if any(quantity.name in (*MEASURES, "gradient_norm") for quantity in needed):
+        found |= _sharpness(problems["train"], needed, effort, progress)
+    every = with_derived(found)
+    return {quantity: every[quantity] for quantity in wanted}
+
+
+def _evaluated(problem: Problem, split: str, needed: set[Quantity]) -> dict[Quantity, Known]:
+    names = [quantity.name for quantity in needed if quantity.name in EVALUATED]
+    if not any(name.startswith(split) for name in names):
+        return {}
+    here = problem.evaluate()
+    found = {Quantity(f"{split}_loss"): estimates.of_mean(here.loss, here.standard_error)}
+    if f"{split}_accuracy" in names:
+        found[Quantity(f"{split}_accuracy")] = _accuracy(here.accuracy, problem)
+    return found
+
+
+def _accuracy(value: float | None, problem: Problem) -> Known:
+    if value is None:
+        raise InputError(
+            "an accuracy needs scores of classes and class numbers as targets; this model or these "
+            "data have others.",
+            hint="Leave conditions on the accuracy out.",
+        )
+    if problem.sample is None:
+        return estimates.of_mean(value, None)
+    return estimates.of_share(value, problem.num_examples, problem.sample.share)
+
+
+def _curvature(
+    problem: Problem, names: set[str], effort: Effort, progress: Progress
+) -> dict[Quantity, Known]:
+    result = hessian_spectrum(
+        problem,
+        top_k=1,
+        bottom_k=int("lambda_min" in names),
+        tolerance=effort.tolerance,
+        max_matvecs=effort.max_matvecs,
+        seed=effort.seed,
+        extras=Extras(trace="trace" in names),
+        progress=progress,
+    )
+    common = {"noise_floor": result.noise_floor, "converged": result.converged}
+    found = {}
+    if "lambda_max" in names:
+        value, residual = float(result.eigenvalues[0]), float(result.residuals[0])
+        found["lambda_max"] = estimates.of_extreme(value, residual, is_largest=True, **common)
+    if "lambda_min" in names:
+        value, residual = float(result.bottom_eigenvalues[0]), float(result.bottom_residuals[0])
+        found["lambda_min"] = estimates.of_extreme(value, residual, is_largest=False, **common)
+    if result.trace is not None:
+        found["trace"] = estimates.of_trace(result.trace)
+    return {Quantity(name): _of_sample(known, problem) for name, known in found.items()}
+
+
+def _of_sample(known: Known, problem: Problem) -> Known:
+    """Say that the error of a subset is not counted, where there is one."""
+    if problem.sample is None:
+        return known
+    remark = f"of a subset of {problem.num_examples} examples, whose own error is not counted"
+    return replace(known, remark=", ".join(filter(None, (known.remark, remark))))
+
+
+def _sharpness(
+    problem: Problem, needed: set[Quantity], effort: Effort, progress: Progress
+) -> dict[Quantity, Known]:
+    """Measure at each radius what is named there."""
+    at: dict[float, list[str]] = {}
+    for quantity in sorted(needed):
+        if quantity.name in MEASURES:
+            at.setdefault(quantity.rho, []).append(quantity.name)
+    if needs_gradient := Quantity("gradient_norm") in needed:
+        at.setdefault(_RHO, []).append("first_order")
+    directions = (
+        _directions(problem, effort, progress)
+        if any("max" in names for names in at.values())
+        else []
+    )
+    found = {}
+    for rho, names in at.items():
+        result = measure(
+            problem,
+            [rho],
+            measures=list(dict.fromkeys(names)),
+            directions=directions,
+            num_directions=effort.num_directions,
+            seed=effort.seed,
+            progress=progress,
+        ).result
+        found |= {Quantity(*each.key): estimates.of_measure(each) for each in result.measures}
+        if needs_gradient and rho == _RHO:
+            found[Quantity("gradient_norm")] = _gradient_norm(
+                result.gradient_norm or 0.0, result.measures
+            )
+    return found
+
+
+def _gradient_norm(value: float, measures: Iterable[Measure]) -> Known:
+    error = next(each.data_error for each in measures if each.name == "first_order")
+    return estimates.of_mean(value, None if error is None else error / _RHO)
+
+
+def _directions(problem: Problem, effort: Effort, progress: Progress) -> list[Tensor]:
+    """Return the top eigenvector, from which the search for the maximum starts too, if there is
+    one.
+    """
+    try:
+        return [top_eigenvector(problem, Ball(), seed=effort.seed, progress=progress)]
+    except InputError:  # of a loss without a second derivative
+        return []

@@ -1,0 +1,229 @@
+"""Quantities that a stored result has. Torch is not needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from landscape.conditions import estimates
+from landscape.conditions.interval import Interval
+from landscape.conditions.quantities import CURVATURES, MEASURES, Known, Quantity, with_derived
+from landscape.errors import InputError
+from landscape.results.history import History
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Certificate, Sharpness
+from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.surface import Surface
+
+Found = Iterator[tuple[Quantity, Known]]
+
+_SUBSET = "of a subset of the data"
+_AS_TRAINED = "mean over the last epoch, as training saw it"
+
+
+def stored_quantities(result: Any) -> dict[Quantity, Known]:
+    """Return all quantities that a result has.
+
+    Args:
+        result: A surface (at its centre), spectrum, curvature history or training history (at its
+            end), sharpness or certificate.
+
+    Raises:
+        InputError: If it is of another kind.
+    """
+    if type(result) not in _READ:
+        kinds = "a surface, a spectrum, the sharpness of one checkpoint, a certificate or a history"
+        raise InputError(
+            f"conditions are on {kinds}, got {type(result).__name__}.",
+            hint="Pass a file of one checkpoint.",
+        )
+    found = {
+        quantity: known
+        for quantity, known in _READ[type(result)](result)
+        if not math.isnan(known.interval.value)
+    }
+    # The train loss of a history is of a moving network, and is no part of a gap.
+    return found if isinstance(result, History) else with_derived(found)
+
+
+def look_up(
+    wanted: Iterable[Quantity], found: Mapping[Quantity, Known], source: str
+) -> dict[Quantity, Known]:
+    """Return the wanted quantities.
+
+    Args:
+        wanted: What conditions name.
+        found: What there is.
+        source: Name of the file, for the message.
+
+    Raises:
+        InputError: If one is not there, saying which command writes it.
+    """
+    missing = [quantity for quantity in dict.fromkeys(wanted) if quantity not in found]
+    if missing:
+        has = ", ".join(map(str, sorted(found))) or "none"
+        commands = "; ".join(dict.fromkeys(map(command_for, missing)))
+        raise InputError(
+            f"{source} does not have {', '.join(map(str, missing))}; of the quantities of "
+            f"conditions it has {has}.",
+            hint=f"Write it by {commands}; or pass the checkpoint.",
+        )
+    return {quantity: found[quantity] for quantity in wanted}
+
+
+def command_for(quantity: Quantity) -> str:
+    """Return the command that writes a file with a quantity."""
+    if quantity.name in MEASURES:
+        return (
+            f"landscape sharpness CKPT --measure {quantity.name} --rho {quantity.rho!r} --out FILE"
+        )
+    if quantity.name == "trace":
+        return "landscape hessian CKPT --trace --out FILE"
+    if quantity.name in (*CURVATURES, "lambda_ratio"):
+        return "landscape hessian CKPT --out FILE"
+    return "landscape sharpness CKPT --out FILE"
+
+
+def _is_sampled(origin: Provenance) -> bool:
+    return origin.settings.get("samples") is not None
+
+
+def _loss(value: float, origin: Provenance) -> Known:
+    return (
+        estimates.of_unknown_error(value, _SUBSET)
+        if _is_sampled(origin)
+        else estimates.of_mean(value, None)
+    )
+
+
+def _share(value: float, origin: Provenance, split: str) -> Known:
+    """Return an accuracy; how large the set is that a subset was drawn from is not stored."""
+    if not _is_sampled(origin):
+        return estimates.of_mean(value, None)
+    return replace(estimates.of_share(value, origin.num_examples[split]), remark=_SUBSET)
+
+
+def _at_the_weights(
+    result: Spectrum | Sharpness | CurvatureHistory, loss: float, accuracy: float | None
+) -> Found:
+    yield Quantity(f"{result.split}_loss"), _loss(loss, result.provenance)
+    if accuracy is not None:
+        yield (
+            Quantity(f"{result.split}_accuracy"),
+            _share(accuracy, result.provenance, result.split),
+        )
+
+
+def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Known:
+    """Add which set it is of, where that is not the whole train split."""
+    remarks = [known.remark, _SUBSET if _is_sampled(result.provenance) else ""]
+    remarks.append("of the test split" if result.split == "test" else "")
+    return replace(known, remark=", ".join(filter(None, remarks)))
+
+
+def _of_spectrum(result: Spectrum) -> Found:
+    yield from _at_the_weights(result, result.loss, result.accuracy)
+    if result.gradient_norm is not None:
+        yield (
+            Quantity("gradient_norm"),
+            _of_set(_loss(result.gradient_norm, result.provenance), result),
+        )
+    if result.curvature != "hessian":
+        return
+    if result.which == "algebraic":
+        rows = {
+            "lambda_max": (result.lambda_max, result.residuals),
+            "lambda_min": (result.lambda_min, result.bottom_residuals),
+        }
+        for name, (value, residuals) in rows.items():
+            if value is not None:
+                known = estimates.of_extreme(
+                    value,
+                    float(residuals[0]),
+                    result.noise_floor,
+                    is_largest=name == "lambda_max",
+                    converged=result.converged,
+                )
+                yield Quantity(name), _of_set(known, result)
+    if result.trace is not None:
+        yield Quantity("trace"), _of_set(estimates.of_trace(result.trace), result)
+
+
+def _of_sharpness(result: Sharpness) -> Found:
+    yield from _at_the_weights(result, result.loss, result.accuracy)
+    if result.split == "train" and result.test_loss is not None:
+        yield Quantity("test_loss"), estimates.of_mean(result.test_loss, None)
+    if result.split == "train" and result.test_accuracy is not None:
+        yield Quantity("test_accuracy"), estimates.of_mean(result.test_accuracy, None)
+    if result.gradient_norm is not None:
+        yield (
+            Quantity("gradient_norm"),
+            _of_set(_loss(result.gradient_norm, result.provenance), result),
+        )
+    for measure in result.measures:
+        yield Quantity(measure.name, measure.rho), _of_set(estimates.of_measure(measure), result)
+
+
+def _of_surface(result: Surface) -> Found:
+    for split, loss in result.center_loss.items():
+        if split in ("train", "test"):
+            yield Quantity(f"{split}_loss"), _loss(loss, result.provenance)
+    for split, accuracy in result.center_accuracy.items():
+        if split in ("train", "test"):
+            yield Quantity(f"{split}_accuracy"), _share(accuracy, result.provenance, split)
+
+
+def _of_curvature_history(result: CurvatureHistory) -> Found:
+    if not result.done.any():
+        return
+    last = int(np.flatnonzero(result.done)[-1])
+    yield from _at_the_weights(result, float(result.loss[last]), None)
+    ends = {
+        "lambda_max": (result.eigenvalues, result.residuals),
+        "lambda_min": (result.bottom_eigenvalues, result.bottom_residuals),
+    }
+    for name, (values, residuals) in ends.items():
+        if values.shape[1]:
+            known = estimates.of_extreme(
+                float(values[last, 0]),
+                float(residuals[last, 0]),
+                0.0,
+                is_largest=name == "lambda_max",
+                converged=bool(result.converged[last]),
+            )
+            yield Quantity(name), _of_set(known, result)
+
+
+def _of_certificate(result: Certificate) -> Found:
+    yield Quantity(f"{result.split}_loss"), estimates.of_mean(result.loss, None)
+    for rho, loss in zip(result.rho.tolist(), result.losses.tolist(), strict=True):
+        rise = loss - result.loss
+        yield Quantity("max", rho), Known(Interval(rise, rise, math.inf), "certified from below")
+
+
+def _of_history(result: History) -> Found:
+    for name in ("train_loss", "train_accuracy"):
+        yield (
+            Quantity(name),
+            replace(estimates.of_mean(_last(getattr(result, name)), None), remark=_AS_TRAINED),
+        )
+    for name in ("test_loss", "test_accuracy"):
+        yield Quantity(name), estimates.of_mean(_last(getattr(result, name)), None)
+
+
+def _last(values: np.ndarray) -> float:
+    return float(values[-1]) if values.size else math.nan
+
+
+_READ: dict[type, Callable[[Any], Found]] = {
+    Spectrum: _of_spectrum,
+    Sharpness: _of_sharpness,
+    Surface: _of_surface,
+    CurvatureHistory: _of_curvature_history,
+    Certificate: _of_certificate,
+    History: _of_history,
+}

@@ -1,0 +1,83 @@
+"""The quantities that conditions name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from landscape.conditions.interval import Interval
+
+EVALUATED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+CURVATURES = ("lambda_max", "lambda_min", "trace")
+PLAIN = (*EVALUATED, "generalization_gap", "gradient_norm", *CURVATURES, "lambda_ratio")
+"""Names that stand alone. `lambda_ratio` is the signed lambda_max / lambda_min."""
+
+MEASURES = ("asc", "avg", "max", "nstep", "first_order")
+"""Names that need a radius: the rise of the loss by each measure of `landscape.sharpness`."""
+
+ALIASES = {"loss": "train_loss", "accuracy": "train_accuracy"}
+
+_PARENTS = {
+    "generalization_gap": ("test_loss", "train_loss"),
+    "lambda_ratio": ("lambda_max", "lambda_min"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Quantity:
+    """What a condition names.
+
+    Attributes:
+        name: One of `PLAIN` or `MEASURES`.
+        rho: Radius of a measure; 0 for the others.
+    """
+
+    name: str
+    rho: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.rho!r}" if self.name in MEASURES else self.name
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a quantity.
+
+    Attributes:
+        interval: Value and ends.
+        remark: What else is to be said; empty for nothing.
+    """
+
+    interval: Interval
+    remark: str = ""
+
+
+def with_parents(wanted: Iterable[Quantity]) -> set[Quantity]:
+    """Return the quantities that these are computed from: a gap and a ratio come from two
+    others.
+    """
+    return {
+        Quantity(parent, each.rho)
+        for each in wanted
+        for parent in _PARENTS.get(each.name, (each.name,))
+    }
+
+
+def with_derived(found: Mapping[Quantity, Known]) -> dict[Quantity, Known]:
+    """Add the generalization gap and the ratio of the eigenvalues, where both parts are there."""
+    every = dict(found)
+    for name, parents in _PARENTS.items():
+        first, second = (found.get(Quantity(parent)) for parent in parents)
+        if first is not None and second is not None:
+            is_ratio = name == "lambda_ratio"
+            interval = (
+                first.interval / second.interval if is_ratio else first.interval - second.interval
+            )
+            every[Quantity(name)] = Known(
+                interval, "; ".join(dict.fromkeys(filter(None, _remarks(first, second))))
+            )
+    return every
+
+
+def _remarks(*parts: Known) -> list[str]:
+    return [part.remark for part in parts]

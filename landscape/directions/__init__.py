@@ -1,0 +1,1 @@
+"""Directions in weight space, and the lines and planes that they span."""

@@ -1,0 +1,251 @@
+"""Where directions come from: checkpoints, Hessian eigenvectors, the gradient, SAM's ascent, a
+file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.ascent.steepest import ascend
+from landscape.directions.random import Direction, Point
+from landscape.directions.stored import directions_for, left_out
+from landscape.directions.trajectory import Snapshot, principal_directions
+from landscape.errors import InputError
+from landscape.hessian.spectrum import hessian_spectrum
+from landscape.problem.problem import Problem
+from landscape.problem.weights import trainable_parameters
+from landscape.reductions import norm
+from landscape.results.directions import Directions
+from landscape.results.spectrum import Spectrum
+from landscape.runtime.progress import SILENT, Progress
+
+
+def checkpoint_direction(
+    module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str
+) -> Direction:
+    """Return the difference to the weights of `module`, as it is: coordinate 1 is that checkpoint.
+
+    The loss of its point of interest is that of the module with its own running statistics; on the
+    plane, those of the problem hold everywhere.
+
+    Args:
+        module: A model like that of the problems, `Problem.copy_module` with other weights.
+        problems: Split name -> problem.
+        name: As it was asked for.
+        label: Of the point.
+
+    Raises:
+        InputError: If the weights are the problem's own.
+    """
+    first = next(iter(problems.values()))
+    w = first.spec.flatten(
+        [parameter.detach() for _, parameter in trainable_parameters(module)]
+    ).to(first.weights)
+    if torch.equal(w, first.weights):
+        raise InputError(
+            f"a direction must lead to another checkpoint, {name} has the weights of the one at "
+            "the origin.",
+            hint="Name another checkpoint, or another kind of direction.",
+        )
+    buffers = list(module.buffers())
+    loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in problems.items()}
+    return Direction(name, w - first.weights, points=(Point(label, "checkpoint", w, loss),))
+
+
+def compute_eigenvectors(
+    problem: Problem,
+    numbers: Sequence[int],
+    *,
+    seed: int = 0,
+    split: str = "train",
+    progress: Progress = SILENT,
+) -> Spectrum:
+    """Compute the spectrum with all the eigenvectors that `numbers` name, by one Lanczos run.
+
+    Args:
+        problem: The loss.
+        numbers: As for `eigenvector_direction`.
+        seed: Of the start vector.
+        split: Name of the problem's data split, to be recorded.
+        progress: Counts products.
+    """
+    return hessian_spectrum(
+        problem,
+        top_k=max(1, *numbers),
+        bottom_k=max(0, *(-number for number in numbers)),
+        num_check_matvecs=0,
+        seed=seed,
+        split=split,
+        keep_vectors=True,
+        progress=progress,
+    )
+
+
+def eigenvector_direction(
+    spectrum: Spectrum, number: int, problem: Problem, *, name: str
+) -> Direction:
+    """Return a Hessian eigenvector of length 1: its coordinate is the Euclidean distance.
+
+    Args:
+        spectrum: With vectors, at the problem's own weights.
+        number: 1 for the largest eigenvalue, 2 for the next; -1 for the smallest.
+        problem: The loss on the plane.
+        name: As it was asked for.
+
+    Raises:
+        InputError: If the spectrum has no such vector, or is of other weights.
+    """
+    _require_eigenvector(spectrum, number, problem, name)
+    from_top = number > 0
+    values = spectrum.eigenvalues if from_top else spectrum.bottom_eigenvalues
+    residuals = spectrum.residuals if from_top else spectrum.bottom_residuals
+    index = abs(number) - 1
+    row = index if from_top else len(spectrum.eigenvalues) + index
+    vector = torch.from_numpy(np.asarray(spectrum.vectors)[row])
+    facts = {
+        "eigenvalue": float(values[index]),
+        "residual": float(residuals[index]),
+        "converged": spectrum.converged,
+        "tolerance": spectrum.tolerance,
+        "split": spectrum.split,
+    }
+    return Direction(name, _unit(vector).to(problem.weights), facts=facts)
+
+
+def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name: str) -> None:
+    if number == 0:
+        raise InputError(f"eigenvectors are numbered from 1, or from -1 at the bottom, got {name}.")
+    if spectrum.vectors is None:
+        raise InputError(
+            f"{name} needs the eigenvectors, and the file holds eigenvalues only.",
+            hint="Pass --save-vectors to landscape hessian.",
+        )
+    known = len(spectrum.eigenvalues if number > 0 else spectrum.bottom_eigenvalues)
+    if abs(number) > known:
+        end, option = ("largest", "--top-k") if number > 0 else ("smallest", "--bottom-k")
+        raise InputError(
+            f"{name} asks for more than the {known} {end} eigenvalues that are known.",
+            hint=f"Pass {option} {abs(number)} to landscape hessian.",
+        )
+    there = spectrum.provenance
+    if there.dtype != problem.plan.dtype:  # on which the hash depends
+        raise InputError(
+            f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in "
+            f"{there.dtype}.",
+            hint=f"Pass --dtype {there.dtype}, or run landscape hessian with --dtype "
+            f"{problem.plan.dtype}.",
+        )
+    if there.weights_hash != problem.weights_hash:
+        raise InputError(
+            f"{name} must be at the weights of this checkpoint, the file is at others.",
+            hint="Run landscape hessian on this checkpoint.",
+        )
+
+
+def principal_components(
+    snapshots: Sequence[Snapshot],
+    problem: Problem,
+    *,
+    names: Sequence[str],
+    points: Iterable[Point] = (),
+) -> tuple[Direction, ...]:
+    """Return the directions in which a trajectory varies most, of length 1: coordinates are
+    Euclidean distances.
+
+    Args:
+        snapshots: In the order of training, see `landscape.directions.trajectory.principal_directions`.
+        problem: Whose weights are the origin.
+        names: As they were asked for: one, or two.
+        points: What the first direction leads to.
+
+    Raises:
+        InputError: If the snapshots do not span as many directions.
+    """
+    found = principal_directions(snapshots, problem.weights, num_directions=len(names))
+    parts = zip(names, found.directions, found.explained_variance.tolist(), strict=True)
+    return tuple(
+        Direction(
+            name,
+            vector,
+            points=() if number > 1 else points,
+            explained_variance=share,
+            facts={"component": number, "num_snapshots": len(snapshots)},
+        )
+        for number, (name, vector, share) in enumerate(parts, start=1)
+    )
+
+
+def gradient_direction(problem: Problem, *, name: str) -> Direction:
+    """Return the direction of steepest ascent, of length 1: its coordinate is the Euclidean
+    distance.
+
+    Raises:
+        InputError: If the gradient is zero.
+    """
+    gradient = _nonzero_gradient(problem, name)
+    return Direction(
+        name, _unit(gradient).to(problem.weights), facts={"gradient_norm": norm(gradient)}
+    )
+
+
+def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
+    """Return SAM's perturbation rho g / ||g||: coordinate 1 is the ascent point.
+
+    Args:
+        problem: The loss.
+        rho: Its Euclidean length.
+        name: As it was asked for.
+
+    Raises:
+        InputError: If rho is not positive and finite, or the gradient is zero.
+    """
+    if not 0 < rho < float("inf"):
+        raise InputError(f"rho must be a positive number, got {rho:g}.", hint="Pass ascent:0.05.")
+    e = ascend([_nonzero_gradient(problem, name)], rho)[0].to(problem.weights)
+    point = Point(f"ascent, rho = {rho:g}", "ascent", problem.weights + e)
+    return Direction(name, e, points=(point,), facts={"rho": rho})
+
+
+def _nonzero_gradient(problem: Problem, name: str) -> Tensor:
+    gradient = problem.gradient().vector
+    if not gradient.any():
+        raise InputError(
+            f"{name} needs a gradient, and it is zero at these weights.",
+            hint="Choose another kind of direction.",
+        )
+    return gradient
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / norm(vector)
+
+
+def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, ...]:
+    """Return the directions of a file exactly as stored, for weights of the same shapes.
+
+    Raises:
+        InputError: If the shapes differ, naming the first tensor that does.
+    """
+    module = problem.copy_module()
+    vectors = directions_for(stored, problem.spec, module)
+    facts = {"left_out": left_out(stored, problem.spec, module)}
+    return tuple(
+        Direction(name, v.to(problem.weights), facts=facts)
+        for name, v in zip(stored.names, vectors, strict=True)
+    )
+
+
+def to_store(directions: Sequence[Direction], problem: Problem, normalization: str) -> Directions:
+    """Return directions as a result that can be written, with the origin that they were made at."""
+    return Directions(
+        vectors=np.stack([direction.vector.cpu().numpy() for direction in directions]),
+        names=tuple(direction.name for direction in directions),
+        weight_names=problem.spec.names,
+        weight_shapes=tuple(weight.shape for weight in problem.spec.weights),
+        normalization=normalization,
+        origin=problem.weights.cpu().numpy(),
+    )

@@ -1,0 +1,244 @@
+"""Whether two engines found the same eigenvalues, as far as their certified intervals tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from landscape.errors import InputError
+from landscape.hessian.krylov.lanczos import Eigenpairs
+from landscape.results.spectrum import Spectrum
+
+_WIDE = 0.1
+"""Share of a value beyond which an interval says too little to confirm another value."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One eigenvalue as each of two engines has it.
+
+    Attributes:
+        ours: The value; None where only they have it.
+        theirs: The value; None where only we have it.
+        allowed: How far the two may be apart, r + r' + rounding; of a single value, its own r and
+            the rounding.
+        verdict: `agrees`; `differs`; `undecided`, the intervals overlap but are wider than a tenth
+            of the value and contain much; `missing`, one engine ought to have it and has not; or
+            `not compared`, they need not have it.
+    """
+
+    ours: float | None
+    theirs: float | None
+    allowed: float
+    verdict: str
+
+    @property
+    def difference(self) -> float | None:
+        """|ours - theirs|; None of a single value."""
+        return None if self.ours is None or self.theirs is None else abs(self.ours - self.theirs)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What two engines say of the same eigenvalues.
+
+    Attributes:
+        comparisons: Of each eigenvalue that either has, in descending order.
+    """
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every eigenvalue that both ought to have was confirmed, and there is one."""
+        verdicts = {comparison.verdict for comparison in self.comparisons} - {"not compared"}
+        return verdicts == {"agrees"}
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether an eigenvalue differs or is missing; if neither this nor `agrees`, the intervals
+        are too wide.
+        """
+        return any(comparison.verdict in ("differs", "missing") for comparison in self.comparisons)
+
+    @property
+    def only_ours(self) -> tuple[float, ...]:
+        """Eigenvalues that they ought to have and have not."""
+        return tuple(c.ours for c in self._missing() if c.ours is not None)
+
+    @property
+    def only_theirs(self) -> tuple[float, ...]:
+        """Eigenvalues that we ought to have and have not."""
+        return tuple(c.theirs for c in self._missing() if c.theirs is not None)
+
+    def summary(self) -> str:
+        """Return one sentence."""
+        counts = {
+            name: sum(c.verdict == name for c in self.comparisons)
+            for name in ("agrees", "undecided")
+        }
+        if self.contradicts:
+            bad = sum(c.verdict in ("differs", "missing") for c in self.comparisons)
+            return f"The engines disagree on {bad} of {len(self.comparisons)} eigenvalues beyond their intervals."
+        if counts["undecided"]:
+            return (
+                f"The intervals of {counts['undecided']} eigenvalues overlap but are too wide to "
+                "confirm anything: "
+                "an engine has not converged."
+            )
+        return (
+            f"The engines agree on {counts['agrees']} eigenvalues within their certified intervals."
+        )
+
+    def _missing(self) -> Iterator[Comparison]:
+        return (comparison for comparison in self.comparisons if comparison.verdict == "missing")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Eigenvalues (n,) of one engine, the top ones first, the radius of each one's interval, and
+    its rounding.
+    """
+
+    values: np.ndarray
+    radii: np.ndarray
+    rounding: float
+    num_top: int
+
+    @classmethod
+    def of(cls, result: Eigenpairs | Spectrum) -> _Found:
+        """Read either kind of result."""
+        if isinstance(result, Spectrum):
+            top, bottom = result.eigenvalues, result.bottom_eigenvalues
+            radii, rounding = (result.residuals, result.bottom_residuals), result.noise_floor
+        else:
+            top, bottom = result.top, result.bottom
+            radii, rounding = (result.top_residuals, result.bottom_residuals), result.floor
+        found = cls(np.concatenate([top, bottom]), np.concatenate(radii), rounding, len(top))
+        if not (np.isfinite(found.values).all() and np.isfinite(found.radii).all()):
+            raise InputError(
+                "eigenvalues and residuals must be finite to be compared, some are NaN or inf."
+            )
+        return found
+
+    def unknown(self, which: str) -> tuple[float, float]:
+        """Return the range in which it need not have an eigenvalue, as far as the intervals of its
+        own tell.
+        """
+        top, bottom = slice(self.num_top), slice(self.num_top, None)
+        if which == "magnitude":
+            last = self._weakest(np.abs(self.values), slice(None))
+            return -last, last
+        return -self._weakest(-self.values, bottom), self._weakest(self.values, top)
+
+    def reach(self, i: int) -> float:
+        """Return how far the eigenvalue in the interval of value i can be from it."""
+        return float(self.radii[i] + self.rounding)
+
+    def is_outside(self, i: int, unknown: tuple[float, float]) -> bool:
+        """Whether the whole interval of value i lies where the other engine ought to have an
+        eigenvalue.
+        """
+        low, high = unknown
+        return bool(self.values[i] - self.reach(i) > high or self.values[i] + self.reach(i) < low)
+
+    def _weakest(self, keys: np.ndarray, part: slice) -> float:
+        """Return the smallest key with its radius; inf if there is none, for then nothing was
+        looked for.
+        """
+        if not keys[part].size:
+            return float("inf")
+        last = keys[part].argmin()
+        return float(keys[part][last] + self.radii[part][last])
+
+
+def verify(
+    ours: Eigenpairs | Spectrum, theirs: Eigenpairs | Spectrum, *, which: str = "algebraic"
+) -> Agreement:
+    """Compare the eigenvalues of two engines by their certified intervals.
+
+    Two values may be the same eigenvalue if |theta - theta'| <= r + r' + rounding. They are matched
+    one to one: as many as may be the same, and of those ways the one with the smallest sum of
+    differences. What is left over counts as missing from the other engine where that claims to have
+    all eigenvalues: beyond its weakest one. Of two values that are left over on both sides, the
+    nearest are shown together, as one that differs.
+
+    Args:
+        ours: From an engine that found both ends of the spectrum, or as `which` says.
+        theirs: From one that looked for the largest in magnitude, as PyHessian does, in any order.
+        which: `algebraic`, or `magnitude` if ours are the largest in magnitude too.
+
+    Returns:
+        One comparison an eigenvalue.
+
+    Raises:
+        InputError: If a value or a residual is not finite.
+    """
+    a, b = _Found.of(ours), _Found.of(theirs)
+    same = _matched(_differences(a, b), _allowed(a, b))
+    left_a, left_b = (
+        [i for i in range(len(found.values)) if i not in {pair[side] for pair in same}]
+        for side, found in enumerate((a, b))
+    )
+    missing_a = [i for i in left_a if a.is_outside(i, b.unknown("magnitude"))]
+    missing_b = [j for j in left_b if b.is_outside(j, a.unknown(which))]
+    nearest = _matched(_differences(a, b)[np.ix_(missing_a, missing_b)])
+    apart = [(missing_a[i], missing_b[j]) for i, j in nearest]
+    shown_a, shown_b = {i for i, _ in apart}, {j for _, j in apart}
+    comparisons = [
+        *(_pair(a, b, i, j, "undecided" if _is_wide(a, b, i, j) else "agrees") for i, j in same),
+        *(_pair(a, b, i, j, "differs") for i, j in apart),
+        *(
+            Comparison(float(a.values[i]), None, a.reach(i), _alone(i in missing_a))
+            for i in left_a
+            if i not in shown_a
+        ),
+        *(
+            Comparison(None, float(b.values[j]), b.reach(j), _alone(j in missing_b))
+            for j in left_b
+            if j not in shown_b
+        ),
+    ]
+    return Agreement(tuple(sorted(comparisons, key=_place)))
+
+
+def _differences(a: _Found, b: _Found) -> np.ndarray:
+    return np.abs(a.values[:, None] - b.values)
+
+
+def _allowed(a: _Found, b: _Found) -> np.ndarray:
+    return a.radii[:, None] + b.radii + a.rounding + b.rounding
+
+
+def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> list[tuple[int, int]]:
+    """Match rows and columns one to one at the smallest sum of differences; as many as are allowed,
+    and no other.
+    """
+    is_allowed = difference <= allowed
+    cost = np.where(is_allowed, difference, 1 + difference + difference.sum())
+    rows, columns = linear_sum_assignment(cost)
+    return [
+        (i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if is_allowed[i, j]
+    ]
+
+
+def _is_wide(a: _Found, b: _Found, i: int, j: int) -> bool:
+    size = max(abs(a.values[i]), abs(b.values[j]))
+    return bool(a.radii[i] + b.radii[j] > max(_WIDE * size, a.rounding + b.rounding))
+
+
+def _pair(a: _Found, b: _Found, i: int, j: int, verdict: str) -> Comparison:
+    return Comparison(float(a.values[i]), float(b.values[j]), float(_allowed(a, b)[i, j]), verdict)
+
+
+def _alone(is_missing: bool) -> str:
+    return "missing" if is_missing else "not compared"
+
+
+def _place(comparison: Comparison) -> float:
+    """Sort by value, the largest first."""
+    value = comparison.theirs if comparison.ours is None else comparison.ours
+    return 0.0 if value is None else -value

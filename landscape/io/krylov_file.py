@@ -1,0 +1,190 @@
+"""A Krylov space in a file that grows by one vector at a time, whole after a kill at any
+instant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from landscape.errors import StoreError, first_line
+from landscape.hessian.krylov.sink import KrylovHead, StoredKrylov
+from landscape.runtime.files import replacing
+
+_FORMAT = "landscape-krylov"
+_SCHEMA = 1
+
+
+class KrylovFile:
+    """A sink for a Krylov space, beside the results file that it leads to.
+
+    A vector is written in place, into room that the file has from the start and that takes none on
+    the disk before: a step costs one vector, whatever the size of the space. Then the numbers of
+    its product are written, which were NaN: as many steps are valid as have numbers. They come
+    first in the file, so that a copy made meanwhile is whole too. A thick restart writes another
+    file and puts it in the place of this one. It is opened without HDF5's locks, or whoever reads
+    it meanwhile would end the run; that one process writes is for the caller to see to.
+
+    Args:
+        path: The file.
+        identity: What the space is of, by name: hashes of weights and data, kind of curvature,
+            split, dtype.
+        resume: Whether what the file holds is to be continued.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], *, resume: bool) -> None:
+        self._path = path
+        self._identity = dict(identity)
+        self._resume = resume
+        self._facts: dict[str, str] = {}
+        self._num_kept = 0
+        self._num_steps = 0
+
+    def load(self, facts: Mapping[str, str]) -> StoredKrylov | None:
+        """Return what the file holds, if it is to be continued and exists.
+
+        Raises:
+            StoreError: If the file cannot be read, or is of something else.
+        """
+        self._facts = {**self._identity, **facts}
+        if not (self._resume and self._path.exists()):
+            return None
+        head, steps = self._read_numbers()
+        self._num_kept, self._num_steps = len(head.values), len(steps)
+        return StoredKrylov(head, steps, self._rows())
+
+    def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
+        """Put a new file with k + 1 vectors (P,) and room for `capacity` products in the place of
+        the old one.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        self._write(head, np.empty((0, 3)), rows, capacity)
+        self._num_kept, self._num_steps = len(head.values), 0
+
+    def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
+        """Write the next vector (P,), if there is one, then the numbers of the product that made
+        it.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        try:
+            if self._num_steps == self._capacity():
+                self._grow()
+            with h5py.File(self._path, "r+", locking=False) as file:
+                if row is not None:
+                    _dataset(file, "basis")[self._num_kept + 1 + self._num_steps] = row
+                    file.flush()
+                _dataset(file, "steps")[self._num_steps] = step
+        except (OSError, RuntimeError) as exc:
+            raise self._not_written(exc) from exc
+        self._num_steps += 1
+
+    def remove(self) -> None:
+        """Remove the file: what it led to is done."""
+        self._path.unlink(missing_ok=True)
+
+    def _capacity(self) -> int:
+        with h5py.File(self._path, "r", locking=False) as file:
+            return _dataset(file, "steps").shape[0]
+
+    def _grow(self) -> None:
+        """Give the file twice the room: a run goes on with a larger limit than it was made for."""
+        head, steps = self._read_numbers()
+        self._write(head, steps, self._rows(), 2 * max(len(steps), 8))
+
+    def _read_numbers(self) -> tuple[KrylovHead, np.ndarray]:
+        """Return what the space begins with, and the valid steps; the file is of what this sink is
+        of, or refused.
+        """
+        try:
+            with h5py.File(self._path, "r", locking=False) as file:
+                _require_format(file)
+                self._require_same(json.loads(str(file.attrs["facts"])))
+                head = KrylovHead(
+                    _dataset(file, "values")[()],
+                    _dataset(file, "couplings")[()],
+                    int(str(file.attrs["num_matvecs"])),
+                    float(str(file.attrs["deviation"])),
+                )
+                steps = _dataset(file, "steps")[()]
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
+            raise StoreError(
+                f"{self._path} is damaged or holds no Krylov space.",
+                hint="Remove it, or run without --resume.",
+            ) from exc
+        is_unwritten = np.isnan(steps).any(axis=1)
+        return head, steps[: int(is_unwritten.argmax()) if is_unwritten.any() else len(steps)]
+
+    def _rows(self) -> Iterator[np.ndarray]:
+        with h5py.File(self._path, "r", locking=False) as file:
+            basis = _dataset(file, "basis")
+            for index in range(min(self._num_kept + 1 + self._num_steps, basis.shape[1])):
+                yield basis[index]
+
+    def _write(
+        self, head: KrylovHead, steps: np.ndarray, rows: Iterable[np.ndarray], capacity: int
+    ) -> None:
+        rows = iter(rows)
+        first = next(rows)
+        try:
+            with replacing(self._path) as beside, h5py.File(beside, "w") as file:
+                file.attrs.update(
+                    {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
+                )
+                file.attrs.update({"num_matvecs": head.num_matvecs, "deviation": head.deviation})
+                file["values"], file["couplings"] = head.values, head.couplings
+                numbers = np.full((capacity, 3), np.nan)
+                numbers[: len(steps)] = steps
+                file["steps"] = numbers
+                basis = _reserve(
+                    file, "basis", (len(head.values) + 1 + capacity, len(first)), first.dtype
+                )
+                for index, row in enumerate(chain([first], rows)):
+                    basis[index] = row
+        except (OSError, RuntimeError) as exc:
+            raise self._not_written(exc) from exc
+
+    def _not_written(self, exc: Exception) -> StoreError:
+        return StoreError(
+            f"{self._path} cannot be written: {first_line(exc)}.",
+            hint="Check the free space and the permissions of its folder.",
+        )
+
+    def _require_same(self, stored: Mapping[str, str]) -> None:
+        for name in {**stored, **self._facts}:
+            there, here = stored.get(name, "not said"), self._facts.get(name, "not said")
+            if there != here:
+                raise StoreError(
+                    f"a resumed run must have the {name} of {self._path}: {there} there, {here} "
+                    "here.",
+                    hint="Run with the same settings, or without --resume.",
+                )
+
+
+def _require_format(file: h5py.File) -> None:
+    if file.attrs["format"] != _FORMAT or int(str(file.attrs["schema"])) > _SCHEMA:
+        raise ValueError(f"format {file.attrs['format']}, schema {file.attrs['schema']}")
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    found = file[name]
+    assert isinstance(found, h5py.Dataset)
+    return found
+
+
+def _reserve(file: h5py.File, name: str, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:
+    """Make a dataset in one piece that has its place in the file at once, and none on the disk
+    before it is written.
+    """
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return file.create_dataset(name, shape, dtype, dcpl=properties)

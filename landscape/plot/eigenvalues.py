@@ -1,0 +1,192 @@
+"""Eigenvalues at both ends of a Hessian's spectrum as bars, checkpoints side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from landscape.errors import InputError
+from landscape.plot.kinds import name_results
+from landscape.plot.style import (
+    LINE_COLORS,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    figure_of,
+    format_value,
+    new_figure,
+    styled,
+)
+from landscape.results.spectrum import Spectrum
+
+_GROUP_WIDTH = 0.82  # of the distance between two eigenvalues
+_GAP = 0.5  # extra distance between the largest and the smallest, in the same unit
+_VISIBLE = 0.004  # share of the range of values below which an error bar is thinner than a line
+_FONT_SIZE = 7.0  # points, of the printed values
+_CHARACTER = 0.62 * _FONT_SIZE
+_ROOM = 4.0  # points around a printed value
+_HEADROOM = 0.03  # of the height, above the printed values
+_MAX_BARS = 10  # in one column
+_NOT_CONVERGED = {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
+
+
+@styled
+def plot_eigenvalues(
+    spectra: Spectrum | Sequence[Spectrum],
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the largest and the smallest eigenvalues, in descending order, with their values.
+
+    The residual, within which an eigenvalue lies, is the error bar where it can be seen. Bars of a
+    run that stopped before it converged are hatched.
+
+    Args:
+        spectra: One or several.
+        labels: One a spectrum, for the legend.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If no eigenvalue is finite.
+    """
+    spectra = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
+    names = name_results(spectra, labels)
+    values = np.concatenate([np.append(s.eigenvalues, s.bottom_eigenvalues) for s in spectra])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        raise InputError(
+            "a spectrum needs at least one finite eigenvalue to be drawn, got none.",
+            hint="Look at the loss of the checkpoint for NaN and inf.",
+        )
+    num_top = max(s.eigenvalues.size for s in spectra)
+    num_bottom = max(s.bottom_eigenvalues.size for s in spectra)
+    num_bars = (num_top + num_bottom) * len(spectra)
+    if ax is None:
+        ax = new_figure(ONE_COLUMN if num_bars <= _MAX_BARS else TWO_COLUMNS, 2.6).add_subplot()
+    span = float(np.ptp(np.append(values, 0.0))) or 1.0
+    longest = max(len(format_value(value)) for value in values) * _CHARACTER + _ROOM
+    num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
+    is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
+    for index, spectrum in enumerate(spectra):
+        _draw_bars(ax, spectrum, (index, len(spectra)), num_top + num_bottom, span)
+        _print_values(ax, spectrum, (index, len(spectra)), num_top + num_bottom, is_upright)
+    _set_axes(ax, spectra, num_top, num_bottom)
+    _leave_room(ax, values, longest if is_upright else _FONT_SIZE + _ROOM)
+    _add_legend(ax, spectra, names)
+    return ax
+
+
+def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.ndarray:
+    """Return position, eigenvalue and residual of each bar, descending, (3, n); finite ones
+    only.
+    """
+    index, count = place
+    top = np.arange(spectrum.eigenvalues.size)
+    bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
+    shift = (index - (count - 1) / 2) * _GROUP_WIDTH / count
+    bars = np.stack(
+        [
+            np.append(top, bottom[::-1]) + shift,
+            np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues[::-1]),
+            np.append(spectrum.residuals, spectrum.bottom_residuals[::-1]),
+        ]
+    )
+    return bars[:, np.isfinite(bars[1])]
+
+
+def _draw_bars(
+    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, span: float
+) -> None:
+    """Draw one spectrum's bars, and its residuals where they can be seen."""
+    index, count = place
+    positions, values, residuals = _bars(spectrum, place, num_positions)
+    ax.bar(
+        positions,
+        values,
+        width=0.92 * _GROUP_WIDTH / count,
+        color=LINE_COLORS[index % len(LINE_COLORS)],
+        **({} if spectrum.converged else _NOT_CONVERGED),
+    )
+    is_visible = np.isfinite(residuals) & (residuals > _VISIBLE * span)
+    if is_visible.any():
+        ax.errorbar(
+            positions[is_visible],
+            values[is_visible],
+            yerr=residuals[is_visible],
+            fmt="none",
+            ecolor="0.35",
+            elinewidth=0.9,
+            capsize=2.0,
+        )
+
+
+def _print_values(
+    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, is_upright: bool
+) -> None:
+    """Print each value beyond the end of its bar and of its error bar."""
+    for position, value, residual in _bars(spectrum, place, num_positions).T:
+        end = value + np.copysign(residual if np.isfinite(residual) else 0.0, value)
+        ax.annotate(
+            format_value(value),
+            (position, end),
+            xytext=(0, 2 if value >= 0 else -2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if value >= 0 else "top",
+            rotation=90 if is_upright else 0,
+            fontsize=_FONT_SIZE,
+        )
+
+
+def _size_of(ax: Axes) -> np.ndarray:
+    """Return the width and the height of axes in points."""
+    extent = ax.get_window_extent()
+    return np.array([extent.width, extent.height]) * 72.0 / figure_of(ax).dpi
+
+
+def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
+    """Set the limits so that the printed values fit above and below the bars; a number of points
+    each.
+    """
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    share = points / _size_of(ax)[1]
+    below = share if low < 0 else 0.0
+    above = share if high > 0 else 0.0
+    span = (high - low or 1.0) / (1 - below - above)
+    ax.set_ylim(low - below * span, high + (above + _HEADROOM) * span)
+
+
+def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: int) -> None:
+    """Name the eigenvalues by their rank."""
+    top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
+    bottom = [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom - 1, -1, -1)]
+    positions = np.arange(num_top + num_bottom) + _GAP * (
+        np.arange(num_top + num_bottom) >= num_top
+    )
+    ax.set_xticks(positions, top + bottom)
+    ax.tick_params(axis="x", length=0)
+    ax.axhline(0.0, color="black", linewidth=0.7)
+    ax.margins(x=0.02)
+    ax.spines[["top", "right"]].set_visible(False)
+    splits = dict.fromkeys(spectrum.split for spectrum in spectra)
+    ax.set_ylabel(f"Hessian eigenvalue ({' / '.join(splits)} loss)")
+
+
+def _add_legend(ax: Axes, spectra: Sequence[Spectrum], names: Sequence[str]) -> None:
+    """Name the checkpoints, and say which of them did not converge."""
+    handles = []
+    for index, (spectrum, name) in enumerate(zip(spectra, names, strict=True)):
+        color = LINE_COLORS[index % len(LINE_COLORS)]
+        if spectrum.converged:
+            patch = Patch(facecolor=color, label=name)
+        else:
+            patch = Patch(
+                facecolor=color, label=f"{name} (not converged)".strip(), **_NOT_CONVERGED
+            )
+        if patch.get_label():
+            handles.append(patch)
+    if handles:
+        ax.legend(handles=handles)

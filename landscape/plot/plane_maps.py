@@ -1,0 +1,354 @@
+"""A surface on a plane: contour lines, filled contours, heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.contour import ContourSet
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from landscape.errors import InputError
+from landscape.plot.contour_labels import label_contours
+from landscape.plot.field import Field, choose_splits, dotted_points, scale_of, select_field
+from landscape.plot.legend import legend_of
+from landscape.plot.mark_symbols import View, draw_marks, hides_center
+from landscape.plot.scale import Scale
+from landscape.plot.style import (
+    MISSING,
+    ONE_COLUMN,
+    color_map,
+    color_norm,
+    contrasting,
+    figure_of,
+    format_level,
+    mark_center,
+    new_figure,
+    panel_title,
+    styled,
+    with_note,
+)
+from landscape.results.surface import Surface
+
+PANEL_HEIGHT = 2.9  # inches, of one panel on one column
+_LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
+_DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = (
+    60.0,
+    0.7,
+    2.0,
+)  # points: a dot is the share by the points along the axis
+_FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
+_DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
+_EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
+
+
+@styled
+def plot_contour(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the labelled contour lines of a surface on a plane.
+
+    Args:
+        surface: On a plane.
+        split: Name of the data split; None for the first.
+        quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
+            surface.
+        label: Title of the panel; the value at the centre follows it.
+        scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
+            own.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If the surface is on a line, or has no such split, quantity or finite value.
+    """
+    return _plot("contour", surface, split, quantity, label, scale, ax)
+
+
+@styled
+def plot_filled_contour(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a surface on a plane as bands of colour with labelled contour lines between them.
+
+    Args and errors as for `plot_contour`.
+    """
+    return _plot("filled", surface, split, quantity, label, scale, ax)
+
+
+@styled
+def plot_heatmap(
+    surface: Surface,
+    *,
+    split: str | None = None,
+    quantity: str = "loss",
+    label: str = "",
+    scale: Scale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated
+    but what is missing.
+
+    Args and errors as for `plot_contour`.
+    """
+    return _plot("heatmap", surface, split, quantity, label, scale, ax)
+
+
+def draw_field(
+    ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()
+) -> ScalarMappable:
+    """Draw a field as `contour`, `filled` or `heatmap` with its axes, marks and center; return the
+    colours.
+
+    Points that were not evaluated are drawn as interpolated, and dots show those that were. Fields
+    `beside` it in the figure share the signs of the marks.
+
+    The contour lines have no labels yet: these need the final size of the axes (`label_lines`).
+    """
+    require_grid(field)
+    for patch in missing_patches(field, reach=0.5 if kind == "heatmap" else 1.0):
+        ax.add_patch(patch)
+    mappable = _DRAWERS[kind](ax, field, scale)
+    draw_dots(ax, field, beside or [field])
+    ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
+    is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
+    if not hides_center(field):
+        mark_center(
+            ax,
+            "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0],
+        )
+    set_view([ax], beside or [field], kind)
+    draw_marks(ax, field, beside or [field])
+    return mappable
+
+
+def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
+    """Mark the points of an interpolated field that were evaluated, or the others if these are
+    fewer.
+
+    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional
+    axes.
+    """
+    which = dotted_points(beside)
+    if which is None or not field.is_interpolated.any():
+        return
+    is_marked = ~field.is_not_done if which == "evaluated" else field.is_interpolated
+    rows, columns = np.nonzero(is_marked)
+    share = _DOT_SHARE * (_FLOOR_SHARE if height else 1.0)
+    size = np.clip(share / max(field.values.shape), _SMALLEST_DOT, _LARGEST_DOT)
+    ax.plot(
+        field.x[columns],
+        field.y[rows],
+        *(np.full(len(rows), each) for each in height),
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markeredgewidth=0.0,
+        color="0.6",
+        zorder=1.5,
+        gid="dots",
+        rasterized=len(rows) > 500,
+    )
+
+
+def add_color_bar(
+    axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale
+) -> Colorbar:
+    """Add the colour bar that panels share, with the levels as ticks."""
+    bar = figure_of(axes[0]).colorbar(
+        mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels
+    )
+    bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
+    bar.minorticks_off()
+    bar.set_label(with_note(name, scale))
+    return bar
+
+
+def label_lines(ax: Axes) -> None:
+    """Label the contour lines of flat axes, once the figure's layout is final."""
+    if ax.name == "rectilinear":
+        for contours in [child for child in ax.collections if isinstance(child, ContourSet)]:
+            if not contours.filled:
+                label_contours(ax, contours)
+
+
+def view_of(fields: Sequence[Field], kind: str) -> View:
+    """Return the lowest and highest coordinate along each direction of a view that holds every
+    field.
+    """
+    is_cells = kind == "heatmap"
+    return (
+        _extent([_edges(field.x) if is_cells else field.x for field in fields]),
+        _extent([_edges(field.y) if is_cells else field.y for field in fields]),
+    )
+
+
+def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
+    """Give the axes one view, which holds every field; flat ones one unit length if the ranges are
+    alike.
+    """
+    x_limits, y_limits = view_of(fields, kind)
+    ratio = (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0])
+    for ax in axes:
+        ax.set(xlim=x_limits, ylim=y_limits)
+        if ax.name == "rectilinear" and 1 / _EQUAL_RANGES <= ratio <= _EQUAL_RANGES:
+            ax.set_aspect("equal")
+
+
+def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
+    """Hatch the points that are missing.
+
+    Args:
+        field: On a plane.
+        reach: How far from a point its sign extends, in grid spacings: 0.5 for a cell, 1 for
+            everything that a contour cannot fill, which ends where the grid does.
+    """
+    masks = {"not_done": field.is_unknown, "not_finite": field.is_not_finite}
+    return [
+        PathPatch(_cells_path(field, mask, reach), **MISSING[name], zorder=0.5, gid="missing")
+        for name, mask in masks.items()
+        if mask.any()
+    ]
+
+
+def require_grid(field: Field) -> None:
+    """Check that there are two points a direction at least: less has no area."""
+    if not field.y.size or min(field.values.shape) < 2:
+        raise InputError(
+            "a surface must be on a plane with 2 points or more along each direction, "
+            f"got the shape {field.values.shape}.",
+            hint="Draw a surface on a line as a curve.",
+        )
+
+
+def _plot(
+    kind: str,
+    surface: Surface,
+    split: str | None,
+    quantity: str,
+    label: str,
+    scale: Scale | None,
+    ax: Axes | None,
+) -> Axes:
+    """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
+    field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
+    require_grid(field)
+    own_scale = scale or scale_of([field])
+    legend = legend_of([field], view_of([field], kind))
+    if ax is None:
+        height = PANEL_HEIGHT + legend.height(ONE_COLUMN)
+        ax = new_figure(ONE_COLUMN, height, layout="compressed").add_subplot()
+    mappable = draw_field(ax, kind, field, own_scale)
+    ax.set_title(panel_title(label, field))
+    if scale is None:
+        add_color_bar([ax], mappable, field.name, own_scale)
+        legend.add_to(figure_of(ax))
+    figure_of(ax).draw_without_rendering()
+    label_lines(ax)
+    return ax
+
+
+def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    return ax.pcolormesh(
+        _edges(field.x),
+        _edges(field.y),
+        field.drawn,
+        cmap=color_map(field.quantity, scale),
+        norm=color_norm(scale),
+        rasterized=True,
+    )
+
+
+def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    colors, norm = color_map(field.quantity, scale), color_norm(scale)
+    bands = ax.contourf(field.x, field.y, field.drawn, levels=scale.levels, cmap=colors, norm=norm)
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        line_colors = contrasting(colors(norm(levels)))
+        _draw_lines(ax, field, scale, levels, colors=line_colors, linewidths=0.6)
+    return bands
+
+
+def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+    colors, norm = line_color_map(field.quantity, scale), color_norm(scale)
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        _draw_lines(ax, field, scale, levels, cmap=colors, norm=norm, linewidths=1.1)
+    return ScalarMappable(norm, colors)
+
+
+def _draw_lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> None:
+    """Draw contour lines, dashed below 0 where the sign is told by colour, which is lost in
+    grey.
+    """
+    styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
+    ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
+
+
+_DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}
+
+
+def line_color_map(quantity: str, scale: Scale) -> Colormap:
+    """Return the colour map of a quantity for lines: without a bright end, or a bright middle."""
+    full = color_map(quantity, scale)
+    if scale.is_diverging:
+        half = _DIVERGING_SHARE / 2
+        shares = np.concatenate([np.linspace(0, half, 128), np.linspace(1 - half, 1, 128)])
+        return ListedColormap(full(shares), name=f"{full.name}_lines")
+    return ListedColormap(full(np.linspace(0, _LINE_SHARE, 256)), name=f"{full.name}_lines")
+
+
+def _extent(coordinates: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the lowest and highest of several sets of coordinates."""
+    return min(float(c.min()) for c in coordinates), max(float(c.max()) for c in coordinates)
+
+
+def _edges(points: np.ndarray) -> np.ndarray:
+    """Return the borders between neighbouring points, the outermost as far out as they are in."""
+    middles = (points[1:] + points[:-1]) / 2
+    first, last = points[0] - (middles[0] - points[0]), points[-1] + (points[-1] - middles[-1])
+    return np.concatenate([[first], middles, [last]])
+
+
+def _cells_path(field: Field, mask: np.ndarray, reach: float) -> Path:
+    """Join the rectangles around the points of a mask, one for each run along a row."""
+    left, right = _sides(field.x, reach)
+    bottom, top = _sides(field.y, reach)
+    rectangles = []
+    for row, row_mask in enumerate(mask):
+        padded = np.concatenate([[False], row_mask, [False]]).astype(int)
+        starts, stops = (
+            np.flatnonzero(np.diff(padded) == 1),
+            np.flatnonzero(np.diff(padded) == -1) - 1,
+        )
+        for start, stop in zip(starts, stops, strict=True):
+            x0, x1, y0, y1 = left[start], right[stop], bottom[row], top[row]
+            rectangles.append(Path([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], closed=True))
+    return Path.make_compound_path(*rectangles)
+
+
+def _sides(points: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the sign of each point begins and ends."""
+    steps = np.diff(points)
+    before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
+    before_first, after_last = (points[0], points[-1]) if reach == 1 else (-np.inf, np.inf)
+    return np.maximum(points - reach * before, before_first), np.minimum(
+        points + reach * after, after_last
+    )

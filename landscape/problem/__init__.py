@@ -1,0 +1,1 @@
+"""The loss of a model on data as a pure function of the flat weights."""

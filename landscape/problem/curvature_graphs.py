@@ -1,0 +1,294 @@
+"""The curvature of one batch as a graph: built once, differentiated again by every product with a
+vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction, once_differentiable
+
+from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
+from landscape.problem.second_derivatives import Convolution, CrossEntropy
+
+KINDS = ("hessian", "ggn", "fisher")
+"""`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the
+Jacobian of the outputs and H_L the Hessian of the loss in them; `fisher`: the empirical Fisher
+matrix, the mean over examples of g g', g being the gradient of an example's loss. The true Fisher
+matrix of cross-entropy is the GGN."""
+
+Parts: TypeAlias = Sequence[Tensor]
+"""One tensor a parameter."""
+
+Product: TypeAlias = tuple[Tensor | None, ...]
+"""One tensor a parameter; None means zero."""
+
+_REFUSALS = ("derivative for", "differentiate", "call numpy()", "Checkpointing is not compatible")
+"""What torch says, in part, where it cannot differentiate twice."""
+
+_HINT = "Replace that operation in the model or the loss by one with a second derivative."
+
+
+class CurvatureGraph(Protocol):
+    """A symmetric matrix known by its products.
+
+    Attributes:
+        roots: The tensors whose graph is kept for the next product.
+    """
+
+    roots: list[Tensor]
+
+    def product(self, parts: Parts, *, is_last: bool) -> Product:
+        """Return the product with a vector; after the last one the graph is void."""
+        ...
+
+
+class HessianGraph:
+    """The Hessian of a loss, by differentiating its gradient."""
+
+    def __init__(self, loss: Tensor, parameters: Parts) -> None:
+        self._parameters = parameters
+        self._curved, self.roots = _dependent(_gradients([loss], parameters, None))
+
+    def product(self, parts: Parts, *, is_last: bool) -> Product:
+        """Return H v."""
+        directions = [parts[i] for i in self._curved]
+        return _derivative(self.roots, self._parameters, directions, is_last=is_last)
+
+
+class GaussNewtonGraph:
+    """J' M J, J being the Jacobian of the outputs and M a symmetric matrix in them.
+
+    u -> J' u is linear, so differentiating it by u in the direction v gives J v.
+
+    Args:
+        outputs: What J is the Jacobian of.
+        multiply: Multiplies M with tensors like the outputs; None means zero.
+        parameters: What J is the Jacobian by.
+        multiplier_roots: The tensors whose graph `multiply` keeps.
+    """
+
+    def __init__(
+        self,
+        outputs: Parts,
+        multiply: Callable[[Product], Product],
+        parameters: Parts,
+        multiplier_roots: Parts = (),
+    ) -> None:
+        self._outputs, self._multiply, self._parameters = outputs, multiply, parameters
+        self._dummies = [torch.zeros_like(output, requires_grad=True) for output in outputs]
+        self._used, self._pulled_back = _dependent(_gradients(outputs, parameters, self._dummies))
+        self.roots = [*self._pulled_back, *outputs, *multiplier_roots]
+
+    def product(self, parts: Parts, *, is_last: bool) -> Product:
+        """Return J' M J v."""
+        directions = [parts[i] for i in self._used]
+        pushed = _derivative(self._pulled_back, self._dummies, directions, is_last=False)
+        bent = self._multiply(pushed)
+        pairs = [
+            (output, t) for output, t in zip(self._outputs, bent, strict=True) if t is not None
+        ]
+        return _derivative(
+            [o for o, _ in pairs], self._parameters, [t for _, t in pairs], is_last=is_last
+        )
+
+
+def gauss_newton(
+    outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts
+) -> GaussNewtonGraph:
+    """Return J' H_L J, H_L being the Hessian of `loss` in `leaves`, which have the values of
+    `outputs`.
+    """
+    curved, gradients = _dependent(_gradients([loss], leaves, None))
+
+    def multiply(tensors: Product) -> Product:
+        pairs = [(gradient, tensors[i]) for i, gradient in zip(curved, gradients, strict=True)]
+        used = [(gradient, tensor) for gradient, tensor in pairs if tensor is not None]
+        return _derivative([g for g, _ in used], leaves, [t for _, t in used], is_last=False)
+
+    return GaussNewtonGraph(outputs, multiply, parameters, gradients)
+
+
+def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
+    """Return the mean of g g' over the examples whose losses (n,) these are."""
+    share = 1 / len(losses)
+
+    def multiply(tensors: Product) -> Product:
+        return tuple(None if tensor is None else tensor * share for tensor in tensors)
+
+    return GaussNewtonGraph([losses] if losses.requires_grad else [], multiply, parameters)
+
+
+def _gradients(tensors: Parts, by: Parts, seeds: Parts | None) -> Product:
+    """Return gradients that can be differentiated; zero of tensors that are constants."""
+    if not any(tensor.requires_grad for tensor in tensors):
+        return (None,) * len(by)
+    return torch.autograd.grad(tensors, by, seeds, create_graph=True, allow_unused=True)
+
+
+def _dependent(tensors: Iterable[Tensor | None]) -> tuple[list[int], list[Tensor]]:
+    """Return the places, and themselves, of those that can be differentiated."""
+    kept = [
+        (i, tensor)
+        for i, tensor in enumerate(tensors)
+        if tensor is not None and tensor.requires_grad
+    ]
+    return [i for i, _ in kept], [tensor for _, tensor in kept]
+
+
+def _derivative(tensors: Parts, by: Parts, directions: Parts, *, is_last: bool) -> Product:
+    """Return the sum of the tensors' derivatives, multiplied with `directions`; zero if there are
+    no tensors.
+    """
+    if not tensors:
+        return (None,) * len(by)
+    return torch.autograd.grad(tensors, by, directions, retain_graph=not is_last, allow_unused=True)
+
+
+@contextmanager
+def explained_derivatives() -> Iterator[None]:
+    """Say inside what cannot be differentiated twice, and what to do when memory runs out.
+
+    Raises:
+        InputError: Where torch refuses a second derivative; it names the operation.
+        LandscapeError: If the device is out of memory.
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        if is_out_of_memory(exc):
+            raise LandscapeError(
+                "out of memory in a matrix-vector product.",
+                hint="Pass a smaller --batch-size, or a smaller --memory.",
+            ) from exc
+        if not any(refusal in str(exc) for refusal in _REFUSALS):
+            raise
+        raise InputError(
+            f"the loss cannot be differentiated twice: {first_line(exc)}", hint=_HINT
+        ) from exc
+
+
+def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
+    """Raise InputError if a custom `torch.autograd.Function` in the graph of `loss` cuts second
+    derivatives off.
+
+    torch itself would take them for zero: those of functions whose backward is marked
+    `once_differentiable`, and of those whose backward computes outside of torch or on detached
+    tensors only. Not detected: a backward that keeps its dependence on the incoming gradient but
+    detaches what the forward pass saved, and functions within which autograd is called anew. An
+    operation of torch's own without a second derivative raises in the product.
+
+    Args:
+        loss: A scalar with a graph; the graph is kept.
+        parameters: What is differentiated by.
+    """
+    custom: list[Any] = [
+        node
+        for node in nodes([loss])
+        if isinstance(node, BackwardCFunction) and _function_of(node) not in _OURS
+    ]
+    for node in custom:
+        if _function_of(node).backward.__code__ is _ONCE:
+            raise InputError(
+                f"the loss cannot be differentiated twice: {_function_of(node).__name__}.backward "
+                "is marked once_differentiable.",
+                hint=_HINT,
+            )
+    if custom:
+        _require_open_backwards(loss, parameters, custom)
+
+
+_OURS = (Convolution, CrossEntropy)
+_ONCE = once_differentiable(lambda _: None).__code__
+
+
+def _function_of(node: Any) -> Any:
+    return node._forward_cls
+
+
+def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) -> None:
+    """Raise InputError if a backward makes constants out of gradients that are none."""
+    closed: list[str] = []
+    handles = [node.register_hook(_Watch(_function_of(node).__name__, closed)) for node in custom]
+    try:
+        # The seed is no constant, so nothing that comes back from it is.
+        seed = torch.ones_like(loss, requires_grad=True)
+        torch.autograd.grad(loss, parameters, seed, create_graph=True, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if closed:
+        raise InputError(
+            f"the loss cannot be differentiated twice: what {closed[0]}.backward returns does not "
+            "depend on what "
+            "it is given.",
+            hint=f"{_HINT} A backward in NumPy or on detached tensors has none.",
+        )
+
+
+class _Watch:
+    """Notes the name of a function that makes constants, other than zeros, out of gradients."""
+
+    def __init__(self, name: str, closed: list[str]) -> None:
+        self._name, self._closed = name, closed
+
+    def __call__(
+        self, returned: tuple[Tensor | None, ...], given: tuple[Tensor | None, ...]
+    ) -> None:
+        gradients = [gradient for gradient in returned if gradient is not None]
+        is_open = any(gradient.requires_grad for gradient in gradients)
+        depends = any(gradient is not None and gradient.requires_grad for gradient in given)
+        if depends and not is_open and any(bool(gradient.any()) for gradient in gradients):
+            self._closed.append(self._name)
+
+
+def nodes(roots: Iterable[Tensor]) -> set[Any]:
+    """Return the nodes of the graph that leads to some tensors."""
+    waiting, seen = [root.grad_fn for root in roots], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+    return seen
+
+
+def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield what the graph of some tensors keeps, the tensors included; some of it more than
+    once.
+    """
+    yield from roots
+    for node in nodes(roots):
+        yield from _saved_by(node)
+
+
+def added_bytes(tensors: Iterable[Tensor], known: set[int]) -> int:
+    """Return the bytes of storages whose addresses are not `known`, and make them known."""
+    total = 0
+    for tensor in tensors:
+        if tensor.layout != torch.strided:
+            continue
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            known.add(storage.data_ptr())
+            total += storage.nbytes()
+    return total
+
+
+def _saved_by(node: Any) -> Iterator[Tensor]:
+    values = [getattr(node, name) for name in _saved_names(type(node))]
+    if isinstance(node, BackwardCFunction):
+        values += [node.saved_tensors, *vars(node).values()]
+    for value in values:
+        items = value if isinstance(value, tuple | list) else [value]
+        yield from (item for item in items if isinstance(item, Tensor))
+
+
+@cache
+def _saved_names(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name.startswith("_saved_"))

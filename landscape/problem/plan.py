@@ -1,0 +1,293 @@
+"""How a computation is carried out: device, dtype, batch size and what makes it repeatable."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape.errors import InputError, first_line
+from landscape.runtime.random_state import forked_random_state
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,
+    "tf32": torch.float32,
+}
+"""Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights
+whose products tensor cores round to 10 bits of mantissa."""
+
+_TENSOR_CORES_FROM = (8, 0)  # compute capability of the first devices with TF32
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+_GIB = 1 << 30
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the last bits of a result: under one plan the same weights give the same number.
+
+    Attributes:
+        device: Type of the device.
+        dtype: `float32`, `float64`, `bfloat16` or `tf32`.
+        batch_size: Examples a forward pass.
+        memory_format: `contiguous` or `channels_last`.
+        num_threads: CPU threads.
+        deterministic: `yes`, or the reason why not.
+        points_per_pass: Points whose weights go through a forward pass together.
+        is_compiled: Whether `torch.compile` made the forward pass.
+    """
+
+    device: str
+    dtype: str
+    batch_size: int
+    memory_format: str
+    num_threads: int
+    deterministic: str
+    points_per_pass: int = 1
+    is_compiled: bool = False
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What is not float32 (or float64), one point at a time, as torch runs it; nothing if all
+        of it is.
+        """
+        return tuple(
+            name
+            for name, applies in (
+                (self.dtype, self.dtype in ("bfloat16", "tf32")),
+                (f"{self.points_per_pass} points per pass", self.points_per_pass > 1),
+                ("compiled", self.is_compiled),
+            )
+            if applies
+        )
+
+    def plain(self) -> Plan:
+        """Return the plan without its `deviations`."""
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        return replace(self, dtype=dtype, points_per_pass=1, is_compiled=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def make_plan(
+    *,
+    device: torch.device,
+    dtype: str,
+    batch_size: int | None,
+    is_channels_last: bool,
+    is_compiled: bool = False,
+) -> Plan:
+    """Choose how to evaluate a model, one point at a time.
+
+    Convolutional networks run faster channels-last, on a CPU in batches that stay in its cache.
+    """
+    default_size = 64 if is_channels_last and device.type == "cpu" else 1024
+    return Plan(
+        device=device.type,
+        dtype=dtype,
+        batch_size=batch_size or default_size,
+        memory_format="channels_last" if is_channels_last else "contiguous",
+        num_threads=torch.get_num_threads(),
+        deterministic=_deterministic(device),
+        is_compiled=is_compiled,
+    )
+
+
+def _deterministic(device: torch.device) -> str:
+    if device.type == "mps":
+        return "no: MPS does not promise it"
+    if device.type == "cuda" and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+        return "no: CUBLAS_WORKSPACE_CONFIG was not set before torch started"
+    return "yes"
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; `auto` is CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: If there is no such device here.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
+    if not available[kind]:
+        raise InputError(f"device {name} is not available here.", hint="Pass --device auto.")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as exc:
+        raise InputError(f"device {name} does not exist.", hint="Pass --device auto.") from exc
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library is glibc; elsewhere do
+    nothing.
+
+    On the CPU, activations come and go in every pass. As it is, glibc hands large blocks back to
+    the kernel and gets them back emptied, which takes a fifth of the time of a small network's
+    step. For programs: it concerns the whole process, so a library has no business calling it.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, _GIB)
+    libc.mallopt(_M_TRIM_THRESHOLD, _GIB)
+
+
+def require_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of the weights for the precision called `name`.
+
+    Raises:
+        InputError: If it is unknown, or the device lacks it.
+    """
+    if name not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}.")
+    if name == "float64" and device.type == "mps":
+        raise InputError(
+            "float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32."
+        )
+    if name == "tf32" and not _has_tf32(device):
+        raise InputError(
+            f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
+            hint="Pass --dtype float32, or bfloat16.",
+        )
+    return DTYPES[name]
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TENSOR_CORES_FROM
+
+
+@contextmanager
+def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
+    """Make what runs inside a function of its inputs alone, and leave every global setting as it
+    was.
+
+    The random state is the same at every entry and restored at exit; on CUDA, deterministic
+    algorithms are used, and full float32 precision unless `dtype` is `tf32`.
+
+    Raises:
+        InputError: If torch cannot say in which precision it multiplies matrices.
+    """
+    with forked_random_state([device], seed=0), deterministic(device, dtype):
+        yield
+
+
+@contextmanager
+def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[None]:
+    """Do what `repeatable` does for what draws no random numbers."""
+    allow_tf32 = dtype == "tf32"
+    if device.type != "cuda":
+        yield
+        return
+    was_on = torch.are_deterministic_algorithms_enabled()
+    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    was_filling = memory.fill_uninitialized_memory
+    with (
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+        ),
+        _matmul_tf32(allow_tf32),
+    ):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # one kernel less for every new tensor
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(was_on, warn_only=was_warn_only)
+            memory.fill_uninitialized_memory = was_filling
+
+
+@contextmanager
+def _matmul_tf32(is_allowed: bool) -> Iterator[None]:
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as exc:
+        raise InputError(
+            f"torch must say in which precision it multiplies float32 matrices: {first_line(exc)}",
+            hint="Set it by torch.set_float32_matmul_precision, not by fp32_precision.",
+        ) from exc
+    if (before != "highest") == is_allowed:
+        yield
+        return
+    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Use attention kernels that have a second derivative; the fused ones do not."""
+    had_fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(had_fastpath)
+
+
+def autocast(plan: Plan) -> Any:
+    """Return the autocast context of a plan, or one that does nothing."""
+    if plan.dtype != "bfloat16":
+        return nullcontext()
+    return torch.autocast(plan.device, dtype=torch.bfloat16)
+
+
+def compiled(module: nn.Module, **options: Any) -> Callable[..., Any]:
+    """Return a function that calls the module compiled; the module itself stays as it is.
+
+    Args:
+        module: What to compile.
+        **options: Of `torch.compile`.
+
+    Raises:
+        InputError: From the function, if the compiler fails.
+    """
+    call = torch.compile(module, **options)
+
+    def forward(*inputs: Any, **named: Any) -> Any:
+        with explained_compiler():
+            return call(*inputs, **named)
+
+    return forward
+
+
+@contextmanager
+def explained_compiler() -> Iterator[None]:
+    """Turn a failure of the compiler, which may come as late as in a backward pass, into an
+    InputError.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # a second's import, for those who compile
+
+    try:
+        yield
+    except TorchDynamoException as exc:
+        raise InputError(
+            f"the model cannot be compiled: {first_line(exc)}",
+            hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on "
+            "CUDA also Triton.",
+        ) from exc

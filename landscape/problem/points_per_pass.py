@@ -1,0 +1,193 @@
+"""Several points a forward pass: whether their values stay what they are one at a time, and how
+many pay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError, first_line
+
+if TYPE_CHECKING:
+    from landscape.problem.problem import Problem
+
+AGREEMENT = 1e-6
+"""Largest relative difference that a loss may have from the one that is computed one point at a
+time."""
+
+_LONG_PASS = 0.02  # seconds, beside which what a pass takes to start is nothing
+_LONG_TRIAL = 0.2  # seconds after which passes are not repeated
+_NUM_TIMED = 4  # passes, the first of which warms up
+_MOST = 256
+_GAIN = 1.1  # of points a second, for which twice the memory is taken
+_PATIENCE = 2  # doublings without a gain
+
+
+def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> str:
+    """Return how a point's value depends on the pass that it is evaluated in, or nothing if it does
+    not.
+
+    Args:
+        together: Maps the numbers of `count` points, all different unless the numbers repeat, to
+            losses (count, ...).
+        count: Points a pass.
+    """
+    values = together(range(count))
+    if not _same_bits(together(range(count)[::-1]).flip(0), values):
+        return "a point's value depends on its place among the points of a pass"
+    if not _same_bits(together([count - 1] * count)[0], values[-1]):
+        return "a point's value depends on the points beside it"
+    return ""
+
+
+def reason_for_values(
+    together: Callable[[Sequence[int]], Tensor], alone: Callable[[int], Tensor], count: int
+) -> str:
+    """Return how far losses are from those computed one point at a time, or nothing if they are
+    close.
+
+    Args:
+        together: As for `reason_for_bits`.
+        alone: Maps the number of a point to its losses (...).
+        count: Points a pass.
+    """
+    reference = torch.stack([alone(number) for number in range(count)])
+    difference = largest_relative_difference(together(range(count)), reference)
+    if difference <= AGREEMENT:
+        return ""
+    return f"a loss differs by {difference:.1e} of it from what one point at a time gives"
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def largest_relative_difference(values: Tensor, reference: Tensor) -> float:
+    """Return the largest |value - reference| / |reference|.
+
+    Two NaN, or equal infinities, do not differ; where only one of two is finite, they differ by
+    infinity.
+    """
+    values, reference = values.double(), reference.double()
+    same = (values == reference) | (values.isnan() & reference.isnan())
+    relative = ((values - reference) / reference).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return float(relative.masked_fill(same, 0.0).max())
+
+
+def most_productive(
+    seconds_of: Callable[[int], float], num_bytes: int, budget: int = 1 << 30
+) -> int:
+    """Return the number of points a pass, 1, 2, 4, ..., up to which points a second grow.
+
+    Args:
+        seconds_of: What a pass of so many points takes; infinity where it cannot be done.
+        num_bytes: Of the weights of one point.
+        budget: Bytes that the weights of all points may take.
+    """
+    best, best_rate, failures, count = 1, 1 / seconds_of(1), 0, 2
+    while failures < _PATIENCE and count <= min(_MOST, budget // num_bytes):
+        rate = count / seconds_of(count)
+        if rate > _GAIN * best_rate:
+            best, best_rate, failures = count, rate, 0
+        else:
+            failures += 1
+        count *= 2
+    return best
+
+
+def fastest_count(problem: Problem) -> tuple[int, str]:
+    """Return the number of points a pass that gives most points a second, and if it is 1 the
+    reason.
+    """
+    failures: list[str] = []
+    reason = _rule_against(problem)
+    if not reason and _seconds_of_pass(problem, failures, 1) > _LONG_PASS:
+        reason = "a pass of one point is long enough"
+    if reason:
+        return 1, reason
+    num_bytes = problem.spec.size * problem.weights.element_size()
+    count = most_productive(partial(_seconds_of_pass, problem, failures), num_bytes)
+    if count == 1:
+        return 1, failures[0] if failures else "no other number of points a pass is faster"
+    reason = reason_against(problem, count)
+    return (1, reason) if reason else (count, "")
+
+
+def reason_against(problem: Problem, count: int) -> str:
+    """Return why so many points a pass, at least 2, are impossible, or nothing.
+
+    Tried on the first and on the last batch, which may be smaller: values must keep their bits
+    whatever stands beside them, and must be close to those of one point at a time in float32 (or
+    float64).
+    """
+    ends = [problem.batches[0], problem.batches[-1]]
+
+    def together(numbers: Sequence[int]) -> Tensor:
+        points = [partial(_write_trial, problem, number) for number in numbers]
+        return torch.from_numpy(problem.measure_stack(points, count, ends)["loss"])
+
+    def alone(number: int) -> Tensor:
+        return torch.from_numpy(
+            problem.measure_point(partial(_write_trial, problem, number), ends)["loss"]
+        )
+
+    reason = _rule_against(problem)
+    if reason:
+        return reason
+    try:
+        reason = reason_for_bits(together, count)
+        with problem.under(problem.plan.plain()):
+            return reason or reason_for_values(together, alone, count)
+    except (LandscapeError, RuntimeError) as exc:
+        return _in_words(exc)
+
+
+def _rule_against(problem: Problem) -> str:
+    if problem.batchnorm != "stored":
+        return f"batch normalization is {problem.batchnorm!r}, not 'stored'"
+    return "the forward pass is compiled" if problem.plan.is_compiled else ""
+
+
+def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float:
+    """Return what a pass of so many points over the first batch takes, the least of some times.
+
+    Infinity if it is impossible; `failures` then gets the reason.
+    """
+    batches, seconds = problem.batches[:1], []
+    run: Callable[[], object] = partial(
+        problem.measure_stack, [problem.weights] * count, count, batches
+    )
+    if count == 1:
+        run = partial(problem.measure_point, problem.weights, batches)
+    try:
+        while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
+            start = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - start)
+    except (
+        LandscapeError,
+        RuntimeError,
+    ) as exc:  # what torch.func cannot map over weights, or out of memory
+        failures.append(_in_words(exc))
+        return float("inf")
+    return min(seconds)
+
+
+def _write_trial(problem: Problem, number: int, out: Tensor) -> None:
+    """Write one of many points, around the weights as far as a filter-normalized direction
+    reaches.
+    """
+    scale = number % 5 / 4
+    out.normal_(generator=torch.Generator(out.device).manual_seed(number))
+    for part, own in zip(problem.spec.views(out), problem.spec.views(problem.weights), strict=True):
+        part.mul_(scale * torch.linalg.vector_norm(own) / max(own.numel(), 1) ** 0.5).add_(own)
+
+
+def _in_words(exc: Exception) -> str:
+    return first_line(exc).rstrip(".")

@@ -1,0 +1,28 @@
+"""Vectors that span a line or a plane, as they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Vectors that span a line or a plane in weight space, to be evaluated again or elsewhere.
+
+    Attributes:
+        vectors: (number of directions, P).
+        names: What each is, as `landscape surface` was asked for it.
+        weight_names: Name of each parameter tensor, in the order of the flat vector.
+        weight_shapes: Shape of each.
+        normalization: How they were scaled: `filter`, `layer` or `none`.
+        origin: Weights at the origin of the plane, (P,); None where they are not known.
+    """
+
+    vectors: np.ndarray
+    names: tuple[str, ...]
+    weight_names: tuple[str, ...]
+    weight_shapes: tuple[tuple[int, ...], ...]
+    normalization: str
+    origin: np.ndarray | None = None

@@ -1,0 +1,72 @@
+"""What a training run measured, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+_LATER_COLUMNS = (
+    "ascent_sharpness",
+    "ema_test_loss",
+    "ema_test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "num_gradients",
+)
+"""Columns of a History that files of earlier versions do not have."""
+
+
+@dataclass(frozen=True)
+class History:
+    """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
+
+    Attributes:
+        epoch: 1, 2, ...
+        learning_rate: At the first step of the epoch.
+        train_loss: Mean of the criterion over the epoch's batches, as training saw them:
+            augmented, label smoothing included, at the weights of each step.
+        train_accuracy: Likewise.
+        test_loss: Plain loss on the test set at the end of the epoch.
+        test_accuracy: Likewise.
+        test_top1_error: 1 - test_accuracy.
+        test_top5_error: Share of test examples whose class is not among the five highest outputs.
+        first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
+            divisor corrected to the number of batches).
+        seconds: Wall time of the epoch, evaluation included.
+        ascent_sharpness: L^Asc - L (S001 Table 1) at the end of the epoch, on a fixed subset of the
+            training set, without augmentation.
+        ema_test_loss: As `test_loss`, at the moving average of the weights.
+        ema_test_accuracy: Likewise.
+        validation_loss: As `test_loss`, on what was held out of the training set.
+        validation_accuracy: Likewise.
+        num_gradients: Gradients of a batch computed in the epoch, those of SAM's ascents included.
+        settings: How it was trained.
+    """
+
+    epoch: np.ndarray
+    learning_rate: np.ndarray
+    train_loss: np.ndarray
+    train_accuracy: np.ndarray
+    test_loss: np.ndarray
+    test_accuracy: np.ndarray
+    test_top1_error: np.ndarray
+    test_top5_error: np.ndarray
+    first_order_sharpness: np.ndarray
+    seconds: np.ndarray
+    ascent_sharpness: np.ndarray = field(default_factory=partial(np.empty, 0))
+    ema_test_loss: np.ndarray = field(default_factory=partial(np.empty, 0))
+    ema_test_accuracy: np.ndarray = field(default_factory=partial(np.empty, 0))
+    validation_loss: np.ndarray = field(default_factory=partial(np.empty, 0))
+    validation_accuracy: np.ndarray = field(default_factory=partial(np.empty, 0))
+    num_gradients: np.ndarray = field(default_factory=partial(np.empty, 0))
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in _LATER_COLUMNS:
+            if (
+                getattr(self, name) is None or not getattr(self, name).size
+            ):  # None in a file of an earlier version
+                object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))

@@ -1,0 +1,87 @@
+"""Where a result comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: enough to tell two results apart and to repeat one.
+
+    Attributes:
+        weights_hash: SHA-256 of the weights at the origin, in the dtype of the computation.
+        data_hash: Split name -> SHA-256 of the inputs and targets, in evaluation order.
+        num_examples: Split name -> number of examples.
+        num_parameters: P.
+        batchnorm: `stored`, `batch` or `recalibrate`.
+        dtype: Of the evaluation; sums are accumulated in float64 in any case.
+        plan: The execution plan, under which the numbers repeat bit for bit.
+        settings: What the user asked for: names, arguments, seeds, the command line.
+        versions: Package -> version.
+        created: UTC time, ISO 8601.
+    """
+
+    weights_hash: str = ""
+    data_hash: dict[str, str] = field(default_factory=dict)
+    num_examples: dict[str, int] = field(default_factory=dict)
+    num_parameters: int = 0
+    batchnorm: str = "stored"
+    dtype: str = "float32"
+    plan: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+
+class Evaluated(Protocol):
+    """What `make_provenance` asks of a `landscape.Problem`; this row does not import torch.
+
+    Attributes:
+        batchnorm: As in `Provenance`.
+        data_hash: SHA-256 of its data.
+        weights_hash: SHA-256 of its weights.
+        num_examples: Number of its examples.
+        spec: Has the number of weights as `size`.
+        plan: Has `dtype` and `as_dict()`.
+    """
+
+    batchnorm: Any
+    data_hash: Any
+    weights_hash: Any
+    num_examples: Any
+    spec: Any
+    plan: Any
+
+
+def make_provenance(problems: Mapping[str, Evaluated], settings: Mapping[str, Any]) -> Provenance:
+    """Describe problems (split name -> problem) that share their weights.
+
+    Args:
+        problems: At least one.
+        settings: What the user asked for.
+    """
+    first = next(iter(problems.values()))
+    return Provenance(
+        weights_hash=first.weights_hash,
+        data_hash={split: problem.data_hash for split, problem in problems.items()},
+        num_examples={split: problem.num_examples for split, problem in problems.items()},
+        num_parameters=first.spec.size,
+        batchnorm=first.batchnorm,
+        dtype=first.plan.dtype,
+        plan=first.plan.as_dict(),
+        settings=dict(settings),
+        versions={name: _version(name) for name in ("landscape-toolkit", "torch", "numpy")},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,275 @@
+"""What is known of sharpness, of one checkpoint and of several.
+
+Nothing here imports torch, so that a stored result can be read and drawn without the model, nor
+numpy, so that the command line can take what it needs at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.results.provenance import Provenance
+
+SCALE = 1e3
+"""What S001's Table 2 multiplies sharpness and generalization gap by."""
+
+VERDICTS = ("lower", "higher", "not distinguishable")
+
+
+def norm_as_json(p: float) -> float | str:
+    """Return p, or `inf` as a word."""
+    return p if math.isfinite(p) else "inf"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One sharpness measure at one radius.
+
+    Attributes:
+        name: `asc`, `avg`, `max`, `nstep` or `first_order`.
+        rho: Radius, in the norm of the ball.
+        loss: Loss at the perturbed weights (mean over directions for `avg`).
+        sharpness: `loss` minus the loss at the weights.
+        standard_error: Over random directions; None where there are none.
+        p: Norm of the ball.
+        adaptive: Whether the ball is scaled elementwise by |w| + eta.
+        steps: Gradient steps of the ascent, for `asc`, `nstep` and `max`; 0 for the others.
+        radius_share: ||T^-1 e||_p / rho of the perturbation that was used; None for `first_order`.
+        m: Examples in each of the batches whose values were averaged; None for the whole set at
+            once.
+        radius: What kept `nstep` in the ball: `path`, `sphere` or `ball`; empty for the others.
+        num_directions: Antithetic pairs of `avg`; None for the others.
+        data_error: Standard error for a larger set that the examples were drawn from, by the
+            bootstrap; None on all.
+        gap: Of `max`, by how much the linear model at the best perturbation e still rises inside
+            the ball, over the sharpness: 0 where no small step leads further up.
+        converged: Whether a goal was met: of `avg` the relative error, of `max` a small gap.
+    """
+
+    name: str
+    rho: float
+    loss: float
+    sharpness: float
+    standard_error: float | None
+    p: float
+    adaptive: bool
+    steps: int
+    radius_share: float | None
+    m: int | None = None
+    radius: str = ""
+    num_directions: int | None = None
+    data_error: float | None = None
+    gap: float | None = None
+    converged: bool = True
+
+    @property
+    def error(self) -> float | None:
+        """Standard error from directions and data together; None if there is neither."""
+        errors = [error for error in (self.standard_error, self.data_error) if error is not None]
+        return math.hypot(*errors) if errors else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return fields and error as what JSON knows: it has no infinity, which the norm of a box
+        is.
+        """
+        return {**asdict(self), "p": norm_as_json(self.p), "error": self.error}
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What tells it from the other measures of one checkpoint."""
+        return self.name, self.rho
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """The loss around the weights to second order, which the measures are compared with.
+
+    Attributes:
+        gradient_gain: ||T g||_q, 1/p + 1/q = 1: how much the linear model gains per unit of radius.
+        ascent_curvature: d' H d of the unit step d of one ascent; None if unknown.
+        lambda_max: Largest eigenvalue of T H T; None if unknown.
+        trace: Of T H T; None if unknown.
+        trace_error: Standard error of it.
+        num_parameters: P.
+    """
+
+    gradient_gain: float
+    ascent_curvature: float | None = None
+    lambda_max: float | None = None
+    trace: float | None = None
+    trace_error: float | None = None
+    num_parameters: int = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of one checkpoint, or group, minus that of another, on the same data and
+    directions.
+
+    Attributes:
+        name: Of the measure.
+        rho: Radius.
+        first: Name of the one.
+        second: Name of the other; the difference is first minus second.
+        value: The difference.
+        low: Lower end of the confidence interval.
+        high: Upper end.
+        confidence: Of the interval.
+        verdict: One of `VERDICTS`: what `first` is.
+        source: What the interval is made of: `directions`, `data`, `directions and data`, `seeds`
+            or `rounding`.
+    """
+
+    name: str
+    rho: float
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    confidence: float
+    verdict: str
+    source: str
+
+
+@dataclass(frozen=True)
+class GroupValue:
+    """A measure over the checkpoints of a group, such as seeds.
+
+    Attributes:
+        group: Its name.
+        name: Of the measure, or `generalization_gap`, `loss`, `accuracy`.
+        rho: Radius; NaN where there is none.
+        mean: Over the checkpoints.
+        deviation: Sample standard deviation; NaN of a single one.
+        count: Number of checkpoints.
+    """
+
+    group: str
+    name: str
+    rho: float
+    mean: float
+    deviation: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A measure before and after the weights were rescaled so that the network computes the same
+    function.
+
+    Attributes:
+        rescaling: What was rescaled.
+        factor: By how much.
+        output_change: Largest change of an output, relative to the largest output: rounding only.
+        name: Of the measure.
+        rho: Radius.
+        before: Sharpness at the network's own weights.
+        after: Sharpness at the rescaled ones.
+        has_moved: Whether they differ by more than their error and a thousandth.
+    """
+
+    rescaling: str
+    factor: float
+    output_change: float
+    name: str
+    rho: float
+    before: float
+    after: float
+    has_moved: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Perturbations that prove how large the loss gets in balls around the weights: L^Max is at
+    least theirs.
+
+    Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can
+    check them.
+
+    Attributes:
+        perturbations: e of each radius, (n, P), float64.
+        rho: Radii, (n,): ||T^-1 e||_p <= rho.
+        losses: Mean loss at w + e, (n,).
+        loss: Mean loss at the weights w.
+        p: Norm of the balls, at least 1; may be infinite.
+        adaptive: Whether T = |w| + eta, in place of the identity.
+        eta: Of that.
+        measure: Name of the measure whose perturbations these are.
+        split: Name of the data split.
+        provenance: Where it comes from: hashes of weights and data, batch normalization.
+    """
+
+    perturbations: np.ndarray
+    rho: np.ndarray
+    losses: np.ndarray
+    loss: float
+    p: float
+    adaptive: bool
+    eta: float
+    measure: str
+    split: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """Sharpness measures of one checkpoint on one set.
+
+    Attributes:
+        loss: Mean loss at the weights.
+        accuracy: Accuracy there; None where it does not exist.
+        gradient_norm: Euclidean norm of the gradient there; None where no measure needed it.
+        measures: In the order in which they were asked for.
+        split: Name of the data split.
+        provenance: Where it comes from.
+        test_loss: Mean loss on the test set; None where it was not measured.
+        test_accuracy: Accuracy there.
+        taylor: The loss around the weights to second order, as far as it is known.
+        protocol: Name of the published protocol that was followed; empty for none.
+        rescaled: The measures at other weights of the same function; empty if that was not asked
+            for.
+    """
+
+    loss: float
+    accuracy: float | None
+    gradient_norm: float | None
+    measures: tuple[Measure, ...]
+    split: str
+    provenance: Provenance
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    taylor: Taylor | None = None
+    protocol: str = ""
+    rescaled: tuple[Rescaled, ...] = ()
+
+    @property
+    def generalization_gap(self) -> float | None:
+        """Test loss minus train loss (S001 Table 2); None where either is not known."""
+        return (
+            None if self.test_loss is None or self.split != "train" else self.test_loss - self.loss
+        )
+
+
+@dataclass(frozen=True)
+class SharpnessComparison:
+    """Sharpness of several checkpoints on the same data and directions.
+
+    Attributes:
+        names: Of the checkpoints, in order.
+        checkpoints: Their measures.
+        differences: Of every two checkpoints, or of every two groups.
+        groups: Mean and deviation of each group; empty where there are no groups.
+        group_of: Name of the group of each checkpoint; empty where there are no groups.
+    """
+
+    names: tuple[str, ...]
+    checkpoints: tuple[Sharpness, ...]
+    differences: tuple[Difference, ...] = ()
+    groups: tuple[GroupValue, ...] = ()
+    group_of: tuple[str, ...] = ()

@@ -1,0 +1,374 @@
+"""What is known of a Hessian: eigenvalues, trace, density, and how they change in training.
+
+Nothing here imports torch, so that a stored result can be read and drawn without the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from landscape.results.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """What a second, short run found beside the eigenvalues of the first, of which it sees nothing.
+
+    Attributes:
+        num_matvecs: Products that it used.
+        largest: Its largest Ritz value; a missed or repeated eigenvalue at the top is one above the
+            smallest of the top ones that were found.
+        smallest: Its smallest.
+        num_missed_top: Eigenvalues that belong among the top ones, and were put there.
+        num_missed_bottom: Likewise at the bottom.
+    """
+
+    num_matvecs: int
+    largest: float
+    smallest: float
+    num_missed_top: int = 0
+    num_missed_bottom: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Trace of a matrix: exact on a subspace, estimated on its complement.
+
+    Attributes:
+        value: The estimate, in loss units.
+        standard_error: Of it, from the samples.
+        low: Lower end of the confidence interval, by Student's t.
+        high: Upper end.
+        confidence: Of the interval.
+        num_samples: Random vectors.
+        num_matvecs: Products used, those that made the subspace included.
+        converged: Whether the error that was asked for was reached; True where none was.
+    """
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    confidence: float
+    num_samples: int
+    num_matvecs: int
+    converged: bool = True
+
+
+@dataclass(frozen=True)
+class Density:
+    """Spectral density: exact outliers, and Gauss quadratures of the rest from several random
+    probes.
+
+    The density integrates to 1. An outlier has the mass 1 / P; the nodes of a probe have 1 -
+    (outliers) / P together.
+
+    Attributes:
+        outliers: Eigenvalues that are known, (n,).
+        outlier_residuals: Of each, (n,).
+        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov
+            space being exhausted: then they are eigenvalues.
+        weights: Of each node, (num_probes, m); 0 where a probe has fewer.
+        num_matvecs: Products used for the nodes.
+        num_parameters: P.
+        noise_floor: Absolute error of an eigenvalue that counts as rounding.
+    """
+
+    outliers: np.ndarray
+    outlier_residuals: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+    num_matvecs: int
+    num_parameters: int
+    noise_floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class BlockCurvature:
+    """Curvature in the weights of one layer, all others held.
+
+    Attributes:
+        name: Of the layer.
+        num_parameters: Weights in it.
+        lambda_max: Algebraically largest eigenvalue of the diagonal block.
+        residual: Within which an eigenvalue of the block lies.
+        trace: Of the block.
+        trace_error: Its standard error.
+        num_matvecs: Products used.
+        converged: Whether `lambda_max` met the tolerance.
+    """
+
+    name: str
+    num_parameters: int
+    lambda_max: float
+    residual: float
+    trace: float
+    trace_error: float
+    num_matvecs: int
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Extreme eigenvalues on one of several disjoint subsets of the data.
+
+    Attributes:
+        num_examples: In the subset.
+        lambda_max: Algebraically largest eigenvalue there.
+        lambda_min: Algebraically smallest.
+        residual: The larger of their residuals.
+        held_out: v' H v on the examples outside the subset, v being the subset's top eigenvector:
+            in expectation a lower bound of the largest eigenvalue on all data.
+        converged: Whether both met the tolerance.
+    """
+
+    num_examples: int
+    lambda_max: float
+    lambda_min: float
+    residual: float
+    held_out: float
+    converged: bool
+
+
+def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
+    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over
+    the folds.
+
+    Args:
+        folds: At least one; of one, the deviation is NaN.
+    """
+    values = {
+        name: [getattr(fold, name) for fold in folds]
+        for name in ("lambda_max", "lambda_min", "held_out")
+    }
+    is_alone = len(folds) == 1
+    return {
+        name: (float(np.mean(each)), math.nan if is_alone else float(np.std(each, ddof=1)))
+        for name, each in values.items()
+    }
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a Hessian at both ends of its spectrum, with what is known of their error.
+
+    Attributes:
+        eigenvalues: The algebraically largest ones, descending, (k,).
+        residuals: ||H v - lambda v|| of each, (k,): an eigenvalue lies within it.
+        bottom_eigenvalues: The algebraically smallest ones, ascending, (kb,).
+        bottom_residuals: Their residuals, (kb,).
+        num_matvecs: Hessian-vector products used, those for the residuals included.
+        converged: Whether every one met the tolerance.
+        tolerance: Relative tolerance that was asked for.
+        noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within
+            it.
+        engine: `lanczos` or `pyhessian`.
+        loss: Mean loss at the weights.
+        accuracy: Accuracy there; None where it does not exist.
+        split: Name of the data split.
+        provenance: Where it comes from.
+        vectors: Eigenvectors, (k + kb, P), top ones first; None unless asked for.
+        estimates: r^2 / gap of each of the largest, (k,): an estimate of its error, which certifies
+            nothing; empty where unknown.
+        bottom_estimates: Of the smallest, (kb,).
+        curvature: Of which matrix: `hessian`, `ggn` or `fisher`.
+        which: `algebraic`; or `magnitude`, where `eigenvalues` are the k largest in magnitude of
+            all, and there are none at the bottom.
+        second_look: What a second run found that was to find missed and repeated eigenvalues.
+        asymmetry: Largest |u'Hv - v'Hu| / |lambda|_max that was seen: the rounding of the products,
+            or a sign that they are no Hessian's.
+        memory: Where the vectors were kept.
+        polished: Whether values and residuals were computed anew by products in float64.
+        trace: Of the matrix.
+        density: Of the eigenvalues.
+        blocks: Curvature layer by layer.
+        folds: Extremes on disjoint subsets.
+        layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k +
+            kb,).
+        gradient_norm: Euclidean norm of the gradient; None where it was not computed.
+        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty
+            where not computed.
+        alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those);
+            empty where not asked for.
+        aligned_with: Name of that checkpoint's file.
+        remark: What was asked for and not found; empty if there is nothing.
+    """
+
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    bottom_eigenvalues: np.ndarray
+    bottom_residuals: np.ndarray
+    num_matvecs: int
+    converged: bool
+    tolerance: float
+    noise_floor: float
+    engine: str
+    loss: float
+    accuracy: float | None
+    split: str
+    provenance: Provenance
+    vectors: np.ndarray | None = None
+    estimates: np.ndarray = field(default_factory=partial(np.empty, 0))
+    bottom_estimates: np.ndarray = field(default_factory=partial(np.empty, 0))
+    curvature: str = "hessian"
+    which: str = "algebraic"
+    second_look: SecondLook | None = None
+    asymmetry: float | None = None
+    memory: str = ""
+    polished: bool = False
+    trace: Trace | None = None
+    density: Density | None = None
+    blocks: tuple[BlockCurvature, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    layer_shares: dict[str, np.ndarray] = field(default_factory=dict)
+    gradient_norm: float | None = None
+    gradient_overlaps: np.ndarray = field(default_factory=partial(np.empty, 0))
+    alignment: np.ndarray = field(default_factory=partial(np.empty, 0))
+    aligned_with: str = ""
+    remark: str = ""
+
+    @property
+    def lambda_max(self) -> float | None:
+        """The algebraically largest eigenvalue."""
+        return float(self.eigenvalues[0]) if self.eigenvalues.size else None
+
+    @property
+    def lambda_min(self) -> float | None:
+        """The algebraically smallest eigenvalue; None where the engine does not find it."""
+        return float(self.bottom_eigenvalues[0]) if self.bottom_eigenvalues.size else None
+
+    @property
+    def ratios(self) -> dict[str, Ratio | None]:
+        """By name, with the interval that residuals and noise floor allow; None where the
+        denominator's contains 0.
+        """
+        top, bottom = self._intervals(), self._intervals(at_bottom=True)
+        signed = _ratio(top[:1], bottom[:1])
+        return {
+            "lambda_max / lambda_min": signed,
+            "|lambda_max / lambda_min|": _magnitude(signed),
+            "|lambda_min / lambda_max|": _magnitude(_ratio(bottom[:1], top[:1])),
+            "lambda_1 / lambda_5": _ratio(top[:1], top[4:5]),
+        }
+
+    @property
+    def ratio(self) -> float | None:
+        """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its
+        error.
+        """
+        return _value(self.ratios["lambda_max / lambda_min"])
+
+    @property
+    def absolute_ratio(self) -> float | None:
+        """|lambda_max / lambda_min|, as S000 Table I prints it; None as for `ratio`."""
+        return _value(self.ratios["|lambda_max / lambda_min|"])
+
+    @property
+    def nonconvexity(self) -> float | None:
+        """|lambda_min / lambda_max| (Li et al. 2018); None if lambda_max is 0 within its error."""
+        return _value(self.ratios["|lambda_min / lambda_max|"])
+
+    @property
+    def top_to_fifth(self) -> float | None:
+        """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its
+        error.
+        """
+        return _value(self.ratios["lambda_1 / lambda_5"])
+
+    def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
+        """Return value, lower and upper end of each eigenvalue at one end of the spectrum.
+
+        The residual of an invariant space is 0 whatever the rounding of its products was.
+        """
+        values, residuals = (
+            (self.bottom_eigenvalues, self.bottom_residuals)
+            if at_bottom
+            else (self.eigenvalues, self.residuals)
+        )
+        errors = np.maximum(residuals, self.noise_floor)
+        return [
+            (value, value - error, value + error)
+            for value, error in zip(values.tolist(), errors, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two eigenvalues.
+
+    Attributes:
+        value: Of the two values.
+        low: Smallest that their intervals allow.
+        high: Largest.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def _ratio(
+    numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]
+) -> Ratio | None:
+    """Divide intervals (value, low, high); None where one is missing or the denominator's contains
+    0.
+    """
+    if not numerator or not denominator or denominator[0][1] <= 0 <= denominator[0][2]:
+        return None
+    (value, *above), (below, *ends) = numerator[0], denominator[0]
+    quotients = [a / b for a in above for b in ends]
+    return Ratio(value / below, float(min(quotients)), float(max(quotients)))
+
+
+def _magnitude(ratio: Ratio | None) -> Ratio | None:
+    if ratio is None:
+        return None
+    low, high = sorted((abs(ratio.low), abs(ratio.high)))
+    return Ratio(abs(ratio.value), 0.0 if ratio.low <= 0 <= ratio.high else low, high)
+
+
+def _value(ratio: Ratio | None) -> float | None:
+    return None if ratio is None else ratio.value
+
+
+@dataclass(frozen=True)
+class CurvatureHistory:
+    """Extreme eigenvalues at the snapshots of a training run; arrays have one row a snapshot.
+
+    Attributes:
+        epoch: Of each snapshot, (n,).
+        eigenvalues: The algebraically largest, descending, (n, k).
+        residuals: Of each, (n, k).
+        bottom_eigenvalues: The algebraically smallest, ascending, (n, kb).
+        bottom_residuals: Of each, (n, kb).
+        num_matvecs: Products used at each snapshot, (n,).
+        converged: Whether every value of a snapshot met the tolerance, (n,).
+        loss: Mean loss at each snapshot, (n,).
+        learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
+        overlaps: Mean squared cosine of the principal angles between the spans of the top-k
+            eigenvectors at each snapshot and at the one before, (n,); NaN for the first.
+        done: Which snapshots have been computed, (n,).
+        split: Name of the data split.
+        provenance: Where it comes from; the weights are those of the last snapshot.
+        weights_hashes: SHA-256 of the weights and buffers of each snapshot.
+    """
+
+    epoch: np.ndarray
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    bottom_eigenvalues: np.ndarray
+    bottom_residuals: np.ndarray
+    num_matvecs: np.ndarray
+    converged: np.ndarray
+    loss: np.ndarray
+    learning_rate: np.ndarray
+    overlaps: np.ndarray
+    done: np.ndarray
+    split: str
+    provenance: Provenance
+    weights_hashes: tuple[str, ...] = ()

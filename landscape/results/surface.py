@@ -1,0 +1,161 @@
+"""The loss on lines and planes, and the points of interest on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from landscape.results.provenance import Provenance
+
+INTERPOLATION = "interpolation"
+"""Begins the names of the deviations that a refinement measures at its end, one a split."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of interest on a line or a plane: a checkpoint, a snapshot of a trajectory, SAM's
+    ascent point.
+
+    Attributes:
+        label: As a legend names it.
+        kind: `checkpoint`, `snapshot` or `ascent`; snapshots are in the order of training.
+        coordinates: Of the nearest point of the plane, one a direction.
+        distance: Euclidean distance out of the plane; 0 up to rounding for what spans it.
+        loss: Split name -> loss at the point of interest itself.
+        plane_loss: Split name -> loss at the nearest point of the plane.
+    """
+
+    label: str
+    kind: str
+    coordinates: tuple[float, ...]
+    distance: float = 0.0
+    loss: dict[str, float] = field(default_factory=dict)
+    plane_loss: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The loss, and where it exists the accuracy, on a line or a plane through the weights.
+
+    Several lines through the same weights (repeats) have a first axis more: (number of lines, nx).
+
+    Attributes:
+        x: Coordinates along the first direction, (nx,).
+        y: Coordinates along the second direction, (ny,); None for a line.
+        loss: Split name -> mean loss, (ny, nx), or (nx,) for a line; element [i, j] is at
+            (x[j], y[i]). NaN and inf are values; where `done` is False the entry means nothing.
+        accuracy: Split name -> share of correct examples in [0, 1], shaped as `loss`; a split
+            for which accuracy does not exist is absent.
+        done: Which points have been computed, shaped as `loss`.
+        center_loss: Split name -> loss at the origin (0, 0), whether or not it is a grid point.
+        center_accuracy: Split name -> accuracy at the origin, where it exists.
+        normalization: How the directions were scaled: `filter`, `layer` or `none`.
+        direction_norms: Euclidean norm of each direction, (number of directions,).
+        direction_hashes: SHA-256 of each direction.
+        cosine: Cosine between the two directions, which are not orthogonalised; None for a line.
+        provenance: Where it comes from.
+        direction_names: What each direction is, as it was asked for: `random`, `to:other.pt`, ...
+        standard_error: Split name -> standard error of each loss as an estimate of the whole
+            split's, shaped as `loss`; a split that was evaluated whole is absent.
+        maps: Name -> what else is known at the points, shaped as `loss`: curvature, eigenvalues.
+        marks: Points of interest.
+        explained_variance: Share of a trajectory's variance along each direction; None where there
+            is none.
+        deviations: What was not done in float32, one point at a time -> largest relative difference
+            of the loss from what that gives, at some points chosen at random.
+        tolerance: Error that points which were left out may have when they are interpolated, by
+            estimate; None where none were left out on purpose.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    loss: dict[str, np.ndarray]
+    accuracy: dict[str, np.ndarray]
+    done: np.ndarray
+    center_loss: dict[str, float]
+    center_accuracy: dict[str, float]
+    normalization: str
+    direction_norms: np.ndarray
+    direction_hashes: tuple[str, ...]
+    cosine: float | None
+    provenance: Provenance
+    direction_names: tuple[str, ...] = ()
+    standard_error: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    explained_variance: np.ndarray | None = None
+    deviations: dict[str, float] = field(default_factory=dict)
+    tolerance: float | None = None
+
+    @property
+    def num_lines(self) -> int | None:
+        """Number of lines through the weights; None for a plane."""
+        return None if self.y is not None else 1 if self.done.ndim == 1 else len(self.done)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The data splits that were evaluated."""
+        return tuple(self.loss)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every point has been computed."""
+        return bool(self.done.all())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no point is left to compute: what is not done, a refinement left out, and then it
+        is checked.
+        """
+        is_refined = all(f"{INTERPOLATION}, {split}" in self.deviations for split in self.splits)
+        return self.is_complete or is_refined
+
+    @property
+    def trajectory(self) -> tuple[Mark, ...]:
+        """The marks that are snapshots, in the order of training."""
+        return tuple(mark for mark in self.marks if mark.kind == "snapshot")
+
+    @property
+    def largest_distance(self) -> float | None:
+        """Of a snapshot out of the plane; None where there is none."""
+        return max((mark.distance for mark in self.trajectory), default=None)
+
+    @property
+    def largest_loss_gaps(self) -> dict[str, float]:
+        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no
+        two are finite.
+        """
+        return {
+            split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory
+        }
+
+    @property
+    def largest_standard_errors(self) -> dict[str, float]:
+        """Split name -> largest finite standard error; splits that were evaluated whole are
+        absent.
+        """
+        known = {
+            split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()
+        }
+        return {split: float(errors.max()) for split, errors in known.items() if errors.size}
+
+    def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Return split -> smallest and split -> largest finite loss at the points done; None if
+        none is.
+        """
+        finite = {
+            split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()
+        }
+        lowest = {
+            split: float(values.min()) if values.size else None for split, values in finite.items()
+        }
+        highest = {
+            split: float(values.max()) if values.size else None for split, values in finite.items()
+        }
+        return lowest, highest
+
+
+def _largest_gap(marks: tuple[Mark, ...], split: str) -> float:
+    gaps = np.array([abs(mark.loss[split] - mark.plane_loss[split]) for mark in marks])
+    return float(gaps[np.isfinite(gaps)].max()) if np.isfinite(gaps).any() else float("nan")

@@ -1,0 +1,1 @@
+"""How a computation reports, saves, stops and shares its work."""

@@ -1,0 +1,211 @@
+"""How far to go along a direction: to where the loss has clearly risen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from landscape.directions.plane import Plane
+from landscape.errors import InputError
+from landscape.problem.problem import Problem
+from landscape.reductions import norm
+from landscape.runtime.progress import SILENT, Progress
+
+MULTIPLE = 5.0
+"""Of the loss at the centre, by default."""
+
+LEAST_RISE = 0.1
+"""In units of the loss: where the centre is almost 0, a multiple of it is no rise that one would
+see."""
+
+_FARTHEST = 8.0  # norms of the weights: beyond, nothing is left of them
+_FIRST = 1 / 8  # norms of the weights, where the search begins
+_NEAREST = 2.0**-24  # norms of the weights: below, float32 cannot tell the points apart
+_NUM_BISECTIONS = 5  # of a factor of 2: within 2.2 %
+_SPARE = 1.1  # a point that has to be in the range is not at its edge
+
+
+@dataclass(frozen=True)
+class FoundRange:
+    """Where the loss reaches a level on both sides of the centre of a line.
+
+    Attributes:
+        start: Negative coordinate.
+        stop: Positive coordinate.
+        has_reached: Whether the loss reaches the level on either side, before and after the centre;
+            where it does not, the coordinate is the farthest one that was tried.
+        num_evaluations: Losses computed for it.
+    """
+
+    start: float
+    stop: float
+    has_reached: tuple[bool, bool]
+    num_evaluations: int
+
+
+def rise_level(center: float, multiple: float) -> float:
+    """Return the loss to reach: `multiple` times that of the centre, at least `LEAST_RISE` above
+    it.
+
+    Where the loss at the centre is negative, the rise is (multiple - 1) times its magnitude.
+    """
+    return center + max((multiple - 1) * abs(center), LEAST_RISE)
+
+
+def find_range(
+    problem: Problem,
+    line: Plane,
+    *,
+    multiple: float | None = None,
+    include: Sequence[float] = (),
+    progress: Progress = SILENT,
+) -> FoundRange:
+    """Find where the loss along a line reaches a multiple of the loss at its centre.
+
+    On each side, steps are doubled from an eighth of the weights' norm, or halved if the loss is
+    above the level there already, until the level lies between two of them, which are then bisected
+    to 2.2 % and rounded outwards to three digits. A loss that is not finite is above. Where the
+    loss goes up and down, an earlier crossing than the one that is found can lie between two steps.
+    The search ends at eight times the weights' norm. It is the same every time.
+
+    Args:
+        problem: The loss.
+        line: Origin and one direction.
+        multiple: Greater than 1, see `rise_level`; `MULTIPLE` if None.
+        include: Coordinates that must be in the range, with a tenth of each to spare.
+        progress: Counts evaluations.
+
+    Raises:
+        InputError: If the multiple is not greater than 1, or the loss at the centre is not finite.
+    """
+    multiple = MULTIPLE if multiple is None else multiple
+    if not 1 < multiple < math.inf:
+        raise InputError(f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
+                         hint="Pass --range auto:5.")  # fmt: skip
+    center = problem.loss(line.origin)
+    if not math.isfinite(center):
+        raise InputError(
+            f"an automatic range needs a finite loss at the centre, got {center}.",
+            hint="Pass --range -1:1.",
+        )
+    search = _Search(problem, line, rise_level(center, multiple), progress)
+    scale = (norm(line.origin) or 1.0) / norm(line.directions[0])
+    progress.start("range", None)
+    try:
+        below, above = (search.outermost(sign, scale) for sign in (-1, 1))
+    finally:
+        progress.stop()
+    start, stop = _hold(-below[0], above[0], include)
+    return FoundRange(start, stop, (below[1], above[1]), 1 + search.num_evaluations)
+
+
+def find_common_range(
+    problem: Problem,
+    lines: Sequence[Plane],
+    *,
+    multiple: float | None = None,
+    include: Sequence[float] = (),
+    progress: Progress = SILENT,
+) -> FoundRange:
+    """Find a range in which the loss reaches the level along each of several lines, see
+    `find_range`.
+    """
+    found = [
+        find_range(problem, line, multiple=multiple, include=include, progress=progress)
+        for line in lines
+    ]
+    return FoundRange(
+        start=min(each.start for each in found),
+        stop=max(each.stop for each in found),
+        has_reached=(
+            all(each.has_reached[0] for each in found),
+            all(each.has_reached[1] for each in found),
+        ),
+        num_evaluations=sum(each.num_evaluations for each in found),
+    )
+
+
+def center_on_grid(start: float, stop: float, num_points: int) -> tuple[float, float]:
+    """Widen a range by as little as makes 0 one of its evenly spaced points, and both ends short
+    numbers.
+
+    Args:
+        start: Negative.
+        stop: Positive.
+        num_points: Of the grid; where they are 2, there is no point between the ends and the range
+            stays.
+    """
+    if num_points < 3:
+        return start, stop
+    steps = {
+        num: max(-start / num, stop / (num_points - 1 - num)) for num in range(1, num_points - 1)
+    }
+    num_below = min(steps, key=lambda num: steps[num])
+    step = _round_up(steps[num_below])
+    return -num_below * step, (num_points - 1 - num_below) * step
+
+
+class _Search:
+    """Looks for the coordinate at which the loss on a line reaches a level."""
+
+    def __init__(self, problem: Problem, line: Plane, level: float, progress: Progress) -> None:
+        self._problem = problem
+        self._line = line
+        self._level = level
+        self._progress = progress
+        self.num_evaluations = 0
+
+    def outermost(self, sign: int, scale: float) -> tuple[float, bool]:
+        """Return the distance from the centre at which the level is reached on one side, and
+        whether it is.
+
+        Args:
+            sign: 1 or -1.
+            scale: Coordinate that is as far away as the weights are long.
+        """
+        step = _FIRST * scale
+        if self._is_above(sign * step):
+            while step > _NEAREST * scale and self._is_above(sign * step / 2):
+                step /= 2
+            return self._bisect(step / 2, step, sign), True
+        while step < _FARTHEST * scale:
+            step *= 2
+            if self._is_above(sign * step):
+                return self._bisect(step / 2, step, sign), True
+        return _round_up(step), False
+
+    def _bisect(self, below: float, above: float, sign: int) -> float:
+        for _ in range(_NUM_BISECTIONS):
+            middle = math.sqrt(below * above)
+            if self._is_above(sign * middle):
+                above = middle
+            else:
+                below = middle
+        return _round_up(above)
+
+    def _is_above(self, coordinate: float) -> bool:
+        self.num_evaluations += 1
+        self._progress.update(self.num_evaluations)
+        return not self._problem.loss(self._line.point(coordinate)) < self._level
+
+
+def _round_up(value: float, digits: int = 3) -> float:
+    """Round a positive number up to some significant digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    return float(
+        f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.{digits}g}"
+    )  # a short number stays as it is
+
+
+def _hold(start: float, stop: float, include: Sequence[float]) -> tuple[float, float]:
+    """Widen a range where it must, so that what it has to hold is not at its edge."""
+    farthest_below, farthest_above = (
+        max((-c for c in include), default=0.0),
+        max(include, default=0.0),
+    )
+    if farthest_below * _SPARE > -start:
+        start = -_round_up(farthest_below * _SPARE)
+    if farthest_above * _SPARE > stop:
+        stop = _round_up(farthest_above * _SPARE)
+    return start, stop

@@ -1,0 +1,456 @@
+"""Evaluate the loss on a plane or on lines: every point afresh from the origin, coarse to fine,
+saved as it goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from landscape.directions.plane import Plane
+from landscape.errors import InputError, StoreError
+from landscape.problem.batches import hash_tensors
+from landscape.problem.problem import Evaluation, Point, Problem
+from landscape.results.provenance import make_provenance
+from landscape.results.surface import INTERPOLATION, Mark, Surface
+from landscape.runtime import distributed
+from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.sink import NullSink, Sink
+from landscape.surface.order import coarse_to_fine
+from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
+from landscape.surface.work_queue import worked_off
+
+_MOST_POINTS = 10_000  # along one axis
+_CHECKED_POINTS = 20  # of those that a refinement left out
+_CHECKED_POINTS_OF_A_PLAN = 5
+_PointValues: TypeAlias = tuple[
+    dict[str, Evaluation], dict[str, float]
+]  # by split, and the probe's by name
+
+_UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
+_SAME_SETTINGS = (
+    "model",
+    "model_args",
+    "data",
+    "data_args",
+    "loss",
+    "seed",
+    "with_1d",
+)  # what a resumed run must repeat
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Evenly spaced coordinates, both ends included.
+
+    Attributes:
+        start: First coordinate.
+        stop: Last coordinate, greater than `start`.
+        num_points: At least 2.
+    """
+
+    start: float
+    stop: float
+    num_points: int
+
+    def __post_init__(self) -> None:
+        if self.num_points < 2:
+            raise InputError(
+                f"grid must have at least 2 points per axis, got {self.num_points}.",
+                hint="Pass --grid 21.",
+            )
+        if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
+            raise InputError(
+                "range must go from a smaller to a larger number, got "
+                f"{self.start:g}:{self.stop:g}.",
+                hint="Pass --range -1:1.",
+            )
+        if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
+            raise InputError(
+                f"an axis must be a finite range of at most {_MOST_POINTS} points, "
+                f"got {self.start:g}:{self.stop:g} in {self.num_points}."
+            )
+
+    def coordinates(self) -> np.ndarray:
+        """Return the coordinates (num_points,); one that is 0 up to rounding is exactly 0."""
+        values = np.linspace(self.start, self.stop, self.num_points)
+        values[np.abs(values) < 1e-12 * (self.stop - self.start)] = 0.0
+        return values
+
+
+def _never() -> bool:
+    return False
+
+
+def evaluate_surface(
+    problems: Mapping[str, Problem],
+    plane: Plane | Sequence[Plane],
+    axes: tuple[Axis, ...],
+    *,
+    normalization: str = "none",
+    direction_names: tuple[str, ...] = (),
+    marks: Sequence[Mark] = (),
+    explained_variance: np.ndarray | None = None,
+    settings: Mapping[str, Any] | None = None,
+    tolerance: float | None = None,
+    probe: Probe | None = None,
+    sink: Sink[Surface] | None = None,
+    progress: Progress = SILENT,
+    should_stop: Callable[[], bool] = _never,
+) -> Surface:
+    """Evaluate loss and accuracy at every point of a grid on a plane, or on one or several lines.
+
+    The centre is evaluated first, whether or not it is a grid point; the grid is filled coarse to
+    fine. What the sink holds already is not computed again; on any exception, Ctrl-C included, what
+    was computed is in the sink. In the processes of one `landscape.runtime.distributed.joined`, whoever is
+    free takes the next points, and the first process alone uses sink and progress; under one plan,
+    the numbers are those of one process.
+
+    Args:
+        problems: Split name -> problem, all of them on the same weights.
+        plane: Origin and directions; or several lines through one origin.
+        axes: One for each direction, x before y.
+        normalization: How the directions were scaled, to be recorded.
+        direction_names: What the directions are, to be recorded.
+        marks: Points of interest, to be recorded.
+        explained_variance: Share of a trajectory's variance along each direction, to be recorded.
+        settings: What the user asked for, to be recorded.
+        tolerance: Leave out points that interpolation gives to this error, by estimate, relative to
+            the larger of the loss there and at the centre (`landscape.surface.refinement`); None computes
+            all. A surface that is continued may have another one than before.
+        probe: Measures more at each point.
+        sink: Takes the surface after each point.
+        progress: Counts points.
+        should_stop: Is asked after each point; if it says so, the points left are not done.
+
+    Returns:
+        The surface, in all processes; complete unless `should_stop` said so or there is a
+        tolerance.
+
+    Raises:
+        InputError: If axes and directions do not match in number, or the tolerance is not positive.
+        StoreError: If the sink holds a surface of something else; its centre, computed again, must
+            be the same bit for bit.
+    """
+    planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
+    _require_match(planes, axes)
+    _require_tolerance(tolerance, planes)
+    sink = sink or NullSink()
+    center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
+    surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
+    surface = replace(
+        _with_center(surface, center),
+        direction_names=direction_names,
+        marks=tuple(marks),
+        explained_variance=explained_variance,
+        maps={name: np.full(surface.done.shape, np.nan) for name in (probe.names if probe else ())},
+        tolerance=tolerance,
+    )
+    if distributed.rank() == 0 and (stored := sink.load()) is not None:
+        _require_same(stored, surface)
+        surface = replace(stored, tolerance=tolerance, deviations={})
+    work = _Work(problems, planes, probe, center)
+    surface.deviations.update(_deviations(surface, work))
+    if distributed.rank() > 0:
+        for _ in _computed(surface, work, should_stop):
+            pass
+        return distributed.from_first(surface)
+    progress.start("surface", surface.done.size)
+    num_before, start = int(surface.done.sum()), time.perf_counter()
+    try:
+        for _ in _computed(surface, work, should_stop):
+            sink.save(surface)
+            num_done = int(surface.done.sum())
+            rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
+            progress.update(num_done, **_shown(surface), points_per_second=rate)
+    finally:
+        try:
+            sink.save(surface)
+            sink.flush()
+        finally:
+            progress.stop()
+    return distributed.from_first(surface)
+
+
+class Probe(Protocol):
+    """Measures something at the points of a plane beside the loss.
+
+    Attributes:
+        names: Of what it measures.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, plane: Plane, w: Tensor) -> Mapping[str, float]:
+        """Return name -> value at weights `w` (P,), a point of `plane`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is computed at a point."""
+
+    problems: Mapping[str, Problem]
+    planes: Sequence[Plane]
+    probe: Probe | None
+    center: Mapping[str, Evaluation]
+
+    @property
+    def stack_size(self) -> int:
+        """Points that are best computed together."""
+        return max(problem.plan.points_per_pass for problem in self.problems.values())
+
+    def at(self, places: Sequence[_Place]) -> list[_PointValues]:
+        """Compute all there is to know at some points."""
+        points = [self.point(place) for place in places]
+        values = {split: problem.evaluate_many(points) for split, problem in self.problems.items()}
+        losses = [
+            dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)
+        ]
+        return [
+            (each if any(place.coordinates) else dict(self.center), self._probed(place))
+            for each, place in zip(losses, places, strict=True)
+        ]
+
+    def point(self, place: _Place) -> Point:
+        """Return what writes the weights at a point."""
+        return partial(self.planes[place.line].point, *place.coordinates)
+
+    def _probed(self, place: _Place) -> dict[str, float]:
+        if self.probe is None:
+            return {}
+        plane = self.planes[place.line]
+        return dict(self.probe(plane, plane.point(*place.coordinates)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A point of the grid: its index in the arrays, its line or plane, its coordinates there, x
+    first.
+    """
+
+    index: tuple[int, ...]
+    line: int
+    coordinates: tuple[float, ...]
+
+
+def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Fill the arrays of `surface`, and stop at each point that is done; in the first process."""
+    rounds = _rounds(surface)
+    is_first = distributed.rank() == 0
+    while True:
+        places = next(rounds, None) if is_first and not should_stop() else None
+        places = distributed.from_first(places)
+        if places is None:
+            return
+        size = work.stack_size
+        stacks = [places[start : start + size] for start in range(0, len(places), size)]
+        for stack, values in worked_off(stacks, work.at, should_stop):
+            for place, value in zip(stack, values, strict=True):
+                _write(surface, place.index, value)
+            yield
+
+
+def _deviations(surface: Surface, work: _Work) -> dict[str, float]:
+    """Measure what is not plain float32, at some points chosen at random but always the same."""
+    chosen = np.random.default_rng(0).permutation(surface.done.size)[:_CHECKED_POINTS_OF_A_PLAN]
+    indices = np.stack(np.unravel_index(chosen, surface.done.shape), axis=1)
+    points = [work.point(_place(surface, tuple(index))) for index in indices.tolist()]
+    return {
+        f"{name}, {split}": value
+        for split, problem in work.problems.items()
+        for name, value in problem.largest_deviation(points).items()
+    }
+
+
+def _rounds(surface: Surface) -> Iterator[list[_Place]]:
+    """Yield the points that are missing, in lists that need the values of the lists before."""
+    if surface.tolerance is None:
+        yield _missing(surface, coarse_to_fine(surface.done.shape))
+        return
+    needed = np.zeros(surface.done.shape, dtype=bool)
+    for indices in refined_rounds(surface.loss, surface.center_loss, surface.tolerance):
+        for index in indices:
+            needed[index] = True
+        yield _missing(surface, indices)
+    checked = _left_out(needed)
+    yield _missing(surface, checked)
+    for split, values in surface.loss.items():
+        center = surface.center_loss[split]
+        errors = relative_errors(interpolated(values, needed, center), values, center)
+        surface.deviations[f"{INTERPOLATION}, {split}"] = max(
+            (float(errors[index]) for index in checked), default=0.0
+        )
+
+
+def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
+    """Return some points, chosen at random but always the same, of those that interpolation shall
+    give.
+    """
+    rest = np.argwhere(~needed)
+    chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
+    return [tuple(index) for index in rest[chosen].tolist()]
+
+
+def _missing(surface: Surface, indices: list[tuple[int, ...]]) -> list[_Place]:
+    return [_place(surface, index) for index in indices if not surface.done[index]]
+
+
+def _write(surface: Surface, index: tuple[int, ...], values: _PointValues) -> None:
+    """Put what was computed at a point into the arrays."""
+    for split, value in values[0].items():
+        surface.loss[split][index] = value.loss
+        if value.accuracy is not None:
+            surface.accuracy[split][index] = value.accuracy
+        if value.standard_error is not None:
+            surface.standard_error[split][index] = value.standard_error
+    for name, measured in values[1].items():
+        surface.maps[name][index] = measured
+    surface.done[index] = True
+
+
+def _place(surface: Surface, index: tuple[int, ...]) -> _Place:
+    x = float(surface.x[index[-1]])
+    if surface.y is not None:
+        return _Place(index, 0, (x, float(surface.y[index[0]])))
+    return _Place(index, index[0] if len(index) == 2 else 0, (x,))
+
+
+def _require_tolerance(tolerance: float | None, planes: Sequence[Plane]) -> None:
+    if tolerance is None:
+        return
+    if not 0 < tolerance < np.inf:
+        raise InputError(
+            f"the tolerance of a refinement must be a positive number, got {tolerance}."
+        )
+    if len(planes) > 1:
+        raise InputError(
+            "several lines cannot be refined.", hint="Leave out --refine or --repeats."
+        )
+
+
+def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
+    """Raise InputError unless the axes fit the directions, and several planes are lines."""
+    if not planes:
+        raise InputError("a surface needs a plane, got none.")
+    for plane in planes:
+        if len(axes) != len(plane.directions):
+            raise InputError(
+                f"a plane of {len(plane.directions)} directions needs as many axes, got "
+                f"{len(axes)}."
+            )
+    if len(planes) > 1 and len(axes) > 1:
+        raise InputError(
+            "several directions at once must be lines, got planes.", hint="Pass --dims 1."
+        )
+
+
+def _shown(surface: Surface) -> dict[str, float]:
+    """Return smallest and largest loss of the first split, if there is a finite one."""
+    lowest, highest = (ends[surface.splits[0]] for ends in surface.extremes())
+    return {} if lowest is None or highest is None else {"min": lowest, "max": highest}
+
+
+def _empty_surface(
+    problems: Mapping[str, Problem],
+    planes: Sequence[Plane],
+    axes: tuple[Axis, ...],
+    normalization: str,
+    settings: dict[str, Any],
+) -> Surface:
+    lines = (len(planes),) if len(planes) > 1 else ()
+    shape = lines + tuple(axis.num_points for axis in reversed(axes))
+    directions = [direction for plane in planes for direction in plane.directions]
+    return Surface(
+        x=axes[0].coordinates(),
+        y=axes[1].coordinates() if len(axes) == 2 else None,
+        loss={split: np.full(shape, np.nan) for split in problems},
+        accuracy={},
+        done=np.zeros(shape, dtype=bool),
+        center_loss={},
+        center_accuracy={},
+        normalization=normalization,
+        direction_norms=np.concatenate([plane.norms for plane in planes]),
+        direction_hashes=tuple(hash_tensors([direction]) for direction in directions),
+        cosine=planes[0].cosine,
+        provenance=make_provenance(problems, settings),
+    )
+
+
+def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
+    accuracy = {
+        split: value.accuracy for split, value in center.items() if value.accuracy is not None
+    }
+    sampled = [split for split, value in center.items() if value.standard_error is not None]
+    return replace(
+        surface,
+        center_loss={split: value.loss for split, value in center.items()},
+        center_accuracy=accuracy,
+        accuracy={split: np.full(surface.done.shape, np.nan) for split in accuracy},
+        standard_error={split: np.full(surface.done.shape, np.nan) for split in sampled},
+    )
+
+
+def _require_same(stored: Surface, wanted: Surface) -> None:
+    """Raise StoreError naming the first thing in which a stored surface is another one."""
+    if not isinstance(stored, Surface):
+        raise StoreError(
+            f"the stored result is a {type(stored).__name__.lower()}, not a surface.",
+            hint="Write to another --out.",
+        )
+    for name, before, now in _identity(stored, wanted):
+        if before != now:
+            raise StoreError(
+                f"the stored surface has another {name}: {before} in the file, {now} now.",
+                hint="Repeat the options of the first run, or write to another --out.",
+            )
+
+
+def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]]:
+    for name in ("x", "y"):
+        yield f"{name} axis", _axis(getattr(stored, name)), _axis(getattr(wanted, name))
+    yield "set of splits", stored.splits, wanted.splits
+    yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
+    yield "normalization", stored.normalization, wanted.normalization
+    for name in (
+        "dtype",
+        "weights_hash",
+        "num_examples",
+        "data_hash",
+        "batchnorm",
+    ):  # the hash depends on the dtype
+        yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
+    for name, value in wanted.provenance.plan.items():
+        yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value
+    yield (
+        "kind of directions",
+        stored.direction_names or wanted.direction_names,
+        wanted.direction_names,
+    )
+    for name in _SAME_SETTINGS:
+        yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
+    yield "set of directions", stored.direction_hashes, wanted.direction_hashes
+    for name in ("center_loss", "center_accuracy"):  # whatever else the loss depends on shows here
+        yield name, _bits(getattr(stored, name)), _bits(getattr(wanted, name))
+
+
+def _axis(values: np.ndarray | None) -> str:
+    """Describe coordinates so that two axes read the same only if they are evenly spaced and
+    equal.
+    """
+    return (
+        "none"
+        if values is None
+        else f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
+    )
+
+
+def _bits(values: Mapping[str, float]) -> str:
+    """Write numbers so that they read the same only if they are equal bit for bit, NaN included."""
+    return ", ".join(f"{split} {value!r}" for split, value in values.items())

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from landscape import plot
+from landscape.errors import InputError
+from landscape.results.history import History
+from landscape.results.provenance import Provenance
+from landscape.results.sharpness import Difference, Measure, Sharpness, SharpnessComparison
+from landscape.results.spectrum import CurvatureHistory, Density, Spectrum
+from landscape.results.surface import Mark, Surface
+
+SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+DENSITY = Density(
+    np.array([5.0]), np.array([1e-6]), np.array([[-1.0, 0.5]]), np.array([[0.4, 0.5]]), 2, 10
+)
+
+
+def make_result(kind):
+    one = np.ones(1)
+    if kind == "history":
+        return History(one, *(0.5 * one,) * 9)
+    if kind in ("eigenvalues", "density", "layers"):
+        spectrum = (
+            5 * one,
+            one,
+            -one,
+            one,
+            9,
+            True,
+            1e-3,
+            1e-6,
+            "lanczos",
+            0.1,
+            None,
+            "train",
+            Provenance(),
+        )
+        return Spectrum(*spectrum, layer_shares={"w": np.ones(2)}, density=DENSITY)
+    if kind == "curvature-history":
+        return CurvatureHistory(one, *(one[:, None],) * 4, *(one,) * 6, "train", Provenance())
+    if kind in ("sharpness", "differences"):
+        measures = tuple(
+            Measure("asc", rho, 1 + rho, rho, None, 2.0, False, 1, 1.0) for rho in (0.1, 0.2)
+        )
+        difference = Difference(
+            "asc", 0.1, "a", "b", -0.1, -0.2, 0.1, 0.95, "not distinguishable", "data"
+        )
+        sharpness = Sharpness(1.0, None, 0.5, measures, "train", Provenance())
+        return SharpnessComparison(("a", "b"), (sharpness, sharpness), (difference,))
+    x = np.linspace(-1, 1, 7)
+    loss = 1 + (x**2 if kind == "curve" else np.add.outer(x**2, x**2))
+    done = loss < (9 if kind in ("persistence", "merge-tree") else 2.5)
+    loss.flat[8 % loss.size] = np.nan
+    y = None if kind == "curve" else x
+    center = {"train": 1.0}
+    marks = (Mark("epoch 1", "snapshot", (0.5, 0.5)[: loss.ndim]),)
+    hashes = ("a", "b")
+    return Surface(
+        x,
+        y,
+        {"train": loss},
+        {},
+        done,
+        center,
+        {},
+        "filter",
+        np.ones(2),
+        hashes,
+        0.0,
+        Provenance(),
+        marks=marks,
+    )
+
+
+@pytest.fixture(scope="module")
+def figures():
+    numbers = {kind: 2 if kind == "difference" else 1 for kind in plot.KINDS}
+    return {
+        kind: plot.draw([make_result(kind)] * number, kind=kind) for kind, number in numbers.items()
+    }
+
+
+@pytest.mark.parametrize("suffix", plot.FORMATS)
+@pytest.mark.parametrize("kind", plot.KINDS)
+def test_every_kind_is_saved_in_every_format(figures, kind, suffix, tmp_path):
+    path = plot.save_figure(figures[kind], tmp_path / f"figure.{suffix}")
+    assert path.read_bytes().startswith(SIGNATURES[suffix])
+
+
+@pytest.mark.parametrize("suffix", plot.FORMATS)
+def test_drawing_and_saving_twice_gives_the_same_bytes(suffix, tmp_path):
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("first", "second")]
+    for path in paths:
+        plot.save_figure(plot.draw([make_result("filled")]), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_the_suffix_may_be_in_capitals(figures, tmp_path):
+    assert plot.save_figure(figures["curve"], tmp_path / "FIGURE.PNG").exists()
+
+
+@pytest.mark.parametrize("name", ["figure.jpg", "figure", ".png"])
+def test_another_suffix_is_an_error_that_names_the_three(figures, name, tmp_path):
+    with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):
+        plot.save_figure(figures["curve"], tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(figures, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="folder that can be written"):
+        plot.save_figure(figures["curve"], tmp_path / "file" / "figure.png")
+
+
+def test_a_folder_that_does_not_exist_is_made(figures, tmp_path):
+    assert plot.save_figure(figures["curve"], tmp_path / "new" / "figure.png").stat().st_size > 1000
+
+
+class InterruptedFigure(Figure):
+    def savefig(self, fname, **kwargs):
+        fname.write_bytes(b"half a fig")
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_save_leaves_the_earlier_file_and_nothing_else(figures, tmp_path):
+    path = plot.save_figure(figures["curve"], tmp_path / "figure.png")
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        plot.save_figure(InterruptedFigure(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
