@@ -1,5 +1,6 @@
-"""What the top five eigenvalues of a Hessian cost, beside PyHessian, hessian-eigenthings and
-curvlinops with scipy.
+"""Measure the cost of the top five eigenvalues of a Hessian, here and with three other packages.
+
+The other packages are PyHessian, hessian-eigenthings and curvlinops with scipy.
 
 python benchmarks/hessian.py [--models mlp ...] [--data-dir DIR] [--rounds N] [--only
 products|eigenvalues]
@@ -215,9 +216,7 @@ def landscape_ways(subject: Subject) -> dict[str, Way]:
 
 
 def power(tolerance: float) -> Way:
-    """PyHessian's power iteration with a tolerance that its limit on iterations does not cut
-    off.
-    """
+    """Run PyHessian's power iteration so that its tolerance, not its iteration limit, stops it."""
     return partial(by_pyhessian, maxIter=1000, tol=tolerance)
 
 
@@ -310,8 +309,9 @@ def reference(subject: Subject) -> Found:
 
 
 def in_double(subject: Subject, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Ritz values on the span of vectors (k, P), top ones first, and their residuals, in
-    float64.
+    """Return the float64 Ritz values on the span of vectors (k, P), and their residuals.
+
+    The values at the top of the spectrum come first.
     """
     formulations = products.Formulations(
         subject.copy().double(), [(subject.data[0].double(), subject.data[1])]
@@ -365,8 +365,9 @@ def timed(way: Way, subject: Subject, seed: int) -> Run:
 def first_round(
     family: dict[str, Way], subject: Subject, true: Found, num_rounds: int
 ) -> dict[str, Run]:
-    """Run the default, then settings until one is accurate enough in every round; return the
-    default and that one.
+    """Run the default, then other settings until one is accurate enough in every round.
+
+    Return the run of the default and the run of that setting.
     """
     default, *others = family
     runs = {default: timed(family[default], subject, 0)}

@@ -1,5 +1,4 @@
-"""Kill `landscape surface` at random moments, resume it each time, and see that nothing is lost
-beyond the interval.
+"""Kill `landscape surface` at random, resume it, and check that at most an interval is lost.
 
 python benchmarks/kill.py CKPT [--kills 50] [--longest 20] [OPTIONS OF landscape surface]
 

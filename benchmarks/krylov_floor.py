@@ -1,5 +1,6 @@
-"""How many products any Krylov method needs for a Hessian's extreme eigenvalues: a floor for
-benchmarks/hessian.py.
+"""The number of products that any Krylov method needs for a Hessian's extreme eigenvalues.
+
+It is a lower bound for the results of benchmarks/hessian.py.
 
 python benchmarks/krylov_floor.py [--models mlp cnn] [--seeds 3]
 

@@ -27,9 +27,7 @@ class Clock:
     device: torch.device
 
     def read(self) -> tuple[float, float]:
-        """Return wall seconds and processor seconds (of all threads; wall seconds again on
-        CUDA).
-        """
+        """Return wall time and CPU time of all threads in seconds; on CUDA, wall time twice."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return time.perf_counter(), time.perf_counter()

@@ -1,5 +1,4 @@
-"""What one curvature-vector product costs in gradients, by the formulations that are in use and by
-ours.
+"""Measure the cost of a curvature-vector product in gradients, by our and other formulations.
 
 Printed by benchmarks/hessian.py.
 """
@@ -38,9 +37,7 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
 
 
 class Formulations:
-    """Ways to multiply by the Hessian of the mean loss over batches that differ in size, and by its
-    GGN.
-    """
+    """Ways to multiply by the Hessian or the GGN of the mean loss over batches of unequal size."""
 
     def __init__(self, model: nn.Module, batches: Batches) -> None:
         self.model = model
@@ -181,8 +178,9 @@ def measure(
 
 
 def report(times: Times, num_products: int) -> None:
-    """Print one row a way: milliseconds, gradients, and times the cheapest formulation of the same
-    matrix.
+    """Print one row per formulation: milliseconds, gradients, and time relative to the cheapest.
+
+    The cheapest formulation is that of the same matrix.
     """
     print("| product | ms | gradients | over the cheapest of the others |")
     print("|---|---:|---:|---:|")

@@ -1,5 +1,6 @@
-"""How far interpolation is from the truth after as many evaluations: our refinement beside the
-package `adaptive`.
+"""Compare the interpolation errors of our refinement and of `adaptive` for equal evaluations.
+
+The errors are distances from the true values after the same number of evaluations.
 
 python benchmarks/refinement.py [--grid 101] [FILE.h5 ...]
 

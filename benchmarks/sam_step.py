@@ -175,8 +175,9 @@ def final_weights(way: Way, workload: Workload, device: torch.device, is_bfloat1
 
 
 def check_agreement(workload: Workload, device: torch.device, is_bfloat16: bool) -> None:
-    """Say how far the SAM optimizers are from ours; exit if one is elsewhere, unless bfloat16 is
-    the reason.
+    """Print how far the SAM optimizers are from ours, and exit if one of them disagrees.
+
+    Do not exit if bfloat16 is the reason for the difference.
     """
     start = nn.utils.parameters_to_vector(workload.model(device).parameters()).detach()
     ends = {name: final_weights(way, workload, device, is_bfloat16) for name, way in WAYS.items()}

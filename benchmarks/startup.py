@@ -1,5 +1,6 @@
-"""How long `landscape --help` and every `landscape COMMAND --help` take, over a bare Typer
-application's.
+"""Measure how much longer help pages take to appear than those of a bare Typer application.
+
+The pages are those of `landscape --help` and of every `landscape COMMAND --help`.
 
 python benchmarks/startup.py [rounds]
 

@@ -114,8 +114,9 @@ def front_page_names(tree: ast.Module) -> list[str]:
 def _names_with_two_meanings(
     files: Mapping[str, Path], trees: Mapping[str, ast.Module]
 ) -> dict[str, list[str]]:
-    """Return kind -> names that two modules define; a command and its package share one name by
-    design.
+    """Return kind -> names that two modules define.
+
+    A command and the package behind it share one name by design.
     """
     places: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, tree in trees.items():

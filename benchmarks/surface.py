@@ -71,9 +71,7 @@ class Case:
         return self.build()
 
     def examples(self, device: torch.device, data_dir: str | None) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets; random images where the files of the data set are not
-        given.
-        """
+        """Return inputs and targets; random images if the data set's files are not given."""
         if self.data is None or (self.data != "digits" and data_dir is None):
             generator = torch.Generator().manual_seed(0)
             inputs = torch.randn(self.num_examples, 3, 32, 32, generator=generator)
@@ -229,16 +227,12 @@ def peer(*arguments: object) -> Iterator[Peer]:
 
 @dataclass(frozen=True)
 class JointClock(Clock):
-    """Counts the processor time of other processes too, which work only while this one waits for
-    them.
-    """
+    """A clock that includes other processes' time, while this one waits for them."""
 
     peers: tuple[Peer, ...]
 
     def read(self) -> tuple[float, float]:
-        """Return wall seconds and processor seconds of all processes; wall seconds again on
-        CUDA.
-        """
+        """Return wall time and CPU time of all processes in seconds; on CUDA, wall time twice."""
         wall, processor = super().read()
         if self.device.type == "cuda":
             return wall, processor

@@ -64,8 +64,9 @@ def found_pairs(matrix: Tensor, seed: int) -> dict[str, np.ndarray | Tensor]:
 def without_reorthogonalisation(
     matrix: Tensor, num_probes: int, num_steps: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of plain stochastic Lanczos quadrature with the three-term recurrence
-    alone.
+    """Return nodes and weights of plain stochastic Lanczos quadrature, by the recurrence alone.
+
+    The recurrence is the three-term recurrence, without reorthogonalisation.
     """
     generator, nodes, weights = torch.Generator().manual_seed(seed), [], []
     for _ in range(num_probes):
@@ -97,8 +98,9 @@ def with_reorthogonalisation(
 def with_outliers(
     matrix: Tensor, num_probes: int, num_steps: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights with the outliers of a Krylov space, whose products are taken from the
-    probes' steps.
+    """Return nodes and weights, including the outliers found in a Krylov space.
+
+    The probes take fewer steps, to make up for the products of that space.
     """
     left = (num_probes * num_steps - KRYLOV) // num_probes
     known = found_pairs(matrix, seed)

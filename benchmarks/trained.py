@@ -1,6 +1,4 @@
-"""Small networks that were trained a little, always the same, and the data that their curvature is
-measured on.
-"""
+"""Small networks that are briefly and reproducibly trained, and the data to measure them on."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ class Case:
     num_products: int
 
     def examples(self, data_dir: str | None) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets, some wrong; random images where the files of the data set are
-        not given.
-        """
+        """Return inputs and targets, some wrong; random images without the data set's files."""
         if self.data != "digits" and data_dir is None:
             generator = torch.Generator().manual_seed(0)
             inputs = torch.randn(self.num_examples, 3, 32, 32, generator=generator)

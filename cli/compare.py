@@ -107,9 +107,7 @@ def compare(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compare checkpoints in one report: losses, curvature, sharpness, surfaces; tables and a page
-    with figures.
-    """
+    """Compare the losses, curvature, sharpness and surfaces of checkpoints in one report."""
     deadline = Deadline.after_minutes(what.minutes)
     names = _names(checkpoints, label)
     plan = _plan(what, seed)
@@ -150,8 +148,9 @@ def _require_free(out: Path, inputs: Sequence[Path], *, force: bool, resume: boo
 
 
 def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
-    """Return what tables call the checkpoints: the labels, or what tells their paths apart, without
-    what is common.
+    """Return the names of the checkpoints in tables.
+
+    The names are the labels, or the parts of the paths that tell the checkpoints apart.
     """
     for path in checkpoints:
         if not path.is_file():
@@ -219,8 +218,9 @@ def _measured(
     *,
     resume: bool,
 ) -> list[Entry]:
-    """Measure one result of every checkpoint after the other, so that what there is can be compared
-    at any time.
+    """Measure each result for all checkpoints before the next one.
+
+    In this way, the results so far can be compared at any time.
     """
     from landscape.report.measuring import MEASURERS
 
@@ -259,8 +259,9 @@ def _discard(entries: Sequence[Entry]) -> None:
 
 
 class LastData:
-    """Loads the data of a recipe, and keeps the last ones: checkpoints that are compared mostly
-    have the same.
+    """A loader of a recipe's data that keeps the data it loaded last.
+
+    Checkpoints that are compared mostly have the same data.
     """
 
     def __init__(self) -> None:
@@ -300,9 +301,7 @@ def _bench(
 
 
 def _command() -> list[str]:
-    """Return the words that were typed, without those that say what to do with an earlier
-    report.
-    """
+    """Return the typed words without those that say what to do with an earlier report."""
     return [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
 
 

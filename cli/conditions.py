@@ -70,8 +70,7 @@ def gate(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold,
-    whatever the errors.
+    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold.
 
     Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A
     condition that the interval does not decide counts as failed. Curvature and sharpness are of the

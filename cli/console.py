@@ -69,8 +69,9 @@ def show_error(error: LandscapeError) -> None:
 
 
 def is_heard() -> bool:
-    """Whether this process speaks: of several that torchrun started, the first. Errors are said by
-    whoever has one.
+    """Return whether this process prints messages: the first of those that torchrun started.
+
+    Errors are printed by every process that has one.
     """
     return os.environ.get("RANK", "0") == "0"
 
@@ -100,9 +101,7 @@ def answer(text: str) -> None:
 def answer_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1
 ) -> None:
-    """Print a table to stdout: the first columns, which are text, left-aligned, numbers
-    right-aligned.
-    """
+    """Print a table to stdout, leading text columns left-aligned and numbers right-aligned."""
     if not is_heard():
         return
     from rich.console import Console
@@ -149,8 +148,9 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def resumable(path: Path) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM say what was saved in `path` and which command goes on, and exit with
-    130 or 143.
+    """On Ctrl-C or SIGTERM, report what is saved in `path`, and exit with 130 or 143.
+
+    The message also names the command that continues the work.
     """
     with StopSignals() as signals:
         try:
@@ -208,8 +208,9 @@ class StopSignals:
         self._is_waiting = True
 
     def end_undisturbed(self) -> None:
-        """Ignore SIGTERM from the end on: torchrun sends it to the others when one process has
-        exited.
+        """Ignore SIGTERM from now on.
+
+        When one process has exited, torchrun sends SIGTERM to the others.
         """
         self._previous[signal.SIGTERM] = signal.SIG_IGN
 

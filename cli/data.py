@@ -26,9 +26,7 @@ data = typer.Typer(
 @data.command("list")
 @console.answering
 def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
-    """List the built-in data sets, and whether their files are in a folder; nothing is read or
-    downloaded.
-    """
+    """List the built-in data sets and whether a folder has their files, without reading them."""
     from landscape.data.publications import PUBLICATIONS, look_for
 
     found = [look_for(publication, data_dir) for publication in PUBLICATIONS.values()]

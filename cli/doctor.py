@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def doctor(
     checkpoint: CheckpointArgument, problem: ProblemOptions, seed: Seed = 0, as_json: Json = False
 ) -> None:
-    """Say why a landscape would look wrong: no minimum, dead filters, other data, the range; exit 1
-    on a problem.
+    """Report why a landscape would look wrong, such as dead filters; exit 1 on a problem.
 
     Looks at names and values in the file, batch normalization, filters, inputs, accuracy,
     augmentation, the loss against the gradient and along a random direction. A checkpoint that

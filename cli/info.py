@@ -28,9 +28,7 @@ def info(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say what a results file or a checkpoint holds: extent, values, directions and where it comes
-    from.
-    """
+    """Say what a results file or a checkpoint holds: extent, values, directions and origin."""
     from landscape.io.description import describe_file
 
     found = describe_file(file)
@@ -53,9 +51,7 @@ def info(
 def _rows(
     items: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
 ) -> list[Mapping[str, Any]]:
-    """Return one row an item, with its name first where it has one, without columns that are
-    empty.
-    """
+    """Return one row per item, led by its name if it has one, without empty columns."""
     rows = (
         [{"name": key, **item} for key, item in items.items()]
         if isinstance(items, Mapping)

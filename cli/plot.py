@@ -57,9 +57,7 @@ def plot(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Draw results: surfaces, eigenvalues, training curves, sharpness; several on one shared
-    scale.
-    """
+    """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale."""
     path = out or default_output(files[0], ".png")
     labels = _labels(files, label)
     prepare_output(path, force=force, inputs=files)

@@ -46,9 +46,7 @@ def output_of_this_run(
 
 @contextmanager
 def working_together(path: Path | None = None) -> Iterator[None]:
-    """Work together with the other processes of torchrun; where they are stopped, say what is saved
-    in `path`.
-    """
+    """Work with the other processes of torchrun; when stopped, report what is saved in `path`."""
     with nullcontext() if path is None else console.resumable(path):
         from landscape.runtime import distributed  # brings torch, and a signal may come meanwhile
 
@@ -62,9 +60,7 @@ def working_together(path: Path | None = None) -> Iterator[None]:
 def open_together(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
 ) -> Opened:
-    """Open a checkpoint on the device of this process; see `open_checkpoint`, which gets the
-    arguments.
-    """
+    """Open a checkpoint on this process's device, with the arguments of `open_checkpoint`."""
     from landscape.problem.plan import choose_device
     from landscape.runtime import distributed
 

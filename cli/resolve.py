@@ -68,8 +68,9 @@ def default_output(source: Path, suffix: str) -> Path:
 def prepare_output(
     path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()
 ) -> None:
-    """Refuse an output that exists, unless it is to be replaced or continued, or that cannot be
-    written.
+    """Raise StoreError if an output cannot be written, or exists and may not be touched.
+
+    An existing output may be touched only if it is to be replaced or continued.
 
     Args:
         path: The output; its folder need not be there.
@@ -208,9 +209,7 @@ def open_checkpoint(
 
 
 def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
-    """Build the recipe's model with initial weights drawn by `seed`, outside the global
-    generator.
-    """
+    """Build the recipe's model with weights drawn by `seed`, outside the global generator."""
     from landscape.io.plugins import build_model
     from landscape.runtime.random_state import forked_random_state
 
@@ -221,8 +220,10 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
 
 
 def load_splits(recipe: Recipe) -> Splits:
-    """Return the data, read once. Label noise is in train alone, which is what training was not to
-    be held out of.
+    """Return the data, which are read once.
+
+    Label noise is applied only to the examples that remain in the training set after the validation
+    examples are held out.
 
     A data function that draws from torch's global generator gives the same data every time.
     """
@@ -247,8 +248,9 @@ def load_splits(recipe: Recipe) -> Splits:
 
 
 def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -> Recipe:
-    """Return the recipe of what was typed, with defaults for model and data, all arguments
-    recorded.
+    """Return the recipe for the typed options, with default model and data.
+
+    All arguments are recorded in the recipe.
     """
     from landscape.io.checkpoint import Recipe
 
@@ -270,8 +272,7 @@ def make_recipe(options: ModelOptions, *, model: str | None, data: str | None) -
 
 
 def recipe_from(options: ModelOptions, checkpoint: Checkpoint) -> Recipe:
-    """Return the recipe to train on from a checkpoint: what was typed, then what it records, then
-    the default loss.
+    """Return the recipe for training on: what was typed, else recorded, else the default loss.
 
     Raises:
         LandscapeError: If there is no model or no data, or the checkpoint records code.

@@ -285,8 +285,9 @@ class _Run:
         return self.folder / "checkpoint-ema.pt"
 
     def prepare(self, *, force: bool) -> list[Path]:
-        """Refuse a folder that holds a run; return the files that are to be replaced, the
-        checkpoint first.
+        """Reject a folder that already holds a run, unless it may be replaced or resumed.
+
+        Return the files that are to be replaced, the checkpoint first.
         """
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []

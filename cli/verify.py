@@ -49,9 +49,7 @@ def verify(
     options: ExactOptions,
     as_json: Json = False,
 ) -> None:
-    """Check a certificate of sharpness: evaluate its perturbations again, in float64 on all
-    data.
-    """
+    """Check a certificate of sharpness by evaluating its perturbations in float64 on all data."""
     found = _read(certificate)
     with working_together():
         from landscape.sharpness.certificate import check
@@ -84,9 +82,7 @@ def _read(path: Path) -> Certificate:
 
 
 def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
-    """Return the options of a problem in float64 on all data; what was not typed is as the
-    certificate records.
-    """
+    """Return a problem's options in float64 on all data, by default as the certificate records."""
     typed = dataclasses.asdict(options)
     origin = certificate.provenance
     bn = options.bn or origin.batchnorm

@@ -1,5 +1,4 @@
-"""ResNet-20 for CIFAR-10, matching the public checkpoint resnet20-12fca82f.th of
-pytorch_resnet_cifar10.
+"""ResNet-20 for CIFAR-10, matching the checkpoint resnet20-12fca82f.th of pytorch_resnet_cifar10.
 
 A model file as you would bring your own: `landscape ... --model
 examples/akamaster_resnet.py:resnet20`. The checkpoint expects images with ImageNet's normalization:

@@ -1,5 +1,4 @@
-"""Train a small network with SGD and with SAM on embedded data, measure both, and draw them side by
-side.
+"""Train a small network with SGD and with SAM on embedded data, then measure and draw both.
 
 Run it with `make demo`, or `python examples/demo.py` where the toolkit is installed. Everything it
 does is a `landscape` command, printed before it runs; results and figures go to runs/demo.

@@ -45,8 +45,9 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 
 
 def _are_finite(tensors: Any, device: torch.device) -> bool:
-    """On the CPU and on CUDA the check of torch's GradScaler, which is quick with many small
-    tensors.
+    """Return whether all tensors are finite, on the CPU and on CUDA by the check of GradScaler.
+
+    The check of torch's GradScaler is quick with many small tensors.
 
     It multiplies them by 1, which changes no bit, but takes longer than the sum of a large or a
     single one on the CPU.

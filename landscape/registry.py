@@ -40,8 +40,7 @@ class Registry:
         return getattr(import_module(module), function)
 
     def arguments(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `kwargs` with the defaults filled in and paths as strings: what a checkpoint
-        records.
+        """Return `kwargs` with defaults filled in and paths as strings, as a checkpoint has them.
 
         Raises:
             InputError: If the name is unknown, or an argument is unknown, missing or of another

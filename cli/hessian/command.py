@@ -1,6 +1,4 @@
-"""`landscape hessian`: the spectrum of a checkpoint's curvature, or its extremes along a training
-run.
-"""
+"""`landscape hessian`: the curvature spectrum of a checkpoint, or extremes along training."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ def hessian(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compute eigenvalues at both ends of the Hessian's spectrum, certified; exit 1 if not
-    converged.
-    """
+    """Compute certified eigenvalues at both ends of the Hessian; exit 1 if not converged."""
     asked = Asked(problem, extremes, extras, limits, split_names(split, can_be_both=False)[0], seed)
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False

@@ -137,9 +137,7 @@ class Asked:
 
     @property
     def bottom_k(self) -> int:
-        """Number of smallest eigenvalues: one if not said, and none beside the largest in
-        magnitude.
-        """
+        """Number of smallest eigenvalues; by default one, or none if chosen by magnitude."""
         return (
             self.extremes.bottom_k
             if self.extremes.bottom_k is not None
@@ -169,9 +167,7 @@ class Asked:
         )
 
     def fields(self) -> dict[str, Any]:
-        """Return fields of a `landscape.results.spectrum.Spectrum` that are decided by what was asked for;
-        None for any.
-        """
+        """Return the fields of a `Spectrum` that are fixed by what was asked for; None for any."""
         return {
             "curvature": self.extremes.curvature,
             "which": self.extremes.which,

@@ -1,6 +1,4 @@
-"""`landscape hessian CKPT`: the spectrum of one checkpoint's curvature, computed, checked, saved
-and shown.
-"""
+"""`landscape hessian CKPT`: compute, check, save and show the curvature spectrum."""
 
 from __future__ import annotations
 
@@ -125,9 +123,7 @@ def _krylov_path(out: Path) -> Path:
 def _finished(
     out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
 ) -> Spectrum | None:
-    """Return the result in a file of which nothing is left to compute, if it is what is asked
-    for.
-    """
+    """Return the finished result in a file if it is the requested one."""
     from landscape.hessian.completeness import first_difference
     from landscape.io.store import read_result
     from landscape.results.spectrum import Spectrum

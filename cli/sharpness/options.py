@@ -155,8 +155,7 @@ def parse_norm(text: str) -> float:
 
 
 def parse_radii(text: str) -> list[float]:
-    """Parse `0.05`, `0.05,0.1`, `0.01:0.5:10` (evenly) or `0.01:0.5:10log` (evenly on a logarithmic
-    scale).
+    """Parse `0.05`, `0.05,0.1`, `0.01:0.5:10` (evenly spaced) or `0.01:0.5:10log` (log-spaced).
 
     Raises:
         InputError: If it is something else.
@@ -189,8 +188,7 @@ def parse_radii(text: str) -> list[float]:
 
 
 def parse_groups(groups: Sequence[str]) -> Mapping[str, list[Path]]:
-    """Parse `name=pattern` for each group of checkpoints; the files of a pattern are sorted by
-    their names.
+    """Parse `name=pattern` for each group of checkpoints, and sort each pattern's files by name.
 
     Raises:
         InputError: If one has no equals sign, a name comes twice, or no file fits.

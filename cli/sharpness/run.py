@@ -117,9 +117,7 @@ def _to_check(certificate: Path, checkpoint: Path) -> str:
 
 @contextmanager
 def _writing(outputs: Outputs, inputs: Sequence[Path]) -> Iterator[None]:
-    """Keep the outputs, if there are any, and work together with the other processes of
-    torchrun.
-    """
+    """Reserve the outputs, if there are any, and work with the other processes of torchrun."""
     with ExitStack() as stack:
         for path, other in ((outputs.out, outputs.certificate), (outputs.certificate, outputs.out)):
             if path is not None:
@@ -157,8 +155,9 @@ def _measure_each(
 
 
 def _open(path: Path, asked: Asked) -> Opened:
-    """Open a checkpoint as was asked, or as a protocol has it; with the test set for the
-    generalization gap.
+    """Open a checkpoint as requested, or as a protocol prescribes.
+
+    The test set is included if the generalization gap needs it.
     """
     also = ("test",) if asked.split == "train" else ()
     if asked.measures.protocol is None:
@@ -279,9 +278,7 @@ def _ball(problem: Problem, asked: Asked) -> Ball:
 def _directions(
     problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
 ) -> list[Tensor]:
-    """Return the top eigenvector, from a file or computed; none of a loss without a second
-    derivative.
-    """
+    """Return the top eigenvector from a file or computed, if the loss has a second derivative."""
     import torch
 
     from landscape.sharpness.curvature import top_eigenvector

@@ -110,9 +110,7 @@ def surface(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compute the loss surface around a checkpoint: random, to other checkpoints, along
-    eigenvectors or gradients.
-    """
+    """Compute the loss surface around a checkpoint: random, eigenvector or other directions."""
     deadline = Deadline.after_minutes(work.minutes)
     path = out or default_output(checkpoint, ".surface.h5")
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
@@ -176,9 +174,7 @@ def _open(
     splits: Sequence[str],
     stored: Surface | None,
 ) -> Opened:
-    """Open the checkpoint under one execution plan: the recorded one, or what the first process has
-    chosen.
-    """
+    """Open the checkpoint under the recorded execution plan, or the first process's choice."""
     from landscape.problem.plan import choose_device
     from landscape.runtime import distributed
 
@@ -225,9 +221,7 @@ def _make_probe(work: WorkOptions, problem: Problem, num_directions: int) -> Pro
 
 
 def _stored_surface(path: Path) -> Surface | None:
-    """Return the surface in a file, if there is one; anything else is refused where it is to be
-    continued.
-    """
+    """Return the surface stored in a file, if any; when resuming, reject any other content."""
     from landscape.io.store import read_result
     from landscape.results.surface import Surface
 

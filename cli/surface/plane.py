@@ -160,9 +160,7 @@ class Request:
 
     @cached_property
     def noise(self) -> dict[int, Tensor]:
-        """Number of each random direction -> its vector; y is the second one drawn, whatever x
-        is.
-        """
+        """The vector of each random direction by its number; y is always drawn second."""
         from landscape.directions.random import random_directions
 
         numbers = [spec.number for spec in self.specs if spec.kind == "random"]
@@ -193,8 +191,9 @@ class Request:
 
     @cached_property
     def components(self) -> dict[Spec, Direction]:
-        """Each `pca:DIR` -> its direction: the first component of the folder, or the second for the
-        second of its kind.
+        """The direction of each `pca:DIR`: the folder's first component.
+
+        The second use of the same folder gives its second component.
 
         The first one leads to all snapshots in the folder.
         """

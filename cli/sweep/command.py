@@ -66,9 +66,7 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Do the runs of a study that are not finished, each resumed where it was; exit 1 if any failed
-    or is left.
-    """
+    """Do the unfinished runs of a study, resuming each; exit 1 if any failed or is left."""
     from landscape.runtime.deadline import Deadline
 
     deadline = Deadline.after_minutes(minutes)

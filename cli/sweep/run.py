@@ -1,6 +1,4 @@
-"""A run of a sweep, `python -m landscape_cli.sweep.run JOB`: commands in one process, which ends
-with its parent.
-"""
+"""One run of a sweep, `python -m landscape_cli.sweep.run JOB`; it ends with its parent."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ def _call(arguments: Sequence[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of standard input, a pipe that nothing is written to and that ends with the
-    parent.
-    """
+    """Wait for the end of standard input, a pipe that closes when the parent process ends."""
     while os.read(0, 1):
         pass
     os._exit(1)

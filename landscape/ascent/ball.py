@@ -45,9 +45,7 @@ class Ball:
         return cls(p, adaptive_scaling([exact], eta)[0] if adaptive else None)
 
     def steepest(self, gradient: Tensor, rho: float) -> Tensor:
-        """Return the e (P,) in the ball on which <gradient, e> is largest; 0 where the gradient
-        is.
-        """
+        """Return the e (P,) in the ball that maximizes <gradient, e>; 0 if the gradient is 0."""
         return ascend([gradient], rho, p=self.p, scaling=self._parts())[0]
 
     def norm(self, e: Tensor) -> float:

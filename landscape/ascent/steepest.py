@@ -130,8 +130,9 @@ def draw_on_sphere(
     p: float = 2.0,
     scaling: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Return a random e with ||T^-1 e||_p = rho: T z of Gaussian z, scaled; for p = 2 without T
-    uniform on the sphere.
+    """Return a random e with ||T^-1 e||_p = rho, as T z of Gaussian z, scaled.
+
+    For p = 2 without T, e is uniform on the sphere.
 
     Args:
         tensors: What e is shaped as; on the generator's device or moved there.
@@ -248,8 +249,9 @@ def _steepest_direction(scaled: list[Tensor], p: float) -> tuple[list[Tensor], T
 
 
 def _are_plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether to try without dividing by the largest entry: squared in enough precision, the size
-    known at no wait.
+    """Return whether to try first without dividing by the largest entry.
+
+    This holds where squares have enough precision and reading the norm needs no wait.
     """
     return tensors[0].device.type == "cpu" and {t.dtype for t in tensors} <= {
         torch.float32,
@@ -335,8 +337,9 @@ def _partial_norms(unit: Tensor, order: float) -> Tensor:
 
 
 def _bounded(tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Tensors divided by their largest magnitude, so that entries may be raised to powers, and that
-    divisor (0-dim).
+    """Return the tensors divided by their largest magnitude, and that divisor (0-dim).
+
+    The entries of the result may safely be raised to powers.
 
     The divisor of zeros is 1.
     """
@@ -375,8 +378,6 @@ def _scale(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
 
 
 def _as_factor(value: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-    """A 0-dim factor in the tensors' own dtype, where they share one: the fused kernels want
-    that.
-    """
+    """Return a 0-dim factor in the tensors' dtype if they share one, as fused kernels need it."""
     dtypes = {tensor.dtype for tensor in tensors}
     return value.to(dtypes.pop()) if len(dtypes) == 1 else value

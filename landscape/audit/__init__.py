@@ -1,3 +1,1 @@
-"""A conformance suite for sharpness-aware optimizers: the traps that implementations fall into, on
-anyone's class.
-"""
+"""A conformance suite that checks any sharpness-aware optimizer class for common errors."""

@@ -48,8 +48,7 @@ class Quadratic(Case):
 
 
 class Network(Case):
-    """A network with one hidden layer, and 20 examples in 3 classes; always with the same first
-    weights.
+    """A network with one hidden layer and fixed first weights, and 20 examples in 3 classes.
 
     Args:
         middle: Layers between, which keep 8 features.
@@ -71,8 +70,7 @@ class Network(Case):
 
 
 class Branches(Case):
-    """Two weights vectors, one of which takes no part in one of the passes, as with layers dropped
-    at random.
+    """Two weight vectors, one of which is unused in one pass, as when layers are randomly dropped.
 
     Args:
         skipped: Number of that pass.
@@ -91,9 +89,7 @@ class Branches(Case):
 
 
 class RunningCenter(nn.Module):
-    """A normalization layer of nobody's library: it takes the batch mean away and keeps a running
-    one.
-    """
+    """A normalization layer of no library: it subtracts batch means and keeps a running mean."""
 
     mean: Tensor
     num_passes: Tensor

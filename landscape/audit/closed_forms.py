@@ -105,8 +105,9 @@ def quadratic_steps(
     perturb: Callable[[Tensor], Tensor],
     num_steps: int,
 ) -> Tensor:
-    """Return the quadratic's weights, (3,), after steps with the gradient at w + perturb(gradient
-    at w).
+    """Return the quadratic's weights, (3,), after some steps.
+
+    Each step uses the gradient at w + perturb(gradient at w).
     """
     w = nn.Parameter(START.clone())
     optimizer = base([w], **options)

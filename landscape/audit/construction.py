@@ -105,8 +105,9 @@ def _params(model: Case, groups: Sequence[Mapping[str, Any]] | None) -> list[Any
 
 
 def _argument_names(kind: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
-    """Return the names of the arguments, those handed on to parents included, and whether others
-    may go in.
+    """Return the names of the arguments, and whether there may be others.
+
+    Arguments that are handed on to parent classes are included.
     """
     names: dict[str, None] = {}
     takes_more = True

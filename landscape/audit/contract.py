@@ -1,6 +1,4 @@
-"""How a class of optimizer is built and called: its signature says what to try, trying says what
-works.
-"""
+"""How an optimizer class is built and called: its signature suggests ways, and trials decide."""
 
 from __future__ import annotations
 
@@ -98,9 +96,7 @@ def _callings(kind: Callable[..., Any], optimizer: Any) -> Iterator[Calling]:
 
 
 def _switches(kind: Callable[..., Any]) -> Any:
-    """Return the functions for BatchNorm's statistics that come with a class, in its module or its
-    package.
-    """
+    """Return the BatchNorm statistics functions in a class's own module or package."""
     for name in (kind.__module__, kind.__module__.partition(".")[0]):
         found = tuple(getattr(sys.modules.get(name), switch, None) for switch in _SWITCHES)
         if all(found):

@@ -11,8 +11,7 @@ def farthest(found: Tensor, expected: Tensor) -> str:
 
 
 def are_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-6) -> bool:
-    """Return whether no entries of two vectors differ by more than `tolerance`; NaN differs from
-    everything.
+    """Return whether all entries of two vectors agree within `tolerance`; NaN never agrees.
 
     The default is far above the rounding of float32 weights near 1, and far below what any trap
     moves them by.

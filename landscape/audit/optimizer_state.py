@@ -53,8 +53,9 @@ def resume_exactly(contract: Contract) -> Outcome:
 
 
 def store_nothing_twice(contract: Contract) -> Outcome:
-    """The tensors in a state_dict, beside each other and beside the weights that the last step
-    saw.
+    """Check that a state_dict stores no tensor twice, and no copy of the weights.
+
+    The weights are those that the last step saw.
     """
     trainee = contract.build(Network(), **_SGD)
     trainee.steps(2)

@@ -114,9 +114,7 @@ def _return_with_a_branch_skipped(contract: Contract, skipped: int) -> Outcome:
 
 
 def _lost(contract: Contract, error: Callable[[], BaseException]) -> float:
-    """Return how far an exception in the second pass moves the weights; infinity if it is
-    swallowed.
-    """
+    """Return how far an exception in the second pass moves the weights; infinity if swallowed."""
     trainee = contract.build(Network(), **_OPTIONS)
     before = trainee.steps(1)
 

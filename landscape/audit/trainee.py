@@ -78,8 +78,9 @@ class Trainee:
 
     @property
     def holder(self) -> Any:
-        """What the user saves and hands to schedulers: the audited one where it is a torch
-        optimizer, else the base.
+        """What the user saves and gives to schedulers: the audited optimizer, or its base.
+
+        It is the audited optimizer if that is a torch optimizer, and the base optimizer otherwise.
         """
         return (
             self.optimizer

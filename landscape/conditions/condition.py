@@ -120,8 +120,9 @@ class _Reader:
         )
 
     def _at(self, node: ast.expr, rho: float) -> Operand:
-        """Give the radius to the name before the `@`, which binds no tighter to Python than * and
-        less than -.
+        """Give the radius to the name directly before the `@`.
+
+        For Python, `@` binds no tighter than `*`, and less tightly than a unary minus.
         """
         match node:
             case ast.Name(id=name) if name in MEASURES:

@@ -1,6 +1,4 @@
-"""What is known of a quantity, from what was measured: its value and, with a confidence of 95 %,
-its ends.
-"""
+"""What measurements say about a quantity: its value and the ends of its 95 % interval."""
 
 from __future__ import annotations
 
@@ -50,8 +48,9 @@ def of_unknown_error(value: float, remark: str) -> Known:
 def of_extreme(
     value: float, residual: float, noise_floor: float, *, is_largest: bool, converged: bool
 ) -> Known:
-    """Return an extreme eigenvalue: one lies within the residual; before convergence, others may
-    lie beyond.
+    """Return an extreme eigenvalue, which lies within the residual of an exact one.
+
+    Before convergence, there may be other eigenvalues beyond it.
     """
     around = Interval.around(value, max(residual, noise_floor))
     if converged:

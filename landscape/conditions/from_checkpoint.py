@@ -187,9 +187,7 @@ def _gradient_norm(value: float, measures: Iterable[Measure]) -> Known:
 
 
 def _directions(problem: Problem, effort: Effort, progress: Progress) -> list[Tensor]:
-    """Return the top eigenvector, from which the search for the maximum starts too, if there is
-    one.
-    """
+    """Return the top eigenvector, if any; the search for the maximum also starts from it."""
     try:
         return [top_eigenvector(problem, Ball(), seed=effort.seed, progress=progress)]
     except InputError:  # of a loss without a second derivative

@@ -83,8 +83,9 @@ def _between(value: float, ends: list[float]) -> Interval:
 
 
 def _known(value: float, low: float, high: float) -> Interval:
-    """Return an interval, an end that is NaN being unknown: the difference of two infinities may be
-    anything.
+    """Return an interval in which an end that is NaN becomes unknown.
+
+    For example, the difference of two infinities may be anything.
     """
     return Interval(
         value, -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high

@@ -53,9 +53,7 @@ class Known:
 
 
 def with_parents(wanted: Iterable[Quantity]) -> set[Quantity]:
-    """Return the quantities that these are computed from: a gap and a ratio come from two
-    others.
-    """
+    """Return these quantities and the two that each gap or ratio is computed from."""
     return {
         Quantity(parent, each.rho)
         for each in wanted

@@ -1,6 +1,4 @@
-"""Files of a published .tar.gz archive, read from the archive or its extracted folder and checked
-by md5.
-"""
+"""Files of a published .tar.gz archive, read from it or its extracted folder, with md5 checks."""
 
 from __future__ import annotations
 

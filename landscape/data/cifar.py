@@ -150,9 +150,7 @@ def read_cifar(
 
 
 def _examples(batches: list[Batch], num_kept: int | None, normalization: Normalization) -> Examples:
-    """Join batches and normalize what is kept of them: images of floats take four times the
-    bytes.
-    """
+    """Join batches and normalize only what is kept, since float images are four times as large."""
     images, labels = zip(*batches, strict=True)
     everything = (
         torch.from_numpy(np.concatenate(images)),

@@ -77,8 +77,7 @@ def _with_target(graph: Any, target: Tensor) -> Any:
 
 
 def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: int) -> Tensor:
-    """Give a share of the examples a wrong label, drawn uniformly from the other classes: symmetric
-    noise.
+    """Give a share of examples a wrong label, uniform over the other classes: symmetric noise.
 
     The number of wrong labels is exactly round(share * N), halves rounded to the even number, and a
     share of 1 leaves no label right. In the other convention in use (Zhang et al. 2017,

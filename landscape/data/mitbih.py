@@ -1,6 +1,4 @@
-"""Heartbeats of the MIT-BIH arrhythmia database, read from the published CSV files or parts of
-them.
-"""
+"""Heartbeats of the MIT-BIH arrhythmia database, read from the published CSV files or parts."""
 
 from __future__ import annotations
 
@@ -65,8 +63,10 @@ def _read(path: Path, balance: bool) -> Examples:
 
 
 def balanced_rows(labels: np.ndarray) -> np.ndarray:
-    """Return ascending indices of all examples of classes above 0 and as many of class 0 as the
-    rarest of those has.
+    """Return ascending indices of a subset in which class 0 does not dominate.
+
+    It has all examples of the classes above 0, and as many of class 0 as the rarest of those
+    classes has.
 
     Classes without examples do not count; class 0 stays whole where it is no larger, or alone.
 

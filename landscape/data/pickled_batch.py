@@ -1,6 +1,4 @@
-"""Python pickles that hold dicts of lists, bytes, numbers and uint8 arrays, read so that nothing
-can run.
-"""
+"""Python pickles of dicts of lists, bytes, numbers and uint8 arrays, read without running code."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ _ALLOWED = {
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Resolves the names in `_ALLOWED` to stand-ins of ours, so that not even numpy's own code
-    runs.
-    """
+    """An unpickler that maps the names in `_ALLOWED` to our stand-ins, so no numpy code runs."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:

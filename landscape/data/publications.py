@@ -1,5 +1,6 @@
-"""What the built-in data sets are and where they are published; readers, messages, list and fetch
-go by it.
+"""What the built-in data sets are and where they are published.
+
+Readers, messages, and the list and fetch commands use this description.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ _FASHION_MD5 = {
 
 
 def _tu_archive(name: str, *, edges: int, nodes: int, graphs: int) -> PublishedArchive:
-    """Describe an archive of the TUDataset collection, which publishes no md5 sums, by what it
-    holds.
+    """Describe a TUDataset archive by its contents, since no md5 sums of it are published.
 
     Args:
         name: Of the data set.
@@ -154,8 +154,9 @@ class Availability:
 
 
 def look_for(publication: Publication, folder: Path) -> Availability:
-    """Look for a data set's files in a folder, then where its system package installs them; nothing
-    is read.
+    """Look for a data set's files in a folder, then where its system package installs them.
+
+    No file is read.
     """
     if not publication.files:
         return Availability(publication, "embedded")

@@ -1,6 +1,4 @@
-"""Files as somebody publishes them: what they are called, where they are, how they are recognized
-in a folder.
-"""
+"""Published files: their names, their addresses, and how to recognize them in a folder."""
 
 from __future__ import annotations
 
@@ -66,8 +64,7 @@ class PublishedArchive(PublishedFile):
         return self.name, f"{self.folder}/"
 
     def find(self, folder: Path) -> Path | None:
-        """Return the extracted folder, else the archive, else `folder` itself if it is the
-        extracted one.
+        """Return the extracted folder, else the archive, else `folder` if it is the extracted one.
 
         A folder is the extracted one if it holds all the files that are read, whatever it is
         called.
@@ -108,9 +105,7 @@ class PublishedTable(PublishedFile):
         return self.name, f"{self.name}.gz"
 
     def find(self, folder: Path) -> Path | None:
-        """Return the table; without it the only part there is, or the only one with `part` in its
-        name.
-        """
+        """Return the table, else the only part, or the only part with `part` in its name."""
         whole = super().find(folder)
         stem = self.name.removesuffix(".csv")
         found = [

@@ -41,8 +41,9 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
 def keep_examples(
     examples: tuple[Tensor, Tensor], num_samples: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Return a balanced subset of inputs (N, ...) and targets (N,), all of them where `num_samples`
-    is None.
+    """Return a balanced subset of inputs (N, ...) and targets (N,).
+
+    All examples are returned if `num_samples` is None.
 
     Raises:
         InputError: As `balanced_subset`.

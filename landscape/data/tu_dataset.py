@@ -1,6 +1,4 @@
-"""Molecules as graphs: data sets of the TUDataset collection, read from their published text
-files.
-"""
+"""Molecules as graphs: TUDataset data sets, read from their published text files."""
 
 from __future__ import annotations
 
@@ -73,9 +71,7 @@ def read_tu_dataset(publication: Publication, data_dir: str | None) -> tuple[Gra
 
 
 def _build_graphs(tables: dict[str, Tensor]) -> Graphs:
-    """Cut nodes and edges into graphs; as PyTorch Geometric's reader does, sort edges and leave out
-    double ones.
-    """
+    """Cut nodes and edges into graphs, with edges sorted and unique as in PyTorch Geometric."""
     with from_extra("graphs", "PyTorch Geometric"):
         from torch_geometric.data import Data  # pyright: ignore[reportMissingImports]
         from torch_geometric.utils import coalesce, remove_self_loops  # pyright: ignore[reportMissingImports]

@@ -43,8 +43,7 @@ class TuFiles:
     again: str
 
     def read(self) -> dict[str, Tensor]:
-        """Return the numbers of every line, int64 (lines, columns), by the part of the file's name
-        after NAME_.
+        """Return the numbers of every line, int64 (lines, columns), by the file name after NAME_.
 
         Every edge is of two nodes of one graph; nodes are in the order of their graphs, and each
         graph has some.

@@ -81,9 +81,7 @@ class Plane:
         return float(gram[0, 1]) / scale if scale > 0 else None
 
     def project(self, w: Tensor) -> Projection:
-        """Return the point of the plane nearest to `w` (P,), by the Gram system of the
-        directions.
-        """
+        """Return the plane's nearest point to `w` (P,), by the directions' Gram system."""
         offset = w - self.origin
         moments = np.array([dot(d, offset) for d in self.directions])
         coordinates, *_ = np.linalg.lstsq(self.gram(), moments, rcond=None)

@@ -1,6 +1,4 @@
-"""Directions in weight space: Gaussian noise, the normalizations that make it comparable, and what
-spans a plane.
-"""
+"""Directions in weight space: Gaussian noise, normalizations of it, and what spans a plane."""
 
 from __future__ import annotations
 
@@ -129,8 +127,9 @@ def _scale(
     with_1d: bool,
     blocks: Callable[[Weight, Tensor], Tensor],
 ) -> Tensor:
-    """Scale each block of `d`, an element along the first dimension of what `blocks` gives, to the
-    norm of that of `w`.
+    """Scale each block of `d` to the norm of the same block of `w`.
+
+    A block is an element along the first dimension of what `blocks` returns.
 
     A tensor with at most one dimension is one block, or zero.
     """
@@ -162,8 +161,9 @@ move."""
 
 
 def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
-    """Return the share of a trajectory's variance along each direction, NaN where it is unknown;
-    None if all are.
+    """Return the share of a trajectory's variance along each direction, NaN if unknown.
+
+    If all shares are unknown, return None.
     """
     shares = [direction.explained_variance for direction in directions]
     if all(share is None for share in shares):
@@ -172,9 +172,7 @@ def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
 
 
 def require_spanning(directions: Sequence[Direction]) -> None:
-    """Raise InputError unless one direction, or two that are not parallel, are finite and not
-    zero.
-    """
+    """Raise InputError unless one direction, or two not parallel, are finite and nonzero."""
     for direction in directions:
         if not torch.isfinite(direction.vector).all():
             raise InputError(

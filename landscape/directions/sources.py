@@ -1,6 +1,4 @@
-"""Where directions come from: checkpoints, Hessian eigenvectors, the gradient, SAM's ascent, a
-file.
-"""
+"""Sources of directions: checkpoints, Hessian eigenvectors, the gradient, SAM's ascent, a file."""
 
 from __future__ import annotations
 
@@ -153,8 +151,9 @@ def principal_components(
     names: Sequence[str],
     points: Iterable[Point] = (),
 ) -> tuple[Direction, ...]:
-    """Return the directions in which a trajectory varies most, of length 1: coordinates are
-    Euclidean distances.
+    """Return the unit directions in which a trajectory varies most.
+
+    Since the directions have length 1, coordinates are Euclidean distances.
 
     Args:
         snapshots: In the order of training, see `landscape.directions.trajectory.principal_directions`.
@@ -180,8 +179,7 @@ def principal_components(
 
 
 def gradient_direction(problem: Problem, *, name: str) -> Direction:
-    """Return the direction of steepest ascent, of length 1: its coordinate is the Euclidean
-    distance.
+    """Return the unit direction of steepest ascent, whose coordinate is the Euclidean distance.
 
     Raises:
         InputError: If the gradient is zero.

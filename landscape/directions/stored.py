@@ -48,8 +48,7 @@ def directions_for(
 def left_out(
     directions: Directions, spec: WeightSpec, module: nn.Module | None = None
 ) -> list[str]:
-    """Name the tensors that stored directions would move, and that are no weights: running
-    statistics, say.
+    """Name the tensors other than weights, such as running statistics, that directions would move.
 
     Raises:
         InputError: As `directions_for`.
@@ -75,9 +74,7 @@ def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | N
 
 
 def _layouts(module: nn.Module | None) -> Iterator[_Tensors]:
-    """Yield what Li et al.'s code may have written for a model: all parameters, or all of its
-    state.
-    """
+    """Yield what Li et al.'s code may have written for a model: all parameters, or all state."""
     if module is None:
         return
     yield [(name, tuple(parameter.shape)) for name, parameter in module.named_parameters()]

@@ -1,5 +1,6 @@
-"""The plane that a training run moved in most: principal components of its snapshots, which are
-never all in memory.
+"""The plane that a training run moved in most, by principal components of its snapshots.
+
+The snapshots are never all in memory.
 """
 
 from __future__ import annotations
@@ -53,8 +54,7 @@ def principal_directions(
     num_directions: int = 2,
     block_size: int | None = None,
 ) -> PrincipalDirections:
-    """Find the directions in which the snapshots vary most, by PCA of their displacements from the
-    origin.
+    """Find the directions in which the snapshots vary most, by PCA of displacements from `origin`.
 
     As in Li et al.'s code, the origin counts as a snapshot where it is none, and the mean is
     subtracted; the plane is then meant to be drawn through the origin, not through the mean. The
@@ -193,9 +193,7 @@ def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:
 
 
 def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Tensor) -> None:
-    """Raise InputError if a variance is no more than the rounding of the weights and of the sums
-    can make.
-    """
+    """Raise InputError if a variance may be due to rounding of the weights and sums alone."""
     step = torch.finfo(origin.dtype).eps / 2 * norm(origin)
     rank = int((values > num_rows * (step**2 + _ROUNDING * variance)).sum())
     if rank == 0:
@@ -210,8 +208,9 @@ def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Te
 
 
 def _signs(coordinates: np.ndarray) -> np.ndarray:
-    """Return the sign of each direction with which the first snapshot that it moves has a positive
-    coordinate.
+    """Return the signs that make the coordinate of the first moved snapshot positive.
+
+    There is one sign per direction; the snapshot is the first that the direction moves.
     """
     return np.array([_first_sign(column) for column in coordinates.T])
 

@@ -107,8 +107,9 @@ def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> 
 
 
 def _recorded_accuracy(training: Mapping[str, Any] | None) -> float | None:
-    """Return the test accuracy of the weights in the file; None where training stopped inside an
-    epoch.
+    """Return the test accuracy of the weights in the file.
+
+    It is None if training stopped inside an epoch, or if the accuracy is unknown.
     """
     state = (training or {}).get("state", {})
     if not state.get("rows") or state.get("step"):

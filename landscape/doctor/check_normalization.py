@@ -22,9 +22,7 @@ _REMEDY = "Pass --bn recalibrate, or --bn batch, to surface, hessian and sharpne
 
 
 def check_normalization(problem: Problem) -> Finding:
-    """Look at the running statistics, and whether the loss with them is that with statistics of the
-    batches.
-    """
+    """Check the running statistics, and compare the loss with that under batch statistics."""
     layers = [layer for layer in _as_stored(problem).modules() if isinstance(layer, _NormBase)]
     if not layers:
         return Finding(_CHECK, Severity.OK, "The model has no batch normalization.")
@@ -69,9 +67,7 @@ def in_mode(problem: Problem, mode: str) -> Problem:
 
 
 def _as_stored(problem: Problem) -> nn.Module:
-    """Return a copy of the model with the buffers of the checkpoint, which `recalibrate`
-    replaces.
-    """
+    """Return a copy of the model with the checkpoint's buffers, which `recalibrate` replaces."""
     module = problem.copy_module()
     for buffer, stored in zip(module.buffers(), problem.buffers, strict=True):
         buffer.copy_(stored)

@@ -70,8 +70,9 @@ def curvature_along(
     should_stop: Callable[[], bool] = _never,
     progress: Progress = SILENT,
 ) -> CurvatureHistory:
-    """Find both ends of the Hessian's spectrum at the snapshots of a run, and how its top
-    eigenvectors turn.
+    """Find both ends of the Hessian's spectrum along a run, and how its top eigenvectors turn.
+
+    They are measured at the snapshots of the run.
 
     Each Lanczos run starts from the sum of the eigenvectors at the snapshot before and as much
     noise, without which an eigenvalue that has risen out of their span would be missed. What the

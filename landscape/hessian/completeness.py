@@ -40,8 +40,9 @@ def _has_all_probes(density: Density | None, num_probes: int) -> bool:
 def first_difference(
     found: Spectrum, problem: Problem, split: str, num_eigenvalues: int, asked: Mapping[str, Any]
 ) -> tuple[str, str, str] | None:
-    """Return what a spectrum differs in from the one that is asked for: name, there, here; None if
-    it is that one.
+    """Return how a spectrum differs from the one that is asked for, as name, there, here.
+
+    Only the first difference is returned; it is None if there is none.
 
     Args:
         found: The spectrum.

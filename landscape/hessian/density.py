@@ -1,5 +1,6 @@
-"""Spectral density of a symmetric operator by stochastic Lanczos quadrature beside its known
-eigenpairs.
+"""Spectral density of a symmetric operator by stochastic Lanczos quadrature.
+
+Eigenpairs that are known already are treated exactly.
 """
 
 from __future__ import annotations
@@ -136,9 +137,7 @@ def _require_fitting(
 
 
 def _probed(deflated: Deflated, plan: MemoryPlan, seed: int, stream: int) -> KrylovSpace:
-    """Return a Krylov space that begins with a random vector of the complement of the known
-    ones.
-    """
+    """Return a Krylov space that starts from a random vector orthogonal to the known ones."""
     start = deflated.project(random_vector(deflated, seed, stream))
     return KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
 

@@ -13,9 +13,7 @@ from landscape.results.spectrum import SecondLook
 
 
 class Subspace(Protocol):
-    """An orthonormal basis Q (P, m) whose products with the operator are known, such as a Krylov
-    space's.
-    """
+    """An orthonormal basis Q (P, m), such as a Krylov space's, with known products."""
 
     @property
     def size(self) -> int:
@@ -77,9 +75,7 @@ class Eigenpairs:
 
     @property
     def estimates(self) -> np.ndarray:
-        """r^2 / gap of each at the top, r where that is less, (k,): an estimate of its error, no
-        certificate.
-        """
+        """Estimated, not certified, errors at the top, (k,): r^2 / gap, or r where it is less."""
         return self.pairs.errors[: len(self.top)]
 
     @property

@@ -1,6 +1,4 @@
-"""Where eigenvectors point: which layers, along the gradient, and how they turn from one checkpoint
-to another.
-"""
+"""Where eigenvectors point: by layer, along the gradient, and their rotation along training."""
 
 from __future__ import annotations
 
@@ -45,8 +43,7 @@ def layer_shares(spec: WeightSpec, vectors: Any) -> dict[str, np.ndarray]:
 
 
 def gradient_overlaps(problem: Problem, vectors: Any) -> tuple[float, np.ndarray]:
-    """Return the norm of the gradient at the problem's own weights, and its |cosine| with each
-    vector.
+    """Return the norm of the gradient at the problem's weights, and its |cosine| with each vector.
 
     Args:
         problem: The loss.
@@ -63,8 +60,7 @@ def gradient_overlaps(problem: Problem, vectors: Any) -> tuple[float, np.ndarray
 
 
 def alignment(vectors: Any, others: Any) -> np.ndarray:
-    """Return the |cosine| of the angle between each of two sets of vectors; their signs mean
-    nothing.
+    """Return the |cosine| of the angle between each of two sets of vectors; signs are ignored.
 
     Args:
         vectors: (k, P), a tensor or an array.
@@ -84,8 +80,7 @@ def alignment(vectors: Any, others: Any) -> np.ndarray:
 
 
 def subspace_overlap(vectors: Any, others: Any) -> float:
-    """Return the mean squared cosine of the principal angles between the spans of two sets of
-    vectors.
+    """Return the mean squared cosine of the principal angles between the spans of two vector sets.
 
     It is 1 if one span contains the other, 0 if they are orthogonal, and about k / P for random
     ones. Unlike the cosines of single vectors it does not depend on how the eigenvectors of close

@@ -59,8 +59,9 @@ class Agreement:
 
     @property
     def contradicts(self) -> bool:
-        """Whether an eigenvalue differs or is missing; if neither this nor `agrees`, the intervals
-        are too wide.
+        """Whether an eigenvalue differs or is missing.
+
+        If neither this nor `agrees` holds, the intervals are too wide.
         """
         return any(comparison.verdict in ("differs", "missing") for comparison in self.comparisons)
 
@@ -99,9 +100,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class _Found:
-    """Eigenvalues (n,) of one engine, the top ones first, the radius of each one's interval, and
-    its rounding.
-    """
+    """Eigenvalues (n,) of one engine, top ones first, with interval radii and rounding."""
 
     values: np.ndarray
     radii: np.ndarray
@@ -125,9 +124,7 @@ class _Found:
         return found
 
     def unknown(self, which: str) -> tuple[float, float]:
-        """Return the range in which it need not have an eigenvalue, as far as the intervals of its
-        own tell.
-        """
+        """Return the range in which eigenvalues may be missing, given its own intervals."""
         top, bottom = slice(self.num_top), slice(self.num_top, None)
         if which == "magnitude":
             last = self._weakest(np.abs(self.values), slice(None))
@@ -139,16 +136,15 @@ class _Found:
         return float(self.radii[i] + self.rounding)
 
     def is_outside(self, i: int, unknown: tuple[float, float]) -> bool:
-        """Whether the whole interval of value i lies where the other engine ought to have an
-        eigenvalue.
+        """Return whether the whole interval of value i is where the other engine must have one.
+
+        The other engine must have an eigenvalue outside its `unknown` range.
         """
         low, high = unknown
         return bool(self.values[i] - self.reach(i) > high or self.values[i] + self.reach(i) < low)
 
     def _weakest(self, keys: np.ndarray, part: slice) -> float:
-        """Return the smallest key with its radius; inf if there is none, for then nothing was
-        looked for.
-        """
+        """Return the smallest key plus its radius; inf if nothing was looked for."""
         if not keys[part].size:
             return float("inf")
         last = keys[part].argmin()
@@ -214,8 +210,9 @@ def _allowed(a: _Found, b: _Found) -> np.ndarray:
 
 
 def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> list[tuple[int, int]]:
-    """Match rows and columns one to one at the smallest sum of differences; as many as are allowed,
-    and no other.
+    """Match rows and columns one to one at the smallest sum of differences.
+
+    As many as possible of the allowed pairs are matched, and no others.
     """
     is_allowed = difference <= allowed
     cost = np.where(is_allowed, difference, 1 + difference + difference.sum())

@@ -1,6 +1,4 @@
-"""Extreme eigenvalues on disjoint subsets of the data: how they scatter, and on which side of the
-truth they are.
-"""
+"""Extreme eigenvalues on disjoint subsets of the data: their scatter and their bias."""
 
 from __future__ import annotations
 

@@ -82,8 +82,9 @@ def plan_memory(
     budget: int | None = None,
     host_budget: int | None = None,
 ) -> MemoryPlan:
-    """Choose where the basis of a Lanczos run is kept: the first place that holds 128 vectors, or
-    all it can need.
+    """Choose the first place for the basis of a Lanczos run that holds enough vectors.
+
+    Enough are 128 vectors, or all that the run can need.
 
     In float64 on the device, in float32 there, in float32 in host memory beside a CUDA device. If
     none of them does, in float32 where there is more room. A run that is longer than what a place
@@ -142,22 +143,25 @@ def plan_memory(
 
 
 def half_of_free_memory(device: torch.device) -> int:
-    """Return half of the bytes that this process may take: on the CPU, the processes of a run share
-    one memory.
+    """Return half of the bytes that this process may take.
+
+    On the CPU, the processes of a run share one memory.
     """
     return free_memory(device) // (2 * (distributed.world_size() if device.type == "cpu" else 1))
 
 
 def _half_for_all(device: torch.device) -> int:
-    """Return the least half of what is free: processes that plan otherwise would ask for other
-    products.
+    """Return the least half of free memory over all processes.
+
+    Processes that plan differently would ask for different products.
     """
     return min(distributed.gathered(half_of_free_memory(device)))
 
 
 def num_kept(vectors: int, wanted: int) -> int:
-    """Return how many of `vectors` a restart keeps: about 20, more than are wanted, and leaving a
-    third free.
+    """Return how many of `vectors` a restart keeps, leaving at least a third free.
+
+    It keeps about 20, and more than are wanted.
     """
     return max(1, min(max(_KEPT, wanted + _ROOM), vectors - max(_ROOM // 2, vectors // 3)))
 
@@ -191,8 +195,9 @@ def in_gib(num_bytes: int) -> str:
 def _places(
     device: torch.device, room: int, host_budget: int | None
 ) -> list[tuple[torch.dtype, bool, int]]:
-    """Return dtype, whether it is host memory beside the device's, and bytes of each place for a
-    basis, best first.
+    """Return each place for a basis, best first, as dtype, whether on the host, and bytes.
+
+    A place on the host is memory in addition to the device's.
     """
     places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
     if device.type == "cuda":

@@ -57,8 +57,7 @@ _AS_PRECISE_AS = {"bfloat16": torch.bfloat16, "tf32": torch.float16}  # tf32 has
 
 
 class CurvatureOperator:
-    """The curvature of a problem's mean loss at `w` (P,): its Hessian, or a matrix that stands in
-    for it.
+    """The curvature of a problem's mean loss at `w` (P,): its Hessian, or an approximation of it.
 
     Products are exact up to rounding, by double backward. The graph of a batch is kept from one
     product to the next as long as all kept ones fit into `graph_bytes`, which saves the forward and
@@ -252,9 +251,7 @@ class CurvatureOperator:
         return graph.product(parts, is_last=True)
 
     def _first_bad(self, parts: list[Tensor]) -> str:
-        """Say where the first batch with a product that is not finite is; empty if there is
-        none.
-        """
+        """Say where the first batch with a non-finite product is; empty if there is none."""
         bad = len(self._problem.batches)
         with self._multiplying():
             for number in self._numbers:

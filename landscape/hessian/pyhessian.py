@@ -156,9 +156,7 @@ def _require_counts(size: int, top_k: int, max_matvecs: int) -> None:
 
 @contextmanager
 def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
-    """Prepare PyHessian on a copy of the model, and say what is wrong with a loss on which it
-    fails.
-    """
+    """Prepare PyHessian on a copy of the model, and explain a loss on which it fails."""
     _require_kind(problem)
     is_cuda = problem.device.type == "cuda"
     progress.start("pyhessian", None)
@@ -233,8 +231,9 @@ class _Run:
         return self._problem.criterion(outputs, self._problem.batches[int(numbers[0])][1])
 
     def _freeze_unused(self, module: nn.Module) -> list[bool]:
-        """Freeze parameters with a constant gradient, on which PyHessian fails; say which ones are
-        used.
+        """Freeze parameters with a constant gradient, and return which ones are used.
+
+        PyHessian fails on parameters with a constant gradient.
         """
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         loss = self._problem.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
@@ -261,9 +260,7 @@ class _Run:
 
 
 class _Numbered(nn.Module):
-    """The model, which evaluates the batch whose number it is given, as the problem evaluates
-    it.
-    """
+    """The model, which evaluates a batch given by its number, as the problem evaluates it."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -286,9 +283,7 @@ def _require_finite(vectors: list[Tensor]) -> None:
 
 
 def _independent(vectors: list[Tensor]) -> list[Tensor]:
-    """Return the vectors (P,) as unit vectors, without those of zero and the copies of earlier
-    ones.
-    """
+    """Return the vectors (P,) as unit vectors, without zeros and copies of earlier ones."""
     basis: list[Tensor] = []
     units: list[Tensor] = []
     for vector in vectors:

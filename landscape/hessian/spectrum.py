@@ -1,6 +1,4 @@
-"""The spectrum of a problem's curvature as a result with its provenance: extremes, trace, density,
-layers.
-"""
+"""The spectrum of a problem's curvature with provenance: extremes, trace, density, layers."""
 
 from __future__ import annotations
 
@@ -85,8 +83,7 @@ def hessian_spectrum(
     announce: Callable[[str], None] = _ignore,
     progress: Progress = SILENT,
 ) -> Spectrum:
-    """Compute eigenvalues at both ends of the Hessian at the problem's own weights, and what is
-    asked for beside.
+    """Compute eigenvalues at both ends of the Hessian at the problem's weights, and any extras.
 
     Args:
         problem: The loss.
@@ -241,8 +238,7 @@ def _measured(
 
 
 def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
-    """Return the eigenpairs that a density need not estimate: those of the Krylov space that are
-    good enough.
+    """Return the pairs of the Krylov space that are good enough not to be estimated by a density.
 
     Where a second look had to add to that space, only the pairs that were asked for.
     """

@@ -1,6 +1,4 @@
-"""Trace of a symmetric operator: exact on a subspace that is already known, sampled on its
-complement.
-"""
+"""Trace of a symmetric operator: exact on a known subspace, sampled on its complement."""
 
 from __future__ import annotations
 
@@ -39,8 +37,9 @@ def trace(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> Trace:
-    """Estimate the trace: tr(Q' A Q) of the subspace, without products, and Hutchinson's estimate
-    of the rest.
+    """Estimate the trace as tr(Q' A Q) of the subspace, plus Hutchinson's estimate of the rest.
+
+    The trace on the subspace takes no products.
 
     With random signs v and u = v - Q Q' v, u' A u has the expectation tr((I - Q Q') A (I - Q Q'))
     =: tr(B) and the variance 2 (||B||_F^2 - sum_i B_ii^2). Vectors uniform on the sphere of the
@@ -165,8 +164,9 @@ def _standard_error(samples: list[float]) -> float:
 
 
 def _quantile(confidence: float, num_samples: int, *, is_sequential: bool) -> float:
-    """Return Student's quantile, at half the error probability where the samples decide their
-    number.
+    """Return Student's quantile for a confidence level.
+
+    The error probability is halved if the samples decide their own number.
     """
     outside = (1 - confidence) / (4 if is_sequential else 2)
     return float(student_t.ppf(1 - outside, num_samples - 1)) if num_samples > 1 else math.inf

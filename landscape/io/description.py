@@ -289,9 +289,7 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
 
 
 def _checkpoint_row(sharpness: Sharpness) -> Description:
-    """Describe a checkpoint apart from its measures, and from the provenance that it shares with
-    the others.
-    """
+    """Describe a checkpoint without its measures and the provenance it shares with the others."""
     found = _describe_sharpness(sharpness)
     taylor = asdict(sharpness.taylor or Taylor(math.nan))
     left_out = ("measures", "taylor", "rescaled", "provenance")
@@ -366,8 +364,9 @@ def _describe_checkpoint(path: Path) -> Description:
 
 
 def _training(training: Mapping[str, Any]) -> Description:
-    """Say how far training was and how it was done: the state of a run has them deeper than a
-    snapshot.
+    """Return how far training was and how it was done.
+
+    The state of a run has these values deeper than a snapshot.
     """
     state = training.get("state", training)
     return {"epoch": state.get("epoch"), "settings": training.get("settings", {})}

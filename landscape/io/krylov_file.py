@@ -1,6 +1,4 @@
-"""A Krylov space in a file that grows by one vector at a time, whole after a kill at any
-instant.
-"""
+"""A Krylov space in a file that grows by one vector at a time and stays whole after any kill."""
 
 from __future__ import annotations
 
@@ -59,8 +57,7 @@ class KrylovFile:
         return StoredKrylov(head, steps, self._rows())
 
     def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Put a new file with k + 1 vectors (P,) and room for `capacity` products in the place of
-        the old one.
+        """Replace the old file with one of k + 1 vectors (P,) and room for `capacity` products.
 
         Raises:
             StoreError: If it cannot be written.
@@ -69,8 +66,7 @@ class KrylovFile:
         self._num_kept, self._num_steps = len(head.values), 0
 
     def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Write the next vector (P,), if there is one, then the numbers of the product that made
-        it.
+        """Write the next vector (P,), if there is one, and then the numbers of its product.
 
         Raises:
             StoreError: If it cannot be written.
@@ -101,8 +97,9 @@ class KrylovFile:
         self._write(head, steps, self._rows(), 2 * max(len(steps), 8))
 
     def _read_numbers(self) -> tuple[KrylovHead, np.ndarray]:
-        """Return what the space begins with, and the valid steps; the file is of what this sink is
-        of, or refused.
+        """Return what the space begins with, and the valid steps.
+
+        A file of anything other than what this sink is for is rejected.
         """
         try:
             with h5py.File(self._path, "r", locking=False) as file:
@@ -181,8 +178,9 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _reserve(file: h5py.File, name: str, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:
-    """Make a dataset in one piece that has its place in the file at once, and none on the disk
-    before it is written.
+    """Create a contiguous dataset whose place in the file is reserved at once.
+
+    It takes no space on the disk before it is written.
     """
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -336,9 +336,7 @@ def _at_center(
 
 
 def _normalization(direction_file: str) -> str:
-    """Read the normalization off the name of a direction file, the one place where it is
-    written.
-    """
+    """Read the normalization from a direction file's name, the only place where it is written."""
     found = [
         match.group(1)
         for axis in "xy"

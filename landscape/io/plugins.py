@@ -1,6 +1,4 @@
-"""Models, data sets, losses and optimizers by name: built in, or the user's own by import
-string.
-"""
+"""Models, data sets, losses and optimizers by name: built in, or by the user's import string."""
 
 from __future__ import annotations
 
@@ -58,8 +56,7 @@ def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def build_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the pair (train, test) of a data set by built-in name or import string; test may be
-    None.
+    """Return the pair (train, test) of a data set by name or import string; test may be None.
 
     Raises:
         PluginError: Saying whether the module, the attribute, the call or the returned type is
@@ -174,9 +171,7 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
 
 @functools.cache
 def _import_file(path: Path, modified: int) -> ModuleType:
-    """Import a file, once as long as it does not change: its model, data and loss share one
-    module.
-    """
+    """Import a file, only once unless it changes, so that model, data and loss share a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} cannot be imported.")

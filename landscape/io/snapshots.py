@@ -1,6 +1,4 @@
-"""Find the snapshots of a training run in a folder, in the order of training, and read their
-weights.
-"""
+"""Find the snapshots of a training run in a folder, in training order, and read their weights."""
 
 from __future__ import annotations
 
@@ -147,9 +145,7 @@ def _epochs(paths: Sequence[Path]) -> list[int]:
 
 
 def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:
-    """Return epoch -> learning rate from the history of the run that the snapshots are of; nothing
-    if there is none.
-    """
+    """Return epoch -> learning rate from the history of the snapshots' run; empty without one."""
     folder = paths[0].parent
     file = (folder.parent if folder.name == "snapshots" else folder) / "history.h5"
     history = read_result(file) if file.exists() else None

@@ -56,9 +56,7 @@ def write_table(
 
 
 def point_values(surface: Surface) -> dict[str, np.ndarray]:
-    """Return what is known at the points, by name: loss_train, accuracy_train, ..., each shaped as
-    the surface.
-    """
+    """Return the known values by name (loss_train, accuracy_train, ...), shaped as the surface."""
     splits = {
         "loss": surface.loss,
         "accuracy": surface.accuracy,
@@ -71,8 +69,9 @@ def point_values(surface: Surface) -> dict[str, np.ndarray]:
 
 
 def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
-    """Return `x`, and `y` for a plane or `line` for several lines, at every point, each shaped as
-    the surface.
+    """Return the coordinates of every point by name, each shaped as the surface.
+
+    The names are `x`, and `y` for a plane or `line` for several lines.
     """
     if surface.y is not None:
         x, y = np.meshgrid(surface.x, surface.y)
@@ -141,9 +140,7 @@ def _of_sharpness(sharpness: Sharpness) -> Columns:
 
 
 def _of_comparison(comparison: SharpnessComparison) -> Columns:
-    """Put the name of the checkpoint before its measures, and that of its group where there are
-    groups.
-    """
+    """Put the checkpoint's name before its measures, and its group's name if there are groups."""
     counts = [len(each.measures) for each in comparison.checkpoints]
     names = {"checkpoint": comparison.names, "group": comparison.group_of}
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
@@ -157,9 +154,7 @@ def _of_comparison(comparison: SharpnessComparison) -> Columns:
 
 
 def _differences_left_out(comparison: SharpnessComparison) -> tuple[str, ...]:
-    """Say that differences and the values of groups are not among the measures, if there are
-    any.
-    """
+    """Say that the differences and group values, if any, are not among the measures."""
     counts = {
         "differences": len(comparison.differences),
         "values of groups": len(comparison.groups),

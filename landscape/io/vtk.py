@@ -1,6 +1,4 @@
-"""Surfaces as meshes for ParaView and whatever else reads VTK. The only place that imports
-meshio.
-"""
+"""Surfaces as meshes for VTK readers such as ParaView. The only module that imports meshio."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ def _log10(values: np.ndarray) -> np.ndarray:
 
 
 def _cells(surface: Surface) -> list[Any]:
-    """Join neighbouring points, as numbered in `_positions`; points that stay alone are
-    vertices.
-    """
+    """Join neighbouring points, numbered as in `_positions`; isolated points become vertices."""
     numbers = np.full(surface.done.shape, -1)
     numbers[surface.done] = np.arange(surface.done.sum())
     if surface.y is None:
@@ -100,9 +96,7 @@ def _cells(surface: Surface) -> list[Any]:
 
 
 def _triangles(indices: np.ndarray) -> np.ndarray:
-    """Triangulate grid points (n, 2) between their indices, so that the scales of the axes do not
-    matter.
-    """
+    """Triangulate grid points (n, 2) by their indices, so that axis scales do not matter."""
     from scipy.spatial import Delaunay, QhullError
 
     try:

@@ -49,9 +49,7 @@ class MeanGCN(nn.Module):
 
 
 class TopKGCN(nn.Module):
-    """Convolutions with pooling in turn, every stage read out by maximum and mean; see
-    `gcn_topk`.
-    """
+    """Convolutions and pooling in turn, each stage read out by max and mean; see `gcn_topk`."""
 
     def __init__(
         self, in_features: int, width: int, depth: int, dropout: float, num_classes: int
@@ -132,8 +130,7 @@ def gcn_topk(
     dropout: float = 0.5,
     num_classes: int = 2,
 ) -> nn.Module:
-    """Build the graph network with top-k pooling of PyTorch Geometric's examples; the defaults fit
-    Mutagenicity.
+    """Build the top-k pooling network of PyTorch Geometric's examples; defaults fit Mutagenicity.
 
     Pooling keeps the 80 % of nodes that score highest, so the loss jumps where two nodes change
     places in that order; derivatives are those between the jumps. 111,170 parameters.

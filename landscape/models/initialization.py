@@ -10,8 +10,9 @@ from landscape.errors import InputError
 
 
 def initialize_he(model: nn.Module, *, nonlinearity: Literal["relu", "tanh"] = "relu") -> None:
-    """Draw convolution and linear weights from N(0, gain^2 / fan_in) and set their biases to 0, in
-    place.
+    """Draw convolution and linear weights from N(0, gain^2 / fan_in), and zero their biases.
+
+    Both are changed in place.
 
     The gain is sqrt(2) for "relu" and torch's 5/3 for "tanh".
 

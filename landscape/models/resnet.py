@@ -18,9 +18,7 @@ from landscape.models.initialization import check_at_least, initialize_he
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and the shortcut around them unless it is left
-    out.
-    """
+    """Two 3x3 convolutions with batch normalization, and an optional shortcut around them."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, has_shortcut: bool) -> None:
         super().__init__()

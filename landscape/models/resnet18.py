@@ -9,9 +9,7 @@ from landscape.models.initialization import check_at_least, initialize_he
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and a shortcut that is projected where the
-    shape changes.
-    """
+    """Two 3x3 convolutions with batch normalization, and a shortcut, projected if needed."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

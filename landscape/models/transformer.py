@@ -21,9 +21,7 @@ LONGEST_PERIOD = 10_000
 
 
 class Transformer(nn.Module):
-    """Linear embedding, sinusoidal positions, encoder layers and a classifier; see
-    `transformer`.
-    """
+    """Linear embedding, sinusoidal positions, encoder layers, classifier; see `transformer`."""
 
     def __init__(
         self,
@@ -64,8 +62,7 @@ class Mean(nn.Module):
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
-    """Return codes of positions (length, d_model): sine and cosine, alternating, of ever longer
-    periods.
+    """Return position codes (length, d_model): alternating sines and cosines of growing periods.
 
     Source:
         Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762, Section 3.5.

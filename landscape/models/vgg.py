@@ -14,9 +14,7 @@ LARGEST_FACTOR = 8
 
 
 class VGG(nn.Module):
-    """Five stages of 3x3 convolutions, each ending in max pooling, and a linear classifier; see
-    `vgg16`.
-    """
+    """Five stages of 3x3 convolutions with max pooling, and a linear classifier; see `vgg16`."""
 
     def __init__(self, width: int, num_classes: int, in_channels: int) -> None:
         super().__init__()

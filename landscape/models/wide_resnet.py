@@ -1,5 +1,4 @@
-"""Wide residual networks for CIFAR: WRN-d-k has d weight layers and k times the channels of a thin
-one.
+"""Wide residual networks for CIFAR: WRN-d-k has d weight layers and k times the usual channels.
 
 Pre-activation blocks of two 3x3 convolutions. A block that changes the number of channels has a 1x1
 convolution as its shortcut and normalizes its input once for both ways, as the authors' code does;
@@ -20,9 +19,7 @@ from landscape.models.initialization import check_at_least, check_dropout, initi
 
 
 class Block(nn.Module):
-    """Twice normalization, ReLU and a 3x3 convolution, dropout between the two, and the shortcut
-    around them.
-    """
+    """Twice normalization, ReLU and a 3x3 convolution, dropout between them, and a shortcut."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
         super().__init__()

@@ -171,8 +171,6 @@ def _check_at_least_zero(name: str, value: float) -> None:
 
 
 def _are_fusible(weights: list[Parameter]) -> bool:
-    """Whether torch has fused kernels for these parameters: real ones, all on the CPU or all on
-    CUDA.
-    """
+    """Return whether torch has fused kernels for these: all real, and all on the CPU or CUDA."""
     devices = {w.device.type for w in weights}
     return devices in ({"cpu"}, {"cuda"}) and all(w.is_floating_point() for w in weights)

@@ -107,8 +107,9 @@ class Ball:
 def make_balls(
     groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gradient: bool
 ) -> list[Ball]:
-    """Return the balls of some parameter groups; groups with the same rho, p, adaptive and eta
-    share one.
+    """Return the balls of some parameter groups.
+
+    Groups with the same rho, p, adaptive and eta share one ball.
 
     Args:
         groups: Parameter groups of SAM.

@@ -237,8 +237,7 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def first_step(self, scaler: GradScaler | None = None) -> bool:
-        """Move the weights towards the worst point of the ball, by the gradients of the pass
-        before.
+        """Move the weights towards the worst point of the ball, using the last pass's gradients.
 
         For hand-written loops, where dropout masks differ between the passes unless the caller sees
         to it: backward, `first_step`, `zero_grad`, backward again, `second_step`; with several
@@ -285,9 +284,7 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give up a step under way: put weights and buffers back, bit for bit, into their own
-        storage.
-        """
+        """Cancel the current step: restore weights and buffers, bit for bit and in place."""
         if self._ascent is None:
             return
         for ball in self._ascent.balls:
@@ -315,8 +312,9 @@ class SAM(Optimizer):
         return {**super().state_dict(), "sam": {name: getattr(self, name) for name in _COUNTERS}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` returned; from a state dict of the base alone, SAM keeps what is
-        its own.
+        """Load a state dict that `state_dict` returned.
+
+        If it is a state dict of the base optimizer alone, SAM keeps its own state.
         """
         own = [{name: group[name] for name in self._group_options} for group in self.param_groups]
         groups = state_dict["param_groups"]
@@ -349,9 +347,7 @@ class SAM(Optimizer):
         *,
         is_last: bool,
     ) -> Any:
-        """Do all passes over some micro-batches, the gradients of the last one on top of those
-        given.
-        """
+        """Do all passes over micro-batches, and add the last gradients to the given ones."""
         devices = self._devices()
         random_states = get_random_states(devices)
         is_common = self.scope == "batch" or not self._is_due()
@@ -369,9 +365,7 @@ class SAM(Optimizer):
         return loss
 
     def _run(self, closures: Sequence[Closure], *, is_synchronised: bool) -> Any:
-        """Do one pass over some micro-batches; processes exchange gradients at its end, or not at
-        all.
-        """
+        """Do one pass over micro-batches; processes exchange gradients at its end or never."""
         losses = []
         for number, closure in enumerate(closures, start=1):
             is_shared = is_synchronised and number == len(closures)
@@ -444,9 +438,7 @@ class SAM(Optimizer):
         self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
 
     def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
-        """What an ascent step follows, given the gradients of a ball's weights, which a scaler has
-        multiplied.
-        """
+        """Return what an ascent step follows, given a ball's gradients, scaled by a scaler."""
         if not self.decay_in_ascent or not any(ball.decays):
             return gradients
         decays = torch._foreach_mul(ball.weights, [scale * decay for decay in ball.decays])
@@ -507,9 +499,7 @@ class SAM(Optimizer):
                 w.grad = gradient if w.grad is None else w.grad + gradient
 
     def _scratch_for(self, ball: Ball, number: int) -> list[Tensor]:
-        """Memory for a copy of a ball's weights, kept from step to step: fresh memory costs more
-        than the copy.
-        """
+        """Return memory for a copy of a ball's weights, kept because allocation is slow."""
         if number == len(self._scratch):
             self._scratch.append(([], []))
         places = [
@@ -639,9 +629,7 @@ def _make_base(
 
 
 def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> None:
-    """Raise unless an optimizer that exists already can serve for the parameters as they are
-    given.
-    """
+    """Raise InputError unless an existing optimizer can serve for the given parameters."""
     if options or any(isinstance(item, dict) for item in params):
         raise InputError(
             "options and parameter groups cannot be given beside an optimizer that exists already.",

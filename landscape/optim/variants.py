@@ -80,8 +80,7 @@ class GSAM(SAM):
 
 
 class FriendlySAM(SAM):
-    """Friendly SAM: climb along what is special to the batch, its gradient without the running
-    mean.
+    """Friendly SAM: climb along the batch's own gradient, without the running mean of gradients.
 
     The ascent follows g - sigma m, where m is the exponential moving average of the gradients of
     the steps before, m <- decay m + (1 - decay) g, beginning with the first gradient. The first
@@ -127,9 +126,7 @@ class FriendlySAM(SAM):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `SAM.state_dict` does, and the mean gradients, by the number of the
-        parameter.
-        """
+        """Return `SAM.state_dict` with the mean gradients by parameter number."""
         state = super().state_dict()
         return {**state, "sam": {**state["sam"], "mean_gradients": dict(self._means)}}
 

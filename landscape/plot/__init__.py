@@ -1,5 +1,4 @@
-"""Figures of results; the only place that imports matplotlib, and not before a function is asked
-for.
+"""Figures of results. The only package that imports matplotlib, and only when a function is used.
 
 Every function draws on figures of its own or on the axes that it is given, through matplotlib's
 object-oriented interface: no pyplot, no backend, no global setting is changed.

@@ -100,8 +100,7 @@ def plot_persistence(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw the basins of surfaces as bars, the most persistent on top: a bar is from the minimum to
-    the saddle.
+    """Draw basins as bars from the minimum to the saddle, the most persistent on top.
 
     What persists for less than the threshold of `landscape.surface.topology.basin_threshold` is pale.
     Basins that never die, the deepest one and what holes set apart, end in an arrow.
@@ -151,8 +150,9 @@ def plot_merge_tree(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw how basins merge as the loss rises: a vertical line a basin, joined to a deeper one at
-    its saddle.
+    """Draw how basins merge as the loss rises, with one vertical line per basin.
+
+    Each line joins that of a deeper basin at its saddle.
 
     From one checkpoint to another the way leads up its line and over the saddles: the highest is
     the barrier. Basins less persistent than the threshold of `landscape.surface.topology.basin_threshold`
@@ -204,9 +204,7 @@ def _basins(
 
 
 def _heights(groups: Sequence[_Basins], counts: Sequence[int]) -> np.ndarray:
-    """Return what the axis must show of so many basins, (n,): births and deaths, or all values if
-    none dies.
-    """
+    """Return the births and deaths that the axis must show, (n,), or all values if none dies."""
     pairs = list(zip(groups, counts, strict=True))
     deaths = np.concatenate([group.topology.deaths[:count] for group, count in pairs])
     births = np.concatenate([group.topology.births[:count] for group, count in pairs])
@@ -237,9 +235,7 @@ def _name(groups: Sequence[_Basins]) -> str:
 
 
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
-    """Draw the basins of one surface, each from its minimum to its saddle, with its persistence
-    beyond the end.
-    """
+    """Draw a surface's basins from minimum to saddle, with the persistence after the end."""
     topology, (low, edge) = group.topology, ax.get_xlim()
     for row, birth, death, persistence in zip(
         rows, topology.births, topology.deaths, topology.persistence, strict=False
@@ -298,9 +294,7 @@ def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
 
 
 def _places(topology: Topology, count: int) -> np.ndarray:
-    """Place basins so that no line crosses another: around each the ones that join it, the first
-    next to it.
-    """
+    """Place basins so that no lines cross: around each those that join it, the first nearest."""
     around: list[list[int]] = [[row] for row in range(count)]
     num_joined = [0] * count
     dying = np.flatnonzero(topology.elders[:count] >= 0)
@@ -316,9 +310,7 @@ def _places(topology: Topology, count: int) -> np.ndarray:
 
 
 def _marked(group: _Basins) -> list[tuple[str, int, float]]:
-    """Return the checkpoints that are on the grid, with the basin that each is in and its
-    height.
-    """
+    """Return the checkpoints on the grid, each with its basin and its height."""
     found = []
     for label, point in checkpoint_points(group.surface, group.values).items():
         height, threshold = float(group.values[point]), group.summary.threshold

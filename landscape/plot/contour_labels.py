@@ -1,6 +1,4 @@
-"""Where the labels of contour lines go: clear of the center and other marks, of the frame and of
-each other.
-"""
+"""Where contour labels go: clear of the center, other marks, the frame and each other."""
 
 from __future__ import annotations
 
@@ -64,9 +62,7 @@ def _pieces(ax: Axes, path: Path) -> list[np.ndarray]:
 
 
 def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return places on parts that are long enough, (n, 2), and how level the line is there,
-    (n,).
-    """
+    """Return places on long enough parts, (n, 2), and how level the line is there, (n,)."""
     places, slopes = [np.empty((0, 2))], [np.empty(0)]
     for piece in pieces:
         steps = np.diff(piece, axis=0)
@@ -104,9 +100,7 @@ def _room(
 
 
 def _places(ax: Axes, line: Line2D) -> np.ndarray:
-    """Return places along a line of marks that are no further apart than a label is high, in
-    points, (n, 2).
-    """
+    """Return places on a line of marks, in points, (n, 2), at most a label's height apart."""
     corners = ax.transData.transform(np.asarray(line.get_xydata())) * _points_per_pixel(ax)
     corners = corners[np.isfinite(corners).all(axis=1)]
     counts = np.ceil(np.hypot(*np.diff(corners, axis=0).T) / _STEP).clip(1, 1000).astype(int)

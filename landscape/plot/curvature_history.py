@@ -100,8 +100,9 @@ def _new_panels(histories: Sequence[CurvatureHistory], legend: Legend) -> Axes:
 
 
 def _values(history: CurvatureHistory, end: str) -> np.ndarray:
-    """Return epoch, extreme eigenvalue upwards, residual and 1 or 0 for converged, of the snapshots
-    done, (4, n).
+    """Return the values of the snapshots done, (4, n), with the extreme eigenvalue upwards.
+
+    The rows are epoch, extreme eigenvalue, residual, and 1 if converged and 0 otherwise.
     """
     is_top = end == "top"
     values = history.eigenvalues if is_top else -history.bottom_eigenvalues
@@ -136,16 +137,15 @@ def _draw_top(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
 
 
 def _lowest_thresholds(histories: Sequence[CurvatureHistory]) -> np.ndarray:
-    """Return the smallest 2 / learning rate of each run, (number of runs,); NaN where none is
-    known.
-    """
+    """Return the smallest 2 / learning rate of each run, (number of runs,); NaN if unknown."""
     rates = [np.fmax.reduce(history.learning_rate, initial=np.nan) for history in histories]
     return 2 / np.where(np.array(rates) > 0, rates, np.nan)
 
 
 def _are_near(thresholds: np.ndarray, histories: Sequence[CurvatureHistory]) -> np.ndarray:
-    """Whether an axis with each threshold (number of runs,) would still show something of the
-    eigenvalues.
+    """Return whether an axis that shows each threshold would also show the eigenvalues.
+
+    There is one threshold for each run, (number of runs,).
     """
     return thresholds <= _FARTHEST * max(
         np.nanmax(_values(each, "top")[1], initial=-np.inf) for each in histories

@@ -1,6 +1,4 @@
-"""The spectral density on a logarithmic axis, checkpoints on one, with what is known exactly
-marked.
-"""
+"""The spectral density on a logarithmic axis, shared by checkpoints, with exact values marked."""
 
 from __future__ import annotations
 
@@ -50,8 +48,7 @@ def plot_density(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the smoothed spectral densities with bands, and mark the eigenvalues that are known
-    exactly.
+    """Draw smoothed spectral densities with bands, and mark the eigenvalues known exactly.
 
     All have the same kernel, the widest of their defaults, for its width decides the height of a
     peak. The axis of the eigenvalues is logarithmic outside the range of the nodes where known ones
@@ -111,9 +108,7 @@ def _require_density(spectrum: Spectrum) -> Density:
 
 
 def _abscissae(densities: Sequence[Density], width: float) -> np.ndarray:
-    """Return the eigenvalues at which the curves are computed, dense enough for each known one's
-    peak.
-    """
+    """Return the eigenvalues to compute the curves at, dense enough for each known peak."""
     known = np.concatenate([density.outliers for density in densities])
     nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
     around = np.linspace(-_REACH, _REACH, 41) * width
@@ -157,9 +152,7 @@ def _set_heights(ax: Axes, lowest: float, highest: float, width: float) -> None:
 def _set_eigenvalues(
     ax: Axes, spectra: Sequence[Spectrum], densities: Sequence[Density], x: np.ndarray
 ) -> None:
-    """Name the axis of the eigenvalues, and make it logarithmic outside the nodes where known ones
-    are far out.
-    """
+    """Name the eigenvalue axis, and make it logarithmic outside the nodes for far outliers."""
     kinds = dict.fromkeys(
         _NAMES.get(spectrum.curvature, spectrum.curvature) for spectrum in spectra
     )

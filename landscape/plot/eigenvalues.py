@@ -80,9 +80,7 @@ def plot_eigenvalues(
 
 
 def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.ndarray:
-    """Return position, eigenvalue and residual of each bar, descending, (3, n); finite ones
-    only.
-    """
+    """Return position, eigenvalue and residual of each finite bar, descending, (3, n)."""
     index, count = place
     top = np.arange(spectrum.eigenvalues.size)
     bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
@@ -148,9 +146,7 @@ def _size_of(ax: Axes) -> np.ndarray:
 
 
 def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
-    """Set the limits so that the printed values fit above and below the bars; a number of points
-    each.
-    """
+    """Set limits so that the printed values, some points high, fit above and below the bars."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     share = points / _size_of(ax)[1]
     below = share if low < 0 else 0.0

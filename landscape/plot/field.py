@@ -1,6 +1,4 @@
-"""The part of a surface that is drawn: one quantity on one split, with what is missing kept
-apart.
-"""
+"""The part of a surface that is drawn: one quantity on one split, with missing points apart."""
 
 from __future__ import annotations
 
@@ -169,8 +167,7 @@ def subtract_fields(second: Field, first: Field) -> Field:
 
 
 def scale_of(fields: Sequence[Field]) -> Scale:
-    """Choose the one scale of fields that are shown together; centred at 0 where both signs occur
-    and matter.
+    """Choose one scale for fields shown together, centred at 0 if both signs occur and matter.
 
     Raises:
         InputError: If no value is finite.
@@ -184,8 +181,7 @@ def scale_of(fields: Sequence[Field]) -> Scale:
 
 
 def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str) -> tuple[str, ...]:
-    """Return the splits to draw, which every surface has; one without a name for a map, which has
-    none.
+    """Return the splits to draw, which every surface has; for a map, a single nameless one.
 
     Args:
         surfaces: One or more.
@@ -218,8 +214,9 @@ def missing_name(fields: Sequence[Field]) -> str | None:
 
 
 def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
-    """Return which points of interpolated fields get dots: of planes the fewer; None if all would
-    run together.
+    """Return which points of interpolated fields get dots; None if all would run together.
+
+    On planes, these are the fewer of the evaluated and the interpolated points.
     """
     partial = [field for field in fields if field.is_interpolated.any()]
     if any(

@@ -55,8 +55,9 @@ def draw(
     quantity: str = "loss",
     title: str | None = None,
 ) -> Figure:
-    """Draw results of one type in one figure; planes side by side on one scale, the others on
-    shared axes.
+    """Draw results of one type in one figure: planes side by side on one scale, others together.
+
+    Results of other types share their axes.
 
     The kind `difference` draws the second surface minus the first instead, `trajectory` a surface
     with the losses and the distances of its snapshots under it, `differences` what is in a
@@ -199,9 +200,7 @@ def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Requ
 
 
 def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues or densities, after checking that what was asked for is what the spectra are
-    of.
-    """
+    """Draw eigenvalues or densities, after checking that the request fits the spectra."""
     _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
     _require_split(spectra, request.split)
     plot = plot_density if request.kind == "density" else plot_eigenvalues
@@ -240,9 +239,7 @@ def _draw_histories(histories: list[History], names: list[str], request: _Reques
 def _draw_sharpness(
     results: list[Sharpness | SharpnessComparison], names: list[str], request: _Request
 ) -> Figure:
-    """Draw measures, or differences of them, after checking that what was asked for is what they
-    are of.
-    """
+    """Draw measures or their differences, after checking that the request fits them."""
     _require_loss(request.quantity, "sharpness is the rise of the loss")
     _require_split(_checkpoints(results), request.split)
     if request.kind == "sharpness":
@@ -312,9 +309,7 @@ def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
 
 
 def _size(rows: int, columns: int, legend: Legend) -> tuple[float, float]:
-    """Return the width and height of a figure of planes with a colour bar and a legend, in
-    inches.
-    """
+    """Return width and height in inches of a figure of planes with a colour bar and legend."""
     width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
     panel = (width - 1.4 - 0.15 * (columns - 1)) / columns
     return width, 0.45 + rows * (panel + 0.25) + legend.height(width)
@@ -325,9 +320,7 @@ def _share_accuracy(surfaces: Sequence[Surface], splits: Sequence[str]) -> bool:
 
 
 def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
-    """Leave to the lower axes the coordinate, and to the upper ones the title and a shared
-    legend.
-    """
+    """Leave the coordinate to the lower axes, and title and shared legend to the upper ones."""
     above.set_xlabel("")
     above.tick_params(labelbottom=False)
     ax.set_title("")

@@ -52,8 +52,9 @@ def draw_page(
     quantity: str = "loss",
     title: str | None = None,
 ) -> str:
-    """Write surfaces as an interactive page: relief, contours and heat map, or curves, with values
-    under the pointer.
+    """Write surfaces as an interactive page with values under the pointer.
+
+    Planes are shown as relief, contours and heat map, and lines as curves.
 
     Several planes are side by side and turn together, several lines on the same axes. What all of
     the surfaces have (splits, accuracy, maps) can be chosen on the page, and a linear or a
@@ -134,9 +135,7 @@ def _layers(surfaces: Sequence[Surface], quantity: str) -> list[list[Field]]:
 
 
 def _shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]:
-    """Return the splits on which every surface has a quantity, as `choose_splits`; none if there is
-    no such split.
-    """
+    """Return the splits of a quantity that all surfaces have, as `choose_splits`, or none."""
     try:
         return choose_splits(surfaces, None, quantity)
     except InputError:
@@ -170,9 +169,7 @@ def _describe(
 
 
 def _scales(fields: Sequence[Field]) -> list[Scale]:
-    """Return the scale that fits, and the other one of linear and logarithmic where that is of use
-    as well.
-    """
+    """Return the scale that fits, and the other one of linear and log if it is useful too."""
     scale = scale_of(fields)
     values = np.concatenate([field.finite for field in fields])
     low, high = float(values.min()), float(values.max())
@@ -204,9 +201,7 @@ def _scale(scale: Scale, quantity: str) -> dict[str, Any]:
 
 
 def _values(field: Field) -> dict[str, Any]:
-    """Return the values, None where nothing is known; of several lines the median and the
-    quartiles.
-    """
+    """Return the values, None if unknown; for several lines, the median and the quartiles."""
     if field.y.size or field.drawn.ndim == 1:
         return {"values": _rounded(field.drawn), "band": None}
     low, middle, high = np.quantile(field.drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
@@ -214,9 +209,7 @@ def _values(field: Field) -> dict[str, Any]:
 
 
 def _panel(layers: Sequence[Field]) -> dict[str, Any]:
-    """Return what a panel shows besides values: coordinates, marks, and dots at points evaluated or
-    interpolated.
-    """
+    """Return a panel's coordinates, marks, and dots at evaluated or interpolated points."""
     field = layers[0]
     marks = [mark for mark in field.marks if mark.kind == "snapshot" or _is_inside(mark, field)]
     if not any(np.allclose(mark.coordinates, 0.0, atol=1e-9) for mark in marks):
@@ -237,9 +230,7 @@ def _panel(layers: Sequence[Field]) -> dict[str, Any]:
 
 
 def _mark(mark: Mark, layers: Sequence[Field]) -> dict[str, Any]:
-    """Return a mark, with its height in each layer; without coordinates if it is not on the
-    grid.
-    """
+    """Return a mark with its height in each layer; off the grid it has no coordinates."""
     is_inside = _is_inside(mark, layers[0])
     return {
         "label": html.escape(_printable(mark.label)),
@@ -252,9 +243,7 @@ def _mark(mark: Mark, layers: Sequence[Field]) -> dict[str, Any]:
 
 
 def _height(mark: Mark, field: Field) -> float:
-    """Return the value at the nearest point of the plane: the loss as it was measured, else
-    interpolated.
-    """
+    """Return the value at the plane's nearest point: the measured loss, or else interpolated."""
     known = mark.plane_loss.get(field.split) if field.quantity == "loss" else None
     if known is not None:
         return known
@@ -276,8 +265,9 @@ def _is_inside(mark: Mark, field: Field) -> bool:
 
 
 def _dots(field: Field) -> list[Any] | None:
-    """Return the coordinates of the points evaluated or interpolated, whichever are fewer; None of
-    a whole grid.
+    """Return coordinates of the evaluated or interpolated points, whichever are fewer.
+
+    For a whole grid, return None.
     """
     which = dotted_points([field]) if field.y.size else None
     if which is None:
@@ -289,9 +279,7 @@ def _dots(field: Field) -> list[Any] | None:
 
 
 def _has_equal_units(fields: Sequence[Field]) -> bool:
-    """Return whether the ranges of both directions are so alike that they get the same unit
-    length.
-    """
+    """Return whether both directions' ranges are similar enough to share a unit length."""
     if not fields[0].y.size:
         return False
     ranges = [
@@ -315,9 +303,7 @@ def _note(fields: Sequence[Field]) -> str:
 
 
 def _rounded(values: np.ndarray) -> Any:
-    """Return numbers as lists, to the digits that are worth their space; None for what is masked or
-    not finite.
-    """
+    """Return numbers as lists, rounded to useful digits; None if masked or not finite."""
     masked = np.ma.masked_invalid(values)
     digits = np.array([float(f"{value:.{_DIGITS}g}") for value in masked.filled(0.0).ravel()])
     return np.ma.masked_array(digits.reshape(masked.shape), masked.mask).tolist()
@@ -332,9 +318,7 @@ def _printable(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the HTML of a name with formulas between dollar signs, of the few kinds that names
-    have.
-    """
+    """Return the HTML of a name that has simple formulas between dollar signs."""
     parts = re.split(r"(?<!\\)\$", text)
     for index, part in enumerate(parts):
         if index % 2:

@@ -11,8 +11,7 @@ _FLAT = 1e-9  # area of a triangle, of a plane of area 1, below which its corner
 def interpolate_plane(
     x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray
 ) -> np.ma.MaskedArray:
-    """Fill the points of a plane that were not evaluated, linearly on the Delaunay triangulation of
-    the others.
+    """Interpolate a plane's missing points linearly on the Delaunay triangulation of the others.
 
     Nothing is extrapolated, and nothing is interpolated across a point that was evaluated and is
     not finite: a triangle with such a corner stays empty.

@@ -53,8 +53,9 @@ def kinds_of(result: Any) -> tuple[str, ...]:
 
 
 def choose_kind(results: Sequence[Any], kind: str | None) -> str:
-    """Return the kind to draw: the one asked for if it fits every result, else the default of their
-    type.
+    """Return the requested kind if it fits every result, or the default kind for their type.
+
+    The default is used only if no kind is requested.
 
     Raises:
         InputError: If there are no results, they are of different types, or the kind does not fit.

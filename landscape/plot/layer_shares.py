@@ -22,8 +22,7 @@ _FONT_SIZE = 6.5  # points
 
 @styled
 def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
-    """Draw the share of each eigenvector's squared length by layer, in percent; a column an
-    eigenvector.
+    """Draw the shares of each eigenvector's squared length by layer, in percent, in one column.
 
     Parameter tensors are rows. Where these would be more than 30, those are one row that have the
     first parts of their names in common, as many parts as make at most 30: the tensors of a layer,

@@ -1,6 +1,4 @@
-"""What stands under the panels of a figure: marks, the signs for what is missing, how much was
-evaluated.
-"""
+"""What stands under the panels of a figure: marks, signs for missing points, evaluated share."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ class Legend:
     note: str
 
     def height(self, width: float) -> float:
-        """Return the height on a figure of a width, both in inches; 0 if there is nothing to
-        say.
-        """
+        """Return the height on a figure of a width, both in inches; 0 if it is empty."""
         if not self.handles and not self.note:
             return 0.0
         rows = -(-len(self.handles) // self._columns(width)) if self.handles else 0

@@ -1,6 +1,4 @@
-"""Points of interest on a surface: checkpoints, the trajectory of a training run, an ascent
-point.
-"""
+"""Points of interest on a surface: checkpoints, training trajectories, an ascent point."""
 
 from __future__ import annotations
 
@@ -69,8 +67,7 @@ def draw_marks(
 def draw_marks_on_curve(
     ax: Axes, field: Field, fields: Sequence[Field], curve: np.ma.MaskedArray
 ) -> None:
-    """Draw the marks of a field on the curve of its values, (nx,), at the loss in the line's own
-    weights.
+    """Draw a field's marks on the curve of its values, (nx,), at the loss in the line's weights.
 
     Snapshots are not joined: between them the loss is that of the curve.
     """
@@ -82,9 +79,7 @@ def draw_marks_on_curve(
 
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the sign of each checkpoint and ascent point, by kind and label, the same in every
-    panel.
-    """
+    """Return the signs of checkpoints and ascent points by kind and label, for all panels."""
     marks = dict.fromkeys(
         (mark.kind, mark.label)
         for field in fields
@@ -148,9 +143,7 @@ def hides_center(field: Field) -> bool:
 
 
 def progress_colors(count: int) -> np.ndarray:
-    """Return the colours of a run's snapshots, light at its beginning and dark at its end, (count,
-    4).
-    """
+    """Return the colours of a run's snapshots, from light to dark in time, (count, 4)."""
     return _PROGRESS(np.linspace(0.0, 1.0, count))
 
 
@@ -161,9 +154,7 @@ def _add(handles: dict[str, Line2D], mark: Mark, sign: Mapping, label: str, view
 
 
 def _height(mark: Mark, field: Field, heights: np.ndarray) -> float:
-    """Return the loss at the nearest point of a line as it was measured, else what the curve says
-    there.
-    """
+    """Return the loss at a line's nearest point as measured, or else the curve's value there."""
     known = mark.plane_loss.get(field.split) if field.quantity == "loss" else None
     if known is None and not any(mark.coordinates):
         known = field.center
@@ -181,8 +172,9 @@ def _draw(
     *,
     is_joined: bool = True,
 ) -> None:
-    """Draw the trajectory under the single marks and its ends over them, whose signs show what they
-    cover.
+    """Draw the trajectory under the single marks and its ends over them.
+
+    The signs of the ends still show what they cover.
     """
     place = _Place(ax, floor)
     path = np.array([points[id(mark)] for mark in field.snapshots], dtype=float)
@@ -223,8 +215,9 @@ class _Place:
         dots.set_gid("snapshots")
 
     def _columns(self, points: np.ndarray) -> np.ndarray:
-        """Return the coordinates, a row each; what three-dimensional axes would draw outside them
-        is NaN.
+        """Return the coordinates, one row each, with NaN outside three-dimensional axes.
+
+        Three-dimensional axes would draw such points outside themselves.
         """
         if self.floor is None or not isinstance(self.ax, Axes3D):
             return points.T

@@ -22,9 +22,7 @@ _LONGEST = 28  # characters of a name in a legend
 
 
 def literal(text: str) -> str:
-    """Return text that is drawn as it is: no mathematics between dollar signs, no undecodable
-    bytes.
-    """
+    """Return text to draw literally, with no dollar-sign mathematics or undecodable bytes."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
@@ -37,8 +35,9 @@ def shortened(text: str) -> str:
 
 
 def quantity_label(quantity: str) -> str:
-    """Name a quantity with its unit; a loss has none, a curvature is loss over squared
-    coordinate.
+    """Name a quantity with its unit.
+
+    A loss has no unit, and a curvature is loss over squared coordinate.
     """
     if quantity == "accuracy":
         return "accuracy (%)"

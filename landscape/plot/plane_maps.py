@@ -103,8 +103,7 @@ def plot_heatmap(
     scale: Scale | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw every point of a surface on a plane as a cell of its own colour, nothing interpolated
-    but what is missing.
+    """Draw each point of a surface on a plane as a coloured cell, interpolating only missing ones.
 
     Args and errors as for `plot_contour`.
     """
@@ -114,8 +113,9 @@ def plot_heatmap(
 def draw_field(
     ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()
 ) -> ScalarMappable:
-    """Draw a field as `contour`, `filled` or `heatmap` with its axes, marks and center; return the
-    colours.
+    """Draw a field as `contour`, `filled` or `heatmap` with axes, marks and center.
+
+    Return the colours.
 
     Points that were not evaluated are drawn as interpolated, and dots show those that were. Fields
     `beside` it in the figure share the signs of the marks.
@@ -140,8 +140,7 @@ def draw_field(
 
 
 def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
-    """Mark the points of an interpolated field that were evaluated, or the others if these are
-    fewer.
+    """Mark the evaluated points of an interpolated field, or the other points if those are fewer.
 
     Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional
     axes.
@@ -190,9 +189,7 @@ def label_lines(ax: Axes) -> None:
 
 
 def view_of(fields: Sequence[Field], kind: str) -> View:
-    """Return the lowest and highest coordinate along each direction of a view that holds every
-    field.
-    """
+    """Return the lowest and highest coordinates, by direction, of a view of all fields."""
     is_cells = kind == "heatmap"
     return (
         _extent([_edges(field.x) if is_cells else field.x for field in fields]),
@@ -201,9 +198,7 @@ def view_of(fields: Sequence[Field], kind: str) -> View:
 
 
 def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
-    """Give the axes one view, which holds every field; flat ones one unit length if the ranges are
-    alike.
-    """
+    """Give the axes one view of every field, and flat ones equal units if ranges are similar."""
     x_limits, y_limits = view_of(fields, kind)
     ratio = (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0])
     for ax in axes:
@@ -295,9 +290,7 @@ def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
 
 
 def _draw_lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> None:
-    """Draw contour lines, dashed below 0 where the sign is told by colour, which is lost in
-    grey.
-    """
+    """Draw contour lines, dashed below 0 if colour, which is lost in grey, tells the sign."""
     styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
     ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
 

@@ -1,6 +1,4 @@
-"""Surfaces on lines: loss or accuracy against the coordinate, several checkpoints on shared
-axes.
-"""
+"""Surfaces on lines: loss or accuracy along the coordinate, for checkpoints on shared axes."""
 
 from __future__ import annotations
 
@@ -71,8 +69,9 @@ class _Curve:
 
 
 def _curve(field: Field) -> _Curve:
-    """Summarise a field: median and quartiles of several lines, where all of them are finite; else
-    the values.
+    """Summarise a field by the values, or by median and quartiles for several lines.
+
+    The median and the quartiles are given only where all of the lines are finite.
     """
     drawn = field.drawn
     if drawn.ndim == 2 and len(drawn) > 1:
@@ -132,9 +131,7 @@ def plot_profile(
 
 
 def profile_legend(surfaces: Sequence[Surface], split: str | None, quantity: str) -> Legend:
-    """Return what must be explained under curves: bands, marks, what is missing, how much was
-    evaluated.
-    """
+    """Return the legend of curves: bands, marks, missing points and the evaluated share."""
     drawn = [field for row in _fields(surfaces, split, quantity) for field in row]
     meanings = dict.fromkeys(filter(None, (_curve(field).meaning for field in drawn)))
     handles: list[Artist] = [
@@ -203,9 +200,7 @@ def _draw_line(
     *,
     has_singles: bool,
 ) -> None:
-    """Draw one split of one checkpoint, its value at the origin, and signs for its missing
-    points.
-    """
+    """Draw one split of one checkpoint, its value at the origin, and its missing points."""
     index, style = place
     color = LINE_COLORS[index % len(LINE_COLORS)]
     if has_singles:
@@ -257,8 +252,9 @@ def _was_evaluated(field: Field) -> np.ndarray:
 
 
 def _add_legend(ax: Axes, handles: list[Artist]) -> int:
-    """Put a short legend where the lines leave room, a long one over the axes; return its rows
-    there.
+    """Put a short legend where the lines leave room, or a long one above the axes.
+
+    Return the number of rows above the axes.
     """
     if not handles:
         return 0

@@ -67,9 +67,7 @@ class Scale:
         return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
 
     def levels_within(self, values: np.ndarray) -> np.ndarray:
-        """Return the levels that a contour line can have: strictly inside the range of the
-        values.
-        """
+        """Return the levels that contour lines can have, strictly inside the values' range."""
         if not values.size:
             return self.levels[:0]
         return self.levels[(self.levels > values.min()) & (self.levels < values.max())]
@@ -127,8 +125,7 @@ def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
 
 
 def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
-    """Choose one scale for magnitudes of which 1 is large: linear from 0 up to 1, else as
-    `choose_scale`.
+    """Choose one scale for magnitudes, 1 being large: linear from 0 to 1, else by `choose_scale`.
 
     Args:
         arrays: Of any shape, not negative; what is not finite does not count.
@@ -141,8 +138,9 @@ def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
 
 
 def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) -> np.ndarray:
-    """Return multiples of a step of 1, 2, 2.5 or 5 times a power of ten that enclose [low,
-    high].
+    """Return multiples of a step that enclose [low, high].
+
+    The step is 1, 2, 2.5 or 5 times a power of ten.
     """
     if high - low <= _CONSTANT * max(abs(low), abs(high)):
         margin = 0.1 * max(abs(low), abs(high)) or 1.0
@@ -158,8 +156,9 @@ def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) 
 
 
 def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.ndarray:
-    """Return levels 1, 2, 5 times powers of ten that enclose [low, high]; 1, 3 times or whole
-    powers if too many.
+    """Return levels 1, 2, 5 times powers of ten that enclose [low, high].
+
+    If these are too many, the levels are 1, 3 times powers of ten, or whole powers.
     """
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     for digits in ((1, 2, 5), (1, 3), (1,)):
@@ -197,9 +196,7 @@ def _symlog_levels(low: float, high: float, threshold: float) -> np.ndarray:
 
 
 def _magnitudes(threshold: float, end: float, max_levels: int) -> np.ndarray:
-    """Return the levels from the threshold to the end of one sign; none where no value has that
-    sign.
-    """
+    """Return the levels from the threshold to the end of one sign; empty if no value has it."""
     if end <= 0:
         return np.empty(0)
     return log_levels(threshold, end, max_levels) if end > threshold else np.array([threshold])

@@ -101,8 +101,9 @@ class Curve:
         return np.array([measure.converged for measure in self.measures])
 
     def first_order(self, rho: np.ndarray) -> list[np.ndarray]:
-        """Return what the gradient alone predicts at each radius; nothing for the average, where
-        that is 0.
+        """Return what the gradient alone predicts at each radius; empty for the average.
+
+        For the average, this prediction is always 0.
         """
         gain = self._gain()
         return (
@@ -110,8 +111,9 @@ class Curve:
         )
 
     def second_order(self, rho: np.ndarray) -> list[np.ndarray]:
-        """Return what gradient and Hessian predict: of `max` a lower and an upper value, as far as
-        they are known.
+        """Return what gradient and Hessian predict, as far as they are known.
+
+        For `max`, there are a lower and an upper value.
         """
         taylor, one = self.result.taylor, self.measures[0]
         gain = self._gain()
@@ -136,9 +138,7 @@ class Curve:
         )
 
     def _gain(self) -> float | None:
-        """Return the rise of the linear model per unit of radius, on the same batches as the
-        measure.
-        """
+        """Return the linear model's rise per unit of radius, on the measure's batches."""
         for measure in self.result.measures:
             if measure.name == "first_order":
                 return measure.sharpness / measure.rho
@@ -146,9 +146,7 @@ class Curve:
         return None if taylor is None or self.measures[0].m is not None else taylor.gradient_gain
 
     def _square_length(self, rho: np.ndarray) -> np.ndarray:
-        """Return the mean square of ||T^-1 e||, which for Gaussian perturbations is not that of the
-        radius.
-        """
+        """Return the mean square of ||T^-1 e||, which is not rho^2 for Gaussian perturbations."""
         shares = [
             measure.radius_share for measure in self.measures if measure.radius_share is not None
         ]
@@ -157,8 +155,7 @@ class Curve:
 
 @styled
 def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None) -> Figure:
-    """Draw sharpness against the radius, a panel a measure and a colour a checkpoint, or a group of
-    them.
+    """Draw sharpness against the radius, a panel per measure and a colour per checkpoint or group.
 
     Bands are 95 % intervals; the checkpoints of a group have none, their spread says more. Thin
     lines of the same colour are what the loss's Taylor expansion predicts, where it is known and of
@@ -279,8 +276,9 @@ def _radius_label(curves: Sequence[Curve]) -> str:
 
 
 def _panels(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
-    """Group curves by measure; the first order is a line in the others' panels, where there are
-    such.
+    """Group curves by measure.
+
+    The first order is a line in the panels of the other measures, if there are any.
     """
     panels = {
         name: members
@@ -355,9 +353,7 @@ def _draw_predictions(ax: Axes, curve: Curve, rho: np.ndarray) -> None:
 
 
 def _set_rise_axis(ax: Axes, values: np.ndarray, predictions: np.ndarray) -> None:
-    """Put the rise on a logarithmic axis; where some are not positive, on one that has a place for
-    both signs.
-    """
+    """Put the rise on a logarithmic axis, or on one for both signs if not all are positive."""
     if values.min() > 0:
         _set_log_axis(ax, values, predictions, "y")
         return
@@ -380,9 +376,7 @@ def _set_log_axis(
 
 
 def set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal["x", "y"]) -> None:
-    """Put values (n,) of both signs on an axis of that name, which is logarithmic in magnitude
-    where they need it.
-    """
+    """Put values (n,) of both signs on a named axis, logarithmic in magnitude if needed."""
     axis = ax.xaxis if direction == "x" else ax.yaxis
     scale = choose_scale([values, -values])
     if scale.kind == "symlog":
@@ -407,8 +401,9 @@ def set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal[
 
 
 def _decades(values: np.ndarray, max_decades: int) -> tuple[float, list[float]]:
-    """Return the power of ten that most magnitudes are above, and powers evenly far apart from the
-    largest one down.
+    """Return the power of ten below most magnitudes, and evenly spaced powers above it.
+
+    The latter descend from the power of the largest magnitude.
     """
     magnitudes = np.abs(values[values != 0])
     first, last = (

@@ -73,8 +73,9 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def color_map(quantity: str, scale: Scale | None = None) -> Colormap:
-    """Return the colour map of a quantity: perceptually uniform, dark where low; blue and red on a
-    diverging scale.
+    """Return the colour map of a quantity: perceptually uniform and dark for low values.
+
+    On a diverging scale, it goes from blue to red.
     """
     if scale is not None and scale.is_diverging:
         return colormaps["RdBu_r"]
@@ -114,9 +115,7 @@ def mark_center(ax: Axes, color: str) -> None:
 
 
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
-    """Put the vertical axis, or the other one, on a logarithmic scale whose ticks are the
-    levels.
-    """
+    """Put the vertical axis, or the other one, on a log scale whose ticks are the levels."""
     ax.set(**{f"{direction}scale": "log"})
     axis = ax.xaxis if direction == "x" else ax.yaxis
     stride = -(-len(scale.levels) // _MAX_TICKS)
@@ -138,9 +137,7 @@ def format_level(value: float) -> str:
 
 
 def with_note(name: str, scale: Scale, longest: int = _LONGEST_NAME) -> str:
-    """Return what an axis or a colour bar is called, what it says about its scale on a line of its
-    own if long.
-    """
+    """Return the name of an axis or colour bar with its scale's note, on a new line if long."""
     is_long = len(re.sub(r"[\\${}_]", "", name + scale.note)) > longest
     return name + (scale.note.replace(" (", "\n(", 1) if is_long else scale.note)
 

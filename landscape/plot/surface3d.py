@@ -134,8 +134,7 @@ def set_relief_title(ax: Axes3D, title: str) -> None:
 
 
 def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> None:
-    """Draw a field as a relief over its contour lines, with axes that are the same for the same
-    scale.
+    """Draw a field as a relief over its contour lines, with the same axes for the same scale.
 
     Fields `beside` it in the figure share the view and the signs of the marks.
     """
@@ -169,9 +168,7 @@ def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
 
 
 def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
-    """Return how brightly each cell is lit, in [_SHADOW, 1], in a box as wide as it is high,
-    (n,).
-    """
+    """Return each cell's brightness, in [_SHADOW, 1], in a box as wide as it is high, (n,)."""
     scaled = quads / np.array(spans)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -234,9 +231,7 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
 
 
 def _height_name(field: Field, scale: Scale) -> tuple[str, float]:
-    """Return what the height is called, and the share of the size of type at which that fits along
-    it.
-    """
+    """Return the name of the height, and the relative font size at which it fits along it."""
     name = field.name + scale.note
     if len(name) > _LONGEST_NAME:
         name = name.replace("symmetric log scale", "symlog")

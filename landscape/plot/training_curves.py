@@ -35,9 +35,7 @@ _FEW_POINTS = 3  # up to which each has a marker, so that a run of one epoch can
 
 @dataclass(frozen=True)
 class _Panel:
-    """What one panel shows: a curve for each run and split, (num_epochs,) each, NaN where not
-    measured.
-    """
+    """The curves of one panel, (num_epochs,) for each run and split, NaN if not measured."""
 
     label: str
     curves: dict[str, list[np.ndarray]]
@@ -58,8 +56,9 @@ def plot_history(
     labels: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw training runs: a colour and a marker a run; train solid, test dashed, averaged weights
-    dash-dotted.
+    """Draw training runs, each with its own colour and marker.
+
+    Lines are solid for train, dashed for test and dash-dotted for averaged weights.
 
     A panel that no run has measured is left out. What was measured in some epochs only is joined
     across the others, with a marker at each measurement.
@@ -127,8 +126,9 @@ def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
 def _of_split(
     curves: dict[str, list[np.ndarray]], split: str | None
 ) -> dict[str, list[np.ndarray]]:
-    """Keep the curves of a split, or all, those of averaged weights only where a run has measured
-    them.
+    """Keep the curves of a split, or all.
+
+    Those of averaged weights are kept only if a run has measured them.
     """
     names = [name for name in _CURVES if split not in _SPLITS or name.startswith(str(split))]
     is_averaged = any(np.isfinite(run).any() for run in curves[_AVERAGED])

@@ -38,8 +38,7 @@ _HEIGHT = 1.25  # inches of a panel under the plane
 
 
 def draw_trajectory(field: Field, label: str) -> Figure:
-    """Draw a plane with its snapshots; under it their loss, on and off the plane, and their
-    distance from it.
+    """Draw a plane with snapshots, and under it their losses on and off it and their distances.
 
     Args:
         field: On a plane.
@@ -86,8 +85,9 @@ def _has_losses(snapshots: Sequence[Mark], split: str) -> bool:
 
 
 def _draw_losses(ax: Axes, numbers: np.ndarray, snapshots: Sequence[Mark], split: str) -> None:
-    """Draw the loss at each snapshot and at its nearest point of the plane, which differ by what it
-    hides.
+    """Draw the loss at each snapshot and at its projection on the plane.
+
+    The two differ by what the plane hides.
     """
     own = np.array([mark.loss.get(split, np.nan) for mark in snapshots])
     projected = np.array([mark.plane_loss.get(split, np.nan) for mark in snapshots])

@@ -67,9 +67,7 @@ class TensorData:
         ]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the indices (n,) of each batch, in the random order that the CPU `generator`
-        draws.
-        """
+        """Return the indices (n,) of each batch, in random order drawn by the CPU `generator`."""
         return (
             torch.randperm(self.num_examples, generator=generator)
             .to(self.targets.device)
@@ -127,8 +125,9 @@ class BatchData:
         return list(self.items)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the index (1,) of each of the user's batches, in the order that the CPU
-        `generator` draws.
+        """Return the index (1,) of each of the user's batches, in a random order.
+
+        The order is drawn by the CPU `generator`.
         """
         return torch.randperm(len(self.items), generator=generator).split(1)
 
@@ -188,22 +187,20 @@ class GraphData:
         return GraphData(tuple(self.graphs[i] for i in indices.tolist()))
 
     def batches(self, batch_size: int) -> list[Batch]:
-        """Join `batch_size` consecutive graphs at a time into one with as many parts, the last ones
-        possibly fewer.
-        """
+        """Join each `batch_size` consecutive graphs into one; the last may have fewer."""
         return [
             _join(self.graphs[i : i + batch_size]) for i in range(0, self.num_examples, batch_size)
         ]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the indices (n,) of each batch, in the random order that the CPU `generator`
-        draws.
-        """
+        """Return the indices (n,) of each batch, in random order drawn by the CPU `generator`."""
         return torch.randperm(self.num_examples, generator=generator).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the graphs at `indices` (n,), `size` consecutive ones at a time joined, or all;
-        inputs changed.
+        """Return the graphs at `indices` (n,), joined `size` at a time, with changed inputs.
+
+        If `size` is None, all of the graphs are joined into one. The inputs are changed by
+        `change`.
         """
         joined = self.take(indices).batches(size or len(indices))
         return [(change(inputs), targets) for inputs, targets in joined]
@@ -272,8 +269,9 @@ def _reading(items: Iterable[Any]) -> list[Any]:
 
 
 def _are_graphs(items: Sequence[Any]) -> bool:
-    """Whether all are single graphs with one target; batches, and graphs with a target a node, are
-    not.
+    """Return whether all items are single graphs with one target each.
+
+    Batches of graphs, and graphs with one target per node, do not count.
     """
     return all(
         _is_graph(item)

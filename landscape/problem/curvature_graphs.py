@@ -1,6 +1,4 @@
-"""The curvature of one batch as a graph: built once, differentiated again by every product with a
-vector.
-"""
+"""The curvature of one batch as a graph, built once and differentiated for each product."""
 
 from __future__ import annotations
 
@@ -101,9 +99,7 @@ class GaussNewtonGraph:
 def gauss_newton(
     outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts
 ) -> GaussNewtonGraph:
-    """Return J' H_L J, H_L being the Hessian of `loss` in `leaves`, which have the values of
-    `outputs`.
-    """
+    """Return J' H_L J, where H_L is the Hessian of `loss` in `leaves`, which equal `outputs`."""
     curved, gradients = _dependent(_gradients([loss], leaves, None))
 
     def multiply(tensors: Product) -> Product:
@@ -142,9 +138,7 @@ def _dependent(tensors: Iterable[Tensor | None]) -> tuple[list[int], list[Tensor
 
 
 def _derivative(tensors: Parts, by: Parts, directions: Parts, *, is_last: bool) -> Product:
-    """Return the sum of the tensors' derivatives, multiplied with `directions`; zero if there are
-    no tensors.
-    """
+    """Return the sum of the tensors' derivatives times `directions`; zero without any tensors."""
     if not tensors:
         return (None,) * len(by)
     return torch.autograd.grad(tensors, by, directions, retain_graph=not is_last, allow_unused=True)
@@ -174,8 +168,7 @@ def explained_derivatives() -> Iterator[None]:
 
 
 def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
-    """Raise InputError if a custom `torch.autograd.Function` in the graph of `loss` cuts second
-    derivatives off.
+    """Raise InputError if a custom `torch.autograd.Function` blocks second derivatives of `loss`.
 
     torch itself would take them for zero: those of functions whose backward is marked
     `once_differentiable`, and of those whose backward computes outside of torch or on detached
@@ -259,9 +252,7 @@ def nodes(roots: Iterable[Tensor]) -> set[Any]:
 
 
 def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield what the graph of some tensors keeps, the tensors included; some of it more than
-    once.
-    """
+    """Yield the tensors in the graph of some tensors, themselves included; some repeatedly."""
     yield from roots
     for node in nodes(roots):
         yield from _saved_by(node)

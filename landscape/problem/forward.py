@@ -1,6 +1,4 @@
-"""One forward pass: how a model is called on whatever a batch holds, and what its outputs are good
-for.
-"""
+"""One forward pass: how a model is called on any kind of batch, and what its outputs allow."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ _ONE_VALUE = "Expected more than 1 value per channel when training"
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
-    """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, `model(inputs)` on anything
-    else.
+    """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, else `model(inputs)`.
 
     Args:
         model: A module or a function.

@@ -60,8 +60,9 @@ class Plan:
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What is not float32 (or float64), one point at a time, as torch runs it; nothing if all
-        of it is.
+        """Operations that torch does not run in float32 (or float64), one point at a time.
+
+        The result is empty if there are none.
         """
         return tuple(
             name
@@ -140,8 +141,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library is glibc; elsewhere do
-    nothing.
+    """Let this process keep the memory that it frees if the C library is glibc, else do nothing.
 
     On the CPU, activations come and go in every pass. As it is, glibc hands large blocks back to
     the kernel and gets them back emptied, which takes a fifth of the time of a small network's
@@ -180,8 +180,7 @@ def _has_tf32(device: torch.device) -> bool:
 
 @contextmanager
 def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
-    """Make what runs inside a function of its inputs alone, and leave every global setting as it
-    was.
+    """Make the enclosed code depend only on its inputs, and leave every global setting as it was.
 
     The random state is the same at every entry and restored at exit; on CUDA, deterministic
     algorithms are used, and full float32 precision unless `dtype` is `tf32`.
@@ -278,9 +277,7 @@ def compiled(module: nn.Module, **options: Any) -> Callable[..., Any]:
 
 @contextmanager
 def explained_compiler() -> Iterator[None]:
-    """Turn a failure of the compiler, which may come as late as in a backward pass, into an
-    InputError.
-    """
+    """Turn compiler failures, which may come as late as in a backward pass, into InputError."""
     from torch._dynamo.exc import TorchDynamoException  # a second's import, for those who compile
 
     try:

@@ -1,6 +1,4 @@
-"""Several points a forward pass: whether their values stay what they are one at a time, and how
-many pay.
-"""
+"""Several points per forward pass: whether their values stay the same, and how many pay off."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ _PATIENCE = 2  # doublings without a gain
 
 
 def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> str:
-    """Return how a point's value depends on the pass that it is evaluated in, or nothing if it does
-    not.
+    """Return how a point's value depends on its pass, or an empty string if it does not.
 
     Args:
         together: Maps the numbers of `count` points, all different unless the numbers repeat, to
@@ -49,8 +46,9 @@ def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> 
 def reason_for_values(
     together: Callable[[Sequence[int]], Tensor], alone: Callable[[int], Tensor], count: int
 ) -> str:
-    """Return how far losses are from those computed one point at a time, or nothing if they are
-    close.
+    """Return how far losses are from those of single points, or an empty string if they are close.
+
+    The losses of single points are computed one point at a time.
 
     Args:
         together: As for `reason_for_bits`.
@@ -102,8 +100,9 @@ def most_productive(
 
 
 def fastest_count(problem: Problem) -> tuple[int, str]:
-    """Return the number of points a pass that gives most points a second, and if it is 1 the
-    reason.
+    """Return the number of points per pass that gives most points per second.
+
+    If the number is 1, return the reason as well.
     """
     failures: list[str] = []
     reason = _rule_against(problem)
@@ -180,8 +179,9 @@ def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float
 
 
 def _write_trial(problem: Problem, number: int, out: Tensor) -> None:
-    """Write one of many points, around the weights as far as a filter-normalized direction
-    reaches.
+    """Write one of many trial points around the weights.
+
+    They are as far away as a filter-normalized direction reaches.
     """
     scale = number % 5 / 4
     out.normal_(generator=torch.Generator(out.device).manual_seed(number))

@@ -232,8 +232,7 @@ class Problem:
 
     @property
     def sample(self) -> Sample | None:
-        """How the data were drawn from a larger set; None if they are all there is, or it is
-        unknown.
+        """How the data were drawn from a larger set; None if they are all there is, or if unknown.
 
         The units are the examples, where the loss is a mean over them, and else the batches.
         """
@@ -280,8 +279,7 @@ class Problem:
         return self._norms.stored
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
-        """Return this problem with the running statistics, and whatever else is a buffer, of
-        another checkpoint.
+        """Return this problem with the running statistics and other buffers of another checkpoint.
 
         Model and data are shared with this problem, not copied.
 
@@ -293,8 +291,7 @@ class Problem:
         return other
 
     def with_weights(self, w: Tensor) -> Problem:
-        """Return this problem with other own weights `w` (P,); model and data are shared with this
-        one.
+        """Return this problem with other weights `w` (P,); model and data are shared.
 
         Raises:
             InputError: If it is another shape, or not finite.
@@ -307,8 +304,7 @@ class Problem:
         return other
 
     def on(self, data: Any, *, batch_size: int | None = None) -> Problem:
-        """Return this problem on other data, under the same plan; the model is shared with this
-        one.
+        """Return this problem on other data, under the same plan; the model is shared.
 
         Losses have no standard error. Where normalization is recalibrated on the problem's own
         data, it is on these.
@@ -327,14 +323,11 @@ class Problem:
 
     @property
     def may_join_batches(self) -> bool:
-        """Whether there are batches to join, and they are the problem's to choose as far as its
-        options say.
-        """
+        """Whether there are batches to join, which the problem's options let it choose."""
         return self._chooses_batches and isinstance(self.data, TensorData) and len(self.batches) > 1
 
     def with_joined_batches(self, count: int) -> Problem:
-        """Return this problem with `count` batches at a time joined into one; model and data are
-        shared.
+        """Return this problem with `count` batches at a time joined; model and data are shared.
 
         It is this problem itself where that could make another function of it: where batches were
         made or asked for by the user, statistics are computed from them, the loss is no plain mean
@@ -376,8 +369,7 @@ class Problem:
         return [value for stack in stacks for value in self._evaluate_stack(stack, size)]
 
     def largest_deviation(self, points: Sequence[Point] | Tensor) -> dict[str, float]:
-        """Measure what speed costs: the error of the losses of `evaluate_many`, relative to plain
-        evaluation.
+        """Measure the relative error of the losses of `evaluate_many` against plain evaluation.
 
         Plain is float32 (or float64), one point at a time, not compiled.
 
@@ -418,8 +410,9 @@ class Problem:
         return self.evaluate(w).loss
 
     def outputs(self, num_batches: int | None = None) -> list[Tensor]:
-        """Return copies of the tensors that the model gives, at its own weights, for the first
-        batches or all.
+        """Return copies of the tensors that the model outputs at its own weights.
+
+        They are those of the first batches, or of all batches.
         """
         with self._at(None), torch.no_grad():
             outputs = (self._forward(*batch)[0] for batch in self.batches[:num_batches])
@@ -501,8 +494,9 @@ class Problem:
 
     @contextmanager
     def differentiating(self) -> Iterator[None]:
-        """Run inside `curvature_graph` and its products, repeatably, at the weights that were last
-        written.
+        """Run `curvature_graph` and its products repeatably inside this context.
+
+        They are computed at the weights that were last written.
 
         Raises:
             InputError: If the loss cannot be differentiated twice.
@@ -586,9 +580,7 @@ class Problem:
             return separate(outputs, targets)
 
     def own_buffers(self) -> OwnBuffers:
-        """Return the model with copies of its present buffers: later writing leaves its graphs
-        alone.
-        """
+        """Return the model with copies of its present buffers; later writing leaves them alone."""
         return OwnBuffers(
             self._module, ignored=self._norms.moving if self.batchnorm == "batch" else set()
         )
@@ -643,9 +635,7 @@ class Problem:
             )
 
     def _has_first_gradient_of(self, other: Problem, count: int) -> bool:
-        """Whether the first batch of `other` has the gradient of the first `count` batches of this
-        one.
-        """
+        """Return whether the first batch of `other` has the gradient of our first `count`."""
         numbers = range(min(count, len(self.batches)))
         shares = [self.gradient_share([number])[1] for number in numbers]
         difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
@@ -675,8 +665,9 @@ class Problem:
             return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
 
     def _measure(self, batch: Batch, model: Callable[..., Any]) -> dict[str, Tensor]:
-        """Return by name what there is of a batch: its loss and number correct, (1,), and its
-        single losses, (n,).
+        """Return by name a batch's loss and number correct, (1,), and single losses, (n,).
+
+        Values that are not available are left out.
         """
         inputs, targets = batch
         outputs, loss = self._forward(inputs, targets, model)
@@ -695,8 +686,9 @@ class Problem:
         )
 
     def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
-        """Return by name what there is at a point: losses and numbers correct of batches (B,),
-        single losses (n,).
+        """Return by name the values at a point.
+
+        They are the losses and numbers correct of batches (B,), and the single losses (n,).
         """
         model = self._compiled if self.plan.is_compiled else self._module
         with self._at(point), torch.inference_mode():
@@ -705,8 +697,9 @@ class Problem:
     def measure_stack(
         self, points: Sequence[Point], size: int, batches: Sequence[Batch]
     ) -> dict[str, np.ndarray]:
-        """Return what `measure_point` does, (size, ...); at `points`, and beyond the last one at
-        copies of it.
+        """Return what `measure_point` does, (size, ...), at each of `points`.
+
+        Rows beyond the last point are at copies of that point.
         """
         if len(self._stack) != size:
             self._stack = self._buffer.new_empty(size, self.spec.size)
@@ -783,9 +776,7 @@ class Problem:
             self.plan = own
 
     def _compile(self) -> Callable[..., Any]:
-        """Return the compiled model: one program a batch size, so that none computes what another
-        one did.
-        """
+        """Return the compiled model, with a separate program for each batch size."""
         in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
         return compiled(self._module, dynamic=False, **in_graphs)
 
@@ -845,8 +836,9 @@ class Problem:
 
 
 def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """Join what all batches have along the last dimension, in float64 on the host, by one
-    transfer.
+    """Join what all batches have along the last dimension, as float64 on the host.
+
+    The values are moved to the host in one transfer.
     """
     names = [name for name in batches[0] if all(name in found for found in batches)]
     parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]

@@ -40,8 +40,7 @@ class Sample:
     strata: np.ndarray | None = None
 
     def error(self, values: np.ndarray, *, seed: int = 0, num_resamples: int = 1000) -> float:
-        """Return the standard error of the weighted mean of values as an estimate for the larger
-        set.
+        """Return the standard error of a weighted mean as an estimate for the larger set.
 
         Units are drawn again with replacement, within their class; the deviation of the means is
         corrected for the drawing without replacement from a finite set, and for the one degree of
@@ -69,8 +68,9 @@ class Sample:
         return float(np.sqrt(np.mean(sums**2) * max(1 - self.share, 0.0)) / self.sizes.sum())
 
     def _classes(self) -> np.ndarray:
-        """Number the classes from 0; with a single unit of one, whose variance is unknown, all are
-        one class.
+        """Number the classes from 0; a class with a single unit makes all of them one class.
+
+        The variance of a class with a single unit is unknown.
         """
         if self.strata is None or np.unique(self.strata, return_counts=True)[1].min() < 2:
             return np.zeros(len(self.sizes), dtype=np.int64)
@@ -79,9 +79,7 @@ class Sample:
     def _deviations(
         self, weighted: np.ndarray, members: np.ndarray, generator: np.random.Generator, count: int
     ) -> np.ndarray:
-        """Return by how much the sum over a class deviates in each resample, (count,), scaled to be
-        unbiased.
-        """
+        """Return how far each resample's class sum deviates, (count,), scaled to be unbiased."""
         size = len(members)
         ratio = self.sizes[members] / self.sizes[members].sum()
         centred = (
@@ -96,8 +94,9 @@ class Sample:
 
 
 def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor] | None:
-    """Return a function of `(outputs, targets)` that gives one loss an example, (n,); None where
-    there is none.
+    """Return a function of `(outputs, targets)` for the loss of each example, (n,), or None.
+
+    It is None if there is no such function.
 
     It exists for torch's criteria, whether functions, modules or partials, and for others that
     take, or have, `reduction="mean"` and honour another one.
@@ -167,8 +166,7 @@ def are_separate(
 
 
 def require_population(num_population: int | None, num_examples: int) -> int | None:
-    """Return the number of examples that these were drawn from; None if it is unknown, or these are
-    all.
+    """Return how many examples these were drawn from; None if unknown, or if these are all.
 
     Raises:
         InputError: If it is smaller than their number.
@@ -196,8 +194,7 @@ def class_numbers(batches: Sequence[tuple[Any, Any]]) -> np.ndarray | None:
 def error_of_mean(
     losses: np.ndarray, num_population: int, strata: np.ndarray | None = None
 ) -> float | None:
-    """Return the standard error of the mean of n losses as an estimate for the N that they were
-    drawn from.
+    """Return the standard error of the mean of n losses, drawn from N, as an estimate for these N.
 
     sqrt(s^2/n (1 - n/N)), s^2 the sample variance. Of losses drawn stratum by stratum, only the
     variance within the strata counts: s^2 is its mean, weighted by the strata's sizes. It is the
@@ -231,8 +228,9 @@ def error_of_mean(
 
 
 def error_from_batches(losses: np.ndarray, sizes: np.ndarray, num_population: int) -> float | None:
-    """Return the standard error of a mean loss from the means of its batches, where single losses
-    do not exist.
+    """Return the standard error of a mean loss from the means of its batches.
+
+    It is for losses that do not exist for single examples.
 
     The variance of one loss is estimated as the mean of size times squared deviation of a batch's
     mean, over one batch less; unbiased for examples in random order.

@@ -1,5 +1,4 @@
-"""Convolutions, evaluated batch normalization and cross-entropy in a form whose second derivative
-is cheap.
+"""Convolutions, evaluated batch normalization and cross-entropy with cheap second derivatives.
 
 torch's own second derivatives of these take detours: that of a convolution by its weights is a
 convolution with the image for a kernel, that of batch normalization passes over the activations a
@@ -128,8 +127,9 @@ class Convolution(torch.autograd.Function):
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """The gradients of a convolution; linear in the gradient by its output, in the input and in the
-    weight.
+    """The gradients of a convolution.
+
+    They are linear in the gradient by its output, in the input and in the weight.
     """
 
     @staticmethod
@@ -150,9 +150,7 @@ class ConvolutionGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
-        """Return the derivatives by g, x and weight in the direction of tensors like the
-        gradients.
-        """
+        """Return derivatives by g, x and weight, in the direction of gradient-like tensors."""
         g, x, weight = ctx.saved_tensors
         by_x, by_weight, by_bias = grad_outputs
         parts, along_x, along_weight = [], None, None
@@ -224,9 +222,7 @@ def _cross_entropy(
 
 
 class CrossEntropy(torch.autograd.Function):
-    """The mean cross-entropy of a batch with class numbers for targets, label smoothing
-    included.
-    """
+    """The mean cross-entropy of a batch with class-number targets, with label smoothing."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
@@ -237,9 +233,7 @@ class CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Return the gradient by the logits: (softmax - target) / n, zero for targets that do not
-        count.
-        """
+        """Return the gradient by the logits: (softmax - target) / n, or 0 for ignored targets."""
         logits, target = ctx.saved_tensors
         target = target.long()
         counts = (target != _IGNORED).unsqueeze(1)
@@ -274,8 +268,9 @@ class CrossEntropyGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        """Return the derivatives by g and the logits in a direction u (n, classes): g (p u - p <p,
-        u>) / n.
+        """Return the derivatives by g and the logits in a direction u (n, classes).
+
+        The derivative by the logits is g (p u - p <p, u>) / n.
         """
         (u,), (g, logits, probabilities, gradient, share) = grad_outputs, ctx.saved_tensors
         if (

@@ -1,6 +1,4 @@
-"""Reports: tables of several checkpoints in the formats of papers, and one page with everything in
-it.
-"""
+"""Reports: tables of several checkpoints in formats for papers, and one page with everything."""
 
 from __future__ import annotations
 

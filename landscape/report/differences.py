@@ -17,8 +17,7 @@ TEST_LOSS = "test_loss"
 
 
 def differences_of(entries: Sequence[Entry]) -> tuple[Difference, ...]:
-    """Compare each checkpoint with the first of the same model and data: sharpness, and the test
-    loss.
+    """Compare each checkpoint's sharpness and test loss with the first of the same model and data.
 
     Args:
         entries: In order; those without sharpness are left out.

@@ -149,9 +149,7 @@ class Report:
         ]
 
     def values_table(self) -> Table:
-        """Return the main table for programs: value, error, and both ends of an interval, in
-        full.
-        """
+        """Return the main table for programs: value, error and interval ends, unrounded."""
         parts = ("value", "error", "low", "high")
         columns = ["quantity", "checkpoint", *parts, "remark"]
         rows = []
@@ -173,9 +171,7 @@ class Report:
         )
 
     def remarks(self) -> list[str]:
-        """Return what must be known of single numbers, each remark with the checkpoints that it is
-        of.
-        """
+        """Return remarks on single numbers, each with the checkpoints that it concerns."""
         names: dict[str, list[str]] = {}
         for entry in self.entries:
             for remark in _remarks(entry):

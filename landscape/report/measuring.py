@@ -1,6 +1,4 @@
-"""Measure a checkpoint for a report, one result after the other; what a file holds is not measured
-again.
-"""
+"""Measure a checkpoint for a report, one result at a time, and reuse what its files hold."""
 
 from __future__ import annotations
 
@@ -154,9 +152,7 @@ class Bench:
 
 
 def num_threads_of(files: Mapping[str, Path]) -> int | None:
-    """Return the number of threads that an unfinished report was measured with; None where nothing
-    was.
-    """
+    """Return the number of threads of an unfinished report; None if nothing was measured."""
     for path in files.values():
         found = read_result(path) if path.exists() else None
         if isinstance(found, Sharpness | Spectrum | Surface):
@@ -224,8 +220,9 @@ def measure_sharpness(bench: Bench) -> Detail:
 
 
 def _steepest(bench: Bench) -> list[Tensor]:
-    """Return where the search for `max` starts too; nothing for a loss without a second
-    derivative.
+    """Return an additional start of the search for `max`, as a list.
+
+    The list is empty for a loss without a second derivative.
     """
     ball = Ball.around(bench.train.weights, p=bench.plan.p, adaptive=bench.plan.adaptive, eta=0.01)
     try:
@@ -235,9 +232,7 @@ def _steepest(bench: Bench) -> list[Tensor]:
 
 
 def _losses(problem: Problem) -> np.ndarray:
-    """Return the loss of each example (n,); nothing where there are no single ones whose mean it
-    is.
-    """
+    """Return the loss of each example (n,); empty if the loss is not a mean of single losses."""
     separate, every = separate_losses(problem.criterion), problem.outputs()
     if separate is None or len(every) != len(
         problem.batches
@@ -252,9 +247,7 @@ def _losses(problem: Problem) -> np.ndarray:
 
 
 def measure_spectrum(bench: Bench) -> Spectrum:
-    """Measure the extreme eigenvalues, the trace and the spectral density; a file has them only if
-    they are whole.
-    """
+    """Measure extreme eigenvalues, trace and density; reuse a stored result only if whole."""
     plan = bench.plan
     extras = Extras(trace=True, density=True, num_probes=plan.num_probes)
     stored = bench.stored("spectrum")
@@ -277,9 +270,7 @@ def measure_spectrum(bench: Bench) -> Spectrum:
 
 
 def measure_line(bench: Bench) -> Surface:
-    """Evaluate train and test loss along random lines, on no more test examples than there are
-    training examples.
-    """
+    """Evaluate train and test loss along random lines, on no more test than train examples."""
     vectors = _random(bench, bench.plan.num_lines)
     problems = {TRAIN: bench.train}
     if TEST in bench.problems:

@@ -67,9 +67,7 @@ class Number:
 
     @property
     def _width(self) -> float | None:
-        """What decides the digits: the error, or half the interval; None where it is unknown or
-        0.
-        """
+        """The error or half the interval, which decides the digits; None if unknown or 0."""
         width = self.error
         if self.low is not None and self.high is not None:  # an end near 0 is not rounded to it
             nearest = min(abs(self.low), abs(self.high)) or math.inf

@@ -77,9 +77,7 @@ def summary_quantities() -> list[Quantity]:
 
 
 def test_error(entry: Entry) -> float | None:
-    """Return the standard error of the test loss, its examples being a sample; None where there are
-    no single ones.
-    """
+    """Return the standard error of the test loss over its examples; None without single losses."""
     losses = np.empty(0) if entry.detail is None else entry.detail.test_losses
     return float(np.std(losses, ddof=1) / math.sqrt(losses.size)) if losses.size > 1 else None
 
@@ -119,9 +117,7 @@ def _test_accuracy(entry: Entry) -> Number:
 
 
 def _binomial(share: float, count: int) -> float | None:
-    """Return the standard error of a share; None where all or none are correct, of which it says
-    nothing.
-    """
+    """Return the standard error of a share; None if all or none are correct."""
     return math.sqrt(share * (1 - share) / count) if count and 0 < share < 1 else None
 
 
@@ -226,9 +222,7 @@ def radii(entries: Sequence[Entry]) -> list[float]:
 
 
 def table_radius(entries: Sequence[Entry]) -> float:
-    """Return the radius that the table shows: the one in the middle, the lower one of two; NaN of
-    none.
-    """
+    """Return the middle radius, or the lower of two, for the table; NaN without any."""
     found = radii(entries)
     return found[(len(found) - 1) // 2] if found else math.nan
 

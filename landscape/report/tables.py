@@ -102,9 +102,7 @@ class Table:
         return "\n".join([*title, head, self._line(rules, widths), *body, *notes]) + "\n"
 
     def as_latex(self) -> str:
-        """Return the table as a float for LaTeX with booktabs, the title its caption, the notes
-        under it.
-        """
+        """Return a LaTeX float with booktabs, with the title as its caption and notes below."""
         alignment = "".join("r" if right else "l" for right in self._is_right)
         head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows)]
         caption = [rf"\caption{{{_latex(self.title)}}}"] if self.title else []
@@ -126,9 +124,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def as_csv(self) -> str:
-        """Return columns and rows as RFC 4180 has it, but with newlines of one character; no title
-        and no notes.
-        """
+        """Return columns and rows as RFC 4180, but with plain newlines and no title or notes."""
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
         return file.getvalue()
@@ -153,18 +149,14 @@ def _is_numeric(cell: str) -> bool:
 
 
 def _markdown(text: str) -> str:
-    """Keep Markdown from taking a character for more than itself; it does not so with underscores
-    within words.
-    """
+    """Escape the characters that are special in Markdown, except underscores within words."""
     text = " ".join(text.split())
     text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 
 def _latex(text: str) -> str:
-    """Keep LaTeX from taking a character for more than itself, and set what is spelled out as
-    symbols.
-    """
+    """Escape the characters that are special in LaTeX, and set spelled-out symbols as symbols."""
     escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
     for pattern, symbol in _SYMBOLS:
         escaped = re.sub(pattern, symbol, escaped)

@@ -74,8 +74,9 @@ class Measure:
         return math.hypot(*errors) if errors else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return fields and error as what JSON knows: it has no infinity, which the norm of a box
-        is.
+        """Return fields and error in terms of JSON.
+
+        JSON has no infinity, which is the norm of a box.
         """
         return {**asdict(self), "p": norm_as_json(self.p), "error": self.error}
 
@@ -108,8 +109,7 @@ class Taylor:
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of one checkpoint, or group, minus that of another, on the same data and
-    directions.
+    """A measure of a checkpoint or group minus another's, on the same data and directions.
 
     Attributes:
         name: Of the measure.
@@ -160,8 +160,7 @@ class GroupValue:
 
 @dataclass(frozen=True)
 class Rescaled:
-    """A measure before and after the weights were rescaled so that the network computes the same
-    function.
+    """A measure before and after the weights were rescaled without changing the function.
 
     Attributes:
         rescaling: What was rescaled.
@@ -186,8 +185,7 @@ class Rescaled:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Perturbations that prove how large the loss gets in balls around the weights: L^Max is at
-    least theirs.
+    """Perturbations that prove how large the loss gets near the weights: L^Max is at least theirs.
 
     Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can
     check them.

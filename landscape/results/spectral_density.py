@@ -1,5 +1,4 @@
-"""What a stored spectral density says: its smoothed curve with a band, masses with errors, its
-mean.
+"""A stored spectral density's smoothed curve with a band, its masses with errors, and its mean.
 
 All integrals are over the whole spectrum: outliers and quadratures together have the mass 1.
 """
@@ -50,8 +49,9 @@ def mean(density: Density) -> float:
 
 
 def kernel_width(density: Density) -> float:
-    """Return the default standard deviation of the Gaussian kernel: the range of the nodes over
-    their number a probe.
+    """Return the default standard deviation of the Gaussian kernel.
+
+    It is the range of the nodes over their number per probe.
 
     It is the mean distance between the nodes, so that they run together where eigenvalues are
     dense, and no finer than what a quadrature of that many nodes resolves. A spectrum that is a
@@ -66,8 +66,9 @@ def kernel_width(density: Density) -> float:
 
 
 def near_zero_width(density: Density) -> float:
-    """Return the magnitude up to which an eigenvalue is near zero: `NEAR_ZERO` |lambda|_max, or the
-    noise floor.
+    """Return the magnitude up to which an eigenvalue counts as near zero.
+
+    It is `NEAR_ZERO` |lambda|_max, or the noise floor if that is larger.
     """
     return max(NEAR_ZERO * _largest(density), density.noise_floor)
 
@@ -96,8 +97,9 @@ def band(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a pointwise band of the smoothed density: quantiles of its means over probes drawn
-    with replacement.
+    """Return a pointwise band of the smoothed density.
+
+    It consists of quantiles of its means over probes drawn with replacement.
 
     It is of the random probes alone. The quantiles of few lie too close to their mean; their
     distance to it is lengthened by what Student's interval has over the normal one and by sqrt(n /
@@ -130,9 +132,7 @@ def band(
 
 
 def _widening(number: int, confidence: float) -> float:
-    """Return by how much the quantiles of a bootstrap of `number` values lie too close to their
-    mean.
-    """
+    """Return by how much bootstrap quantiles of `number` values lie too close to their mean."""
     if number < 2:
         return 1.0
     quantile = (1 + confidence) / 2
@@ -156,8 +156,9 @@ def mass_below_zero(density: Density) -> Mass:
 
 
 def mass_near_zero(density: Density, half_width: float | None = None) -> Mass:
-    """Return the share of eigenvalues up to `half_width` in magnitude; None for
-    `near_zero_width`.
+    """Return the share of eigenvalues up to `half_width` in magnitude.
+
+    If it is None, `near_zero_width` is used.
     """
     half_width = near_zero_width(density) if half_width is None else half_width
     return _mass(density, -half_width, half_width, np.abs(density.outliers) <= half_width)
@@ -224,8 +225,9 @@ def _bounds(
 
 
 def _jacobi_matrix(nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the diagonal (m,) and what is beside it (m - 1,) of the tridiagonal matrix of a
-    quadrature of mass 1.
+    """Return the diagonals (m,) and (m - 1,) of the tridiagonal matrix of a quadrature.
+
+    The first is the main diagonal, and the second is the one next to it. The quadrature has mass 1.
     """
     basis = np.sqrt(weights)[None]
     diagonal, beside = [], []
@@ -245,9 +247,7 @@ def _largest(density: Density) -> float:
 
 
 def _curves(density: Density, x: np.ndarray, width: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smoothed density of the outliers, (n,), and of the nodes of each probe,
-    (num_probes, n).
-    """
+    """Return the smoothed density of the outliers, (n,), and of each probe, (num_probes, n)."""
     width = kernel_width(density) if width is None else width
     masses = np.full(len(density.outliers), 1 / density.num_parameters)
     of_probes = [

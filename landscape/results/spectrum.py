@@ -62,8 +62,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Density:
-    """Spectral density: exact outliers, and Gauss quadratures of the rest from several random
-    probes.
+    """Spectral density: exact outliers, and Gauss quadratures of the rest from random probes.
 
     The density integrates to 1. An outlier has the mass 1 / P; the nodes of a probe have 1 -
     (outliers) / P together.
@@ -136,8 +135,9 @@ class Fold:
 
 
 def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
-    """Return `lambda_max`, `lambda_min` and `held_out` -> mean and sample standard deviation over
-    the folds.
+    """Return the mean and sample standard deviation of each extreme eigenvalue over the folds.
+
+    The keys are `lambda_max`, `lambda_min` and `held_out`.
 
     Args:
         folds: At least one; of one, the deviation is NaN.
@@ -244,8 +244,9 @@ class Spectrum:
 
     @property
     def ratios(self) -> dict[str, Ratio | None]:
-        """By name, with the interval that residuals and noise floor allow; None where the
-        denominator's contains 0.
+        """Ratios by name, with the interval that residuals and the noise floor allow.
+
+        A ratio is None if the interval of its denominator contains 0.
         """
         top, bottom = self._intervals(), self._intervals(at_bottom=True)
         signed = _ratio(top[:1], bottom[:1])
@@ -258,8 +259,9 @@ class Spectrum:
 
     @property
     def ratio(self) -> float | None:
-        """lambda_max / lambda_min, signed (S000 Table I); None if lambda_min is 0 within its
-        error.
+        """lambda_max / lambda_min, signed (S000 Table I).
+
+        It is None if lambda_min is 0 within its error.
         """
         return _value(self.ratios["lambda_max / lambda_min"])
 
@@ -275,9 +277,7 @@ class Spectrum:
 
     @property
     def top_to_fifth(self) -> float | None:
-        """lambda_1 / lambda_5; None with fewer than five eigenvalues, or a fifth of 0 within its
-        error.
-        """
+        """lambda_1 / lambda_5; None if lambda_5 does not exist or is 0 within its error."""
         return _value(self.ratios["lambda_1 / lambda_5"])
 
     def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
@@ -315,9 +315,7 @@ class Ratio:
 def _ratio(
     numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]
 ) -> Ratio | None:
-    """Divide intervals (value, low, high); None where one is missing or the denominator's contains
-    0.
-    """
+    """Divide intervals (value, low, high); None if one is missing or the divisor contains 0."""
     if not numerator or not denominator or denominator[0][1] <= 0 <= denominator[0][2]:
         return None
     (value, *above), (below, *ends) = numerator[0], denominator[0]

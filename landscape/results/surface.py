@@ -14,8 +14,7 @@ INTERPOLATION = "interpolation"
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of interest on a line or a plane: a checkpoint, a snapshot of a trajectory, SAM's
-    ascent point.
+    """A point of interest on a line or plane: a checkpoint, a snapshot, or SAM's ascent point.
 
     Attributes:
         label: As a legend names it.
@@ -105,8 +104,10 @@ class Surface:
 
     @property
     def is_finished(self) -> bool:
-        """Whether no point is left to compute: what is not done, a refinement left out, and then it
-        is checked.
+        """Whether no point is left to compute.
+
+        Points that are not done may be left out by a refinement, but only once that refinement has
+        been checked.
         """
         is_refined = all(f"{INTERPOLATION}, {split}" in self.deviations for split in self.splits)
         return self.is_complete or is_refined
@@ -123,8 +124,9 @@ class Surface:
 
     @property
     def largest_loss_gaps(self) -> dict[str, float]:
-        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|, NaN where no
-        two are finite.
+        """Split name -> largest |loss of a snapshot itself - loss where it is drawn|.
+
+        The value is NaN if no two such losses are finite.
         """
         return {
             split: _largest_gap(self.trajectory, split) for split in self.splits if self.trajectory
@@ -132,17 +134,16 @@ class Surface:
 
     @property
     def largest_standard_errors(self) -> dict[str, float]:
-        """Split name -> largest finite standard error; splits that were evaluated whole are
-        absent.
-        """
+        """Split name -> largest finite standard error, except splits evaluated as a whole."""
         known = {
             split: errors[np.isfinite(errors)] for split, errors in self.standard_error.items()
         }
         return {split: float(errors.max()) for split, errors in known.items() if errors.size}
 
     def extremes(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
-        """Return split -> smallest and split -> largest finite loss at the points done; None if
-        none is.
+        """Return the smallest and the largest finite loss of each split at the points done.
+
+        Both are dictionaries by split, with None for a split without such a loss.
         """
         finite = {
             split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()

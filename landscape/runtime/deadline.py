@@ -9,8 +9,9 @@ from landscape.errors import InputError
 
 
 class Deadline:
-    """Asked before each step, says when another one would end too late: a step takes as long as the
-    longest so far.
+    """A deadline that says, when asked before a step, whether that step would end too late.
+
+    Each step is assumed to take as long as the longest one so far.
 
     Args:
         seconds: From now.

@@ -1,5 +1,6 @@
-"""What torch.distributed is used for; everything else is unaware of ranks. Alone, a process is rank
-0 of 1.
+"""The uses of torch.distributed; all other modules are unaware of ranks.
+
+A process that runs alone is rank 0 of 1.
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -103,8 +104,9 @@ def world_size() -> int:
 
 
 def own_share(indices: Tensor) -> Tensor:
-    """Return this process's consecutive share of `indices` (n,); shares differ by one at most and
-    may be empty.
+    """Return this process's consecutive share of `indices` (n,), which may be empty.
+
+    The shares of two processes differ in size by one at most.
     """
     if not is_on():
         return indices
@@ -185,8 +187,9 @@ def share(tensors: Iterable[Tensor]) -> None:
 
 
 def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
-    """Wrap a module so that `backward` averages gradients over the processes; alone, return it as
-    it is.
+    """Wrap a module so that `backward` averages gradients over the processes.
+
+    In a process that runs alone, return the module as it is.
 
     Weights and buffers start as the first process's. Buffers stay each process's own then, see
     `share`.

@@ -1,6 +1,4 @@
-"""Files: written so that they are either whole or not there, by one process at a time; and what
-kind one is.
-"""
+"""Files that are written whole or not at all, by one process at a time, and their kinds."""
 
 from __future__ import annotations
 
@@ -92,8 +90,9 @@ def _held_lock(path: Path) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock) -> None:
-    """Lock the file that is there: the one that was opened may have been removed since by who had
-    the lock.
+    """Lock the file that exists now.
+
+    The file that was opened may have been removed since by the process that held the lock.
     """
     while True:
         lock.acquire(timeout=0)
@@ -109,8 +108,9 @@ def _acquire(lock: FileLock) -> None:
 
 
 def _left_half_written(path: Path) -> list[Path]:
-    """What killed processes have left beside `path`, and not what belongs to an output whose name
-    begins like its.
+    """Return what killed processes have left next to `path`.
+
+    Files of another output whose name begins like that of `path` are not among them.
     """
     start = f".{path.name}."
     files = path.parent.glob(f"{escape(start)}[0-9]*")

@@ -29,9 +29,7 @@ def get_random_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:
 
 
 def set_random_states(states: Sequence[Tensor], devices: Iterable[torch.device] = ()) -> None:
-    """Set what `get_random_states` returned; states of accelerators that are not there are left
-    out.
-    """
+    """Set the states from `get_random_states`, except those of absent accelerators."""
     torch.set_rng_state(states[0].cpu())
     for state, device in zip(states[1:], _accelerators(devices), strict=False):
         _write(state.cpu(), device)

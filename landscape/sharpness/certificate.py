@@ -1,5 +1,4 @@
-"""Certificates of sharpness: perturbations from which anyone can see how large the loss gets in a
-ball.
+"""Certificates of sharpness: perturbations that prove to anyone how large the loss gets in a ball.
 
 Any e in the ball proves that L^Max is at least L(w + e). To check it takes one evaluation, not the
 search.
@@ -86,8 +85,7 @@ def certify(
     split: str = "train",
     settings: Mapping[str, Any] | None = None,
 ) -> Certificate:
-    """Certify perturbations of a problem's own weights: evaluate their losses in float64 on the
-    whole split.
+    """Certify perturbations of a problem's weights by their float64 losses on the whole split.
 
     Inside `landscape.runtime.distributed.joined` the batches are shared by all processes.
 
@@ -202,8 +200,9 @@ def _inside(problem: Problem, ball: Ball, e: Tensor, rho: float) -> Tensor:
 
 
 def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
-    """Return a sentence that says of what else than the problem the certificate is, and a hint;
-    empty if of this.
+    """Return a sentence and a hint about how the certificate differs from the problem.
+
+    Both are empty if the certificate is of this problem.
     """
     origin, split = certificate.provenance, certificate.split
     number, size = (

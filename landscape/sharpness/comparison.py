@@ -1,6 +1,4 @@
-"""Differences of sharpness between checkpoints, and between groups of them, with confidence
-intervals.
-"""
+"""Differences of sharpness between checkpoints or groups of them, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -110,8 +108,9 @@ def _with_verdict(
 
 
 def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue, ...]:
-    """Return mean and sample standard deviation of each measure, and of loss, accuracy and gap, in
-    each group.
+    """Return the mean and sample standard deviation of each value in each group.
+
+    The values are the measures, and the loss, the accuracy and the gap.
 
     Args:
         groups: Name -> results of its checkpoints, which have the same measures.

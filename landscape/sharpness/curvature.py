@@ -1,6 +1,4 @@
-"""What the Hessian says of sharpness: second-order predictions, and where to look for the
-maximum.
-"""
+"""What the Hessian says of sharpness: second-order predictions, and starts for the maximum."""
 
 from __future__ import annotations
 
@@ -26,8 +24,9 @@ _NUM_SAMPLES = 30  # of a trace
 
 
 class ScaledOperator:
-    """T A T of a symmetric operator A and a diagonal T: the curvature in the coordinates in which a
-    ball is round.
+    """T A T of a symmetric operator A and a diagonal T.
+
+    It is the curvature in the coordinates in which a ball is round.
 
     Attributes:
         size: P.
@@ -50,8 +49,9 @@ class ScaledOperator:
 def top_eigenvector(
     problem: Problem, ball: Ball, *, seed: int = 0, progress: Progress = SILENT
 ) -> Tensor:
-    """Return T v (P,), v being roughly the top eigenvector of T H T: where a convex loss rises
-    most.
+    """Return T v (P,), where v is roughly the top eigenvector of T H T.
+
+    A convex loss rises most in this direction.
 
     Raises:
         InputError: If the loss cannot be differentiated twice.

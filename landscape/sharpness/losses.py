@@ -1,5 +1,4 @@
-"""The losses that published measurements of sharpness took, where these are not the plain
-cross-entropy.
+"""The losses in published measurements of sharpness that differ from plain cross-entropy.
 
 Like torch's criteria they take `reduction`, so that the losses of single examples can be had of
 them.
@@ -47,8 +46,7 @@ def divergence_from_smoothed(
 
 
 def cross_entropy_of_normalized(outputs: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of outputs that are centred and divided by their norm, example by
-    example.
+    """Return the cross-entropy of outputs that are centred and divided by their norm, per example.
 
     It does not depend on the scale of the outputs, which training can make larger without end.
 

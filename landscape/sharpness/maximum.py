@@ -128,9 +128,7 @@ class _SpentError(Exception):
 
 @dataclass(frozen=True)
 class _Point:
-    """A perturbation e (P,), and the loss and its gradient (P,) there; no gradient where they are
-    not finite.
-    """
+    """A perturbation e (P,), its loss, and its gradient (P,), or None if not finite."""
 
     e: Tensor
     loss: float
@@ -271,8 +269,9 @@ class _Search:
         return self.best.loss - before > _WORTH * self.rise
 
     def _ascend_spectrally(self, point: _Point, most: float) -> None:
-        """Take steps of the length that the curvature of the last one asks for: to the surface
-        where it is up.
+        """Take steps whose length is set by the curvature of the last step.
+
+        Where the last step curved up, the next one goes to the surface of the ball.
 
         Args:
             point: Where to start; its loss is finite.
@@ -298,9 +297,7 @@ class _Search:
             length = self._spectral_length(before, point)
 
     def _extrapolate(self, point: _Point, length: float, model: QuadraticModel) -> _Point | None:
-        """Take the step that `_aim` would from the best point of a quadratic model; None where
-        there is none.
-        """
+        """Take the step of `_aim` from a quadratic model's best point; None without one."""
         model.add(unscaled(self._ball, point.e), self._scaled_gradient(point))
         place = model.largest(self._rho)
         if place is None:
@@ -330,8 +327,9 @@ class _Search:
         return dot(point.gradient, aim - point.e)
 
     def _search_line(self, point: _Point, aim: Tensor, reference: float) -> _Point:
-        """Return a point between this one and `aim` that rises enough above `reference`, or the
-        last one tried.
+        """Return a point towards `aim` that rises enough above `reference`, or the last tried.
+
+        The points lie between this point and `aim`.
         """
         way, share, slope = aim - point.e, 1.0, self._slope(point, aim)
         found = self._visit(aim)

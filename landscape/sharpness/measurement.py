@@ -1,6 +1,4 @@
-"""One checkpoint being measured: what each measure evaluates, on the whole set or batch by
-batch.
-"""
+"""Measurement of one checkpoint: the evaluations of each measure, on all data or by batch."""
 
 from __future__ import annotations
 
@@ -98,9 +96,7 @@ class Measurement:
     def _num_evaluations(
         self, num_rhos: int, measures: Sequence[str], num_cut: int, num_more: int
     ) -> int | None:
-        """Return how many evaluations of loss or gradient there will be; None where they decide
-        that themselves.
-        """
+        """Return the number of loss or gradient evaluations; None if measures decide it."""
         options = self._options
         if "max" in measures or ("avg" in measures and options.relative_error is not None):
             return None
@@ -220,8 +216,9 @@ class Measurement:
         return Rises(part.here.mean + rise, rise, units=units)
 
     def _slopes(self, part: _Part, rho: float) -> np.ndarray:
-        """Return <g_i, e1> of each unit (n,), whose mean is the first-order rise, by central
-        differences.
+        """Return <g_i, e1> of each unit (n,), by central differences.
+
+        Their mean is the first-order rise.
 
         They only serve its error: the direction e1 is held, which changes the mean by the error
         squared.

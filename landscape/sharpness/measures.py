@@ -34,9 +34,7 @@ class Measured:
 
 
 def measure_sharpness(problem: Problem, rhos: Sequence[float], **arguments: Any) -> Sharpness:
-    """Measure sharpness in balls around the problem's own weights; see `measure`, whose `result`
-    this is.
-    """
+    """Measure sharpness in balls around the problem's weights; see `measure` for its `result`."""
     return measure(problem, rhos, **arguments).result
 
 

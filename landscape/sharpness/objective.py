@@ -74,8 +74,9 @@ class Objective:
         return partial(torch.add, self.weights, e.to(self.weights))
 
     def losses(self, points: Sequence[Point | None]) -> list[Losses]:
-        """Return the loss at each point, at w where it is None; `plan.points_per_pass` points at a
-        time.
+        """Return the loss at each point, or at w where the point is None.
+
+        `plan.points_per_pass` points are evaluated at a time.
         """
         size, batches = (
             self.problem.plan.points_per_pass,

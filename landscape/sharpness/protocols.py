@@ -67,9 +67,7 @@ class Protocol:
 
     @property
     def problem_arguments(self) -> dict[str, Any]:
-        """What `landscape.Problem` must be made with, beside the model and the data that `prepared`
-        returns.
-        """
+        """Arguments of `landscape.Problem` other than model and the data from `prepared`."""
         return {"loss": self.loss, "batchnorm": self.batchnorm}
 
 
@@ -209,8 +207,7 @@ def prepared(
     *,
     seed: int = 0,
 ) -> Data:
-    """Return the examples that a protocol measures on: the first ones, or all, changed as in
-    training.
+    """Return the examples that a protocol measures on: the first or all, augmented as in training.
 
     Args:
         protocol: Which.
@@ -279,9 +276,7 @@ def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measur
 
 
 def _short_by_one(found: Measured) -> Measured:
-    """Put the sum over the batches over their number minus 1 in place of the mean over the
-    examples.
-    """
+    """Replace the mean over examples by the batches' sum over their number minus 1."""
     count = len(next(iter(found.rises.values())).units)
     sample = None if found.sample is None else Sample(np.ones(count), found.sample.share)
     rises = {key: _summed(each, count / (count - 1)) for key, each in found.rises.items()}

@@ -23,8 +23,7 @@ class Place:
 
 
 class QuadraticModel:
-    """The quadratic function in the span of the last points that has the gradients which were found
-    there.
+    """The quadratic function in the span of the last points that has the gradients found there.
 
     The loss is modelled as g0' z + z' H z / 2 with H z = g - g0 at each of them, which is exact if
     the loss is quadratic, and takes no gradient more.
@@ -42,8 +41,9 @@ class QuadraticModel:
         self._places = [*self._places, Place(z, gradient)][-_DEPTH:]
 
     def largest(self, rho: float) -> Place | None:
-        """Return where in ||z||_2 <= rho the model is largest, and its gradient; None for fewer
-        than two points.
+        """Return the model's largest point in ||z||_2 <= rho and its gradient.
+
+        The result is None for fewer than two points.
         """
         directions, changes = self._basis()
         if not directions:
@@ -59,8 +59,9 @@ class QuadraticModel:
         return Place(_combined(shares, directions), self._origin + _combined(shares, changes))
 
     def _basis(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return unit vectors that span the points, and H times each: the last point and
-        differences to those before.
+        """Return unit vectors that span the points, and H times each.
+
+        They are the last point and its differences to the points before.
 
         Differences of points that are close keep the digits that a product with each of them would
         lose.

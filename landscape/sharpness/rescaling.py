@@ -142,9 +142,7 @@ def function_preserving_rescalings(
 
 @dataclass(frozen=True)
 class _Norm:
-    """Where a normalization layer's scale is among the weights, and its statistics among the
-    buffers.
-    """
+    """Indices of a normalization layer's scale among weights and statistics among buffers."""
 
     scale: int
     mean: int
@@ -233,9 +231,7 @@ def _adapt(
 
 
 def _output_change(problem: Problem, other: Problem) -> float:
-    """Return the largest change of an output over the first batches, relative to the largest
-    output.
-    """
+    """Return the largest output change over the first batches, relative to the largest output."""
     outputs, others = problem.outputs(_NUM_CHECKED), other.outputs(_NUM_CHECKED)
     return _relative_change(outputs, others, accumulation_dtype(problem.device))
 
@@ -280,9 +276,7 @@ def _find_pairs(problem: Problem, progress: Progress) -> list[_Pair]:
 
 
 class _Trial:
-    """A few examples in float64, normalized by the stored statistics, whatever the problem's own
-    settings are.
-    """
+    """A few float64 examples, normalized by stored statistics whatever the problem's settings."""
 
     def __init__(self, problem: Problem) -> None:
         data = BatchData((problem.data.batches(_NUM_TRIED)[0],))
@@ -292,9 +286,7 @@ class _Trial:
         self._outputs = self.problem.outputs()
 
     def accepts(self, pair: _Pair) -> bool:
-        """Whether rescaling both layers leaves the outputs as they are, and rescaling the first one
-        does not.
-        """
+        """Return whether rescaling the first layer changes the outputs, but not rescaling both."""
         keeps = all(self._change(pair, factor) <= _ROUNDING for factor in _TRIED)
         return (
             keeps
@@ -313,8 +305,7 @@ def _total(outputs: Any, targets: Any) -> Tensor:
 
 
 def _candidates(module: nn.Module, inputs: Any) -> list[tuple[int, int, _Pair]]:
-    """Return height, place in the order of execution and pair of what can be tried, the single
-    layers first.
+    """Return height, execution order and pair of each candidate, the single layers first.
 
     The height counts the modules around the two layers that are taken in their stead.
     """
@@ -332,9 +323,7 @@ def _candidates(module: nn.Module, inputs: Any) -> list[tuple[int, int, _Pair]]:
 
 
 def _record(module: nn.Module, inputs: Any) -> list[_Event]:
-    """Return when modules with weights start and end; those that are executed more than once are
-    left out.
-    """
+    """Return when modules with weights start and end, except those executed more than once."""
     order: list[tuple[str, bool]] = []
     handles = []
     for name, part in module.named_modules():
@@ -359,9 +348,7 @@ def _record(module: nn.Module, inputs: Any) -> list[_Event]:
 
 
 def _meetings(events: Sequence[_Event]) -> Iterator[tuple[list[_Event], list[_Event]]]:
-    """Yield the modules that end, the inner ones first, and those that start next, the outer ones
-    first.
-    """
+    """Yield the modules that end, inner first, and those that start next, outer first."""
     ends: list[_Event] = []
     starts: list[_Event] = []
     for event in events:
@@ -386,9 +373,7 @@ class _Layers:
         self._tied = {number for number, count in owners.items() if count > 1}
 
     def is_transparent(self, name: str) -> bool:
-        """Whether it scales entry by entry at most, as PReLU does, and so may stand between two
-        layers.
-        """
+        """Return whether it only scales entries, like PReLU, and so may be between two layers."""
         return not self._is_norm(name) and all(p.ndim < 2 for p in self._modules[name].parameters())
 
     def pair(self, first: str, second: str) -> _Pair | None:
@@ -412,8 +397,9 @@ class _Layers:
         )
 
     def _matrices(self, name: str) -> tuple[int, ...]:
-        """Return the numbers of what multiplies a module's inputs: its own matrices, or those of
-        its parts.
+        """Return the numbers of the matrices that multiply a module's inputs.
+
+        They are the module's own matrices, or those of its parts.
         """
         return self._weights(name, min_dimensions=2, recurse=False) or self._weights(
             name, min_dimensions=2
@@ -424,8 +410,9 @@ class _Layers:
         return isinstance(part, _NormBase) and part.running_var is not None
 
     def _norm(self, name: str) -> _Norm | None:
-        """Return where a normalization layer keeps what is adapted; None if it has no scale, or is
-        none.
+        """Return where a normalization layer keeps what is adapted.
+
+        The result is None if the module has no scale or is not such a layer.
         """
         part, scale = self._modules[name], self._numbers.get(f"{name}.weight")
         if not isinstance(part, _NormBase) or part.running_var is None or scale is None:

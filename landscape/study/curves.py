@@ -119,8 +119,9 @@ def _panels(
 
 
 def _factors_of_curves(settings: Sequence[Setting]) -> list[str]:
-    """Return the factors that tell curves of one panel apart: those that not all variants have, and
-    radii.
+    """Return the factors that tell the curves of one panel apart.
+
+    They are the factors that not all variants have, and radii.
     """
     every = dict.fromkeys(name for setting in settings for name in setting.factors)
     return [

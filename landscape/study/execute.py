@@ -135,8 +135,9 @@ def _training(run: Run, folder: Path, options: Options) -> Stage:
 
 
 def _measuring(study: Study, run: Run, name: str, folder: Path, options: Options) -> Stage:
-    """Import strings, which a checkpoint records but no command takes from there, are given
-    again.
+    """Return the stage that measures a finished run, with import strings given again.
+
+    A checkpoint records import strings, but no command takes them from there.
     """
     code = {key: run.train[key] for key in CODE if ":" in str(run.train.get(key, ""))}
     wanted = {**code, **study.measures[name]}
@@ -150,8 +151,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what is known of a run: `train` and `threads` that it was begun with, and `stages`
-    that are done.
+    """Return the record of a run: the `train` and `threads` it began with, and finished `stages`.
 
     Raises:
         InputError: If the record is damaged.

@@ -189,9 +189,7 @@ class _Source:
         return found
 
     def _line(self, section: str, key: str, number: int) -> int | None:
-        """Find a key, or the head of its section if the key cannot be found; None if that is not
-        there either.
-        """
+        """Find the line of a key, or else of its section's head; None without either."""
         current, counts, head = "", {"": 1}, None
         for line, text in enumerate(self.text_lines, 1):
             if found := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", text):

@@ -17,8 +17,9 @@ _POLL = 1.0  # seconds between two looks at the jobs
 
 
 class Resumable:
-    """What a cluster's job does; begun anew where the cluster has taken its place away or its time
-    is over.
+    """A cluster's job, which is begun again after the cluster has interrupted it.
+
+    The cluster may have taken its place away, or its time may be over.
     """
 
     def __call__(self, job: Job) -> Outcome:

@@ -33,9 +33,7 @@ def _narrower(table: Table) -> Table:
 
 
 def numbers_table(settings: Sequence[Setting], summary: Summary) -> Table:
-    """Return the table of some settings for programs: mean, sd and count in columns of their own,
-    all digits.
-    """
+    """Return the table of settings for programs, with unrounded mean, sd and count columns."""
     return _table(
         "",
         settings,
@@ -117,8 +115,9 @@ def _all_digits(value: float) -> str:
 
 
 def format_statistic(mean: float, deviation: float) -> str:
-    """Write `mean ± deviation`, the deviation with two significant digits and the mean with as many
-    places.
+    """Write `mean ± deviation` with two significant digits of the deviation.
+
+    The mean has as many decimal places.
 
     Of a deviation that is not known or 0, the mean alone has four significant digits.
     """

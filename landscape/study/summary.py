@@ -1,6 +1,4 @@
-"""What the finished runs of a study have measured, over seeds, and which settings the validation
-split chooses.
-"""
+"""Measurements of a study's finished runs over seeds, and the settings chosen by validation."""
 
 from __future__ import annotations
 
@@ -216,8 +214,9 @@ def _candidates(settings: Sequence[Setting], select: Sequence[str]) -> list[list
 
 
 def _best(group: Sequence[Setting]) -> Setting:
-    """Return the setting of the highest mean validation accuracy, then of the lowest loss; a whole
-    one if any is.
+    """Return the setting of highest mean validation accuracy, and then of lowest loss.
+
+    If there are complete settings, it is one of them.
     """
     candidates = [setting for setting in group if setting.is_complete] or group
 
@@ -232,8 +231,9 @@ def _best(group: Sequence[Setting]) -> Setting:
 
 
 def over_seeds(histories: Sequence[History], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and sample standard deviation of a column of histories at each epoch,
-    (num_epochs,) each.
+    """Return a history column's mean and sample standard deviation, (num_epochs,) each.
+
+    They are computed over the histories at each epoch.
     """
     values = np.stack([getattr(history, column) for history in histories])
     deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)

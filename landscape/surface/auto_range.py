@@ -45,8 +45,7 @@ class FoundRange:
 
 
 def rise_level(center: float, multiple: float) -> float:
-    """Return the loss to reach: `multiple` times that of the centre, at least `LEAST_RISE` above
-    it.
+    """Return the loss to reach: `multiple` times the centre's, at least `LEAST_RISE` above it.
 
     Where the loss at the centre is negative, the rise is (multiple - 1) times its magnitude.
     """
@@ -108,9 +107,7 @@ def find_common_range(
     include: Sequence[float] = (),
     progress: Progress = SILENT,
 ) -> FoundRange:
-    """Find a range in which the loss reaches the level along each of several lines, see
-    `find_range`.
-    """
+    """Find a range in which the loss reaches the level on each line; see `find_range`."""
     found = [
         find_range(problem, line, multiple=multiple, include=include, progress=progress)
         for line in lines
@@ -127,8 +124,7 @@ def find_common_range(
 
 
 def center_on_grid(start: float, stop: float, num_points: int) -> tuple[float, float]:
-    """Widen a range by as little as makes 0 one of its evenly spaced points, and both ends short
-    numbers.
+    """Widen a range as little as needed to put 0 on its grid and make its ends short numbers.
 
     Args:
         start: Negative.
@@ -157,8 +153,7 @@ class _Search:
         self.num_evaluations = 0
 
     def outermost(self, sign: int, scale: float) -> tuple[float, bool]:
-        """Return the distance from the centre at which the level is reached on one side, and
-        whether it is.
+        """Return the distance from the centre to the level on one side, and whether it is reached.
 
         Args:
             sign: 1 or -1.

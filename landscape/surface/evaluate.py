@@ -1,5 +1,6 @@
-"""Evaluate the loss on a plane or on lines: every point afresh from the origin, coarse to fine,
-saved as it goes.
+"""Evaluate the loss on a plane or on lines, from coarse to fine, saving it along the way.
+
+Every point is computed afresh from the origin.
 """
 
 from __future__ import annotations
@@ -231,9 +232,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Place:
-    """A point of the grid: its index in the arrays, its line or plane, its coordinates there, x
-    first.
-    """
+    """A point of the grid: its array index, its line or plane, and its coordinates, x first."""
 
     index: tuple[int, ...]
     line: int
@@ -290,9 +289,7 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
 
 
 def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
-    """Return some points, chosen at random but always the same, of those that interpolation shall
-    give.
-    """
+    """Return a random but reproducible choice of the points that are to be interpolated."""
     rest = np.argwhere(~needed)
     chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
     return [tuple(index) for index in rest[chosen].tolist()]
@@ -441,9 +438,7 @@ def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]
 
 
 def _axis(values: np.ndarray | None) -> str:
-    """Describe coordinates so that two axes read the same only if they are evenly spaced and
-    equal.
-    """
+    """Describe coordinates so that evenly spaced axes read the same only if they are equal."""
     return (
         "none"
         if values is None

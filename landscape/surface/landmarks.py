@@ -22,8 +22,7 @@ def make_mark(
     *,
     loss: Mapping[str, float] | None = None,
 ) -> Mark:
-    """Project a point onto a plane, and evaluate the loss at the point itself and where it is
-    drawn.
+    """Project a point onto a plane, and evaluate the loss at the point and at its projection.
 
     Args:
         label: As a legend names it.
@@ -51,8 +50,7 @@ def make_mark(
 def mark_directions(
     directions: Sequence[Direction], label: str, plane: Plane, problems: Mapping[str, Problem]
 ) -> tuple[Mark, ...]:
-    """Mark the points of interest of the directions of a plane, and before them its origin if there
-    are any.
+    """Mark a plane's origin and its directions' points of interest; nothing without any points.
 
     Args:
         directions: Of the plane.

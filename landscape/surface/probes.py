@@ -20,8 +20,7 @@ _AXES = "xy"
 
 
 class PlaneCurvature:
-    """Measures the curvature of a loss within a plane, exactly: `curvature_xx`, `curvature_xy`,
-    `curvature_yy`.
+    """Exact curvature of a loss in a plane: `curvature_xx`, `curvature_xy`, `curvature_yy`.
 
     They are the second derivatives of the loss by the plane's coordinates, d_i' H d_j, from one
     Hessian-vector product a direction; on a line there is `curvature_xx` alone.

@@ -25,8 +25,9 @@ Index = tuple[int, ...]
 def refined_rounds(
     values: Mapping[str, np.ndarray], centers: Mapping[str, float], tolerance: float
 ) -> Iterator[list[Index]]:
-    """Yield the points to compute, level by level; their values must be there when the next level
-    is asked for.
+    """Yield the points to compute, level by level.
+
+    Their values must be available when the next level is requested.
 
     A level halves the spacing of the one before. How far a value is from the interpolation between
     coarser points is the surplus. A point is computed if a surplus nearby, one level up, is above
@@ -58,8 +59,7 @@ def refined_rounds(
 
 
 def interpolated(values: np.ndarray, known: np.ndarray, center: float) -> np.ndarray:
-    """Fill in a grid level by level from the points that are known, on the scale of
-    `refined_rounds`.
+    """Fill in a grid level by level from its known points, on the scale of `refined_rounds`.
 
     Args:
         values: (ny, nx) or (nx,).
@@ -83,8 +83,9 @@ def _unit(center: float) -> float:
 
 
 def relative_errors(found: np.ndarray, true: np.ndarray, center: float) -> np.ndarray:
-    """Return |found - true| over the larger of |true| and |the value at the centre|; 0 where
-    neither is finite.
+    """Return |found - true| over the larger of |true| and |the value at the centre|.
+
+    The error is 0 where neither of `found` and `true` is finite.
     """
     scale = np.maximum(np.abs(np.where(np.isfinite(true), true, 0.0)), _unit(center))
     return _differences(found, true) / scale
@@ -160,8 +161,9 @@ def _between_parents(filled: np.ndarray, levels: np.ndarray, level: int) -> np.n
 
 
 def _along(values: np.ndarray, axis: int, coarse: np.ndarray) -> np.ndarray:
-    """Linear interpolation along an axis between some of its points; at those, the values as they
-    are.
+    """Interpolate linearly along an axis between some of its points.
+
+    At those points, the values are kept as they are.
     """
     places = np.arange(values.shape[axis])
     right = np.minimum(np.searchsorted(coarse, places), len(coarse) - 1)

@@ -33,8 +33,9 @@ _HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are t
 
 @dataclass(frozen=True)
 class MergeTree:
-    """How the components of the sublevel sets merge as the level rises; a forest where holes
-    separate parts.
+    """How the components of the sublevel sets merge as the level rises.
+
+    The tree is a forest if holes separate parts.
 
     The leaves are minima, every other node is a saddle at which two components become one. Children
     come before their parents; several merges at one height are as many nodes.
@@ -88,8 +89,9 @@ class Topology:
         return int((self.persistence >= threshold).sum())
 
     def pass_height(self, first: int, second: int) -> float:
-        """Return the lowest level at which two basins, given by row, are one; -inf for one and
-        itself, inf for none.
+        """Return the lowest level at which two basins, given by row, are one.
+
+        The level is -inf for a basin and itself, and inf if there is none.
 
         A basin joins its elder before that one joins its own: climbing from whichever of the two
         joins first leads to where they meet.
@@ -120,8 +122,9 @@ class Topology:
         return row
 
     def merge_tree(self, threshold: float = 0.0) -> MergeTree:
-        """Return the merge tree of the basins whose persistence is the threshold or more, as if no
-        other were there.
+        """Return the merge tree of the basins whose persistence is at least the threshold.
+
+        Other basins are treated as if they did not exist.
         """
         count = self.num_basins(threshold)  # the first ones, and so are their elders
         rows = np.arange(count)
@@ -218,8 +221,7 @@ def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None
 
 
 def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Return how far above the higher of two points every path on the grid between them has to
-    climb.
+    """Return how far above the higher of two points every path on the grid has to climb.
 
     Args:
         values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
@@ -270,8 +272,7 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
 
 
 def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int, ...] | None:
-    """Return the indices of the point of the grid nearest to coordinates; None if they are off the
-    grid.
+    """Return the indices of the grid point nearest to coordinates; None if they are off the grid.
 
     Off the grid is more than half a spacing beyond its edge.
     """
@@ -287,8 +288,9 @@ def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int
 
 
 def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[int, ...]]:
-    """Return label -> indices of the point of the grid nearest to each checkpoint; none off the
-    grid or at a NaN.
+    """Return label -> indices of the grid point nearest to each checkpoint.
+
+    Checkpoints off the grid or at a NaN are left out.
 
     The checkpoints are those that are marked, and the one at the origin as `CENTER` where no mark
     is there.
@@ -309,8 +311,7 @@ def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[i
 
 
 def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
-    """Sum up the topology of the loss on one split: basins, and barriers between the marked
-    checkpoints.
+    """Sum up the loss topology on one split: basins, and barriers between marked checkpoints.
 
     Returns:
         None for a surface that has none: several lines, or points that were not computed.
@@ -387,9 +388,7 @@ class _Descent:
 
 
 def _descend(values: np.ndarray) -> _Descent:
-    """Number the points, let each descend to its lowest neighbour until there is none, and see what
-    touches.
-    """
+    """Number the points, let each descend by lowest neighbours, and find what touches."""
     flat = np.ravel(values)
     places = np.argsort(flat, kind="stable")[
         : np.count_nonzero(~np.isnan(flat))
@@ -412,9 +411,7 @@ def _lowest_around(numbers: np.ndarray) -> np.ndarray:
 
 
 def _touching(numbers: np.ndarray, basins: np.ndarray) -> np.ndarray:
-    """Find the neighbours that descend to different basins, (3, m), as in `_Descent`; holes touch
-    nothing.
-    """
+    """Find neighbours in different basins, (3, m), as in `_Descent`; holes touch nothing."""
     hole = len(basins)
     labels = np.append(basins, np.int32(-1))[numbers]
     found = [np.empty((3, 0), dtype=np.int32)]
@@ -442,9 +439,7 @@ def _lowest(touching: np.ndarray, num_basins: int) -> np.ndarray:
 
 
 def _merge(descent: _Descent) -> np.ndarray:
-    """Join basins where they touch, from below: basin, the deeper one that it joins, and the point,
-    (3, p).
-    """
+    """Join basins where they touch, from below; return basin, deeper basin and point, (3, p)."""
     roots = list(range(len(descent.minima)))
     merges = []
     for first, second, point in zip(*descent.touching.tolist(), strict=True):
@@ -462,9 +457,7 @@ def _merge(descent: _Descent) -> np.ndarray:
 
 
 def _ordered(descent: _Descent, merges: np.ndarray, plateaus: np.ndarray) -> Topology:
-    """Return the topology, given the merges of basins that die, and of those that are parts of a
-    plateau.
-    """
+    """Return the topology, given the merges of dying basins and those of parts of a plateau."""
     young, elders, saddles = merges
     immortal = np.setdiff1d(np.arange(len(descent.minima)), np.append(young, plateaus[0]))
     basins = np.concatenate([immortal, young])

@@ -1,6 +1,4 @@
-"""Work that processes share: whoever is free takes the next item, the first process takes the
-results.
-"""
+"""Work shared by processes: free ones take the next item, and the first one takes the results."""
 
 # pyright: reportPrivateImportUsage=false
 # torch.distributed does not list its stores among what it exports.
@@ -28,8 +26,9 @@ _queues = count()  # all processes open their queues in the same order
 def worked_off(
     items: Sequence[Item], compute: Callable[[Item], Value], should_stop: Callable[[], bool]
 ) -> Iterator[tuple[Item, Value]]:
-    """Compute every item once, in one of the processes that work together; alone, one after the
-    other.
+    """Compute every item once, in any of the processes that work together.
+
+    In a process that runs alone, they are computed one after the other.
 
     Args:
         items: The same in all processes. They are begun in this order.
@@ -61,8 +60,9 @@ def worked_off(
 
 
 class _Queue:
-    """Items by number, handed out by the store of the process group, which survives whatever waits
-    for it.
+    """Numbered items, handed out by the process group's store.
+
+    The store survives whatever waits for it.
     """
 
     def __init__(self, num_items: int) -> None:

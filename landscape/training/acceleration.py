@@ -19,8 +19,7 @@ def check_precision(name: str | None) -> None:
 
 
 def autocast(precision: str | None, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which operations are computed in that precision; weights stay as they
-    are.
+    """Return a context that computes in the given precision; weights keep their own.
 
     Args:
         precision: Out of `PRECISIONS`.

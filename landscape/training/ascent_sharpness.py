@@ -20,8 +20,9 @@ DEFAULT_RHO = 0.05
 
 
 def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
-    """Return the radius of the sharpness: SAM's where its ball is one Euclidean ball and no point,
-    otherwise `rho`.
+    """Return the radius of the sharpness: SAM's if it is usable, and otherwise `rho`.
+
+    SAM's radius is usable if its ball is a single Euclidean ball and not a point.
 
     Args:
         optimizer: SAM or any other.
@@ -52,8 +53,9 @@ def ascent_sharpness(
     batch_size: int,
     device: torch.device,
 ) -> float:
-    """Return L^Asc - L of a module as it is, in evaluation mode, in float32, or float64 if that is
-    its dtype.
+    """Return L^Asc - L of a module as it is, in evaluation mode and in float32 or float64.
+
+    It is computed in float64 if that is the module's dtype, and in float32 otherwise.
 
     Args:
         module: Left as it is.

@@ -59,8 +59,9 @@ def flip(images: Any, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Any, generator: torch.Generator) -> Tensor:
-    """Set a square of 16x16 pixels in each image to zero, its centre anywhere, so that a part may
-    lie outside.
+    """Set a randomly centred square of 16x16 pixels in each image to zero.
+
+    A part of the square may lie outside the image.
 
     Args:
         images: (N, C, H, W), more than 16 pixels high and wide.
@@ -89,8 +90,9 @@ def cutout(images: Any, generator: torch.Generator) -> Tensor:
 
 
 def _is_in_hole(size: int, count: int, generator: torch.Generator) -> Tensor:
-    """Return (N, size): which of `size` positions are within 8 before and 7 after a random
-    centre.
+    """Return (N, size): which of `size` positions are within 8 before and 7 after a centre.
+
+    The centres are random.
     """
     distance = torch.arange(size) - torch.randint(size, (count, 1), generator=generator)
     return (distance >= -HOLE // 2) & (distance < HOLE // 2)

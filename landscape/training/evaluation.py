@@ -22,8 +22,7 @@ def evaluate(
     batch_size: int,
     change: Callable[[Any], Any],
 ) -> dict[str, float]:
-    """Return the columns of a test set, in evaluation mode, the batches shared between the
-    processes.
+    """Return the columns of a test set in evaluation mode, sharing batches between processes.
 
     Args:
         module: Left in evaluation mode, in all processes with the buffers of the first.

@@ -14,8 +14,7 @@ from landscape.runtime import distributed
 
 
 class Meter:
-    """Sums over the batches of an epoch, kept on an accelerator that measured them until somebody
-    asks.
+    """Sums over the batches of an epoch, which stay on the accelerator until they are requested.
 
     Attributes:
         num_examples: Examples counted by `add`.

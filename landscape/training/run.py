@@ -143,8 +143,9 @@ class Run:
             self.average.update_parameters(self.module)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
-        """Return what adds a piece's gradient; sums are of its first call, which is at the weights
-        themselves.
+        """Return a function that adds a piece's gradient.
+
+        Sums are only updated in its first call, which is at the weights themselves.
         """
         is_first = True
 
@@ -224,9 +225,7 @@ class Run:
         return self.epochs * self.steps_per_epoch
 
     def apply_schedules(self) -> None:
-        """Set learning rates and radii of the step to come to the initial ones times the schedules'
-        factors.
-        """
+        """Set the next step's learning rates and radii: initial ones times schedule factors."""
         done, count = self.num_steps_done, self.num_steps
         factor = factor_at(self.schedule, done, count)
         for group in self.optimizer.param_groups:

@@ -36,8 +36,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def factor_at(schedule: str, step: int, num_steps: int) -> float:
-    """Return the factor of the initial learning rate or radius that optimizer step `step` is taken
-    with.
+    """Return the factor of the initial learning rate or radius at optimizer step `step`.
 
     `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every
     step; `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and

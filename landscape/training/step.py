@@ -68,8 +68,7 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
 def data_parallel(
     module: nn.Module, optimizer: Optimizer, probe: Callable[[], Tensor]
 ) -> Iterator[nn.Module]:
-    """Give what to call in training: the module, which averages its gradients over the processes if
-    there are several.
+    """Yield the module to call in training, which averages gradients over several processes.
 
     Args:
         module: The model.
@@ -139,9 +138,7 @@ def set_rho_factor(optimizer: Optimizer, factor: float) -> None:
 
 
 def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:
-    """Run the closures, exchanging gradients between processes with the last, and return the sum of
-    their losses.
-    """
+    """Run the closures, let the last exchange gradients, and return the sum of losses."""
     if len(closures) == 1:
         return closures[0]()
     *first, last = closures

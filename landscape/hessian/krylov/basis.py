@@ -18,8 +18,7 @@ _ROTATED_AT_A_TIME = 1 << 14  # entries of every vector
 
 
 class Basis:
-    """Vectors (P,) in tiles of some rows and some columns, each of one piece: no copy of all of it
-    ever exists.
+    """Vectors (P,) in contiguous tiles of rows and columns, which are never copied all at once.
 
     What is computed with them is computed in the accumulation dtype on the device.
 
@@ -83,8 +82,9 @@ class Basis:
         return torch.cat([part[row].cpu() for part in self._tiles[tile]])
 
     def coefficients(self, v: Tensor, count: int | None = None) -> Tensor:
-        """Return the inner products (count,) of `v` (P,) with the first vectors, with all if
-        `count` is None.
+        """Return the inner products (count,) of `v` (P,) with the first vectors.
+
+        If `count` is None, all vectors are used.
         """
         found = torch.zeros(
             len(self) if count is None else count, device=self._device, dtype=self._accumulate
@@ -104,8 +104,9 @@ class Basis:
         )
 
     def remove(self, v: Tensor, count: int | None = None) -> Tensor:
-        """Return the part of `v` (P,) that is orthogonal to the first vectors; done twice, for once
-        is not enough.
+        """Return the part of `v` (P,) that is orthogonal to the first vectors.
+
+        The projection is done twice, since once is not accurate enough.
         """
         v = v.to(self._device, self._accumulate)
         for _ in range(2):
@@ -113,8 +114,9 @@ class Basis:
         return v
 
     def rotate(self, coefficients: Tensor) -> None:
-        """Replace the first m vectors by k combinations of them, (m, k), and put what follows them
-        behind.
+        """Replace the first m vectors by k combinations of them, (m, k).
+
+        The vectors that follow are put directly behind the new ones.
         """
         m, k = coefficients.shape
         for number, columns in enumerate(self._columns):
@@ -131,9 +133,7 @@ class Basis:
         return v
 
     def _parts(self, count: int) -> Iterator[tuple[Tensor, slice, slice]]:
-        """Yield each piece of the first `count` vectors as it is used, and which rows and columns
-        it has.
-        """
+        """Yield each piece of the first `count` vectors as used, with its rows and columns."""
         for number, tiles in enumerate(self._tiles):
             start = number * self._tile_rows
             stop = min(start + self._tile_rows, count)

@@ -1,6 +1,4 @@
-"""What proves that there is an eigenvalue near a number: the residual of a vector, by a product of
-its own.
-"""
+"""Proof that an eigenvalue is near a number: the residual of a vector, by a separate product."""
 
 from __future__ import annotations
 

@@ -179,9 +179,7 @@ def _certified(
     *,
     is_polished: bool,
 ) -> RitzPairs:
-    """Return the wanted pairs in their order, with values and residuals from products of their
-    own.
-    """
+    """Return the wanted pairs in order, with values and residuals from separate products."""
     indices = wanted.indices(ritz.values)
     vectors = (space.vector(ritz.weights[:, index]) for index in indices)
     gaps = gaps_between(ritz.values)

@@ -1,6 +1,4 @@
-"""The best eigenpairs in the span of vectors that are nearly eigenvectors, by products of another
-precision.
-"""
+"""The best eigenpairs in the span of near-eigenvectors, by products of another precision."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 
 def gaps_between(values: np.ndarray) -> np.ndarray:
-    """Return the distance of each of the ascending `values` to the nearest other; 0 where there is
-    no other.
+    """Return the distance of each of the ascending `values` to the nearest other.
+
+    The distance is 0 if there is no other value.
     """
     if len(values) < 2:
         return np.zeros(len(values))

@@ -1,5 +1,6 @@
-"""A look for eigenvalues that a Lanczos run has missed: one start vector sees one copy of a
-repeated one.
+"""A search for eigenvalues that a Lanczos run has missed.
+
+A single start vector sees only one copy of a repeated eigenvalue.
 """
 
 from __future__ import annotations
@@ -64,8 +65,7 @@ class Seen:
 
 
 def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> Seen:
-    """Look for eigenvalues beyond those of converged `pairs` on their complement, until a look
-    finds none.
+    """Search the complement of converged `pairs` for missed eigenvalues, until none is found.
 
     A Ritz value of the complement never lies beyond the extreme eigenvalue there: one that reaches
     into the range of those that are known, by more than their errors, proves that one was missed.
@@ -109,9 +109,7 @@ def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> 
 
 
 class _OneLook:
-    """A Krylov space on the complement of the pairs that are known, and what of it lies beyond
-    them.
-    """
+    """A Krylov space on the complement of known pairs, and its values that lie beyond them."""
 
     def __init__(
         self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int
@@ -135,8 +133,9 @@ class _OneLook:
         self.ritz = RitzDecomposition(np.empty(0), np.empty(0), np.empty((0, 0)))
 
     def run(self) -> RitzPairs | None:
-        """Return the pairs beyond those that are known, each certified by a product; None if there
-        was no time.
+        """Return the pairs beyond the known ones, certified by products; None without time.
+
+        The result is None if no time was left for a single product.
         """
         space, beyond = self.space, np.empty(0, dtype=int)
         while not (self._look.should_stop(1 + len(beyond)) or self._is_over(beyond)):

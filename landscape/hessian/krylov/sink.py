@@ -61,14 +61,13 @@ class KrylovSink(Protocol):
         """
 
     def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Start anew with k + 1 vectors (P,); at most `capacity` products follow before the next
-        time.
+        """Start anew with k + 1 vectors (P,).
+
+        At most `capacity` products follow before the next start.
         """
 
     def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Take alpha, beta and deviation of a product, and the next vector (P,); None where there
-        is none.
-        """
+        """Add a product's alpha, beta and deviation, and the next vector (P,) if there is one."""
 
 
 class NullKrylovSink:
@@ -89,9 +88,7 @@ NOT_SAVED = NullKrylovSink()
 
 
 class FirstProcessSink:
-    """The sink of the first process, whose space all processes load; nothing is kept by the
-    others.
-    """
+    """The sink of the first process, which alone stores the space; all processes load it."""
 
     def __init__(self, sink: KrylovSink) -> None:
         self._sink = sink if distributed.rank() == 0 else NOT_SAVED

@@ -1,5 +1,6 @@
-"""The Krylov space of a symmetric operator, which grows by one product at a time and can be cut to
-its best part.
+"""The Krylov space of a symmetric operator, which grows by one product and can be truncated.
+
+Truncation keeps the best part of it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ class RitzDecomposition:
 
 
 class KrylovSpace:
-    """An orthonormal basis Q and the matrix T with A Q = Q T + q e^T, q being the next vector of
-    it.
+    """An orthonormal basis Q and matrix T with A Q = Q T + q e^T, where q is the next vector.
 
     Lanczos with full two-pass reorthogonalisation. When the space is invariant it goes on from a
     random vector. T is tridiagonal up to a thick restart, which puts the Ritz values that it keeps
@@ -220,8 +220,9 @@ class KrylovSpace:
         }
 
     def _random_unit(self) -> Tensor:
-        """Return a random vector (P,), orthogonal to the basis; the same one wherever the run was
-        resumed.
+        """Return a random vector (P,) orthogonal to the basis.
+
+        The vector is the same wherever the run was resumed.
         """
         numbers = (*self._seed, self.num_matvecs) if self.num_matvecs else self._seed[:1]
         return _unit(self._basis.remove(random_vector(self._operator, *numbers)), self._operator)

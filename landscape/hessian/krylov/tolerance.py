@@ -25,8 +25,9 @@ def noise_floor(dtype: torch.dtype) -> float:
 
 
 def asymmetry_limit(dtype: torch.dtype) -> float:
-    """Return the share of |lambda|_max above which an asymmetry of products in `dtype` is more than
-    their rounding.
+    """Return the share of |lambda|_max above which asymmetry in `dtype` is more than rounding.
+
+    The asymmetry is that of the products.
 
     1e-4, or ten units in the last place where that is more: two small networks in float32 showed
     1e-8 and 2e-7, sums over many examples may show more, and a coupling of 1e-10 counts as none in
@@ -52,8 +53,7 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """min(r, r^2 / gap) <= max(relative |theta|, noise |lambda|_max), r being the residual of a
-    pair.
+    """min(r, r^2 / gap) <= max(relative |theta|, noise |lambda|_max), where r is a residual.
 
     Attributes:
         relative: To the value itself.

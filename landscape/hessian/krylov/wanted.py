@@ -57,9 +57,7 @@ class Wanted:
         return self.top + self.bottom
 
     def indices(self, values: np.ndarray) -> np.ndarray:
-        """Return where they are among `values`: those at the top descending, then those at the
-        bottom ascending.
-        """
+        """Return the indices of the wanted `values`: top descending, then bottom ascending."""
         order = np.argsort(values, kind="stable")
         if self.by_magnitude:
             chosen = _largest_in_magnitude(values, self.top)
@@ -67,8 +65,9 @@ class Wanted:
         return np.concatenate([order[::-1][: self.top], order[: self.bottom]])
 
     def edges(self, found: np.ndarray) -> tuple[float, float]:
-        """Return what a value must lie above, or below, to belong among those that were `found`,
-        (count,).
+        """Return the limits that a value must pass to belong among those `found`, (count,).
+
+        It must lie above the first limit or below the second.
         """
         if self.by_magnitude:
             least = float(np.abs(found).min())
@@ -78,9 +77,7 @@ class Wanted:
         ) if self.bottom else -np.inf
 
     def neighbours(self, values: np.ndarray, count: int) -> np.ndarray:
-        """Return indices of `count` of the ascending `values`: the wanted ones and those nearest to
-        them.
-        """
+        """Return `count` indices into the ascending `values`: the wanted and their neighbours."""
         if self.by_magnitude:
             return np.sort(_largest_in_magnitude(values, count))
         num_bottom = self.bottom + (count - self.count) // 2 if self.bottom else 0
