@@ -9,7 +9,7 @@ from landscape import Problem, hessian_spectrum
 from landscape.errors import NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.spectrum import Extras
-from landscape.problem.curvature_graphs import KINDS
+from landscape.problem.curvature_graphs import CURVATURES
 from landscape.runtime import distributed
 
 PLENTY = 1 << 30
@@ -34,7 +34,7 @@ def products():
         v = torch.randn(
             2, problem.spec.size, generator=torch.Generator().manual_seed(5), dtype=torch.float64
         )
-        for kind in KINDS:
+        for kind in CURVATURES:
             for graph_bytes in (0, PLENTY):
                 operator = CurvatureOperator(problem, kind=kind, graph_bytes=graph_bytes)
                 found[name, kind, graph_bytes] = torch.stack([operator.matvec(each) for each in v])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from landscape.io.layouts import LAYOUTS
-from landscape.io.store import KINDS
+from landscape.io.store import RESULT_KINDS
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Difference, GroupValue, Measure, Rescaled, Taylor
 from landscape.results.spectrum import BlockCurvature, Density, Fold, SecondLook, Trace
@@ -29,7 +29,7 @@ def _names(cls):
     return {field.name for field in fields(cls)}
 
 
-@pytest.mark.parametrize(("kind", "cls"), KINDS.items())
+@pytest.mark.parametrize(("kind", "cls"), RESULT_KINDS.items())
 def test_the_table_of_a_kind_has_the_fields_of_its_class(kind, cls):
     own, *_ = re.split(r"^#### ", _section(f"`{kind}`"), maxsplit=1, flags=re.MULTILINE)
     cells = re.findall(ROWS, own, re.MULTILINE)

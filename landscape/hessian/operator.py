@@ -15,7 +15,7 @@ from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.memory_plan import half_of_free_memory
 from landscape.problem.batches import batch_length
 from landscape.problem.curvature_graphs import (
-    KINDS,
+    CURVATURES,
     CurvatureGraph,
     Product,
     added_bytes,
@@ -114,8 +114,8 @@ class CurvatureOperator:
         tensors: Sequence[int | str] | None = None,
         graph_bytes: int | None = None,
     ) -> None:
-        if kind not in KINDS:
-            raise InputError(f"curvature must be one of {', '.join(KINDS)}, got {kind!r}.")
+        if kind not in CURVATURES:
+            raise InputError(f"curvature must be one of {', '.join(CURVATURES)}, got {kind!r}.")
         self._problem = problem
         self._w = None if w is None else w.detach().clone()
         self._tensors = None if tensors is None else problem.spec.indices(tensors)

@@ -13,7 +13,7 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
-from landscape.io.store import KINDS, Result, read_schema
+from landscape.io.store import RESULT_KINDS, Result, read_schema
 from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.sharpness import (
@@ -63,7 +63,7 @@ def describe_file(path: Path) -> Description:
 
 def kind_of(result: Result) -> str:
     """Return the name of the kind of a result."""
-    return next(name for name, cls in KINDS.items() if type(result) is cls)
+    return next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
 
 
 _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."

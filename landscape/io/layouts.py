@@ -9,7 +9,7 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.io import li2018
-from landscape.io.store import KINDS, Result, read_result, write_result
+from landscape.io.store import RESULT_KINDS, Result, read_result, write_result
 from landscape.io.table import write_table
 from landscape.io.vtk import write_mesh
 from landscape.results.directions import Directions
@@ -41,7 +41,7 @@ class Layout:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "landscape": Layout(".landscape.h5", dict.fromkeys(KINDS.values(), _write_ours)),
+    "landscape": Layout(".landscape.h5", dict.fromkeys(RESULT_KINDS.values(), _write_ours)),
     "li2018": Layout(
         ".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}
     ),
@@ -106,7 +106,7 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
     layout = find_layout(to)
     result, _ = read_any(source)
     if type(result) not in layout.writers:
-        kind = next(name for name, cls in KINDS.items() if type(result) is cls)
+        kind = next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
         fitting = [name for name, other in LAYOUTS.items() if type(result) in other.writers]
         raise InputError(
             f"the layout {to} is not for a {kind} file, got {source}.",

@@ -54,7 +54,7 @@ Result: TypeAlias = (
     | Directions
 )
 
-KINDS: dict[str, type[Any]] = {
+RESULT_KINDS: dict[str, type[Any]] = {
     "surface": Surface,
     "spectrum": Spectrum,
     "curvature-history": CurvatureHistory,
@@ -102,7 +102,7 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
         StoreError: If it cannot be written; an older file of that name stays.
     """
     path = Path(path)
-    kind = next(name for name, cls in KINDS.items() if isinstance(result, cls))
+    kind = next(name for name, cls in RESULT_KINDS.items() if isinstance(result, cls))
     try:
         with replacing(path) as beside, h5py.File(beside, "w") as file:
             file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind})
@@ -134,7 +134,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     try:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)
-            return _read_fields(file, KINDS[str(file.attrs["kind"])])
+            return _read_fields(file, RESULT_KINDS[str(file.attrs["kind"])])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
         raise StoreError(
             f"{path} is damaged or is no HDF5 file of this toolkit.",
@@ -149,7 +149,7 @@ def read_schema(path: str | os.PathLike[str]) -> int:
 
 
 def _require_ours(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != _FORMAT or file.attrs.get("kind") not in KINDS:
+    if file.attrs.get("format") != _FORMAT or file.attrs.get("kind") not in RESULT_KINDS:
         raise StoreError(
             f"{path} is an HDF5 file of something else.",
             hint="Results are written by landscape surface, hessian, sharpness and train.",

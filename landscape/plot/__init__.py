@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from landscape.plot.curvature_history import plot_curvature_history
     from landscape.plot.density_curves import plot_density
     from landscape.plot.eigenvalues import plot_eigenvalues
-    from landscape.plot.figure import draw
+    from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
-    from landscape.plot.kinds import KINDS, QUANTITIES, kinds_of
+    from landscape.plot.kinds import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.layer_shares import plot_layer_shares
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from landscape.plot.training_curves import plot_history
 
 __all__ = [
+    "FIGURES",
     "FORMATS",
-    "KINDS",
     "QUANTITIES",
     "draw",
     "draw_page",
+    "draw_result",
     "kinds_of",
     "plot_contour",
     "plot_curvature_history",
@@ -53,10 +54,11 @@ __all__ = [
 
 _MODULES = {
     "FORMATS": "save",
-    "KINDS": "kinds",
+    "FIGURES": "kinds",
     "QUANTITIES": "kinds",
     "draw": "figure",
     "draw_page": "interactive",
+    "draw_result": "figure",
     "kinds_of": "kinds",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "curvature_history",

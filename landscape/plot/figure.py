@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,13 +20,20 @@ from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.layer_shares import plot_layer_shares
 from landscape.plot.legend import Legend, legend_of
 from landscape.plot.names import literal
-from landscape.plot.plane_maps import add_color_bar, draw_field, label_lines, require_grid, view_of
-from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, profile_legend
-from landscape.plot.sharpness_curves import plot_sharpness
+from landscape.plot.plane_maps import (
+    add_color_bar,
+    draw_field,
+    label_lines,
+    plot_filled_contour,
+    require_grid,
+    view_of,
+)
+from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, plot_profile, profile_legend
+from landscape.plot.sharpness_curves import draw_sharpness_panel, plot_sharpness
 from landscape.plot.sharpness_differences import plot_differences
 from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
-from landscape.plot.training_curves import plot_history
+from landscape.plot.training_curves import draw_history_panel, plot_history
 from landscape.plot.trajectory_path import draw_trajectory
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
@@ -67,7 +75,7 @@ def draw(
         results: Surfaces, all on lines or all on planes, spectra, histories, histories of
             curvature, sharpness or comparisons of it.
         labels: One a result; None for none, or numbers if there are several.
-        kind: One of `KINDS`; None for `curve` (a line), `filled` (a plane), `eigenvalues`,
+        kind: One of `FIGURES`; None for `curve` (a line), `filled` (a plane), `eigenvalues`,
             `history`, `curvature-history` or `sharpness`.
         split: Name of the data split. None: of planes the first that they share, of everything else
             all. `all`: every split that they share, as panels for planes.
@@ -92,6 +100,46 @@ def draw(
     for ax in figure.axes:
         label_lines(ax)
     return figure
+
+
+def draw_result(result: Any, ax: Axes | None = None) -> Axes | np.ndarray:
+    """Draw a result as the kind of figure that is the default for its type.
+
+    Args:
+        result: A surface, spectrum, history, history of curvature, sharpness or comparison of it.
+        ax: Where to draw; None for a new figure. A history and sharpness at several radii, which
+            have a panel per quantity or measure, draw the first of their panels there.
+
+    Returns:
+        The axes; for a history or sharpness without `ax`, the array of the axes of all panels.
+        Their figure is `axes.figure`.
+
+    Raises:
+        InputError: If the result cannot be drawn, or nothing in it is finite.
+    """
+    kind = choose_kind([result], None)
+    if kind in _ON_AXES:
+        return _ON_AXES[kind](result, ax=ax)
+    if ax is None:
+        return np.array(_PANELLED[kind](result).axes)
+    _FIRST_PANEL[kind](ax, result)
+    return ax
+
+
+_ON_AXES: dict[str, Callable[..., Axes]] = {
+    "curve": plot_profile,
+    "filled": plot_filled_contour,
+    "eigenvalues": plot_eigenvalues,
+    "curvature-history": plot_curvature_history,
+}
+_PANELLED: dict[str, Callable[[Any], Figure]] = {
+    "history": plot_history,
+    "sharpness": plot_sharpness,
+}
+_FIRST_PANEL: dict[str, Callable[[Axes, Any], None]] = {
+    "history": draw_history_panel,
+    "sharpness": draw_sharpness_panel,
+}
 
 
 def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:

@@ -34,7 +34,7 @@ _FITTING = {
 _NEEDED = {"density": "density", "layers": "layer_shares", "differences": "differences"}
 """Kind -> field that a result must have for it."""
 
-KINDS = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
+FIGURES = tuple(dict.fromkeys(kind for kinds in _FITTING.values() for kind in kinds))
 
 
 def kinds_of(result: Any) -> tuple[str, ...]:

@@ -193,6 +193,25 @@ def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None)
     return figure
 
 
+@styled
+def draw_sharpness_panel(ax: Axes, result: Sharpness | SharpnessComparison) -> None:
+    """Draw the first panel of `plot_sharpness` on given axes; measures of one radius as dots."""
+    curves, names = _curves(result, None)
+    panels = _panels(curves)
+    if all(len(curve.measures) == 1 for curve in curves):
+        _draw_rows(ax, panels, len(names))
+        drawn = list(panels)
+    else:
+        drawn = [next(iter(panels))]
+        ax.set_ylabel(rise_label([curve.result for curve in curves]))
+        _draw_panel(ax, panels[drawn[0]])
+        ax.set(
+            title=measure_title(drawn[0], panels[drawn[0]][0].measures[0].steps),
+            xlabel=_radius_label(curves),
+        )
+    ax.legend(handles=_handles(curves, names, drawn))
+
+
 def measure_title(name: str, steps: int = 0) -> str:
     """Name a measure in words."""
     if name == "nstep":
@@ -422,14 +441,21 @@ def _draw_dots(curves: Sequence[Curve], names: Sequence[str]) -> Figure:
     )
     height = _BORDER + _ROW * len(measured) * max(1.5, len(names)) + legend.height(ONE_COLUMN)
     ax = new_figure(ONE_COLUMN, height).add_subplot()
+    _draw_rows(ax, measured, len(names))
+    legend.add_to(figure_of(ax))
+    return figure_of(ax)
+
+
+def _draw_rows(ax: Axes, measured: dict[str, list[Curve]], num_names: int) -> None:
+    """Draw the dots and name the axes."""
     drawn = [curve for members in measured.values() for curve in members]
     for row, members in enumerate(measured.values()):
         for curve in members:
             _draw_dot(
                 ax,
                 curve,
-                row + _GROUP * ((curve.color + 0.5) / len(names) - 0.5),
-                _GROUP / len(names),
+                row + _GROUP * ((curve.color + 0.5) / num_names - 0.5),
+                _GROUP / num_names,
             )
     _set_dot_axis(ax, drawn)
     rhos = {curve.measures[0].rho for curve in drawn}
@@ -447,8 +473,6 @@ def _draw_dots(curves: Sequence[Curve], names: Sequence[str]) -> Figure:
     ax.set_xlabel(
         f"{rise_label([curve.result for curve in drawn])}\n({place}{_ball(one.p, one.adaptive, one.m)})"
     )
-    legend.add_to(figure_of(ax))
-    return figure_of(ax)
 
 
 def _draw_dot(ax: Axes, curve: Curve, place: float, height: float) -> None:

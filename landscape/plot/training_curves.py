@@ -78,12 +78,7 @@ def plot_history(
             f"the split must be one that training measures, got {split!r}.",
             hint=f"Splits of a history: {', '.join(_SPLITS)}.",
         )
-    panels = [panel for panel in _panels(histories, split) if panel.finite.size]
-    if not panels:
-        raise InputError(
-            "a history needs at least one finite measurement to be drawn, got none.",
-            hint="Train for an epoch or more.",
-        )
+    panels = _panels(histories, split)
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure = new_figure(ONE_COLUMN if columns == 1 else TWO_COLUMNS, 2.0 * rows + 0.4)
@@ -91,14 +86,26 @@ def plot_history(
         ax = figure.add_subplot(rows, columns, index + 1)
         _draw_panel(ax, panel, [history.epoch for history in histories])
     has_markers = any(history.epoch.size <= _FEW_POINTS for history in histories)
-    _add_legend(
-        figure, names, {name for panel in panels for name in panel.curves if name}, has_markers
+    handles = _handles(
+        names, {name for panel in panels for name in panel.curves if name}, has_markers
     )
+    if handles:
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.4
+        )
     return figure
 
 
+@styled
+def draw_history_panel(ax: Axes, history: History) -> None:
+    """Draw the first panel of `plot_history`, which is the loss, on given axes."""
+    panel = _panels([history], None)[0]
+    _draw_panel(ax, panel, [history.epoch])
+    ax.legend(handles=_handles([""], set(panel.curves), history.epoch.size <= _FEW_POINTS))
+
+
 def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
-    """Return the panels in reading order; what belongs to no split has the empty name."""
+    """Return the panels that have values in reading order; what has no split has an empty name."""
     loss = {
         "train": [h.train_loss for h in histories],
         "test": [h.test_loss for h in histories],
@@ -115,12 +122,18 @@ def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
     ]
     if split in _SPLITS:
         panels = [_Panel(f"{split} {panel.label}", panel.curves) for panel in panels]
-    return [
-        *panels,
+    panels += [
         _Panel("learning rate", {"": [h.learning_rate for h in histories]}),
         _Panel("first-order sharpness", {"": [h.first_order_sharpness for h in histories]}),
         _Panel("ascent sharpness", {"": [h.ascent_sharpness for h in histories]}),
     ]
+    measured = [panel for panel in panels if panel.finite.size]
+    if not measured:
+        raise InputError(
+            "a history needs at least one finite measurement to be drawn, got none.",
+            hint="Train for an epoch or more.",
+        )
+    return measured
 
 
 def _of_split(
@@ -168,7 +181,7 @@ def _width(runs: list[np.ndarray], index: int) -> float:
     return _WIDTH * (1 + sum(np.array_equal(runs[index], later) for later in runs[index + 1 :]))
 
 
-def _add_legend(figure: Figure, names: Sequence[str], splits: set[str], has_markers: bool) -> None:
+def _handles(names: Sequence[str], splits: set[str], has_markers: bool) -> list[Line2D]:
     """Name the runs by colour and the splits by line style, each only where there is a choice."""
     handles = []
     if names != [""]:
@@ -186,7 +199,4 @@ def _add_legend(figure: Figure, names: Sequence[str], splits: set[str], has_mark
             if has_markers:
                 handle.set(marker="o", markerfacecolor="white" if name == "test" else color)
             handles.append(handle)
-    if handles:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.4
-        )
+    return handles

@@ -14,7 +14,7 @@ from torch.autograd.function import BackwardCFunction, once_differentiable
 from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
 from landscape.problem.second_derivatives import Convolution, CrossEntropy
 
-KINDS = ("hessian", "ggn", "fisher")
+CURVATURES = ("hessian", "ggn", "fisher")
 """`hessian`: of the mean loss; `ggn`: J' H_L J, the generalized Gauss-Newton matrix, J being the
 Jacobian of the outputs and H_L the Hessian of the loss in them; `fisher`: the empirical Fisher
 matrix, the mean over examples of g g', g being the gradient of an example's loss. The true Fisher

@@ -517,7 +517,7 @@ class Problem:
 
         Args:
             number: Of the batch.
-            kind: One of `landscape.problem.curvature_graphs.KINDS`.
+            kind: One of `landscape.problem.curvature_graphs.CURVATURES`.
             tensors: Numbers of the parameter tensors whose diagonal block is meant; None for all.
             model: What computes the outputs; None for the model.
 

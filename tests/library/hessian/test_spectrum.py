@@ -22,7 +22,7 @@ from landscape import Problem, hessian_spectrum
 from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.spectrum import Extras
-from landscape.problem.curvature_graphs import KINDS
+from landscape.problem.curvature_graphs import CURVATURES
 
 EXACT = {"device": "cpu", "dtype": "float64"}
 
@@ -41,7 +41,7 @@ def _assert_both_ends(found, values, precision=1e-8):
     assert found.converged
 
 
-@pytest.mark.parametrize("curvature", KINDS)
+@pytest.mark.parametrize("curvature", CURVATURES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_ends_of_a_network_are_those_of_its_dense_curvature(name, curvature):
     model, data = network(name)

@@ -10,7 +10,7 @@ import pytest
 
 from landscape.io.checkpoint import load_checkpoint
 from landscape.io.layouts import read_any
-from landscape.io.store import KINDS, read_result
+from landscape.io.store import RESULT_KINDS, read_result
 
 FOLDER = Path(__file__).resolve().parents[2] / "written_by_0_1"
 FILES = sorted(path for path in FOLDER.glob("*.h5") if path.name != "li2018.h5")
@@ -72,7 +72,7 @@ def test_every_number_of_an_old_file_is_read(path):
 
 
 def test_a_file_of_each_kind_is_kept():
-    assert {type(read_result(path)) for path in FILES} == set(KINDS.values())
+    assert {type(read_result(path)) for path in FILES} == set(RESULT_KINDS.values())
 
 
 def test_an_old_li2018_file_is_read():

@@ -77,14 +77,14 @@ def make_result(kind):
 
 @pytest.fixture(scope="module")
 def figures():
-    numbers = {kind: 2 if kind == "difference" else 1 for kind in plot.KINDS}
+    numbers = {kind: 2 if kind == "difference" else 1 for kind in plot.FIGURES}
     return {
         kind: plot.draw([make_result(kind)] * number, kind=kind) for kind, number in numbers.items()
     }
 
 
 @pytest.mark.parametrize("suffix", plot.FORMATS)
-@pytest.mark.parametrize("kind", plot.KINDS)
+@pytest.mark.parametrize("kind", plot.FIGURES)
 def test_every_kind_is_saved_in_every_format(figures, kind, suffix, tmp_path):
     path = plot.save_figure(figures[kind], tmp_path / f"figure.{suffix}")
     assert path.read_bytes().startswith(SIGNATURES[suffix])

@@ -46,7 +46,7 @@ def run_python(code):
 
 
 def test_importing_the_package_does_not_import_matplotlib():
-    code = "import sys, landscape.plot as p; dir(p); p.KINDS; print('matplotlib' in sys.modules)"
+    code = "import sys, landscape.plot as p; dir(p); p.FIGURES; print('matplotlib' in sys.modules)"
     assert run_python(code).strip() == "False"
 
 
@@ -474,4 +474,4 @@ OTHERS = ("eigenvalues", "density", "layers", "curvature-history", "sharpness", 
 def test_kinds_are_what_the_results_can_be_drawn_as():
     empty = History(*(np.empty(0),) * 10)
     fitting = [*plot.kinds_of(make_surface(is_line=True)), *plot.kinds_of(make_surface())]
-    assert set(plot.KINDS) == {*fitting, *plot.kinds_of(empty), *OTHERS}
+    assert set(plot.FIGURES) == {*fitting, *plot.kinds_of(empty), *OTHERS}
