@@ -107,7 +107,7 @@ def advance(
     Raises:
         InputError: If an option is out of range.
     """
-    check_radius(radius)
+    check_radius_rule(radius)
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}.")
     e = ascend(gradients, rho if radius == "ball" else rho / steps, p=p, scaling=scaling)
@@ -225,7 +225,7 @@ def check_norm(p: float) -> None:
         )
 
 
-def check_radius(radius: str) -> None:
+def check_radius_rule(radius: str) -> None:
     """Raise an InputError that lists the known names if `radius` is not one of them."""
     if radius not in RADII:
         raise InputError(f"radius must be one of {', '.join(RADII)}, got {radius!r}.")

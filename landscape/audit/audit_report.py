@@ -10,7 +10,7 @@ PASSED, FAILED, NOT_APPLICABLE = "passed", "failed", "not applicable"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrapResult:
     """What one trap came to.
 
     Attributes:
@@ -29,8 +29,8 @@ class Row:
     Attributes:
         trap: Name.
         claim: What should hold.
-        result: As in `Outcome`.
-        measured: As in `Outcome`.
+        result: As in `TrapResult`.
+        measured: As in `TrapResult`.
     """
 
     trap: str
@@ -77,11 +77,11 @@ class AuditReport:
         }
 
 
-def judge(holds: bool, measured: str) -> Outcome:
+def passed_if(holds: bool, measured: str) -> TrapResult:
     """Return `passed` or `failed`."""
-    return Outcome(PASSED if holds else FAILED, measured)
+    return TrapResult(PASSED if holds else FAILED, measured)
 
 
-def not_applicable(reason: str) -> Outcome:
+def not_applicable(reason: str) -> TrapResult:
     """Return `not applicable`."""
-    return Outcome(NOT_APPLICABLE, reason)
+    return TrapResult(NOT_APPLICABLE, reason)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from landscape.audit.audit_report import Outcome, judge, not_applicable
+from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import Network, Quadratic
 from landscape.audit.contract import Contract
 from landscape.audit.distances import are_close, farthest, moved
@@ -29,7 +29,7 @@ _BASES: dict[str, tuple[Any, dict[str, Any]]] = {
 _SGD = {"rho": 0.05, "lr": 0.1, "momentum": 0.9}
 
 
-def resume_exactly(contract: Contract) -> Outcome:
+def resume_exactly(contract: Contract) -> TrapResult:
     """Saving after 10 steps and going on for 5."""
     differences = {}
     for name, (base, options) in _BASES.items():
@@ -47,12 +47,12 @@ def resume_exactly(contract: Contract) -> Outcome:
     measured = "; ".join(
         f"{name}: {difference} apart" for name, (_, difference) in differences.items()
     )
-    return judge(
+    return passed_if(
         all(is_equal for is_equal, _ in differences.values()), f"{measured}, 5 steps after loading"
     )
 
 
-def store_nothing_twice(contract: Contract) -> Outcome:
+def store_nothing_twice(contract: Contract) -> TrapResult:
     """Check that a state_dict stores no tensor twice, and no copy of the weights.
 
     The weights are those that the last step saw.
@@ -67,23 +67,23 @@ def store_nothing_twice(contract: Contract) -> Outcome:
     stored = [tensor for tensor in _tensors(trainee.holder.state_dict()) if tensor.numel() > 1]
     copies = sum(any(_are_same(tensor, w) for w in weights) for tensor in stored)
     twice = sum(_are_same(first, second) for first, second in combinations(stored, 2))
-    return judge(
+    return passed_if(
         not copies and not twice,
         f"{len(stored)} tensors: {copies} copies of weights, {twice} held twice",
     )
 
 
-def keep_the_base_in_a_copy(contract: Contract) -> Outcome:
+def keep_the_base_in_a_copy(contract: Contract) -> TrapResult:
     """copy.deepcopy of model and optimizer."""
     return _duplicate(contract, copy.deepcopy)
 
 
-def keep_the_base_in_a_pickle(contract: Contract) -> Outcome:
+def keep_the_base_in_a_pickle(contract: Contract) -> TrapResult:
     """Model and optimizer through pickle."""
     return _duplicate(contract, lambda objects: pickle.loads(pickle.dumps(objects)))
 
 
-def follow_a_schedule(contract: Contract) -> Outcome:
+def follow_a_schedule(contract: Contract) -> TrapResult:
     """A schedule that sets the learning rate to 0 after the first step."""
     trainee = contract.build(Network(), rho=0.05, lr=0.1)
     start = trainee.flat()
@@ -92,10 +92,10 @@ def follow_a_schedule(contract: Contract) -> Outcome:
     scheduler.step()
     second = trainee.steps(1)
     measured = f"{moved(first, start)} at the first rate; {moved(second, first)} at 0"
-    return judge(are_close(first, second) and not are_close(first, start), measured)
+    return passed_if(are_close(first, second) and not are_close(first, start), measured)
 
 
-def warn_of_no_missing_step(contract: Contract) -> Outcome:
+def warn_of_no_missing_step(contract: Contract) -> TrapResult:
     """Warnings of a scheduler that is called in the right order, with every way of doing a step."""
     ways = [contract.calling.way, *([TWO_STEPS] if contract.calling.two_steps else [])]
     warned = [
@@ -103,12 +103,12 @@ def warn_of_no_missing_step(contract: Contract) -> Outcome:
         for way in dict.fromkeys(ways)
         if _warns(contract, way)
     ]
-    return judge(
+    return passed_if(
         not warned, f"a warning after {' and after '.join(warned)}" if warned else "no warning"
     )
 
 
-def train_a_new_group(contract: Contract) -> Outcome:
+def train_a_new_group(contract: Contract) -> TrapResult:
     """A group of parameters that comes later, beside one that was there from the start."""
     late, early = (Quadratic(sizes=(2, 1)) for _ in range(2))
     if not hasattr(contract.build(late, **_SGD).optimizer, "add_param_group"):
@@ -121,7 +121,7 @@ def train_a_new_group(contract: Contract) -> Outcome:
     trainee = contract.build(late, [{"params": [late.parts[0]]}], **_SGD)
     trainee.optimizer.add_param_group({"params": [late.parts[1]]})
     expected, found = reference.steps(3), trainee.steps(3)
-    return judge(
+    return passed_if(
         torch.equal(found, expected), f"{farthest(found, expected)} from a group given at the start"
     )
 
@@ -136,12 +136,14 @@ def _warns(contract: Contract, way: str) -> bool:
     return any("lr_scheduler" in str(warning.message) for warning in caught)
 
 
-def _duplicate(contract: Contract, duplicate: Callable[[Any], Any]) -> Outcome:
+def _duplicate(contract: Contract, duplicate: Callable[[Any], Any]) -> TrapResult:
     trainee = contract.build(Network(), **_SGD)
     trainee.steps(2)
     other = Trainee(trainee.calling, *duplicate((trainee.model, trainee.optimizer, trainee.base)))
     expected, found = trainee.steps(3), other.steps(3)
-    return judge(torch.equal(found, expected), f"{farthest(found, expected)} apart, 3 steps later")
+    return passed_if(
+        torch.equal(found, expected), f"{farthest(found, expected)} apart, 3 steps later"
+    )
 
 
 def _one_step_schedule(trainee: Trainee) -> LambdaLR:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from landscape.audit.audit_report import Outcome, judge, not_applicable
+from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import Network, Quadratic, RecordedDropout, RunningCenter
 from landscape.audit.closed_forms import RHO, quadratic_steps
 from landscape.audit.contract import Contract
@@ -22,12 +22,12 @@ _OPTIONS: dict[str, Any] = {"rho": 0.05, "lr": 0.1}
 _TOLERANCE = 1e-9
 
 
-def move_batchnorm_statistics_once(contract: Contract) -> Outcome:
+def move_batchnorm_statistics_once(contract: Contract) -> TrapResult:
     """The running mean and variance of torch's own layer."""
     return _move_once(contract, nn.BatchNorm1d(8), ["running_mean", "running_var"])
 
 
-def move_other_buffers_once(contract: Contract) -> Outcome:
+def move_other_buffers_once(contract: Contract) -> TrapResult:
     """Buffers that no list of layer classes knows."""
     return _move_once(
         contract,
@@ -36,19 +36,19 @@ def move_other_buffers_once(contract: Contract) -> Outcome:
     )
 
 
-def drop_the_same_features(contract: Contract) -> Outcome:
+def drop_the_same_features(contract: Contract) -> TrapResult:
     """The masks of dropout in both passes."""
     dropout = RecordedDropout()
     contract.build(Network(dropout), **_OPTIONS).step()
     first, second = dropout.masks[0], dropout.masks[-1]
     share = float((first != second).double().mean())
-    return judge(
+    return passed_if(
         len(dropout.masks) > 1 and share == 0,
         f"{100 * share:.0f} % of the mask differs in the second pass",
     )
 
 
-def train_sam_with_a_closure_alone(contract: Contract) -> Outcome:
+def train_sam_with_a_closure_alone(contract: Contract) -> TrapResult:
     """step(closure) after zero_grad(), as torch.optim.LBFGS and training frameworks call it."""
     if not contract.calling.takes_closure:
         return not_applicable("it has no step(closure)")
@@ -57,16 +57,16 @@ def train_sam_with_a_closure_alone(contract: Contract) -> Outcome:
     raised = attempt(lambda: [trainee.step(way=CLOSURE) for _ in range(3)])
     after = trainee.flat()
     if isinstance(raised, Raised):
-        return judge(
+        return passed_if(
             torch.equal(after, before), f"refused: {raised.summary}; {moved(after, before)}"
         )
     plain = quadratic_steps(SGD, {"lr": 0.1}, torch.zeros_like, 3)
     is_plain = are_close(after, plain)
     measured = f"{farthest(after, plain)} from plain SGD after 3 steps, {farthest(after, before)} from the start"
-    return judge(not is_plain and not torch.equal(after, before), measured)
+    return passed_if(not is_plain and not torch.equal(after, before), measured)
 
 
-def return_the_loss(contract: Contract) -> Outcome:
+def return_the_loss(contract: Contract) -> TrapResult:
     """What step(closure) returns."""
     if contract.calling.way == TWO_STEPS:
         return not_applicable("it has no step(closure)")
@@ -74,14 +74,14 @@ def return_the_loss(contract: Contract) -> Outcome:
     expected = float(trainee.model.loss())
     returned = trainee.step()
     if not isinstance(returned, Tensor | float):
-        return judge(False, f"returned {returned!r}, the loss is {expected:.4g}")
-    return judge(
+        return passed_if(False, f"returned {returned!r}, the loss is {expected:.4g}")
+    return passed_if(
         abs(float(returned) - expected) < _TOLERANCE,
         f"returned {float(returned):.4g}, the loss is {expected:.4g}",
     )
 
 
-def _move_once(contract: Contract, layer: nn.Module, names: list[str]) -> Outcome:
+def _move_once(contract: Contract, layer: nn.Module, names: list[str]) -> TrapResult:
     model = Network(layer)
     reference = copy.deepcopy(model)
     reference.loss()
@@ -95,4 +95,4 @@ def _move_once(contract: Contract, layer: nn.Module, names: list[str]) -> Outcom
         if wrong
         else f"{', '.join(names)} as after one pass"
     )
-    return judge(not wrong, told + switched)
+    return passed_if(not wrong, told + switched)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from landscape.audit.audit_report import Outcome, judge, not_applicable
+from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import START, Branches, Network, Quadratic
 from landscape.audit.contract import Contract
 from landscape.audit.distances import are_close, moved
@@ -25,17 +25,17 @@ class _Interrupted(KeyboardInterrupt):
     """Raised in a pass, as by Ctrl-C."""
 
 
-def restore_exactly(contract: Contract) -> Outcome:
+def restore_exactly(contract: Contract) -> TrapResult:
     """Many steps with a learning rate of 0."""
     trainee = contract.build(Network(), rho=0.05, lr=0.0)
     before = trainee.flat()
     after = trainee.steps(_NUM_STEPS)
-    return judge(
+    return passed_if(
         torch.equal(after, before), f"{moved(after, before)} in {_NUM_STEPS} steps at lr 0"
     )
 
 
-def keep_the_storage(contract: Contract) -> Outcome:
+def keep_the_storage(contract: Contract) -> TrapResult:
     """The memory that the weights are in, before and after every step."""
     model = Network()
     trainee = contract.build(model, **_OPTIONS)
@@ -47,20 +47,22 @@ def keep_the_storage(contract: Contract) -> Outcome:
             moved,
             sum(w.data_ptr() != place for w, place in zip(model.parameters(), places, strict=True)),
         )
-    return judge(moved == 0, f"{moved} of {len(places)} tensors were in other memory after a step")
+    return passed_if(
+        moved == 0, f"{moved} of {len(places)} tensors were in other memory after a step"
+    )
 
 
-def bear_no_gradient_in_the_first_pass(contract: Contract) -> Outcome:
+def bear_no_gradient_in_the_first_pass(contract: Contract) -> TrapResult:
     """A weight that takes part in the second pass only."""
     return _return_with_a_branch_skipped(contract, 0)
 
 
-def bear_no_gradient_in_the_second_pass(contract: Contract) -> Outcome:
+def bear_no_gradient_in_the_second_pass(contract: Contract) -> TrapResult:
     """A weight that takes part in the first pass only."""
     return _return_with_a_branch_skipped(contract, 1)
 
 
-def survive_an_exception(contract: Contract) -> Outcome:
+def survive_an_exception(contract: Contract) -> TrapResult:
     """An exception, and Ctrl-C, in the second pass."""
     if contract.calling.way == TWO_STEPS:
         return not_applicable("the caller does the second pass, and has to restore the weights")
@@ -71,10 +73,10 @@ def survive_an_exception(contract: Contract) -> Outcome:
     measured = ", ".join(
         f"{name}: weights moved by {distance:.2g}" for name, distance in lost.items()
     )
-    return judge(not any(lost.values()), measured)
+    return passed_if(not any(lost.values()), measured)
 
 
-def skip_a_gradient_that_is_not_finite(contract: Contract) -> Outcome:
+def skip_a_gradient_that_is_not_finite(contract: Contract) -> TrapResult:
     """Infinity in the first gradient, as after an overflow."""
     trainee = contract.build(Network(), **_OPTIONS)
     before = trainee.steps(1)
@@ -82,14 +84,14 @@ def skip_a_gradient_that_is_not_finite(contract: Contract) -> Outcome:
     after = trainee.flat()
     later = trainee.steps(1)
     measured = f"{moved(after, before)}; a step later {moved(later, after)}"
-    return judge(torch.equal(after, before) and bool(later.isfinite().all()), measured)
+    return passed_if(torch.equal(after, before) and bool(later.isfinite().all()), measured)
 
 
-def bear_a_zero_gradient(contract: Contract) -> Outcome:
+def bear_a_zero_gradient(contract: Contract) -> TrapResult:
     """A step at a stationary point."""
     trainee = contract.build(Quadratic(start=torch.zeros_like(START)), rho=0.05, lr=0.1)
     after = trainee.steps(1)
-    return judge(
+    return passed_if(
         not after.any(),
         f"weights at {', '.join(f'{w:.2g}' for w in after.tolist())} after a step from 0",
     )
@@ -106,11 +108,11 @@ def overflowing(trainee: Trainee) -> Watch:
     return overflow
 
 
-def _return_with_a_branch_skipped(contract: Contract, skipped: int) -> Outcome:
+def _return_with_a_branch_skipped(contract: Contract, skipped: int) -> TrapResult:
     trainee = contract.build(Branches(skipped), rho=0.05, lr=0.0)
     before = trainee.flat()
     after = trainee.steps(2)
-    return judge(are_close(after, before), f"{moved(after, before)} at lr 0")
+    return passed_if(are_close(after, before), f"{moved(after, before)} at lr 0")
 
 
 def _lost(contract: Contract, error: Callable[[], BaseException]) -> float:

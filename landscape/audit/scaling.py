@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.amp.grad_scaler import GradScaler
 
-from landscape.audit.audit_report import Outcome, judge, not_applicable
+from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import Network
 from landscape.audit.contract import Contract
 from landscape.audit.distances import are_close, farthest, moved
@@ -18,7 +18,7 @@ _SCALE = 1024.0
 _NO_WAY = "step takes no scaler, and there is no place between two steps to unscale once"
 
 
-def train_with_scaled_losses(contract: Contract) -> Outcome:
+def train_with_scaled_losses(contract: Contract) -> TrapResult:
     """A few steps with and without a scaler."""
     if not contract.calling.can_scale:
         return not_applicable(_NO_WAY)
@@ -28,10 +28,10 @@ def train_with_scaled_losses(contract: Contract) -> Outcome:
         scaled.scaled_step(scaler)
     found, expected = scaled.flat(), plain.steps(3)
     measured = f"{farthest(found, expected)} from unscaled losses after 3 steps, {_way(contract)}"
-    return judge(are_close(found, expected), measured)
+    return passed_if(are_close(found, expected), measured)
 
 
-def skip_an_overflow(contract: Contract) -> Outcome:
+def skip_an_overflow(contract: Contract) -> TrapResult:
     """Infinity in the first of the scaled gradients."""
     if not contract.calling.can_scale:
         return not_applicable(_NO_WAY)
@@ -42,7 +42,7 @@ def skip_an_overflow(contract: Contract) -> Outcome:
     trainee.scaled_step(scaler, overflowing(trainee))
     after, scale = trainee.flat(), scaler.get_scale()
     measured = f"{moved(after, before)}, scale {_SCALE:g} became {scale:g}, {_way(contract)}"
-    return judge(torch.equal(after, before) and scale < _SCALE, measured)
+    return passed_if(torch.equal(after, before) and scale < _SCALE, measured)
 
 
 def _way(contract: Contract) -> str:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from landscape.audit.audit_report import FAILED, AuditReport, Outcome, Row
+from landscape.audit.audit_report import FAILED, AuditReport, Row, TrapResult
 from landscape.audit.contract import Contract, find_contract
 from landscape.audit.foreign import Raised, attempt
 from landscape.audit.traps import TRAPS, Trap
@@ -41,7 +41,7 @@ def audit_optimizer(kind: Callable[..., Any], *, traps: Sequence[Trap] = TRAPS) 
 
 def _row(trap: Trap, contract: Contract) -> Row:
     with forked_random_state(seed=0):
-        outcome = attempt(lambda: trap.check(contract))
-    if isinstance(outcome, Raised):
-        outcome = Outcome(FAILED, f"raised {outcome.summary}")
-    return Row(trap.name, trap.claim, outcome.result, outcome.measured)
+        found = attempt(lambda: trap.check(contract))
+    if isinstance(found, Raised):
+        found = TrapResult(FAILED, f"raised {found.summary}")
+    return Row(trap.name, trap.claim, found.result, found.measured)

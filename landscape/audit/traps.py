@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from landscape.audit import closed_forms, passes, restoring, scaling
 from landscape.audit import optimizer_state as state
-from landscape.audit.audit_report import Outcome
+from landscape.audit.audit_report import TrapResult
 from landscape.audit.contract import Contract
 
 
@@ -23,7 +23,7 @@ class Trap:
 
     name: str
     claim: str
-    check: Callable[[Contract], Outcome]
+    check: Callable[[Contract], TrapResult]
 
 
 TRAPS = (

@@ -22,7 +22,7 @@ _PARALLEL = (
 
 
 @dataclass(frozen=True)
-class Point:
+class Landmark:
     """A point of interest that a direction leads to.
 
     Attributes:
@@ -52,7 +52,7 @@ class Direction:
 
     name: str
     vector: Tensor
-    points: Iterable[Point] = ()
+    points: Iterable[Landmark] = ()
     explained_variance: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.ascent.steepest import ascend
-from landscape.directions.random import Direction, Point
+from landscape.directions.random import Direction, Landmark
 from landscape.directions.stored import directions_for, left_out
 from landscape.directions.trajectory import Snapshot, principal_directions
 from landscape.errors import InputError
@@ -51,7 +51,7 @@ def checkpoint_direction(
         )
     buffers = list(module.buffers())
     loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in problems.items()}
-    return Direction(name, w - first.weights, points=(Point(label, "checkpoint", w, loss),))
+    return Direction(name, w - first.weights, points=(Landmark(label, "checkpoint", w, loss),))
 
 
 def compute_eigenvectors(
@@ -149,7 +149,7 @@ def principal_components(
     problem: Problem,
     *,
     names: Sequence[str],
-    points: Iterable[Point] = (),
+    points: Iterable[Landmark] = (),
 ) -> tuple[Direction, ...]:
     """Return the unit directions in which a trajectory varies most.
 
@@ -204,7 +204,7 @@ def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
     if not 0 < rho < float("inf"):
         raise InputError(f"rho must be a positive number, got {rho:g}.", hint="Pass ascent:0.05.")
     e = ascend([_nonzero_gradient(problem, name)], rho)[0].to(problem.weights)
-    point = Point(f"ascent, rho = {rho:g}", "ascent", problem.weights + e)
+    point = Landmark(f"ascent, rho = {rho:g}", "ascent", problem.weights + e)
     return Direction(name, e, points=(point,), facts={"rho": rho})
 
 

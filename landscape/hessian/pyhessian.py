@@ -18,7 +18,7 @@ from landscape.hessian.krylov.lanczos import Eigenpairs, noise_floor, require_to
 from landscape.hessian.operator import CurvatureOperator
 from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
-from landscape.problem.plan import autocast, repeatable, twice_differentiable
+from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, norm
 from landscape.results.spectrum import Trace
@@ -269,7 +269,7 @@ class _Numbered(nn.Module):
         self._plan = problem.plan
 
     def forward(self, numbers: Tensor) -> Any:
-        with autocast(self._plan):
+        with self._plan.autocast():
             return call_model(self.inner, self._batches[int(numbers[0])][0])
 
 

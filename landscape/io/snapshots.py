@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from landscape.directions.random import Point
+from landscape.directions.random import Landmark
 from landscape.directions.trajectory import Snapshot
 from landscape.errors import CheckpointError
 from landscape.hessian.along_training import TrainingPoint
@@ -96,7 +96,7 @@ class SnapshotFiles:
             for epoch, path in zip(epochs, self._paths, strict=True)
         ]
 
-    def __iter__(self) -> Iterator[Point]:
+    def __iter__(self) -> Iterator[Landmark]:
         self._progress.start("snapshots", len(self._paths))
         try:
             for number, path in enumerate(self._paths, start=1):
@@ -105,14 +105,14 @@ class SnapshotFiles:
         finally:
             self._progress.stop()
 
-    def _point(self, path: Path) -> Point:
+    def _point(self, path: Path) -> Landmark:
         w = self._read(path)
         buffers = list(self._module.buffers())
         loss = {
             split: problem.with_buffers(buffers).loss(w)
             for split, problem in self._problems.items()
         }
-        return Point(_label(path), "snapshot", w, loss)
+        return Landmark(_label(path), "snapshot", w, loss)
 
     def _load(self, path: Path, split: str) -> Problem:
         w = self._read(path)

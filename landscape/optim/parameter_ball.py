@@ -19,7 +19,7 @@ _DIVISORS = (1e-30, 1e30)
 
 
 @dataclass
-class Ball:
+class ParameterBall:
     """The set {w + e : ||T^-1 e||_p <= |rho|} around some weights w, and where in it they are.
 
     Attributes:
@@ -106,7 +106,7 @@ class Ball:
 
 def make_balls(
     groups: Sequence[Mapping[str, Any]], rho_factor: float, *, has_gradient: bool
-) -> list[Ball]:
+) -> list[ParameterBall]:
     """Return the balls of some parameter groups.
 
     Groups with the same rho, p, adaptive and eta share one ball.
@@ -116,7 +116,7 @@ def make_balls(
         rho_factor: What every rho is multiplied with.
         has_gradient: Leave out weights that have no gradient.
     """
-    balls: dict[tuple[Any, ...], Ball] = {}
+    balls: dict[tuple[Any, ...], ParameterBall] = {}
     for group in groups:
         weights = [
             w for w in group["params"] if w.requires_grad and not (has_gradient and w.grad is None)
@@ -124,7 +124,7 @@ def make_balls(
         rho = group["rho"] * (-rho_factor if group.get("maximize") else rho_factor)
         key = (rho, group["p"], group["adaptive"], group["eta"])
         if weights and rho:
-            ball = balls.setdefault(key, Ball([], [], *key))
+            ball = balls.setdefault(key, ParameterBall([], [], *key))
             ball.weights += weights
             decay = group.get("weight_decay", 0.0)
             ball.decays += [-decay if group.get("maximize") else decay] * len(weights)

@@ -18,9 +18,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import LBFGS, Optimizer
 
-from landscape.ascent.steepest import check_norm, check_radius, dual_norm
+from landscape.ascent.steepest import check_norm, check_radius_rule, dual_norm
 from landscape.errors import InputError
-from landscape.optim.parameter_ball import Ball, make_balls
+from landscape.optim.parameter_ball import ParameterBall, make_balls
 from landscape.reductions import all_finite
 from landscape.runtime.distributed import anywhere, rank, unsynchronized
 from landscape.runtime.random_state import (
@@ -55,7 +55,7 @@ class _Ascent:
         num_steps: Ascent steps taken.
     """
 
-    balls: list[Ball] = field(default_factory=list)
+    balls: list[ParameterBall] = field(default_factory=list)
     buffers: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)
     is_finite: bool = True
     num_steps: int = 0
@@ -437,7 +437,7 @@ class SAM(Optimizer):
         torch.clear_autocast_cache()  # it holds casts of the weights as they were
         self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
 
-    def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
+    def _followed(self, ball: ParameterBall, gradients: list[Tensor], scale: float) -> list[Tensor]:
         """Return what an ascent step follows, given a ball's gradients, scaled by a scaler."""
         if not self.decay_in_ascent or not any(ball.decays):
             return gradients
@@ -498,7 +498,7 @@ class SAM(Optimizer):
             if gradient is not None:
                 w.grad = gradient if w.grad is None else w.grad + gradient
 
-    def _scratch_for(self, ball: Ball, number: int) -> list[Tensor]:
+    def _scratch_for(self, ball: ParameterBall, number: int) -> list[Tensor]:
         """Return memory for a copy of a ball's weights, kept because allocation is slow."""
         if number == len(self._scratch):
             self._scratch.append(([], []))
@@ -583,7 +583,7 @@ def _check_options(
     scope: str,
     seed: int,
 ) -> None:
-    check_radius(radius)
+    check_radius_rule(radius)
     for name, value, least in (("steps", steps, 1), ("every", every, 1), ("seed", seed, 0)):
         if not isinstance(value, int) or value < least:
             raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")

@@ -15,7 +15,7 @@ from torch._utils import _flatten_dense_tensors
 from torch.optim import Optimizer
 
 from landscape.errors import InputError
-from landscape.optim.parameter_ball import Ball
+from landscape.optim.parameter_ball import ParameterBall
 from landscape.optim.sam import SAM
 from landscape.reductions import dot
 
@@ -139,7 +139,7 @@ class FriendlySAM(SAM):
             number: mean.to(weights[number], copy=True) for number, mean in means.items()
         }
 
-    def _followed(self, ball: Ball, gradients: list[Tensor], scale: float) -> list[Tensor]:
+    def _followed(self, ball: ParameterBall, gradients: list[Tensor], scale: float) -> list[Tensor]:
         numbers = {id(w): number for number, w in enumerate(self._weights())}
         pairs = zip(ball.weights, gradients, strict=True)
         return super()._followed(

@@ -79,6 +79,11 @@ class Plan:
         dtype = "float64" if self.dtype == "float64" else "float32"
         return replace(self, dtype=dtype, points_per_pass=1, is_compiled=False)
 
+    def autocast(self) -> Any:
+        """Return a context in which torch computes in the plan's dtype."""
+        is_on = self.dtype == "bfloat16"
+        return torch.autocast(self.device, dtype=torch.bfloat16) if is_on else nullcontext()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
@@ -247,13 +252,6 @@ def twice_differentiable() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(had_fastpath)
-
-
-def autocast(plan: Plan) -> Any:
-    """Return the autocast context of a plan, or one that does nothing."""
-    if plan.dtype != "bfloat16":
-        return nullcontext()
-    return torch.autocast(plan.device, dtype=torch.bfloat16)
 
 
 def compiled(module: nn.Module, **options: Any) -> Callable[..., Any]:

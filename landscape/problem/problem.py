@@ -50,7 +50,6 @@ from landscape.problem.forward import (
 from landscape.problem.memory_format import prefers_channels_last, to_channels_last
 from landscape.problem.plan import (
     Plan,
-    autocast,
     choose_device,
     compiled,
     make_plan,
@@ -567,7 +566,7 @@ class Problem:
     def _losses_apart(self, outputs: Any, targets: Any) -> Tensor:
         """Return the losses of the examples of a batch (n,)."""
         separate = separate_losses(self.criterion)
-        with autocast(self.plan):
+        with self.plan.autocast():
             if separate is None or not are_separate(
                 separate, outputs, targets, self.criterion(outputs, targets)
             ):
@@ -661,7 +660,7 @@ class Problem:
     def _forward(
         self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None
     ) -> tuple[Any, Tensor]:
-        with autocast(self.plan):
+        with self.plan.autocast():
             return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
 
     def _measure(self, batch: Batch, model: Callable[..., Any]) -> dict[str, Tensor]:

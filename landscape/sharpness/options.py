@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.ascent.steepest import check_norm, check_radius
+from landscape.ascent.steepest import check_norm, check_radius_rule
 from landscape.errors import InputError
 
 MEASURES = ("asc", "avg", "max", "nstep", "first_order")
@@ -73,7 +73,7 @@ def require_arguments(
     if not rhos or not measures:
         raise InputError("sharpness needs at least one radius and one measure.")
     check_norm(options.p)
-    check_radius(options.radius)
+    check_radius_rule(options.radius)
     _require_counts(options)
     if options.m is not None and not 1 <= options.m <= num_examples:
         raise InputError(

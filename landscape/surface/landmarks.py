@@ -8,7 +8,7 @@ from itertools import chain
 from torch import Tensor
 
 from landscape.directions.plane import Plane
-from landscape.directions.random import Direction, Point
+from landscape.directions.random import Direction, Landmark
 from landscape.problem.problem import Problem
 from landscape.results.surface import Mark
 
@@ -61,7 +61,8 @@ def mark_directions(
     if not any(direction.points for direction in directions):
         return ()
     points = chain(
-        [Point(label, "checkpoint", plane.origin)], *(direction.points for direction in directions)
+        [Landmark(label, "checkpoint", plane.origin)],
+        *(direction.points for direction in directions),
     )
     return tuple(
         make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss)
