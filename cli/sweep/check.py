@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from landscape.errors import InputError, LandscapeError
 
@@ -14,7 +15,8 @@ from ..train import TrainOptions
 if TYPE_CHECKING:
     from landscape.io.checkpoint import Recipe
     from landscape.study.definition import Run, Study
-    from landscape.study.train_options import Option
+
+    from .command_table import CommandTable
 
 
 def check_code(study: Study, allowed: Sequence[str]) -> None:
@@ -36,35 +38,31 @@ def check_code(study: Study, allowed: Sequence[str]) -> None:
         )
 
 
-def check_runs(study: Study, commands: Mapping[str, Mapping[str, Option]]) -> None:
+def check_runs(study: Study, commands: CommandTable) -> None:
     """Refuse values that a command would refuse, and options that contradict each other.
 
     Raises:
         InputError: Naming the run.
     """
     for name, options in study.measures.items():
-        _parse(name, options, commands[name], f"{study.path}, [measure.{name}]", "checkpoint.pt")
+        commands.parse(name, options, f"{study.path}, [measure.{name}]", "checkpoint.pt")
     for run in study.runs:
         where = f"{study.path}, run {run.name}"
         try:
-            recipe, options = options_of(run, commands["train"], where)
+            recipe, options = options_of(run, commands, where)
             _check_training(recipe, options)
         except LandscapeError as exc:
             message = exc.message if exc.message.startswith(where) else f"{where}: {exc.message}"
             raise InputError(message, hint=exc.hint) from exc
 
 
-def options_of(
-    run: Run, known: Mapping[str, Option], where: str = ""
-) -> tuple[Recipe, TrainOptions]:
+def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recipe, TrainOptions]:
     """Return what `landscape train` makes of a run's options.
 
     Raises:
         LandscapeError: If it refuses them.
     """
-    import dataclasses
-
-    values = _parse("train", run.train, known, where)
+    values = commands.parse("train", run.train, where)
     model, training = (
         kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
         for kind in (ModelOptions, TrainOptions)
@@ -72,37 +70,6 @@ def options_of(
     assert isinstance(model, ModelOptions)
     assert isinstance(training, TrainOptions)
     return make_recipe(model, model="mlp", data="digits"), training
-
-
-def _parse(
-    command: str,
-    values: Mapping[str, Any],
-    known: Mapping[str, Option],
-    where: str,
-    *arguments: str,
-) -> dict[str, Any]:
-    """Return the parameters that a command would get."""
-    from typer.main import get_command
-
-    from landscape.study.train_options import as_arguments
-
-    from ..app import app
-
-    group: Any = get_command(app)
-    words = [*arguments, *as_arguments(values, known)]
-    try:
-        return group.commands[command].make_context(command, words).params
-    except _usage_error() as exc:
-        raise InputError(
-            f"{where}: {exc.format_message()}", hint=f"See landscape {command} --help."
-        ) from exc
-
-
-def _usage_error() -> Any:
-    """Typer brings its own Click, or uses the one that is installed."""
-    import typer
-
-    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
 
 def _check_training(recipe: Recipe, options: TrainOptions) -> None:

@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.runtime.deadline import Deadline
+
 from .. import console
 from ..options import Json
+from .command_table import CommandTable
 
 if TYPE_CHECKING:
     from landscape.study.definition import Study
     from landscape.study.execute import Job, Outcome
-    from landscape.study.train_options import Option
-
-_RESERVED = {
-    "train": ("seed", "seeds", "out", "resume", "force", "json", "quiet", "help"),
-    "sharpness": ("group", "certify", "hessian", "out", "force", "json", "quiet", "help"),
-    "hessian": ("align", "every", "out", "resume", "force", "json", "quiet", "help"),
-}
-"""Command -> options that the sweep sets, or that are of several checkpoints."""
 
 _LAUNCH = (sys.executable, "-m", "landscape_cli.sweep.run")
 
 
 def sweep(
+    ctx: typer.Context,
     study: Annotated[Path, typer.Argument(help="Study, a TOML file.", metavar="STUDY")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and what they cost, and do none.")
@@ -67,17 +63,17 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do the unfinished runs of a study, resuming each; exit 1 if any failed or is left."""
-    from landscape.runtime.deadline import Deadline
-
+    assert ctx.parent is not None
+    commands = CommandTable(ctx.parent.command)
     deadline = Deadline.after_minutes(minutes)
-    planned = _read(study, out, allow or [])
-    work = _make_jobs(planned, jobs)
+    planned = _read(study, out, allow or [], commands)
+    work = _make_jobs(planned, jobs, commands)
     if report:
         _report(planned, work, as_json)
     elif dry_run:
         from .cost import show_plan
 
-        show_plan(planned, work, jobs, as_json)
+        show_plan(planned, work, commands, jobs, as_json)
     else:
         from landscape.runtime.files import locked
 
@@ -95,44 +91,23 @@ def sweep(
             raise typer.Exit(signals.exit_code or 1)
 
 
-def commands() -> dict[str, dict[str, Option]]:
-    """Return the options that a study may set: command -> name -> option."""
-    from typer.main import get_command
-
-    from landscape.study.train_options import Option
-
-    from ..app import app
-
-    group: Any = get_command(app)
-    found = {}
-    for command, reserved in _RESERVED.items():
-        options = {}
-        for parameter in group.commands[command].params:
-            flag = parameter.opts[0]
-            if flag.startswith("--"):
-                name = flag.removeprefix("--").replace("-", "_")
-                options[name] = Option(parameter.is_flag, parameter.multiple, name in reserved)
-        found[command] = options
-    return found
-
-
-def _read(path: Path, out: Path | None, allowed: Sequence[str]) -> Study:
+def _read(path: Path, out: Path | None, allowed: Sequence[str], commands: CommandTable) -> Study:
     """Read a study and check each of its runs as far as that goes without training."""
     from landscape.study.read import read_study
 
     from .check import check_code, check_runs
 
-    planned = read_study(path, commands())
+    planned = read_study(path, commands.options)
     check_code(planned, allowed)
-    check_runs(planned, commands())
+    check_runs(planned, commands)
     return planned if out is None else dataclasses.replace(planned, out=out)
 
 
-def _make_jobs(planned: Study, num_parallel: int) -> list[Job]:
+def _make_jobs(planned: Study, num_parallel: int, commands: CommandTable) -> list[Job]:
     from landscape.study.execute import make_job
 
-    options, threads = commands(), max(1, (os.cpu_count() or 1) // num_parallel)
-    return [make_job(planned, run, options, _LAUNCH, threads) for run in planned.runs]
+    threads = max(1, (os.cpu_count() or 1) // num_parallel)
+    return [make_job(planned, run, commands.options, _LAUNCH, threads) for run in planned.runs]
 
 
 def _do(

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from landscape.study.execute import Job
 
     from ..train import TrainOptions
+    from .command_table import CommandTable
 
 _FREE = ("seed", "rho", "lr", "weight_decay", "momentum", "eta", "label_noise", "label_noise_seed", "label_smoothing",
          "schedule", "rho_schedule", "validation_seed", "epochs", "last_fraction")  # fmt: skip
 """Options that leave the time of a gradient as it is."""
 
 
-def show_plan(study: Study, jobs: Sequence[Job], num_parallel: int, as_json: bool) -> None:
+def show_plan(
+    study: Study, jobs: Sequence[Job], commands: CommandTable, num_parallel: int, as_json: bool
+) -> None:
     """Print each run, its state, and what it costs."""
-    plan = _Plan(study, jobs)
+    plan = _Plan(study, jobs, commands)
     rows = [plan.row(run, job) for run, job in zip(study.runs, jobs, strict=True)]
     left = [row for row in rows if row["state"] != "finished"]
     seconds = _sum([row["seconds"] for row in left])
@@ -67,11 +70,9 @@ def show_plan(study: Study, jobs: Sequence[Job], num_parallel: int, as_json: boo
 class _Plan:
     """Costs; what runs have in common is loaded and timed once."""
 
-    def __init__(self, study: Study, jobs: Sequence[Job]) -> None:
-        from .command import commands
-
+    def __init__(self, study: Study, jobs: Sequence[Job], commands: CommandTable) -> None:
         self._study = study
-        self._options = commands()["train"]
+        self._commands = commands
         self._data: dict[str, Data | DataError] = {}
         self._timed: dict[str, float | None] = {}
         self._threads = jobs[0].threads
@@ -79,7 +80,7 @@ class _Plan:
 
     def row(self, run: Run, job: Job) -> dict[str, Any]:
         """Return name, state, gradients, seconds and where these come from."""
-        recipe, options = options_of(run, self._options)
+        recipe, options = options_of(run, self._commands)
         known = {"name": run.name, "state": self._state(run, job)}
         data = self._train(recipe)
         if isinstance(data, DataError):

@@ -11,7 +11,9 @@ import time
 
 import numpy as np
 import pytest
-from landscape_cli.sweep.command import commands
+from landscape_cli.app import app
+from landscape_cli.sweep.command_table import CommandTable
+from typer.main import get_command
 
 from landscape import read_result
 from landscape.errors import StoreError
@@ -316,7 +318,7 @@ def test_the_minutes_end_a_sweep_with_what_is_left(run, tmp_path):
 
 
 def test_options_that_a_study_may_set_are_those_of_the_commands():
-    found = commands()
+    found = CommandTable(get_command(app)).options
     assert {"epochs", "optim", "rho", "validation", "model_arg"} <= found["train"].keys()
     assert found["train"]["model_arg"].is_repeatable
     assert found["hessian"]["trace"].is_flag
