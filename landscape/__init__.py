@@ -6,6 +6,7 @@ Names are imported when they are first used, so that `import landscape` is insta
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("landscape-toolkit")
     if name not in _MODULES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

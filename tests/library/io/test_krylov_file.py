@@ -137,7 +137,7 @@ def _killed_run(path, plan_name, after_writes):
 import os, signal, sys
 import h5py
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
-import test_krylov
+import test_krylov_file
 write, left = h5py.Dataset.__setitem__, [{after_writes}]
 def write_and_be_killed(dataset, *arguments):
     write(dataset, *arguments)
@@ -145,7 +145,7 @@ def write_and_be_killed(dataset, *arguments):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 h5py.Dataset.__setitem__ = write_and_be_killed
-test_krylov._run(sink=test_krylov._file(test_krylov.Path({str(path)!r})), plan=test_krylov.{plan_name})
+test_krylov_file._run(sink=test_krylov_file._file(test_krylov_file.Path({str(path)!r})), plan=test_krylov_file.{plan_name})
 """
     return subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
