@@ -403,6 +403,7 @@ class _Run:
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     """Return the state to go on from, if it is of the same run."""
     from landscape.io.checkpoint import load_checkpoint
+    from landscape.results.identity import first_difference, item_traits
     from landscape.training.training_state import TrainingState
 
     training = load_checkpoint(path).training
@@ -415,15 +416,15 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
             f"{path} holds the training state of another version of the toolkit.",
             hint="Go on with that version, or start anew with --force.",
         )
-    for name, value in settings.items():
-        recorded = training["settings"].get(name)
-        if recorded != value and name not in _MAY_CHANGE:
-            is_longer = name == "epochs" and value > recorded
-            hint = _how_to_train_longer(path) if is_longer else _REPEAT
-            raise CheckpointError(
-                f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
-                hint=hint,
-            )
+    names = [name for name in settings if name not in _MAY_CHANGE]
+    different = first_difference(item_traits(training["settings"], settings, names))
+    if different is not None:
+        name, recorded, value = different
+        is_longer = name == "epochs" and value > recorded
+        raise CheckpointError(
+            f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
+            hint=_how_to_train_longer(path) if is_longer else _REPEAT,
+        )
     return TrainingState(**training["state"])
 
 

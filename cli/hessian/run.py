@@ -124,8 +124,9 @@ def _finished(
     out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
 ) -> Spectrum | None:
     """Return the finished result in a file if it is the requested one."""
-    from landscape.hessian.completeness import first_difference
+    from landscape.hessian.spectrum import spectrum_traits
     from landscape.io.store import read_result
+    from landscape.results.identity import require_same
     from landscape.results.spectrum import Spectrum
 
     if out is None or not out.exists() or _krylov_path(out).exists():
@@ -135,13 +136,11 @@ def _finished(
         raise StoreError(
             f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out."
         )
-    different = first_difference(found, problem, asked.split, asked.num_eigenvalues, asked.fields())
-    if different is not None:
-        name, there, here = different
-        raise StoreError(
-            f"a resumed run must have the {name} of {out}: {there} there, {here} here.",
-            hint="Run with the same settings, or pass --force to replace it, or another --out.",
-        )
+    require_same(
+        out,
+        spectrum_traits(found, problem, asked.split, asked.num_eigenvalues, asked.fields()),
+        hint="Run with the same settings, or pass --force to replace it, or another --out.",
+    )
     if not found.converged:
         return None
     left = [
@@ -159,7 +158,7 @@ def _finished(
 
 def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
     """Return by name what was asked for beside the eigenvalues, and was not reached."""
-    from landscape.hessian.completeness import parts_left
+    from landscape.hessian.spectrum import parts_left
 
     return parts_left(result, problem, asked.measures(), asked.extras.folds)
 

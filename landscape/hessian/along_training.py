@@ -10,28 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, StoreError
+from landscape.errors import InputError
 from landscape.hessian.eigenvectors import subspace_overlap
 from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
+from landscape.results.identity import (
+    MODEL_AND_DATA,
+    Trait,
+    attribute_traits,
+    item_traits,
+    require_unchanged,
+)
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import CurvatureHistory
 from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.sink import NullSink, Sink
 
-_SAME_SETTINGS = (
-    "model",
-    "model_args",
-    "data",
-    "data_args",
-    "loss",
-    "curvature",
-    "tolerance",
-    "max_matvecs",
-    "seed",
-)
+_SAME_SETTINGS = (*MODEL_AND_DATA, "curvature", "tolerance", "max_matvecs", "seed")
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,8 @@ def curvature_along(
     asked = {"tolerance": tolerance, "max_matvecs": max_matvecs, "seed": seed}
     history = _empty_history(points, top_k, bottom_k, split, {**(settings or {}), **asked})
     if (stored := sink.load()) is not None:
-        _require_same(stored, history)
+        described = "the curvature along a run"
+        require_unchanged(stored, CurvatureHistory, described, _traits(stored, history))
         history = stored
 
     def eigenpairs(problem: Problem, before: Tensor | None) -> Eigenpairs:
@@ -199,40 +197,18 @@ def _write(
     history.done[index] = True
 
 
-def _require_same(stored: CurvatureHistory, wanted: CurvatureHistory) -> None:
-    """Raise StoreError naming the first thing in which a stored history is another one."""
-    if not isinstance(stored, CurvatureHistory):
-        raise StoreError(
-            f"the stored result is a {type(stored).__name__.lower()}, not the curvature along a "
-            "run.",
-            hint="Write to another --out.",
-        )
-    for name, before, now in _identity(stored, wanted):
-        if before != now:
-            raise StoreError(
-                f"the stored curvature along a run has another {name}: {before} in the file, {now} "
-                "now.",
-                hint="Repeat the options of the first run, or write to another --out.",
-            )
-
-
-def _identity(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[tuple[str, Any, Any]]:
+def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trait]:
+    """Yield what a history that is continued must share with the one that is asked for."""
+    there, here = stored.provenance, wanted.provenance
     yield "number of snapshots", len(stored.epoch), len(wanted.epoch)
     yield "set of epochs", stored.epoch.tolist(), wanted.epoch.tolist()
     for name, field in (("largest", "eigenvalues"), ("smallest", "bottom_eigenvalues")):
-        yield (
-            f"number of {name} eigenvalues",
-            getattr(stored, field).shape[1],
-            getattr(wanted, field).shape[1],
-        )
+        count, wanted_count = (getattr(each, field).shape[1] for each in (stored, wanted))
+        yield f"number of {name} eigenvalues", count, wanted_count
     yield "split", stored.split, wanted.split
-    for name in ("dtype", "num_examples", "data_hash", "batchnorm"):
-        yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
-    for epoch, before, now in zip(
-        wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True
-    ):
+    yield from attribute_traits(there, here, ("dtype", "num_examples", "data_hash", "batchnorm"))
+    hashes = zip(wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True)
+    for epoch, before, now in hashes:
         yield f"weights_hash at epoch {epoch:g}", before, now
-    for name, value in wanted.provenance.plan.items():
-        yield f"plan: {name}", stored.provenance.plan.get(name), value
-    for name in _SAME_SETTINGS:
-        yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
+    yield from item_traits(there.plan, here.plan, here.plan, prefix="plan: ")
+    yield from item_traits(there.settings, here.settings, _SAME_SETTINGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,10 @@ from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.trace import trace
 from landscape.problem.problem import Problem
+from landscape.problem.weights import layers_of
+from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
-from landscape.results.spectrum import Spectrum, Trace
+from landscape.results.spectrum import Density, Spectrum, Trace
 from landscape.runtime.progress import SILENT, Progress
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
@@ -297,3 +299,55 @@ def _spectrum(
         gradient_overlaps=overlaps,
         remark=pairs.remark,
     )
+
+
+def parts_left(
+    found: Spectrum, problem: Problem, extras: Extras, num_folds: int | None = None
+) -> list[str]:
+    """Return what was asked for in addition to the extremes and is missing or not whole.
+
+    Args:
+        found: The spectrum.
+        problem: The loss that it is of.
+        extras: What was asked for.
+        num_folds: Number of subsets that was asked for; None for no subsets.
+    """
+    is_whole = {
+        "trace": not extras.trace or (found.trace is not None and found.trace.converged),
+        "density": not extras.density or _has_all_probes(found.density, extras.num_probes),
+        "blocks": not extras.blocks or len(found.blocks) == len(layers_of(problem.spec)),
+        "folds": num_folds is None or len(found.folds) == num_folds,
+    }
+    return [name for name, is_so in is_whole.items() if not is_so]
+
+
+def _has_all_probes(density: Density | None, num_probes: int) -> bool:
+    if density is None:
+        return False
+    return len(density.nodes) == num_probes or len(density.outliers) == density.num_parameters
+
+
+def spectrum_traits(
+    found: Spectrum, problem: Problem, split: str, num_eigenvalues: int, asked: Mapping[str, Any]
+) -> Iterator[Trait]:
+    """Yield what a stored spectrum must share with the one that is asked for.
+
+    Args:
+        found: The stored spectrum.
+        problem: The loss that one is asked for of.
+        split: Name of its data.
+        num_eigenvalues: Number of eigenvalues at both ends together.
+        asked: Field of `Spectrum` -> value; None for any.
+    """
+    there = found.provenance
+    yield "weights", there.weights_hash, problem.weights_hash
+    yield "split", found.split, split
+    yield "data", there.data_hash.get(split, ""), problem.data_hash
+    yield "batch normalization", there.batchnorm, problem.batchnorm
+    yield "dtype", there.dtype, problem.plan.dtype
+    for name, value in asked.items():
+        if value is not None:
+            yield name, getattr(found, name), value
+    if found.engine == "lanczos":  # others find what they find
+        known = found.eigenvalues.size + found.bottom_eigenvalues.size
+        yield "number of eigenvalues", known, num_eigenvalues

@@ -12,6 +12,7 @@ import numpy as np
 
 from landscape.errors import StoreError, first_line
 from landscape.hessian.krylov.sink import KrylovHead, StoredKrylov
+from landscape.results.identity import item_traits, require_same
 from landscape.runtime.files import replacing
 
 _FORMAT = "landscape-krylov"
@@ -104,7 +105,12 @@ class KrylovFile:
         try:
             with h5py.File(self._path, "r", locking=False) as file:
                 _require_format(file)
-                self._require_same(json.loads(str(file.attrs["facts"])))
+                stored = json.loads(str(file.attrs["facts"]))
+                require_same(
+                    self._path,
+                    item_traits(stored, self._facts, {**stored, **self._facts}, default="not said"),
+                    hint="Run with the same settings, or without --resume.",
+                )
                 head = KrylovHead(
                     _dataset(file, "values")[()],
                     _dataset(file, "couplings")[()],
@@ -154,16 +160,6 @@ class KrylovFile:
             f"{self._path} cannot be written: {first_line(exc)}.",
             hint="Check the free space and the permissions of its folder.",
         )
-
-    def _require_same(self, stored: Mapping[str, str]) -> None:
-        for name in {**stored, **self._facts}:
-            there, here = stored.get(name, "not said"), self._facts.get(name, "not said")
-            if there != here:
-                raise StoreError(
-                    f"a resumed run must have the {name} of {self._path}: {there} there, {here} "
-                    "here.",
-                    hint="Run with the same settings, or without --resume.",
-                )
 
 
 def _require_format(file: h5py.File) -> None:

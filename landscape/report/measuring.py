@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from landscape.data.subset import balanced_subset
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
 from landscape.errors import InputError, StoreError
-from landscape.hessian.completeness import parts_left
-from landscape.hessian.spectrum import Extras, hessian_spectrum
+from landscape.hessian.spectrum import Extras, hessian_spectrum, parts_left
 from landscape.io.store import FileSink, read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.report.entry import Detail, read_detail, write_detail
+from landscape.results.identity import MODEL_AND_DATA, Trait, require_same
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Sharpness
 from landscape.results.spectrum import Spectrum
@@ -33,16 +33,7 @@ from landscape.surface.evaluate import Axis, evaluate_surface
 
 TRAIN, TEST = "train", "test"
 _RECORDED = "report"  # name of the plan among the settings of a result
-_SAME_SETTINGS = (
-    "model",
-    "model_args",
-    "data",
-    "data_args",
-    "loss",
-    "label_noise",
-    "label_noise_seed",
-    "samples",
-)
+_SAME_SETTINGS = (*MODEL_AND_DATA, "label_noise", "label_noise_seed", "samples")
 
 
 @dataclass(frozen=True)
@@ -139,15 +130,13 @@ class Bench:
             raise StoreError(
                 f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out."
             )
-        if (
-            different := _difference(found.provenance, self, name, problems or {TRAIN: self.train})
-        ) is not None:
-            what, there, here = different
-            raise StoreError(
-                f"a resumed report must have the {what} of {path}: {there} there, {here} here.",
-                hint="Repeat the options of the first run, pass --force to measure all anew, or "
-                "another --out.",
-            )
+        require_same(
+            path,
+            _traits(found.provenance, self, name, problems or {TRAIN: self.train}),
+            task="report",
+            hint="Repeat the options of the first run, pass --force to measure all anew, or "
+            "another --out.",
+        )
         return found
 
 
@@ -160,30 +149,21 @@ def num_threads_of(files: Mapping[str, Path]) -> int | None:
     return None
 
 
-def _difference(
+def _traits(
     there: Provenance, bench: Bench, name: str, problems: Mapping[str, Problem]
-) -> tuple[str, Any, Any] | None:
-    """Return what a result differs in from the one that is asked for: name, there, here."""
+) -> Iterator[Trait]:
+    """Yield what a result must share with the one that is asked for."""
     problem, wanted = bench.train, bench.recorded(name)
-    pairs = {
-        **{
-            key.replace("_", " "): (there.settings.get(key), wanted.get(key))
-            for key in _SAME_SETTINGS
-        },
-        "dtype": (there.dtype, problem.plan.dtype),
-        "weights": (there.weights_hash, problem.weights_hash),
-        "batch normalization": (there.batchnorm, problem.batchnorm),
-        **{
-            f"{split} examples": (there.data_hash.get(split), each.data_hash)
-            for split, each in problems.items()
-        },
-    }
+    for key in _SAME_SETTINGS:
+        yield key.replace("_", " "), there.settings.get(key), wanted.get(key)
+    yield "dtype", there.dtype, problem.plan.dtype
+    yield "weights", there.weights_hash, problem.weights_hash
+    yield "batch normalization", there.batchnorm, problem.batchnorm
+    for split, each in problems.items():
+        yield f"{split} examples", there.data_hash.get(split), each.data_hash
     recorded = there.settings.get(_RECORDED, {})
-    pairs |= {
-        key.replace("_", " "): (recorded.get(key), value)
-        for key, value in wanted[_RECORDED].items()
-    }
-    return next(((key, one, other) for key, (one, other) in pairs.items() if one != other), None)
+    for key, value in wanted[_RECORDED].items():
+        yield key.replace("_", " "), recorded.get(key), value
 
 
 def measure_sharpness(bench: Bench) -> Detail:

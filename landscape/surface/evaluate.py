@@ -15,9 +15,16 @@ import numpy as np
 from torch import Tensor
 
 from landscape.directions.plane import Plane
-from landscape.errors import InputError, StoreError
+from landscape.errors import InputError
 from landscape.problem.batches import hash_tensors
 from landscape.problem.problem import Evaluation, Point, Problem
+from landscape.results.identity import (
+    MODEL_AND_DATA,
+    Trait,
+    attribute_traits,
+    item_traits,
+    require_unchanged,
+)
 from landscape.results.provenance import make_provenance
 from landscape.results.surface import INTERPOLATION, Mark, Surface
 from landscape.runtime import distributed
@@ -35,15 +42,8 @@ _PointValues: TypeAlias = tuple[
 ]  # by split, and the probe's by name
 
 _UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
-_SAME_SETTINGS = (
-    "model",
-    "model_args",
-    "data",
-    "data_args",
-    "loss",
-    "seed",
-    "with_1d",
-)  # what a resumed run must repeat
+_SAME_ORIGIN = ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm")
+"""Provenance that a continued surface must share; the dtype first, since hashes depend on it."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def evaluate_surface(
         tolerance=tolerance,
     )
     if distributed.rank() == 0 and (stored := sink.load()) is not None:
-        _require_same(stored, surface)
+        require_unchanged(stored, Surface, "a surface", _traits(stored, surface))
         surface = replace(stored, tolerance=tolerance, deviations={})
     work = _Work(problems, planes, probe, center)
     surface.deviations.update(_deviations(surface, work))
@@ -394,44 +394,21 @@ def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
     )
 
 
-def _require_same(stored: Surface, wanted: Surface) -> None:
-    """Raise StoreError naming the first thing in which a stored surface is another one."""
-    if not isinstance(stored, Surface):
-        raise StoreError(
-            f"the stored result is a {type(stored).__name__.lower()}, not a surface.",
-            hint="Write to another --out.",
-        )
-    for name, before, now in _identity(stored, wanted):
-        if before != now:
-            raise StoreError(
-                f"the stored surface has another {name}: {before} in the file, {now} now.",
-                hint="Repeat the options of the first run, or write to another --out.",
-            )
-
-
-def _identity(stored: Surface, wanted: Surface) -> Iterator[tuple[str, Any, Any]]:
+def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
+    """Yield what a surface that is continued must share with the one that is asked for."""
+    there, here = stored.provenance, wanted.provenance
     for name in ("x", "y"):
         yield f"{name} axis", _axis(getattr(stored, name)), _axis(getattr(wanted, name))
     yield "set of splits", stored.splits, wanted.splits
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
-    for name in (
-        "dtype",
-        "weights_hash",
-        "num_examples",
-        "data_hash",
-        "batchnorm",
-    ):  # the hash depends on the dtype
-        yield name, getattr(stored.provenance, name), getattr(wanted.provenance, name)
-    for name, value in wanted.provenance.plan.items():
-        yield f"plan: {name}", stored.provenance.plan.get(name, _UNRECORDED_PLAN.get(name)), value
-    yield (
-        "kind of directions",
-        stored.direction_names or wanted.direction_names,
-        wanted.direction_names,
+    yield from attribute_traits(there, here, _SAME_ORIGIN)
+    yield from item_traits(
+        {**_UNRECORDED_PLAN, **there.plan}, here.plan, here.plan, prefix="plan: "
     )
-    for name in _SAME_SETTINGS:
-        yield name, stored.provenance.settings.get(name), wanted.provenance.settings.get(name)
+    names = wanted.direction_names
+    yield "kind of directions", stored.direction_names or names, names
+    yield from item_traits(there.settings, here.settings, (*MODEL_AND_DATA, "seed", "with_1d"))
     yield "set of directions", stored.direction_hashes, wanted.direction_hashes
     for name in ("center_loss", "center_accuracy"):  # whatever else the loss depends on shows here
         yield name, _bits(getattr(stored, name)), _bits(getattr(wanted, name))
