@@ -1,12 +1,13 @@
 # make demo      train with SGD and SAM on embedded data, measure both, draw the figures
 # make examples  demo, and the reduced studies of examples/ whose data are in data/
-# make test      lint, check types, run the tests
+# make test      lint, check types, run every test that is not marked slow
+# make test-all  lint, check types, run every test, and ask for a coverage of 90 %
 # make docs      write docs/cli.md from the application
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo examples test lint docs clean
+.PHONY: demo examples test test-all lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -15,7 +16,12 @@ examples: .venv/installed-dev demo
 	$(BIN)/python examples/run_studies.py
 
 test: .venv/installed-dev lint
-	$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 -m "not slow" $(COVERAGE)
+
+# The two halves of the tests share one record of the coverage.
+test-all:
+	$(MAKE) test COVERAGE="--cov --cov-report="
+	$(BIN)/pytest -n 2 -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
