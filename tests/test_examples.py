@@ -1,5 +1,6 @@
 """The studies in examples/: what a user is told to run."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,25 +20,27 @@ STUDIES = sorted(EXAMPLES.rglob("*.toml"))
 COMMANDS = CommandTable(get_command(app))
 
 
-def named(path):
-    return path.relative_to(EXAMPLES).as_posix()
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=named)
-def test_every_study_is_read_and_its_commands_take_its_options(path):
-    study = read_study(path, COMMANDS.options)
-    check_code(study, allowed=())
-    check_runs(study, COMMANDS)
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=named)
-def test_every_study_names_models_and_data_that_there_are(path):
-    recipes = {
-        repr(recipe): recipe
-        for recipe, _ in (
-            options_of(run, COMMANDS) for run in read_study(path, COMMANDS.options).runs
-        )
+@cache
+def studies():
+    """Name -> study."""
+    return {
+        path.relative_to(EXAMPLES).as_posix(): read_study(path, COMMANDS.options)
+        for path in STUDIES
     }
+
+
+def test_every_study_is_read_and_its_commands_take_its_options():
+    for study in studies().values():
+        check_code(study, allowed=())
+        check_runs(study, COMMANDS)
+
+
+def test_every_study_names_models_and_data_that_there_are():
+    recipes = {}
+    for study in studies().values():
+        for run in study.runs:
+            recipe, _ = options_of(run, COMMANDS)
+            recipes[repr(recipe)] = recipe
     for recipe in recipes.values():
         with torch.device("meta"):
             assert list(build_model(recipe.model, recipe.model_args).parameters())
@@ -46,19 +49,20 @@ def test_every_study_names_models_and_data_that_there_are(path):
                 build_data(recipe.data, **{**recipe.data_args, "data_dir": "no/such/folder"})
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=named)
-def test_every_setting_of_a_study_has_the_same_seeds(path):
-    seeds = {}
-    for run in read_study(path, COMMANDS.options).runs:
-        seeds.setdefault(run.setting, []).append(run.seed)
-    assert len({tuple(each) for each in seeds.values()}) == 1
+def test_every_setting_of_a_study_has_the_same_seeds():
+    for name, study in studies().items():
+        seeds = {}
+        for run in study.runs:
+            seeds.setdefault(run.setting, []).append(run.seed)
+        assert len({tuple(each) for each in seeds.values()}) == 1, name
 
 
 def test_no_two_studies_share_a_folder():
-    folders = [read_study(path, COMMANDS.options).out for path in STUDIES]
+    folders = [study.out for study in studies().values()]
     assert len(set(folders)) == len(folders)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("s00?/*.toml")), ids=named)
-def test_the_folder_of_a_paper_describes_its_studies(path):
-    assert f"`{path.name}`" in (path.parent / "README.md").read_text(encoding="utf-8")
+def test_the_folder_of_a_paper_describes_its_studies():
+    for path in EXAMPLES.glob("s00?/*.toml"):
+        text = (path.parent / "README.md").read_text(encoding="utf-8")
+        assert f"`{path.name}`" in text, path
