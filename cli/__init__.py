@@ -1,11 +1,12 @@
 """The command line: options, one library call, save, print."""
 
 import sys
+from collections.abc import Container
 
 import landscape
 
 
-def _require_own_library(path: str, names: object) -> None:
+def _require_own_library(path: str, names: Container[str]) -> None:
     """Exit with a sentence where another distribution's package `landscape` is imported.
 
     Args:
