@@ -1,13 +1,14 @@
-"""Built-in functions by name: imported when they are asked for, called with checked arguments."""
+"""Functions by name, imported when they are asked for: built-ins, and what packages are called for."""
 
 from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from landscape.errors import InputError
@@ -84,3 +85,42 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         return isinstance(value, (int, hint)) and not isinstance(value, bool)
     return isinstance(value, hint)
+
+
+class CallablePackage(ModuleType):
+    """A package that is called as a function of one of its modules: `landscape.hessian(problem)`.
+
+    Its docstring and signature are the function's. Its modules stay what they are, and the
+    function's module is imported when it is first asked for.
+    """
+
+    called_as: str
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        module, _, name = self.called_as.partition(":")
+        return getattr(import_module(module), name)
+
+    @property
+    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._function.__doc__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function, eval_str=True)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self._function(*args, **kwargs)
+
+
+def make_callable(package: str, function: str) -> None:
+    """Make an imported package callable.
+
+    Args:
+        package: Its name.
+        function: "package.module:function".
+    """
+    module = sys.modules[package]
+    module.__class__ = CallablePackage
+    vars(module)["called_as"] = function
