@@ -118,8 +118,7 @@ def compare(case: Case, optimizer_name: str, num_rounds: int, num_epochs: int) -
     models = {name: case.build() for name in LOOPS}
     models["train"].load_state_dict(models["bare loop"].state_dict())
     optimizers = {
-        name: build_optimizer(optimizer_name, m, learning_rate=LEARNING_RATE)
-        for name, m in models.items()
+        name: build_optimizer(optimizer_name, m, lr=LEARNING_RATE) for name, m in models.items()
     }
     turns = {
         name: partial(loop, models[name], case, optimizers[name], num_epochs)

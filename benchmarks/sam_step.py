@@ -125,7 +125,7 @@ def sgd(model: nn.Module, base: str) -> Optimizer:
 def ours(model: nn.Module) -> Optimizer:
     """SAM as `landscape train` builds it."""
     return build_optimizer(
-        "sam", model, rho=RHO, learning_rate=OPTIONS["lr"], weight_decay=OPTIONS["weight_decay"]
+        "sam", model, rho=RHO, lr=OPTIONS["lr"], weight_decay=OPTIONS["weight_decay"]
     )
 
 

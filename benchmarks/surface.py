@@ -287,7 +287,7 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
     ways = {**floors(case, device, data), "landscape": line.surface}
     evaluations = {"landscape": case.num_points + 1}
     if arguments.compile:
-        ways["landscape, compiled"] = Line.through(case, data, is_compiled=True).surface
+        ways["landscape, compiled"] = Line.through(case, data, compile=True).surface
         evaluations["landscape, compiled"] = case.num_points + 1
     for count in STACKS if arguments.stacks else ():
         ways[f"evaluate_many, {count} a pass"] = partial(

@@ -20,6 +20,7 @@ from .data import data
 from .doctor import doctor
 from .hessian.command import hessian
 from .info import info
+from .options import Command
 from .plot import plot
 from .sharpness.command import sharpness
 from .surface.command import surface
@@ -94,8 +95,8 @@ for command in (
     doctor,
     audit_optimizer,
 ):
-    app.command()(console.answering(command))
-app.command("assert")(console.answering(gate))
+    app.command(cls=Command)(console.answering(command))
+app.command("assert", cls=Command)(console.answering(gate))
 app.add_typer(data, name="data")
 
 

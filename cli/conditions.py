@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class EffortOptions:
     """How exactly a checkpoint is measured."""
 
-    tol: Annotated[
+    tolerance: Annotated[
         float | None,
         typer.Option(
             help="Relative tolerance of eigenvalues; by default 1e-8 in float64, 1e-4 in float32."
@@ -88,7 +88,7 @@ def gate(
     )
     judgements = [judge(condition, known) for condition in parsed]
     _answer(file, kind, judgements, lenient=lenient, as_json=as_json)
-    if not all(each.passes(is_lenient=lenient) for each in judgements):
+    if not all(each.passes(lenient=lenient) for each in judgements):
         raise typer.Exit(1)
 
 
@@ -130,7 +130,7 @@ def _measured(
         return measure_quantities(
             opened.problems,
             wanted,
-            effort=Effort(effort.tol, effort.max_matvecs, effort.num_directions, effort.seed),
+            effort=Effort(effort.tolerance, effort.max_matvecs, effort.num_directions, effort.seed),
             progress=console.TerminalProgress(),
         )
 
@@ -145,7 +145,7 @@ def _answer(
         found = {
             "file": str(file),
             "kind": kind,
-            "passed": all(each.passes(is_lenient=lenient) for each in judgements),
+            "passed": all(each.passes(lenient=lenient) for each in judgements),
             "lenient": lenient,
             **counts,
             "conditions": [_as_json(each, lenient=lenient) for each in judgements],
@@ -158,7 +158,7 @@ def _answer(
         console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")
     if counts[UNDECIDED] and not lenient:
         console.say(
-            "Undecided counts as failed. To decide: a smaller --tol, more --num-directions or "
+            "Undecided counts as failed. To decide: a smaller --tolerance, more --num-directions or "
             "--samples, or"
             " --dtype float64; --lenient lets it pass."
         )
@@ -183,7 +183,7 @@ def _as_json(judgement: Judgement, *, lenient: bool) -> dict[str, Any]:
     return {
         "condition": judgement.condition,
         "verdict": judgement.verdict,
-        "passed": judgement.passes(is_lenient=lenient),
+        "passed": judgement.passes(lenient=lenient),
         "operands": [dataclasses.asdict(operand) for operand in judgement.operands],
         "quantities": {
             str(name): {**dataclasses.asdict(known.interval), "remark": known.remark or None}

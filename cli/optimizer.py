@@ -88,7 +88,7 @@ def make_optimizer(options: OptimizerOptions, module: nn.Module, seed: int) -> O
     return build_optimizer(
         options.optim,
         module,
-        learning_rate=options.lr,
+        lr=options.lr,
         momentum=options.momentum,
         nesterov=options.nesterov,
         weight_decay=options.weight_decay,
@@ -97,7 +97,7 @@ def make_optimizer(options: OptimizerOptions, module: nn.Module, seed: int) -> O
         p=options.p,
         adaptive=options.adaptive or None,
         eta=options.eta,
-        steps=options.ascent_steps,
+        ascent_steps=options.ascent_steps,
         radius=options.radius,
         every=options.every,
         scope=options.scope,

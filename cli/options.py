@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from landscape.errors import InputError
 
@@ -25,6 +26,14 @@ Json = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 LARGEST_SEED = 2**32 - 1
+RENAMED = {
+    "--bn": "--batchnorm",
+    "--measure": "--measures",
+    "--probes": "--num-probes",
+    "--rel-error": "--relative-error",
+    "--tol": "--tolerance",
+}
+"""Options of version 0.1 -> their names now. The old names work in this release, with a notice."""
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the random numbers.")
 ]
@@ -108,9 +117,9 @@ class ProblemOptions(ModelOptions):
             help="Evaluate on a fixed class-balanced subset of this many examples.", metavar="N"
         ),
     ] = None
-    bn: Annotated[str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")] = (
-        "stored"
-    )
+    batchnorm: Annotated[
+        str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")
+    ] = "stored"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or on CUDA tf32.")] = (
         "float32"
@@ -119,6 +128,25 @@ class ProblemOptions(ModelOptions):
         int | None,
         typer.Option(help="Examples a forward pass; by default chosen for model and device."),
     ] = None
+
+
+class Command(TyperCommand):
+    """A command that takes options by their former names too, and says so."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the new names in place of the old ones."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        return super().parse_args(ctx, [_renamed(word, known) for word in args])
+
+
+def _renamed(word: str, known: set[str]) -> str:
+    """Return a word of the command line, an old name replaced by the new one."""
+    option, equals, value = word.partition("=")
+    new = RENAMED.get(option)
+    if new not in known or option in known:
+        return word
+    typer.echo(f"{option} is now {new}; the old name works in this release only.", err=True)
+    return f"{new}{equals}{value}"
 
 
 def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -142,7 +142,7 @@ def open_checkpoint(
     prepare: Callable[[Data], Data] | None = None,
     loss: Loss | None = None,
     points_per_pass: int | None = 1,
-    is_compiled: bool = False,
+    compile: bool = False,
     load: Callable[[Recipe], Splits] | None = None,
 ) -> Opened:
     """Load a checkpoint and the data, and make a problem for each split.
@@ -156,7 +156,7 @@ def open_checkpoint(
         loss: In place of what was typed or is recorded.
         points_per_pass: Points a forward pass; None takes what is fastest for the first split, for
             all of them.
-        is_compiled: Whether forward passes are compiled.
+        compile: Whether forward passes are compiled.
         load: Gives the data of a recipe; None for `load_splits`.
 
     Raises:
@@ -190,11 +190,11 @@ def open_checkpoint(
             loss,
             device=options.device,
             dtype=options.dtype,
-            batchnorm=options.bn,
+            batchnorm=options.batchnorm,
             batch_size=options.batch_size,
-            calibration=data["train"] if options.bn == "recalibrate" else None,
+            calibration=data["train"] if options.batchnorm == "recalibrate" else None,
             points_per_pass=points_per_pass,
-            is_compiled=is_compiled,
+            compile=compile,
             num_population=whole.num_examples,
             is_stratified=True,
         )

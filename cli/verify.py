@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ExactOptions(ModelOptions):
     """How a checkpoint is evaluated: in float64, on all examples."""
 
-    bn: Annotated[
+    batchnorm: Annotated[
         str | None,
         typer.Option(
             help="Batch normalization: stored, batch or recalibrate; by default the certificate's."
@@ -85,10 +85,16 @@ def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
     """Return a problem's options in float64 on all data, by default as the certificate records."""
     typed = dataclasses.asdict(options)
     origin = certificate.provenance
-    bn = options.bn or origin.batchnorm
+    batchnorm = options.batchnorm or origin.batchnorm
     batch_size = options.batch_size or origin.plan.get("batch_size")
     return ProblemOptions(
-        **{**typed, "bn": bn, "batch_size": batch_size, "dtype": "float64", "samples": None}
+        **{
+            **typed,
+            "batchnorm": batchnorm,
+            "batch_size": batch_size,
+            "dtype": "float64",
+            "samples": None,
+        }
     )
 
 

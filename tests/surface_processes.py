@@ -16,7 +16,7 @@ from landscape.runtime import distributed
 
 CASES = {
     "grid": {},
-    "refined": {"tolerance": 0.02},
+    "refined": {"refine": 0.02},
 }
 
 

@@ -20,7 +20,7 @@ from .run import asked_together
 if TYPE_CHECKING:
     from landscape.results.spectrum import CurvatureHistory
 
-_ALONE = ("trace", "rel_error", "density", "blocks", "folds", "align")
+_ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
 
 
@@ -46,7 +46,7 @@ def curvature_along_run(
             top_k=asked.extremes.top_k,
             bottom_k=asked.bottom_k,
             every=asked.extras.every,
-            tolerance=asked.extremes.tol,
+            tolerance=asked.extremes.tolerance,
             max_matvecs=asked.extremes.max_matvecs,
             seed=asked.seed,
             split=asked.split,

@@ -35,7 +35,7 @@ class ExtremesOptions:
             "gradients)."
         ),
     ] = "hessian"
-    tol: Annotated[
+    tolerance: Annotated[
         float | None,
         typer.Option(help="Relative tolerance; by default 1e-8 in float64, 1e-4 in float32."),
     ] = None
@@ -64,7 +64,7 @@ class ExtrasOptions:
     trace: Annotated[
         bool, typer.Option("--trace", help="Estimate the trace, with a confidence interval.")
     ] = False
-    rel_error: Annotated[
+    relative_error: Annotated[
         float | None,
         typer.Option(
             help="Go on until the trace is known to this relative error; implies --trace.",
@@ -75,7 +75,7 @@ class ExtrasOptions:
         bool,
         typer.Option("--density", help="Estimate the density of all eigenvalues, with a band."),
     ] = False
-    probes: Annotated[
+    num_probes: Annotated[
         int, typer.Option(min=1, help="Random vectors of the density.", metavar="N")
     ] = 5
     blocks: Annotated[
@@ -159,10 +159,10 @@ class Asked:
         from landscape.hessian.spectrum import Extras
 
         return Extras(
-            trace=self.extras.trace or self.extras.rel_error is not None,
-            relative_error=self.extras.rel_error,
+            trace=self.extras.trace or self.extras.relative_error is not None,
+            relative_error=self.extras.relative_error,
             density=self.extras.density,
-            num_probes=self.extras.probes,
+            num_probes=self.extras.num_probes,
             blocks=self.extras.blocks,
         )
 
@@ -173,6 +173,6 @@ class Asked:
             "which": self.extremes.which,
             "engine": self.extremes.engine,
             "polished": self.extremes.polish,
-            "tolerance": self.extremes.tol,
+            "tolerance": self.extremes.tolerance,
             "aligned_with": self.extras.align and str(self.extras.align),
         }

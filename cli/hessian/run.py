@@ -184,11 +184,11 @@ def _measure(
         bottom_k=asked.bottom_k,
         which=wanted.which,
         curvature=wanted.curvature,
-        tolerance=wanted.tol,
+        tolerance=wanted.tolerance,
         max_matvecs=wanted.max_matvecs,
         seed=asked.seed,
         engine=wanted.engine,
-        is_polished=wanted.polish,
+        polish=wanted.polish,
         memory=asked.memory,
         extras=asked.measures(),
         split=asked.split,
@@ -206,7 +206,7 @@ def _measure(
         opened.data[asked.split],
         num_folds=asked.extras.folds,
         num_samples=asked.problem.samples,
-        tolerance=wanted.tol,
+        tolerance=wanted.tolerance,
         max_matvecs=wanted.max_matvecs,
         seed=asked.seed,
         operator=partial(CurvatureOperator, kind=wanted.curvature),
@@ -273,7 +273,7 @@ def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
     theirs = power_iteration(
         problem,
         top_k=asked.extremes.top_k,
-        tolerance=asked.extremes.tol,
+        tolerance=asked.extremes.tolerance,
         max_matvecs=asked.extremes.max_matvecs,
         seed=asked.seed,
         progress=console.TerminalProgress(),
@@ -314,5 +314,5 @@ def _say_what_is_left(
 def _remedy(result: Spectrum, asked: Asked) -> str:
     """Return what to pass: where products were left, their rounding ended the run."""
     if result.num_matvecs < asked.extremes.max_matvecs:
-        return f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype float64, or raise --tol."
-    return " Raise --max-matvecs or --tol."
+        return f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype float64, or raise --tolerance."
+    return " Raise --max-matvecs or --tolerance."

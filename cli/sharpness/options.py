@@ -25,7 +25,7 @@ class MeasureOptions:
     rho: Annotated[
         str, typer.Option(help="Radius, or several: 0.05,0.1, or 0.01:0.5:10log for ten of them.")
     ] = "0.05"
-    measure: Annotated[
+    measures: Annotated[
         str, typer.Option(help="Measures, separated by commas: asc, avg, max, nstep, first_order.")
     ] = "asc,avg,nstep,first_order"
     all_measures: Annotated[bool, typer.Option("--all", help="Measure all five.")] = False
@@ -50,7 +50,7 @@ class MeasureOptions:
     num_directions: Annotated[
         int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
     ] = 5
-    rel_error: Annotated[
+    relative_error: Annotated[
         float | None,
         typer.Option(
             help="Draw directions until the standard error of avg is this share of it.",
@@ -88,10 +88,10 @@ class MeasureOptions:
     ] = False
 
     @property
-    def measures(self) -> list[str]:
+    def names(self) -> list[str]:
         """Names, in the order in which they are shown."""
         return (
-            list(_ALL) if self.all_measures else [name.strip() for name in self.measure.split(",")]
+            list(_ALL) if self.all_measures else [name.strip() for name in self.measures.split(",")]
         )
 
     def as_arguments(self, seed: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class MeasureOptions:
             "radius": self.radius,
             "m": self.m,
             "num_directions": self.num_directions,
-            "relative_error": self.rel_error,
+            "relative_error": self.relative_error,
             "max_gradients": self.max_gradients,
             "seed": seed,
         }
@@ -122,7 +122,7 @@ def require_protocol_alone(measures: MeasureOptions, problem: ProblemOptions, sp
     fields = [field for field in dataclasses.fields(measures) if field.name not in _FREE]
     typed = [field.name for field in fields if getattr(measures, field.name) != field.default]
     typed += [name for name in ("samples", "loss") if getattr(problem, name) is not None]
-    typed += ["bn"] * (problem.bn != "stored") + ["split"] * (split != "train")
+    typed += ["batchnorm"] * (problem.batchnorm != "stored") + ["split"] * (split != "train")
     if typed:
         option = "all" if typed[0] == "all_measures" else typed[0].replace("_", "-")
         raise InputError(

@@ -77,7 +77,7 @@ def _require_certifiable(paths: Sequence[Path], asked: Asked) -> None:
     """Refuse a certificate of what has no single perturbation."""
     for is_wrong, what in (
         (len(paths) > 1, "one checkpoint, got several"),
-        ("max" not in asked.measures.measures, "max, which is not measured"),
+        ("max" not in asked.measures.names, "max, which is not measured"),
         (asked.measures.m is not None, "one perturbation, and --m has one for each batch"),
         (asked.measures.protocol is not None, "one set and loss, and --protocol has its own"),
     ):
@@ -172,7 +172,7 @@ def _open(path: Path, asked: Asked) -> Opened:
     augment = get_augmentation(protocol.augmentation)
     return open_together(
         path,
-        dataclasses.replace(asked.problem, bn=protocol.batchnorm),
+        dataclasses.replace(asked.problem, batchnorm=protocol.batchnorm),
         (asked.split,),
         also=also if protocol.has_gap else (),
         prepare=partial(prepared, protocol, augment=augment, seed=asked.seed),
@@ -185,7 +185,7 @@ def _points_per_pass(asked: Asked) -> int | None:
     from landscape.problem.plan import choose_device
 
     is_cuda = choose_device(asked.problem.device).type == "cuda"
-    return None if is_cuda and "avg" in asked.measures.measures else 1
+    return None if is_cuda and "avg" in asked.measures.names else 1
 
 
 def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
@@ -226,12 +226,12 @@ def _measure_problem(
         )
         return measure_by(protocol, problem, directions=directions, seed=asked.seed, **arguments)
     directions = (
-        _directions(problem, asked, spectrum, progress) if "max" in asked.measures.measures else []
+        _directions(problem, asked, spectrum, progress) if "max" in asked.measures.names else []
     )
     return measure(
         problem,
         asked.rhos,
-        measures=asked.measures.measures,
+        measures=asked.measures.names,
         directions=directions,
         **arguments,
         **asked.measures.as_arguments(asked.seed),

@@ -234,5 +234,5 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
 def _limit(measure: Measure) -> str:
     """Say how far a measure is that did not reach its goal."""
     if measure.name == "avg":
-        return f"did not reach --rel-error with {measure.num_directions} pairs"
+        return f"did not reach --relative-error with {measure.num_directions} pairs"
     return f"ended after {measure.steps} gradients with a gap of {console.number(measure.gap, 2)}, not yet a maximum"

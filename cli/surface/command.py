@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from landscape.results.surface import Surface
     from landscape.surface.evaluate import Probe
 
-_RECORDED = ("batch_size", "points_per_pass", "is_compiled")
-
 
 @dataclasses.dataclass(frozen=True)
 class WorkOptions:
@@ -82,7 +80,7 @@ class WorkOptions:
             "fastest here.",
         ),
     ] = None
-    is_compiled: Annotated[
+    compile: Annotated[
         bool,
         typer.Option(
             "--compile", help="Compile the forward pass (torch.compile), on CUDA into CUDA graphs."
@@ -156,7 +154,7 @@ def surface(
             marks=spanned.marks,
             explained_variance=explained_variance(spanned.directions),
             settings={**opened.settings, **spanned.settings, "ranges": found},
-            tolerance=work.refine,
+            refine=work.refine,
             probe=_make_probe(work, first, dims),
             sink=FileSink(path, resume=resume),
             progress=console.TerminalProgress(),
@@ -207,7 +205,7 @@ def _open_under(
         dataclasses.replace(problem, batch_size=problem.batch_size or plan.get("batch_size")),
         splits,
         points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
-        is_compiled=work.is_compiled or plan.get("is_compiled", False),
+        compile=work.compile or plan.get("is_compiled", False),
     )
 
 

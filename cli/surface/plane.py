@@ -452,7 +452,7 @@ def _say_left_out(directions: Sequence[Direction]) -> None:
         console.say(
             "The stored directions also move "
             f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}, which are no "
-            "weights: --bn says what becomes of running statistics, they are not moved."
+            "weights: --batchnorm says what becomes of running statistics, they are not moved."
         )
 
 

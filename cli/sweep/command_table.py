@@ -11,6 +11,8 @@ import typer
 from landscape.errors import InputError
 from landscape.study.train_options import Option, as_arguments
 
+from ..options import RENAMED
+
 _RESERVED = {
     "train": ("seed", "seeds", "out", "resume", "force", "json", "quiet", "help"),
     "sharpness": ("group", "certify", "hessian", "out", "force", "json", "quiet", "help"),
@@ -31,15 +33,23 @@ class CommandTable:
 
     @cached_property
     def options(self) -> dict[str, dict[str, Option]]:
-        """The options that a study may set: command -> name -> option."""
-        return {
-            command: dict(
-                _option(parameter, reserved)
+        """The options that a study may set, former names too: command -> name -> option."""
+        found = {}
+        for command, reserved in _RESERVED.items():
+            options = {
+                _name(parameter.opts[0]): Option(
+                    parameter.is_flag, parameter.multiple, _name(parameter.opts[0]) in reserved
+                )
                 for parameter in self._commands[command].params
                 if parameter.opts[0].startswith("--")
-            )
-            for command, reserved in _RESERVED.items()
-        }
+            }
+            former = {
+                _name(old): options[_name(new)]
+                for old, new in RENAMED.items()
+                if _name(new) in options
+            }
+            found[command] = former | options
+        return found
 
     def parse(
         self, command: str, values: Mapping[str, Any], where: str, *arguments: str
@@ -58,9 +68,9 @@ class CommandTable:
             ) from exc
 
 
-def _option(parameter: Any, reserved: tuple[str, ...]) -> tuple[str, Option]:
-    name = parameter.opts[0].removeprefix("--").replace("-", "_")
-    return name, Option(parameter.is_flag, parameter.multiple, name in reserved)
+def _name(option: str) -> str:
+    """Return an option as a study writes it."""
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _usage_error() -> Any:

@@ -79,7 +79,7 @@ def command_for(quantity: Quantity) -> str:
     """Return the command that writes a file with a quantity."""
     if quantity.name in MEASURES:
         return (
-            f"landscape sharpness CKPT --measure {quantity.name} --rho {quantity.rho!r} --out FILE"
+            f"landscape sharpness CKPT --measures {quantity.name} --rho {quantity.rho!r} --out FILE"
         )
     if quantity.name == "trace":
         return "landscape hessian CKPT --trace --out FILE"

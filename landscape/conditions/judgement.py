@@ -30,9 +30,9 @@ class Judgement:
     operands: tuple[Interval, ...]
     quantities: Mapping[Quantity, Known]
 
-    def passes(self, *, is_lenient: bool = False) -> bool:
+    def passes(self, *, lenient: bool = False) -> bool:
         """Whether it holds; undecided passes where that is lenient."""
-        return self.verdict == HOLDS or (is_lenient and self.verdict == UNDECIDED)
+        return self.verdict == HOLDS or (lenient and self.verdict == UNDECIDED)
 
 
 def judge(condition: Condition, known: Mapping[Quantity, Known]) -> Judgement:

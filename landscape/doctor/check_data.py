@@ -102,7 +102,11 @@ def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> 
         return Finding("test accuracy", Severity.OK, message, values=values)
     severity = Severity.PROBLEM if difference > _VERY_DIFFERENT else Severity.WARNING
     return Finding(
-        "test accuracy", severity, message, f"{_CHECK_DATA} Leave --bn and --dtype out.", values
+        "test accuracy",
+        severity,
+        message,
+        f"{_CHECK_DATA} Leave --batchnorm and --dtype out.",
+        values,
     )
 
 

@@ -18,7 +18,7 @@ _FACTOR, _LEAST = (
     2.0,
     0.1,
 )  # of the larger loss to the smaller one, and their difference, from which they disagree
-_REMEDY = "Pass --bn recalibrate, or --bn batch, to surface, hessian and sharpness, and compare."
+_REMEDY = "Pass --batchnorm recalibrate, or --batchnorm batch, to surface, hessian and sharpness, and compare."
 
 
 def check_normalization(problem: Problem) -> Finding:

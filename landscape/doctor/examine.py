@@ -65,7 +65,10 @@ def _findings(
     if not math.isfinite(loss):
         message = f"The loss at the weights is {loss}."
         yield Finding(
-            "minimum", Severity.PROBLEM, message, "Pass --dtype float64, or --bn recalibrate."
+            "minimum",
+            Severity.PROBLEM,
+            message,
+            "Pass --dtype float64, or --batchnorm recalibrate.",
         )
         return
     yield check_classes(problem)

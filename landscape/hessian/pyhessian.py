@@ -189,7 +189,7 @@ def _require_kind(problem: Problem) -> None:
         raise InputError(
             "PyHessian evaluates with stored batch-norm statistics only, got "
             f"{problem.batchnorm!r}.",
-            hint="Pass --bn stored, or --engine lanczos.",
+            hint="Pass --batchnorm stored, or --engine lanczos.",
         )
     if problem.device.type not in ("cpu", "cuda"):
         raise InputError(

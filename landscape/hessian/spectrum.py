@@ -74,7 +74,7 @@ def hessian_spectrum(
     num_check_matvecs: int = NUM_CHECK_MATVECS,
     seed: int = 0,
     engine: str = "lanczos",
-    is_polished: bool = False,
+    polish: bool = False,
     memory: int | None = None,
     extras: Extras | None = None,
     split: str = "train",
@@ -100,7 +100,7 @@ def hessian_spectrum(
         seed: Of the random vectors.
         engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the
             extremes of the Hessian in magnitude and nothing else.
-        is_polished: Whether values and residuals are computed anew by products in float64, one a
+        polish: Whether values and residuals are computed anew by products in float64, one a
             value.
         memory: Bytes that vectors and retained graphs may take; None for a share of what is free.
         extras: What else is measured.
@@ -117,7 +117,7 @@ def hessian_spectrum(
         InputError: If an option is unknown, or the numbers asked for do not fit.
     """
     extras = extras or Extras()
-    _require_engine(engine, curvature, which, is_polished, extras)
+    _require_engine(engine, curvature, which, polish, extras)
     if engine == "pyhessian":
         pairs = power_iteration(
             problem,
@@ -136,7 +136,7 @@ def hessian_spectrum(
         wanted=Wanted.checked(problem.spec.size, top_k, bottom_k, which).count,
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
-        is_polished=is_polished,
+        is_polished=polish,
         budget=memory and memory // 2,
     )
     operator = CurvatureOperator(
@@ -155,7 +155,7 @@ def hessian_spectrum(
         num_check_matvecs=num_check_matvecs,
         seed=seed,
         polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left)
-        if is_polished
+        if polish
         else None,
         memory=plan,
         sink=sink,
@@ -175,19 +175,17 @@ def hessian_spectrum(
             progress=progress,
         )
     found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
-    return replace(found, curvature=curvature, which=which, polished=is_polished, **measured)
+    return replace(found, curvature=curvature, which=which, polished=polish, **measured)
 
 
-def _require_engine(
-    engine: str, curvature: str, which: str, is_polished: bool, extras: Extras
-) -> None:
+def _require_engine(engine: str, curvature: str, which: str, polish: bool, extras: Extras) -> None:
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if engine == "lanczos":
         return
     asked = {"density": extras.density, "blocks": extras.blocks, curvature: True}
     require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
-    if which != "algebraic" or is_polished:
+    if which != "algebraic" or polish:
         raise InputError(
             "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
             hint="Pass --engine lanczos for --which and --polish.",
@@ -199,7 +197,7 @@ def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress
         return None
     if extras.relative_error is not None:
         raise InputError(
-            "PyHessian's trace has a fixed number of samples.", hint="Leave --rel-error out."
+            "PyHessian's trace has a fixed number of samples.", hint="Leave --relative-error out."
         )
     return pyhessian_trace(problem, seed=seed, progress=progress)
 

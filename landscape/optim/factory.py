@@ -21,21 +21,21 @@ class BaseOptimizer:
 
     Attributes:
         build: Its class.
-        learning_rate: Default.
-        weight_decay: Default.
-        momentum: Default; None where the optimizer has no such option.
+        lr: Default learning rate.
+        weight_decay: Default weight decay.
+        momentum: Default momentum, or None if the optimizer has no such option.
     """
 
     build: type[Optimizer]
-    learning_rate: float
+    lr: float
     weight_decay: float
     momentum: float | None = None
 
 
 BASES = {
-    "sgd": BaseOptimizer(SGD, learning_rate=0.05, weight_decay=5e-4, momentum=0.9),
-    "adam": BaseOptimizer(Adam, learning_rate=2e-3, weight_decay=0.0),
-    "adamw": BaseOptimizer(AdamW, learning_rate=2e-3, weight_decay=0.01),
+    "sgd": BaseOptimizer(SGD, lr=0.05, weight_decay=5e-4, momentum=0.9),
+    "adam": BaseOptimizer(Adam, lr=2e-3, weight_decay=0.0),
+    "adamw": BaseOptimizer(AdamW, lr=2e-3, weight_decay=0.01),
 }
 """The optimizers that SAM may wrap, by name."""
 
@@ -54,15 +54,24 @@ OPTIMIZERS = (*BASES, *FAMILY)
 
 
 def build_optimizer(
-    name: str,
+    optim: str,
     module: nn.Module,
     *,
-    learning_rate: float | None = None,
+    lr: float | None = None,
     momentum: float | None = None,
     nesterov: bool = False,
     weight_decay: float | None = None,
     base: str | None = None,
-    **sam_options: Any,
+    rho: float | None = None,
+    p: float | None = None,
+    adaptive: bool | None = None,
+    eta: float | None = None,
+    ascent_steps: int | None = None,
+    radius: str | None = None,
+    every: int | None = None,
+    scope: str | None = None,
+    decay_in_ascent: bool | None = None,
+    seed: int | None = None,
 ) -> Optimizer:
     """Build an optimizer for the trainable parameters of a module.
 
@@ -70,18 +79,27 @@ def build_optimizer(
     tensors is five times as fast, and as repeatable.
 
     Args:
-        name: `sgd`, `adam` or `adamw`; or `sam`, `asam`, `rand-sam`, `gsam` or `friendly-sam`
+        optim: `sgd`, `adam` or `adamw`; or `sam`, `asam`, `rand-sam`, `gsam` or `friendly-sam`
             around `base`.
         module: The model, bare or as a DistributedDataParallel; SAM keeps its buffers from moving
             twice a step.
-        learning_rate: None takes the default: 0.05 for sgd, 2e-3 for adam and adamw.
+        lr: Learning rate; None takes the default: 0.05 for sgd, 2e-3 for adam and adamw.
         momentum: For sgd; None takes 0.9.
         nesterov: For sgd: use Nesterov's momentum.
         weight_decay: None takes the default: 5e-4 for sgd, 0 for adam, 0.01 for adamw.
         base: For the SAM family: `sgd`, which None takes, `adam` or `adamw`, with that one's
             defaults.
-        **sam_options: For the SAM family: options of `SAM`; None takes the default, a rho of 0.05
-            (asam: 0.5).
+        rho: For the SAM family, as all that follow: radius of the ball; None takes the default,
+            0.05 (asam: 0.5). None takes the default of `SAM` in the following too.
+        p: Norm of the ball.
+        adaptive: Whether the ball is scaled by |w| + eta.
+        eta: Smallest scale of an adaptive ball.
+        ascent_steps: Ascent steps per update, `steps` of `SAM`.
+        radius: What keeps several ascent steps in the ball: `path`, `sphere` or `ball`.
+        every: Number of updates of which one makes the ascent.
+        scope: What one ascent is made for: `batch`, `process` or `micro-batch`.
+        decay_in_ascent: Whether the ascent follows the weight decay too.
+        seed: Seed of random directions.
 
     Returns:
         The optimizer.
@@ -90,19 +108,33 @@ def build_optimizer(
         InputError: If a name is unknown, an option is out of range or not one of this optimizer's,
             or the module has nothing to train.
     """
-    sam_options = {option: value for option, value in sam_options.items() if value is not None}
-    _check_names(name, base or "sgd")
-    _check_use(name, {} if base is None else {"base": base}, sam_options)
-    spec = BASES[base or "sgd"] if name in FAMILY else BASES[name]
+    given = {
+        "rho": rho,
+        "p": p,
+        "adaptive": adaptive,
+        "eta": eta,
+        "ascent_steps": ascent_steps,
+        "radius": radius,
+        "every": every,
+        "scope": scope,
+        "decay_in_ascent": decay_in_ascent,
+        "seed": seed,
+    }
+    sam_options = {option: value for option, value in given.items() if value is not None}
+    _check_names(optim, base or "sgd")
+    _check_use(optim, {} if base is None else {"base": base}, sam_options)
+    spec = BASES[base or "sgd"] if optim in FAMILY else BASES[optim]
     weights = [w for w in module.parameters() if w.requires_grad]
     if not weights:
         raise InputError(
             "a model must have trainable parameters, got none that require a gradient."
         )
-    options = _base_options(spec, weights, learning_rate, weight_decay)
+    options = _base_options(spec, weights, lr, weight_decay)
     options |= _momentum_options(spec, momentum, nesterov)
-    if name in FAMILY:
-        build, preset = FAMILY[name]
+    if optim in FAMILY:
+        build, preset = FAMILY[optim]
+        if ascent_steps is not None:
+            sam_options["steps"] = sam_options.pop("ascent_steps")
         return build(weights, spec.build, module=module, **{**preset, **sam_options}, **options)
     return spec.build(weights, **options)
 
@@ -127,7 +159,7 @@ def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> 
         raise InputError(
             "eta is the smallest scale of an adaptive ball, this one is not.", hint="Use asam."
         )
-    if "radius" in options and options.get("steps", 1) == 1:
+    if "radius" in options and options.get("ascent_steps", 1) == 1:
         raise InputError(
             "radius is for several ascent steps, one step has the whole radius.",
             hint="Set 2 steps.",
@@ -137,11 +169,11 @@ def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> 
 def _base_options(
     spec: BaseOptimizer,
     weights: list[Parameter],
-    learning_rate: float | None,
+    lr: float | None,
     weight_decay: float | None,
 ) -> dict[str, Any]:
     options = {
-        "lr": spec.learning_rate if learning_rate is None else learning_rate,
+        "lr": spec.lr if lr is None else lr,
         "weight_decay": spec.weight_decay if weight_decay is None else weight_decay,
     }
     for option, value in options.items():

@@ -136,7 +136,7 @@ class Problem:
             user made keep their size.
         calibration: Data for `recalibrate`; default `data`.
         points_per_pass: K, for `evaluate_many`; None takes what is fastest, found by trying.
-        is_compiled: Whether losses are computed by `torch.compile`'s version of the model, on CUDA
+        compile: Whether losses are computed by `torch.compile`'s version of the model, on CUDA
             in CUDA graphs; derivatives are not.
         num_population: Number of examples that the data were drawn from; losses then have a
             standard error.
@@ -170,7 +170,7 @@ class Problem:
         batch_size: int | None = None,
         calibration: Any = None,
         points_per_pass: int | None = 1,
-        is_compiled: bool = False,
+        compile: bool = False,
         num_population: int | None = None,
         is_stratified: bool = False,
     ) -> None:
@@ -206,7 +206,7 @@ class Problem:
             dtype=dtype,
             batch_size=batch_size,
             is_channels_last=is_channels_last,
-            is_compiled=is_compiled,
+            is_compiled=compile,
         )
         self._set_data(resident)
         self._calibration: list[Batch] | None = None
@@ -216,7 +216,7 @@ class Problem:
         self._own_version: int | None = None
         self._checked: set[tuple[int, ...]] = set()
         self._require_own_weights(*first)
-        self._compiled: Callable[..., Any] = self._compile() if is_compiled else self._module
+        self._compiled: Callable[..., Any] = self._compile() if compile else self._module
         self._stack = self._buffer.new_empty(0, self.spec.size)
         self._population = require_population(num_population, self.num_examples)
         self._separate = None if self._population is None else self._find_separate_losses()

@@ -222,7 +222,7 @@ def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
         return (
             f"the certificate is with batch normalization {origin.batchnorm}, this is "
             f"{problem.batchnorm}.",
-            f"Pass --bn {origin.batchnorm}.",
+            f"Pass --batchnorm {origin.batchnorm}.",
         )
     if origin.weights_hash != problem.weights_hash:
         return "the certificate is of other weights.", "Name the checkpoint that it was made from."

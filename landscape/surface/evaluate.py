@@ -99,7 +99,7 @@ def evaluate_surface(
     marks: Sequence[Mark] = (),
     explained_variance: np.ndarray | None = None,
     settings: Mapping[str, Any] | None = None,
-    tolerance: float | None = None,
+    refine: float | None = None,
     probe: Probe | None = None,
     sink: Sink[Surface] | None = None,
     progress: Progress = SILENT,
@@ -122,7 +122,7 @@ def evaluate_surface(
         marks: Points of interest, to be recorded.
         explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
-        tolerance: Leave out points that interpolation gives to this error, by estimate, relative to
+        refine: Leave out points that interpolation gives to this error, by estimate, relative to
             the larger of the loss there and at the centre (`landscape.surface.refinement`); None computes
             all. A surface that is continued may have another one than before.
         probe: Measures more at each point.
@@ -135,13 +135,13 @@ def evaluate_surface(
         tolerance.
 
     Raises:
-        InputError: If axes and directions do not match in number, or the tolerance is not positive.
+        InputError: If axes and directions do not match in number, or `refine` is not positive.
         StoreError: If the sink holds a surface of something else; its centre, computed again, must
             be the same bit for bit.
     """
     planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
     _require_match(planes, axes)
-    _require_tolerance(tolerance, planes)
+    _require_tolerance(refine, planes)
     sink = sink or NullSink()
     center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
     surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
@@ -151,11 +151,11 @@ def evaluate_surface(
         marks=tuple(marks),
         explained_variance=explained_variance,
         maps={name: np.full(surface.done.shape, np.nan) for name in (probe.names if probe else ())},
-        tolerance=tolerance,
+        tolerance=refine,
     )
     if distributed.rank() == 0 and (stored := sink.load()) is not None:
         require_unchanged(stored, Surface, "a surface", _traits(stored, surface))
-        surface = replace(stored, tolerance=tolerance, deviations={})
+        surface = replace(stored, tolerance=refine, deviations={})
     work = _Work(problems, planes, probe, center)
     surface.deviations.update(_deviations(surface, work))
     if distributed.rank() > 0:

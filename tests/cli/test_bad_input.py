@@ -181,7 +181,7 @@ def test_weights_with_nan(run, checkpoint, tmp_path):
         (("surface", "--model-arg", "wide=3"), "wide"),
         (("surface", "--device", "tpu"), "device must be one of"),
         (("surface", "--dtype", "int8"), "dtype must be one of"),
-        (("surface", "--bn", "eval"), "batchnorm must be one of"),
+        (("surface", "--batchnorm", "eval"), "batchnorm must be one of"),
         (("hessian", "--top-k", 100000), "at most the number of parameters"),
         (("hessian", "--top-k", 0), "top-k must be at least 1"),
         (("hessian", "--split", "both"), "split must be train or test, got 'both'"),
@@ -195,7 +195,7 @@ def test_weights_with_nan(run, checkpoint, tmp_path):
             "rho must be a positive number",
         ),
         (("sharpness", "--rho", "small"), "--rho must be numbers"),
-        (("sharpness", "--measure", "median"), "measures are asc, avg, max, nstep, first_order"),
+        (("sharpness", "--measures", "median"), "measures are asc, avg, max, nstep, first_order"),
     ],
 )
 def test_arguments_out_of_range(run, checkpoint, tmp_path, arguments, message):
@@ -252,7 +252,7 @@ def test_force_replaces_an_output(run, checkpoint, tmp_path):
     path.write_text("old")
     assert (
         run(
-            "sharpness", checkpoint, "--measure", "asc", "--samples", 50, "--out", path, "--force"
+            "sharpness", checkpoint, "--measures", "asc", "--samples", 50, "--out", path, "--force"
         ).code
         == 0
     )
@@ -526,7 +526,7 @@ def test_a_full_device_is_one_sentence(checkpoint):
             "landscape_cli",
             "sharpness",
             str(checkpoint),
-            "--measure",
+            "--measures",
             "asc",
             "--json",
         ]

@@ -337,4 +337,4 @@ def test_a_loss_that_is_not_finite_is_null_in_json(run, tmp_path):
 
 
 def test_json_is_all_that_stdout_holds(run, checkpoint):
-    json.loads(run("sharpness", checkpoint, "--samples", 50, "--measure", "asc", "--json").out)
+    json.loads(run("sharpness", checkpoint, "--samples", 50, "--measures", "asc", "--json").out)

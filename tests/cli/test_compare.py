@@ -91,7 +91,7 @@ def test_the_table_has_the_numbers_of_the_single_commands(run, compared, checkpo
     found = compared[0].json["checkpoints"]
     for path, each in zip((other, checkpoint), found, strict=True):
         numbers = {key: number["value"] for key, number in each["quantities"].items()}
-        options = ("--samples", 60, "--rho", 0.05, "--measure", "asc,first_order")
+        options = ("--samples", 60, "--rho", 0.05, "--measures", "asc,first_order")
         sharpness = run("sharpness", path, *options, "--json").json
         for key, name in (
             ("train_loss", "loss"),
@@ -122,7 +122,7 @@ def test_planes_are_on_the_same_noise_and_range_and_carry_the_centre(compared):
 
 def test_differences_are_those_of_landscape_sharpness(run, compared, checkpoint, other):
     found = {each["name"]: each for each in compared[0].json["differences"]}
-    options = ("--samples", 60, "--rho", 0.05, "--measure", "avg", "--num-directions", 3)
+    options = ("--samples", 60, "--rho", 0.05, "--measures", "avg", "--num-directions", 3)
     expected = run("sharpness", other, checkpoint, *options, "--json").json["differences"][0]
     for key in ("value", "low", "high"):
         assert found["avg"][key] == pytest.approx(expected[key])
@@ -168,7 +168,7 @@ def test_a_result_that_is_lost_is_measured_again_alone(run, compared, checkpoint
         (("--grid", 5), "must have the grid of"),
         (("--samples", 50), "must have the samples of"),
         (("--dtype", "float64"), "must have the dtype of"),
-        (("--bn", "batch"), "must have the batch normalization of"),
+        (("--batchnorm", "batch"), "must have the batch normalization of"),
     ],
 )
 def test_results_of_something_else_are_refused(run, compared, checkpoint, other, change, message):

@@ -8,7 +8,7 @@ import pytest
 from landscape.io.store import read_result, write_result
 
 QUICK = ("--samples", 120, "--top-k", 2)
-STRICT = ("--dtype", "float64", "--tol", "1e-6")
+STRICT = ("--dtype", "float64", "--tolerance", "1e-6")
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_polishing_makes_float32_values_those_of_float64(hessian, dense):
 
 
 def test_the_trace_is_that_of_the_dense_hessian_within_its_interval(hessian, dense):
-    found = hessian("--rel-error", 0.02)["trace"]
+    found = hessian("--relative-error", 0.02)["trace"]
     assert found["converged"]
     assert found["low"] - 1e-4 <= dense.sum() <= found["high"] + 1e-4
     assert found["value"] == pytest.approx(dense.sum(), rel=0.05)
 
 
 def test_the_density_has_the_dense_spectrums_masses_between_its_bounds(hessian, dense):
-    found = hessian("--density", "--probes", 3)["density"]
+    found = hessian("--density", "--num-probes", 3)["density"]
     share = np.mean(np.abs(dense) <= found["near_zero_width"])
     slack = 3 * found["mass_near_zero"]["standard_error"] + 0.02
     assert (
@@ -86,7 +86,7 @@ def test_the_layers_have_traces_that_sum_to_the_whole(hessian, dense):
 
 
 def test_the_gauss_newton_matrix_has_no_negative_eigenvalue(hessian):
-    found = hessian("--curvature", "ggn", "--tol", 1e-3)
+    found = hessian("--curvature", "ggn", "--tolerance", 1e-3)
     assert found["lambda_min"] > -found["noise_floor"]
     assert found["curvature"] == "ggn"
 
@@ -143,7 +143,7 @@ def test_a_basis_of_something_else_is_refused(run, checkpoint, tmp_path):
         (("--top-k", 3), "number of eigenvalues of"),
         (("--seed", 0, "--samples", 100), "data of"),
         (("--curvature", "ggn"), "curvature of"),
-        (("--tol", 1e-3), "tolerance of"),
+        (("--tolerance", 1e-3), "tolerance of"),
         (("--polish",), "polished of"),
         (("--trace", "--blocks"), "is complete, without trace, blocks"),
         (("--save-vectors",), "is complete, without vectors"),
@@ -236,7 +236,7 @@ def test_a_run_that_its_rounding_ended_is_not_blamed_on_the_number_of_products(
 
 def test_a_run_that_used_all_products_is_told_so(run, checkpoint):
     assert (
-        "Raise --max-matvecs or --tol."
+        "Raise --max-matvecs or --tolerance."
         in run("hessian", checkpoint, *QUICK, "--max-matvecs", 10).err
     )
 
@@ -340,7 +340,7 @@ def test_tables_name_what_was_measured(run, checkpoint, options):
         (("--every", 2), "--every 2 takes snapshots from a folder"),
         (("--align", "none.h5"), "none.h5 does not exist"),
         (("--folds", 900), "examples"),
-        (("--rel-error", -1), "must be a positive number"),
+        (("--relative-error", -1), "must be a positive number"),
         (("--minutes", 0), "must be a positive number"),
     ],
 )

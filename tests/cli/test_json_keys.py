@@ -49,12 +49,12 @@ COMMANDS = {
     "landscape sharpness": [
         "sharpness CKPT --samples 60 --all --rho 0.05 --invariance --num-directions 2 --out "
         "sharpness.h5",
-        "sharpness CKPT --rho 0.05 --p inf --measure max --dtype float64 --certify certificate.h5",
+        "sharpness CKPT --rho 0.05 --p inf --measures max --dtype float64 --certify certificate.h5",
     ],
     "landscape sharpness of several checkpoints": [
-        "sharpness CKPT seeds-0/checkpoint.pt --samples 60 --measure asc --rho 0.05",
+        "sharpness CKPT seeds-0/checkpoint.pt --samples 60 --measures asc --rho 0.05",
         "sharpness --group a=seeds-?/checkpoint.pt --group b=RUN/snapshots/epoch-000[12].pt "
-        "--samples 60 --measure asc"
+        "--samples 60 --measures asc"
         " --rho 0.05 --invariance --out groups.h5",
     ],
     "landscape compare": [f"{COMPARE} --out report", f"{COMPARE} --minutes 1e-6 --out cut-short"],

@@ -47,8 +47,8 @@ def measured(run, noisy, tmp_path):
 
 SMALL = {
     "surface": ("--grid", 2),
-    "hessian": ("--top-k", 1, "--tol", 0.1),
-    "sharpness": ("--measure", "first_order"),
+    "hessian": ("--top-k", 1, "--tolerance", 0.1),
+    "sharpness": ("--measures", "first_order"),
 }
 
 

@@ -43,13 +43,13 @@ def test_all_are_the_five_measures_each_with_its_settings(sharpness):
 
 
 def test_the_ball_is_as_asked(sharpness):
-    found = sharpness("--measure", "asc", "--p", "inf", "--adaptive", "--m", 40)["measures"][0]
+    found = sharpness("--measures", "asc", "--p", "inf", "--adaptive", "--m", 40)["measures"][0]
     assert (found["p"], found["adaptive"], found["m"]) == ("inf", True, 40)
     assert found["radius_share"] == pytest.approx(1)
 
 
 def test_radii_on_a_logarithmic_scale(sharpness):
-    found = sharpness("--measure", "first_order", "--rho", "0.01:0.16:3log")["measures"]
+    found = sharpness("--measures", "first_order", "--rho", "0.01:0.16:3log")["measures"]
     assert [m["rho"] for m in found] == pytest.approx([0.01, 0.04, 0.16])
     assert found[2]["sharpness"] == pytest.approx(16 * found[0]["sharpness"])
 
@@ -61,13 +61,13 @@ def test_a_subset_has_an_error_and_says_what_it_leaves_out(run, checkpoint):
 
 
 def test_the_whole_set_has_no_error_from_data(run, checkpoint):
-    found = run("sharpness", checkpoint, "--measure", "asc", "--json").json
+    found = run("sharpness", checkpoint, "--measures", "asc", "--json").json
     assert found["measures"][0]["data_error"] is None
     assert found["generalization_gap"] == found["test_loss"] - found["loss"]
 
 
 def test_of_the_test_set_there_is_no_gap(sharpness):
-    assert sharpness("--split", "test", "--measure", "asc")["generalization_gap"] is None
+    assert sharpness("--split", "test", "--measures", "asc")["generalization_gap"] is None
 
 
 def test_two_checkpoints_are_compared_in_pairs(run, checkpoint, other, tmp_path):
@@ -105,7 +105,7 @@ def test_groups_of_seeds(run, checkpoint, other, tmp_path):
     groups = [
         word for name in "ab" for word in ("--group", f"{name}={tmp_path}/{name}-*/checkpoint.pt")
     ]
-    found = run("sharpness", *groups, *QUICK, "--measure", "asc", "--json").json
+    found = run("sharpness", *groups, *QUICK, "--measures", "asc", "--json").json
     assert found["group_of"] == ["a", "a", "b", "b"]
     assert [each["name"].split("/")[-2] for each in found["checkpoints"]] == [
         "a-9",
@@ -117,15 +117,15 @@ def test_groups_of_seeds(run, checkpoint, other, tmp_path):
     difference = found["differences"][0]
     assert (difference["first"], difference["second"], difference["source"]) == ("b", "a", "seeds")
     assert difference["low"] == difference["high"] == pytest.approx(difference["value"])
-    assert "a (2)" in run("sharpness", *groups, *QUICK, "--measure", "asc").out
+    assert "a (2)" in run("sharpness", *groups, *QUICK, "--measures", "asc").out
 
 
 def test_adaptive_sharpness_does_not_move_where_the_function_stays(sharpness):
-    plain = sharpness("--measure", "asc", "--invariance")["rescaled"]
+    plain = sharpness("--measures", "asc", "--invariance")["rescaled"]
     assert [row["has_moved"] for row in plain] == [True]
     assert plain[0]["output_change"] < 1e-5
     adaptive = sharpness(
-        "--measure", "asc", "--adaptive", "--eta", 0, "--rho", 0.5, "--invariance"
+        "--measures", "asc", "--adaptive", "--eta", 0, "--rho", 0.5, "--invariance"
     )["rescaled"]
     assert [row["has_moved"] for row in adaptive] == [False]
     assert adaptive[0]["after"] == pytest.approx(adaptive[0]["before"], rel=1e-3)
@@ -136,7 +136,7 @@ def test_the_second_order_comes_from_a_hessian_file(run, checkpoint, sharpness, 
     options = ("--samples", 120, "--top-k", 1, "--trace", "--out", path)
     assert run("hessian", checkpoint, *options).code == 0
     found, computed = (
-        sharpness("--measure", "asc", "--hessian", path)["taylor"],
+        sharpness("--measures", "asc", "--hessian", path)["taylor"],
         sharpness("--taylor")["taylor"],
     )
     stored = read_result(path)
@@ -223,7 +223,8 @@ def test_a_protocol_fixes_set_mode_and_ball(run, checkpoint):
 
 
 @pytest.mark.parametrize(
-    "words", [("--p", "1"), ("--bn", "batch"), ("--samples", "100"), ("--all",), ("--m", "8")]
+    "words",
+    [("--p", "1"), ("--batchnorm", "batch"), ("--samples", "100"), ("--all",), ("--m", "8")],
 )
 def test_what_a_protocol_fixes_cannot_be_asked_for_beside_it(run, checkpoint, words):
     answer = run("sharpness", checkpoint, "--protocol", "foret", *words)
@@ -240,7 +241,16 @@ def test_an_unknown_protocol_is_refused(run, checkpoint):
 
 def test_max_is_certified_on_all_data_and_verified(run, checkpoint, other, tmp_path):
     path = tmp_path / "c.h5"
-    options = ("--measure", "asc,max", "--rho", "0.1,0.2", "--max-gradients", 10, "--certify", path)
+    options = (
+        "--measures",
+        "asc,max",
+        "--rho",
+        "0.1,0.2",
+        "--max-gradients",
+        10,
+        "--certify",
+        path,
+    )
     answer = run("sharpness", checkpoint, *QUICK, *options)
     assert answer.code == 0, answer.err
     assert f"landscape verify {path}" in answer.err
@@ -257,7 +267,7 @@ def test_max_is_certified_on_all_data_and_verified(run, checkpoint, other, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--measure", "asc"), "--certify is of max, which is not measured"),
+        (("--measures", "asc"), "--certify is of max, which is not measured"),
         (("--all", "--m", 20), "--certify is of one perturbation, and --m has one for each batch"),
     ],
 )
@@ -268,5 +278,5 @@ def test_what_cannot_be_certified_is_refused(run, checkpoint, tmp_path, words, m
 
 
 def test_a_search_that_was_cut_short_is_said(run, checkpoint):
-    answer = run("sharpness", checkpoint, *QUICK, "--measure", "max", "--max-gradients", 3)
+    answer = run("sharpness", checkpoint, *QUICK, "--measures", "max", "--max-gradients", 3)
     assert "max at rho = 0.05 ended after 3 gradients with a gap of" in answer.err

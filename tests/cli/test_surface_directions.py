@@ -148,7 +148,7 @@ def test_eigenvectors_are_computed_or_read_from_a_file_alike(surface, run, check
 
 def test_the_ascent_point_is_marked_with_the_loss_that_sharpness_reports(surface, run, checkpoint):
     found = surface("--x", "ascent:0.1", "--y", "random")
-    answer = run("sharpness", checkpoint, *QUICK, "--rho", "0.1", "--measure", "asc", "--json")
+    answer = run("sharpness", checkpoint, *QUICK, "--rho", "0.1", "--measures", "asc", "--json")
     mark = found.marks[1]
     assert mark.kind == "ascent"
     assert mark.loss["train"] == pytest.approx(answer.json["measures"][0]["loss"], rel=1e-6)

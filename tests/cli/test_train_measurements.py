@@ -31,7 +31,7 @@ def measured(run, tmp_path_factory):
 )
 def test_other_commands_find_the_test_loss_of_both_checkpoints(run, measured, name, column):
     answer = run(
-        "sharpness", measured / name, "--split", "test", "--measure", "first_order", "--json"
+        "sharpness", measured / name, "--split", "test", "--measures", "first_order", "--json"
     )
     assert answer.code == 0, answer.err
     expected = getattr(read_result(measured / "history.h5"), column)[-1]
@@ -64,7 +64,7 @@ def test_json_has_the_files_and_the_last_row_of_the_history(run, measured):
 
 
 def test_the_last_ascent_sharpness_is_that_of_the_checkpoint(run, measured):
-    words = ("--samples", 100, "--measure", "asc", "--rho", 0.05, "--json")
+    words = ("--samples", 100, "--measures", "asc", "--rho", 0.05, "--json")
     answer = run("sharpness", measured / "checkpoint.pt", *words)
     history = read_result(measured / "history.h5")
     assert np.isfinite(history.ascent_sharpness).all()

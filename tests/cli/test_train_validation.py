@@ -50,7 +50,7 @@ def test_loss_and_accuracy_are_those_of_the_held_out_examples(folder):
 
 def test_later_commands_take_what_was_trained_on_for_the_train_split(run, folder, tmp_path):
     out = tmp_path / "sharpness.h5"
-    assert run("sharpness", folder / "checkpoint.pt", "--measure", "asc", "--out", out).code == 0
+    assert run("sharpness", folder / "checkpoint.pt", "--measures", "asc", "--out", out).code == 0
     assert read_result(out).provenance.num_examples == {"train": parts()[0].num_examples}
 
 

@@ -46,7 +46,8 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
         return default_tolerance(dtype)
     if not tolerance > 0:
         raise InputError(
-            f"tol must be a positive number, got {tolerance:g}.", hint="Pass --tol 1e-4."
+            f"tolerance must be a positive number, got {tolerance:g}.",
+            hint="Pass --tolerance 1e-4.",
         )
     return tolerance
 

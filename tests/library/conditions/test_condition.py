@@ -145,10 +145,10 @@ def test_a_verdict_is_that_of_every_value_inside(low, high, text, verdict):
 def test_what_is_no_number_fails(text):
     found = judge(parse_condition(text), {LOSS: Known(Interval.exact(math.nan))})
     assert found.verdict == "fails"
-    assert not found.passes(is_lenient=True)
+    assert not found.passes(lenient=True)
 
 
-def test_undecided_passes_where_that_is_lenient():
+def test_undecided_passes_where_that_lenient():
     found = judge(parse_condition("loss < 1"), {LOSS: Known(Interval(1.0, 0.5, 1.5))})
     assert not found.passes()
-    assert found.passes(is_lenient=True)
+    assert found.passes(lenient=True)

@@ -143,7 +143,7 @@ def test_directions_are_no_results_of_a_checkpoint():
 @pytest.mark.parametrize(
     ("quantity", "command"),
     [
-        (Quantity("asc", 0.1), "landscape sharpness CKPT --measure asc --rho 0.1 --out FILE"),
+        (Quantity("asc", 0.1), "landscape sharpness CKPT --measures asc --rho 0.1 --out FILE"),
         (Quantity("trace"), "landscape hessian CKPT --trace --out FILE"),
         (Quantity("lambda_ratio"), "landscape hessian CKPT --out FILE"),
         (Quantity("generalization_gap"), "landscape sharpness CKPT --out FILE"),

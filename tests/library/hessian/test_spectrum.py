@@ -188,7 +188,7 @@ def test_the_graphs_of_all_operators_of_a_run_stay_within_the_memory(monkeypatch
         make(self, *args, **kwargs)
 
     monkeypatch.setattr(CurvatureOperator, "__init__", recording)
-    hessian_spectrum(problem, top_k=1, is_polished=True, extras=Extras(blocks=True), memory=memory)
+    hessian_spectrum(problem, top_k=1, polish=True, extras=Extras(blocks=True), memory=memory)
     assert len(made) == 4  # the Hessian, in float64, and two layers
     assert 0 < sum(operator.retained_bytes for operator in made) <= memory
 

@@ -79,7 +79,7 @@ def test_names_of_the_family_stand_for_options():
 def test_options_of_sam_reach_it_and_none_takes_the_default():
     options = {
         "p": float("inf"),
-        "steps": 3,
+        "ascent_steps": 3,
         "radius": "sphere",
         "every": 2,
         "scope": "process",
@@ -95,7 +95,7 @@ def test_options_of_sam_reach_it_and_none_takes_the_default():
 
 
 def test_options_reach_the_optimizer():
-    options = {"learning_rate": 0.3, "momentum": 0.5, "nesterov": True, "weight_decay": 0.1}
+    options = {"lr": 0.3, "momentum": 0.5, "nesterov": True, "weight_decay": 0.1}
     for name, extra in (("sgd", {}), ("sam", {"rho": 0.0})):
         group = build_optimizer(name, network(), **options, **extra).param_groups[0]
         found = (group["lr"], group["momentum"], group["nesterov"], group["weight_decay"])
@@ -105,7 +105,7 @@ def test_options_reach_the_optimizer():
 
 def test_zero_options_are_not_taken_for_missing_ones():
     group = build_optimizer(
-        "sam", network(), learning_rate=0.0, momentum=0.0, weight_decay=0.0, rho=0.0
+        "sam", network(), lr=0.0, momentum=0.0, weight_decay=0.0, rho=0.0
     ).param_groups[0]
     assert [group[name] for name in ("lr", "momentum", "weight_decay", "rho")] == [0, 0, 0, 0]
 
@@ -144,26 +144,26 @@ def test_fused_kernels_agree_with_the_plain_ones_to_rounding(name):
     ("arguments", "message"),
     [
         (
-            {"name": "lion"},
+            {"optim": "lion"},
             "must be one of sgd, adam, adamw, sam, asam, rand-sam, gsam, friendly-sam, got 'lion'",
         ),
-        ({"name": "sam", "base": "sam"}, "must be one of sgd, adam, adamw, got 'sam'"),
+        ({"optim": "sam", "base": "sam"}, "must be one of sgd, adam, adamw, got 'sam'"),
         (
-            {"name": "sgd", "rho": 0.05},
+            {"optim": "sgd", "rho": 0.05},
             "rho can be set for sam, asam, rand-sam, gsam, friendly-sam only, got the optimizer "
             "sgd",
         ),
-        ({"name": "sgd", "base": "adam"}, "base can be set for sam, asam"),
-        ({"name": "sam", "eta": 0.5}, "eta is the smallest scale of an adaptive ball"),
-        ({"name": "sam", "radius": "sphere"}, "radius is for several ascent steps"),
-        ({"name": "adam", "momentum": 0.9}, "options of sgd only"),
-        ({"name": "sam", "base": "adam", "nesterov": True}, "options of sgd only"),
-        ({"name": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov needs a momentum"),
-        ({"name": "sgd", "learning_rate": -1.0}, "learning rate must be"),
-        ({"name": "sgd", "learning_rate": float("nan")}, "learning rate must be"),
-        ({"name": "adam", "weight_decay": -1.0}, "weight decay must be"),
-        ({"name": "sgd", "momentum": -0.5}, "momentum must be"),
-        ({"name": "sam", "rho": -0.1}, "rho must be"),
+        ({"optim": "sgd", "base": "adam"}, "base can be set for sam, asam"),
+        ({"optim": "sam", "eta": 0.5}, "eta is the smallest scale of an adaptive ball"),
+        ({"optim": "sam", "radius": "sphere"}, "radius is for several ascent steps"),
+        ({"optim": "adam", "momentum": 0.9}, "options of sgd only"),
+        ({"optim": "sam", "base": "adam", "nesterov": True}, "options of sgd only"),
+        ({"optim": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov needs a momentum"),
+        ({"optim": "sgd", "lr": -1.0}, "learning rate must be"),
+        ({"optim": "sgd", "lr": float("nan")}, "learning rate must be"),
+        ({"optim": "adam", "weight_decay": -1.0}, "weight decay must be"),
+        ({"optim": "sgd", "momentum": -0.5}, "momentum must be"),
+        ({"optim": "sam", "rho": -0.1}, "rho must be"),
     ],
 )
 def test_argument_that_does_not_fit_is_refused(arguments, message):

@@ -72,7 +72,7 @@ def test_a_plan_names_what_is_not_plain(changes, expected):
 def test_a_compiled_problem_has_the_values_of_the_plain_one():
     model, data = tiny_cnn(), images()
     compiled, plain = (
-        Problem(model, data, device="cpu", batch_size=7, is_compiled=flag) for flag in (True, False)
+        Problem(model, data, device="cpu", batch_size=7, compile=flag) for flag in (True, False)
     )
     for scale in (1.0, 2.0, 1.0):
         assert compiled.loss(scale * plain.weights) == pytest.approx(
@@ -84,13 +84,13 @@ def test_a_compiled_problem_has_the_values_of_the_plain_one():
 
 def test_a_compiled_problem_takes_one_point_a_pass():
     problem = Problem(
-        tiny_mlp(), classification(), device="cpu", is_compiled=True, points_per_pass=None
+        tiny_mlp(), classification(), device="cpu", compile=True, points_per_pass=None
     )
     assert problem.one_at_a_time == "the forward pass is compiled"
     with pytest.raises(
         InputError, match="a pass of 4 points is not possible: the forward pass is compiled"
     ):
-        Problem(tiny_mlp(), classification(), device="cpu", is_compiled=True, points_per_pass=4)
+        Problem(tiny_mlp(), classification(), device="cpu", compile=True, points_per_pass=4)
 
 
 def test_a_model_that_cannot_be_compiled_is_refused(monkeypatch):
@@ -103,7 +103,7 @@ def test_a_model_that_cannot_be_compiled_is_refused(monkeypatch):
         return call
 
     monkeypatch.setattr(torch, "compile", fails)
-    problem = Problem(nn.Linear(5, 3), classification(), device="cpu", is_compiled=True)
+    problem = Problem(nn.Linear(5, 3), classification(), device="cpu", compile=True)
     with pytest.raises(InputError, match="the model cannot be compiled") as caught:
         problem.evaluate()
     assert "--compile" in caught.value.hint

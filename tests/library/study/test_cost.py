@@ -15,9 +15,9 @@ DATA = TensorData(torch.randn(50, 3), torch.randint(2, (50,)))  # 7 steps of 8 a
     [
         ("sgd", {}, 1.0),
         ("sam", {}, 1.0),
-        ("sam", {"steps": 3}, 1.0),
+        ("sam", {"ascent_steps": 3}, 1.0),
         ("sam", {"every": 4}, 1.0),
-        ("sam", {"every": 4, "steps": 2}, 0.3),
+        ("sam", {"every": 4, "ascent_steps": 2}, 0.3),
         ("sam", {}, 0.5),
         ("sam", {"rho": 0.0}, 1.0),
         ("rand-sam", {}, 1.0),

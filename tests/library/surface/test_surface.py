@@ -235,24 +235,24 @@ def _cubic(num_points=33, **options):
 
 
 def test_a_refined_surface_leaves_out_points_and_computes_the_others_as_ever():
-    found, whole = _cubic(tolerance=0.05), _cubic()
+    found, whole = _cubic(refine=0.05), _cubic()
     assert 81 <= found.done.sum() < 0.5 * found.done.size
     np.testing.assert_array_equal(found.loss["train"][found.done], whole.loss["train"][found.done])
     assert np.isnan(found.loss["train"][~found.done]).all()
 
 
 def test_what_interpolation_makes_of_points_left_out_is_checked_and_recorded():
-    found = _cubic(tolerance=0.05)
+    found = _cubic(refine=0.05)
     assert 0 < found.deviations["interpolation, train"] <= 0.05
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_refined_surface_is_resumed_bit_for_bit(share):
-    whole = _cubic(tolerance=0.02)
+    whole = _cubic(refine=0.02)
     sink = MemorySink(stop_after=int(share * whole.done.sum()))
     with pytest.raises(KeyboardInterrupt):
-        _cubic(tolerance=0.02, sink=sink)
-    resumed = _cubic(tolerance=0.02, sink=sink)
+        _cubic(refine=0.02, sink=sink)
+    resumed = _cubic(refine=0.02, sink=sink)
     np.testing.assert_array_equal(resumed.done, whole.done)
     np.testing.assert_array_equal(resumed.loss["train"], whole.loss["train"])
     assert resumed.deviations == whole.deviations
@@ -260,9 +260,9 @@ def test_a_refined_surface_is_resumed_bit_for_bit(share):
 
 def test_a_refined_surface_is_finished_only_when_nothing_is_left_to_compute():
     sink = MemorySink()
-    stopped = _cubic(tolerance=0.05, sink=sink, should_stop=lambda: sink.stored is not None)
+    stopped = _cubic(refine=0.05, sink=sink, should_stop=lambda: sink.stored is not None)
     assert not stopped.is_finished
-    finished = _cubic(tolerance=0.05, sink=sink)
+    finished = _cubic(refine=0.05, sink=sink)
     assert finished.is_finished
     assert not finished.is_complete
 
@@ -299,13 +299,13 @@ def test_the_progress_ends_where_nothing_can_be_saved():
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_tolerance_that_is_not_positive_is_refused(tolerance):
     with pytest.raises(InputError, match="must be a positive number"):
-        _cubic(tolerance=tolerance)
+        _cubic(refine=tolerance)
 
 
 def test_a_surface_may_go_on_with_a_finer_tolerance_and_then_without_any():
     sink = MemorySink()
-    coarse = _cubic(tolerance=0.1, sink=sink).done.sum()
-    fine = _cubic(tolerance=0.02, sink=sink)
+    coarse = _cubic(refine=0.1, sink=sink).done.sum()
+    fine = _cubic(refine=0.02, sink=sink)
     assert fine.done.sum() > coarse
     assert fine.tolerance == 0.02
     np.testing.assert_array_equal(_cubic(sink=sink).loss["train"], _cubic().loss["train"])

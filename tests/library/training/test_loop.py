@@ -389,7 +389,7 @@ def test_progress_is_told_where_the_run_is():
 
 def test_progress_is_stopped_and_everything_put_back_after_an_error():
     model, recorder = convolutional(), Recorder()
-    optimizer, state = build_optimizer("sgd", model, learning_rate=0.3), torch.get_rng_state()
+    optimizer, state = build_optimizer("sgd", model, lr=0.3), torch.get_rng_state()
     before = [part.training for part in model.eval()]
 
     def fail(_):

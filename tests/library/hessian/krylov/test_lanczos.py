@@ -133,8 +133,8 @@ def test_float32_products_with_a_float64_basis_are_accurate_to_1e6():
         ),
         ({"top_k": 1, "num_check_matvecs": -1}, "second look must be at least 0, got -1"),
         ({"top_k": 1, "memory": 100}, "the vectors of a Lanczos run must fit into memory"),
-        ({"top_k": 1, "tolerance": 0.0}, "tol must be a positive number"),
-        ({"top_k": 1, "tolerance": float("nan")}, "tol must be a positive number"),
+        ({"top_k": 1, "tolerance": 0.0}, "tolerance must be a positive number"),
+        ({"top_k": 1, "tolerance": float("nan")}, "tolerance must be a positive number"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(arguments, message):
