@@ -27,7 +27,7 @@ from landscape.models import build_model
 from landscape.optim import build_optimizer
 from landscape.problem.batches import TensorData
 from landscape.problem.memory_format import prefers_channels_last, to_channels_last
-from landscape.training import train
+from landscape.training import TrainingPlan, train
 
 CPU = torch.device("cpu")
 OPTIMIZERS = ("sgd", "sam")
@@ -103,9 +103,7 @@ def our_epochs(model: nn.Module, case: Case, optimizer: Optimizer, num_epochs: i
         case.data,
         None,
         optimizer,
-        epochs=num_epochs,
-        batch_size=case.batch_size,
-        schedule="constant",
+        TrainingPlan(epochs=num_epochs, batch_size=case.batch_size, schedule="constant"),
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from landscape.io.checkpoint import Checkpoint, Recipe
     from landscape.problem.batches import Data
     from landscape.results.history import History
-    from landscape.training.training_state import TrainingState
+    from landscape.training import TrainingPlan, TrainingState
 
 
 MAX_SEED = 2**32 - 1
@@ -103,6 +103,18 @@ class TrainOptions(OptimizerOptions):
         int | None,
         typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0."),
     ] = None
+
+    def plan(self) -> TrainingPlan:
+        """Return the library's plan, whose fields are named as the options.
+
+        Raises:
+            InputError: If a value is out of range.
+        """
+        from landscape.training import TrainingPlan
+
+        shared = {field.name for field in dataclasses.fields(TrainingPlan)} & vars(self).keys()
+        values = {name: getattr(self, name) for name in shared}
+        return TrainingPlan(**{**values, "seed": self.seed or 0})
 
 
 @expand(ModelOptions, TrainOptions)
@@ -302,7 +314,7 @@ class _Run:
         from landscape.io.plugins import find_loss
         from landscape.runtime import distributed
         from landscape.training import loop
-        from landscape.training.ascent_sharpness import DEFAULT_RHO, euclidean_radius
+        from landscape.training.ascent_sharpness import euclidean_radius
 
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
@@ -310,13 +322,13 @@ class _Run:
         settings["save_every"] = self.save_every  # or a resumed run's snapshots would have gaps
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
-        seed = options.seed or 0
-        model = seeded_model(recipe, seed)
+        plan = options.plan()
+        model = seeded_model(recipe, plan.seed)
         if work.init is not None:
             load_weights(model, work.init)
         model = model.to(work.device)
-        optimizer = make_optimizer(options, model, seed)
-        settings["sharpness_rho"] = euclidean_radius(optimizer, DEFAULT_RHO)
+        optimizer = make_optimizer(options, model, plan.seed)
+        settings["sharpness_rho"] = euclidean_radius(optimizer, plan.sharpness_rho)
         dtype = next(model.parameters()).dtype
         start = (
             None if state else {name: value.clone() for name, value in model.state_dict().items()}
@@ -328,28 +340,16 @@ class _Run:
             work.train.to(work.device, dtype),
             None if work.test is None else work.test.to(work.device, dtype),
             optimizer,
-            epochs=options.epochs,
+            plan,
             validation=None if work.validation is None else work.validation.to(work.device, dtype),
-            batch_size=options.batch_size,
-            micro_batch_size=options.micro_batch,
-            schedule=options.schedule,
-            label_smoothing=options.label_smoothing,
             criterion=find_loss(recipe.loss)
             if recipe.loss and recipe.loss != "cross-entropy"
             else None,
-            augmentation=options.augmentation,
-            seed=seed,
             device=work.device,
             progress=console.TerminalProgress(),
             state=state,
             save=save,
             should_stop=signals.is_received,
-            rho_schedule=options.rho_schedule,
-            sam_fraction=options.last_fraction,
-            precision=options.amp,
-            is_compiled=options.compile,
-            ema=options.ema,
-            num_asc_samples=options.asc_samples,
         )
 
     def _saver(

@@ -78,27 +78,11 @@ def _check_training(recipe: Recipe, options: TrainOptions) -> None:
 
     from landscape.data.validation import check_share
     from landscape.io.plugins import find_loss
-    from landscape.training.acceleration import check_precision
-    from landscape.training.arguments import check_counts, check_label_smoothing, check_sam_options
-    from landscape.training.augmentation import get_augmentation
-    from landscape.training.schedules import check_schedule
 
     from ..optimizer import make_optimizer
 
     optimizer = make_optimizer(options, nn.Linear(1, 1), options.seed or 0)
     criterion = None if recipe.loss in (None, "cross-entropy") else find_loss(recipe.loss)
-    check_counts(
-        epochs=options.epochs, batch_size=options.batch_size, micro_batch_size=options.micro_batch
-    )
-    check_label_smoothing(options.label_smoothing, criterion)
-    check_schedule(options.schedule)
-    check_precision(options.amp)
-    get_augmentation(options.augmentation)
+    options.plan().check(optimizer, criterion)
     if recipe.validation is not None:
         check_share(recipe.validation)
-    check_sam_options(
-        optimizer,
-        rho_schedule=options.rho_schedule,
-        sam_fraction=options.last_fraction,
-        micro_batch_size=options.micro_batch,
-    )

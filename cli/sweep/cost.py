@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from ..train import TrainOptions
     from .command_table import CommandTable
 
-_FREE = ("seed", "rho", "lr", "weight_decay", "momentum", "eta", "label_noise", "label_noise_seed", "label_smoothing",
-         "schedule", "rho_schedule", "validation_seed", "epochs", "last_fraction")  # fmt: skip
-"""Options that leave the time of a gradient as it is."""
-
 
 def show_plan(
     study: Study, jobs: Sequence[Job], commands: CommandTable, num_parallel: int, as_json: bool
@@ -49,11 +45,10 @@ def show_plan(
             row["state"],
             _count(row["num_gradients"]),
             console.number(row["seconds"], 3),
-            row["source"],
         ]
         for row in rows
     ]
-    console.answer_table(str(study.path), ["run", "state", "gradients", "seconds", "from"], cells)
+    console.answer_table(str(study.path), ["run", "state", "gradients", "seconds"], cells)
     console.answer(
         f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of "
         "a batch, about"
@@ -62,7 +57,7 @@ def show_plan(
     for why in plan.unreadable:
         console.answer(f"Not counted: {why}")
     console.answer(
-        "Seconds timed leave out starting, evaluation and measures; those of finished runs, "
+        "Seconds are gradients times one step, timed; they leave out starting, evaluation and "
         "measures."
     )
 
@@ -76,29 +71,18 @@ class _Plan:
         self._data: dict[str, Data | DataError] = {}
         self._timed: dict[str, float | None] = {}
         self._threads = jobs[0].threads
-        self._finished = self._seconds_of_finished(jobs)
 
     def row(self, run: Run, job: Job) -> dict[str, Any]:
-        """Return name, state, gradients, seconds and where these come from."""
+        """Return name, state, gradients and seconds."""
         recipe, options = options_of(run, self._commands)
         known = {"name": run.name, "state": self._state(run, job)}
         data = self._train(recipe)
         if isinstance(data, DataError):
-            return {
-                **known,
-                "num_gradients": None,
-                "seconds": None,
-                "source": "data cannot be read",
-            }
+            return {**known, "num_gradients": None, "seconds": None}
         gradients = _gradients(data, options)
-        per_gradient, source = self._seconds(run, recipe, options, data)
+        per_gradient = self._seconds(run, recipe, options, data)
         seconds = None if per_gradient is None else per_gradient * gradients
-        return {
-            **known,
-            "num_gradients": gradients,
-            "seconds": seconds,
-            "source": "" if seconds is None else source,
-        }
+        return {**known, "num_gradients": gradients, "seconds": seconds}
 
     @property
     def unreadable(self) -> list[str]:
@@ -126,15 +110,13 @@ class _Plan:
                 self._data[key] = exc
         return self._data[key]
 
-    def _seconds(
-        self, run: Run, recipe: Recipe, options: TrainOptions, data: Data
-    ) -> tuple[float | None, str]:
-        key = _cost_key(run)
-        if key in self._finished:
-            return self._finished[key], "finished runs"
+    def _seconds(self, run: Run, recipe: Recipe, options: TrainOptions, data: Data) -> float | None:
+        """Time a gradient, once for all runs whose model, data and batches are the same."""
+        device, plan = run.train.get("device", "auto"), options.plan()
+        key = repr((recipe, device, plan.batch_size, plan.micro_batch, plan.amp))
         if key not in self._timed:
-            self._timed[key] = self._time(recipe, options, data, run.train.get("device", "auto"))
-        return self._timed[key], "a few steps, timed"
+            self._timed[key] = self._time(recipe, options, data, device)
+        return self._timed[key]
 
     def _time(self, recipe: Recipe, options: TrainOptions, data: Data, name: str) -> float | None:
         import torch
@@ -152,31 +134,12 @@ class _Plan:
             model,
             data,
             make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
-            batch_size=options.batch_size,
+            options.plan(),
             device=device,
             criterion=find_loss(recipe.loss)
             if recipe.loss and recipe.loss != "cross-entropy"
             else None,
-            augmentation=options.augmentation,
-            precision=options.amp,
-            micro_batch_size=options.micro_batch,
         )
-
-    def _seconds_of_finished(self, jobs: Sequence[Job]) -> dict[str, float]:
-        """Return seconds of a gradient, evaluation included, by what decides them."""
-        from landscape.io.store import read_result
-        from landscape.results.history import History
-
-        spent: dict[str, list[tuple[float, float]]] = {}
-        for run, job in zip(self._study.runs, jobs, strict=True):
-            if not job.remaining:
-                history = read_result(job.folder / "history.h5")
-                assert isinstance(history, History)
-                sums = float(history.seconds.sum()), float(history.num_gradients.sum())
-                spent.setdefault(_cost_key(run), []).append(sums)
-        return {
-            key: sum(s for s, _ in each) / sum(n for _, n in each) for key, each in spent.items()
-        }
 
 
 def _gradients(data: Data, options: TrainOptions) -> int:
@@ -189,7 +152,7 @@ def _gradients(data: Data, options: TrainOptions) -> int:
 
     num_steps = options.epochs * len(data.batches(options.batch_size))
     optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
-    return num_gradients(optimizer, num_steps, sam_fraction=options.last_fraction)
+    return num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
 
 
 def _sum(values: Sequence[Any]) -> Any:
@@ -199,10 +162,3 @@ def _sum(values: Sequence[Any]) -> Any:
 
 def _count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-def _cost_key(run: Run) -> str:
-    """Return what decides how long a gradient takes."""
-    return repr(
-        sorted((name, str(value)) for name, value in run.train.items() if name not in _FREE)
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -10,25 +12,23 @@ from landscape.errors import InputError
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
 from landscape.training.loop import train
-from landscape.training.run import Criterion
-
-_STEPS = 4  # that are timed, after one that is not
+from landscape.training.training_plan import Criterion, TrainingPlan
 
 
-def num_gradients(optimizer: Optimizer, num_steps: int, *, sam_fraction: float = 1.0) -> int:
+def num_gradients(optimizer: Optimizer, num_steps: int, *, last_fraction: float = 1.0) -> int:
     """Count the gradients of a batch in a run.
 
     Args:
         optimizer: SAM or any other.
-        num_steps: Of the run.
-        sam_fraction: Share of the steps, the last ones, that are SAM's.
+        num_steps: Optimizer steps of the run.
+        last_fraction: Share of the steps, the last ones, that are SAM's.
 
     Returns:
-        One a step, and N more for each ascent of SAM of N steps.
+        One per step, and N more for each ascent of SAM of N steps.
     """
     if not isinstance(optimizer, SAM) or not any(group["rho"] for group in optimizer.param_groups):
         return num_steps
-    first = num_steps - round(sam_fraction * num_steps)
+    first = num_steps - round(last_fraction * num_steps)
     return num_steps + optimizer.steps * sum(
         i % optimizer.every == 0 for i in range(first, num_steps)
     )
@@ -38,50 +38,31 @@ def seconds_per_gradient(
     module: nn.Module,
     data: Data,
     optimizer: Optimizer,
+    plan: TrainingPlan,
     *,
-    batch_size: int,
     device: torch.device,
     criterion: Criterion | None = None,
-    augmentation: str = "none",
-    precision: str | None = None,
-    micro_batch_size: int | None = None,
 ) -> float | None:
-    """Time a few steps of training, without evaluation.
+    """Time one step of training, the second one, without evaluation.
 
     Args:
         module: The model, on the device; it is trained.
-        data: Training set, of which some batches are taken.
+        data: Training set, of which a batch is taken.
         optimizer: For the module.
-        batch_size: Examples a step.
-        device: Where to.
+        plan: How to train.
+        device: Where to train.
         criterion: Batch mean of the loss; None for the cross-entropy.
-        augmentation: As `landscape.training.train` takes it.
-        precision: Likewise.
-        micro_batch_size: Likewise.
 
     Returns:
         Seconds; None where examples cannot be picked out of the data.
     """
     dtype = next(module.parameters()).dtype
-    took = []
-    for num_steps in (1, _STEPS):
-        count = min(num_steps * batch_size, data.num_examples)
-        try:
-            part = data.take(torch.arange(count)).to(device, dtype)
-        except InputError:
-            return None
-        history = train(
-            module,
-            part,
-            None,
-            optimizer,
-            epochs=1,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            schedule="constant",
-            criterion=criterion,
-            augmentation=augmentation,
-            precision=precision,
-        )
-        took.append(history.seconds.sum() / history.num_gradients.sum())
-    return float(took[-1])
+    try:
+        batch = data.take(torch.arange(min(plan.batch_size, data.num_examples)))
+    except InputError:
+        return None
+    batch = batch.to(device, dtype)
+    step = replace(plan, epochs=1, compile=False, ema=None, asc_samples=None)
+    train(module, batch, None, optimizer, step, criterion=criterion)
+    history = train(module, batch, None, optimizer, step, criterion=criterion)
+    return float(history.seconds.sum() / history.num_gradients.sum())

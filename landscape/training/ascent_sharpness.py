@@ -15,9 +15,6 @@ from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
 from landscape.sharpness import measure_sharpness
 
-DEFAULT_RHO = 0.05
-"""Radius of the sharpness where the optimizer has none."""
-
 
 def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
     """Return the radius of the sharpness: SAM's if it is usable, and otherwise `rho`.

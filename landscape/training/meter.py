@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from landscape.problem.forward import has_accuracy
+from landscape.problem.batches import Data, batch_length
+from landscape.problem.forward import has_accuracy, outputs_and_loss
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
 
@@ -86,16 +88,47 @@ def _summand(value: Tensor) -> float | Tensor:
     )
 
 
-def measure(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:
+def loss_and_correct(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:
     """The mean loss of a batch and, where that is defined, the number of correct examples."""
     if not has_accuracy(outputs, targets):
         return {"loss": loss.detach()}
     return {"loss": loss.detach(), "correct": (outputs.argmax(1) == targets).count_nonzero()}
 
 
-def among_five(outputs: Any, targets: Any) -> dict[str, Tensor]:
-    """The number of examples whose class is among the five highest outputs."""
-    if not has_accuracy(outputs, targets):
-        return {}
-    highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-    return {"among_five": (highest == targets[:, None]).sum()}
+def evaluate(
+    module: nn.Module,
+    data: Data,
+    criterion: Callable[[Any, Any], Any],
+    *,
+    batch_size: int,
+    change: Callable[[Any], Any],
+) -> dict[str, float]:
+    """Return the columns of a test set in evaluation mode, sharing batches between processes.
+
+    Args:
+        module: Left in evaluation mode, in all processes with the buffers of the first.
+        data: On `device`.
+        criterion: Batch mean of the loss.
+        batch_size: Examples per pass.
+        change: Applied to the inputs of each batch.
+    """
+    module.eval()
+    distributed.share(module.buffers())
+    meter = Meter()
+    batches = data.batches(batch_size)[distributed.rank() :: distributed.world_size()]
+    with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
+        for inputs, targets in batches:
+            outputs, loss = outputs_and_loss(module, criterion, change(inputs), targets)
+            counts = loss_and_correct(loss, outputs, targets)
+            if has_accuracy(outputs, targets):
+                highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+                counts["among_five"] = (highest == targets[:, None]).sum()
+            meter.add(batch_length((inputs, targets)), **counts)
+    meter = meter.in_all_processes()
+    accuracy = meter.per_example("correct")
+    return {
+        "test_loss": meter.per_example("loss"),
+        "test_accuracy": accuracy,
+        "test_top1_error": 1 - accuracy,
+        "test_top5_error": 1 - meter.per_example("among_five"),
+    }

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, copying_a_model
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
 from landscape.problem.memory_format import to_channels_last
@@ -22,47 +25,56 @@ from landscape.problem.plan import explained_compiler
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states
-from landscape.training.acceleration import autocast
-from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
-from landscape.training.clock import Clock
-from landscape.training.evaluation import evaluate
-from landscape.training.meter import Meter, measure
+from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius, fixed_subset
+from landscape.training.augmentation import get_augmentation
+from landscape.training.meter import Meter, evaluate, loss_and_correct
 from landscape.training.schedules import factor_at
 from landscape.training.step import Piece, cut, set_rho_factor, take_step
+from landscape.training.training_plan import Criterion, TrainingPlan
 from landscape.training.training_state import Interrupted, TrainingState, copied
 
-Criterion = Callable[[Any, Any], Tensor]
-"""A loss of outputs and targets that returns the batch mean."""
+_SECONDS_BETWEEN_REPORTS = 0.1
+
+
+class _Clock:
+    """Says when a report is due, and how long an epoch has taken.
+
+    Args:
+        seconds_before: What the epoch took before it was interrupted.
+    """
+
+    def __init__(self, seconds_before: float) -> None:
+        self._last = time.perf_counter()
+        self._start = self._last - seconds_before
+
+    def is_due(self) -> bool:
+        """Whether the last report is a while ago; if so, starts anew."""
+        now = time.perf_counter()
+        if now - self._last < _SECONDS_BETWEEN_REPORTS:
+            return False
+        self._last = now
+        return True
+
+    def seconds(self) -> float:
+        """Seconds since the start of the epoch, those before an interruption included; never 0."""
+        return max(time.perf_counter() - self._start, 1e-9)
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """One call of `train`: its arguments, then where it is."""
 
     module: nn.Module
     data: Data
-    validation: Data | None
     test: Data | None
+    validation: Data | None
     optimizer: Optimizer
-    epochs: int
-    batch_size: int
-    micro_batch_size: int | None
-    schedule: str
-    rho_schedule: str
-    sam_fraction: float
-    precision: str | None
-    is_compiled: bool
-    average: AveragedModel | None
-    asc_data: Data | None
-    train_loss: Criterion
-    test_loss: Criterion
-    augment: Callable[[Any, torch.Generator], Any]
-    seed: int
+    plan: TrainingPlan
+    criterion: Criterion | None
     device: torch.device
     progress: Progress
     save: Callable[[TrainingState], None] | None
     should_stop: Callable[[], bool]
-    sharpness_rho: float
     is_channels_last: bool = False
     parallel: nn.Module = field(init=False)
     forward: Callable[..., Any] = field(init=False)
@@ -73,8 +85,18 @@ class Run:
     num_passes: int = 0
 
     def __post_init__(self) -> None:
-        self.steps_per_epoch = len(self.data.batches(self.batch_size))
-        self.order = torch.Generator().manual_seed(self.seed)
+        plan = self.plan
+        plan.check(self.optimizer, self.criterion)
+        self.average = None if plan.ema is None else _moving_average(self.module, plan.ema)
+        count = plan.asc_samples
+        self.asc_data = None if count is None else fixed_subset(self.data, count)
+        self.test_loss = self.criterion or F.cross_entropy
+        self.train_loss = self.criterion or partial(
+            F.cross_entropy, label_smoothing=plan.label_smoothing
+        )
+        self.augment = get_augmentation(plan.augmentation)
+        self.steps_per_epoch = len(self.data.batches(plan.batch_size))
+        self.order = torch.Generator().manual_seed(plan.seed)
         self.order_of_epoch = self.order.get_state()
         self.augmentation = torch.Generator()
         self.meter = Meter()
@@ -87,7 +109,7 @@ class Run:
         try:
             if state is not None:
                 self.restore(state)
-            while len(self.rows) < self.epochs:
+            while len(self.rows) < self.plan.epochs:
                 self.rows.append(self.epoch())
                 self.begin_epoch()
                 self.hand_over()
@@ -107,15 +129,15 @@ class Run:
 
     def epoch(self) -> dict[str, float]:
         """Do what is left of an epoch and return its row."""
-        clock = Clock(self.seconds_before)
+        clock = _Clock(self.seconds_before)
         row = {"epoch": len(self.rows) + 1, **self.train_epoch(clock), **self.evaluate()}
         return {**row, "seconds": clock.seconds()}
 
-    def train_epoch(self, clock: Clock) -> dict[str, float]:
+    def train_epoch(self, clock: _Clock) -> dict[str, float]:
         """Run through what is left of the training set."""
         self.module.train()
-        batches = self.data.shuffled(self.batch_size, self.order)
-        seeds = derived_seeds(2 * len(batches), self.seed, len(self.rows), distributed.rank())
+        batches = self.data.shuffled(self.plan.batch_size, self.order)
+        seeds = derived_seeds(2 * len(batches), self.plan.seed, len(self.rows), distributed.rank())
         while self.step < len(batches):
             self.apply_schedules()
             self.train_batch(batches[self.step], *seeds[2 * self.step : 2 * self.step + 2])
@@ -132,7 +154,7 @@ class Run:
         """Take one optimizer step, with random numbers of its own."""
         self.augmentation.manual_seed(augmentation_seed)
         seed_random_states(seed, [self.device])
-        pieces = cut(self.data, indices, self.micro_batch_size, self.change)
+        pieces = cut(self.data, indices, self.plan.micro_batch, self.change)
         closures = [self.closure(piece) for piece in pieces]
         self.num_passes = 0
         norm = take_step(self.optimizer, closures, self.parallel)
@@ -147,19 +169,21 @@ class Run:
 
         Sums are only updated in its first call, which is at the weights themselves.
         """
-        is_first = True
+        is_first, is_mixed = True, self.plan.amp is not None
 
         def run() -> Tensor:
             nonlocal is_first
             self.num_passes += 1
-            with autocast(self.precision, self.device):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
                 outputs, loss = outputs_and_loss(self.forward, self.train_loss, *piece.batch)
             require_differentiable(loss)
             share = loss if piece.weight == 1 else loss * piece.weight
-            with explained_compiler() if self.is_compiled else nullcontext():
+            with explained_compiler() if self.plan.compile else nullcontext():
                 share.backward()
             if is_first:
-                self.meter.add(piece.num_examples, **measure(loss, outputs, piece.batch[1]))
+                self.meter.add(
+                    piece.num_examples, **loss_and_correct(loss, outputs, piece.batch[1])
+                )
                 is_first = False
             return share.detach()
 
@@ -199,12 +223,12 @@ class Run:
         if data is None:
             return {}
         return evaluate(
-            module, data, self.test_loss, batch_size=self.batch_size, change=self.arrange
+            module, data, self.test_loss, batch_size=self.plan.batch_size, change=self.arrange
         )
 
     def ascent_sharpness(self, data: Data) -> float:
         """L^Asc - L of the weights as they are."""
-        size = self.micro_batch_size or self.batch_size
+        size = self.plan.micro_batch or self.plan.batch_size
         return ascent_sharpness(
             self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device
         )
@@ -212,7 +236,7 @@ class Run:
     @property
     def radius(self) -> float:
         """Of the first-order and the ascent sharpness."""
-        return euclidean_radius(self.optimizer, self.sharpness_rho)
+        return euclidean_radius(self.optimizer, self.plan.sharpness_rho)
 
     @property
     def num_steps_done(self) -> int:
@@ -222,21 +246,23 @@ class Run:
     @property
     def num_steps(self) -> int:
         """Of the whole run."""
-        return self.epochs * self.steps_per_epoch
+        return self.plan.epochs * self.steps_per_epoch
 
     def apply_schedules(self) -> None:
         """Set the next step's learning rates and radii: initial ones times schedule factors."""
         done, count = self.num_steps_done, self.num_steps
-        factor = factor_at(self.schedule, done, count)
+        factor = factor_at(self.plan.schedule, done, count)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        is_sam = done >= count - round(self.sam_fraction * count)
-        set_rho_factor(self.optimizer, factor_at(self.rho_schedule, done, count) if is_sam else 0.0)
+        is_sam = done >= count - round(self.plan.last_fraction * count)
+        set_rho_factor(
+            self.optimizer, factor_at(self.plan.rho_schedule, done, count) if is_sam else 0.0
+        )
 
     def train_row(self, meter: Meter) -> dict[str, float]:
         """What the epoch measured."""
         first_factor = factor_at(
-            self.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps
+            self.plan.schedule, len(self.rows) * self.steps_per_epoch, self.num_steps
         )
         loss = meter.per_example("loss")
         if not math.isfinite(loss):
@@ -252,7 +278,7 @@ class Run:
             "num_gradients": self.steps_per_epoch * meter.per_batch("gradients"),
         }
 
-    def report(self, meter: Meter, clock: Clock) -> None:
+    def report(self, meter: Meter, clock: _Clock) -> None:
         """Tell the progress where the epoch is.
 
         Reading the sums waits for the device, so this is not done at every step. Nothing else of
@@ -266,7 +292,7 @@ class Run:
             self.num_steps_done, **fields, examples_per_second=meter.num_examples / clock.seconds()
         )
 
-    def stop(self, clock: Clock) -> None:
+    def stop(self, clock: _Clock) -> None:
         """Hand over the state and leave."""
         self.seconds_before = clock.seconds()
         self.hand_over()
@@ -295,9 +321,9 @@ class Run:
 
     def restore(self, state: TrainingState) -> None:
         """Go to a captured state."""
-        if state.epoch > self.epochs:
+        if state.epoch > self.plan.epochs:
             raise InputError(
-                f"a run of {self.epochs} epochs cannot go on from epoch {state.epoch}.",
+                f"a run of {self.plan.epochs} epochs cannot go on from epoch {state.epoch}.",
                 hint=f"Pass epochs={state.epoch} or more.",
             )
         if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
@@ -323,3 +349,9 @@ class Run:
         if self.average is not None and state.average is not None:
             self.average.module.load_state_dict(state.average)
             self.average.n_averaged.fill_(self.num_steps_done)
+
+
+def _moving_average(module: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of a module whose weights and buffers follow the original's."""
+    with copying_a_model():
+        return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -4,7 +4,7 @@ import torch
 from landscape.data.label_noise import with_label_noise, with_noisy_targets
 from landscape.errors import InputError
 from landscape.problem.batches import as_data, hash_data
-from landscape.training import train
+from landscape.training import TrainingPlan, train
 
 TARGETS = torch.arange(5).repeat(13)
 
@@ -51,9 +51,8 @@ def test_wrong_labels_are_spread_over_the_batches_of_a_run_with_the_same_seed(se
     model, num_wrong = torch.nn.Linear(1, 5), []
     model.register_forward_pre_hook(lambda _, inputs: num_wrong.append(inputs[0].sum().item()))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    train(
-        model, as_data((is_wrong, changed)), None, optimizer, epochs=1, batch_size=size, seed=seed
-    )
+    plan = TrainingPlan(epochs=1, batch_size=size, seed=seed)
+    train(model, as_data((is_wrong, changed)), None, optimizer, plan)
     spread = sum((count - share * size) ** 2 for count in num_wrong) / (size * share * (1 - share))
     standard_error = (2 * num_batches) ** 0.5  # of a sum of squares of independent counts
     assert abs(spread - num_batches) < 5 * standard_error

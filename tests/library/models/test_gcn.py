@@ -8,7 +8,7 @@ from landscape.errors import InputError
 from landscape.models import build_model
 from landscape.problem.batches import as_data
 from landscape.problem.problem import Problem
-from landscape.training import train
+from landscape.training import TrainingPlan, train
 
 NAMES = ["gcn", "gcn-topk"]
 TINY = {"in_features": 3, "width": 4, "depth": 2}
@@ -123,7 +123,8 @@ def test_training_draws_graphs_in_a_new_order_every_epoch(geometric):
     model, seen = tiny("gcn").double(), []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].ptr.diff().tolist()))
     data = as_data(rings(geometric))
-    train(model, data, None, torch.optim.SGD(model.parameters(), lr=0.01), epochs=4, batch_size=4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    train(model, data, None, optimizer, TrainingPlan(epochs=4, batch_size=4))
     assert [sorted(sizes) for sizes in seen] == [[3, 4, 5, 6]] * 4
     assert len({tuple(sizes) for sizes in seen}) > 1
 

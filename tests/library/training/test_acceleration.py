@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from landscape.errors import InputError
 from landscape.optim import build_optimizer
 from landscape.problem.batches import TensorData
-from landscape.training import train
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
@@ -38,14 +38,14 @@ def test_in_mixed_precision_training_computes_in_bfloat16_and_evaluation_in_floa
         seen.append((torch.is_grad_enabled(), outputs.dtype))
         return F.cross_entropy(outputs, targets)
 
-    model, history = run(optimizer, precision="bf16", criterion=criterion)
+    model, history = run(optimizer, amp="bf16", criterion=criterion)
     assert set(seen) == {(True, torch.bfloat16), (False, torch.float32)}
     assert {w.dtype for w in model.parameters()} == {torch.float32}
-    assert history.settings["precision"] == "bf16"
+    assert history.settings["amp"] == "bf16"
 
 
 def test_the_test_loss_of_mixed_precision_is_that_of_the_weights_in_float32():
-    model, history = run(precision="bf16")
+    model, history = run(amp="bf16")
     with torch.no_grad():
         loss = F.cross_entropy(model.eval()(POINTS.inputs), POINTS.targets).item()
     assert history.test_loss[-1] == pytest.approx(
@@ -63,7 +63,7 @@ def test_training_computes_in_the_weights_precision_inside_the_callers_autocast(
 
 def test_mixed_precision_has_one_name():
     with pytest.raises(InputError, match="mixed precision must be bf16 or nothing, got 'fp16'"):
-        run(precision="fp16")
+        run(amp="fp16")
 
 
 def _backend(graph, inputs):
@@ -79,16 +79,16 @@ def test_a_compiled_run_has_the_weights_and_names_of_an_eager_one(monkeypatch):
 
     expected, _ = run()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=eager))
-    model, history = run(is_compiled=True)
+    model, history = run(compile=True)
     assert graphs
     assert list(model.state_dict()) == list(expected.state_dict())
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, expected.state_dict()[name], rtol=1e-6, atol=1e-7)
-    assert history.settings["is_compiled"] is True
+    assert history.settings["compile"] is True
 
 
 def test_a_compiler_that_fails_is_an_error_that_says_how_to_go_on(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=_backend))
     with pytest.raises(InputError, match="the model cannot be compiled") as caught:
-        run(is_compiled=True)
+        run(compile=True)
     assert "Leave --compile out" in caught.value.hint

@@ -5,7 +5,7 @@ from landscape.data import build_data
 from landscape.models import build_model
 from landscape.optim.factory import BASES, FAMILY, build_optimizer
 from landscape.problem.batches import as_data
-from landscape.training.loop import train
+from landscape.training import TrainingPlan, train
 
 COMBINATIONS = [(name, None) for name in BASES] + [
     (name, base) for name in FAMILY for base in BASES
@@ -19,9 +19,8 @@ def test_defaults_of_every_optimizer_train_an_mlp_on_digits(name, base):
         torch.manual_seed(0)
         model = build_model("mlp")
     optimizer = build_optimizer(name, model, **({} if base is None else {"base": base}))
-    history = train(
-        model, *map(as_data, build_data("digits")), optimizer, epochs=15, batch_size=128
-    )
+    plan = TrainingPlan(epochs=15, batch_size=128)
+    history = train(model, *map(as_data, build_data("digits")), optimizer, plan)
     assert history.test_loss[-1] < 0.3
     assert history.test_accuracy[-1] > 0.95
     assert history.settings["skipped_steps"] == 0

@@ -9,7 +9,8 @@ from torch import nn
 from landscape.errors import InputError
 from landscape.optim import OPTIMIZERS, build_optimizer
 from landscape.problem.batches import TensorData
-from landscape.training import AUGMENTATIONS, Interrupted, TrainingState, train
+from landscape.training import AUGMENTATIONS, Interrupted, TrainingState
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = TensorData(

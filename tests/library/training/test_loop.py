@@ -12,7 +12,8 @@ from torch.optim import SGD
 from landscape.errors import InputError, LandscapeError
 from landscape.optim import OPTIMIZERS, SAM, build_optimizer
 from landscape.problem.batches import BatchData, TensorData
-from landscape.training import TrainingState, train
+from landscape.training import TrainingState
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
@@ -403,7 +404,7 @@ def test_progress_is_stopped_and_everything_put_back_after_an_error():
     assert [part.training for part in model] == before
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 7}, {"batch_size": 10, "micro_batch_size": 3}])
+@pytest.mark.parametrize("options", [{"batch_size": 7}, {"batch_size": 10, "micro_batch": 3}])
 def test_a_single_example_left_over_is_refused_by_batch_normalization_with_what_to_choose(options):
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 7)).double()
     message = "batch normalization in training needs more than one value a channel"

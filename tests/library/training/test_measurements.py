@@ -13,7 +13,8 @@ from landscape.data.subset import balanced_subset
 from landscape.errors import InputError
 from landscape.optim import SAM
 from landscape.problem.batches import TensorData
-from landscape.training import Interrupted, train
+from landscape.training import Interrupted
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
@@ -57,7 +58,7 @@ ALWAYS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("option", [{"ema": 0.9}, {"num_asc_samples": 20}])
+@pytest.mark.parametrize("option", [{"ema": 0.9}, {"asc_samples": 20}])
 def test_a_measurement_does_not_change_the_run_by_a_bit(optimizer, option):
     expected, plain = run(optimizer)
     weights, history = run(optimizer, **option)
@@ -98,7 +99,7 @@ def test_the_moving_average_is_evaluated_on_the_test_set():
 
 @pytest.mark.parametrize("num_steps", [1, 6])
 def test_resuming_keeps_averages_and_measurements_exact(num_steps):
-    states, asked, options = [], iter(range(1, 100)), {"ema": 0.8, "num_asc_samples": 20}
+    states, asked, options = [], iter(range(1, 100)), {"ema": 0.8, "asc_samples": 20}
     with pytest.raises(Interrupted):
         run(save=states.append, should_stop=lambda: next(asked) == num_steps, **options)
     ends, others = [], []
@@ -128,7 +129,7 @@ def test_a_decay_out_of_range_is_refused(ema):
 @pytest.mark.parametrize(("optimizer", "rho"), [("sgd", 0.05), ("sam", 0.3)])
 def test_ascent_sharpness_is_the_rise_along_the_gradient_on_a_balanced_subset(optimizer, rho):
     model = network()
-    _, history = run(optimizer, model, num_asc_samples=21)
+    _, history = run(optimizer, model, asc_samples=21)
     picked = balanced_subset(POINTS.targets, 21)
     parameters = dict(model.eval().named_parameters())
 
@@ -145,7 +146,7 @@ def test_ascent_sharpness_is_the_rise_along_the_gradient_on_a_balanced_subset(op
 
 def test_sam_without_a_radius_is_measured_as_its_base_is():
     model, plain = network(), network()
-    options = {"epochs": 1, "batch_size": 16, "num_asc_samples": 20, "sharpness_rho": 0.07}
+    options = {"epochs": 1, "batch_size": 16, "asc_samples": 20, "sharpness_rho": 0.07}
     history = train(
         model, POINTS, None, SAM(model.parameters(), SGD, rho=0.0, lr=0.5, module=model), **options
     )
@@ -157,17 +158,17 @@ def test_sam_without_a_radius_is_measured_as_its_base_is():
 def test_ascent_sharpness_takes_no_larger_passes_than_training():
     model, sizes = network(), []
     model.register_forward_pre_hook(lambda part, inputs: sizes.append(len(inputs[0])))
-    options = {"epochs": 1, "batch_size": 16, "micro_batch_size": 4, "num_asc_samples": 21}
+    options = {"epochs": 1, "batch_size": 16, "micro_batch": 4, "asc_samples": 21}
     train(model, POINTS, None, SGD(model.parameters(), lr=0.1), **options)
     assert max(sizes) == 4
 
 
 def test_a_resumed_run_measures_at_the_radius_of_the_first():
     states = []
-    _, history = run("sam", save=states.append, num_asc_samples=20)
+    _, history = run("sam", save=states.append, asc_samples=20)
     model = network()
     other = SAM(model.parameters(), SGD, rho=0.9, lr=0.5, module=model)
-    options = {"epochs": 3, "batch_size": 16, "num_asc_samples": 20}
+    options = {"epochs": 3, "batch_size": 16, "asc_samples": 20}
     again = train(model, POINTS, POINTS, other, state=states[0], **options)
     assert_same_columns(again, history, ["ascent_sharpness", "first_order_sharpness"])
     assert again.settings["sharpness_rho"] == 0.3
@@ -183,4 +184,4 @@ def test_a_module_that_cannot_be_copied_is_refused_an_average():
 
 def test_more_samples_than_examples_are_refused():
     with pytest.raises(InputError, match="the number of samples must be from 1 to 50, got 51"):
-        run(num_asc_samples=51)
+        run(asc_samples=51)

@@ -7,7 +7,8 @@ from torch.optim import SGD
 from landscape.errors import InputError
 from landscape.optim import SAM
 from landscape.problem.batches import BatchData, TensorData, as_data
-from landscape.training import AUGMENTATIONS, train
+from landscape.training import AUGMENTATIONS
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(50, 6, generator=GENERATOR, dtype=torch.float64)
@@ -58,7 +59,7 @@ def run(data, optimizer="sgd", model=None, **options):
 def test_a_step_in_pieces_is_that_of_the_whole_batch(form, optimizer):
     data = TensorData(FORMS[form], TARGETS)
     expected, whole = run(data, optimizer)
-    model, history = run(data, optimizer, micro_batch_size=5)
+    model, history = run(data, optimizer, micro_batch=5)
     assert model.sizes[:4] == [5, 5, 5, 1]
     torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=RTOL, atol=1e-13)
     for name in ("train_loss", "train_accuracy", "first_order_sharpness"):
@@ -73,7 +74,7 @@ def test_pieces_of_a_batch_are_augmented_as_the_whole(monkeypatch):
     )
     data = TensorData(INPUTS, TARGETS)
     expected, _ = run(data, augmentation="noise")
-    model, _ = run(data, augmentation="noise", micro_batch_size=3)
+    model, _ = run(data, augmentation="noise", micro_batch=3)
     torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=RTOL, atol=1e-13)
 
 
@@ -95,16 +96,16 @@ def test_graphs_are_cut_before_they_are_joined():
         ]
     )
     expected, _ = run(data, model=Pooled)
-    model, _ = run(data, model=Pooled, micro_batch_size=6)
+    model, _ = run(data, model=Pooled, micro_batch=6)
     assert model.sizes[:3] == [6, 6, 4]
     torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=RTOL, atol=1e-13)
 
 
 def test_batches_that_the_user_made_cannot_be_cut():
     with pytest.raises(InputError, match="batches that the user made cannot be cut"):
-        run(BatchData(((INPUTS, TARGETS),)), micro_batch_size=5)
+        run(BatchData(((INPUTS, TARGETS),)), micro_batch=5)
 
 
 def test_a_micro_batch_has_at_least_one_example():
     with pytest.raises(InputError, match="micro-batch size must be at least 1, got 0"):
-        run(TensorData(INPUTS, TARGETS), micro_batch_size=0)
+        run(TensorData(INPUTS, TARGETS), micro_batch=0)

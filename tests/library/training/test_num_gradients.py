@@ -6,21 +6,22 @@ from torch import nn
 
 from landscape.optim.factory import build_optimizer
 from landscape.problem.batches import TensorData
-from landscape.training import Interrupted, train
+from landscape.training import Interrupted
+from tests.training_runs import train
 
 DATA = TensorData(torch.randn(40, 3), torch.randint(2, (40,)))
 NUM_STEPS = 5  # an epoch of batches of 8
 
 
-def run(name, *, sam_fraction=1.0, micro_batch_size=None, **arguments):
+def run(name, *, last_fraction=1.0, micro_batch=None, **arguments):
     sam_options = {
         key: arguments.pop(key) for key in ("steps", "every", "scope") if key in arguments
     }
     model = nn.Linear(3, 2)
     optimizer = build_optimizer(name, model, **sam_options)
     options = {
-        "sam_fraction": sam_fraction,
-        "micro_batch_size": micro_batch_size,
+        "last_fraction": last_fraction,
+        "micro_batch": micro_batch,
         "batch_size": 8,
         "epochs": 2,
     }
@@ -31,12 +32,12 @@ def run(name, *, sam_fraction=1.0, micro_batch_size=None, **arguments):
     ("name", "options", "expected"),
     [
         ("sgd", {}, [5, 5]),
-        ("sgd", {"micro_batch_size": 3}, [5, 5]),
+        ("sgd", {"micro_batch": 3}, [5, 5]),
         ("sam", {}, [10, 10]),
         ("sam", {"steps": 3}, [20, 20]),
         ("sam", {"every": 5}, [6, 6]),
-        ("sam", {"sam_fraction": 0.5}, [5, 10]),
-        ("sam", {"micro_batch_size": 4, "scope": "micro-batch"}, [10, 10]),
+        ("sam", {"last_fraction": 0.5}, [5, 10]),
+        ("sam", {"micro_batch": 4, "scope": "micro-batch"}, [10, 10]),
         ("rand-sam", {}, [10, 10]),
     ],
 )

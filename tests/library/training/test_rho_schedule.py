@@ -9,7 +9,7 @@ from torch.optim import SGD
 from landscape.errors import InputError
 from landscape.optim import SAM
 from landscape.problem.batches import TensorData
-from landscape.training import train
+from tests.training_runs import train
 
 GENERATOR = torch.Generator().manual_seed(0)
 POINTS = TensorData(
@@ -65,12 +65,12 @@ def test_with_the_schedule_of_the_learning_rate_the_radius_is_proportional_to_it
     ("fraction", "first"), [(0, 8), (0.2, 6), (0.25, 6), (0.3, 6), (0.5, 4), (0.9, 1), (1, 0)]
 )
 def test_the_last_fraction_of_the_steps_is_sams(fraction, first):
-    _, _, (factors, _) = run(sam_fraction=fraction)
+    _, _, (factors, _) = run(last_fraction=fraction)
     assert factors.tolist() == [0] * first + [1] * (NUM_STEPS - first)
 
 
 def test_without_any_fraction_the_run_is_that_of_the_base():
-    weights, _, _ = run(sam_fraction=0)
+    weights, _, _ = run(last_fraction=0)
     assert all(torch.equal(a, b) for a, b in zip(weights, run_base(), strict=True))
 
 
@@ -92,7 +92,7 @@ def test_first_order_sharpness_keeps_the_unscheduled_radius():
         epochs=1,
         batch_size=16,
         rho_schedule="cosine",
-        sam_fraction=0.5,
+        last_fraction=0.5,
     )
     assert history.first_order_sharpness[0] == pytest.approx(0.3 * np.mean(norms), rel=1e-12)
 
@@ -101,8 +101,8 @@ def test_first_order_sharpness_keeps_the_unscheduled_radius():
     ("options", "message"),
     [
         ({"rho_schedule": "linear"}, "a schedule must be one of"),
-        ({"sam_fraction": 1.5}, r"last fraction of SAM must be in \[0, 1\], got 1.5"),
-        ({"sam_fraction": math.nan}, r"last fraction of SAM must be in \[0, 1\], got nan"),
+        ({"last_fraction": 1.5}, r"last fraction of SAM must be in \[0, 1\], got 1.5"),
+        ({"last_fraction": math.nan}, r"last fraction of SAM must be in \[0, 1\], got nan"),
     ],
 )
 def test_an_option_out_of_range_is_refused(options, message):
@@ -110,7 +110,7 @@ def test_an_option_out_of_range_is_refused(options, message):
         run(**options)
 
 
-@pytest.mark.parametrize("options", [{"rho_schedule": "cosine"}, {"sam_fraction": 0.5}])
+@pytest.mark.parametrize("options", [{"rho_schedule": "cosine"}, {"last_fraction": 0.5}])
 def test_other_optimizers_have_no_radius(options):
     model = linear()
     with pytest.raises(InputError, match="options of SAM, got SGD"):
