@@ -1,15 +1,12 @@
-"""Training in two real processes of torchrun, on the CPU."""
+"""Training in two real processes on the CPU, torchrun's where its own part matters."""
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from cases import run_cli
+from processes import run_cli, run_two_cli, torchrun_cli
 
 from landscape import read_result
 from landscape.io.checkpoint import load_checkpoint
@@ -64,27 +61,11 @@ def words(folder, name, *more):
     return ("train", *own, "--epochs", 3, "--batch-size", 7, "--out", folder / name, *more)
 
 
-def run_two(*arguments, **environment):
-    launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "landscape_cli",
-    ]
-    command = [sys.executable, *launcher, *map(str, arguments)]
-    environment = {
-        **os.environ,
-        "COLUMNS": "160",
-        "NO_COLOR": "1",
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=240
-    )
+def succeeded(processes):
+    """What the two processes printed."""
+    for process in processes:
+        assert process.returncode == 0, process.stderr
+    return "".join(process.stdout for process in processes)
 
 
 def curves(folder, name):
@@ -106,8 +87,7 @@ def test_two_processes_keep_the_snapshots_of_the_first(folder):
         "--save-every",
         1,
     )  # running statistics differ
-    two = run_two(*words(folder, "kept", *noisy))
-    assert two.returncode == 0, two.stderr
+    succeeded(run_two_cli(*words(folder, "kept", *noisy)))
     kept = sorted((folder / "kept" / "snapshots").iterdir())
     assert [path.name for path in kept] == [f"epoch-{epoch:04d}.pt" for epoch in range(4)]
     last = load_checkpoint(kept[-1]).state_dict
@@ -126,9 +106,8 @@ def test_two_processes_keep_the_snapshots_of_the_first(folder):
 def test_two_processes_take_the_steps_of_one(folder, more, request):
     name = request.node.callspec.id
     one = run_cli(*words(folder, f"{name}-one", *more))
-    two = run_two(*words(folder, f"{name}-two", *more))
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr
-    assert two.stdout.count("Saved to") == 1
+    assert one.returncode == 0, one.stderr
+    assert succeeded(run_two_cli(*words(folder, f"{name}-two", *more))).count("Saved to") == 1
     torch.testing.assert_close(
         state_dict(folder, f"{name}-two"), state_dict(folder, f"{name}-one"), rtol=RTOL, atol=0
     )
@@ -137,19 +116,17 @@ def test_two_processes_take_the_steps_of_one(folder, more, request):
         np.testing.assert_allclose(values, expected[column], rtol=RTOL, err_msg=column)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_exact(folder):
     noisy = ("--model-arg", "noisy=true", "--optim", "sam", "--batch-size", 10)
-    whole = run_two(*words(folder, "whole", *noisy))
-    assert whole.returncode == 0, whole.stderr
-    stopped = run_two(
-        *words(folder, "parts", *noisy), STOP_AT="15"
-    )  # 5 steps an epoch and 2 passes a step
+    succeeded(run_two_cli(*words(folder, "whole", *noisy)))
+    # 5 steps per epoch and 2 passes per step
+    stopped = torchrun_cli(*words(folder, "parts", *noisy), STOP_AT="15")
     assert stopped.returncode != 0
     assert stopped.stderr.count("Stopped in epoch 2, after step 3 of 5") == 1
     assert "torchrun --nproc-per-node 2 -m landscape_cli train" in stopped.stderr
     assert set(re.findall(r"exitcode  : (-?\d+)", stopped.stderr)) == {"143"}
-    resumed = run_two(*words(folder, "parts", *noisy), "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    succeeded(run_two_cli(*words(folder, "parts", *noisy), "--resume"))
     whole, parts = state_dict(folder, "whole"), state_dict(folder, "parts")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     expected = curves(folder, "whole")
@@ -157,20 +134,32 @@ def test_a_signal_to_one_process_stops_both_and_the_resumed_run_is_exact(folder)
         np.testing.assert_array_equal(values, expected[column], err_msg=column)
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--model-arg", "fail=5"), "ValueError: no more"),  # in the second process only
-        (("--lr", "1e200"), "training diverged"),
-        (
-            ("--data", "{folder}/mine.py:batches"),
-            "cannot be cut into pieces or shared between processes",
-        ),
-    ],
-)
+FAILURES = [
+    (("--model-arg", "fail=5"), "ValueError: no more"),  # in the second process only
+    (("--lr", "1e200"), "training diverged"),
+    (
+        ("--data", "{folder}/mine.py:batches"),
+        "cannot be cut into pieces or shared between processes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "message"), FAILURES)
 def test_an_error_ends_all_processes_with_one_message(folder, tmp_path, more, message):
     more = (str(word).format(folder=folder) for word in more)
-    done = run_two(*words(folder, tmp_path / "run", *more))
+    done = run_two_cli(*words(folder, tmp_path / "run", *more))
+    said = [process.stderr for process in done]
+    assert all(process.returncode > 0 for process in done)
+    assert sum(("\n" + each).count("\nError: ") for each in said) == 1
+    assert "Traceback" not in "".join(said)
+    assert message in "".join(said)
+    assert "Hint: " in "".join(said)
+
+
+@pytest.mark.slow
+def test_an_error_under_torchrun_is_one_message_and_a_report_of_its_own(folder, tmp_path):
+    more, message = FAILURES[0]
+    done = torchrun_cli(*words(folder, tmp_path / "run", *more))
     assert done.returncode != 0
     assert ("\n" + done.stderr).count("\nError: ") == 1
     assert done.stderr.count("Traceback") == 1  # torchrun's own

@@ -1,0 +1,164 @@
+"""Processes of their own that begin with torch imported: forked from a server of this session.
+
+One costs some hundredths of a second, where `python -m landscape_cli` needs seconds to import.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import CompletedProcess
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "h5py",
+        "landscape.hessian.spectrum",
+        "landscape.io.checkpoint",
+        "landscape.io.plugins",
+        "landscape.io.store",
+        "landscape.models",
+        "landscape.sharpness",
+        "landscape.surface",
+        "landscape.training",
+        "matplotlib.figure",
+        "scipy.stats",
+        "sklearn.datasets",
+        "torch._dynamo",
+        "torch.distributed",
+        "torch.nn.parallel",
+    ]
+)
+PLAIN = {"COLUMNS": "160", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+TIMEOUT = 120
+
+
+class Started:
+    """A process that calls a function, with pipes: what tests need of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *arguments: object,
+        cwd: Path | None = None,
+        **environment: str,
+    ) -> None:
+        pipes = [SERVER.Pipe(duplex=False) for _ in range(3)]
+        (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
+        theirs = (theirs_in, theirs_out, theirs_err)
+        settings = {**os.environ, **PLAIN, **environment}
+        self._process = SERVER.Process(
+            target=_call, args=(function, arguments, cwd, settings, theirs)
+        )
+        self._process.start()
+        for end in theirs:
+            end.close()
+        self.stdin = os.fdopen(os.dup(ours_in.fileno()), "w")
+        self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno())) for end in (ours_out, ours_err))
+        for end in (ours_in, ours_out, ours_err):
+            end.close()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or None while the process runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def communicate(self, text: str = "", timeout: float = TIMEOUT) -> tuple[str, str]:
+        """Write to the process, close its input, and return what it wrote until it ended."""
+        try:
+            self.stdin.write(text)
+            self.stdin.close()
+        except BrokenPipeError:
+            pass
+        with ThreadPoolExecutor(2) as pool:
+            found = [pool.submit(pipe.read) for pipe in (self.stdout, self.stderr)]
+            out, err = (each.result(timeout) for each in found)
+        self._process.join(timeout)
+        assert self.returncode is not None, err
+        return out, err
+
+
+def _call(function, arguments, cwd, settings, pipes) -> None:
+    """Become the process: streams, folder, environment."""
+    os.environ.clear()
+    os.environ.update(settings)
+    if cwd is not None:
+        os.chdir(cwd)
+    for number, end in enumerate(pipes):
+        os.dup2(end.fileno(), number)
+        end.close()
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    function(*arguments)
+
+
+def _command(words: list[str]) -> None:
+    """Be `python -m landscape_cli`."""
+    from landscape_cli.app import main
+
+    sys.argv = ["landscape", *words]
+    main()
+
+
+def start_cli(*words: object, cwd: Path | None = None, **environment: str) -> Started:
+    """Start the command line in a process of its own."""
+    return Started(_command, [str(word) for word in words], cwd=cwd, **environment)
+
+
+def run_cli(*words: object, cwd: Path | None = None, **environment: str) -> CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return _ended(start_cli(*words, cwd=cwd, **environment))
+
+
+def run_two_cli(*words: object, **environment: str) -> list[CompletedProcess[str]]:
+    """Run the command line in two processes that work together."""
+    return run_two(_command, [str(word) for word in words], **environment)
+
+
+def run_two(
+    function: Callable[..., object], *arguments: object, **environment: str
+) -> list[CompletedProcess[str]]:
+    """Call a function in two processes that find what torchrun sets in their environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both |= {"TORCHELASTIC_RESTART_COUNT": "0", **environment}
+    ranks = [{"RANK": rank, "LOCAL_RANK": rank, **both} for rank in ("0", "1")]
+    processes = [Started(function, *arguments, **each) for each in ranks]
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(_ended, processes))
+
+
+def torchrun_cli(
+    *words: object, options: Sequence[str] = (), **environment: str
+) -> CompletedProcess[str]:
+    """Run the command line in two processes of torchrun itself, which takes several seconds."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    command = [sys.executable, *launcher, "-m", "landscape_cli", *map(str, words)]
+    settings = {**os.environ, **PLAIN, **environment}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=settings, timeout=TIMEOUT, check=False
+    )
+
+
+def _ended(process: Started) -> CompletedProcess[str]:
+    out, err = process.communicate()
+    assert process.returncode is not None
+    return CompletedProcess([], process.returncode, out, err)
