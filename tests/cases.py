@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -111,27 +108,3 @@ def images(num_examples: int = 20, seed: int = 2):
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(num_examples, 1, 6, 6, generator=generator)
     return inputs, torch.randint(3, (num_examples,), generator=generator)
-
-
-def run_cli(
-    *arguments: object, cwd: Path | None = None, **kwargs
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env=environment, check=False, **kwargs
-    )
-
-
-def run_two_processes(script: Path, *arguments: object) -> None:
-    """Run a script in two processes of torchrun, with the tests' own modules beside it; fail with
-    what they say."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = [str(script.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, *launcher, str(script), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr

@@ -1,6 +1,4 @@
-"""What the processes of test_operator_processes.py run: python curvature_processes.py FOLDER."""
-
-import sys
+"""What the processes of test_operator_processes.py run."""
 
 import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
@@ -73,7 +71,3 @@ def main(folder):
             {name: vars(spectrum) for name, spectrum in spectra().items()},
         )
         torch.save(found, f"{folder}/rank-{distributed.rank()}.pt")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -126,15 +126,28 @@ def run_cli(*words: object, cwd: Path | None = None, **environment: str) -> Comp
     return _ended(start_cli(*words, cwd=cwd, **environment))
 
 
-def run_two_cli(*words: object, **environment: str) -> list[CompletedProcess[str]]:
-    """Run the command line in two processes that work together."""
-    return run_two(_command, [str(word) for word in words], **environment)
-
-
-def run_two(
-    function: Callable[..., object], *arguments: object, **environment: str
+def run_two_cli(
+    *words: object, must_succeed: bool = False, **environment: str
 ) -> list[CompletedProcess[str]]:
-    """Call a function in two processes that find what torchrun sets in their environment."""
+    """Run the command line in two processes that work together."""
+    done = _both(_command, [str(word) for word in words], environment=environment)
+    return _checked(done) if must_succeed else done
+
+
+def run_two(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function in two processes that work together, and check that they succeed."""
+    _checked(_both(function, *arguments, environment={}))
+
+
+def _checked(done: list[CompletedProcess[str]]) -> list[CompletedProcess[str]]:
+    assert [process.returncode for process in done] == [0, 0], [each.stderr for each in done]
+    return done
+
+
+def _both(
+    function: Callable[..., object], *arguments: object, environment: dict[str, str]
+) -> list[CompletedProcess[str]]:
+    """Run two processes that find what torchrun sets in their environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,9 +1,7 @@
-"""What the processes of test_sam_distributed.py run: python sam_processes.py FOLDER RANK WORLD."""
+"""What the processes of test_sam_distributed.py run."""
 
 import math
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import distributed, nn
@@ -100,15 +98,10 @@ def run(case, rank, world):
     return {"state": state, "passes": passes, "skipped": optimizer.skipped_steps}
 
 
-def main(folder, rank, world):
+def main(folder):
     torch.set_num_threads(1)
-    init = f"file://{Path(folder).resolve()}/rendezvous"
-    distributed.init_process_group("gloo", init_method=init, rank=rank, world_size=world)
-    torch.save(
-        {name: run(case, rank, world) for name, case in CASES.items()}, f"{folder}/rank-{rank}.pt"
-    )
+    distributed.init_process_group("gloo")
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    found = {name: run(case, rank, world) for name, case in CASES.items()}
+    torch.save(found, f"{folder}/rank-{rank}.pt")
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,7 +1,6 @@
-"""What the processes of test_sharpness_processes.py run: python sharpness_processes.py FOLDER."""
+"""What the processes of test_sharpness_processes.py run."""
 
 import dataclasses
-import sys
 
 import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
@@ -46,7 +45,3 @@ def main(folder):
     torch.set_num_threads(1)
     with distributed.joined():
         torch.save(measures(), f"{folder}/rank-{distributed.rank()}.pt")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

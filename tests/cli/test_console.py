@@ -2,8 +2,8 @@ import math
 import signal
 
 import pytest
-from cases import run_cli
 from landscape_cli import console
+from processes import run_cli
 
 
 @pytest.mark.parametrize("show", [console.number, console.percent])

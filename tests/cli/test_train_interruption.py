@@ -1,16 +1,13 @@
 """A training that is stopped by a signal, or killed, and continued: as real processes."""
 
 import dataclasses
-import os
 import shlex
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from cases import run_cli
+from processes import run_cli, start_cli
 
 from landscape import read_result
 from landscape.io.checkpoint import load_checkpoint
@@ -58,9 +55,7 @@ def words(folder, name):
 
 def paused(arguments, at):
     """Start a process and return it where it waits."""
-    command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, env={**os.environ, "PAUSE_AT": str(at)}, text=True, **pipes)
+    process = start_cli(*arguments, PAUSE_AT=str(at))
     assert "here" in process.stderr.readline()
     return process
 
@@ -74,7 +69,7 @@ def stopped(process, *numbers):
         ):  # signals that arrive together count as one
             pass
     process.send_signal(numbers[-1])
-    _, err = process.communicate("\n", timeout=120)
+    _, err = process.communicate("\n")
     return process.returncode, err
 
 

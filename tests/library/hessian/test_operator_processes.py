@@ -1,17 +1,13 @@
-"""Products of the curvature by two real processes of torchrun, compared with those of one."""
-
-from pathlib import Path
+"""Products of the curvature by two real processes, compared with those of one."""
 
 import numpy as np
 import pytest
 import torch
-from cases import run_two_processes
-from curvature_processes import bad_batch, products, spectra
+from curvature_processes import bad_batch, main, products, spectra
+from processes import run_two
 from torch import distributed
 
 from landscape.results.spectral_density import mean
-
-SCRIPT = Path(__file__).resolve().parents[2] / "curvature_processes.py"
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available(), reason="torch was built without torch.distributed"
@@ -22,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 def found(tmp_path_factory):
     """What each process computed."""
     folder = tmp_path_factory.mktemp("ranks")
-    run_two_processes(SCRIPT, folder)
+    run_two(main, folder)
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 

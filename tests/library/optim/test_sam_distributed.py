@@ -1,13 +1,11 @@
 """SAM under DistributedDataParallel in two processes, compared with the same arithmetic in one."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
-import sam_processes
 import torch
-from sam_processes import CASES, INPUTS, TARGETS, loss_of, make_network, micro_batches
+from processes import run_two
+from sam_processes import CASES, INPUTS, TARGETS, loss_of, main, make_network, micro_batches
 from torch import distributed
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -23,13 +21,7 @@ WORLD = 2
 def results(tmp_path_factory):
     """What every case left in each process."""
     folder = tmp_path_factory.mktemp("ddp")
-    commands = [
-        [sys.executable, "-P", sam_processes.__file__, str(folder), str(rank), str(WORLD)]
-        for rank in range(WORLD)
-    ]
-    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * WORLD, errors
+    run_two(main, folder)
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(WORLD)]
 
 

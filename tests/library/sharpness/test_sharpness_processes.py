@@ -1,14 +1,10 @@
-"""Sharpness by two real processes of torchrun, compared with that of one."""
-
-from pathlib import Path
+"""Sharpness by two real processes, compared with that of one."""
 
 import pytest
 import torch
-from cases import run_two_processes
-from sharpness_processes import measures
+from processes import run_two
+from sharpness_processes import main, measures
 from torch import distributed
-
-SCRIPT = Path(__file__).resolve().parents[2] / "sharpness_processes.py"
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available(), reason="torch was built without torch.distributed"
@@ -19,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 def found(tmp_path_factory):
     """What each process measured."""
     folder = tmp_path_factory.mktemp("ranks")
-    run_two_processes(SCRIPT, folder)
+    run_two(main, folder)
     return [torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1)]
 
 
