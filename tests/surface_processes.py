@@ -1,7 +1,6 @@
-"""What the processes of test_surface_processes.py run: python surface_processes.py CASE OUT."""
+"""What the processes of test_surface_processes.py run."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -63,9 +62,8 @@ def surface(case: str, sink=None, **options) -> tuple[Surface, int]:
     ), problem.count
 
 
-def main() -> None:
+def main(case: str, folder: Path) -> None:
     """Write the surface of each process, and how many points it evaluated."""
-    case, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     with distributed.joined():
         rank = distributed.rank()
@@ -80,7 +78,3 @@ def main() -> None:
     (folder / f"{rank}.json").write_text(
         json.dumps({"count": count, "done": int(np.sum(found.done))})
     )
-
-
-if __name__ == "__main__":
-    main()

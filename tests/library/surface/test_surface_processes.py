@@ -1,29 +1,18 @@
-"""Surfaces by two real processes of torchrun."""
+"""Surfaces by two real processes."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from surface_processes import CASES, surface
+from processes import run_two
+from surface_processes import CASES, main, surface
 
 from landscape import read_result
 
-SCRIPT = Path(__file__).resolve().parents[2] / "surface_processes.py"
-
 
 def _run_two(case, folder):
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, *launcher, str(SCRIPT), case, str(folder)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    run_two(main, case, folder)
     surfaces = [read_result(folder / f"{rank}.h5") for rank in (0, 1)]
     return surfaces, [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
