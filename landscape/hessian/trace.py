@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Subspace
@@ -169,4 +169,4 @@ def _quantile(confidence: float, num_samples: int, *, is_sequential: bool) -> fl
     The error probability is halved if the samples decide their own number.
     """
     outside = (1 - confidence) / (4 if is_sequential else 2)
-    return float(student_t.ppf(1 - outside, num_samples - 1)) if num_samples > 1 else math.inf
+    return float(stdtrit(num_samples - 1, 1 - outside)) if num_samples > 1 else math.inf

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from landscape.results.display import Displayed, number
+
 _LATER_COLUMNS = (
     "ascent_sharpness",
     "ema_test_loss",
@@ -19,9 +21,9 @@ _LATER_COLUMNS = (
 """Columns of a History that files of earlier versions do not have."""
 
 
-@dataclass(frozen=True)
-class History:
-    """One row an epoch of a training run; every array is (num_epochs,), NaN where not measured.
+@dataclass(frozen=True, repr=False)
+class History(Displayed):
+    """One row per epoch of a training run; every array is (num_epochs,), NaN where not measured.
 
     Attributes:
         epoch: 1, 2, ...
@@ -66,7 +68,19 @@ class History:
 
     def __post_init__(self) -> None:
         for name in _LATER_COLUMNS:
-            if (
-                getattr(self, name) is None or not getattr(self, name).size
-            ):  # None in a file of an earlier version
+            column = getattr(self, name)
+            if column is None or not column.size:  # None in a file of an earlier version
                 object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return where the run ended; see `Displayed`."""
+        columns = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+        return [
+            ("epochs", str(len(self.epoch))),
+            *(
+                (f"last {name.replace('_', ' ')}", number(getattr(self, name)[-1]))
+                for name in columns
+                if self.epoch.size
+            ),
+            ("seconds", number(float(np.nansum(self.seconds)))),
+        ]

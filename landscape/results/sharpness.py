@@ -7,8 +7,12 @@ numpy, so that the command line can take what it needs at once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from landscape.errors import InputError
+from landscape.results.display import Displayed, number, with_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,8 +219,8 @@ class Certificate:
     provenance: Provenance
 
 
-@dataclass(frozen=True)
-class Sharpness:
+@dataclass(frozen=True, repr=False)
+class Sharpness(Displayed):
     """Sharpness measures of one checkpoint on one set.
 
     Attributes:
@@ -246,6 +250,29 @@ class Sharpness:
     protocol: str = ""
     rescaled: tuple[Rescaled, ...] = ()
 
+    def __getitem__(self, key: tuple[str, float]) -> Measure:
+        """Return the measure of a name and radius: `sharpness["asc", 0.05]`.
+
+        Raises:
+            InputError: If there is none, naming what there is.
+        """
+        for measure in self.measures:
+            if measure.key == key:
+                return measure
+        known = ", ".join(f"{name!r}, {rho:g}" for name, rho in (m.key for m in self.measures))
+        raise InputError(f"there is no measure {key!r}; there are {known or 'none'}.")
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the loss and every measure; see `Displayed`."""
+        return [
+            (f"{self.split} loss", number(self.loss)),
+            *([] if self.accuracy is None else [("accuracy", number(self.accuracy))]),
+            *(
+                (f"{measure.name} at {measure.rho:g}", with_error(measure.sharpness, measure.error))
+                for measure in self.measures
+            ),
+        ]
+
     @property
     def generalization_gap(self) -> float | None:
         """Test loss minus train loss (S001 Table 2); None where either is not known."""
@@ -254,8 +281,8 @@ class Sharpness:
         )
 
 
-@dataclass(frozen=True)
-class SharpnessComparison:
+@dataclass(frozen=True, repr=False)
+class SharpnessComparison(Displayed):
     """Sharpness of several checkpoints on the same data and directions.
 
     Attributes:
@@ -271,3 +298,11 @@ class SharpnessComparison:
     differences: tuple[Difference, ...] = ()
     groups: tuple[GroupValue, ...] = ()
     group_of: tuple[str, ...] = ()
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return what was compared and the verdicts; see `Displayed`."""
+        verdicts = Counter(difference.verdict for difference in self.differences)
+        return [
+            ("checkpoints", ", ".join(self.names)),
+            *((verdict, f"{verdicts[verdict]} differences") for verdict in VERDICTS),
+        ]

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from landscape.results.spectrum import Density
 
@@ -89,56 +88,30 @@ def smoothed(density: Density, x: np.ndarray, width: float | None = None) -> np.
 
 
 def band(
-    density: Density,
-    x: np.ndarray,
-    width: float | None = None,
-    *,
-    confidence: float = 0.95,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    density: Density, x: np.ndarray, width: float | None = None, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a pointwise band of the smoothed density.
+    """Return Student's pointwise confidence band of the smoothed density over the random probes.
 
-    It consists of quantiles of its means over probes drawn with replacement.
-
-    It is of the random probes alone. The quantiles of few lie too close to their mean; their
-    distance to it is lengthened by what Student's interval has over the normal one and by sqrt(n /
-    (n - 1)). With 5 probes a band of .95 held the smoothed density of a spectrum at .86 of 600
-    points without that, at .95 with it.
+    With 3, 5 and 20 probes a band of .95 held the smoothed density of a spectrum at .95 of the
+    points.
 
     Args:
         density: Outliers and quadratures.
         x: Eigenvalues, (n,).
         width: As of `smoothed`.
-        confidence: Share of the means inside.
-        num_resamples: Draws.
-        seed: Of the draws.
+        confidence: Share of the bands that hold the density at a point.
 
     Returns:
         Lower and upper ends, (n,) each; a single probe has a band of no width.
     """
     from_outliers, of_probes = _curves(density, x, width)
-    if not len(of_probes):
-        return from_outliers, from_outliers
-    number = len(of_probes)
-    drawn = np.random.default_rng(seed).multinomial(
-        number, np.full(number, 1 / number), num_resamples
-    )
-    means = drawn @ of_probes / number
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    center, widened = of_probes.mean(0), _widening(number, confidence)
-    low, high = center + widened * (low - center), center + widened * (high - center)
-    return from_outliers + np.maximum(low, 0.0), from_outliers + high
-
-
-def _widening(number: int, confidence: float) -> float:
-    """Return by how much bootstrap quantiles of `number` values lie too close to their mean."""
-    if number < 2:
-        return 1.0
-    quantile = (1 + confidence) / 2
-    return float(
-        student_t.ppf(quantile, number - 1) / norm.ppf(quantile) * np.sqrt(number / (number - 1))
-    )
+    num_probes = len(of_probes)
+    if num_probes < 2:
+        curve = from_outliers + of_probes.sum(0)
+        return curve, curve
+    center, error = of_probes.mean(0), of_probes.std(0, ddof=1) / np.sqrt(num_probes)
+    half_width = stdtrit(num_probes - 1, (1 + confidence) / 2) * error
+    return from_outliers + np.maximum(center - half_width, 0.0), from_outliers + center + half_width
 
 
 def mass_below(density: Density, value: float) -> Mass:

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from landscape.results.display import Displayed, number, span, with_error
 from landscape.results.provenance import Provenance
 
 
@@ -153,8 +154,8 @@ def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
     }
 
 
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, repr=False)
+class Spectrum(Displayed):
     """Eigenvalues of a Hessian at both ends of its spectrum, with what is known of their error.
 
     Attributes:
@@ -231,6 +232,18 @@ class Spectrum:
     alignment: np.ndarray = field(default_factory=partial(np.empty, 0))
     aligned_with: str = ""
     remark: str = ""
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return both ends of the spectrum and the trace; see `Displayed`."""
+        trace = self.trace
+        return [
+            ("curvature", f"{self.curvature} of the {self.split} loss"),
+            ("lambda_max", number(self.lambda_max)),
+            ("lambda_min", number(self.lambda_min)),
+            *([] if trace is None else [("trace", with_error(trace.value, trace.standard_error))]),
+            ("converged", "yes" if self.converged else "no"),
+            ("products", str(self.num_matvecs)),
+        ]
 
     @property
     def lambda_max(self) -> float | None:
@@ -334,8 +347,8 @@ def _value(ratio: Ratio | None) -> float | None:
     return None if ratio is None else ratio.value
 
 
-@dataclass(frozen=True)
-class CurvatureHistory:
+@dataclass(frozen=True, repr=False)
+class CurvatureHistory(Displayed):
     """Extreme eigenvalues at the snapshots of a training run; arrays have one row a snapshot.
 
     Attributes:
@@ -370,3 +383,13 @@ class CurvatureHistory:
     split: str
     provenance: Provenance
     weights_hashes: tuple[str, ...] = ()
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the snapshots and how the eigenvalues changed; see `Displayed`."""
+        ends = {"lambda_max": self.eigenvalues, "lambda_min": self.bottom_eigenvalues}
+        return [
+            ("snapshots", f"{int(self.done.sum())} of {len(self.epoch)}"),
+            ("epochs", span(self.epoch)),
+            *((name, span(values[self.done, 0])) for name, values in ends.items() if values.size),
+            ("converged", "yes" if self.converged[self.done].all() else "no"),
+        ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from landscape.results.display import Displayed, number
 from landscape.results.provenance import Provenance
 
 INTERPOLATION = "interpolation"
@@ -33,8 +34,8 @@ class Mark:
     plane_loss: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Surface:
+@dataclass(frozen=True, repr=False)
+class Surface(Displayed):
     """The loss, and where it exists the accuracy, on a line or a plane through the weights.
 
     Several lines through the same weights (repeats) have a first axis more: (number of lines, nx).
@@ -87,6 +88,24 @@ class Surface:
     deviations: dict[str, float] = field(default_factory=dict)
     tolerance: float | None = None
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the size of the grid and the losses on it; see `Displayed`."""
+        lowest, highest = self.extremes()
+        size = " x ".join(map(str, self.done.shape[::-1]))
+        num_left = 0 if self.is_finished else int((~self.done).sum())
+        return [
+            ("grid", f"{size}, {num_left} points left" if num_left else size),
+            ("directions", ", ".join(self.direction_names) or "unnamed"),
+            *(
+                (
+                    f"{split} loss",
+                    f"{number(lowest[split])} to {number(highest[split])}, "
+                    f"{number(self.center_loss.get(split))} at the center",
+                )
+                for split in self.splits
+            ),
+        ]
+
     @property
     def num_lines(self) -> int | None:
         """Number of lines through the weights; None for a plane."""
@@ -119,7 +138,7 @@ class Surface:
 
     @property
     def largest_distance(self) -> float | None:
-        """Of a snapshot out of the plane; None where there is none."""
+        """Largest distance of a snapshot from the plane, or None without snapshots."""
         return max((mark.distance for mark in self.trajectory), default=None)
 
     @property

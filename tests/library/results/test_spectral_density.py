@@ -99,7 +99,7 @@ def test_the_band_is_that_of_the_mean_of_the_probes():
     low, high = band(density, x, 0.5)
     curves = np.array([smoothed(random_probe(density, i), x, 0.5) for i in range(60)])
     expected = 2 * 1.96 * curves.std(0, ddof=1) / np.sqrt(60)
-    np.testing.assert_allclose(high - low, expected, rtol=0.15)
+    np.testing.assert_allclose(high - low, expected, rtol=0.03)
     assert ((low < smoothed(density, x, 0.5)) & (smoothed(density, x, 0.5) < high)).all()
 
 
@@ -108,10 +108,7 @@ def test_the_band_holds_the_expectation_of_the_probes_as_often_as_it_says(number
     expected = (1 - 1 / SIZE) / np.sqrt(
         2 * np.pi * 1.25
     )  # standard normal nodes under a kernel of width 0.5, at 0
-    bands = [
-        band(random_probes(number, seed), np.zeros(1), 0.5, num_resamples=400)
-        for seed in range(500)
-    ]
+    bands = [band(random_probes(number, seed), np.zeros(1), 0.5) for seed in range(500)]
     share = np.mean([low[0] <= expected <= high[0] for low, high in bands])
     assert abs(share - 0.95) < 4 * np.sqrt(0.05 * 0.95 / 500)
 
@@ -126,12 +123,6 @@ def random_probe(density, index):
     return Density(
         density.outliers, np.zeros(1), density.nodes[rows], density.weights[rows], 8, SIZE
     )
-
-
-def test_one_seed_gives_one_band():
-    density, x = random_probes(5), np.linspace(-2, 2, 5)
-    np.testing.assert_array_equal(band(density, x, seed=3), band(density, x, seed=3))
-    assert not np.array_equal(band(density, x, seed=3), band(density, x, seed=4))
 
 
 def test_a_single_probe_has_a_band_of_no_width_and_no_standard_error():
