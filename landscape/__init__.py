@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from landscape.optim.sam import SAM
     from landscape.problem.problem import Problem
     from landscape.sharpness import measure_sharpness
-    from landscape.surface.evaluate import Axis, evaluate_surface
+    from landscape.surface.evaluate import evaluate_surface
+    from landscape.surface.grid import Axis
 
 _MODULES = {
-    "Axis": "landscape.surface.evaluate",
+    "Axis": "landscape.surface.grid",
     "LandscapeError": "landscape.errors",
     "Plane": "landscape.directions.plane",
     "Problem": "landscape.problem.problem",

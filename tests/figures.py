@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Surface
-from landscape.surface.order import coarse_to_fine
+from landscape.surface.grid import coarse_to_fine
 
 
 def bowl(x, y):

@@ -51,8 +51,9 @@ FENCES = {
 WITHOUT_TORCH = (
     "landscape/results/",
     "landscape/plot/",
-    "landscape/surface/order.py",
+    "landscape/surface/grid.py",
     "landscape/surface/refinement.py",
+    "landscape/surface/persistence.py",
     "landscape/surface/topology.py",
     "landscape/io/store.py",
     "landscape/io/li2018.py",

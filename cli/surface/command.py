@@ -127,7 +127,8 @@ def surface(
         from landscape.directions.random import explained_variance
         from landscape.io.store import FileSink
         from landscape.runtime import distributed
-        from landscape.surface.evaluate import Axis, evaluate_surface
+        from landscape.surface.evaluate import evaluate_surface
+        from landscape.surface.grid import Axis
 
         for each in ranges:
             if each.ends is not None:
@@ -155,7 +156,7 @@ def surface(
             explained_variance=explained_variance(spanned.directions),
             settings={**opened.settings, **spanned.settings, "ranges": found},
             refine=work.refine,
-            probe=_make_probe(work, first, dims),
+            probes=_make_probes(work, first, dims),
             sink=FileSink(path, resume=resume),
             progress=console.TerminalProgress(),
             should_stop=deadline.is_reached,
@@ -209,13 +210,12 @@ def _open_under(
     )
 
 
-def _make_probe(work: WorkOptions, problem: Problem, num_directions: int) -> Probe | None:
+def _make_probes(work: WorkOptions, problem: Problem, num_directions: int) -> Sequence[Probe]:
     """Return what measures more than the loss at each point, on the first split."""
-    from landscape.surface.probes import PlaneCurvature, SpectrumMap, Together
+    from landscape.surface.probes import PlaneCurvature, SpectrumMap
 
     probes = [PlaneCurvature(problem, num_directions)] if work.curvature else []
-    more = [SpectrumMap(problem)] if work.spectrum else []
-    return Together(*probes, *more) if probes or more else None
+    return [*probes, SpectrumMap(problem)] if work.spectrum else [*probes]
 
 
 def _stored_surface(path: Path) -> Surface | None:

@@ -30,13 +30,12 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.results.surface import Surface
+from landscape.surface.persistence import Topology, sublevel_topology
 from landscape.surface.topology import (
     CENTER,
-    Topology,
     TopologySummary,
     checkpoint_points,
     describe_topology,
-    sublevel_topology,
     surface_values,
 )
 

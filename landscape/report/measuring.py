@@ -29,7 +29,8 @@ from landscape.results.surface import Surface
 from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import MEASURES, measure
 from landscape.sharpness.curvature import top_eigenvector
-from landscape.surface.evaluate import Axis, evaluate_surface
+from landscape.surface.evaluate import evaluate_surface
+from landscape.surface.grid import Axis
 
 TRAIN, TEST = "train", "test"
 _RECORDED = "report"  # name of the plan among the settings of a result

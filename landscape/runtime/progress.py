@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -32,3 +34,13 @@ class NullProgress:
 
 
 SILENT = NullProgress()
+
+
+@contextmanager
+def reporting(progress: Progress, task: str, total: int | None) -> Iterator[None]:
+    """Report a task of `total` units inside; it is ended whatever happens."""
+    progress.start(task, total)
+    try:
+        yield
+    finally:
+        progress.stop()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -25,16 +26,15 @@ from landscape.results.identity import (
     item_traits,
     require_unchanged,
 )
-from landscape.results.provenance import make_provenance
+from landscape.results.provenance import Provenance, make_provenance
 from landscape.results.surface import INTERPOLATION, Mark, Surface
 from landscape.runtime import distributed
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.sink import NullSink, Sink
-from landscape.surface.order import coarse_to_fine
+from landscape.surface.grid import Axis, coarse_to_fine
 from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
-from landscape.surface.work_queue import worked_off
 
-_MOST_POINTS = 10_000  # along one axis
 _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
 _PointValues: TypeAlias = tuple[
@@ -44,49 +44,6 @@ _PointValues: TypeAlias = tuple[
 _UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
 _SAME_ORIGIN = ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm")
 """Provenance that a continued surface must share; the dtype first, since hashes depend on it."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Evenly spaced coordinates, both ends included.
-
-    Attributes:
-        start: First coordinate.
-        stop: Last coordinate, greater than `start`.
-        num_points: At least 2.
-    """
-
-    start: float
-    stop: float
-    num_points: int
-
-    def __post_init__(self) -> None:
-        if self.num_points < 2:
-            raise InputError(
-                f"grid must have at least 2 points per axis, got {self.num_points}.",
-                hint="Pass --grid 21.",
-            )
-        if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
-            raise InputError(
-                "range must go from a smaller to a larger number, got "
-                f"{self.start:g}:{self.stop:g}.",
-                hint="Pass --range -1:1.",
-            )
-        if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
-            raise InputError(
-                f"an axis must be a finite range of at most {_MOST_POINTS} points, "
-                f"got {self.start:g}:{self.stop:g} in {self.num_points}."
-            )
-
-    def coordinates(self) -> np.ndarray:
-        """Return the coordinates (num_points,); one that is 0 up to rounding is exactly 0."""
-        values = np.linspace(self.start, self.stop, self.num_points)
-        values[np.abs(values) < 1e-12 * (self.stop - self.start)] = 0.0
-        return values
-
-
-def _never() -> bool:
-    return False
 
 
 def evaluate_surface(
@@ -100,18 +57,18 @@ def evaluate_surface(
     explained_variance: np.ndarray | None = None,
     settings: Mapping[str, Any] | None = None,
     refine: float | None = None,
-    probe: Probe | None = None,
+    probes: Sequence[Probe] = (),
     sink: Sink[Surface] | None = None,
     progress: Progress = SILENT,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
 ) -> Surface:
     """Evaluate loss and accuracy at every point of a grid on a plane, or on one or several lines.
 
     The centre is evaluated first, whether or not it is a grid point; the grid is filled coarse to
     fine. What the sink holds already is not computed again; on any exception, Ctrl-C included, what
-    was computed is in the sink. In the processes of one `landscape.runtime.distributed.joined`, whoever is
-    free takes the next points, and the first process alone uses sink and progress; under one plan,
-    the numbers are those of one process.
+    was computed is in the sink. The processes of one `landscape.runtime.distributed.joined` share
+    the points evenly, and the first process alone uses sink, progress and `should_stop`; under one
+    plan, the numbers are those of one process.
 
     Args:
         problems: Split name -> problem, all of them on the same weights.
@@ -125,7 +82,7 @@ def evaluate_surface(
         refine: Leave out points that interpolation gives to this error, by estimate, relative to
             the larger of the loss there and at the centre (`landscape.surface.refinement`); None computes
             all. A surface that is continued may have another one than before.
-        probe: Measures more at each point.
+        probes: Measure more at each point.
         sink: Takes the surface after each point.
         progress: Counts points.
         should_stop: Is asked after each point; if it says so, the points left are not done.
@@ -142,48 +99,42 @@ def evaluate_surface(
     planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
     _require_match(planes, axes)
     _require_tolerance(refine, planes)
-    sink = sink or NullSink()
+    own_sink = distributed.FirstSink(sink or NullSink())
     center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
-    surface = _empty_surface(problems, planes, axes, normalization, dict(settings or {}))
     surface = replace(
-        _with_center(surface, center),
+        _empty_surface(problems, planes, axes, center, probes),
+        normalization=normalization,
         direction_names=direction_names,
         marks=tuple(marks),
         explained_variance=explained_variance,
-        maps={name: np.full(surface.done.shape, np.nan) for name in (probe.names if probe else ())},
+        provenance=make_provenance(problems, dict(settings or {})),
         tolerance=refine,
     )
-    if distributed.rank() == 0 and (stored := sink.load()) is not None:
+    if (stored := own_sink.load()) is not None:
         require_unchanged(stored, Surface, "a surface", _traits(stored, surface))
         surface = replace(stored, tolerance=refine, deviations={})
-    work = _Work(problems, planes, probe, center)
+    work = _Work(problems, planes, probes, center)
     surface.deviations.update(_deviations(surface, work))
-    if distributed.rank() > 0:
-        for _ in _computed(surface, work, should_stop):
-            pass
-        return distributed.from_first(surface)
-    progress.start("surface", surface.done.size)
+    listener = progress if distributed.rank() == 0 else SILENT
     num_before, start = int(surface.done.sum()), time.perf_counter()
-    try:
-        for _ in _computed(surface, work, should_stop):
-            sink.save(surface)
-            num_done = int(surface.done.sum())
-            rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
-            progress.update(num_done, **_shown(surface), points_per_second=rate)
-    finally:
+    with reporting(listener, "surface", surface.done.size):
         try:
-            sink.save(surface)
-            sink.flush()
+            for _ in _computed(surface, work, should_stop):
+                own_sink.save(surface)
+                num_done = int(surface.done.sum())
+                rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
+                listener.update(num_done, **_shown(surface), points_per_second=rate)
         finally:
-            progress.stop()
+            own_sink.save(surface)
+            own_sink.flush()
     return distributed.from_first(surface)
 
 
 class Probe(Protocol):
-    """Measures something at the points of a plane beside the loss.
+    """Measures something at the points of a plane in addition to the loss.
 
     Attributes:
-        names: Of what it measures.
+        names: Names of what it measures.
     """
 
     names: tuple[str, ...]
@@ -199,7 +150,7 @@ class _Work:
 
     problems: Mapping[str, Problem]
     planes: Sequence[Plane]
-    probe: Probe | None
+    probes: Sequence[Probe]
     center: Mapping[str, Evaluation]
 
     @property
@@ -224,10 +175,11 @@ class _Work:
         return partial(self.planes[place.line].point, *place.coordinates)
 
     def _probed(self, place: _Place) -> dict[str, float]:
-        if self.probe is None:
+        if not self.probes:
             return {}
         plane = self.planes[place.line]
-        return dict(self.probe(plane, plane.point(*place.coordinates)))
+        w = plane.point(*place.coordinates)
+        return {name: value for probe in self.probes for name, value in probe(plane, w).items()}
 
 
 @dataclass(frozen=True)
@@ -240,18 +192,23 @@ class _Place:
 
 
 def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Fill the arrays of `surface`, and stop at each point that is done; in the first process."""
-    rounds = _rounds(surface)
-    is_first = distributed.rank() == 0
-    while True:
-        places = next(rounds, None) if is_first and not should_stop() else None
-        places = distributed.from_first(places)
-        if places is None:
-            return
+    """Fill the arrays of `surface`, and stop at each turn, in which each process does one stack.
+
+    Points cost the same, so the shares are fixed. All processes get all values.
+    """
+    rank, num_processes = distributed.rank(), distributed.world_size()
+    for places in _rounds(surface):
         size = work.stack_size
         stacks = [places[start : start + size] for start in range(0, len(places), size)]
-        for stack, values in worked_off(stacks, work.at, should_stop):
-            for place, value in zip(stack, values, strict=True):
+        for start in range(0, len(stacks), num_processes):
+            if distributed.from_first(rank == 0 and should_stop()):
+                return
+            turn = stacks[start : start + num_processes]
+            own = [work.at(stack) for stack in turn[rank : rank + 1]]
+            values = chain.from_iterable(distributed.gathered(own))
+            for place, value in zip(
+                chain.from_iterable(turn), chain.from_iterable(values), strict=True
+            ):
                 _write(surface, place.index, value)
             yield
 
@@ -357,40 +314,35 @@ def _shown(surface: Surface) -> dict[str, float]:
 def _empty_surface(
     problems: Mapping[str, Problem],
     planes: Sequence[Plane],
-    axes: tuple[Axis, ...],
-    normalization: str,
-    settings: dict[str, Any],
+    axes: Sequence[Axis],
+    center: Mapping[str, Evaluation],
+    probes: Sequence[Probe],
 ) -> Surface:
+    """Return a surface of which the centre alone is known."""
     lines = (len(planes),) if len(planes) > 1 else ()
     shape = lines + tuple(axis.num_points for axis in reversed(axes))
     directions = [direction for plane in planes for direction in plane.directions]
-    return Surface(
-        x=axes[0].coordinates(),
-        y=axes[1].coordinates() if len(axes) == 2 else None,
-        loss={split: np.full(shape, np.nan) for split in problems},
-        accuracy={},
-        done=np.zeros(shape, dtype=bool),
-        center_loss={},
-        center_accuracy={},
-        normalization=normalization,
-        direction_norms=np.concatenate([plane.norms for plane in planes]),
-        direction_hashes=tuple(hash_tensors([direction]) for direction in directions),
-        cosine=planes[0].cosine,
-        provenance=make_provenance(problems, settings),
-    )
-
-
-def _with_center(surface: Surface, center: Mapping[str, Evaluation]) -> Surface:
     accuracy = {
         split: value.accuracy for split, value in center.items() if value.accuracy is not None
     }
     sampled = [split for split, value in center.items() if value.standard_error is not None]
-    return replace(
-        surface,
+    maps = [name for probe in probes for name in probe.names]
+    unknown = partial(np.full, shape, np.nan)
+    return Surface(
+        x=axes[0].coordinates(),
+        y=axes[1].coordinates() if len(axes) == 2 else None,
+        loss={split: unknown() for split in problems},
+        accuracy={split: unknown() for split in accuracy},
+        done=np.zeros(shape, dtype=bool),
         center_loss={split: value.loss for split, value in center.items()},
         center_accuracy=accuracy,
-        accuracy={split: np.full(surface.done.shape, np.nan) for split in accuracy},
-        standard_error={split: np.full(surface.done.shape, np.nan) for split in sampled},
+        normalization="none",
+        direction_norms=np.concatenate([plane.norms for plane in planes]),
+        direction_hashes=tuple(hash_tensors([direction]) for direction in directions),
+        cosine=planes[0].cosine,
+        provenance=Provenance(),
+        standard_error={split: unknown() for split in sampled},
+        maps={name: unknown() for name in maps},
     )
 
 

@@ -68,7 +68,7 @@ class SpectrumMap:
         ratio).
     """
 
-    names = SPECTRUM
+    names: tuple[str, ...] = SPECTRUM
 
     def __init__(
         self, problem: Problem, *, tolerance: float = 1e-2, max_matvecs: int = 100
@@ -94,15 +94,3 @@ class SpectrumMap:
         ratio = abs(smallest / largest) if largest else math.nan
         error = max(float(pairs.top_residuals[0]), float(pairs.bottom_residuals[0]))
         return dict(zip(self.names, (largest, smallest, ratio, error), strict=True))
-
-
-class Together:
-    """Several probes as one."""
-
-    def __init__(self, *probes: PlaneCurvature | SpectrumMap) -> None:
-        self._probes = probes
-        self.names = tuple(name for probe in probes for name in probe.names)
-
-    def __call__(self, plane: Plane, w: Tensor) -> Mapping[str, float]:
-        """Return what each of them measures at `w` (P,)."""
-        return {name: value for probe in self._probes for name, value in probe(plane, w).items()}

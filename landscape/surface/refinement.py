@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
-from landscape.surface.order import axis_levels
+from landscape.surface.grid import axis_levels
 
 FIRST_LEVELS = 3
 """Halvings of each axis that are computed whole, before anything is left out: 9 points along an
@@ -128,21 +129,11 @@ def _is_border(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray
 
 def _near(marked: np.ndarray, level: int) -> np.ndarray:
     """Whether a point marked is within one and a half spacings of its level."""
-    near = marked
+    near = marked.astype(np.uint8)
     for axis, length in enumerate(marked.shape):
         reach = int(np.ceil(_REACH * (length - 1) / 2**level))
-        near = _spread(near, axis, reach)
-    return near
-
-
-def _spread(mask: np.ndarray, axis: int, reach: int) -> np.ndarray:
-    """Extend a mask along an axis, both ways."""
-    counts = np.cumsum(np.moveaxis(mask, axis, 0), axis=0)
-    counts = np.concatenate([np.zeros_like(counts[:1]), counts])
-    length = mask.shape[axis]
-    places = np.arange(length)
-    stops, starts = np.minimum(places + reach + 1, length), np.maximum(places - reach, 0)
-    return np.moveaxis(counts[stops] > counts[starts], 0, axis)
+        near = maximum_filter1d(near, 2 * reach + 1, axis, mode="constant")
+    return near.astype(bool)
 
 
 def _point_levels(shape: tuple[int, ...]) -> np.ndarray:

@@ -1,9 +1,6 @@
-"""The shape of a stored surface: its basins, how they merge, and the barriers between them.
+"""The shape of a stored surface: its basins, and the barriers between its checkpoints.
 
-Nothing here needs the model: 0-dimensional persistent homology of the sublevel sets of the values
-on the grid. Neighbours are the 8 around a point of a plane, the 2 beside a point of a line. Values
-are compared as they are: +inf is the highest value there is, and NaN is a hole. Of equal values the
-one with the smaller index counts as lower, so that every field has one decomposition.
+Nothing here needs the model.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.results.surface import Surface
+from landscape.surface.persistence import Topology, sublevel_topology
 from landscape.surface.refinement import interpolated
 
 SHALLOW = 0.01
@@ -27,123 +25,6 @@ one."""
 
 CENTER = "center"
 """What the checkpoint at the origin is called where it has no mark."""
-
-_HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are their mirror images
-
-
-@dataclass(frozen=True)
-class MergeTree:
-    """How the components of the sublevel sets merge as the level rises.
-
-    The tree is a forest if holes separate parts.
-
-    The leaves are minima, every other node is a saddle at which two components become one. Children
-    come before their parents; several merges at one height are as many nodes.
-
-    Attributes:
-        heights: Value at each node, (m,).
-        points: Indices of the node's point of the grid, (m, dimensions).
-        parents: The node above, (m,); -1 where there is none.
-        basins: For a leaf its row in the topology, (m,); -1 for a saddle.
-    """
-
-    heights: np.ndarray
-    points: np.ndarray
-    parents: np.ndarray
-    basins: np.ndarray
-
-
-@dataclass(frozen=True)
-class Topology:
-    """The basins of a field on a grid: first those that never die, then by falling persistence.
-
-    A basin is born at its minimum and dies at the saddle where it meets a deeper one (the elder
-    rule). A minimum that would die at its own height is part of a plateau and no basin. The deepest
-    basin never dies; where holes separate parts of the grid, nor does the deepest of each part.
-
-    Attributes:
-        minima: Indices of the lowest point of each basin, (n, dimensions).
-        births: Value there, (n,).
-        deaths: Value at the saddle, (n,); inf for a basin that never dies.
-        saddles: Indices of the saddle, (n, dimensions); -1 for a basin that never dies.
-        elders: Row of the basin that it joins, (n,), always an earlier one; -1 for a basin that
-            never dies.
-        regions: Row of the basin that each point of the grid descends to, shaped as the field; -1
-            for a hole.
-    """
-
-    minima: np.ndarray
-    births: np.ndarray
-    deaths: np.ndarray
-    saddles: np.ndarray
-    elders: np.ndarray
-    regions: np.ndarray
-
-    @property
-    def persistence(self) -> np.ndarray:
-        """Death minus birth, (n,); inf for a basin that never dies."""
-        return _persistence(self.births, self.deaths, self.elders >= 0)
-
-    def num_basins(self, threshold: float = 0.0) -> int:
-        """Count the basins whose persistence is the threshold or more."""
-        return int((self.persistence >= threshold).sum())
-
-    def pass_height(self, first: int, second: int) -> float:
-        """Return the lowest level at which two basins, given by row, are one.
-
-        The level is -inf for a basin and itself, and inf if there is none.
-
-        A basin joins its elder before that one joins its own: climbing from whichever of the two
-        joins first leads to where they meet.
-        """
-        height = -np.inf
-        while first != second:
-            if (self.elders[first] < 0, self.deaths[first]) > (
-                self.elders[second] < 0,
-                self.deaths[second],
-            ):
-                first, second = second, first
-            if self.elders[first] < 0:
-                return np.inf
-            height, first = float(self.deaths[first]), int(self.elders[first])
-        return height
-
-    def branch_at(self, row: int, height: float, *, threshold: float = 0.0) -> int:
-        """Return the row of the basin that a basin has become part of at a height.
-
-        Args:
-            row: Of a basin.
-            height: At its minimum or higher.
-            threshold: Persistence of what is a basin of its own.
-        """
-        count = self.num_basins(threshold)
-        while self.elders[row] >= 0 and (self.deaths[row] <= height or row >= count):
-            row = int(self.elders[row])
-        return row
-
-    def merge_tree(self, threshold: float = 0.0) -> MergeTree:
-        """Return the merge tree of the basins whose persistence is at least the threshold.
-
-        Other basins are treated as if they did not exist.
-        """
-        count = self.num_basins(threshold)  # the first ones, and so are their elders
-        rows = np.arange(count)
-        dying = rows[self.elders[:count] >= 0]
-        dying = dying[
-            np.lexsort((-dying, self.deaths[dying]))
-        ]  # at one height the younger ones first
-        parents = np.full(count + len(dying), -1)
-        top = list(range(count))
-        for node, basin in enumerate(dying.tolist(), start=count):
-            elder = int(self.elders[basin])
-            parents[[top[basin], top[elder]]] = node
-            top[elder] = node
-        return MergeTree(
-            heights=np.concatenate([self.births[:count], self.deaths[dying]]),
-            points=np.concatenate([self.minima[:count], self.saddles[dying]]),
-            parents=parents,
-            basins=np.concatenate([rows, np.full(len(dying), -1)]),
-        )
 
 
 @dataclass(frozen=True)
@@ -179,25 +60,6 @@ class TopologySummary:
     barriers: tuple[Barrier, ...]
 
 
-def sublevel_topology(values: np.ndarray) -> Topology:
-    """Find the basins of a field and the saddles at which they merge.
-
-    A path of steepest descent stays within every sublevel set that holds its start. The components
-    of a sublevel set are therefore those of a graph whose nodes are the minima, joined where the
-    regions that descend to them touch, and the union-find runs over the edges of that graph alone.
-
-    Args:
-        values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
-
-    Source:
-        Edelsbrunner & Harer (2010), Computational Topology, chapter VII.
-    """
-    descent = _descend(values)
-    merges = _merge(descent)
-    is_plateau = descent.heights[descent.minima[merges[0]]] == descent.heights[merges[2]]
-    return _ordered(descent, merges[:, ~is_plateau], merges[:, is_plateau])
-
-
 def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None) -> float:
     """Return the persistence below which a basin is not counted by default.
 
@@ -218,25 +80,6 @@ def basin_threshold(values: np.ndarray, standard_error: np.ndarray | None = None
     return max(
         share, STANDARD_ERRORS * float(np.median(standard_error[np.isfinite(standard_error)]))
     )
-
-
-def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Return how far above the higher of two points every path on the grid has to climb.
-
-    Args:
-        values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
-        a: Indices of one point: (row, column) on a plane.
-        b: Indices of the other.
-
-    Returns:
-        The height of the lowest pass minus that of the higher end; inf where no path joins them.
-
-    Raises:
-        InputError: If a point is not on the grid, or is a hole.
-    """
-    for point in (a, b):
-        _require_value(values, point)
-    return _barrier(values, sublevel_topology(values), a, b)
 
 
 def surface_values(surface: Surface, split: str) -> np.ndarray:
@@ -340,18 +183,10 @@ def _is_known(surface: Surface) -> bool:
     )
 
 
-def _barrier(
-    values: np.ndarray, topology: Topology, a: tuple[int, ...], b: tuple[int, ...]
-) -> float:
-    higher = float(max(values[a], values[b]))
-    height = max(higher, topology.pass_height(int(topology.regions[a]), int(topology.regions[b])))
-    return 0.0 if height == higher else height - higher
-
-
 def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> tuple[Barrier, ...]:
     ends = combinations(checkpoint_points(surface, values).items(), 2)
     return tuple(
-        Barrier(first, second, _barrier(values, topology, a, b)) for (first, a), (second, b) in ends
+        Barrier(first, second, topology.barrier(values, a, b)) for (first, a), (second, b) in ends
     )
 
 
@@ -359,146 +194,3 @@ def _nearest(axis: np.ndarray, coordinate: float) -> int | None:
     index = int(np.abs(axis - coordinate).argmin())
     reach = 0.5 * np.abs(np.diff(axis)).max() if len(axis) > 1 else 0.0
     return index if abs(axis[index] - coordinate) <= reach * (1 + 1e-9) else None
-
-
-@dataclass(frozen=True)
-class _Descent:
-    """Where steepest descent leads. Points are numbered in ascending order of their values.
-
-    Attributes:
-        shape: Of the grid.
-        heights: Value of each point, (n,).
-        places: Flat index of each point, (n,).
-        minima: Points that have no lower neighbour, (k,), ascending.
-        basins: Which of the minima each point descends to, (n,).
-        touching: A basin, another one, and the higher of two neighbours of which one descends to
-            each, (3, m), by ascending point.
-    """
-
-    shape: tuple[int, ...]
-    heights: np.ndarray
-    places: np.ndarray
-    minima: np.ndarray
-    basins: np.ndarray
-    touching: np.ndarray
-
-    def indices(self, points: np.ndarray) -> np.ndarray:
-        """Return the indices of points, (len(points), dimensions)."""
-        return np.stack(np.unravel_index(self.places[points], self.shape), axis=-1)
-
-
-def _descend(values: np.ndarray) -> _Descent:
-    """Number the points, let each descend by lowest neighbours, and find what touches."""
-    flat = np.ravel(values)
-    places = np.argsort(flat, kind="stable")[
-        : np.count_nonzero(~np.isnan(flat))
-    ]  # NaN is sorted last
-    numbers = np.full(flat.size, len(places), dtype=np.int32)
-    numbers[places] = np.arange(len(places), dtype=np.int32)
-    numbers = np.pad(numbers.reshape(-1, values.shape[-1]), 1, constant_values=len(places))
-    goals = _lowest_around(numbers).ravel()[places]
-    while (goals != (further := goals[goals])).any():
-        goals = further
-    minima = np.flatnonzero(goals == np.arange(len(places)))
-    basins = np.searchsorted(minima, goals).astype(np.int32)
-    return _Descent(values.shape, flat[places], places, minima, basins, _touching(numbers, basins))
-
-
-def _lowest_around(numbers: np.ndarray) -> np.ndarray:
-    """Return the smallest number in the 3 x 3 points around each, without the frame."""
-    across = np.minimum(np.minimum(numbers[:, :-2], numbers[:, 1:-1]), numbers[:, 2:])
-    return np.minimum(np.minimum(across[:-2], across[1:-1]), across[2:])
-
-
-def _touching(numbers: np.ndarray, basins: np.ndarray) -> np.ndarray:
-    """Find neighbours in different basins, (3, m), as in `_Descent`; holes touch nothing."""
-    hole = len(basins)
-    labels = np.append(basins, np.int32(-1))[numbers]
-    found = [np.empty((3, 0), dtype=np.int32)]
-    for rows, columns in _HALF:
-        here = (
-            slice(0, len(numbers) - rows),
-            slice(max(0, -columns), numbers.shape[1] - max(0, columns)),
-        )
-        there = (slice(rows, None), slice(max(0, columns), numbers.shape[1] - max(0, -columns)))
-        differs = labels[here] != labels[there]
-        higher = np.maximum(numbers[here][differs], numbers[there][differs])
-        found.append(
-            np.stack([labels[here][differs], labels[there][differs], higher])[:, higher < hole]
-        )
-    return _lowest(np.concatenate(found, axis=1).astype(np.int64), hole)
-
-
-def _lowest(touching: np.ndarray, num_basins: int) -> np.ndarray:
-    """Keep of each two basins the lowest point at which they touch, (3, m), by ascending point."""
-    pairs = touching[:2].min(axis=0) * num_basins + touching[:2].max(axis=0)
-    by_pair = np.lexsort((touching[2], pairs))
-    is_first = np.diff(pairs[by_pair], prepend=-1) != 0
-    lowest = touching[:, by_pair[is_first]]
-    return lowest[:, np.argsort(lowest[2], kind="stable")]
-
-
-def _merge(descent: _Descent) -> np.ndarray:
-    """Join basins where they touch, from below; return basin, deeper basin and point, (3, p)."""
-    roots = list(range(len(descent.minima)))
-    merges = []
-    for first, second, point in zip(*descent.touching.tolist(), strict=True):
-        while roots[first] != first:
-            roots[first] = first = roots[roots[first]]
-        while roots[second] != second:
-            roots[second] = second = roots[roots[second]]
-        if first != second:
-            young, elder = (
-                (first, second) if first > second else (second, first)
-            )  # minima are numbered from below
-            roots[young] = elder
-            merges.append((young, elder, point))
-    return np.array(merges, dtype=int).reshape(-1, 3).T
-
-
-def _ordered(descent: _Descent, merges: np.ndarray, plateaus: np.ndarray) -> Topology:
-    """Return the topology, given the merges of dying basins and those of parts of a plateau."""
-    young, elders, saddles = merges
-    immortal = np.setdiff1d(np.arange(len(descent.minima)), np.append(young, plateaus[0]))
-    basins = np.concatenate([immortal, young])
-    births = descent.heights[descent.minima[basins]]
-    is_dying = np.arange(len(basins)) >= len(immortal)
-    deaths = np.where(
-        is_dying, descent.heights[np.append(np.zeros_like(immortal), saddles)], np.inf
-    )
-    order = np.lexsort((basins, -_persistence(births, deaths, is_dying), is_dying))
-    rows = np.full(len(descent.minima), -1)
-    rows[basins[order]] = np.arange(len(basins))
-    for part, elder in zip(
-        *plateaus[:2, ::-1].tolist(), strict=True
-    ):  # the last merges first: an elder has its row
-        rows[part] = rows[elder]
-    regions = np.full(int(np.prod(descent.shape)), -1)
-    regions[descent.places] = rows[descent.basins]
-    never = np.full((len(immortal), len(descent.shape)), -1)
-    return Topology(
-        minima=descent.indices(descent.minima[basins[order]]),
-        births=births[order],
-        deaths=deaths[order],
-        saddles=np.concatenate([never, descent.indices(saddles)])[order],
-        elders=np.append(np.full(len(immortal), -1), rows[elders])[order],
-        regions=regions.reshape(descent.shape),
-    )
-
-
-def _persistence(births: np.ndarray, deaths: np.ndarray, is_dying: np.ndarray) -> np.ndarray:
-    return np.subtract(deaths, births, out=np.full(len(births), np.inf), where=is_dying)
-
-
-def _require_value(values: np.ndarray, point: tuple[int, ...]) -> None:
-    """Check that a point is on the grid and no hole."""
-    shape = values.shape
-    is_inside = len(point) == len(shape) and all(
-        0 <= index < size for index, size in zip(point, shape, strict=True)
-    )
-    if not is_inside or np.isnan(values[point]):
-        raise InputError(
-            f"the ends of a barrier must be points of the grid with a value, got {point} "
-            f"{'where the value is NaN' if is_inside else f'on a grid of shape {shape}'}.",
-            hint="Pass the indices of computed points, (row, column) on a plane.",
-        )

@@ -15,7 +15,7 @@ from cases import (
 
 from landscape import Axis, Plane, Problem, evaluate_surface
 from landscape.errors import StoreError
-from landscape.surface.probes import PlaneCurvature, SpectrumMap, Together
+from landscape.surface.probes import PlaneCurvature, SpectrumMap
 
 MATRIX = symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0])
 W0 = torch.tensor([1.0, 0.0, -0.5, 2.0]).double()
@@ -31,7 +31,7 @@ def _quadratic():
 def test_on_a_quadratic_it_is_the_projected_matrix_at_every_point():
     problem = _quadratic()
     found = evaluate_surface(
-        {"train": problem}, Plane(W0, (DX, DY)), AXES, probe=PlaneCurvature(problem, 2)
+        {"train": problem}, Plane(W0, (DX, DY)), AXES, probes=[PlaneCurvature(problem, 2)]
     )
     expected = {
         "curvature_xx": DX @ MATRIX @ DX,
@@ -50,7 +50,7 @@ def test_on_a_network_it_is_the_second_derivative_along_the_line():
     )
     plane, step = Plane(problem.weights, (direction,)), 1e-3
     found = evaluate_surface(
-        {"train": problem}, plane, (Axis(-1, 1, 3),), probe=PlaneCurvature(problem, 1)
+        {"train": problem}, plane, (Axis(-1, 1, 3),), probes=[PlaneCurvature(problem, 1)]
     )
     for x, curvature in zip(found.x, found.maps["curvature_xx"], strict=True):
         low, middle, high = (problem.loss(plane.point(x + s)) for s in (-step, 0, step))
@@ -60,7 +60,7 @@ def test_on_a_network_it_is_the_second_derivative_along_the_line():
 def test_eigenvalues_of_a_quadratic_are_those_of_its_matrix_at_every_point():
     problem = _quadratic()
     found = evaluate_surface(
-        {"train": problem}, Plane(W0, (DX, DY)), AXES, probe=SpectrumMap(problem, tolerance=1e-8)
+        {"train": problem}, Plane(W0, (DX, DY)), AXES, probes=[SpectrumMap(problem, tolerance=1e-8)]
     )
     np.testing.assert_allclose(found.maps["lambda_max"], 5.0, rtol=1e-8)
     np.testing.assert_allclose(found.maps["lambda_min"], -1.0, rtol=1e-8)
@@ -89,8 +89,8 @@ def test_where_the_loss_is_not_finite_eigenvalues_are_nan_and_the_rest_goes_on()
         Quadratic(torch.zeros(2).double()), DUMMY_DATA, loss, device="cpu", dtype="float64"
     )
     plane = Plane(problem.weights, (torch.tensor([1.0, 0.0]).double(),))
-    probe = Together(PlaneCurvature(problem, 1), SpectrumMap(problem))
-    found = evaluate_surface({"train": problem}, plane, (Axis(-1, 1, 3),), probe=probe)
+    probes = (PlaneCurvature(problem, 1), SpectrumMap(problem))
+    found = evaluate_surface({"train": problem}, plane, (Axis(-1, 1, 3),), probes=probes)
     np.testing.assert_allclose(found.maps["lambda_max"], [2.0, 2.0, np.nan], rtol=1e-6)
     np.testing.assert_allclose(found.maps["curvature_xx"], [2.0, 2.0, np.nan], rtol=1e-12)
 
@@ -99,7 +99,11 @@ def test_a_surface_with_maps_is_not_continued_without_them():
 
     problem, sink = _quadratic(), MemorySink()
     evaluate_surface(
-        {"train": problem}, Plane(W0, (DX, DY)), AXES, probe=PlaneCurvature(problem, 2), sink=sink
+        {"train": problem},
+        Plane(W0, (DX, DY)),
+        AXES,
+        probes=[PlaneCurvature(problem, 2)],
+        sink=sink,
     )
     with pytest.raises(StoreError, match="another set of maps"):
         evaluate_surface({"train": problem}, Plane(W0, (DX, DY)), AXES, sink=sink)

@@ -7,14 +7,13 @@ import pytest
 from landscape.errors import InputError
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Mark, Surface
+from landscape.surface.persistence import barrier, sublevel_topology
 from landscape.surface.topology import (
     STANDARD_ERRORS,
     Barrier,
-    barrier,
     basin_threshold,
     describe_topology,
     nearest_point,
-    sublevel_topology,
     surface_values,
 )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landscape.surface.order import coarse_to_fine
+from landscape.surface.grid import coarse_to_fine
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (7,), (51, 51), (4, 9), (3, 1)])

@@ -1,0 +1,86 @@
+"""The coordinates of a grid, and the order in which its points are visited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.errors import InputError
+
+_MOST_POINTS = 10_000  # along one axis
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Evenly spaced coordinates, both ends included.
+
+    Attributes:
+        start: First coordinate.
+        stop: Last coordinate, greater than `start`.
+        num_points: At least 2.
+    """
+
+    start: float
+    stop: float
+    num_points: int
+
+    def __post_init__(self) -> None:
+        if self.num_points < 2:
+            raise InputError(
+                f"grid must have at least 2 points per axis, got {self.num_points}.",
+                hint="Pass --grid 21.",
+            )
+        if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
+            raise InputError(
+                "range must go from a smaller to a larger number, got "
+                f"{self.start:g}:{self.stop:g}.",
+                hint="Pass --range -1:1.",
+            )
+        if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
+            raise InputError(
+                f"an axis must be a finite range of at most {_MOST_POINTS} points, "
+                f"got {self.start:g}:{self.stop:g} in {self.num_points}."
+            )
+
+    def coordinates(self) -> np.ndarray:
+        """Return the coordinates (num_points,); one that is 0 up to rounding is exactly 0."""
+        values = np.linspace(self.start, self.stop, self.num_points)
+        values[np.abs(values) < 1e-12 * (self.stop - self.start)] = 0.0
+        return values
+
+
+def coarse_to_fine(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return all indices of a grid, such that those visited so far cover it evenly at any time.
+
+    First the corners, then the middles between them, then the middles between those: after a share
+    s of the points, the grid is known at 1/s of its resolution or nearly so.
+
+    Args:
+        shape: Number of points along each axis.
+    """
+    levels = [axis_levels(length).tolist() for length in shape]
+    return sorted(
+        np.ndindex(*shape),
+        key=lambda index: _rank([at[i] for at, i in zip(levels, index, strict=True)]),
+    )
+
+
+def _rank(levels: list[int]) -> tuple[int, ...]:
+    return (max(levels), sum(levels))
+
+
+def axis_levels(length: int) -> np.ndarray:
+    """Return the number of halvings of an axis until each of its points is hit, (length,)."""
+    levels = np.zeros(length, dtype=int)
+    intervals, level = [(0, length - 1)], 0
+    while intervals:
+        level += 1
+        halves = []
+        for start, stop in intervals:
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                levels[middle] = level
+                halves += [(start, middle), (middle, stop)]
+        intervals = halves
+    return levels
