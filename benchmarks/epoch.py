@@ -26,7 +26,7 @@ from landscape.data import build_data
 from landscape.models import build_model
 from landscape.optim import build_optimizer
 from landscape.problem.batches import TensorData
-from landscape.problem.memory_format import prefers_channels_last, to_channels_last
+from landscape.problem.plan import prefers_channels_last, to_channels_last
 from landscape.training import TrainingPlan, train
 
 CPU = torch.device("cpu")

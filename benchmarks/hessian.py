@@ -48,7 +48,6 @@ from trained import CASES
 from landscape import Problem
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
-from landscape.problem.plan import keep_freed_memory
 
 NUM_TOP = 5
 GOAL = 1e-3
@@ -467,7 +466,6 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()
     warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
     for name in arguments.models:
         measure(name, arguments)

@@ -117,7 +117,7 @@ def ways(model: nn.Module, data: tuple[Tensor, Tensor], problem: Problem) -> dic
     found: dict[str, Product] = {}
     cuts = {"one batch": Formulations(model, [data])}
     if len(problem.batches) > 1:
-        for joined in (problem, problem.with_joined_batches(4)):
+        for joined in (problem, problem.through(problem.derivatives.joined(4).passes)):
             plan = joined.plan
             cuts[f"batches of {plan.batch_size} {plan.memory_format}"] = Formulations(
                 model, joined.batches

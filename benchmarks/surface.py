@@ -9,7 +9,7 @@ channels-last where that is faster, in inference mode, in the best of several ba
 points and the centre. loss-landscapes does `linear_interpolation` with `metrics.Loss` on the same
 points and data, all in one batch, as its documentation has it; and with a metric of our own that
 goes through batches. It runs in processes of its own: one in which glibc is as it comes, one in
-which freed memory is kept, which is what `landscape surface` does for itself. Both must find the
+which it keeps freed memory; the benchmark's own process is as it was started. Both must find the
 same losses before anything is timed. `--stacks` also times `evaluate_many` at several numbers of
 points a pass.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +38,18 @@ from landscape import Axis, Plane, Problem, evaluate_surface
 from landscape.data import build_data
 from landscape.data.subset import balanced_subset
 from landscape.models import build_model
-from landscape.problem.memory_format import prefers_channels_last, to_channels_last
-from landscape.problem.plan import keep_freed_memory
+from landscape.problem.plan import prefers_channels_last, to_channels_last
 
 AGREEMENT = 1e-5
 """Largest relative difference of two tools' losses: room for float32 in another order."""
 
 STACKS = (1, 2, 4, 8, 16, 32)
+
+KEEPING = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+}
+"""What lets glibc keep freed memory, read when a process starts."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,6 @@ def serve(
     device: torch.device,
     data_dir: str | None,
     threads: int,
-    keep: bool,
 ):
     """Evaluate by loss-landscapes whatever the connection asks for, in a process of its own."""
     import loss_landscapes
@@ -174,8 +179,6 @@ def serve(
         def __call__(self, model_wrapper: object) -> float:
             return forward(model_wrapper.forward, F.cross_entropy, self.batches)
 
-    if keep:
-        keep_freed_memory()
     torch.set_num_threads(threads)
     case = CASES[name]
     (start, end), (inputs, targets) = case.models(device), case.examples(device, data_dir)
@@ -212,12 +215,17 @@ class Peer:
 
 
 @contextmanager
-def peer(*arguments: object) -> Iterator[Peer]:
-    """Run `serve` in a fresh process."""
+def peer(*arguments: object, keeps_memory: bool) -> Iterator[Peer]:
+    """Run `serve` in a fresh process, in which glibc keeps freed memory or is as it comes."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, *arguments), daemon=True)
+    before = {name: os.environ.pop(name) for name in KEEPING if name in os.environ}
+    os.environ.update(KEEPING if keeps_memory else {})
     process.start()
+    for name in KEEPING:
+        os.environ.pop(name, None)
+    os.environ.update(before)
     try:
         yield Peer(ours)
     finally:
@@ -294,7 +302,7 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
             Line.through(case, data, points_per_pass=count).stacks, max(STACKS)
         )
         evaluations[f"evaluate_many, {count} a pass"] = max(STACKS)
-    with peer(*rest, False) as plain, peer(*rest, True) as keeping:
+    with peer(*rest, keeps_memory=False) as plain, peer(*rest, keeps_memory=True) as keeping:
         check(line, [plain, keeping])
         for label, other in (
             ("loss-landscapes", plain),
@@ -322,7 +330,6 @@ def main() -> None:
     parser.add_argument("--stacks", action="store_true", help="time several points a pass too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
     for name in arguments.models:
         print(f"\n### {name}\n")
         measure(name, arguments)

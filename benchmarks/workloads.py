@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.models import build_model
-from landscape.problem.memory_format import prefers_channels_last, to_channels_last
+from landscape.problem.plan import prefers_channels_last, to_channels_last
 
 IMAGE = (3, 32, 32)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from landscape.io.checkpoint import Checkpoint, Recipe
     from landscape.problem.batches import Data
-    from landscape.problem.problem import Loss, Problem
+    from landscape.problem.passes import Loss
+    from landscape.problem.problem import Problem
 
 SPLITS = ("train", "test")
 
@@ -164,10 +165,8 @@ def open_checkpoint(
     """
     from landscape.io.checkpoint import load_checkpoint, load_weights
     from landscape.io.plugins import find_loss
-    from landscape.problem.plan import keep_freed_memory
     from landscape.problem.problem import Problem
 
-    keep_freed_memory()
     checkpoint = load_checkpoint(path)
     recipe = _merge(options, checkpoint)
     model = seeded_model(recipe, seed=0)
@@ -412,11 +411,9 @@ def require_split(data: Mapping[str, Data | None], split: str) -> Data:
 
 def _subset(data: Data, num_samples: int | None) -> Data:
     """Return a fixed class-balanced subset, or everything."""
-    import torch
-
     from landscape.data.subset import balanced_subset
 
     if num_samples is None:
         return data
-    everything = data.take(torch.arange(data.num_examples))
+    everything = data.examples
     return everything.take(balanced_subset(everything.targets, num_samples))

@@ -252,10 +252,9 @@ class _Work:
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     from landscape.io.checkpoint import load_checkpoint
     from landscape.problem.batches import hash_data, hash_tensors, tensors_in
-    from landscape.problem.plan import choose_device, keep_freed_memory
+    from landscape.problem.plan import choose_device
     from landscape.runtime.distributed import local_device
 
-    keep_freed_memory()
     start = None if init is None else load_checkpoint(init)
     recipe = (
         recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")

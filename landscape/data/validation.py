@@ -24,7 +24,7 @@ def held_out(data: Data, share: float, *, seed: int) -> tuple[Data, Data]:
     Raises:
         InputError: If the share is outside (0, 1), or one of the parts would be empty.
     """
-    everything = data.take(torch.arange(data.num_examples))
+    everything = data.examples
     is_held_out = stratified_part(everything.targets, share, seed=seed)
     return everything.take((~is_held_out).nonzero()[:, 0]), everything.take(
         is_held_out.nonzero()[:, 0]

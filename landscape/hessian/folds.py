@@ -58,7 +58,7 @@ def folds(
     Raises:
         InputError: If there are too few examples.
     """
-    everything = data.take(torch.arange(data.num_examples))
+    everything = data.examples
     subsets = disjoint_subsets(everything.targets, num_folds, num_samples=num_samples, seed=seed)
     found = []
     progress.start("folds", num_folds)

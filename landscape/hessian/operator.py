@@ -22,6 +22,7 @@ from landscape.problem.curvature_graphs import (
     explained_derivatives,
     saved_tensors,
 )
+from landscape.problem.passes import Passes
 from landscape.problem.plan import deterministic
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, all_finite
@@ -68,7 +69,7 @@ class CurvatureOperator:
     depend on each other.
 
     On the CPU batches are larger than those of the losses where an example's graph is small, unless
-    the problem says otherwise (`Problem.with_joined_batches`).
+    the problem says otherwise (`Derivatives.joined`).
 
     With `batch`, batch statistics are differentiated through; with `recalibrate` they are
     constants, estimated once if all graphs are kept and else in every product.
@@ -116,7 +117,7 @@ class CurvatureOperator:
     ) -> None:
         if kind not in CURVATURES:
             raise InputError(f"curvature must be one of {', '.join(CURVATURES)}, got {kind!r}.")
-        self._problem = problem
+        self._derivatives = problem.derivatives
         self._w = None if w is None else w.detach().clone()
         self._tensors = None if tensors is None else problem.spec.indices(tensors)
         self._given_bytes = graph_bytes
@@ -130,6 +131,10 @@ class CurvatureOperator:
         self.size: int = self.spec.size
         self.dtype: torch.dtype = _AS_PRECISE_AS.get(problem.plan.dtype, problem.dtype)
         self.device: torch.device = problem.device
+
+    @property
+    def _passes(self) -> Passes:
+        return self._derivatives.passes
 
     @property
     def num_batches(self) -> int:
@@ -164,12 +169,12 @@ class CurvatureOperator:
             LandscapeError: If the device is out of memory.
         """
         self.spec.require_vector(v, "v")
-        parts = self.spec.views(v.to(self.device, self._problem.dtype))
+        parts = self.spec.views(v.to(self.device, self._passes.dtype))
         self._prepare()
         total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
         with self._multiplying():
             for number in self._numbers:
-                self._problem.accumulate(total, self.spec, self._product(number, parts), number)
+                self._derivatives.accumulate(total, self.spec, self._product(number, parts), number)
         distributed.add_up(total)
         if not all_finite([total]):
             raise NotFiniteError(
@@ -181,13 +186,13 @@ class CurvatureOperator:
 
     def _prepare(self) -> None:
         """Write the weights and build the graphs, unless that was done and nobody wrote since."""
-        if self._version == self._problem.version:
+        if self._version == self._passes.version:
             return
         self._graphs.clear()
         if self._version is None:
             self._cut()
-        self._problem.write(self._w)
-        self._version = self._problem.version
+        self._passes.write(self._w)
+        self._version = self._passes.version
         self._bytes, self._reason = 0, ""
         is_free = self._given_bytes is None
         self._budget = half_of_free_memory(self.device) if is_free else int(self._given_bytes or 0)
@@ -196,28 +201,28 @@ class CurvatureOperator:
 
     def _cut(self) -> None:
         """Choose the batches, and this process's share of them."""
-        if self.device.type == "cpu" and self._problem.may_join_batches:
-            with self._problem.differentiating():
-                graph = self._problem.curvature_graph(0, self.kind, tensors=self._tensors)
+        if self.device.type == "cpu" and self._derivatives.may_join:
+            with self._derivatives.differentiating():
+                graph = self._derivatives.graph(0, self.kind, tensors=self._tensors)
                 num_bytes = added_bytes(saved_tensors(graph.roots), self._resident())
-            count = len(self._problem.batches)
+            count = len(self._passes.batches)
             left = max(math.ceil(count * num_bytes / _BATCH_BYTES), distributed.world_size())
-            self._problem = self._problem.with_joined_batches(math.ceil(count / left))
-        self._numbers = distributed.own_share(torch.arange(len(self._problem.batches))).tolist()
+            self._derivatives = self._derivatives.joined(math.ceil(count / left))
+        self._numbers = distributed.own_share(torch.arange(len(self._passes.batches))).tolist()
 
     def _resident(self) -> set[int]:
         """Return the addresses of what is there without a graph."""
         known: set[int] = set()
-        added_bytes(self._problem.resident, known)
+        added_bytes(self._passes.resident, known)
         return known
 
     def _retain(self) -> None:
         """Build as many graphs as fit."""
-        with self._problem.differentiating():
-            model, states = self._problem.own_buffers(), get_random_states([self.device])
+        with self._derivatives.differentiating():
+            model, states = self._passes.own_buffers(), get_random_states([self.device])
             known = self._resident()
             for number in self._numbers:
-                graph = self._problem.curvature_graph(
+                graph = self._derivatives.graph(
                     number, self.kind, tensors=self._tensors, model=model
                 )
                 num_bytes = added_bytes(saved_tensors(graph.roots), known)
@@ -236,10 +241,10 @@ class CurvatureOperator:
     @contextmanager
     def _multiplying(self) -> Iterator[None]:
         if len(self._graphs) < len(self._numbers):
-            with self._problem.differentiating():
+            with self._derivatives.differentiating():
                 yield
         else:
-            with deterministic(self.device, self._problem.plan.dtype), explained_derivatives():
+            with deterministic(self.device, self._passes.plan.dtype), explained_derivatives():
                 yield
 
     def _product(self, number: int, parts: list[Tensor]) -> Product:
@@ -247,12 +252,12 @@ class CurvatureOperator:
         kept = self._graphs.get(number)
         if kept is not None:
             return kept.product(parts, is_last=False)
-        graph = self._problem.curvature_graph(number, self.kind, tensors=self._tensors)
+        graph = self._derivatives.graph(number, self.kind, tensors=self._tensors)
         return graph.product(parts, is_last=True)
 
     def _first_bad(self, parts: list[Tensor]) -> str:
         """Say where the first batch with a non-finite product is; empty if there is none."""
-        bad = len(self._problem.batches)
+        bad = len(self._passes.batches)
         with self._multiplying():
             for number in self._numbers:
                 if not all_finite(
@@ -261,10 +266,10 @@ class CurvatureOperator:
                     bad = number
                     break
         bad = min(distributed.gathered(bad))
-        stops = list(accumulate(map(batch_length, self._problem.batches)))
+        stops = list(accumulate(map(batch_length, self._passes.batches)))
         if bad == len(stops):
             return ""
-        first = stops[bad] - batch_length(self._problem.batches[bad])
+        first = stops[bad] - batch_length(self._passes.batches[bad])
         return f" in batch {bad + 1} of {len(stops)}, examples {first} to {stops[bad] - 1}"
 
 

@@ -6,9 +6,9 @@ import copy
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,11 +28,40 @@ def keep(inputs: Any) -> Any:
     return inputs
 
 
-_ACCEPTED = "a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of batches or a list of graphs"
+_ACCEPTED = (
+    "a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of batches or a list of "
+    "graphs"
+)
 
 
 @dataclass(frozen=True)
-class TensorData:
+class _Source:
+    """What all kinds of data share.
+
+    Attributes:
+        digest: SHA-256 of the data as they were read; None until `hashed` computes it.
+    """
+
+    digest: str | None = field(default=None, kw_only=True)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return the same examples on `device`, floating tensors in `dtype`."""
+        return replace(self, **_move(self._contents(), device, dtype))
+
+    def hashed(self) -> Self:
+        """Return the data with their digest, which stays as it is when they are moved or cast."""
+        return self if self.digest else replace(self, digest=self.compute_digest())
+
+    def compute_digest(self) -> str:
+        """Return the SHA-256 of all inputs and targets as they are, in evaluation order."""
+        return hash_tensors(tensors_in(self._contents()))
+
+    def _contents(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "digest"}
+
+
+@dataclass(frozen=True)
+class TensorData(_Source):
     """Examples stacked along the first dimension, so that any of them can be taken.
 
     Attributes:
@@ -48,9 +77,10 @@ class TensorData:
         """N."""
         return len(self.targets)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> TensorData:
-        """Return the same examples on `device`, floating tensors in `dtype`."""
-        return TensorData(_move(self.inputs, device, dtype), _move(self.targets, device, dtype))
+    @property
+    def examples(self) -> TensorData:
+        """The data themselves: any example can be taken."""
+        return self
 
     def take(self, indices: Tensor) -> TensorData:
         """Return the examples at `indices` (n,), in that order."""
@@ -68,11 +98,8 @@ class TensorData:
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the indices (n,) of each batch, in random order drawn by the CPU `generator`."""
-        return (
-            torch.randperm(self.num_examples, generator=generator)
-            .to(self.targets.device)
-            .split(batch_size)
-        )
+        order = torch.randperm(self.num_examples, generator=generator)
+        return order.to(self.targets.device).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the batch of the examples at `indices` (n,) in consecutive pieces.
@@ -84,15 +111,13 @@ class TensorData:
         """
         part = self.take(indices)
         inputs = change(part.inputs)
-        return (
-            [(inputs, part.targets)]
-            if size is None
-            else TensorData(inputs, part.targets).batches(size)
-        )
+        if size is None:
+            return [(inputs, part.targets)]
+        return TensorData(inputs, part.targets).batches(size)
 
 
 @dataclass(frozen=True)
-class BatchData:
+class BatchData(_Source):
     """Batches that the user made, kept as they are.
 
     Attributes:
@@ -106,19 +131,27 @@ class BatchData:
         """Examples in all batches."""
         return sum(batch_length(batch) for batch in self.items)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> BatchData:
-        """Return the same batches on `device`, floating tensors in `dtype`."""
-        return BatchData(
-            tuple((_move(x, device, dtype), _move(y, device, dtype)) for x, y in self.items)
-        )
-
-    def take(self, indices: Tensor) -> TensorData:
-        """Return the examples at `indices` (n,), in that order.
+    @property
+    def examples(self) -> TensorData:
+        """The examples of all batches, joined so that any of them can be taken.
 
         Raises:
             InputError: If the batches hold anything that cannot be stacked.
         """
-        return self._stacked().take(indices)
+        try:
+            return TensorData(
+                torch.cat([inputs for inputs, _ in self.items]),
+                torch.cat([targets for _, targets in self.items]),
+            )
+        except (TypeError, RuntimeError) as exc:
+            raise InputError(
+                "examples can only be picked out of batches of tensors of one shape.",
+                hint="Give the data as a Dataset or as a pair of tensors, or use all of it.",
+            ) from exc
+
+    def take(self, indices: Tensor) -> TensorData:
+        """Return the examples at `indices` (n,), in that order; errors as of `examples`."""
+        return self.examples.take(indices)
 
     def batches(self, batch_size: int) -> list[Batch]:
         """Return the user's batches; their size is his choice, `batch_size` does not change it."""
@@ -145,21 +178,9 @@ class BatchData:
         inputs, targets = self.items[int(indices)]
         return [(change(inputs), targets)]
 
-    def _stacked(self) -> TensorData:
-        try:
-            return TensorData(
-                torch.cat([inputs for inputs, _ in self.items]),
-                torch.cat([targets for _, targets in self.items]),
-            )
-        except (TypeError, RuntimeError) as exc:
-            raise InputError(
-                "examples can only be picked out of batches of tensors of one shape.",
-                hint="Give the data as a Dataset or as a pair of tensors, or use all of it.",
-            ) from exc
-
 
 @dataclass(frozen=True)
-class GraphData:
+class GraphData(_Source):
     """Graphs of PyTorch Geometric, each with one target, so that any of them can be taken.
 
     Attributes:
@@ -178,9 +199,10 @@ class GraphData:
         """The targets of all graphs (N,)."""
         return torch.cat([graph.y.reshape(1) for graph in self.graphs])
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> GraphData:
-        """Return the same graphs on `device`, floating tensors in `dtype`."""
-        return GraphData(tuple(_move(graph, device, dtype) for graph in self.graphs))
+    @property
+    def examples(self) -> GraphData:
+        """The data themselves: any graph can be taken."""
+        return self
 
     def take(self, indices: Tensor) -> GraphData:
         """Return the graphs at `indices` (n,), in that order."""
@@ -250,11 +272,9 @@ def _read(source: Any) -> Data:
         return _collate_dataset(source)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
         items = _reading(source)
-        return (
-            GraphData(tuple(items))
-            if _are_graphs(items)
-            else BatchData(tuple(map(_as_batch, items)))
-        )
+        if _are_graphs(items):
+            return GraphData(tuple(items))
+        return BatchData(tuple(map(_as_batch, items)))
     raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
 
 
@@ -377,13 +397,16 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    move = partial(_move, device=device, dtype=dtype)
     if _is_graph(value):
-        return copy.copy(value).apply(
-            partial(_move, device=device, dtype=dtype)
-        )  # a copy: apply changes it
-    if hasattr(value, "to") and not isinstance(value, Tensor):
+        return copy.copy(value).apply(move)  # a copy: apply changes it
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None)
+    if hasattr(value, "to"):
         return value.to(device)
-    return map_tensors(lambda t: t.to(device, dtype if t.is_floating_point() else None), value)
+    if isinstance(value, Mapping):
+        return {key: move(item) for key, item in value.items()}
+    return tuple(map(move, value)) if isinstance(value, tuple | list) else value
 
 
 def hash_tensors(tensors: Sequence[Tensor]) -> str:
@@ -398,11 +421,5 @@ def hash_tensors(tensors: Sequence[Tensor]) -> str:
 
 
 def hash_data(data: Data) -> str:
-    """Return the SHA-256 of all inputs and targets, in evaluation order."""
-    return hash_tensors(tensors_in(_contents(data)))
-
-
-def _contents(data: Data) -> tuple[Any, ...]:
-    if isinstance(data, GraphData):
-        return data.graphs
-    return data.items if isinstance(data, BatchData) else (data.inputs, data.targets)
+    """Return the SHA-256 of all inputs and targets as they were read, in evaluation order."""
+    return data.digest or data.compute_digest()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError, first_line
@@ -27,9 +25,6 @@ DTYPES = {
 whose products tensor cores round to 10 bits of mantissa."""
 
 _TENSOR_CORES_FROM = (8, 0)  # compute capability of the first devices with TF32
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-_GIB = 1 << 30
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -143,20 +138,6 @@ def choose_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as exc:
         raise InputError(f"device {name} does not exist.", hint="Pass --device auto.") from exc
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees if the C library is glibc, else do nothing.
-
-    On the CPU, activations come and go in every pass. As it is, glibc hands large blocks back to
-    the kernel and gets them back emptied, which takes a fifth of the time of a small network's
-    step. For programs: it concerns the whole process, so a library has no business calling it.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, _GIB)
-    libc.mallopt(_M_TRIM_THRESHOLD, _GIB)
 
 
 def require_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -286,3 +267,41 @@ def explained_compiler() -> Iterator[None]:
             hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on "
             "CUDA also Triton.",
         ) from exc
+
+
+def prefers_channels_last(model: nn.Module, inputs: Any) -> bool:
+    """Whether a model has 2-D convolutions and runs on channels-last images at all.
+
+    A model that flattens with `view` raises on such activations, so two examples are tried, in
+    evaluation mode, without a gradient.
+
+    Args:
+        model: Left as it is.
+        inputs: Those of any batch, on the model's device.
+    """
+    if not _is_images(inputs) or not any(isinstance(part, nn.Conv2d) for part in model.modules()):
+        return False
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(to_channels_last(inputs[:2]))
+    except Exception:  # the user's own model; if it never runs, its first real batch says why
+        return False
+    finally:
+        for part, is_training in modes.items():
+            part.training = is_training
+    return True
+
+
+def to_channels_last(inputs: Any) -> Any:
+    """Return images (N, C, H, W) in the channels-last layout, anything else as it is."""
+    if not _is_images(inputs):
+        return inputs
+    # Not `contiguous`: it takes images of one channel for channels-last already, and convolutions
+    # do not.
+    return torch.empty_like(inputs, memory_format=torch.channels_last).copy_(inputs)
+
+
+def _is_images(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.ndim == 4

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import LandscapeError, first_line
-
-if TYPE_CHECKING:
-    from landscape.problem.problem import Problem
+from landscape.errors import InputError, LandscapeError, first_line
+from landscape.problem.passes import Passes, Point
 
 AGREEMENT = 1e-6
 """Largest relative difference that a loss may have from the one that is computed one point at a
@@ -25,6 +23,7 @@ _NUM_TIMED = 4  # passes, the first of which warms up
 _MOST = 256
 _GAIN = 1.1  # of points a second, for which twice the memory is taken
 _PATIENCE = 2  # doublings without a gain
+_ONE_POINT = "Pass --points-per-pass 1."
 
 
 def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> str:
@@ -99,71 +98,130 @@ def most_productive(
     return best
 
 
-def fastest_count(problem: Problem) -> tuple[int, str]:
+def choose_count(passes: Passes, wanted: int | None) -> tuple[int, str]:
+    """Return the number of points per pass.
+
+    Args:
+        passes: What is to evaluate points.
+        wanted: The number; None for the one with which most points are evaluated per second.
+
+    Returns:
+        The number, and where None was passed and it is 1, the reason.
+
+    Raises:
+        InputError: If so many points cannot be evaluated in one pass.
+    """
+    if wanted is None:
+        return fastest_count(passes)
+    reason = reason_against(passes, wanted) if wanted > 1 else ""
+    if reason:
+        raise InputError(f"a pass of {wanted} points is not possible: {reason}.", hint=_ONE_POINT)
+    return wanted, ""
+
+
+def largest_deviation(passes: Passes, points: Sequence[Point]) -> dict[str, float]:
+    """Measure the relative error of losses under the plan against plain evaluation.
+
+    Plain is float32 (or float64), one point at a time, not compiled.
+
+    Args:
+        passes: What evaluates the points.
+        points: Some points, a few of those that are evaluated; at least one.
+
+    Returns:
+        What is not plain, such as `bfloat16, 8 points per pass` -> the largest |loss - plain| /
+        |plain|; empty if everything is plain.
+
+    Raises:
+        LandscapeError: If several points a pass, and nothing else, make more than 1e-6 of
+            difference.
+    """
+    deviations = passes.plan.deviations
+    if not deviations:
+        return {}
+    found = _mean_losses(passes, points)
+    with passes.under(passes.plan.plain()):
+        largest = largest_relative_difference(found, _mean_losses(passes, points))
+    if passes.plan.points_per_pass > 1 and len(deviations) == 1 and largest > AGREEMENT:
+        raise LandscapeError(
+            f"losses at {deviations[0]} must be those of one point at a time to {AGREEMENT:g} "
+            f"of them, one differs by {largest:.1e}.",
+            hint=_ONE_POINT,
+        )
+    return {", ".join(deviations): largest}
+
+
+def _mean_losses(passes: Passes, points: Sequence[Point]) -> Tensor:
+    found = passes.measure_many(points, passes.batches)
+    return torch.tensor([passes.mean(each["loss"]) for each in found], dtype=torch.float64)
+
+
+def fastest_count(passes: Passes) -> tuple[int, str]:
     """Return the number of points per pass that gives most points per second.
 
     If the number is 1, return the reason as well.
     """
     failures: list[str] = []
-    reason = _rule_against(problem)
-    if not reason and _seconds_of_pass(problem, failures, 1) > _LONG_PASS:
+    reason = _rule_against(passes)
+    if not reason and _seconds_of_pass(passes, failures, 1) > _LONG_PASS:
         reason = "a pass of one point is long enough"
     if reason:
         return 1, reason
-    num_bytes = problem.spec.size * problem.weights.element_size()
-    count = most_productive(partial(_seconds_of_pass, problem, failures), num_bytes)
+    num_bytes = passes.spec.size * passes.weights.element_size()
+    count = most_productive(partial(_seconds_of_pass, passes, failures), num_bytes)
     if count == 1:
         return 1, failures[0] if failures else "no other number of points a pass is faster"
-    reason = reason_against(problem, count)
+    reason = reason_against(passes, count)
     return (1, reason) if reason else (count, "")
 
 
-def reason_against(problem: Problem, count: int) -> str:
+def reason_against(passes: Passes, count: int) -> str:
     """Return why so many points a pass, at least 2, are impossible, or nothing.
 
     Tried on the first and on the last batch, which may be smaller: values must keep their bits
     whatever stands beside them, and must be close to those of one point at a time in float32 (or
     float64).
     """
-    ends = [problem.batches[0], problem.batches[-1]]
+    ends = [passes.batches[0], passes.batches[-1]]
 
     def together(numbers: Sequence[int]) -> Tensor:
-        points = [partial(_write_trial, problem, number) for number in numbers]
-        return torch.from_numpy(problem.measure_stack(points, count, ends)["loss"])
+        points = [partial(_write_trial, passes, number) for number in numbers]
+        found = passes.measure_stack(points, count, ends)
+        return torch.from_numpy(np.stack([each["loss"] for each in found]))
 
     def alone(number: int) -> Tensor:
         return torch.from_numpy(
-            problem.measure_point(partial(_write_trial, problem, number), ends)["loss"]
+            passes.measure_point(partial(_write_trial, passes, number), ends)["loss"]
         )
 
-    reason = _rule_against(problem)
+    reason = _rule_against(passes)
     if reason:
         return reason
     try:
         reason = reason_for_bits(together, count)
-        with problem.under(problem.plan.plain()):
+        with passes.under(passes.plan.plain()):
             return reason or reason_for_values(together, alone, count)
     except (LandscapeError, RuntimeError) as exc:
         return _in_words(exc)
 
 
-def _rule_against(problem: Problem) -> str:
-    if problem.batchnorm != "stored":
-        return f"batch normalization is {problem.batchnorm!r}, not 'stored'"
-    return "the forward pass is compiled" if problem.plan.is_compiled else ""
+def _rule_against(passes: Passes) -> str:
+    if passes.norms.mode != "stored":
+        return f"batch normalization is {passes.norms.mode!r}, not 'stored'"
+    return "the forward pass is compiled" if passes.plan.is_compiled else ""
 
 
-def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float:
+def _seconds_of_pass(passes: Passes, failures: list[str], count: int) -> float:
     """Return what a pass of so many points over the first batch takes, the least of some times.
 
     Infinity if it is impossible; `failures` then gets the reason.
     """
-    batches, seconds = problem.batches[:1], []
+    batches, seconds = passes.batches[:1], []
     run: Callable[[], object] = partial(
-        problem.measure_stack, [problem.weights] * count, count, batches
+        passes.measure_stack, [passes.weights] * count, count, batches
     )
     if count == 1:
-        run = partial(problem.measure_point, problem.weights, batches)
+        run = partial(passes.measure_point, passes.weights, batches)
     try:
         while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
             start = time.perf_counter()
@@ -178,14 +236,14 @@ def _seconds_of_pass(problem: Problem, failures: list[str], count: int) -> float
     return min(seconds)
 
 
-def _write_trial(problem: Problem, number: int, out: Tensor) -> None:
+def _write_trial(passes: Passes, number: int, out: Tensor) -> None:
     """Write one of many trial points around the weights.
 
     They are as far away as a filter-normalized direction reaches.
     """
     scale = number % 5 / 4
     out.normal_(generator=torch.Generator(out.device).manual_seed(number))
-    for part, own in zip(problem.spec.views(out), problem.spec.views(problem.weights), strict=True):
+    for part, own in zip(passes.spec.views(out), passes.spec.views(passes.weights), strict=True):
         part.mul_(scale * torch.linalg.vector_norm(own) / max(own.numel(), 1) ** 0.5).add_(own)
 
 

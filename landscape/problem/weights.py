@@ -141,6 +141,18 @@ class WeightSpec:
                 f"{tuple(vector.shape)}."
             )
 
+    def require_finite(self, w: Tensor) -> None:
+        """Raise InputError, which names the tensors, unless all weights `w` (P,) are finite."""
+        if torch.isfinite(w).all():
+            return
+        parts = zip(self.names, self.views(w), strict=True)
+        bad = [name for name, part in parts if not torch.isfinite(part).all()]
+        raise InputError(
+            f"weights must be finite, {len(bad)} of {len(self.names)} tensors hold NaN or inf: "
+            f"{', '.join(bad[:5])}.",
+            hint="The training that wrote them diverged; use an earlier checkpoint.",
+        )
+
 
 def layers_of(spec: WeightSpec) -> dict[str, tuple[int, ...]]:
     """Group parameter tensors by the module that owns them.

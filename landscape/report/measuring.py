@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape.ascent.ball import Ball
@@ -263,7 +262,7 @@ def _no_larger(problem: Problem, num_examples: int) -> Problem:
     """Return the problem on a class-balanced subset, where it has more examples."""
     if problem.num_examples <= num_examples:
         return problem
-    everything = problem.data.take(torch.arange(problem.num_examples))
+    everything = problem.data.examples
     return problem.on(everything.take(balanced_subset(everything.targets, num_examples)))
 
 

@@ -48,8 +48,8 @@ class Measure:
             once.
         radius: What kept `nstep` in the ball: `path`, `sphere` or `ball`; empty for the others.
         num_directions: Antithetic pairs of `avg`; None for the others.
-        data_error: Standard error for a larger set that the examples were drawn from, by the
-            bootstrap; None on all.
+        data_error: Standard error for a larger set that the examples were drawn from; None if they
+            are all there is.
         gap: Of `max`, by how much the linear model at the best perturbation e still rises inside
             the ball, over the sharpness: 0 where no small step leads further up.
         converged: Whether a goal was met: of `avg` the relative error, of `max` a small gap.

@@ -30,8 +30,8 @@ def differences(
     """Compare each checkpoint after the first with the first, measure by measure.
 
     The interval comes from the differences of single antithetic pairs (`avg`; those that both have)
-    and, on a sample of a larger set, from the bootstrap over its examples, of the perturbations
-    that were found. On all data, the other measures are numbers without such errors, and only
+    and, on a sample of a larger set, from the standard error over its examples, with the
+    perturbations that were found. On all data, the other measures are numbers without such errors, and only
     rounding is between two of them.
 
     Args:

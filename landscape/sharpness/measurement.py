@@ -148,9 +148,7 @@ class Measurement:
             m=options.m,
             radius=options.radius if name == "nstep" else "",
             num_directions=len(rises.directions) if name == "avg" else None,
-            data_error=None
-            if self.sample is None
-            else self.sample.error(rises.units, seed=options.seed),
+            data_error=None if self.sample is None else self.sample.error(rises.units),
             gap=rises.gap,
             converged=rises.converged,
         )

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from landscape.errors import NotFiniteError
 from landscape.problem.batches import Batch
-from landscape.problem.problem import Gradient, Point, Problem
+from landscape.problem.passes import Point
+from landscape.problem.problem import Gradient, Problem
 from landscape.runtime import distributed
 
 
@@ -78,16 +79,12 @@ class Objective:
 
         `plan.points_per_pass` points are evaluated at a time.
         """
-        size, batches = (
-            self.problem.plan.points_per_pass,
-            [self.problem.batches[i] for i in self._numbers],
-        )
+        size = self.problem.plan.points_per_pass
+        batches = [self.problem.batches[i] for i in self._numbers]
         found: list[Losses] = []
         for start in range(0, len(points), size):
-            some = [
-                self.weights if point is None else point for point in points[start : start + size]
-            ]
-            found += self._losses(some, size, batches)
+            some = points[start : start + size]
+            found += self._losses([self.weights if w is None else w for w in some], batches)
             self._has_evaluated(len(some))
         return found
 
@@ -101,7 +98,7 @@ class Objective:
         Raises:
             NotFiniteError: If the gradient holds NaN or inf.
         """
-        losses, vector = self.problem.gradient_share(
+        losses, vector = self.problem.derivatives.gradient_share(
             self._numbers, None if e is None else self.at(e)
         )
         if self._is_shared:
@@ -113,18 +110,12 @@ class Objective:
                 hint="Check the loss at these weights; pass a smaller --rho or --dtype float64.",
             )
         self._has_evaluated(1)
-        return Gradient(self.problem.evaluation_of({"loss": losses}).loss, vector)
+        return Gradient(self.problem.passes.mean(losses), vector)
 
-    def _losses(self, points: Sequence[Point], size: int, batches: Sequence[Batch]) -> list[Losses]:
-        if size == 1 or not batches:
-            rows = [
-                self.problem.measure_point(point, batches) if batches else {} for point in points
-            ]
-        else:
-            stacked = self.problem.measure_stack(points, size, batches)
-            rows = [
-                {name: values[i] for name, values in stacked.items()} for i in range(len(points))
-            ]
+    def _losses(self, points: Sequence[Point], batches: Sequence[Batch]) -> list[Losses]:
+        rows: list[dict[str, np.ndarray]] = [{} for _ in points]
+        if batches:
+            rows = self.problem.passes.measure_many(points, batches)
         if self._is_shared:
             rows = [_joined(shares) for shares in zip(*distributed.gathered(rows), strict=True)]
         return [self._means(row) for row in rows]

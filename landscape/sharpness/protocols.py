@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from landscape.errors import InputError
 from landscape.problem.batches import BatchData, Data, TensorData, as_data
-from landscape.problem.problem import Loss, Problem
+from landscape.problem.passes import Loss
+from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
 from landscape.results.sharpness import SCALE
 from landscape.runtime.random_state import derived_seeds

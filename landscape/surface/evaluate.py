@@ -18,7 +18,9 @@ from torch import Tensor
 from landscape.directions.plane import Plane
 from landscape.errors import InputError
 from landscape.problem.batches import hash_tensors
-from landscape.problem.problem import Evaluation, Point, Problem
+from landscape.problem.passes import Point
+from landscape.problem.points_per_pass import largest_deviation
+from landscape.problem.problem import Evaluation, Problem
 from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
@@ -221,7 +223,7 @@ def _deviations(surface: Surface, work: _Work) -> dict[str, float]:
     return {
         f"{name}, {split}": value
         for split, problem in work.problems.items()
-        for name, value in problem.largest_deviation(points).items()
+        for name, value in largest_deviation(problem.passes, points).items()
     }
 
 

@@ -37,7 +37,7 @@ def fixed_subset(data: Data, num_samples: int) -> Data:
     Raises:
         InputError: If there are not so many.
     """
-    everything = data.take(torch.arange(data.num_examples))
+    everything = data.examples
     return everything.take(balanced_subset(everything.targets, num_samples))
 
 

@@ -12,8 +12,7 @@ from torch.optim import Optimizer
 
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
-from landscape.problem.memory_format import prefers_channels_last
-from landscape.problem.plan import compiled
+from landscape.problem.plan import compiled, prefers_channels_last
 from landscape.results.history import History
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, Progress

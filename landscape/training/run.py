@@ -20,8 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from landscape.errors import InputError, LandscapeError, copying_a_model
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
-from landscape.problem.memory_format import to_channels_last
-from landscape.problem.plan import explained_compiler
+from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states

@@ -46,10 +46,8 @@ def test_the_means_over_a_partition_enclose_the_largest_eigenvalue():
 @pytest.fixture(scope="module")
 def trained():
     """A network on the digits after twenty steps on everything, and the data."""
-    inputs, targets = (
-        torch.as_tensor(part) for part in vars(as_data(build_data("digits")[0])).values()
-    )
-    inputs = inputs.flatten(1)
+    data = as_data(build_data("digits")[0]).examples
+    inputs, targets = data.inputs.flatten(1), data.targets
     model = seeded(
         lambda: nn.Sequential(nn.Linear(inputs.shape[1], 16), nn.Tanh(), nn.Linear(16, 10))
     )

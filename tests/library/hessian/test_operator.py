@@ -189,10 +189,10 @@ def test_graphs_at_the_models_own_weights_outlive_evaluations_there():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
     operator = CurvatureOperator(problem, graph_bytes=PLENTY)
     operator.matvec(problem.weights)
-    before = problem.version
+    before = problem.passes.version
     problem.evaluate()
     CurvatureOperator(problem, kind="ggn").matvec(problem.weights)
-    assert problem.version == before
+    assert problem.passes.version == before
 
 
 def test_the_given_weights_may_be_written_over():
@@ -526,7 +526,7 @@ def test_memory_that_runs_out_in_a_product_is_a_sentence_with_a_hint(error):
 
 def test_memory_that_runs_out_in_a_forward_pass_on_the_cpu_is_told_from_bad_data():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
-    problem.criterion = lambda f, y: torch.empty(1 << 55).sum()
+    problem.passes.criterion = lambda f, y: torch.empty(1 << 55).sum()
     with pytest.raises(LandscapeError, match="out of memory in a forward pass"):
         problem.loss()
 
@@ -668,7 +668,7 @@ AS_THEY_ARE = {
 @pytest.mark.parametrize("name", AS_THEY_ARE)
 def test_batches_that_decide_the_loss_are_left_as_they_are(name, monkeypatch):
     monkeypatch.setattr(
-        "landscape.problem.problem.prefers_channels_last", lambda *_: True
+        "landscape.problem.passes.prefers_channels_last", lambda *_: True
     )  # and so batches of 64
     model, options, data = AS_THEY_ARE[name]
     problem = Problem(seeded(model), data or images(num_examples=150), device="cpu", **options)

@@ -84,6 +84,24 @@ def test_the_hash_of_batches_covers_every_batch():
     assert hash_data(as_data(halves)) != hash_data(as_data(other))
 
 
+@pytest.mark.parametrize("source", [(X, Y), [(X[:4], Y[:4]), (X[4:], Y[4:])]])
+def test_the_hash_of_what_was_read_survives_a_cast(source):
+    data = as_data(source)
+    cast = data.hashed().to(torch.device("cpu"), torch.float64)
+    assert hash_data(cast) == hash_data(data) != cast.compute_digest()
+
+
+def test_taken_examples_have_a_hash_of_their_own():
+    data = as_data((X, Y)).hashed()
+    assert hash_data(data.take(torch.tensor([1, 0]))) == hash_data(as_data((X[[1, 0]], Y[[1, 0]])))
+
+
+def test_all_examples_are_had_without_a_copy():
+    data = as_data((X, Y))
+    assert data.examples.inputs is X
+    assert torch.equal(as_data([(X[:4], Y[:4]), (X[4:], Y[4:])]).examples.inputs, X)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -184,6 +202,12 @@ def test_the_hash_of_graphs_covers_every_tensor(key, graphs):
     before = hash_data(as_data(graphs))
     graphs[3][key] = graphs[3][key] + 1
     assert hash_data(as_data(graphs)) != before
+
+
+def test_the_hash_of_graphs_survives_a_cast(graphs):
+    data = as_data(graphs)
+    cast = data.hashed().to(torch.device("cpu"), torch.float64)
+    assert hash_data(cast) == hash_data(data) != cast.compute_digest()
 
 
 def test_the_users_graph_batches_stay_as_they_are(graphs):

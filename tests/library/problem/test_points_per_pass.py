@@ -20,6 +20,7 @@ from landscape import Plane, Problem
 from landscape.errors import InputError, LandscapeError
 from landscape.problem.points_per_pass import (
     AGREEMENT,
+    largest_deviation,
     largest_relative_difference,
     most_productive,
     reason_for_bits,
@@ -265,38 +266,38 @@ def test_points_a_pass_grow_while_they_pay(seconds_of, num_bytes, expected):
 
 def test_what_is_plain_has_no_deviation():
     problem = _problem("mlp")
-    assert problem.largest_deviation([problem.weights]) == {}
+    assert largest_deviation(problem.passes, [problem.weights]) == {}
 
 
 def test_the_deviation_of_bfloat16_is_its_distance_from_float32():
     rough, plain = _problem("mlp", dtype="bfloat16"), _problem("mlp")
     points = _points(plain, 3)
     expected = max(abs(rough.loss(w) - plain.loss(w)) / plain.loss(w) for w in points)
-    assert rough.largest_deviation(points) == {"bfloat16": expected}
+    assert largest_deviation(rough.passes, points) == {"bfloat16": expected}
     assert expected > 0
 
 
 def test_the_deviation_of_several_points_a_pass_is_below_the_agreement():
     problem = _problem("attention", points_per_pass=4)
-    found = problem.largest_deviation(_points(problem, 3))
+    found = largest_deviation(problem.passes, _points(problem, 3))
     assert list(found) == ["4 points per pass"]
     assert found["4 points per pass"] <= AGREEMENT
 
 
 def test_several_points_a_pass_that_give_other_losses_are_an_error(monkeypatch):
     problem = _problem("mlp", points_per_pass=4)
-    rightly = problem._measure_with
-    monkeypatch.setattr(problem, "_measure_with", lambda w, batch: rightly(w * 1.01, batch))
+    rightly = problem.passes._measure_with
+    monkeypatch.setattr(problem.passes, "_measure_with", lambda w, batch: rightly(w * 1.01, batch))
     with pytest.raises(
         LandscapeError, match="losses at 4 points per pass must be those of one point at a time"
     ):
-        problem.largest_deviation(_points(problem, 3))
+        largest_deviation(problem.passes, _points(problem, 3))
 
 
 def test_the_plan_is_the_same_after_a_deviation_was_measured():
     problem = _problem("mlp", dtype="bfloat16", points_per_pass=4)
     before = problem.plan
-    problem.largest_deviation(_points(problem, 1))
+    largest_deviation(problem.passes, _points(problem, 1))
     assert problem.plan == before
     assert before.dtype == "bfloat16"
 
@@ -312,4 +313,4 @@ def test_tf32_is_refused_without_tensor_cores():
 def test_cuda_agrees_with_itself_one_point_at_a_time(name):
     problem = _problem(name, device="cuda", points_per_pass=4)
     points = _points(_problem(name), 5).cuda()
-    assert problem.largest_deviation(points)["4 points per pass"] <= AGREEMENT
+    assert largest_deviation(problem.passes, points)["4 points per pass"] <= AGREEMENT

@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape import Problem
+from landscape.data import build_data
+from landscape.data.subset import balanced_subset
 from landscape.errors import InputError
+from landscape.io.store import read_result
+from landscape.problem.batches import as_data
 
+WRITTEN_BY_0_1 = Path(__file__).resolve().parents[2] / "written_by_0_1"
 EXACT = {"device": "cpu", "dtype": "float64"}
 
 
@@ -465,3 +471,14 @@ def test_sparse_gradients_are_added_like_dense_ones():
         gradients.append(Problem(model, (tokens, targets), device="cpu").gradient().vector)
     assert gradients[1].any()
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_have_the_hash_that_version_0_1_stored_whatever_the_dtype(dtype):
+    stored = read_result(WRITTEN_BY_0_1 / "surface.h5").provenance.data_hash["train"]
+    train, _ = build_data("digits")
+    data = as_data(train).examples
+    subset = data.take(balanced_subset(data.targets, 100))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    problem = Problem(model, subset, device="cpu", dtype=dtype)
+    assert problem.data_hash == problem.in_double().data_hash == stored

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from landscape import Problem
 from landscape.errors import InputError
-from landscape.problem.sampling_error import error_from_batches, error_of_mean, separate_losses
+from landscape.problem.sampling_error import Sample, separate_losses
 
 GENERATOR = np.random.default_rng(0)
 POPULATION = np.concatenate(
@@ -30,10 +30,18 @@ def _error(data, num_population=400, loss=None, model=None, **options):
     return problem.evaluate().standard_error
 
 
+def _total(outputs, targets):
+    return F.cross_entropy(outputs, targets, reduction="sum")
+
+
+def _error_of_mean(losses, num_population, classes=None):
+    return Sample(np.ones(len(losses)), len(losses) / num_population, classes).error(losses)
+
+
 def test_the_error_of_a_random_sample_is_its_formula():
     sample = POPULATION[::7]
     expected = np.sqrt(sample.var(ddof=1) / len(sample) * (1 - len(sample) / 300))
-    assert error_of_mean(sample, 300) == pytest.approx(expected, rel=1e-14)
+    assert _error_of_mean(sample, 300) == pytest.approx(expected, rel=1e-14)
 
 
 def _spread_and_errors(draw, estimate):
@@ -46,7 +54,7 @@ def _spread_and_errors(draw, estimate):
 def test_the_error_is_the_spread_of_random_samples():
     spread, errors = _spread_and_errors(
         lambda: GENERATOR.choice(300, 60, replace=False),
-        lambda chosen: error_of_mean(POPULATION[chosen], 300),
+        lambda chosen: _error_of_mean(POPULATION[chosen], 300),
     )
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=FOUR_ERRORS)
 
@@ -56,7 +64,7 @@ def test_the_error_of_strata_is_the_spread_of_stratified_samples():
         lambda: np.concatenate(
             [start + GENERATOR.choice(100, 20, replace=False) for start in (0, 100, 200)]
         ),
-        lambda chosen: error_of_mean(POPULATION[chosen], 300, CLASSES[chosen]),
+        lambda chosen: _error_of_mean(POPULATION[chosen], 300, CLASSES[chosen]),
     )
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=FOUR_ERRORS)
 
@@ -65,9 +73,8 @@ def test_the_error_from_batches_is_the_spread_of_random_samples():
     sizes = np.array([25.0, 25.0, 10.0])
 
     def estimate(chosen):
-        return error_from_batches(
-            np.array([part.mean() for part in np.split(POPULATION[chosen], [25, 50])]), sizes, 300
-        )
+        parts = np.split(POPULATION[chosen], [25, 50])
+        return Sample(sizes, 60 / 300).pooled_error(np.array([part.mean() for part in parts]))
 
     spread, errors = _spread_and_errors(lambda: GENERATOR.choice(300, 60, replace=False), estimate)
     # Two degrees of freedom a draw: the variance of an estimated variance is itself squared.
@@ -76,19 +83,19 @@ def test_the_error_from_batches_is_the_spread_of_random_samples():
 
 def test_a_stratum_of_one_example_makes_the_sample_a_plain_one():
     losses = np.array([1.0, 2.0, 5.0, 9.0])
-    assert error_of_mean(losses, 10, np.array([0, 0, 0, 1])) == error_of_mean(losses, 10)
+    assert _error_of_mean(losses, 10, np.array([0, 0, 0, 1])) == _error_of_mean(losses, 10)
 
 
-def test_a_single_example_and_a_single_batch_have_no_error():
-    assert error_of_mean(np.array([1.0]), 10) is None
-    assert error_from_batches(np.array([1.0]), np.array([5.0]), 10) is None
+@pytest.mark.parametrize("loss", [None, _total])
+def test_a_single_example_and_a_single_batch_have_no_error(loss):
+    assert _error(classification(1), loss=loss) is None
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_the_error_of_losses_that_are_not_finite_is_nan(bad):
-    assert np.isnan(error_of_mean(np.array([1.0, bad, 2.0, 3.0]), 10, np.array([0, 0, 1, 1])))
-    assert np.isnan(error_from_batches(np.array([1.0, bad]), np.array([2.0, 2.0]), 10))
+    assert np.isnan(_error_of_mean(np.array([1.0, bad, 2.0, 3.0]), 10, np.array([0, 0, 1, 1])))
+    assert np.isnan(Sample(np.array([2.0, 2.0]), 0.4).pooled_error(np.array([1.0, bad])))
 
 
 @pytest.mark.parametrize("batch_size", [7, 50])
@@ -96,14 +103,14 @@ def test_a_problem_has_the_error_of_its_losses(batch_size):
     model, (x, y) = tiny_mlp(), classification(50)
     losses = F.cross_entropy(model(x), y, reduction="none").detach().double().numpy()
     found = _error((x, y), batch_size=batch_size)
-    assert found == pytest.approx(error_of_mean(losses, 400), rel=1e-5)
+    assert found == pytest.approx(_error_of_mean(losses, 400), rel=1e-5)
 
 
 def test_a_stratified_problem_has_the_error_of_its_classes():
     model, (x, y) = tiny_mlp(), classification(50)
     losses = F.cross_entropy(model(x), y, reduction="none").detach().double().numpy()
     found = _error((x, y), is_stratified=True, batch_size=7)
-    assert found == pytest.approx(error_of_mean(losses, 400, y.numpy()), rel=1e-5)
+    assert found == pytest.approx(_error_of_mean(losses, 400, y.numpy()), rel=1e-5)
 
 
 def test_a_problems_error_is_the_spread_of_its_loss_over_subsets():
@@ -212,5 +219,5 @@ def test_a_loss_that_is_no_plain_mean_has_the_error_of_its_batches(criterion):
     means = [criterion(model(a), b).item() for a, b in zip(x.split(10), y.split(10), strict=True)]
     found = _error((x, y), loss=criterion, batch_size=10)
     assert found == pytest.approx(
-        error_from_batches(np.array(means), np.full(5, 10.0), 400), rel=1e-4
+        Sample(np.full(5, 10.0), 50 / 400).pooled_error(np.array(means)), rel=1e-4
     )

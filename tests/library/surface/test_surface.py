@@ -122,7 +122,7 @@ def test_of_a_complete_surface_only_the_centre_is_computed_again():
 
 def _other_plan():
     problem = _quadratic()
-    problem.plan = replace(problem.plan, num_threads=97)
+    problem.passes.plan = replace(problem.plan, num_threads=97)
     return problem
 
 

@@ -1,0 +1,251 @@
+"""Gradients of batches, and the curvature of their losses as graphs and products."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.problem.batches import TensorData, map_tensors, tensors_in
+from landscape.problem.curvature_graphs import (
+    CurvatureGraph,
+    HessianGraph,
+    empirical_fisher,
+    explained_derivatives,
+    gauss_newton,
+    require_twice_differentiable,
+)
+from landscape.problem.forward import require_differentiable
+from landscape.problem.passes import Passes, Point
+from landscape.problem.plan import twice_differentiable
+from landscape.problem.sampling_error import are_separate, separate_losses
+from landscape.problem.second_derivatives import CheapSecondDerivatives
+from landscape.problem.weights import WeightSpec
+from landscape.reductions import accumulation_dtype, norm
+
+_SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
+_ROUNDINGS = 100  # of a mean over a batch, in float32 1e-5 of it
+
+
+class Derivatives:
+    """First and second derivatives of the losses of batches in the weights.
+
+    Args:
+        passes: What evaluates the batches.
+        chooses_batches: Whether nobody asked for batches of this size.
+
+    Attributes:
+        passes: As given.
+    """
+
+    def __init__(self, passes: Passes, *, chooses_batches: bool) -> None:
+        self.passes = passes
+        self._chooses_batches = chooses_batches
+        self._checked: set[tuple[int, ...]] = set()
+        self._joinable: dict[int, bool] = {}
+
+    def of(self, passes: Passes, *, chooses_batches: bool = True) -> Derivatives:
+        """Return the derivatives of the same model and loss in other passes.
+
+        Args:
+            passes: Passes of the same model.
+            chooses_batches: Whether nobody asked for batches of this size either.
+        """
+        other = copy.copy(self)
+        other.passes = passes
+        other._chooses_batches = self._chooses_batches and chooses_batches
+        if passes.batches is not self.passes.batches:
+            other._joinable = {}
+        return other
+
+    @property
+    def may_join(self) -> bool:
+        """Whether there are batches to join, which the problem's options let it choose."""
+        is_cut = isinstance(self.passes.data, TensorData) and len(self.passes.batches) > 1
+        return self._chooses_batches and is_cut
+
+    def joined(self, count: int) -> Derivatives:
+        """Return the derivatives with `count` batches at a time joined; model and data are shared.
+
+        They are these themselves where that could make another function of the loss: where batches
+        were made or asked for by the user, statistics are computed from them, the loss is no plain
+        mean over examples, or the gradient of the first joined batch is not that of its parts,
+        since the model draws random numbers or looks across a batch.
+        """
+        if count < 2 or not self.may_join:
+            return self
+        other = self.of(self.passes.joined(count))
+        if count not in self._joinable:
+            rounding = _ROUNDINGS * torch.finfo(self.passes.dtype).eps
+            is_plain_mean = self.passes.find_separate(self.passes.batches, rounding) is not None
+            self._joinable[count] = is_plain_mean and self._has_first_gradient_of(other, count)
+        return other if self._joinable[count] else self
+
+    def _has_first_gradient_of(self, other: Derivatives, count: int) -> bool:
+        """Return whether the first batch of `other` has the gradient of our first `count`."""
+        numbers = range(min(count, len(self.passes.batches)))
+        shares = [self.gradient_share([number])[1] for number in numbers]
+        difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
+        tolerance = math.sqrt(torch.finfo(self.passes.dtype).eps)
+        return difference <= tolerance * sum(map(norm, shares))
+
+    def gradient_share(
+        self, numbers: Sequence[int], w: Point | None = None
+    ) -> tuple[np.ndarray, Tensor]:
+        """Return what some batches contribute to the gradient.
+
+        Args:
+            numbers: Numbers of the batches.
+            w: Weights (P,), the model's own if None.
+
+        Returns:
+            Their mean losses (len(numbers),), and their share of the gradient (P,), in the
+            accumulation dtype: the shares of all batches add up to it.
+        """
+        passes = self.passes
+        losses = torch.empty(len(numbers), device=passes.device, dtype=passes.dtype)
+        total = self._zeros()
+        with passes.at(w), twice_differentiable():
+            for i, number in enumerate(numbers):
+                loss = passes.forward(*passes.batches[number])[1]
+                require_differentiable(loss)
+                gradients = torch.autograd.grad(loss, passes.parameters, allow_unused=True)
+                self.accumulate(total, passes.spec, gradients, number)
+                losses[i] = loss.detach()
+        return losses.cpu().double().numpy(), total
+
+    def product(self, v: Tensor, w: Point | None = None) -> Tensor:
+        """Return the product of the Hessian with `v` (P,), as `Problem.hessian_vector_product`."""
+        spec = self.passes.spec
+        spec.require_vector(v, "v")
+        parts = spec.views(v.to(self.passes.device, self.passes.dtype))
+        total = self._zeros()
+        self.passes.write(w)
+        with self.differentiating():
+            for number in range(len(self.passes.batches)):
+                product = self.graph(number).product(parts, is_last=True)
+                self.accumulate(total, spec, product, number)
+        return total
+
+    @contextmanager
+    def differentiating(self) -> Iterator[None]:
+        """Run `graph` and its products repeatably inside this context.
+
+        They are computed at the weights that were last written.
+
+        Raises:
+            InputError: If the loss cannot be differentiated twice.
+            LandscapeError: If the device is out of memory.
+        """
+        with self.passes.undisturbed(), twice_differentiable(), explained_derivatives():
+            yield
+
+    def graph(
+        self,
+        number: int,
+        kind: str = "hessian",
+        *,
+        tensors: tuple[int, ...] | None = None,
+        model: Callable[..., Any] | None = None,
+    ) -> CurvatureGraph:
+        """Return the curvature of a batch's mean loss at the weights that were last written.
+
+        Args:
+            number: Number of the batch.
+            kind: One of `landscape.problem.curvature_graphs.CURVATURES`.
+            tensors: Numbers of the parameter tensors whose diagonal block is meant; None for all.
+            model: What computes the outputs; None for the model.
+
+        Raises:
+            InputError: If there is no such curvature of this loss.
+        """
+        passes = self.passes
+        inputs, targets = passes.batches[number]
+        # Under autocast the operations choose their dtypes themselves.
+        is_plain = passes.plan.dtype == "bfloat16"
+        cheap = nullcontext() if is_plain else CheapSecondDerivatives(is_full=kind == "hessian")
+        with self._alone(tensors) as parameters, cheap:
+            outputs, loss = passes.forward(inputs, targets, model)
+            self._require_twice_differentiable(loss, parameters, tensors)
+            if kind == "hessian":
+                return HessianGraph(loss, parameters)
+            if kind == "fisher":
+                return empirical_fisher(self._losses_apart(outputs, targets), parameters)
+            leaves = map_tensors(lambda t: t.detach().requires_grad_(t.requires_grad), outputs)
+            curved = passes.forward(inputs, targets, lambda *args, **named: leaves)[1]
+            return gauss_newton(_variable(outputs), curved, _variable(leaves), parameters)
+
+    @contextmanager
+    def _alone(self, tensors: tuple[int, ...] | None) -> Iterator[list[nn.Parameter]]:
+        """Give the parameters of these numbers; inside, the others are constants."""
+        every = self.passes.parameters
+        wanted = set(range(len(every)) if tensors is None else tensors)
+        others = [parameter for i, parameter in enumerate(every) if i not in wanted]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            yield [parameter for i, parameter in enumerate(every) if i in wanted]
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+
+    def _require_twice_differentiable(
+        self, loss: Tensor, parameters: list[nn.Parameter], tensors: tuple[int, ...] | None
+    ) -> None:
+        """Look once at the graph that leads to each set of parameter tensors."""
+        if tensors is None:
+            require_differentiable(loss)
+        key = tensors or ()
+        if key not in self._checked and loss.requires_grad:
+            require_twice_differentiable(loss, parameters)
+            self._checked.add(key)
+
+    def _losses_apart(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the losses of the examples of a batch (n,)."""
+        criterion = self.passes.criterion
+        separate = separate_losses(criterion)
+        with self.passes.plan.autocast():
+            if separate is None or not are_separate(
+                separate, outputs, targets, criterion(outputs, targets)
+            ):
+                raise InputError(
+                    "the empirical Fisher matrix needs one loss an example, whose plain mean is "
+                    "the batch's loss; this loss function does not give them.",
+                    hint="Use one that honours reduction='none', as torch's do, or the GGN.",
+                )
+            return separate(outputs, targets)
+
+    def accumulate(
+        self, total: Tensor, spec: WeightSpec, tensors: Sequence[Tensor | None], number: int
+    ) -> None:
+        """Add a batch's share of the mean to `total` (P,), which `spec` describes.
+
+        Args:
+            total: Sum of the shares so far.
+            spec: Places of the tensors.
+            tensors: One per parameter tensor; None contributes zero.
+            number: Number of the batch.
+        """
+        share = float(self.passes.sizes[number]) / self.passes.num_examples
+        dense = [t.detach() for t in tensors if t is not None and t.layout == torch.strided]
+        if len(dense) == len(tensors) and spec.size < _SMALL:
+            total.add_(spec.flatten(dense), alpha=share)
+            return
+        for place, tensor in zip(spec.views(total), tensors, strict=True):
+            if tensor is not None:
+                place.add_(tensor.detach(), alpha=share)
+
+    def _zeros(self) -> Tensor:
+        device = self.passes.device
+        return torch.zeros(self.passes.spec.size, device=device, dtype=accumulation_dtype(device))
+
+
+def _variable(outputs: Any) -> list[Tensor]:
+    return [tensor for tensor in tensors_in(outputs) if tensor.requires_grad]

@@ -1,0 +1,393 @@
+"""Forward passes of a model over the batches of its data, at any weights."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from landscape.errors import InputError, copying_a_model
+from landscape.problem.batches import (
+    Batch,
+    Data,
+    GraphData,
+    TensorData,
+    as_data,
+    batch_length,
+    tensors_in,
+)
+from landscape.problem.batchnorm import BatchNorm
+from landscape.problem.curvature_graphs import nodes
+from landscape.problem.forward import OwnBuffers, has_accuracy, outputs_and_loss
+from landscape.problem.plan import (
+    Plan,
+    choose_device,
+    compiled,
+    make_plan,
+    prefers_channels_last,
+    repeatable,
+    require_dtype,
+    to_channels_last,
+    twice_differentiable,
+)
+from landscape.problem.sampling_error import are_separate, separate_losses
+from landscape.problem.weights import WeightSpec, bind
+
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+"""`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
+
+Point: TypeAlias = Tensor | Callable[..., Any]
+"""Weights (P,), or a function that writes them into the (P,) tensor that it is given as `out`."""
+
+
+class Passes:
+    """Evaluates the batches of a set of data at any weights, on a private copy of a model.
+
+    The trainable parameters of the copy are views into one buffer (P,). A pass leaves nothing
+    behind that a later one depends on: buffers, modes and random state are put back.
+
+    Args:
+        model: Any module with trainable parameters; copied.
+        data: What `landscape.problem.batches.as_data` reads.
+        criterion: The loss function.
+        device: Name of the device, or `auto`.
+        dtype: One of `landscape.problem.plan.DTYPES`.
+        batchnorm: One of `landscape.problem.batchnorm.MODES`.
+        batch_size: Examples per forward pass; None to choose by the kind of model.
+        calibration: Data for `recalibrate`; None for `data`.
+        is_compiled: Whether `measure_point` uses `torch.compile`'s version of the model.
+
+    Attributes:
+        device: Where the model and the data are.
+        dtype: Dtype of the weights.
+        criterion: The loss function.
+        spec: Names, shapes and places of the weights.
+        parameters: The trainable parameters of the copy, in order.
+        norms: Its normalization layers and stored buffers.
+        weights: The model's own weights (P,).
+        plan: How the passes are carried out.
+        data: All examples, on the device.
+        batches: The same, cut up, in evaluation order.
+        sizes: Examples in each batch (B,).
+        num_examples: Examples in all batches.
+        data_hash: SHA-256 of the data as they were read, before they were cast or moved.
+        calibration: Batches for `recalibrate`; None for `batches`.
+        separate: The criterion for single examples, if their losses are to be measured too.
+
+    Raises:
+        InputError: If model, data and loss do not fit together, or a weight is not finite.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        criterion: Loss,
+        *,
+        device: str,
+        dtype: str,
+        batchnorm: str,
+        batch_size: int | None,
+        calibration: Any,
+        is_compiled: bool,
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = require_dtype(dtype, self.device)
+        self.criterion = criterion
+        with copying_a_model():
+            copied = copy.deepcopy(model)
+        self._module = copied.to(self.device, self.dtype).eval()
+        self._module.zero_grad(set_to_none=True)
+        self.spec = WeightSpec.from_module(self._module)
+        self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
+        self.parameters = bind(self._module, self.spec, self._buffer)
+        self.norms = BatchNorm(self._module, batchnorm)
+        self.weights = self._buffer.clone()
+        self.spec.require_finite(self.weights)
+        self._own_version: int | None = None
+        self._stack = self._buffer.new_empty(0, self.spec.size)
+        self.separate: Loss | None = None
+
+        resident = self._moved(data)
+        first = resident.batches(2)[0]
+        with repeatable(self.device, dtype):
+            is_channels_last = prefers_channels_last(self._module, first[0])
+        self.plan: Plan = make_plan(
+            device=self.device,
+            dtype=dtype,
+            batch_size=batch_size,
+            is_channels_last=is_channels_last,
+            is_compiled=is_compiled,
+        )
+        self._take_data(resident)
+        self.calibration: list[Batch] | None = None
+        if calibration is not None and batchnorm == "recalibrate":
+            calibrating = self._laid_out(self._moved(calibration))
+            self.calibration = calibrating.batches(self.plan.batch_size)
+        self._require_own_weights(*first)
+        self._compiled: Callable[..., Any] = self._module
+        if is_compiled:  # a separate program for each batch size
+            in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
+            self._compiled = compiled(self._module, dynamic=False, **in_graphs)
+
+    def with_buffers(self, buffers: Sequence[Tensor]) -> Passes:
+        """Return these passes with other stored buffers; model and data are shared."""
+        other = copy.copy(self)
+        other.norms = self.norms.with_stored(buffers)
+        return other
+
+    def with_weights(self, w: Tensor) -> Passes:
+        """Return these passes with other own weights `w` (P,); model and data are shared."""
+        self.spec.require_vector(w, "w")
+        other = copy.copy(self)
+        other.weights = w.detach().to(self.device, self.dtype, copy=True)
+        self.spec.require_finite(other.weights)
+        other._own_version = None  # what the model reads are the weights of this one
+        return other
+
+    def on(self, data: Any, batch_size: int | None = None) -> Passes:
+        """Return these passes over other data, without single losses; the model is shared.
+
+        Args:
+            data: What `landscape.problem.batches.as_data` reads.
+            batch_size: Examples per forward pass; None for the plan's own.
+        """
+        other = copy.copy(self)
+        other.plan = replace(self.plan, batch_size=batch_size or self.plan.batch_size)
+        other._take_data(self._moved(data))
+        other.separate = None
+        return other
+
+    def joined(self, count: int) -> Passes:
+        """Return these passes with `count` batches at a time joined; model and data are shared."""
+        other = copy.copy(self)
+        other.plan = replace(self.plan, batch_size=count * self.plan.batch_size)
+        other._cut()
+        return other
+
+    @contextmanager
+    def under(self, plan: Plan) -> Iterator[None]:
+        """Run inside under another plan for the same batches."""
+        own, self.plan = self.plan, plan
+        try:
+            yield
+        finally:
+            self.plan = own
+
+    @property
+    def version(self) -> int:
+        """A number that changes whenever weights are written where the model reads them.
+
+        A graph from before is of other weights, and void.
+        """
+        return self._buffer._version
+
+    def write(self, w: Point | None) -> None:
+        """Write weights `w` (P,), the model's own if None, where the model reads them."""
+        if w is None and self._own_version == self.version:
+            return
+        self._write(self.weights if w is None else w, self._buffer)
+        # A point may write where autograd does not see it.
+        torch.autograd.graph.increment_version(self._buffer)
+        self._own_version = self.version if w is None else None
+
+    @torch.no_grad()
+    def _write(self, point: Point, out: Tensor) -> None:
+        """Write a point into `out` (P,)."""
+        if isinstance(point, Tensor):
+            self.spec.require_vector(point, "w")
+            out.copy_(point)
+        else:
+            point(out=out)
+
+    @contextmanager
+    def at(self, w: Point | None) -> Iterator[nn.Module]:
+        """Run inside at weights `w`, the model's own if None, repeatably; give the model."""
+        self.write(w)
+        with self.undisturbed():
+            yield self._module
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Run inside repeatably, and with normalization layers as they are to be."""
+        with repeatable(self.device, self.plan.dtype), self.norms.evaluation(self._calibrate):
+            yield
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        for inputs, targets in self.calibration or self.batches:
+            self.forward(inputs, targets)
+
+    def forward(
+        self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None
+    ) -> tuple[Any, Tensor]:
+        """Return the outputs of the model, or of another one, and the mean loss of a batch."""
+        with self.plan.autocast():
+            return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
+
+    def measure_many(
+        self, points: Sequence[Point], batches: Sequence[Batch]
+    ) -> list[dict[str, np.ndarray]]:
+        """Return what `measure_point` does at each point, `plan.points_per_pass` at a time."""
+        size = self.plan.points_per_pass
+        if size == 1:
+            return [self.measure_point(point, batches) for point in points]
+        stacks = [points[start : start + size] for start in range(0, len(points), size)]
+        return [found for stack in stacks for found in self.measure_stack(stack, size, batches)]
+
+    def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+        """Return by name the values at a point.
+
+        They are the losses and numbers correct of batches (B,), and the single losses (n,).
+        """
+        model = self._compiled if self.plan.is_compiled else self._module
+        with self.at(point), torch.inference_mode():
+            return _on_host([self._measure(batch, model) for batch in batches])
+
+    def measure_stack(
+        self, points: Sequence[Point], size: int, batches: Sequence[Batch]
+    ) -> list[dict[str, np.ndarray]]:
+        """Return what `measure_point` does at each of `points`, `size` points in one pass.
+
+        The pass is filled up with copies of the last point.
+        """
+        if len(self._stack) != size:
+            self._stack = self._buffer.new_empty(size, self.spec.size)
+        for i, row in enumerate(self._stack):
+            self._write(points[min(i, len(points) - 1)], row)
+        # Fused attention cannot be mapped over weights; what has a second derivative can.
+        with (
+            self.undisturbed(),
+            twice_differentiable(),
+            torch.inference_mode(),
+            warnings.catch_warnings(),
+        ):
+            # Some operations are done point by point.
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            found = _on_host(
+                [
+                    vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack)
+                    for batch in batches
+                ]
+            )
+        return [{name: values[i] for name, values in found.items()} for i in range(len(points))]
+
+    def _measure_with(self, w: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what `_measure` does, at weights `w` (P,) that are a function's argument."""
+        weights = dict(zip(self.spec.names, self.spec.views(w), strict=True))
+        return self._measure(
+            batch, lambda *args, **named: functional_call(self._module, weights, args, named)
+        )
+
+    def _measure(self, batch: Batch, model: Callable[..., Any]) -> dict[str, Tensor]:
+        """Return by name a batch's loss and number correct, (1,), and single losses, (n,).
+
+        Values that are not available are left out.
+        """
+        inputs, targets = batch
+        outputs, loss = self.forward(inputs, targets, model)
+        found = {"loss": loss}
+        if has_accuracy(outputs, targets):
+            found["correct"] = (outputs.argmax(dim=1) == targets).sum()
+        if self.separate is not None:
+            found["losses"] = self.separate(outputs, targets)
+        return {name: value.to(self.dtype).reshape(-1) for name, value in found.items()}
+
+    def find_separate(self, batches: Sequence[Batch], agreement: float) -> Loss | None:
+        """Return the criterion for single examples, or None.
+
+        It is None if there is none whose plain mean is the loss of each of some batches.
+
+        Args:
+            batches: To try.
+            agreement: Largest relative difference of the losses.
+        """
+        separate = separate_losses(self.criterion)
+        if separate is None:
+            return None
+        with self.at(None), torch.inference_mode():
+            for inputs, targets in batches:
+                outputs, loss = self.forward(inputs, targets)
+                if not are_separate(separate, outputs, targets, loss, agreement):
+                    return None
+        return separate
+
+    def mean(self, losses: np.ndarray) -> float:
+        """Return the mean over the examples of the losses of the batches (B,)."""
+        return float(self.sizes @ losses / self.num_examples)
+
+    def own_buffers(self) -> OwnBuffers:
+        """Return the model with copies of its present buffers; later writing leaves them alone."""
+        ignored = self.norms.moving if self.norms.mode == "batch" else set()
+        return OwnBuffers(self._module, ignored=ignored)
+
+    @property
+    def resident(self) -> list[Tensor]:
+        """The tensors that are there whether a graph is kept or not: weights, buffers and data."""
+        return [
+            self._buffer,
+            *self._module.buffers(),
+            *self._module.parameters(),
+            *tensors_in(self.batches),
+        ]
+
+    def _moved(self, data: Any) -> Data:
+        """Read the data and hash them where they are, before they are cast and moved."""
+        return as_data(data).hashed().to(self.device, self.dtype)
+
+    def _take_data(self, resident: Data) -> None:
+        self.num_examples = resident.num_examples
+        self.data_hash = resident.digest or resident.compute_digest()
+        self.data = self._laid_out(resident)
+        self._cut()
+
+    def _cut(self) -> None:
+        self.batches = self.data.batches(self.plan.batch_size)
+        self.sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
+
+    def _laid_out(self, data: Data) -> Data:
+        """Return the data in the plan's memory format."""
+        if self.plan.memory_format != "channels_last" or isinstance(data, GraphData):
+            return data
+        if isinstance(data, TensorData):
+            return replace(data, inputs=to_channels_last(data.inputs))
+        items = tuple((to_channels_last(inputs), targets) for inputs, targets in data.items)
+        return replace(data, items=items)
+
+    def _require_own_weights(self, inputs: Any, targets: Any) -> None:
+        """Raise InputError if the model computes with other tensors than its parameters.
+
+        A closure or a list that was made in the model's constructor still holds the caller's
+        parameters after the copy, and the loss would never move.
+        """
+        with self.at(None), twice_differentiable():
+            loss = self.forward(inputs, targets)[1]
+        leaves = {getattr(node, "variable", None) for node in nodes([loss])} - {None}
+        if not leaves <= set(self.parameters):
+            raise InputError(
+                "the model computes with parameters that it reaches by another way than its "
+                "attributes.",
+                hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList "
+                "or nn.ModuleList.",
+            )
+
+
+def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Join what all batches have along the last dimension, as float64 on the host.
+
+    The values are moved to the host in one transfer.
+    """
+    names = [name for name in batches[0] if all(name in found for found in batches)]
+    parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]
+    values = torch.cat(parts, dim=-1).cpu().double().numpy()
+    ends = np.cumsum([part.shape[-1] for part in parts])
+    return dict(zip(names, np.split(values, ends[:-1], axis=-1), strict=True))
