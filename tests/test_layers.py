@@ -143,7 +143,6 @@ def test_no_module_of_the_library_imports_the_front_page():
     assert users == []
 
 
-@pytest.mark.xfail(strict=True, reason="cli/sweep still has one")
 def test_no_imports_go_in_a_circle():
     inside = {name: others for name, others in _graph().items() if name != "landscape"}
     assert circles({name: others - {"landscape"} for name, others in inside.items()}) == []
