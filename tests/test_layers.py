@@ -4,8 +4,6 @@ import ast
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from benchmarks.structure import circles, imported_modules, module_files
 
 ROOT = Path(__file__).resolve().parents[1]
