@@ -19,6 +19,7 @@ from .convert import convert
 from .data import data
 from .doctor import doctor
 from .hessian.command import hessian
+from .hints import as_typed, option_names
 from .info import info
 from .options import Command
 from .plot import plot
@@ -36,7 +37,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LandscapeError as error:
-            console.show_error(error)
+            console.show_error(as_typed(error, option_names(self)))
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has seen enough

@@ -13,14 +13,17 @@ import typer
 
 from landscape.errors import CheckpointError, InputError, StoreError
 from landscape.runtime.deadline import Deadline
+from landscape.runtime.files import names_apart
 
 from . import console
 from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
-from .resolve import Splits, load_splits, names_apart, open_checkpoint, prepare_output
+from .outputs import prepare_output
+from .processes import open_checkpoint
 from .sharpness.options import parse_norm, parse_radii
 
 if TYPE_CHECKING:
     from landscape.io.checkpoint import Recipe
+    from landscape.io.recipe import Splits
     from landscape.report.document import Report
     from landscape.report.entry import Entry
     from landscape.report.measuring import Bench, MeasuringPlan
@@ -270,6 +273,8 @@ class LastData:
 
     def __call__(self, recipe: Recipe) -> Splits:
         """Return the data."""
+        from landscape.io.recipe import load_splits
+
         of_data = dataclasses.replace(recipe, model=None, model_args={}, loss=None)
         if self._splits is None or of_data != self._recipe:
             self._splits = None  # not both at once in memory

@@ -9,7 +9,7 @@ import typer
 
 from . import console
 from .options import Force, Json
-from .resolve import default_output, prepare_output
+from .outputs import default_output, prepare_output
 
 
 def convert(

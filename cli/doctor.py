@@ -11,7 +11,7 @@ import typer
 
 from . import console
 from .options import CheckpointArgument, Json, ProblemOptions, Seed, expand
-from .resolve import open_checkpoint
+from .processes import open_checkpoint
 
 if TYPE_CHECKING:
     from landscape.doctor import Finding

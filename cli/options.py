@@ -106,6 +106,14 @@ class ModelOptions:
         ),
     ] = None
 
+    def as_choice(self) -> dict[str, Any]:
+        """Return the fields of the library's `ModelChoice`, or of `ProblemChoice`."""
+        return {
+            **vars(self),
+            "model_arg": parse_arguments(self.model_arg, "--model-arg"),
+            "data_arg": parse_arguments(self.data_arg, "--data-arg"),
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class ProblemOptions(ModelOptions):

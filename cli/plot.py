@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from landscape.errors import InputError
+from landscape.runtime.files import names_apart
 
 from . import console
 from .options import Force, Json
-from .resolve import default_output, names_apart, prepare_output
+from .outputs import default_output, prepare_output
 
 
 def plot(

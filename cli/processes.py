@@ -1,47 +1,31 @@
-"""The processes of one command: which of them writes the output, and how they end together."""
+"""The processes of one command: how they open a checkpoint, and how they end together."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from . import console
 from .options import ProblemOptions
-from .resolve import Opened, open_checkpoint, prepare_output
+
+if TYPE_CHECKING:
+    from landscape.io.open import OpenedProblems
 
 
-@contextmanager
-def output_of_this_run(
-    path: Path, inputs: Sequence[Path], *, force: bool, resume: bool, besides: Path | None = None
-) -> Iterator[None]:
-    """Keep an output for this run, whose first process writes it.
+def open_checkpoint(
+    checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
+) -> OpenedProblems:
+    """Open a checkpoint, with the arguments of `open_problems`, and record the command."""
+    from landscape.io.open import ProblemChoice, open_problems
 
-    Args:
-        path: The output.
-        inputs: Files that the command reads.
-        force: Whether it is to be replaced.
-        resume: Whether it is to be continued.
-        besides: Another file that the command writes.
-    """
-    from landscape.runtime.files import locked
-
-    if not console.is_heard():
-        yield
-        return
-    prepare_output(path, force=force, resume=resume, inputs=inputs)
-    if besides is not None:
-        prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
-    with locked(path):
-        if (
-            force and console.is_launched()
-        ):  # a process that torchrun starts again goes on with what is there
-            path.unlink(missing_ok=True)
-        yield
+    opened = open_problems(checkpoint, ProblemChoice(**options.as_choice()), splits, **arguments)
+    return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
 
 
 @contextmanager
@@ -59,7 +43,7 @@ def working_together(path: Path | None = None) -> Iterator[None]:
 
 def open_together(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
-) -> Opened:
+) -> OpenedProblems:
     """Open a checkpoint on this process's device, with the arguments of `open_checkpoint`."""
     from landscape.problem.plan import choose_device
     from landscape.runtime import distributed

@@ -16,14 +16,7 @@ from landscape.errors import CheckpointError, InputError
 from . import console
 from .optimizer import OptimizerOptions, make_optimizer
 from .options import Force, Json, ModelOptions, expand
-from .resolve import (
-    load_splits,
-    make_recipe,
-    prepare_output,
-    recipe_from,
-    require_split,
-    seeded_model,
-)
+from .outputs import prepare_output
 
 if TYPE_CHECKING:
     import torch
@@ -251,16 +244,15 @@ class _Work:
 
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     from landscape.io.checkpoint import load_checkpoint
+    from landscape.io.recipe import ModelChoice, load_splits, require_split, training_recipe
     from landscape.problem.batches import hash_data, hash_tensors, tensors_in
     from landscape.problem.plan import choose_device
     from landscape.runtime.distributed import local_device
 
     start = None if init is None else load_checkpoint(init)
-    recipe = (
-        recipe_from(problem, start) if start else make_recipe(problem, model="mlp", data="digits")
-    )
+    recipe = training_recipe(ModelChoice(**problem.as_choice()), start)
     splits = load_splits(recipe)
-    train_data = require_split({"train": splits.train}, "train")
+    train_data = require_split(splits, "train")
     hashes = {
         "train_data": hash_data(train_data),
         "test_data": splits.test and hash_data(splits.test),
@@ -311,6 +303,7 @@ class _Run:
         """Train from the start or from what was saved."""
         from landscape.io.checkpoint import load_weights
         from landscape.io.plugins import find_loss
+        from landscape.io.recipe import seeded_model
         from landscape.runtime import distributed
         from landscape.training import loop
         from landscape.training.ascent_sharpness import euclidean_radius

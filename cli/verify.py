@@ -13,7 +13,6 @@ from landscape.errors import InputError, LandscapeError
 from . import console
 from .options import CheckpointArgument, Json, ModelOptions, ProblemOptions, expand
 from .processes import open_together, working_together
-from .resolve import split_names
 
 if TYPE_CHECKING:
     from landscape.results.sharpness import Certificate
@@ -52,9 +51,10 @@ def verify(
     """Check a certificate of sharpness by evaluating its perturbations in float64 on all data."""
     found = _read(certificate)
     with working_together():
+        from landscape.io.open import split_names
         from landscape.sharpness.certificate import check
 
-        split = split_names(found.split, can_be_both=False)[0]
+        (split,) = split_names(found.split)
         verdict = check(
             found, open_together(checkpoint, _exact(options, found), (split,)).problems[split]
         )

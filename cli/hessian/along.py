@@ -12,8 +12,8 @@ from landscape.errors import InputError
 from landscape.runtime.deadline import Deadline
 
 from .. import console
-from ..processes import open_together, output_of_this_run, working_together
-from ..resolve import default_output
+from ..outputs import default_output, output_of_this_run
+from ..processes import open_together, working_together
 from .options import Asked, ExtrasOptions
 from .run import asked_together
 
@@ -34,10 +34,12 @@ def curvature_along_run(
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
         from landscape.hessian.along_training import curvature_along
         from landscape.hessian.operator import CurvatureOperator
+        from landscape.io.open import split_names
         from landscape.io.snapshots import SnapshotFiles, find_snapshots
         from landscape.io.store import FileSink
         from landscape.runtime import distributed
 
+        split_names(asked.split)
         paths = find_snapshots(folder)
         opened = open_together(paths[-1], asked.problem, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)

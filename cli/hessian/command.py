@@ -11,7 +11,6 @@ from landscape.errors import InputError
 
 from .. import console
 from ..options import Force, Json, ProblemOptions, Seed, expand
-from ..resolve import split_names
 from .along import curvature_along_run
 from .options import Asked, ExtrasOptions, ExtremesOptions, LimitOptions
 from .run import curvature_of
@@ -48,7 +47,7 @@ def hessian(
     as_json: Json = False,
 ) -> None:
     """Compute certified eigenvalues at both ends of the Hessian; exit 1 if not converged."""
-    asked = Asked(problem, extremes, extras, limits, split_names(split, can_be_both=False)[0], seed)
+    asked = Asked(problem, extremes, extras, limits, split, seed)
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
     if checkpoint.is_dir():

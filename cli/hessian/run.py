@@ -15,14 +15,15 @@ from landscape.errors import InputError, StoreError
 from landscape.runtime.deadline import Deadline
 
 from .. import console
-from ..processes import open_together, output_of_this_run, working_together
-from ..resolve import Opened
+from ..outputs import output_of_this_run
+from ..processes import open_together, working_together
 from .options import Asked
 from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
 
 if TYPE_CHECKING:
     from landscape.hessian.engines import Agreement
     from landscape.hessian.krylov.sink import KrylovSink
+    from landscape.io.open import OpenedProblems
     from landscape.problem.problem import Problem
     from landscape.results.spectrum import Spectrum
 
@@ -41,8 +42,11 @@ def curvature_of(
     deadline = Deadline.after_minutes(asked.limits.minutes)
     _require(asked, out, save_vectors=save_vectors, resume=resume)
     inputs = [checkpoint, *filter(None, [asked.extras.align])]
+    from landscape.io.open import split_names
+
     agreement = None
     with _output(out, inputs, force=force, resume=resume):
+        split_names(asked.split)
         others = _stored_vectors(asked.extras.align)
         opened = open_together(checkpoint, asked.problem, (asked.split,))
         problem = opened.problems[asked.split]
@@ -164,7 +168,7 @@ def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
 
 
 def _measure(
-    opened: Opened,
+    opened: OpenedProblems,
     asked: Asked,
     out: Path | None,
     deadline: Deadline,

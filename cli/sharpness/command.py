@@ -10,7 +10,6 @@ import typer
 from landscape.errors import InputError
 
 from ..options import Force, Json, ProblemOptions, Seed, expand
-from ..resolve import split_names
 from .options import Asked, MeasureOptions, parse_groups, parse_radii
 from .run import Outputs, sharpness_of
 
@@ -52,7 +51,5 @@ def sharpness(
             hint="Pass CKPT, or --group NAME=FILES twice.",
         )
     paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
-    asked = Asked(
-        problem, measures, parse_radii(measures.rho), split_names(split, can_be_both=False)[0], seed
-    )
+    asked = Asked(problem, measures, parse_radii(measures.rho), split, seed)
     sharpness_of(paths, groups, asked, Outputs(out, certify, force), as_json=as_json)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
+from landscape.runtime.files import names_apart
 
 from .. import console
-from ..processes import open_together, output_of_this_run, working_together
-from ..resolve import Opened, names_apart
+from ..outputs import output_of_this_run
+from ..processes import open_together, working_together
 from .options import Asked, require_protocol_alone
 from .summary import show_comparison, show_sharpness
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.ascent.ball import Ball
+    from landscape.io.open import OpenedProblems
     from landscape.problem.problem import Problem
     from landscape.results.sharpness import Sharpness, SharpnessComparison
     from landscape.results.spectrum import Spectrum
@@ -48,8 +50,10 @@ def sharpness_of(
     if outputs.certificate is not None:
         _require_certifiable(paths, asked)
     with _writing(outputs, paths):
+        from landscape.io.open import split_names
         from landscape.results.sharpness import SharpnessComparison
 
+        split_names(asked.split)
         spectra = [_read_spectrum(path) for path in asked.measures.hessian or []]
         names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
         measured = _measure_each(paths, names, asked, spectra)
@@ -154,7 +158,7 @@ def _measure_each(
     return measured
 
 
-def _open(path: Path, asked: Asked) -> Opened:
+def _open(path: Path, asked: Asked) -> OpenedProblems:
     """Open a checkpoint as requested, or as a protocol prescribes.
 
     The test set is included if the generalization gap needs it.
@@ -188,7 +192,7 @@ def _points_per_pass(asked: Asked) -> int | None:
     return None if is_cuda and "avg" in asked.measures.names else 1
 
 
-def _measure(opened: Opened, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
+def _measure(opened: OpenedProblems, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
     """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
     from landscape.sharpness.curvature import measure_taylor
 
@@ -248,7 +252,9 @@ def _rescaled(problem: Problem, asked: Asked, found: Measured) -> Measured:
     return dataclasses.replace(found, result=dataclasses.replace(found.result, rescaled=rows))
 
 
-def _spectrum_of(problem: Problem, spectra: Sequence[Spectrum], opened: Opened) -> Spectrum | None:
+def _spectrum_of(
+    problem: Problem, spectra: Sequence[Spectrum], opened: OpenedProblems
+) -> Spectrum | None:
     """Return the spectrum of the problem's weights, if there are spectra."""
     found = next(
         (known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None

@@ -22,8 +22,8 @@ from ..options import (
     parse_grid,
     parse_ranges,
 )
-from ..processes import output_of_this_run, working_together
-from ..resolve import Opened, default_output, open_checkpoint, split_names
+from ..outputs import default_output, output_of_this_run
+from ..processes import open_checkpoint, working_together
 from .plane import (
     PlaneOptions,
     Request,
@@ -38,6 +38,7 @@ from .plane import (
 from .summary import show_surface
 
 if TYPE_CHECKING:
+    from landscape.io.open import OpenedProblems
     from landscape.problem.problem import Problem
     from landscape.results.surface import Surface
     from landscape.surface.evaluate import Probe
@@ -118,13 +119,13 @@ def surface(
     dims = count_dimensions(plane, stored_directions)
     sizes = parse_grid(grid, dims)
     ranges = parse_ranges(plane.range_ or default_ranges(specs, dims), dims)
-    splits = split_names(split, can_be_both=True)
     inputs = [checkpoint, *input_files(plane, specs)]
     output = output_of_this_run(
         path, inputs, force=force, resume=resume, besides=plane.save_directions
     )
     with output, working_together(path):
         from landscape.directions.random import explained_variance
+        from landscape.io.open import split_names
         from landscape.io.store import FileSink
         from landscape.runtime import distributed
         from landscape.surface.evaluate import evaluate_surface
@@ -135,6 +136,7 @@ def surface(
                 Axis(
                     *each.ends, 2
                 )  # a range that does not rise is refused before anything is computed
+        splits = split_names(split, can_be_both=True)
         stored = _stored_surface(path) if resume and console.is_heard() else None
         opened = _open(checkpoint, problem, work, splits, stored)
         first = opened.problems[splits[0]]
@@ -172,7 +174,7 @@ def _open(
     work: WorkOptions,
     splits: Sequence[str],
     stored: Surface | None,
-) -> Opened:
+) -> OpenedProblems:
     """Open the checkpoint under the recorded execution plan, or the first process's choice."""
     from landscape.problem.plan import choose_device
     from landscape.runtime import distributed
@@ -194,7 +196,7 @@ def _open_under(
     problem: ProblemOptions,
     work: WorkOptions,
     splits: Sequence[str],
-) -> Opened:
+) -> OpenedProblems:
     """Open the checkpoint; what was typed goes before what a plan has."""
     import torch
 

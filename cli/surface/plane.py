@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.errors import InputError, StoreError
+from landscape.runtime.files import names_apart
 
 from .. import console
 from ..options import RangeOption, Seed
-from ..resolve import names_apart
 
 if TYPE_CHECKING:
     from torch import Tensor

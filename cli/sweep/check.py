@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from landscape.errors import InputError, LandscapeError
 
 from ..options import ModelOptions
-from ..resolve import make_recipe
 from ..train import TrainOptions
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recip
     Raises:
         LandscapeError: If it refuses them.
     """
+    from landscape.io.recipe import ModelChoice, training_recipe
+
     values = commands.parse("train", run.train, where)
     model, training = (
         kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
@@ -69,7 +70,7 @@ def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recip
     )
     assert isinstance(model, ModelOptions)
     assert isinstance(training, TrainOptions)
-    return make_recipe(model, model="mlp", data="digits"), training
+    return training_recipe(ModelChoice(**model.as_choice())), training
 
 
 def _check_training(recipe: Recipe, options: TrainOptions) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from landscape.errors import DataError
 
 from .. import console
-from ..resolve import load_splits, require_split, seeded_model
 from .check import options_of
 
 if TYPE_CHECKING:
@@ -100,12 +99,14 @@ class _Plan:
 
     def _train(self, recipe: Recipe) -> Data | DataError:
         """Return the training set, or why it cannot be read."""
+        from landscape.io.recipe import load_splits, require_split
+
         key = repr(
             [getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")]
         )
         if key not in self._data:
             try:
-                self._data[key] = require_split({"train": load_splits(recipe).train}, "train")
+                self._data[key] = require_split(load_splits(recipe), "train")
             except DataError as exc:
                 self._data[key] = exc
         return self._data[key]
@@ -122,6 +123,7 @@ class _Plan:
         import torch
 
         from landscape.io.plugins import find_loss
+        from landscape.io.recipe import seeded_model
         from landscape.problem.plan import choose_device
         from landscape.study.cost import seconds_per_gradient
 

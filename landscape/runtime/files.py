@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -128,3 +128,13 @@ def is_hdf5(path: Path) -> bool:
     """Whether a file that exists is HDF5, or is called so."""
     with path.open("rb") as file:
         return path.suffix in _HDF5_SUFFIXES or file.read(len(_HDF5)) == _HDF5
+
+
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """Return what tells paths apart: their names, with as many folders before as it takes."""
+    whole = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, whole))):
+        names = ["/".join(parts[-count:]) for parts in whole]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

@@ -28,7 +28,7 @@ def dense(run, checkpoint):
     """The whole spectrum of the same Hessian, from as many products as it has columns."""
     import torch
     from landscape_cli.options import ProblemOptions
-    from landscape_cli.resolve import open_checkpoint
+    from landscape_cli.processes import open_checkpoint
 
     problem = open_checkpoint(
         checkpoint, ProblemOptions(samples=120, dtype="float64"), ("train",)

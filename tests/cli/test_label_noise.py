@@ -115,14 +115,14 @@ def test_training_is_not_continued_on_other_labels(run, noisy):
 def test_a_seed_of_no_noise_is_refused_in_training(run, tmp_path):
     answer = run("train", "--label-noise-seed", 7, "--out", tmp_path / "run")
     assert answer.code == 1
-    assert "--label-noise-seed 7 is of wrong labels, and there are none" in answer.err
+    assert "--label-noise-seed 7 is the seed of wrong labels, and there are none" in answer.err
     assert "Pass --label-noise" in answer.err
 
 
 def test_a_seed_of_no_noise_is_refused_in_measuring(run, checkpoint):
     answer = run("sharpness", checkpoint, *SMALL["sharpness"], "--label-noise-seed", 7)
     assert answer.code == 1
-    assert "--label-noise-seed 7 is of wrong labels, and there are none" in answer.err
+    assert "--label-noise-seed 7 is the seed of wrong labels, and there are none" in answer.err
 
 
 def test_a_share_of_zero_may_have_a_seed(run, tmp_path):

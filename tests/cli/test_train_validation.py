@@ -104,7 +104,7 @@ def test_a_run_does_not_go_on_with_other_examples_held_out(run, folder):
         (("--validation", 1), "must be in (0, 1), got 1.0"),
         (
             ("--validation-seed", 1),
-            "--validation-seed 1 is of held-out examples, and there are none",
+            "--validation-seed 1 is the seed of held-out examples, and there are none",
         ),
     ],
 )

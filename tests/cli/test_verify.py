@@ -14,7 +14,7 @@ from landscape.sharpness.objective import Objective
 def certificate(checkpoint, tmp_path_factory):
     """A file that certifies one step of ascent from the checkpoint, at two radii."""
     from landscape_cli.options import ProblemOptions
-    from landscape_cli.resolve import open_checkpoint
+    from landscape_cli.processes import open_checkpoint
 
     problem: Problem = open_checkpoint(
         checkpoint, ProblemOptions(dtype="float64"), ("train",)

@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from landscape.runtime import files
-from landscape.runtime.files import locked, replacing
+from landscape.runtime.files import locked, names_apart, replacing
 
 
 def test_the_old_file_is_never_written_into(tmp_path):
@@ -100,3 +101,8 @@ def test_who_has_the_lock_leaves_the_files_of_an_output_whose_name_begins_alike(
     (tmp_path / other).touch()
     with locked(tmp_path / own):
         assert (tmp_path / other).exists()
+
+
+def test_paths_are_told_apart_by_as_many_folders_as_it_takes():
+    assert names_apart([Path("a/x.h5"), Path("b/y.h5")]) == ["x.h5", "y.h5"]
+    assert names_apart([Path("a/x/c"), Path("b/x/c")]) == ["a/x/c", "b/x/c"]

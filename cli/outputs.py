@@ -1,0 +1,92 @@
+"""The files that a command writes: their default names, and whether they may be written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from landscape.errors import InputError, StoreError
+from landscape.runtime.files import folder_of, locked
+
+from . import console
+
+
+def default_output(source: Path, suffix: str) -> Path:
+    """Return the name of a file beside `source`, with another suffix.
+
+    Raises:
+        InputError: If `source` has no name of its own.
+    """
+    if not source.name:
+        raise InputError(
+            f"a file is needed, got the folder {str(source)!r}.", hint="Name a file in it."
+        )
+    return source.with_suffix(suffix)
+
+
+def prepare_output(
+    path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()
+) -> None:
+    """Raise StoreError if an output cannot be written, or exists and may not be touched.
+
+    An existing output may be touched only if it is to be replaced or continued.
+
+    Args:
+        path: The output; its folder need not be there.
+        force: Whether it is to be replaced.
+        resume: Whether it is to be continued; None where the command cannot do that.
+        inputs: Files that the command reads, or writes besides, which it never replaces.
+
+    Raises:
+        StoreError: If it is refused.
+    """
+    if force and resume:
+        raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
+    if path.resolve() in [other.resolve() for other in inputs]:
+        raise StoreError(
+            f"output {path} is another file of this command.", hint="Name another file."
+        )
+    try:
+        if path.exists() and not path.is_file():
+            raise StoreError(f"output {path} is no regular file.", hint="Name a file.")
+        if path.exists() and not (force or resume):
+            go_on = "" if resume is None else "--resume to continue it, "
+            raise StoreError(
+                f"output {path} exists.",
+                hint=f"Pass {go_on}--force to replace it, or another --out.",
+            )
+        with folder_of(path), tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as exc:
+        raise StoreError(
+            f"output {path} cannot be written: {exc.strerror}.", hint="Pass another --out."
+        ) from exc
+
+
+@contextmanager
+def output_of_this_run(
+    path: Path, inputs: Sequence[Path], *, force: bool, resume: bool, besides: Path | None = None
+) -> Iterator[None]:
+    """Keep an output for this run, whose first process writes it.
+
+    Args:
+        path: The output.
+        inputs: Files that the command reads.
+        force: Whether it is to be replaced.
+        resume: Whether it is to be continued.
+        besides: Another file that the command writes.
+    """
+    if not console.is_heard():
+        yield
+        return
+    prepare_output(path, force=force, resume=resume, inputs=inputs)
+    if besides is not None:
+        prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
+    with locked(path):
+        if (
+            force and console.is_launched()
+        ):  # a process that torchrun starts again goes on with what is there
+            path.unlink(missing_ok=True)
+        yield
