@@ -19,7 +19,7 @@ from .convert import convert
 from .data import data
 from .doctor import doctor
 from .hessian.command import hessian
-from .hints import as_typed, option_names
+from .hints import as_typed, learn_options
 from .info import info
 from .options import Command
 from .plot import plot
@@ -37,7 +37,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LandscapeError as error:
-            console.show_error(as_typed(error, option_names(self)))
+            console.show_error(as_typed(error))
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has seen enough
@@ -71,6 +71,7 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -78,6 +79,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
+    learn_options(ctx.command)
     # cuBLAS repeats itself bit for bit only with a fixed workspace, chosen before torch starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 

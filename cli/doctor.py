@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from . import console
+from .hints import in_options
 from .options import CheckpointArgument, Json, ProblemOptions, Seed, expand
 from .processes import open_checkpoint
 
@@ -34,6 +35,10 @@ def doctor(
         lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
         seed=seed,
     )
+    findings = [
+        dataclasses.replace(each, message=in_options(each.message), remedy=in_options(each.remedy))
+        for each in findings
+    ]
     if as_json:
         counts = {
             severity.value: sum(each.severity == severity for each in findings)

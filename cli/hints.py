@@ -6,9 +6,17 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator, Set
+from contextvars import ContextVar
 from typing import Any
 
 from landscape.errors import LandscapeError
+
+_names: ContextVar[frozenset[str]] = ContextVar("names", default=frozenset())
+
+
+def learn_options(application: Any) -> None:
+    """Let `in_options` know the options of an application."""
+    _names.set(option_names(application))
 
 
 def option_names(application: Any) -> frozenset[str]:
@@ -25,12 +33,12 @@ def option_names(application: Any) -> frozenset[str]:
     )
 
 
-def as_typed(error: LandscapeError, names: Set[str]) -> LandscapeError:
+def as_typed(error: LandscapeError) -> LandscapeError:
     """Return a user's error as a command line has it."""
-    return LandscapeError(in_options(error.message, names), hint=in_options(error.hint, names))
+    return LandscapeError(in_options(error.message), hint=in_options(error.hint))
 
 
-def in_options(text: str, names: Set[str]) -> str:
+def in_options(text: str, names: Set[str] | None = None) -> str:
     """Write arguments and calls in backticks as a command line has them.
 
     `grid=25` becomes --grid 25, `adaptive=True` --adaptive, `grid` --grid, and
@@ -39,9 +47,10 @@ def in_options(text: str, names: Set[str]) -> str:
 
     Args:
         text: A sentence or several.
-        names: Options, with underscores.
+        names: Options, with underscores; None for those of the application.
     """
-    return re.sub(r"`([^`]+)`", lambda found: _typed(found[1], names) or found[0], text)
+    known = _names.get() if names is None else names
+    return re.sub(r"`([^`]+)`", lambda found: _typed(found[1], known) or found[0], text)
 
 
 def _typed(code: str, names: Set[str]) -> str | None:

@@ -17,6 +17,7 @@ def main() -> None:
     from landscape.study.execute import Job, complete
 
     from .. import console
+    from ..hints import as_typed
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = Job.from_json(sys.argv[1])
@@ -24,7 +25,7 @@ def main() -> None:
         with locked(job.folder / "checkpoint.pt"):
             sys.exit(complete(job, _call))
     except LandscapeError as error:
-        console.show_error(error)
+        console.show_error(as_typed(error))
         sys.exit(1)
 
 

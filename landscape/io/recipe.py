@@ -24,7 +24,7 @@ DEFAULT_RECIPE = Recipe(model="mlp", data="digits", loss="cross-entropy")
 """What is trained if nothing else is chosen."""
 
 _MODEL_HINT = (
-    f"Pass `model=NAME` with one of {', '.join(MODELS)}, or `model='path/to/file.py:function'`."
+    f"Pass `model` with one of {', '.join(MODELS)}, or `model='path/to/file.py:function'`."
 )
 _DATA_HINT = "Pass `data=NAME` or `data='file.py:function'`."
 
