@@ -10,7 +10,7 @@ from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Measure, Sharpness
 from landscape.results.spectrum import Spectrum, Trace
 from landscape.sharpness import Measured
-from landscape.sharpness.measures import Rises
+from landscape.sharpness.rises import Rises
 
 RHOS = (0.05, 0.1)
 

@@ -7,15 +7,17 @@ import glob
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.errors import InputError
+from landscape.results.sharpness_measures import MEASURES
 
 from ..options import ProblemOptions, parse_numbers
 
-_ALL = ("asc", "avg", "max", "nstep", "first_order")
+if TYPE_CHECKING:
+    from landscape.sharpness import SharpnessOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class MeasureOptions:
         str, typer.Option(help="Radius, or several: 0.05,0.1, or 0.01:0.5:10log for ten of them.")
     ] = "0.05"
     measures: Annotated[
-        str, typer.Option(help="Measures, separated by commas: asc, avg, max, nstep, first_order.")
+        str, typer.Option(help=f"Measures, separated by commas: {', '.join(MEASURES)}.")
     ] = "asc,avg,nstep,first_order"
     all_measures: Annotated[bool, typer.Option("--all", help="Measure all five.")] = False
     p: Annotated[str, typer.Option(help="Norm of the ball: 1, 2, inf or any number between.")] = "2"
@@ -91,23 +93,22 @@ class MeasureOptions:
     def names(self) -> list[str]:
         """Names, in the order in which they are shown."""
         return (
-            list(_ALL) if self.all_measures else [name.strip() for name in self.measures.split(",")]
+            list(MEASURES)
+            if self.all_measures
+            else [name.strip() for name in self.measures.split(",")]
         )
 
-    def as_arguments(self, seed: int) -> dict[str, Any]:
-        """Return the fields of `landscape.sharpness.Options`."""
-        return {
-            "p": parse_norm(self.p),
-            "adaptive": self.adaptive,
-            "eta": self.eta,
-            "steps": self.steps,
-            "radius": self.radius,
-            "m": self.m,
-            "num_directions": self.num_directions,
-            "relative_error": self.relative_error,
-            "max_gradients": self.max_gradients,
-            "seed": seed,
-        }
+    def plan(self, seed: int) -> SharpnessOptions:
+        """Return the library's options, whose fields are named as these.
+
+        Raises:
+            InputError: If a value is out of range.
+        """
+        from landscape.sharpness import SharpnessOptions
+
+        names = {field.name for field in dataclasses.fields(SharpnessOptions)} & vars(self).keys()
+        values = {name: getattr(self, name) for name in names}
+        return SharpnessOptions(**{**values, "p": parse_norm(self.p), "seed": seed})
 
 
 _FREE = ("protocol", "invariance")  # what may stand beside a protocol, which fixes the rest

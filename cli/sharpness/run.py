@@ -98,14 +98,16 @@ def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> 
 
     exact = dataclasses.replace(asked.problem, dtype="float64", samples=None)
     opened = open_together(checkpoint, exact, (asked.split,))
-    options = asked.measures.as_arguments(asked.seed)
+    options = asked.measures.plan(asked.seed)
     largest = {
         rho: rises.perturbation for (name, rho), rises in measured.rises.items() if name == "max"
     }
     certificate = certify(
         opened.problems[asked.split],
         [(rho, e) for rho, e in largest.items() if e is not None],
-        **{name: options[name] for name in ("p", "adaptive", "eta")},
+        p=options.p,
+        adaptive=options.adaptive,
+        eta=options.eta,
         split=asked.split,
         settings={**opened.settings, "seed": asked.seed},
     )
@@ -218,7 +220,7 @@ def _measure(opened: OpenedProblems, asked: Asked, spectra: Sequence[Spectrum]) 
 def _measure_problem(
     problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any
 ) -> Measured:
-    from landscape.sharpness import measure
+    from landscape.sharpness import measure_rises
     from landscape.sharpness.protocols import get_protocol, measure_by
 
     progress = console.TerminalProgress()
@@ -232,13 +234,13 @@ def _measure_problem(
     directions = (
         _directions(problem, asked, spectrum, progress) if "max" in asked.measures.names else []
     )
-    return measure(
+    return measure_rises(
         problem,
         asked.rhos,
+        asked.measures.plan(asked.seed),
         measures=asked.measures.names,
         directions=directions,
         **arguments,
-        **asked.measures.as_arguments(asked.seed),
     )
 
 
@@ -270,15 +272,11 @@ def _spectrum_of(
 
 def _ball(problem: Problem, asked: Asked) -> Ball:
     """Return the ball in which there is a search for the maximum."""
-    from landscape.ascent.ball import Ball
     from landscape.sharpness.protocols import get_protocol
 
-    options = asked.measures.as_arguments(asked.seed)
-    if asked.measures.protocol is not None:
-        options |= get_protocol(asked.measures.protocol).options
-    return Ball.around(
-        problem.weights, p=options["p"], adaptive=options["adaptive"], eta=options["eta"]
-    )
+    name = asked.measures.protocol
+    options = asked.measures.plan(asked.seed) if name is None else get_protocol(name).options
+    return options.ball(problem)
 
 
 def _directions(

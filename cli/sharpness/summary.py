@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from landscape.results.sharpness import SCALE
+from landscape.results.sharpness_measures import MEASURES
 
 from .. import console
 
@@ -220,8 +221,8 @@ def _scaled(value: float | None, digits: int) -> str:
 def _show_limits(results: Sequence[Sharpness]) -> None:
     """Say what the numbers are not."""
     found = [measure for result in results for measure in result.measures]
-    if any(measure.name == "max" for measure in found):
-        console.answer("max is a lower bound of the largest loss in the ball.")
+    for name in dict.fromkeys(each.name for each in found if MEASURES[each.name].is_lower_bound):
+        console.answer(f"{name} is a lower bound of the largest loss in the ball.")
     if any(measure.data_error is not None and measure.name != "avg" for measure in found):
         console.answer(
             "On a subset, all but avg are biased upwards: the gradient follows the examples in it."

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from landscape.conditions.interval import Interval
-from landscape.conditions.quantities import ALIASES, MEASURES, PLAIN, Quantity
+from landscape.conditions.quantities import ALIASES, PLAIN, Quantity
 from landscape.errors import InputError
+from landscape.results.sharpness_measures import MEASURES
 
 Operand = Callable[[Mapping[Quantity, Interval]], Interval]
 """One side of a comparison, as a function of the quantities that it names."""

@@ -12,7 +12,6 @@ from landscape.conditions import estimates
 from landscape.conditions.quantities import (
     CURVATURES,
     EVALUATED,
-    MEASURES,
     Known,
     Quantity,
     with_derived,
@@ -22,8 +21,9 @@ from landscape.errors import InputError
 from landscape.hessian.spectrum import Extras, hessian_spectrum
 from landscape.problem.problem import Problem
 from landscape.results.sharpness import Measure
+from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
-from landscape.sharpness import measure
+from landscape.sharpness import measure_sharpness
 from landscape.sharpness.curvature import top_eigenvector
 
 _RHO = 0.05  # at which the error of the gradient's norm is taken, that of the first-order rise over rho
@@ -164,7 +164,7 @@ def _sharpness(
     )
     found = {}
     for rho, names in at.items():
-        result = measure(
+        result = measure_sharpness(
             problem,
             [rho],
             measures=list(dict.fromkeys(names)),
@@ -172,7 +172,7 @@ def _sharpness(
             num_directions=effort.num_directions,
             seed=effort.seed,
             progress=progress,
-        ).result
+        )
         found |= {Quantity(*each.key): estimates.of_measure(each) for each in result.measures}
         if needs_gradient and rho == _RHO:
             found[Quantity("gradient_norm")] = _gradient_norm(

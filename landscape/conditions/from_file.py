@@ -11,11 +11,12 @@ import numpy as np
 
 from landscape.conditions import estimates
 from landscape.conditions.interval import Interval
-from landscape.conditions.quantities import CURVATURES, MEASURES, Known, Quantity, with_derived
+from landscape.conditions.quantities import CURVATURES, Known, Quantity, with_derived
 from landscape.errors import InputError
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Certificate, Sharpness
+from landscape.results.sharpness_measures import MEASURES
 from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Surface
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from landscape.conditions.interval import Interval
+from landscape.results.sharpness_measures import MEASURES
 
 EVALUATED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 CURVATURES = ("lambda_max", "lambda_min", "trace")
 PLAIN = (*EVALUATED, "generalization_gap", "gradient_norm", *CURVATURES, "lambda_ratio")
 """Names that stand alone. `lambda_ratio` is the signed lambda_max / lambda_min."""
-
-MEASURES = ("asc", "avg", "max", "nstep", "first_order")
-"""Names that need a radius: the rise of the loss by each measure of `landscape.sharpness`."""
 
 ALIASES = {"loss": "train_loss", "accuracy": "train_accuracy"}
 

@@ -34,6 +34,7 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
+from landscape.results.sharpness_measures import MEASURES
 
 CONFIDENCE = 1.96  # standard errors on each side of 95 %
 ORDER = ("asc", "nstep", "max", "avg", "first_order")
@@ -214,15 +215,9 @@ def draw_sharpness_panel(ax: Axes, result: Sharpness | SharpnessComparison) -> N
 
 def measure_title(name: str, steps: int = 0) -> str:
     """Name a measure in words."""
-    if name == "nstep":
-        return f"{steps} ascent steps"
-    titles = {
-        "asc": "one ascent step",
-        "max": "maximum (from below)",
-        "avg": "average",
-        "first_order": "first order",
-    }
-    return titles.get(name, name.replace("_", " "))
+    if name not in MEASURES:
+        return name.replace("_", " ")
+    return MEASURES[name].title.format(steps=steps)
 
 
 def rise_label(results: Sequence[Sharpness]) -> str:

@@ -16,7 +16,6 @@ from landscape.report.entry import Entry
 from landscape.report.measuring import MeasuringPlan
 from landscape.report.numbers import Number
 from landscape.report.rows import (
-    MEASURE_NAMES,
     cut_short,
     number_of,
     quantities,
@@ -26,6 +25,7 @@ from landscape.report.rows import (
 )
 from landscape.report.tables import Table
 from landscape.results.sharpness import SCALE, Difference, Measure
+from landscape.results.sharpness_measures import MEASURES
 
 SCHEMA = 1
 _COMMAND = "landscape"
@@ -110,11 +110,11 @@ class Report:
         """Return the sharpness at every radius."""
         rows = [
             [
-                MEASURE_NAMES[name],
+                MEASURES[name].label,
                 f"{rho:.4g}",
                 *(self._sharpness(entry, name, rho) for entry in self.entries),
             ]
-            for name in MEASURE_NAMES
+            for name in MEASURES
             for rho in radii(self.entries)
         ]
         return Table("Sharpness at every radius, x 10^3", ["measure", "rho", *self.names], rows)
@@ -233,7 +233,7 @@ class Report:
 
 def difference_row(difference: Difference) -> list[str]:
     """Return what a table says of a difference."""
-    name = "test loss" if difference.name == TEST_LOSS else MEASURE_NAMES[difference.name]
+    name = "test loss" if difference.name == TEST_LOSS else MEASURES[difference.name].label
     number = Number(difference.value, (difference.high - difference.low) / 2).times(SCALE)
     rho = "" if math.isnan(difference.rho) else f"{difference.rho:.4g}"
     return [name, rho, number.main, number.spread, difference.verdict, difference.source]

@@ -18,7 +18,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.files import replacing
 from landscape.sharpness import Measured
-from landscape.sharpness.measures import Rises
+from landscape.sharpness.rises import Rises
 
 RESULTS = ("sharpness", "spectrum", "line", "plane")
 """What is measured of each checkpoint, in this order."""

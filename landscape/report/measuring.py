@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from landscape.ascent.ball import Ball
 from landscape.data.subset import balanced_subset
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
@@ -26,7 +25,7 @@ from landscape.results.sharpness import Sharpness
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.progress import SILENT, Progress
-from landscape.sharpness import MEASURES, measure
+from landscape.sharpness import SharpnessOptions, measure_rises
 from landscape.sharpness.curvature import top_eigenvector
 from landscape.surface.evaluate import evaluate_surface
 from landscape.surface.grid import Axis
@@ -166,7 +165,7 @@ def _traits(
         yield key.replace("_", " "), recorded.get(key), value
 
 
-def measure_sharpness(bench: Bench) -> Detail:
+def measure_detail(bench: Bench) -> Detail:
     """Measure losses, accuracies and sharpness."""
     plan, held_out = bench.plan, bench.problems.get(TEST)
     test_hash = "" if held_out is None else held_out.data_hash
@@ -174,17 +173,19 @@ def measure_sharpness(bench: Bench) -> Detail:
     known = read_detail(beside, stored) if isinstance(stored, Sharpness) else None
     if known is not None and known.test_hash == test_hash:
         return known
-    measured = measure(
-        bench.train,
-        plan.rhos,
-        measures=MEASURES,
-        held_out=held_out,
-        directions=_steepest(bench),
+    options = SharpnessOptions(
         p=plan.p,
         adaptive=plan.adaptive,
         num_directions=plan.num_directions,
         max_gradients=plan.max_gradients,
         seed=plan.seed,
+    )
+    measured = measure_rises(
+        bench.train,
+        plan.rhos,
+        options,
+        held_out=held_out,
+        directions=_steepest(bench, options),
         settings=bench.recorded("sharpness"),
         progress=bench.progress,
     )
@@ -199,13 +200,13 @@ def measure_sharpness(bench: Bench) -> Detail:
     return detail
 
 
-def _steepest(bench: Bench) -> list[Tensor]:
+def _steepest(bench: Bench, options: SharpnessOptions) -> list[Tensor]:
     """Return an additional start of the search for `max`, as a list.
 
     The list is empty for a loss without a second derivative.
     """
-    ball = Ball.around(bench.train.weights, p=bench.plan.p, adaptive=bench.plan.adaptive, eta=0.01)
     try:
+        ball = options.ball(bench.train)
         return [top_eigenvector(bench.train, ball, seed=bench.plan.seed, progress=bench.progress)]
     except InputError:
         return []
@@ -306,7 +307,7 @@ def _surface(
 
 
 MEASURERS: dict[str, Callable[[Bench], Any]] = {
-    "sharpness": measure_sharpness,
+    "sharpness": measure_detail,
     "spectrum": measure_spectrum,
     "line": measure_line,
     "plane": measure_plane,

@@ -12,20 +12,13 @@ import numpy as np
 from landscape.report.entry import Entry
 from landscape.report.numbers import Number
 from landscape.results.sharpness import SCALE, Measure
+from landscape.results.sharpness_measures import MEASURES
 from landscape.results.spectral_density import mass_near_zero
 from landscape.results.spectrum import Spectrum
 
 PERCENT = 100.0
 _SMALL_GAP = 1e-5  # of a search for the maximum: as small as float32 shows it
 _UNDEFINED = "undefined: the denominator is 0 within its error"
-MEASURE_NAMES = {
-    "asc": "L^Asc - L",
-    "avg": "L^Avg - L",
-    "max": "L^Max - L",
-    "nstep": "N-step ascent",
-    "first_order": "first order",
-}
-"""Name of a sharpness measure -> what a table calls it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ def quantities(rho: float) -> list[Quantity]:
     Args:
         rho: Radius of its sharpness measures.
     """
-    return [*_LOSSES, *_CURVATURE, *(_sharpness(name, rho) for name in MEASURE_NAMES)]
+    return [*_LOSSES, *_CURVATURE, *(_sharpness(name, rho) for name in MEASURES)]
 
 
 def summary_quantities() -> list[Quantity]:
@@ -172,9 +165,9 @@ def _near_zero(spectrum: Spectrum) -> Number:
 def _sharpness(name: str, rho: float) -> Quantity:
     return Quantity(
         f"sharpness_{name}",
-        f"{MEASURE_NAMES[name]}, rho = {rho:g} (x 10^3)",
+        f"{MEASURES[name].label}, rho = {rho:g} (x 10^3)",
         partial(_measure, name=name, rho=rho),
-        _MEANINGS[name],
+        MEASURES[name].meaning,
         SCALE,
         "Sharpness",
     )
@@ -334,12 +327,3 @@ _CURVATURE = (
         _CURVED,
     ),
 )
-_MEANINGS = {
-    "asc": "rise of the loss one step of length rho up the gradient (S001, Table 1); without an "
-    "error on all examples",
-    "avg": f"mean rise over random directions of length rho (S001, Table 1); {_SE} over the "
-    "directions",
-    "max": "largest rise that was found within rho, a lower bound (S001, Table 1)",
-    "nstep": "rise after several steps up the gradient, rho long together (S001, Eq. 6)",
-    "first_order": "rho times the length of the gradient (S003, Prop. 1)",
-}

@@ -1,6 +1,7 @@
 """Sharpness: how much the loss rises within a given distance of the weights."""
 
-from landscape.sharpness.measures import Measured, measure, measure_sharpness
-from landscape.sharpness.options import MEASURES, Options
+from landscape.results.sharpness_measures import MEASURES
+from landscape.sharpness.measurement import Measured, measure_rises, measure_sharpness
+from landscape.sharpness.sharpness_options import SharpnessOptions
 
-__all__ = ["MEASURES", "Measured", "Options", "measure", "measure_sharpness"]
+__all__ = ["MEASURES", "Measured", "SharpnessOptions", "measure_rises", "measure_sharpness"]

@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 from landscape.errors import InputError
 from landscape.results.sharpness import Difference, GroupValue, Sharpness
-from landscape.sharpness.measures import Measured
+from landscape.sharpness.measurement import Measured
 from landscape.sharpness.rises import standard_error
 
 CONFIDENCE = 0.95

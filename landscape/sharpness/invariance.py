@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from landscape.problem.problem import Problem
 from landscape.results.sharpness import Rescaled
 from landscape.sharpness.comparison import differences
-from landscape.sharpness.measures import Measured
+from landscape.sharpness.measurement import Measured
 from landscape.sharpness.rescaling import Rescaling
 
 _SMALL = 1e-3  # of a measure, below which it has not moved

@@ -2,63 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.ascent.ball import Ball
-from landscape.ascent.steepest import advance
-from landscape.problem.problem import Gradient, Problem
+from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
 from landscape.reductions import norm
-from landscape.results.sharpness import Measure, Taylor
+from landscape.results.provenance import make_provenance
+from landscape.results.sharpness import Measure, Sharpness, Taylor
+from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime import distributed
-from landscape.runtime.progress import Progress
-from landscape.runtime.random_state import derived_seeds
-from landscape.sharpness.maximum import maximise
+from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness.objective import Losses, Objective
-from landscape.sharpness.options import Options
-from landscape.sharpness.rises import Rises, joined, standard_error
+from landscape.sharpness.rises import Part, Rises, standard_error
+from landscape.sharpness.sharpness_options import (
+    SharpnessOptions,
+    batches_of_m,
+    require_arguments,
+)
 
-FEWEST_PAIRS = 8  # before a standard error decides that there are enough
-_MOST_PAIRS = 1000
-_ROUNDINGS = 100  # of a gap, below which rounding hides the way up
-_SMALL = 0.01  # of the radius: a step on which single losses are nearly linear
-_BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
+Key = tuple[str, float]
+"""Name and radius of a measure."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, and what it was computed from.
+
+    Attributes:
+        result: The measures.
+        rises: Rises of each measure, by name and radius.
+        sample: How the units were drawn from a larger set; None if they are all there is.
+    """
+
+    result: Sharpness
+    rises: Mapping[Key, Rises]
+    sample: Sample | None = None
+
+
+def measure_sharpness(
+    problem: Problem,
+    rhos: Sequence[float],
+    *,
+    measures: Sequence[str] = tuple(MEASURES),
+    held_out: Problem | None = None,
+    taylor: Taylor | None = None,
+    directions: Sequence[Tensor] = (),
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+    p: float = 2.0,
+    adaptive: bool = False,
+    eta: float = 0.01,
+    steps: int = 5,
+    radius: str = "path",
+    m: int | None = None,
+    is_shuffled: bool = True,
+    num_directions: int = 5,
+    relative_error: float | None = None,
+    is_gaussian: bool = False,
+    max_gradients: int = 200,
+    seed: int = 0,
+) -> Sharpness:
+    """Measure sharpness in balls {e : ||T^-1 e||_p <= rho} around the problem's own weights w.
+
+    Args:
+        problem: The loss; its data decide the number (full set or batches of it). If they are a
+            sample of a larger set, the measures have a `data_error`.
+        rhos: Radii, each positive.
+        measures: Names of measures, see `measure_rises`.
+        held_out: The same model on the test set, for the generalization gap.
+        taylor: What is known of the loss to second order, to be recorded.
+        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which
+            the search for `max` starts too.
+        split: Name of the data split, to be recorded.
+        settings: What the user asked for, to be recorded.
+        progress: Counts evaluations of loss or gradient.
+        p: Norm of the ball; this and what follows are described at `SharpnessOptions`.
+        adaptive: Whether the ball is scaled by T = |w| + eta.
+        eta: Smallest scale of an adaptive ball.
+        steps: Number of gradient steps of `nstep`.
+        radius: What keeps `nstep` in the ball: `path`, `sphere` or `ball`.
+        m: Examples per batch of m-sharpness; None for the whole set at once.
+        is_shuffled: Whether the batches of m are drawn at random.
+        num_directions: Antithetic pairs of `avg`.
+        relative_error: Standard error that `avg` is to reach, relative to its value.
+        is_gaussian: Whether `avg` perturbs by Gaussian noise.
+        max_gradients: Limit on the gradients of one `max`.
+        seed: Seed of directions and batches.
+
+    Returns:
+        One measure for each radius and name, radius by radius.
+
+    Raises:
+        InputError: If a radius, a name or an option is out of range.
+        NotFiniteError: If a gradient is not finite.
+    """
+    options = SharpnessOptions(
+        p=p,
+        adaptive=adaptive,
+        eta=eta,
+        steps=steps,
+        radius=radius,
+        m=m,
+        is_shuffled=is_shuffled,
+        num_directions=num_directions,
+        relative_error=relative_error,
+        is_gaussian=is_gaussian,
+        max_gradients=max_gradients,
+        seed=seed,
+    )
+    return measure_rises(
+        problem,
+        rhos,
+        options,
+        measures=measures,
+        held_out=held_out,
+        taylor=taylor,
+        directions=directions,
+        split=split,
+        settings=settings,
+        progress=progress,
+    ).result
+
+
+def measure_rises(
+    problem: Problem,
+    rhos: Sequence[float],
+    options: SharpnessOptions | None = None,
+    *,
+    measures: Sequence[str] = tuple(MEASURES),
+    held_out: Problem | None = None,
+    taylor: Taylor | None = None,
+    directions: Sequence[Tensor] = (),
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+) -> Measured:
+    """Measure sharpness as `measure_sharpness` does, and return what it was computed from too.
+
+    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the
+      standardized sharpness of its section 4.1 is the difference to L(w)).
+    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs
+      +-u; the standard error is over the pairs.
+    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of
+      it; never below what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
+    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length
+      rho, so ||e_N|| <= rho: `radius_share` says what it was.
+    - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
+
+    Inside `landscape.runtime.distributed.joined` the batches are shared by all processes. Arguments
+    and errors are those of `measure_sharpness`.
+    """
+    options = options or SharpnessOptions()
+    require_arguments(problem.num_examples, rhos, measures, options)
+    work = Measurement(problem, options, directions, progress)
+    try:
+        here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
+        ordered = sorted(measures, key=lambda name: MEASURES[name].is_lower_bound)
+        found = work.rises([(name, rho) for rho in sorted(rhos) for name in ordered])
+        tested = None if held_out is None else work.losses_of(held_out)
+    finally:
+        progress.stop()
+    keys = [(name, rho) for rho in rhos for name in measures]
+    result = Sharpness(
+        loss=here.mean,
+        accuracy=here.accuracy,
+        gradient_norm=work.gradient_norm,
+        measures=tuple(work.measure(key, found[key]) for key in keys),
+        split=split,
+        provenance=make_provenance({split: problem}, dict(settings or {})),
+        test_loss=None if tested is None else tested.mean,
+        test_accuracy=None if tested is None else tested.accuracy,
+        taylor=taylor or work.taylor,
+    )
+    return Measured(result, found, work.sample)
 
 
 class Measurement:
     """One checkpoint being measured.
 
     Attributes:
+        problem: The loss on all examples.
+        options: How to measure.
+        directions: Vectors (P,) from whose ends a search starts too.
+        ball: Norm and scaling.
+        parts: All examples as one part, or this process's batches of m.
+        is_cut: Whether the parts are batches of m.
         sample: How the units were drawn from a larger set; None if they are all there is.
-        gradient_norm: At the weights; None where no measure needs the gradient.
+        gradient_norm: Norm of the gradient at the weights; None if no measure needs the gradient.
         taylor: What the gradient tells; likewise.
     """
 
     def __init__(
-        self, problem: Problem, options: Options, directions: Sequence[Tensor], progress: Progress
+        self,
+        problem: Problem,
+        options: SharpnessOptions,
+        directions: Sequence[Tensor],
+        progress: Progress,
     ) -> None:
-        self._options = options
-        self._progress = progress
-        self._directions = directions
-        self._num_done = 0
-        self._problem = problem
+        self.problem, self.options, self.directions = problem, options, directions
+        self.ball = options.ball(problem)
         self.gradient_norm: float | None = None
         self.taylor: Taylor | None = None
-        self._ball = Ball.around(
-            problem.weights, p=options.p, adaptive=options.adaptive, eta=options.eta
-        )
-        self._methods: dict[str, Callable[[_Part, float], Rises]] = {
-            "asc": self._ascent,
-            "max": self._maximum,
-            "nstep": self._path,
-            "first_order": self._first_order,
-        }
+        self._progress = progress
+        self._num_done = 0
 
     def begin(self, num_rhos: int, measures: Sequence[str], *, num_more: int) -> Losses:
         """Evaluate loss and gradient at the weights; return the loss on all examples.
@@ -66,65 +219,59 @@ class Measurement:
         Args:
             num_rhos: Number of radii.
             measures: Names.
-            num_more: Evaluations that will follow beside those of the measures.
+            num_more: Evaluations that will follow in addition to those of the measures.
         """
-        subsets = batches_of_m(self._problem.num_examples, self._options)
+        subsets = batches_of_m(self.problem.num_examples, self.options)
         own = distributed.own_share(torch.arange(len(subsets))).tolist()
-        self._progress.start(
-            "sharpness", self._num_evaluations(num_rhos, measures, len(own), num_more)
-        )
-        whole = _Part(Objective(self._problem, count=self._count))
-        if any(name != "avg" for name in measures):
+        needs_gradient = not all(MEASURES[name].has_directions for name in measures)
+        each = self._cost(num_rhos, measures)
+        total = None
+        if each is not None:
+            at_weights = 1 + needs_gradient  # the loss, and its gradient
+            total = at_weights + num_more
+            total += len(own) * (at_weights + each) if subsets else each
+        self._progress.start("sharpness", total)
+        whole = Part(Objective(self.problem, count=self._count))
+        if needs_gradient:
             self.gradient_norm = norm(whole.gradient)
             self.taylor = Taylor(
-                self._ball.gain(whole.gradient), num_parameters=self._problem.spec.size
+                self.ball.gain(whole.gradient), num_parameters=self.problem.spec.size
             )
-        self.sample = self._problem.sample
-        self._parts, self._is_cut = [whole], bool(subsets)
+        self.sample = self.problem.sample
+        self.parts, self.is_cut = [whole], bool(subsets)
         if subsets:
-            self._parts = [self._part(subsets[number]) for number in own]
+            self.parts = [self._part(subsets[number]) for number in own]
             if self.sample is not None:
-                self.sample = Sample(
-                    np.array([len(rows) for rows in subsets], dtype=np.float64), self.sample.share
-                )
+                sizes = np.array([len(rows) for rows in subsets], dtype=np.float64)
+                self.sample = Sample(sizes, self.sample.share)
         return whole.here
+
+    def _cost(self, num_rhos: int, measures: Sequence[str]) -> int | None:
+        """Return the evaluations of all measures on one part; None if one of them decides it."""
+        is_sample = self.problem.sample is not None and self.options.m is None
+        total = 0
+        for name in measures:
+            cost = MEASURES[name].cost(self.options, is_sample)
+            if cost is None:
+                return None
+            total += num_rhos * cost
+        return total
 
     def losses_of(self, problem: Problem) -> Losses:
         """Return the loss of another problem at its weights."""
         return Objective(problem, count=self._count).losses([None])[0]
 
-    def _num_evaluations(
-        self, num_rhos: int, measures: Sequence[str], num_cut: int, num_more: int
-    ) -> int | None:
-        """Return the number of loss or gradient evaluations; None if measures decide it."""
-        options = self._options
-        if "max" in measures or ("avg" in measures and options.relative_error is not None):
-            return None
-        is_sampled = self._problem.sample is not None and options.m is None
-        costs = {
-            "asc": 1,
-            "avg": 2 * options.num_directions,
-            "nstep": options.steps,
-            "first_order": 2 * is_sampled,
-        }
-        before = 1 + any(
-            name != "avg" for name in measures
-        )  # the loss at the weights, and its gradient
-        each = num_rhos * sum(costs[name] for name in measures)
-        return before + num_more + (num_cut * (before + each) if options.m is not None else each)
+    def rises(self, keys: Sequence[Key]) -> dict[Key, Rises]:
+        """Return by how much the loss rises by each measure."""
+        single = [key for key in keys if not MEASURES[key[0]].has_directions]
+        of_parts = [self._of_part(part, single) for part in self.parts]
+        found = {key: self.over_parts([rises[key] for rises in of_parts]) for key in single}
+        random = [key for key in keys if key not in found]
+        return found | {(name, rho): MEASURES[name].load()(self, rho) for name, rho in random}
 
-    def rises(self, keys: Sequence[tuple[str, float]]) -> dict[tuple[str, float], Rises]:
-        """Return by how much the loss rises by each measure (name, rho)."""
-        single = [key for key in keys if key[0] != "avg"]
-        of_parts = [self._of_part(part, single) for part in self._parts]
-        found = {key: self._over_parts([rises[key] for rises in of_parts]) for key in single}
-        return found | {(name, rho): self._average(rho) for name, rho in keys if name == "avg"}
-
-    def _of_part(
-        self, part: _Part, keys: Sequence[tuple[str, float]]
-    ) -> dict[tuple[str, float], Rises]:
-        found = {(name, rho): self._methods[name](part, rho) for name, rho in keys}
-        if self._is_cut:  # there are many
+    def _of_part(self, part: Part, keys: Sequence[Key]) -> dict[Key, Rises]:
+        found = {(name, rho): MEASURES[name].load()(self, rho, part) for name, rho in keys}
+        if self.is_cut:  # there are many
             part.forget()
             return {
                 key: replace(rises, perturbation=None, units=np.empty(0))
@@ -132,44 +279,42 @@ class Measurement:
             }
         return found
 
-    def measure(self, name: str, rho: float, rises: Rises) -> Measure:
+    def measure(self, key: Key, rises: Rises) -> Measure:
         """Return a measure of which the rises are known."""
-        options = self._options
+        (name, rho), options = key, self.options
+        kind, count = MEASURES[name], len(rises.directions)
         return Measure(
             name,
             rho,
             rises.loss,
             rises.value,
-            standard_error(rises.directions) if name == "avg" else None,
+            standard_error(rises.directions) if kind.has_directions else None,
             p=options.p,
             adaptive=options.adaptive,
             steps=rises.steps,
             radius_share=rises.radius_share,
             m=options.m,
-            radius=options.radius if name == "nstep" else "",
-            num_directions=len(rises.directions) if name == "avg" else None,
+            radius=options.radius if kind.has_steps else "",
+            num_directions=count if kind.has_directions else None,
             data_error=None if self.sample is None else self.sample.error(rises.units),
             gap=rises.gap,
             converged=rises.converged,
         )
 
-    def _part(self, rows: Tensor) -> _Part:
-        size = self._options.m if self._problem.batchnorm == "batch" else None
-        problem = self._problem.on(self._problem.data.take(rows), batch_size=size)
-        return _Part(Objective(problem, is_local=True, count=self._count))
+    def _part(self, rows: Tensor) -> Part:
+        size = self.options.m if self.problem.batchnorm == "batch" else None
+        problem = self.problem.on(self.problem.data.take(rows), batch_size=size)
+        return Part(Objective(problem, is_local=True, count=self._count))
 
-    def _over_parts(self, own: list[Rises]) -> Rises:
-        """Return the mean over all parts, those of other processes too."""
-        if not self._is_cut:
+    def over_parts(self, own: list[Rises]) -> Rises:
+        """Return the mean over all parts, those of other processes included."""
+        if not self.is_cut:
             return own[0]
-        sizes = [part.size for part in self._parts]
-        gathered = [
-            pair
-            for share in distributed.gathered(list(zip(sizes, own, strict=True)))
-            for pair in share
-        ]
-        weights = np.array([size for size, _ in gathered], dtype=np.float64)
-        every = [rises for _, rises in gathered]
+        sizes = [part.size for part in self.parts]
+        gathered = distributed.gathered(list(zip(sizes, own, strict=True)))
+        pairs = [pair for share in gathered for pair in share]
+        weights = np.array([size for size, _ in pairs], dtype=np.float64)
+        every = [rises for _, rises in pairs]
         shares = [rises.radius_share for rises in every if rises.radius_share is not None]
         gaps = [rises.gap for rises in every if rises.gap is not None]
         return Rises(
@@ -183,161 +328,6 @@ class Measurement:
             converged=all(rises.converged for rises in every),
         )
 
-    def _ascent(self, part: _Part, rho: float) -> Rises:
-        return part.rises(self._ball.steepest(part.gradient, rho), self._ball, rho, steps=1)
-
-    def _path(self, part: _Part, rho: float) -> Rises:
-        vector, e = part.gradient, None
-        options = self._options
-        scaling = None if self._ball.scaling is None else [self._ball.scaling]
-        for step in range(options.steps):
-            if e is not None:
-                vector = part.objective.gradient(e[0]).vector
-            e = advance(
-                e,
-                [vector],
-                rho,
-                steps=options.steps,
-                step=step,
-                radius=options.radius,
-                p=options.p,
-                scaling=scaling,
-            )
-        assert e is not None
-        return part.rises(e[0], self._ball, rho, steps=options.steps)
-
-    def _first_order(self, part: _Part, rho: float) -> Rises:
-        rise = rho * self._ball.gain(part.gradient)
-        units = np.full(len(part.here.units), rise)
-        if self.sample is not None and not self._is_cut:
-            units = self._slopes(part, rho)
-        return Rises(part.here.mean + rise, rise, units=units)
-
-    def _slopes(self, part: _Part, rho: float) -> np.ndarray:
-        """Return <g_i, e1> of each unit (n,), by central differences.
-
-        Their mean is the first-order rise.
-
-        They only serve its error: the direction e1 is held, which changes the mean by the error
-        squared.
-        """
-        e, objective = self._ball.steepest(part.gradient, _SMALL * rho), part.objective
-        ahead, behind = objective.losses([objective.at(e), objective.at(-e)])
-        return (ahead.units - behind.units) / (2 * _SMALL)
-
-    def _maximum(self, part: _Part, rho: float) -> Rises:
-        found = maximise(
-            part.objective,
-            self._ball,
-            rho,
-            part.found,
-            directions=self._directions,
-            here=Gradient(part.here.mean, part.gradient),
-            max_gradients=self._options.max_gradients,
-            seed=self._options.seed,
-        )
-        part.found.clear()  # of this radius and smaller ones, it is the best
-        is_known = found.converged or found.gap <= _ROUNDINGS * torch.finfo(self._problem.dtype).eps
-        facts = {"steps": found.num_gradients, "gap": found.gap, "converged": is_known}
-        return part.rises(found.e, self._ball, rho, **facts)
-
-    def _average(self, rho: float) -> Rises:
-        """Draw pairs, as many at a time as fit into a pass, until there are enough."""
-        options, generator = self._options, torch.Generator().manual_seed(self._options.seed)
-        at_a_time = max(1, self._problem.plan.points_per_pass // 2)
-        most = options.num_directions if options.relative_error is None else _MOST_PAIRS
-        found: Rises | None = None
-        lengths: list[float] = []
-        while found is None or (
-            not (is_done := self._is_known(found)) and len(found.directions) < most
-        ):
-            count = min(at_a_time, most - (0 if found is None else len(found.directions)))
-            pairs = [self._draw(rho, generator) for _ in range(count)]
-            lengths += [self._ball.norm(e) / rho for e in pairs]
-            more = self._over_parts([_pairs(part, pairs) for part in self._parts])
-            found = more if found is None else joined(found, more)
-        return replace(found, radius_share=float(np.mean(lengths)), converged=is_done)
-
-    def _draw(self, rho: float, generator: torch.Generator) -> Tensor:
-        draw = self._ball.draw_gaussian if self._options.is_gaussian else self._ball.draw
-        return draw(self._problem.spec.size, generator, self._problem.device).mul_(rho)
-
-    def _is_known(self, found: Rises) -> bool:
-        """Whether there are as many pairs as were asked for, or a small enough error."""
-        count, wanted = len(found.directions), self._options.relative_error
-        if wanted is None:
-            return count >= self._options.num_directions
-        error = standard_error(found.directions)
-        return count >= FEWEST_PAIRS and error is not None and error <= wanted * abs(found.value)
-
     def _count(self, number: int) -> None:
         self._num_done += number
         self._progress.update(self._num_done)
-
-
-class _Part:
-    """A set of examples that the measures are taken on: all of them, or one of the batches of m.
-
-    Attributes:
-        objective: Its loss.
-        size: Number of examples.
-        here: Loss at the weights.
-        found: Perturbations that other measures or smaller radii have led to, from which `max`
-            starts.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-        self.size = objective.problem.num_examples
-        self.here = objective.losses([None])[0]
-        self.found: list[Tensor] = []
-        self._gradient: Tensor | None = None
-
-    @property
-    def gradient(self) -> Tensor:
-        """Gradient at the weights (P,), computed once."""
-        if self._gradient is None:
-            self._gradient = self.objective.gradient().vector
-        return self._gradient
-
-    def forget(self) -> None:
-        """Give back the memory of gradient and perturbations."""
-        self.found, self._gradient = [], None
-
-    def rises(self, e: Tensor, ball: Ball, rho: float, **facts: Any) -> Rises:
-        """Return by how much the loss rises at w + e."""
-        self.found.append(e)
-        there = self.objective.losses([self.objective.at(e)])[0]
-        return Rises(
-            there.mean,
-            there.mean - self.here.mean,
-            units=there.units - self.here.units,
-            perturbation=e,
-            radius_share=ball.norm(e) / rho,
-            **facts,
-        )
-
-
-def _pairs(part: _Part, perturbations: Sequence[Tensor]) -> Rises:
-    """Return the rise at +-e, mean over the signs, for each e."""
-    objective = part.objective
-    there = objective.losses([objective.at(sign * e) for e in perturbations for sign in (1, -1)])
-    means = np.array([losses.mean for losses in there])
-    units = np.mean([losses.units for losses in there], axis=0)
-    directions = means.reshape(-1, 2).mean(1) - part.here.mean
-    return Rises(
-        float(means.mean()),
-        float(directions.mean()),
-        units=units - part.here.units,
-        directions=directions,
-    )
-
-
-def batches_of_m(num_examples: int, options: Options) -> tuple[Tensor, ...]:
-    """Cut the examples into batches of m; the last one may be smaller, and counts by its size."""
-    if options.m is None:
-        return ()
-    if not options.is_shuffled:
-        return torch.arange(num_examples).split(options.m)
-    generator = torch.Generator().manual_seed(derived_seeds(1, options.seed, _BATCHES)[0])
-    return torch.randperm(num_examples, generator=generator).split(options.m)

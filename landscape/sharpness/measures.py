@@ -1,115 +1,137 @@
-"""The measures of sharpness, and their errors."""
+"""What each measure of sharpness computes; `landscape.results.sharpness_measures` lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from landscape.problem.problem import Problem
-from landscape.problem.sampling_error import Sample
-from landscape.results.provenance import make_provenance
-from landscape.results.sharpness import Sharpness, Taylor
-from landscape.runtime.progress import SILENT, Progress
+from landscape.ascent.steepest import advance
+from landscape.problem.problem import Gradient
+from landscape.sharpness.maximum import maximise
 from landscape.sharpness.measurement import Measurement
-from landscape.sharpness.options import MEASURES, Options, require_arguments
-from landscape.sharpness.rises import Rises
+from landscape.sharpness.rises import Part, Rises, standard_error
+
+FEWEST_PAIRS = 8  # before a standard error decides that there are enough
+_MOST_PAIRS = 1000
+_ROUNDINGS = 100  # of a gap, below which rounding hides the way up
+_SMALL = 0.01  # of the radius: a step on which single losses are nearly linear
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A result, and what it was computed from.
+def one_step(work: Measurement, rho: float, part: Part) -> Rises:
+    """Take one step of steepest ascent, of length rho."""
+    return part.rises(work.ball.steepest(part.gradient, rho), work.ball, rho, steps=1)
 
-    Attributes:
-        result: The measures.
-        rises: Of each measure, by name and radius.
-        sample: How the units were drawn from a larger set; None if they are all there is.
+
+def several_steps(work: Measurement, rho: float, part: Part) -> Rises:
+    """Take `steps` steps of length rho / steps, each along the gradient where it starts."""
+    vector, e = part.gradient, None
+    options, ball = work.options, work.ball
+    for step in range(options.steps):
+        if e is not None:
+            vector = part.objective.gradient(e[0]).vector
+        e = advance(
+            e,
+            [vector],
+            rho,
+            steps=options.steps,
+            step=step,
+            radius=options.radius,
+            p=options.p,
+            scaling=None if ball.scaling is None else [ball.scaling],
+        )
+    assert e is not None
+    return part.rises(e[0], ball, rho, steps=options.steps)
+
+
+def first_order(work: Measurement, rho: float, part: Part) -> Rises:
+    """Return what the linear model gains, rho ||T g||_q.
+
+    On a sample, the rise of each unit <g_i, e1>, whose mean this is, comes from central
+    differences. It serves the error alone: the direction e1 is held, which changes the mean by the
+    error squared.
     """
-
-    result: Sharpness
-    rises: Mapping[tuple[str, float], Rises]
-    sample: Sample | None = None
-
-
-def measure_sharpness(problem: Problem, rhos: Sequence[float], **arguments: Any) -> Sharpness:
-    """Measure sharpness in balls around the problem's weights; see `measure` for its `result`."""
-    return measure(problem, rhos, **arguments).result
+    rise = rho * work.ball.gain(part.gradient)
+    units = np.full(len(part.here.units), rise)
+    if work.sample is not None and not work.is_cut:
+        e, objective = work.ball.steepest(part.gradient, _SMALL * rho), part.objective
+        ahead, behind = objective.losses([objective.at(e), objective.at(-e)])
+        units = (ahead.units - behind.units) / (2 * _SMALL)
+    return Rises(part.here.mean + rise, rise, units=units)
 
 
-def measure(
-    problem: Problem,
-    rhos: Sequence[float],
-    *,
-    measures: Sequence[str] = MEASURES,
-    held_out: Problem | None = None,
-    taylor: Taylor | None = None,
-    directions: Sequence[Tensor] = (),
-    split: str = "train",
-    settings: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> Measured:
-    """Measure sharpness in balls {e : ||T^-1 e||_p <= rho} around the problem's own weights w.
-
-    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the
-      standardized sharpness of its section 4.1 is the difference to L(w)).
-    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs
-      +-u; the standard error is over the pairs.
-    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of
-      it; never below what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
-    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length
-      rho, so ||e_N|| <= rho: `radius_share` says what it was.
-    - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
-
-    Inside `landscape.runtime.distributed.joined` the batches are shared by all processes.
-
-    Args:
-        problem: The loss; its data decide the number (full set or batches of it). If they are a
-            sample of a larger set, the measures have a `data_error`.
-        rhos: Radii, each positive.
-        measures: Names out of `MEASURES`.
-        held_out: The same model on the test set, for the generalization gap.
-        taylor: What is known of the loss to second order, to be recorded.
-        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which
-            the search for `max` starts too.
-        split: Name of the data split, to be recorded.
-        settings: What the user asked for, to be recorded.
-        progress: Counts evaluations of loss or gradient.
-        **options: Fields of `Options`.
-
-    Returns:
-        One measure for each radius and name, radius by radius.
-
-    Raises:
-        InputError: If a radius, a name or an option is out of range.
-        NotFiniteError: If a gradient is not finite.
-    """
-    chosen = Options(**options)
-    require_arguments(problem.num_examples, rhos, measures, chosen)
-    work = Measurement(problem, chosen, directions, progress)
-    try:
-        here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
-        found = work.rises([(name, rho) for rho in sorted(rhos) for name in _ordered(measures)])
-        tested = None if held_out is None else work.losses_of(held_out)
-    finally:
-        progress.stop()
-    keys = [(name, rho) for rho in rhos for name in measures]
-    result = Sharpness(
-        loss=here.mean,
-        accuracy=here.accuracy,
-        gradient_norm=work.gradient_norm,
-        measures=tuple(work.measure(name, rho, found[name, rho]) for name, rho in keys),
-        split=split,
-        provenance=make_provenance({split: problem}, dict(settings or {})),
-        test_loss=None if tested is None else tested.mean,
-        test_accuracy=None if tested is None else tested.accuracy,
-        taylor=taylor or work.taylor,
+def largest(work: Measurement, rho: float, part: Part) -> Rises:
+    """Search for the largest loss, from what the other measures and smaller radii have found."""
+    found = maximise(
+        part.objective,
+        work.ball,
+        rho,
+        part.found,
+        directions=work.directions,
+        here=Gradient(part.here.mean, part.gradient),
+        max_gradients=work.options.max_gradients,
+        seed=work.options.seed,
     )
-    return Measured(result, found, work.sample)
+    part.found.clear()  # of this radius and smaller ones, it is the best
+    is_known = found.converged or found.gap <= _ROUNDINGS * torch.finfo(work.problem.dtype).eps
+    facts = {"steps": found.num_gradients, "gap": found.gap, "converged": is_known}
+    return part.rises(found.e, work.ball, rho, **facts)
 
 
-def _ordered(measures: Sequence[str]) -> list[str]:
-    """Put `max` last, which starts from what the others found."""
-    return sorted(measures, key=lambda name: name == "max")
+def average(work: Measurement, rho: float) -> Rises:
+    """Draw antithetic pairs, as many at a time as fit into a pass, until there are enough."""
+    options, ball = work.options, work.ball
+    generator = torch.Generator().manual_seed(options.seed)
+    at_a_time = max(1, work.problem.plan.points_per_pass // 2)
+    most = options.num_directions if options.relative_error is None else _MOST_PAIRS
+    draw = ball.draw_gaussian if options.is_gaussian else ball.draw
+    size, device = work.problem.spec.size, work.problem.device
+    found: Rises | None = None
+    lengths: list[float] = []
+    while found is None or (
+        not (is_done := _is_known(work, found)) and len(found.directions) < most
+    ):
+        count = min(at_a_time, most - len(lengths))
+        pairs = [draw(size, generator, device).mul_(rho) for _ in range(count)]
+        lengths += [ball.norm(e) / rho for e in pairs]
+        more = work.over_parts([_pairs(part, pairs) for part in work.parts])
+        found = more if found is None else _mean_of(found, more)
+    return replace(found, radius_share=float(np.mean(lengths)), converged=is_done)
+
+
+def _is_known(work: Measurement, found: Rises) -> bool:
+    """Whether there are as many pairs as were asked for, or a small enough error."""
+    count, wanted = len(found.directions), work.options.relative_error
+    if wanted is None:
+        return count >= work.options.num_directions
+    error = standard_error(found.directions)
+    return count >= FEWEST_PAIRS and error is not None and error <= wanted * abs(found.value)
+
+
+def _pairs(part: Part, perturbations: Sequence[Tensor]) -> Rises:
+    """Return the rise at +-e, mean over the signs, for each e."""
+    objective = part.objective
+    there = objective.losses([objective.at(sign * e) for e in perturbations for sign in (1, -1)])
+    means = np.array([losses.mean for losses in there])
+    units = np.mean([losses.units for losses in there], axis=0)
+    directions = means.reshape(-1, 2).mean(1) - part.here.mean
+    return Rises(
+        float(means.mean()),
+        float(directions.mean()),
+        units=units - part.here.units,
+        directions=directions,
+    )
+
+
+def _mean_of(first: Rises, second: Rises) -> Rises:
+    """Return the means over the pairs of both."""
+    counts = [len(first.directions), len(second.directions)]
+    return Rises(
+        float(np.average([first.loss, second.loss], weights=counts)),
+        float(np.average([first.value, second.value], weights=counts)),
+        units=np.average([first.units, second.units], axis=0, weights=counts),
+        directions=np.append(first.directions, second.directions),
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from landscape.errors import InputError
@@ -15,11 +16,13 @@ from landscape.problem.batches import BatchData, Data, TensorData, as_data
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
-from landscape.results.sharpness import SCALE
+from landscape.results.sharpness import SCALE, Taylor
+from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.random_state import derived_seeds
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measures import Measured, measure
+from landscape.sharpness.measurement import Measured, measure_rises
 from landscape.sharpness.rises import Rises
+from landscape.sharpness.sharpness_options import SharpnessOptions
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
 _AT_A_TIME = 1000  # examples that are augmented together, to bound the memory
@@ -35,7 +38,7 @@ class Protocol:
         fixes: What it states, in a sentence.
         left_open: What it does not state, or what is done otherwise here, and what is taken.
         radii: Measure -> radii.
-        options: Fields of `landscape.sharpness.Options`.
+        options: Ball, batches and effort.
         batchnorm: One of `landscape.problem.batchnorm.MODES`.
         loss: `loss(outputs, targets)`.
         num_examples: The first so many of the train split, in their order; None for all.
@@ -52,7 +55,7 @@ class Protocol:
     fixes: str
     left_open: str
     radii: Mapping[str, tuple[float, ...]]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: SharpnessOptions = field(default_factory=SharpnessOptions)
     batchnorm: str = "stored"
     loss: Loss = F.cross_entropy
     num_examples: int | None = None
@@ -108,7 +111,7 @@ _ALL = (
             "0 after the images are standardised."
         ),
         radii={"first_order": (0.05,)},
-        options={"m": 128},
+        options=SharpnessOptions(m=128),
         batchnorm="batch",
         augmentation="crop-flip",
         is_short_by_one=True,
@@ -128,7 +131,7 @@ _ALL = (
             "s003-text."
         ),
         radii={"first_order": (2.0,)},
-        options={"m": 128, "adaptive": True, "eta": 0.0},
+        options=SharpnessOptions(m=128, adaptive=True, eta=0.0),
         batchnorm="batch",
         loss=divergence_from_smoothed,
         augmentation="crop-flip",
@@ -149,7 +152,7 @@ _ALL = (
             "decay: not in the gradient of the ascent, where the code has it."
         ),
         radii={"asc": (0.05,)},
-        options={"m": 128},
+        options=SharpnessOptions(m=128),
         batchnorm="batch",
     ),
     Protocol(
@@ -171,16 +174,16 @@ _ALL = (
             "antithetic pairs, the same for all batches, for 20 single draws."
         ),
         radii={"max": (0.001, 0.002, 0.004, 0.008), "avg": (0.05, 0.1, 0.2, 0.4)},
-        options={
-            "p": np.inf,
-            "adaptive": True,
-            "eta": 0.0,
-            "m": 128,
-            "is_shuffled": False,
-            "max_gradients": 20,
-            "num_directions": 10,
-            "is_gaussian": True,
-        },
+        options=SharpnessOptions(
+            p=np.inf,
+            adaptive=True,
+            eta=0.0,
+            m=128,
+            is_shuffled=False,
+            max_gradients=20,
+            num_directions=10,
+            is_gaussian=True,
+        ),
         loss=cross_entropy_of_normalized,
         num_examples=1024,
     ),
@@ -241,13 +244,30 @@ def prepared(
     return BatchData(tuple(changed))
 
 
-def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measured:
+def measure_by(
+    protocol: Protocol,
+    problem: Problem,
+    *,
+    held_out: Problem | None = None,
+    taylor: Taylor | None = None,
+    directions: Sequence[Tensor] = (),
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+    seed: int = 0,
+) -> Measured:
     """Measure sharpness as a protocol does.
 
     Args:
         protocol: Which.
         problem: Made with `protocol.problem_arguments` and on the data that `prepared` returns.
-        **arguments: Of `landscape.sharpness.measure`, beyond those that the protocol fixes.
+        held_out: This and the other arguments are those of `landscape.sharpness.measure_sharpness`.
+        taylor: What is known of the loss to second order, to be recorded.
+        directions: Vectors (P,) that the search for `max` starts from too.
+        split: Name of the data split, to be recorded.
+        settings: What the user asked for, to be recorded.
+        progress: Counts evaluations of loss or gradient.
+        seed: Seed of directions and batches.
 
     Returns:
         The measures, not multiplied by `protocol.scale`; the result has the name of the protocol.
@@ -261,7 +281,18 @@ def measure_by(protocol: Protocol, problem: Problem, **arguments: Any) -> Measur
     for name, rhos in protocol.radii.items():
         names.setdefault(rhos, []).append(name)
     parts = [
-        measure(problem, rhos, measures=group, **protocol.options, **arguments)
+        measure_rises(
+            problem,
+            rhos,
+            replace(protocol.options, seed=seed),
+            measures=group,
+            held_out=held_out,
+            taylor=taylor,
+            directions=directions,
+            split=split,
+            settings=settings,
+            progress=progress,
+        )
         for rhos, group in names.items()
     ]
     found = Measured(
@@ -321,7 +352,7 @@ def _require_problem(protocol: Protocol, problem: Problem) -> None:
             f"the protocol {protocol.name} measures with a loss of its own, got another.",
             hint="Make the problem with the arguments that the protocol gives for it.",
         )
-    m = protocol.options.get("m")
+    m = protocol.options.m
     fewest = m + 1 if m is not None and protocol.is_short_by_one else m or 1
     if problem.num_examples < fewest:
         raise InputError(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from landscape.ascent.ball import Ball
+from landscape.sharpness.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,51 @@ class Rises:
     converged: bool = True
 
 
-def standard_error(directions: np.ndarray) -> float | None:
+class Part:
+    """A set of examples that the measures are taken on: all of them, or one of the batches of m.
+
+    Attributes:
+        objective: Its loss.
+        size: Number of examples.
+        here: Loss at the weights.
+        found: Perturbations that other measures or smaller radii have led to, from which `max`
+            starts.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.size = objective.problem.num_examples
+        self.here = objective.losses([None])[0]
+        self.found: list[Tensor] = []
+        self._gradient: Tensor | None = None
+
+    @property
+    def gradient(self) -> Tensor:
+        """Gradient at the weights (P,), computed once."""
+        if self._gradient is None:
+            self._gradient = self.objective.gradient().vector
+        return self._gradient
+
+    def forget(self) -> None:
+        """Give back the memory of gradient and perturbations."""
+        self.found, self._gradient = [], None
+
+    def rises(self, e: Tensor, ball: Ball, rho: float, **facts: Any) -> Rises:
+        """Return by how much the loss rises at w + e."""
+        self.found.append(e)
+        there = self.objective.losses([self.objective.at(e)])[0]
+        return Rises(
+            there.mean,
+            there.mean - self.here.mean,
+            units=there.units - self.here.units,
+            perturbation=e,
+            radius_share=ball.norm(e) / rho,
+            **facts,
+        )
+
+
+def standard_error(values: np.ndarray) -> float | None:
     """Return the standard error of the mean of independent values (K,); None for fewer than two."""
-    return (
-        float(np.std(directions, ddof=1) / math.sqrt(len(directions)))
-        if len(directions) > 1
-        else None
-    )
-
-
-def joined(first: Rises, second: Rises) -> Rises:
-    """Return the means over the pairs of both."""
-    counts = [len(first.directions), len(second.directions)]
-    return Rises(
-        float(np.average([first.loss, second.loss], weights=counts)),
-        float(np.average([first.value, second.value], weights=counts)),
-        units=np.average([first.units, second.units], axis=0, weights=counts),
-        directions=np.append(first.directions, second.directions),
-    )
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))

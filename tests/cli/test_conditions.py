@@ -5,8 +5,9 @@ import re
 import pytest
 from cases import ROOT
 
-from landscape.conditions.quantities import ALIASES, MEASURES, PLAIN
+from landscape.conditions.quantities import ALIASES, PLAIN
 from landscape.io.store import read_result
+from landscape.results.sharpness_measures import MEASURES
 
 QUICK = ("--samples", 120)
 

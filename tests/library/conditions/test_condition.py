@@ -3,9 +3,8 @@ import math
 import pytest
 
 from landscape.conditions import Interval, Known, Quantity, judge, parse_condition
-from landscape.conditions.quantities import MEASURES
 from landscape.errors import InputError
-from landscape.sharpness import MEASURES as THEIRS
+from landscape.results.sharpness_measures import MEASURES
 
 ASC, LOSS, TOP = Quantity("asc", 0.05), Quantity("train_loss"), Quantity("lambda_max")
 
@@ -45,8 +44,9 @@ def test_names_are_those_that_are_computed():
     assert [str(quantity) for quantity in found] == ["train_loss", "asc@0.05"]
 
 
-def test_the_measures_are_those_of_sharpness():
-    assert MEASURES == THEIRS
+def test_every_measure_of_sharpness_may_be_named():
+    for name in MEASURES:
+        assert parse_condition(f"{name}@0.1 < 1").quantities == (Quantity(name, 0.1),)
 
 
 @pytest.mark.parametrize(

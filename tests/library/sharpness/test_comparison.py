@@ -9,7 +9,7 @@ from torch import nn
 
 from landscape import Problem
 from landscape.errors import InputError
-from landscape.sharpness import measure
+from landscape.sharpness import MEASURES, SharpnessOptions, measure_rises
 from landscape.sharpness.comparison import differences, group_differences, group_values
 
 NAMES = ("a", "b")
@@ -28,7 +28,8 @@ def measured(model, rows=slice(None), num_population=None, **options):
     problem = Problem(
         model, (x[rows], y[rows]), device="cpu", dtype="float64", num_population=num_population
     )
-    return measure(problem, [0.5], **options)
+    measures = options.pop("measures", tuple(MEASURES))
+    return measure_rises(problem, [0.5], SharpnessOptions(**options), measures=measures)
 
 
 def by_name(found):

@@ -17,7 +17,7 @@ from cases import (
 from landscape import Problem, measure_sharpness
 from landscape.errors import InputError, NotFiniteError
 from landscape.runtime.random_state import derived_seeds
-from landscape.sharpness import measure
+from landscape.sharpness import SharpnessOptions, measure_rises
 
 SPECTRUM = [6.0, 3.0, 1.0, 0.5, -0.5, 2.0, 0.1, 0.0]
 MATRIX = symmetric_with_spectrum(SPECTRUM)
@@ -368,7 +368,7 @@ class TestSamples:
         assert [m.data_error for m in found] == [None] * 5
 
     def test_batches_of_m_are_the_units_then(self):
-        found = measure(self.draw(0), [0.2], measures=["asc"], m=20)
+        found = measure_rises(self.draw(0), [0.2], SharpnessOptions(m=20), measures=["asc"])
         assert len(found.rises["asc", 0.2].units) == 3
         assert found.result.measures[0].data_error > 0
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import re
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from landscape import Problem
 from landscape.errors import InputError
 from landscape.problem.batches import BatchData
 from landscape.problem.sampling_error import separate_losses
-from landscape.sharpness import Options
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measurement import batches_of_m
 from landscape.sharpness.protocols import PROTOCOLS, get_protocol, measure_by, prepared
+from landscape.sharpness.sharpness_options import batches_of_m
 from landscape.training.augmentation import get_augmentation
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocols.md"
@@ -52,7 +51,9 @@ def _measured(name, count, **arguments):
     data = prepared(protocol, _data(count), get_augmentation(protocol.augmentation), seed=5)
     problem = Problem(_model(), data, device="cpu", dtype="float64", **protocol.problem_arguments)
     found = measure_by(protocol, problem, seed=3, **arguments).result
-    subsets = batches_of_m(problem.num_examples, Options(**{"m": 1, "seed": 3, **protocol.options}))
+    subsets = batches_of_m(
+        problem.num_examples, replace(protocol.options, m=protocol.options.m or 1, seed=3)
+    )
     batches = [(data.inputs[rows], data.targets[rows]) for rows in subsets]
     return {measure.key: measure for measure in found.measures}, data, batches
 
@@ -299,11 +300,6 @@ def test_a_problem_that_is_not_the_protocols_is_refused(count, arguments, messag
     problem = Problem(_model(), _data(count), device="cpu", dtype="float64", **arguments)
     with pytest.raises(InputError, match=message):
         measure_by(get_protocol("s003-text"), problem)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-def test_the_options_of_a_protocol_are_options_of_a_measurement(protocol):
-    assert set(protocol.options) <= {each.name for each in fields(Options)}
 
 
 def test_the_document_has_the_protocols_of_the_code():
