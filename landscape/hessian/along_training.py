@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.eigenvectors import subspace_overlap
-from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
@@ -25,7 +26,8 @@ from landscape.results.identity import (
 )
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import CurvatureHistory
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.sink import NullSink, Sink
 
 _SAME_SETTINGS = (*MODEL_AND_DATA, "curvature", "tolerance", "max_matvecs", "seed")
@@ -47,10 +49,6 @@ class TrainingPoint:
     learning_rate: float = np.nan
 
 
-def _never() -> bool:
-    return False
-
-
 def curvature_along(
     points: Sequence[TrainingPoint],
     *,
@@ -64,7 +62,7 @@ def curvature_along(
     settings: Mapping[str, Any] | None = None,
     operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
     sink: Sink[CurvatureHistory] | None = None,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
     progress: Progress = SILENT,
 ) -> CurvatureHistory:
     """Find both ends of the Hessian's spectrum along a run, and how its top eigenvectors turn.
@@ -120,8 +118,7 @@ def curvature_along(
         )
 
     before: Tensor | None = None
-    progress.start("snapshots", len(points))
-    try:
+    with reporting(progress, "snapshots", len(points)):
         for index in np.flatnonzero(~history.done).tolist():
             if should_stop():
                 break
@@ -134,8 +131,6 @@ def curvature_along(
             sink.save(history)
             sink.flush()
             progress.update(index + 1, lambda_max=float(pairs.top[0]))
-    finally:
-        progress.stop()
     return history
 
 

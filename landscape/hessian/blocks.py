@@ -10,7 +10,8 @@ from landscape.hessian.trace import trace
 from landscape.problem.problem import Problem
 from landscape.problem.weights import layers_of
 from landscape.results.spectrum import BlockCurvature
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 NUM_TRACE_SAMPLES = 10
 """Random vectors for the trace of a block, beside the Krylov space of its largest eigenvalue."""
@@ -25,7 +26,7 @@ def block_curvatures(
     seed: int = 0,
     memory: int | None = None,
     graph_bytes: int | None = None,
-    should_stop: Callable[..., bool] = lambda num_matvecs=1: False,
+    should_stop: Callable[..., bool] = never,
     progress: Progress = SILENT,
 ) -> tuple[BlockCurvature, ...]:
     """Measure the largest eigenvalue and the trace of each layer's diagonal block.
@@ -43,8 +44,7 @@ def block_curvatures(
         progress: Counts layers.
     """
     layers, found = layers_of(problem.spec), []
-    progress.start("layers", len(layers))
-    try:
+    with reporting(progress, "layers", len(layers)):
         for name, tensors in layers.items():
             if should_stop():
                 break
@@ -56,8 +56,6 @@ def block_curvatures(
                 break
             found.append(block)
             progress.update(len(found), largest=found[-1].lambda_max)
-    finally:
-        progress.stop()
     return tuple(found)
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.hessian.krylov.deflated import Deflated
 from landscape.hessian.krylov.space import KrylovSpace, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, plan_memory
-from landscape.hessian.operator import SymmetricOperator
+from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.reductions import accumulation_dtype
 from landscape.results.spectrum import Density
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 _STREAM = 1 << 16  # tells the probes from other random vectors of the same seed
 
@@ -32,7 +32,7 @@ def density(
     num_steps: int = 40,
     seed: int = 0,
     floor: float = 0.0,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = never,
     progress: Progress = SILENT,
 ) -> Density:
     """Estimate the density of all eigenvalues, of which some are known.
@@ -89,8 +89,7 @@ def density(
     deflated, share = Deflated(operator, known, 0.0), 1 - len(outliers) / operator.size
     quadratures: list[tuple[np.ndarray, np.ndarray]] = []
     num_matvecs, is_stopped = 0, False
-    progress.start("density", num_probes * num_steps)
-    try:
+    with reporting(progress, "density", num_probes * num_steps):
         while num_steps and len(quadratures) < num_probes and not is_stopped:
             space = _probed(deflated, plan, seed, _STREAM + len(quadratures))
             while space.size < num_steps and not space.is_invariant and not is_stopped:
@@ -102,8 +101,6 @@ def density(
                 quadratures.append(_quadrature(space, share))
             elif not quadratures:
                 quadratures, num_steps = [_quadrature(space, share)], space.size
-    finally:
-        progress.stop()
     return Density(
         outliers=np.asarray(outliers, dtype=np.float64),
         outlier_residuals=np.asarray(residuals, dtype=np.float64),

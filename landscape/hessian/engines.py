@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from landscape.errors import InputError
-from landscape.hessian.krylov.lanczos import Eigenpairs
+from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.results.spectrum import Spectrum
 
 _WIDE = 0.1

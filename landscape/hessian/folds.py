@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from landscape.data.subset import disjoint_subsets
-from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
+from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
 from landscape.reductions import dot
 from landscape.results.spectrum import Fold
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 
 def folds(
@@ -27,7 +29,7 @@ def folds(
     max_matvecs: int = 500,
     seed: int = 0,
     operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
-    should_stop: Callable[..., bool] = lambda num_matvecs=1: False,
+    should_stop: Callable[..., bool] = never,
     progress: Progress = SILENT,
 ) -> tuple[Fold, ...]:
     """Find the largest and the smallest Hessian eigenvalue on each of several disjoint subsets.
@@ -61,8 +63,7 @@ def folds(
     everything = data.examples
     subsets = disjoint_subsets(everything.targets, num_folds, num_samples=num_samples, seed=seed)
     found = []
-    progress.start("folds", num_folds)
-    try:
+    with reporting(progress, "folds", num_folds):
         for indices in subsets:
             if should_stop():
                 break
@@ -84,8 +85,6 @@ def folds(
             progress.update(
                 len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out
             )
-    finally:
-        progress.stop()
     return tuple(found)
 
 

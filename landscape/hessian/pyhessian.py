@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from landscape.errors import InputError, NotFiniteError
-from landscape.hessian.krylov.lanczos import Eigenpairs, noise_floor, require_tolerance
+from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.krylov.goal import noise_floor, require_tolerance
+from landscape.hessian.krylov.ritz import certified_pairs
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.trace import error_of_mean, student_quantile
 from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, norm
 from landscape.results.spectrum import Trace
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.random_state import seed_random_states
 
 _NATIVE = "Pass --engine lanczos."
@@ -137,8 +139,8 @@ def pyhessian_trace(
         raise NotFiniteError(
             "PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64."
         )
-    mean, error = float(samples.mean()), float(samples.std(ddof=1) / num_samples**0.5)
-    half = float(stdtrit(num_samples - 1, (1 + _CONFIDENCE) / 2)) * error
+    mean, error = float(samples.mean()), error_of_mean(samples)
+    half = student_quantile(_CONFIDENCE, num_samples) * error
     return Trace(mean, error, mean - half, mean + half, _CONFIDENCE, num_samples, run.num_products)
 
 
@@ -159,9 +161,9 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
     """Prepare PyHessian on a copy of the model, and explain a loss on which it fails."""
     _require_kind(problem)
     is_cuda = problem.device.type == "cuda"
-    progress.start("pyhessian", None)
     try:
         with (
+            reporting(progress, "pyhessian", None),
             repeatable(problem.device, problem.plan.dtype),
             twice_differentiable(),
             warnings.catch_warnings(),
@@ -180,8 +182,6 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
             problem.weights
         )  # where the loss is at fault, this says in what
         raise
-    finally:
-        progress.stop()
 
 
 def _require_kind(problem: Problem) -> None:
@@ -307,29 +307,22 @@ def _certify(
     wanted: tuple[int, int],
 ) -> Eigenpairs:
     """Take Rayleigh quotient and residual of each unit vector (P,), with one product each."""
-    pairs = []
-    for unit in units:
-        product = problem.hessian_vector_product(unit)
-        value = float(unit @ product)
-        pairs.append((value, norm(product - value * unit), unit))
-    pairs.sort(key=lambda pair: -pair[0])
-    values = np.array([value for value, _, _ in pairs])
-    residuals = np.array([residual for _, residual, _ in pairs])
-    floor = noise_floor(CurvatureOperator(problem).dtype) * float(np.abs(values).max(initial=0.0))
-    is_close = residuals <= np.maximum(tolerance**0.5 * np.abs(values), floor)
+    operator = CurvatureOperator(problem)
+    found = certified_pairs(operator, units, np.zeros(len(units)))
+    found = found.take(np.argsort(-found.values, kind="stable"))
+    floor = noise_floor(operator.dtype) * float(np.abs(found.values).max(initial=0.0))
+    is_close = found.residuals <= np.maximum(tolerance**0.5 * np.abs(found.values), floor)
     return Eigenpairs(
-        top=values,
-        top_residuals=residuals,
-        bottom=np.array([]),
-        bottom_residuals=np.array([]),
-        vectors=torch.stack([unit for _, _, unit in pairs])
-        if pairs
-        else torch.empty(0, problem.spec.size),
+        top=found.values,
+        top_residuals=found.residuals,
+        bottom=np.empty(0),
+        bottom_residuals=np.empty(0),
+        vectors=found.vectors,
         num_matvecs=num_products + len(units),
-        converged=len(pairs) == wanted[0] and bool(is_close.all()),
+        converged=len(units) == wanted[0] and bool(is_close.all()),
         tolerance=tolerance,
         floor=floor,
-        remark=_remark(len(pairs), *wanted),
+        remark=_remark(len(units), *wanted),
     )
 
 

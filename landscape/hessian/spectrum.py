@@ -12,13 +12,12 @@ import torch
 from landscape.errors import InputError
 from landscape.hessian.blocks import block_curvatures
 from landscape.hessian.density import density
-from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
+from landscape.hessian.krylov.goal import Wanted
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.ritz import RitzPairs
 from landscape.hessian.krylov.sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.space import KrylovSpace
-from landscape.hessian.krylov.wanted import Wanted
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
@@ -28,15 +27,12 @@ from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import Density, Spectrum, Trace
+from landscape.runtime.deadline import never
 from landscape.runtime.progress import SILENT, Progress
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
 
 ENGINES = ("lanczos", "pyhessian")
-
-
-def _never(num_matvecs: int = 1) -> bool:
-    return False
 
 
 def _ignore(text: str) -> None:
@@ -81,7 +77,7 @@ def hessian_spectrum(
     keep_vectors: bool = False,
     settings: Mapping[str, Any] | None = None,
     sink: KrylovSink = NOT_SAVED,
-    should_stop: Callable[..., bool] = _never,
+    should_stop: Callable[..., bool] = never,
     announce: Callable[[str], None] = _ignore,
     progress: Progress = SILENT,
 ) -> Spectrum:

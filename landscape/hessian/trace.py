@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ from scipy.special import stdtrit
 
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Subspace
-from landscape.hessian.krylov.certificates import finite_product
+from landscape.hessian.krylov.ritz import finite_product
 from landscape.hessian.operator import SymmetricOperator
 from landscape.reductions import accumulation_dtype, dot
 from landscape.results.spectrum import Trace
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.random_state import derived_seeds
 
 DEFAULT_NUM_SAMPLES = 50
@@ -34,7 +35,7 @@ def trace(
     max_matvecs: int = 500,
     confidence: float = 0.95,
     seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = never,
     progress: Progress = SILENT,
 ) -> Trace:
     """Estimate the trace as tr(Q' A Q) of the subspace, plus Hutchinson's estimate of the rest.
@@ -92,12 +93,13 @@ def trace(
     samples: list[float] = []
     value = error = half_width = math.nan
     is_done = False
-    progress.start("trace", None if is_sequential else wanted)
-    try:
+    with reporting(progress, "trace", None if is_sequential else wanted):
         while not is_done and len(samples) < min(wanted, max_matvecs):
             samples.append(_sample(operator, subspace, generator))
-            value, error = known + float(np.mean(samples)), _standard_error(samples)
-            half_width = _quantile(confidence, len(samples), is_sequential=is_sequential) * error
+            value, error = known + float(np.mean(samples)), error_of_mean(samples)
+            half_width = (
+                student_quantile(confidence, len(samples), is_sequential=is_sequential) * error
+            )
             progress.update(len(samples), trace=value, error=half_width)
             if relative_error is None:
                 is_done = len(samples) == wanted
@@ -107,8 +109,6 @@ def trace(
                 )
             if len(samples) > 1 and should_stop():
                 break
-    finally:
-        progress.stop()
     return Trace(
         value=value,
         standard_error=error,
@@ -157,13 +157,14 @@ def _sample(
     return dot(u, finite_product(operator, u))
 
 
-def _standard_error(samples: list[float]) -> float:
+def error_of_mean(samples: Sequence[float] | np.ndarray) -> float:
+    """Return the standard error of the mean of samples, (n,); infinite for a single one."""
     return (
         float(np.std(samples, ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else math.inf
     )
 
 
-def _quantile(confidence: float, num_samples: int, *, is_sequential: bool) -> float:
+def student_quantile(confidence: float, num_samples: int, *, is_sequential: bool = False) -> float:
     """Return Student's quantile for a confidence level.
 
     The error probability is halved if the samples decide their own number.

@@ -10,7 +10,7 @@ from landscape.directions.plane import Plane
 from landscape.errors import InputError
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 MULTIPLE = 5.0
 """Of the loss at the centre, by default."""
@@ -90,11 +90,8 @@ def find_range(
         )
     search = _Search(problem, line, rise_level(center, multiple), progress)
     scale = (norm(line.origin) or 1.0) / norm(line.directions[0])
-    progress.start("range", None)
-    try:
+    with reporting(progress, "range", None):
         below, above = (search.outermost(sign, scale) for sign in (-1, 1))
-    finally:
-        progress.stop()
     start, stop = _hold(-below[0], above[0], include)
     return FoundRange(start, stop, (below[1], above[1]), 1 + search.num_evaluations)
 

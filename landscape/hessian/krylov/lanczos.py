@@ -10,20 +10,16 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.krylov.certificates import certified_pairs
-from landscape.hessian.krylov.rayleigh_ritz import rayleigh_ritz
-from landscape.hessian.krylov.ritz import RitzPairs, gaps_between
+from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs, gaps_between
+from landscape.hessian.krylov.goal import Tolerance, Wanted
+from landscape.hessian.krylov.ritz import certified_pairs, rayleigh_ritz
 from landscape.hessian.krylov.second_look import Look, Seen, look_again
 from landscape.hessian.krylov.sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
-from landscape.hessian.krylov.tolerance import Tolerance, noise_floor, require_tolerance
-from landscape.hessian.krylov.wanted import Wanted
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
-from landscape.runtime.progress import SILENT, Progress
-
-__all__ = ["Eigenpairs", "lanczos", "noise_floor", "require_tolerance"]
+from landscape.runtime.deadline import never
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 _CHECKED_SHARE = (
     32  # convergence is looked at after each product up to 64, then after each 32nd part of them
@@ -44,7 +40,7 @@ def lanczos(
     polish: SymmetricOperator | None = None,
     memory: int | MemoryPlan | None = None,
     sink: KrylovSink = NOT_SAVED,
-    should_stop: Callable[[int], bool] = lambda num_matvecs: False,
+    should_stop: Callable[[int], bool] = never,
     progress: Progress = SILENT,
 ) -> Eigenpairs:
     """Find the largest and smallest eigenvalues of a symmetric operator.
@@ -109,8 +105,7 @@ def lanczos(
     look = Look(
         operator, certifier, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop
     )
-    progress.start("lanczos", None)
-    try:
+    with reporting(progress, "lanczos", None):
         ritz = _extremes(space, wanted, goal, max_matvecs - wanted.count, should_stop, progress)
         pairs = _certified(space, ritz, wanted, certifier, is_polished=polish is not None)
         scale = max(float(np.abs(values).max()) for values in (ritz.values, pairs.values))
@@ -120,8 +115,6 @@ def lanczos(
             if goal.is_met_by(pairs, scale)
             else Seen(pairs, None, True)
         )
-    finally:
-        progress.stop()
     pairs, k = seen.pairs, wanted.top
     return Eigenpairs(
         top=pairs.values[:k],

@@ -11,14 +11,12 @@ from itertools import count
 
 import numpy as np
 
-from landscape.hessian.krylov.certificates import certified_pairs
-from landscape.hessian.krylov.deflated import Deflated
-from landscape.hessian.krylov.ritz import RitzPairs, gaps_between
+from landscape.hessian.eigenpairs import RitzPairs, gaps_between
+from landscape.hessian.krylov.goal import Tolerance, Wanted, noise_floor
+from landscape.hessian.krylov.ritz import certified_pairs
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition, random_vector
-from landscape.hessian.krylov.tolerance import Tolerance, noise_floor
-from landscape.hessian.krylov.wanted import Wanted
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
-from landscape.hessian.operator import SymmetricOperator
+from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.results.spectrum import SecondLook
 
 

@@ -14,8 +14,9 @@ from cases import (
 
 from landscape import Problem, hessian_spectrum
 from landscape.errors import InputError
+from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.engines import verify
-from landscape.hessian.krylov.lanczos import Eigenpairs, lanczos
+from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration
 

@@ -4,8 +4,8 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import InputError, LandscapeError
+from landscape.hessian.krylov.goal import asymmetry_limit, noise_floor
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.tolerance import asymmetry_limit, noise_floor
 from landscape.hessian.operator import MatrixOperator
 
 SPECTRA = {
