@@ -15,6 +15,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
+from typing import TextIO
+
+import pytest
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -70,6 +74,13 @@ class Started:
         """The exit code, or None while the process runs."""
         return self._process.exitcode
 
+    def wait(self, seconds: float) -> int:
+        """Return the exit code, or raise `subprocess.TimeoutExpired`."""
+        self._process.join(seconds)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired([], seconds)
+        return self.returncode
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         os.kill(self._process.pid, number)
@@ -108,7 +119,7 @@ def _call(function, arguments, cwd, settings, pipes) -> None:
     function(*arguments)
 
 
-def _command(words: list[str]) -> None:
+def be_command(words: list[str]) -> None:
     """Be `python -m landscape_cli`."""
     from landscape_cli.app import main
 
@@ -118,7 +129,7 @@ def _command(words: list[str]) -> None:
 
 def start_cli(*words: object, cwd: Path | None = None, **environment: str) -> Started:
     """Start the command line in a process of its own."""
-    return Started(_command, [str(word) for word in words], cwd=cwd, **environment)
+    return Started(be_command, [str(word) for word in words], cwd=cwd, **environment)
 
 
 def run_cli(*words: object, cwd: Path | None = None, **environment: str) -> CompletedProcess[str]:
@@ -130,7 +141,7 @@ def run_two_cli(
     *words: object, must_succeed: bool = False, **environment: str
 ) -> list[CompletedProcess[str]]:
     """Run the command line in two processes that work together."""
-    done = _both(_command, [str(word) for word in words], environment=environment)
+    done = _both(be_command, [str(word) for word in words], environment=environment)
     return _checked(done) if must_succeed else done
 
 
@@ -157,6 +168,49 @@ def _both(
     processes = [Started(function, *arguments, **each) for each in ranks]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(_ended, processes))
+
+
+class RunOfStudy:
+    """What `landscape.study.execute` needs of `subprocess.Popen` to start `landscape_cli.sweep.run`."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdout: TextIO, env: dict[str, str], **_: object
+    ) -> None:
+        assert "landscape_cli.sweep.run" in command
+        self._process = Started(_do_run, command[-1], stdout.name, **env)
+
+    def __enter__(self) -> RunOfStudy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def wait(self, seconds: float) -> int:
+        """Return the exit code."""
+        return self._process.wait(seconds)
+
+    def terminate(self) -> None:
+        """Ask the process to stop."""
+        self._process.send_signal(signal.SIGTERM)
+
+
+def _do_run(job: str, log: str) -> None:
+    """Be `python -m landscape_cli.sweep.run`, in a session of its own."""
+    from landscape_cli.sweep.run import main
+
+    os.setsid()
+    with open(log, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["run", job]
+    main()
+
+
+def fork_runs_of_studies(patch: pytest.MonkeyPatch) -> None:
+    """Let sweeps fork the processes of their runs."""
+    names = ("PIPE", "STDOUT", "TimeoutExpired")
+    forking = {name: getattr(subprocess, name) for name in names} | {"Popen": RunOfStudy}
+    patch.setattr("landscape.study.execute.subprocess", SimpleNamespace(**forking))
 
 
 def torchrun_cli(

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 from landscape_cli import console
-from processes import run_cli
+from processes import fork_runs_of_studies, run_cli
 
 
 @pytest.mark.parametrize("show", [console.number, console.percent])
@@ -79,7 +79,8 @@ def test_quiet_does_not_hide_errors(run, tmp_path):
     assert answer.err.startswith("Error: ")
 
 
-def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path):
+def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path, monkeypatch):
+    fork_runs_of_studies(monkeypatch)
     (tmp_path / "study.toml").write_text(
         "[train]\nmodel_arg = {width = 4}\nepochs = 1\n[grid]\nseeds = [0]\n"
     )

@@ -3,16 +3,14 @@
 import csv
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from landscape_cli.app import app
 from landscape_cli.sweep.command_table import CommandTable
+from processes import fork_runs_of_studies, start_cli
 from typer.main import get_command
 
 from landscape import read_result
@@ -60,6 +58,13 @@ rho = 0.1
 TABLES = ("results.md", "results.tex", "results.csv", "settings.csv", "report.json")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forked_runs():
+    with pytest.MonkeyPatch.context() as patch:
+        fork_runs_of_studies(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
@@ -95,13 +100,9 @@ def paused(folder, arguments, num_passes):
     pass."""
     waits = folder / f"paused-{num_passes}"
     waits.unlink(missing_ok=True)
-    environment = {**os.environ, "PAUSE_AT": str(num_passes), "PAUSED": str(waits)}
-    command = [sys.executable, "-m", "landscape_cli", *map(str, arguments)]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start_cli(*arguments, PAUSE_AT=str(num_passes), PAUSED=str(waits))
     while not waits.exists():
-        assert process.poll() is None, process.stderr.read()
+        assert process.returncode is None, process.stderr.read()
         time.sleep(0.02)
     return process, waits
 
@@ -125,8 +126,9 @@ def is_locked(path):
         return True
 
 
-# 9 steps an epoch on what is left of the digits: pass 12 is in epoch 2 of the first run, which has
+# 9 steps per epoch on what is left of the digits: pass 12 is in epoch 2 of the first run, which has
 # 9 left to do then, the second 18, and pass 25 is in epoch 2 of the third, SAM's.
+@pytest.mark.slow
 def test_a_sweep_killed_twice_and_resumed_gives_the_same_tables(run, folder, whole):
     kill_at(folder, "killed", 12)
     assert len(read_result(folder / "killed" / "runs" / "SGD_seed=0" / "history.h5").epoch) == 1
@@ -258,6 +260,7 @@ def test_a_run_that_fails_is_listed_with_its_log_and_the_others_are_done(run, tm
     assert "1 of 2 runs are finished, 1 failed." in answer.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(
     run, folder, whole, number, code
@@ -272,7 +275,7 @@ def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(
     while "Finishing the step" not in (out / "runs" / "seed=0" / "run.log").read_text():
         time.sleep(0.02)
     waits.unlink()
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert process.returncode == code
     assert "1 are left. The same command goes on." in err
     state = load_checkpoint(out / "runs" / "seed=0" / "checkpoint.pt").training["state"]
@@ -285,6 +288,7 @@ def test_a_signal_saves_the_runs_in_mid_epoch_and_the_same_command_goes_on(
     assert first.test_loss.tolist() == second.test_loss.tolist()
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_study_can_be_jobs_of_a_cluster(run, folder, whole):
     pytest.importorskip("submitit", reason="submitit, the extra slurm, is not installed")
     text = STUDY.format(folder=folder).replace("[0, 1]", "[0]").split("[[variant]]")[0]
