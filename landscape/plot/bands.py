@@ -8,24 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import InputError
+from landscape.plot.legend import Legend
 from landscape.plot.scale import choose_scale
 from landscape.plot.style import (
     LINE_COLORS,
-    LINE_MARKERS,
-    LINE_STYLES,
-    ONE_COLUMN,
-    TWO_COLUMNS,
+    color_of,
+    draw_band,
+    grid_shape,
+    line_style_of,
+    marker_of,
     new_figure,
     set_log_ticks,
     styled,
+    width_of,
 )
 
 _FEW_POINTS = 3  # up to which each has a marker, so that a curve of one point can be seen
-_BAND = 0.18  # opacity
-_CHARACTER, _HANDLE = 0.07, 0.55  # inches, of an entry of the legend
+_OPACITY = 0.18
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,10 @@ class Band:
     """A curve with a band.
 
     Attributes:
-        label: As the legend names it; curves of one name have one colour in all panels.
-        x: Where, (n,).
-        mean: (n,); NaN where it was not measured.
-        deviation: Half the height of the band, (n,); NaN where there is none.
+        label: Name in the legend; curves of one name have one colour in all panels.
+        x: Places of the means, (n,).
+        mean: Means, (n,); NaN if not measured.
+        deviation: Half the height of the band, (n,); NaN without a band.
     """
 
     label: str
@@ -54,7 +57,7 @@ def plot_bands(
     Args:
         panels: Title -> curves.
         xlabel: Name of the horizontal axes.
-        ylabel: Of the vertical ones.
+        ylabel: Name of the vertical axes.
         has_whole_x: Whether ticks are at whole numbers only.
 
     Raises:
@@ -66,52 +69,38 @@ def plot_bands(
             f"curves of {ylabel} need at least one finite value to be drawn, got none."
         )
     labels = list(dict.fromkeys(band.label for bands in panels.values() for band in bands))
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
-    legend_columns = max(
-        1, min(len(labels), int(width / (_CHARACTER * max(map(len, labels)) + _HANDLE)))
-    )
-    legend_height = 0.2 * -(-len(labels) // legend_columns) if labels != [""] else 0.0
-    figure = new_figure(width, 2.2 * rows + 0.2 + legend_height)
+    rows, columns = grid_shape(len(panels), 2)
+    width = width_of(columns)
+    figure = new_figure(width, 2.2 * rows + 0.2)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    lines = {}
     for ax, (title, bands) in zip(grid.flat, panels.items(), strict=False):
         for band in bands:
-            _draw(ax, band, labels.index(band.label))
+            lines.setdefault(band.label, _draw(ax, band, labels.index(band.label)))
         ax.set(xlabel=xlabel, title=title)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=has_whole_x, min_n_ticks=1))
-    for ax in list(grid.flat)[len(panels) :]:
+    for ax in grid.flat[len(panels) :]:
         ax.set_axis_off()
     _scale(list(grid[:, 0]), finite, ylabel)
     if labels != [""]:
-        handles = {}
-        for ax in grid.flat:
-            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns
-        )
+        legend = Legend(list(lines.values()), "")
+        figure.set_figheight(figure.get_figheight() + legend.height(width))
+        legend.add_to(figure)
     return figure
 
 
-def _draw(ax: Axes, band: Band, index: int) -> None:
+def _draw(ax: Axes, band: Band, index: int) -> Line2D:
     known = np.isfinite(band.mean)
-    color = LINE_COLORS[index % len(LINE_COLORS)]
-    x, mean = band.x[known], band.mean[known]
+    x, mean, deviation = band.x[known], band.mean[known], band.deviation[known]
     has_markers = x.size <= _FEW_POINTS or not known.all()
-    marker = LINE_MARKERS[index % len(LINE_MARKERS)] if has_markers else None
-    style = LINE_STYLES[index // len(LINE_COLORS) % len(LINE_STYLES)]
-    ax.plot(x, mean, color=color, linestyle=style, marker=marker, label=band.label)
-    deviation = band.deviation[known]
+    marker = marker_of(index) if has_markers else None
+    style = line_style_of(index // len(LINE_COLORS))
+    (line,) = ax.plot(x, mean, color=color_of(index), linestyle=style, marker=marker)
+    line.set_label(band.label)
     if np.isfinite(deviation).any():
-        ax.fill_between(
-            x,
-            mean - deviation,
-            mean + deviation,
-            color=color,
-            alpha=_BAND,
-            linewidth=0,
-            gid="deviation",
-        )
+        low, high = mean - deviation, mean + deviation
+        draw_band(ax, x, low, high, color_of(index), _OPACITY, "deviation")
+    return line
 
 
 def _scale(left: Sequence[Axes], finite: Sequence[np.ndarray], ylabel: str) -> None:

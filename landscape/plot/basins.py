@@ -10,23 +10,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.scale import SymmetricalLogScale
 
 from landscape.plot.field import Field, choose_splits, select_field
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results
 from landscape.plot.legend import Legend
 from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import shortened
 from landscape.plot.scale import Scale, choose_scale
 from landscape.plot.style import (
+    CROSS,
     LINE_COLORS,
     ONE_COLUMN,
-    TWO_COLUMNS,
+    color_of,
     format_value,
+    grid_shape,
+    key,
     new_figure,
-    set_log_ticks,
+    set_scale,
     styled,
+    width_of,
     with_note,
 )
 from landscape.results.surface import Surface
@@ -39,35 +41,25 @@ from landscape.surface.topology import (
     surface_values,
 )
 
-_MAX_BARS = 12  # a surface; the others are counted
+_MAX_BARS = 12  # per surface; the others are counted
 _MAX_PALE = 3  # of which are too shallow to be counted
 _MAX_NAMED = 8  # leaves of a tree whose height is printed
-_MAX_COLUMNS = 3
-_BAR, _GROUP_GAP, _AXIS = (
-    0.17,
-    0.6,
-    0.75,
-)  # inches a bar; bars between groups; inches for the axis and its label
+_BAR, _AXIS = 0.17, 0.75  # inches, of a bar and of the axis with its label
+_GROUP_GAP = 0.6  # bars between groups
 _TREE_HEIGHT = 2.5  # inches
 _MAX_BARRIERS = 3  # that are printed
-_CENTER: dict[str, Any] = {
-    "marker": "+",
-    "markersize": 7,
-    "markeredgewidth": 1.2,
-    "color": "black",
-    "linestyle": "none",
-}
+_CENTER: dict[str, Any] = {**CROSS, "color": "black"}
 _BAR_LINE: dict[str, Any] = {"linewidth": 3.6, "solid_capstyle": "butt"}
 _LINE: dict[str, Any] = {"color": LINE_COLORS[0], "solid_capstyle": "projecting"}
 _MARGIN = 0.08  # of the length of the axis, below the lowest birth
-_ROOM = 0.13  # of the length of the axis, beyond the last death, for what never dies and for printed values
+_ROOM = 0.13  # of the length of the axis, beyond the last death, for arrows and printed values
 _PALE = 0.65  # share of white in the colour of a basin that is not counted
-_SMALL = 7.0  # points
+_TEXT: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.0}
 
 
 @dataclass(frozen=True)
 class _Basins:
-    """The topology of one split of one surface, and how it is called."""
+    """The topology of one split of one surface, and its label."""
 
     surface: Surface
     field: Field
@@ -87,6 +79,11 @@ class _Basins:
         return f"{self.label}{between}{number}" if self.label else number
 
     @property
+    def num_shallow(self) -> int:
+        """Number of basins that are not deep enough."""
+        return len(self.topology.births) - self.count
+
+    @property
     def num_shown(self) -> int:
         """Number of bars: of what is deep enough, and of a few that are not."""
         return min(self.count + _MAX_PALE, len(self.topology.births), _MAX_BARS)
@@ -101,12 +98,12 @@ def plot_persistence(
 ) -> Figure:
     """Draw basins as bars from the minimum to the saddle, the most persistent on top.
 
-    What persists for less than the threshold of `landscape.surface.topology.basin_threshold` is pale.
-    Basins that never die, the deepest one and what holes set apart, end in an arrow.
+    What persists for less than the threshold of `landscape.surface.topology.basin_threshold` is
+    pale. Basins that never die, the deepest one and what holes set apart, end in an arrow.
 
     Args:
         surfaces: One or several, on planes or single lines.
-        labels: One a surface.
+        labels: One per surface.
         split: Name of the data split; None for the first that the surfaces share, `all` for all of
             these.
 
@@ -118,16 +115,13 @@ def plot_persistence(
     scale = choose_scale([heights])
     legend = _bars_legend(groups)
     num_rows = sum(group.num_shown for group in groups) + _GROUP_GAP * (len(groups) - 1)
-    figure = new_figure(
-        ONE_COLUMN, max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN)
-    )
+    height = max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN)
+    figure = new_figure(ONE_COLUMN, height)
     ax = figure.add_subplot()
     _set_axis(ax, "x", _name(groups), scale, heights)
     row, ticks = 0.0, []
     for index, group in enumerate(groups):
-        _draw_bars(
-            ax, group, row + np.arange(group.num_shown), LINE_COLORS[index % len(LINE_COLORS)]
-        )
+        _draw_bars(ax, group, row + np.arange(group.num_shown), color_of(index))
         ticks.append(row + (group.num_shown - 1) / 2)
         row += group.num_shown + _GROUP_GAP
     ax.set_ylim(row - _GROUP_GAP, -1.0)
@@ -154,8 +148,8 @@ def plot_merge_tree(
     Each line joins that of a deeper basin at its saddle.
 
     From one checkpoint to another the way leads up its line and over the saddles: the highest is
-    the barrier. Basins less persistent than the threshold of `landscape.surface.topology.basin_threshold`
-    are left out.
+    the barrier. Basins less persistent than the threshold of
+    `landscape.surface.topology.basin_threshold` are left out.
 
     Args and errors as for `plot_persistence`.
     """
@@ -164,9 +158,8 @@ def plot_merge_tree(
     heights = np.append(_heights(groups, [group.count for group in groups]), marked)
     scale = choose_scale([heights])
     legend = _tree_legend(groups)
-    columns = min(len(groups), _MAX_COLUMNS) if len(groups) != 4 else 2
-    rows = -(-len(groups) // columns)
-    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    rows, columns = grid_shape(len(groups))
+    width = width_of(columns)
     figure = new_figure(width, _TREE_HEIGHT * rows + legend.height(width))
     first: Axes | None = None
     for index, group in enumerate(groups):
@@ -186,10 +179,10 @@ def _basins(
     surfaces: Surface | Sequence[Surface], labels: Sequence[str] | None, split: str | None
 ) -> list[_Basins]:
     """Find the basins of each split of each surface."""
-    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    names = name_results(surfaces, labels)
+    surfaces, names = list_results(surfaces, labels)
     splits = choose_splits(surfaces, split, "loss")
-    splits = splits[:1] if split is None else splits
+    if split is None:
+        splits = splits[:1]
     found = []
     for each in splits:
         for surface, name in zip(surfaces, names, strict=True):
@@ -216,10 +209,7 @@ def _set_axis(
     ax: Axes, direction: Literal["x", "y"], name: str, scale: Scale, heights: np.ndarray
 ) -> None:
     """Put the loss on one axis, with room beyond the last death for what does not die."""
-    if scale.kind == "log":
-        set_log_ticks(ax, scale, direction)
-    elif scale.kind == "symlog":
-        ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=scale.threshold)})
+    set_scale(ax, scale, direction)
     transform = (ax.xaxis if direction == "x" else ax.yaxis).get_transform()
     low, high = transform.transform(np.array([heights.min(), heights.max()]))
     span = high - low or abs(high) or 1.0
@@ -239,21 +229,16 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
     for row, birth, death, persistence in zip(
         rows, topology.births, topology.deaths, topology.persistence, strict=False
     ):
-        shade = color if persistence >= group.summary.threshold else _paler(color)
+        is_counted = persistence >= group.summary.threshold
+        shade = color if is_counted else tuple(_PALE + (1 - _PALE) * np.array(to_rgb(color)))
         start = max(birth, low)
         ax.plot([start, min(death, edge)], [row, row], color=shade, **_BAR_LINE, gid="basin")
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
-            place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
-            ax.annotate(
-                format_value(persistence), (death, row), color="0.25", fontsize=_SMALL, **place
-            )
+            place = {"xytext": (3, 0), "va": "center", "color": "0.25", **_TEXT}
+            ax.annotate(format_value(persistence), (death, row), **place)
         else:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
-
-
-def _paler(color: str) -> tuple[float, ...]:
-    return tuple(_PALE + (1 - _PALE) * np.array(to_rgb(color)))
 
 
 def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
@@ -266,24 +251,14 @@ def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
         ax.plot([places[row]] * 2, [birth, death], **_LINE, gid="basin")
         ax.plot([places[row]], [birth], "o", color=_LINE["color"], gid="minimum")
         if topology.elders[row] >= 0:
-            ax.plot(
-                [places[row], places[topology.elders[row]]], [death, death], **_LINE, gid="saddle"
-            )
+            across = [places[row], places[topology.elders[row]]]
+            ax.plot(across, [death, death], **_LINE, gid="saddle")
         if not np.isfinite(topology.persistence[row]):
-            ax.plot(
-                [places[row]],
-                [edge],
-                "^",
-                color=_LINE["color"],
-                markersize=6.0,
-                clip_on=False,
-                gid="immortal",
-            )
+            arrow = {"color": _LINE["color"], "markersize": 6.0, "clip_on": False}
+            ax.plot([places[row]], [edge], "^", **arrow, gid="immortal")
         if count <= _MAX_NAMED:
-            place = {"xytext": (0, -4), "textcoords": "offset points", "ha": "center", "va": "top"}
-            ax.annotate(
-                format_value(topology.births[row]), (places[row], birth), **place, fontsize=_SMALL
-            )
+            place = {"xytext": (0, -4), "ha": "center", "va": "top", **_TEXT}
+            ax.annotate(format_value(topology.births[row]), (places[row], birth), **place)
     signs = _signs(groups)
     for label, row, height in _marked(group):
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
@@ -302,21 +277,17 @@ def _places(topology: Topology, count: int) -> np.ndarray:
         is_left = num_joined[elder] % 2
         around[elder] = around[row] + around[elder] if is_left else around[elder] + around[row]
         num_joined[elder] += 1
-    order = [
-        row for root in np.flatnonzero(topology.elders[:count] < 0).tolist() for row in around[root]
-    ]
-    return np.argsort(order)
+    roots = np.flatnonzero(topology.elders[:count] < 0).tolist()
+    return np.argsort([row for root in roots for row in around[root]])
 
 
 def _marked(group: _Basins) -> list[tuple[str, int, float]]:
     """Return the checkpoints on the grid, each with its basin and its height."""
     found = []
     for label, point in checkpoint_points(group.surface, group.values).items():
-        height, threshold = float(group.values[point]), group.summary.threshold
+        height, region = float(group.values[point]), int(group.topology.regions[point])
         if np.isfinite(height):
-            row = group.topology.branch_at(
-                int(group.topology.regions[point]), height, threshold=threshold
-            )
+            row = group.topology.branch_at(region, height, threshold=group.summary.threshold)
             found.append((label, row, height))
     return found
 
@@ -324,17 +295,15 @@ def _marked(group: _Basins) -> list[tuple[str, int, float]]:
 def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
     """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
     marks = mark_signs([group.field for group in groups])
-    return {
-        CENTER: _CENTER,
-        **{label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"},
-    }
+    signs = {label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"}
+    return {CENTER: _CENTER, **signs}
 
 
 def _tree_legend(groups: Sequence[_Basins]) -> Legend:
     """Name the marks, and give the barriers between them and what was left out."""
     signs = _signs(groups)
     labels = dict.fromkeys(label for group in groups for label, _, _ in _marked(group))
-    handles = [Line2D([], [], **signs[label], label=shortened(label)) for label in labels]
+    handles = [key(shortened(label), **signs[label]) for label in labels]
     notes = []
     if len(groups) == 1 and len(barriers := groups[0].summary.barriers) <= _MAX_BARRIERS:
         notes = [
@@ -342,7 +311,7 @@ def _tree_legend(groups: Sequence[_Basins]) -> Legend:
             f"{format_value(each.height)}"
             for each in barriers
         ]
-    if left_out := sum(len(group.topology.births) - group.count for group in groups):
+    if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
     return Legend(handles, "; ".join(notes))
 
@@ -353,9 +322,9 @@ def _bars_legend(groups: Sequence[_Basins]) -> Legend:
     if hidden := sum(max(0, group.count - group.num_shown) for group in groups):
         notes.append(f"{hidden} less persistent ones not shown")
     if any(group.count < group.num_shown for group in groups):
-        num_shallow = sum(len(group.topology.births) - group.count for group in groups)
+        total = sum(group.num_shallow for group in groups)
         notes.append(
-            f"pale: not counted, less persistent than {_thresholds(groups)} ({num_shallow} in all)"
+            f"pale: not counted, less persistent than {_thresholds(groups)} ({total} in all)"
         )
     return Legend([], "; ".join(notes))
 

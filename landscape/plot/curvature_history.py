@@ -10,15 +10,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import InputError
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results, split_of
 from landscape.plot.legend import Legend
 from landscape.plot.scale import Scale, log_levels
 from landscape.plot.style import (
-    LINE_COLORS,
-    LINE_MARKERS,
     LINE_STYLES,
     ONE_COLUMN,
+    OPEN,
+    color_of,
+    draw_open_markers,
+    draw_residuals,
     figure_of,
+    key,
+    marker_of,
+    name_keys,
     new_figure,
     set_log_ticks,
     styled,
@@ -26,9 +31,7 @@ from landscape.plot.style import (
 from landscape.results.spectrum import CurvatureHistory
 
 _HEIGHTS = (1.9, 1.1)  # inches, of the panels of the largest and of the smallest eigenvalue
-_VISIBLE = (
-    0.02  # share of the value, or of the range, below which an error bar is thinner than a marker
-)
+_VISIBLE = 0.02  # share of the value or range below which an error bar is thinner than a marker
 _MAX_MARKERS = 40  # snapshots of a run up to which each has a marker
 _LOG_RATIO = 8.0  # largest over smallest value above which an axis is logarithmic
 _FARTHEST = 10.0  # times the largest eigenvalue up to which a line above it is shown
@@ -42,7 +45,7 @@ def plot_curvature_history(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the largest eigenvalue at the snapshots of runs: a colour and a marker a run.
+    """Draw the largest eigenvalue at the snapshots of runs: a colour and a marker per run.
 
     Where the learning rate is known, 2 / learning rate is dashed, in grey if all runs have the
     same: gradient descent on a quadratic diverges where the largest eigenvalue is above it. The
@@ -53,7 +56,7 @@ def plot_curvature_history(
 
     Args:
         histories: One or several.
-        labels: One a history, for the legend.
+        labels: One per history, for the legend.
         ax: Where to draw the largest eigenvalue; None for a new figure.
 
     Returns:
@@ -66,8 +69,7 @@ def plot_curvature_history(
         Cohen et al. (2021), Gradient descent on neural networks typically occurs at the edge of
         stability.
     """
-    histories = [histories] if isinstance(histories, CurvatureHistory) else list(histories)
-    names = name_results(histories, labels)
+    histories, names = list_results(histories, labels)
     if not any(np.isfinite(_values(history, "top")[1]).any() for history in histories):
         raise InputError(
             "a history of curvature needs at least one finite eigenvalue to be drawn, got none.",
@@ -93,7 +95,8 @@ def _new_panels(histories: Sequence[CurvatureHistory], legend: Legend) -> Axes:
     _draw_top(ax, histories)
     if has_bottom:
         lowest = figure.add_subplot(grid[1], sharex=ax)
-        _draw_bottom(lowest, histories)
+        _draw_curves(lowest, histories, "bottom", np.empty(0))
+        lowest.set_ylabel("\N{MINUS SIGN}" + r"$\lambda_{\min}$")
         ax.tick_params(labelbottom=False)
     lowest.set_xlabel("epoch")
     return ax
@@ -104,9 +107,9 @@ def _values(history: CurvatureHistory, end: str) -> np.ndarray:
 
     The rows are epoch, extreme eigenvalue, residual, and 1 if converged and 0 otherwise.
     """
-    is_top = end == "top"
-    values = history.eigenvalues if is_top else -history.bottom_eigenvalues
-    residuals = history.residuals if is_top else history.bottom_residuals
+    values, residuals = history.eigenvalues, history.residuals
+    if end == "bottom":
+        values, residuals = -history.bottom_eigenvalues, history.bottom_residuals
     if not values.shape[1]:
         return np.empty((4, 0))
     rows = np.stack([history.epoch, values[:, 0], residuals[:, 0], history.converged])
@@ -123,17 +126,11 @@ def _draw_top(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
     lowest = _lowest_thresholds(histories)
     is_near = _are_near(lowest, histories)
     for index in np.flatnonzero(is_near).tolist():
-        thresholds, color = _thresholds(histories[index]), _threshold_color(histories, index)
-        ax.plot(
-            histories[index].epoch,
-            thresholds,
-            color=color,
-            linestyle=LINE_STYLES[1],
-            gid="edge-of-stability",
-        )
+        style = {"color": _threshold_color(histories, index), "linestyle": LINE_STYLES[1]}
+        thresholds = _thresholds(histories[index])
+        ax.plot(histories[index].epoch, thresholds, **style, gid="edge-of-stability")
     _draw_curves(ax, histories, "top", lowest[is_near])
-    splits = dict.fromkeys(history.split for history in histories)
-    ax.set_ylabel(rf"$\lambda_{{\max}}$ ({' / '.join(splits)} loss)")
+    ax.set_ylabel(rf"$\lambda_{{\max}}$ ({split_of(histories)} loss)")
 
 
 def _lowest_thresholds(histories: Sequence[CurvatureHistory]) -> np.ndarray:
@@ -155,12 +152,7 @@ def _are_near(thresholds: np.ndarray, histories: Sequence[CurvatureHistory]) -> 
 def _threshold_color(histories: Sequence[CurvatureHistory], index: int) -> str:
     known = [each for each in map(_thresholds, histories) if np.isfinite(each).any()]
     is_same = all(np.array_equal(each, known[0], equal_nan=True) for each in known)
-    return "0.45" if is_same else LINE_COLORS[index % len(LINE_COLORS)]
-
-
-def _draw_bottom(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
-    _draw_curves(ax, histories, "bottom", np.empty(0))
-    ax.set_ylabel("\N{MINUS SIGN}" + r"$\lambda_{\min}$")
+    return "0.45" if is_same else color_of(index)
 
 
 def _draw_curves(
@@ -188,49 +180,20 @@ def _draw_curves(
 def _draw_run(ax: Axes, rows: np.ndarray, index: int, sizes: np.ndarray) -> None:
     """Draw a run: its residuals where they are a visible share of `sizes` (n,)."""
     epochs, values, residuals, converged = rows
-    color, marker = LINE_COLORS[index % len(LINE_COLORS)], LINE_MARKERS[index % len(LINE_MARKERS)]
-    ax.plot(epochs, values, color=color, marker=marker if len(epochs) <= _MAX_MARKERS else None)
-    is_visible = residuals > _VISIBLE * sizes
-    if is_visible.any():
-        bars = epochs[is_visible], values[is_visible], residuals[is_visible]
-        ax.errorbar(
-            bars[0], bars[1], yerr=bars[2], fmt="none", ecolor="0.35", elinewidth=0.9, capsize=2.0
-        )
-    is_open = converged == 0
-    if is_open.any():
-        (line,) = ax.plot(
-            epochs[is_open], values[is_open], color=color, marker=marker, linestyle="none"
-        )
-        line.set(markerfacecolor="white", gid="not-converged")
+    marker = marker_of(index) if len(epochs) <= _MAX_MARKERS else None
+    ax.plot(epochs, values, color=color_of(index), marker=marker)
+    draw_residuals(ax, rows[:3], residuals > _VISIBLE * sizes)
+    draw_open_markers(ax, epochs, values, converged == 0, index)
 
 
 def _handles(histories: Sequence[CurvatureHistory], names: Sequence[str]) -> list[Line2D]:
     """Name the runs, the dashed line and the open markers, each only where there is one."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=LINE_COLORS[i % len(LINE_COLORS)],
-            marker=LINE_MARKERS[i % len(LINE_MARKERS)],
-            label=name,
-        )
-        for i, name in enumerate(names)
-        if name
-    ]
+    handles = name_keys(names)
     lowest = _lowest_thresholds(histories)
     if np.isfinite(lowest).any():
-        note = (
-            ""
-            if _are_near(lowest, histories).any()
-            else f" (above the axis, from {np.nanmin(lowest):.4g})"
-        )
-        handles.append(
-            Line2D([], [], color="0.45", linestyle=LINE_STYLES[1], label=f"2 / learning rate{note}")
-        )
+        is_shown = _are_near(lowest, histories).any()
+        note = "" if is_shown else f" (above the axis, from {np.nanmin(lowest):.4g})"
+        handles.append(key(f"2 / learning rate{note}", color="0.45", linestyle=LINE_STYLES[1]))
     if any((_values(history, "top")[3] == 0).any() for history in histories):
-        open_marker = Line2D(
-            [], [], color="0.25", marker="o", linestyle="none", label="not converged"
-        )
-        open_marker.set_markerfacecolor("white")
-        handles.append(open_marker)
+        handles.append(key("not converged", color="0.25", **OPEN))
     return handles

@@ -11,31 +11,34 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from landscape.errors import InputError
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results, split_of
 from landscape.plot.scale import Scale, linear_levels, log_levels
 from landscape.plot.style import (
-    LINE_COLORS,
-    LINE_MARKERS,
-    LINE_STYLES,
-    ONE_COLUMN,
-    TWO_COLUMNS,
+    OPEN,
+    color_of,
+    draw_band,
     figure_of,
     format_level,
     format_value,
+    key,
+    line_style_of,
+    marker_of,
     new_figure,
     set_log_ticks,
     styled,
+    width_of,
 )
 from landscape.results.spectral_density import band, kernel_width, smoothed
 from landscape.results.spectrum import Density, Spectrum
 
 _CONFIDENCE = 0.95
-_FAR = 12.0  # outermost known eigenvalue over outermost node, from which on a linear axis shows the rest as one line
+_FAR = 12.0  # known eigenvalue over outermost node, from which a linear axis shows one line
 _MARGIN = 1.5  # beyond the outermost eigenvalue of a logarithmic axis
 _HEADROOM = 2.0  # factor above the highest peak
 _LOWEST = 0.1  # of the height of a single eigenvalue, at the foot of the axis
 _REACH = 5.0  # kernel widths, beyond which a Gaussian is below a 1e-5th of its height
 _POINTS = 1200
+_BAND = 0.25  # opacity
 _MAX_COLUMNS = 5  # of the legend
 _SIGN = 3.0  # length of a line in the legend, in type sizes
 _NAMES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
@@ -56,7 +59,7 @@ def plot_density(
 
     Args:
         spectra: One or several, each with a density.
-        labels: One a spectrum, for the legend.
+        labels: One per spectrum, for the legend.
         ax: Where to draw; None for a new figure.
 
     Raises:
@@ -66,28 +69,26 @@ def plot_density(
         The form: Ghorbani, Krishnan & Xiao (2019); Yao, Gholami, Keutzer & Mahoney (2020),
         PyHessian.
     """
-    spectra = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
-    names = name_results(spectra, labels)
+    spectra, names = list_results(spectra, labels)
     densities = [_require_density(spectrum) for spectrum in spectra]
     handles = _handles(densities, names)
-    if ax is None:
-        ax = new_figure(ONE_COLUMN if len(spectra) == 1 else TWO_COLUMNS, 2.8).add_subplot()
+    is_new = ax is None
+    ax = ax or new_figure(width_of(len(spectra)), 2.8).add_subplot()
+    if handles and is_new:
         columns = 2 if len(spectra) == 1 else _MAX_COLUMNS
-        if handles:
-            figure_of(ax).legend(
-                handles=handles, loc="outside lower center", ncols=columns, handlelength=_SIGN
-            )
+        style = {"loc": "outside lower center", "ncols": columns, "handlelength": _SIGN}
+        figure_of(ax).legend(handles=handles, **style)
     elif handles:
         ax.legend(handles=handles, handlelength=_SIGN)
     width = max(kernel_width(density) for density in densities)
     x = _abscissae(densities, width)
-    highest = max(
-        _draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)
-    )
-    peak_of_one = 1 / (
-        width * np.sqrt(2 * np.pi) * max(density.num_parameters for density in densities)
-    )
-    _set_heights(ax, _LOWEST * peak_of_one, _HEADROOM * highest, width)
+    peaks = [_draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)]
+    num_parameters = max(density.num_parameters for density in densities)
+    lowest = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters)
+    highest = _HEADROOM * max(peaks)
+    set_log_ticks(ax, Scale("log", log_levels(lowest, highest)))
+    ax.set_ylim(lowest, highest)
+    ax.set_ylabel(f"density (log scale,\nkernel width {format_value(width)})")
     _set_eigenvalues(ax, spectra, densities, x)
     return ax
 
@@ -122,31 +123,16 @@ def _abscissae(densities: Sequence[Density], width: float) -> np.ndarray:
 
 def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: int) -> float:
     """Draw one density, its band and its known eigenvalues; return its highest value."""
-    color = LINE_COLORS[index % len(LINE_COLORS)]
+    color = color_of(index)
     if len(density.nodes) > 1:
         low, high = band(density, x, width, confidence=_CONFIDENCE)
-        ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0, gid="band")
+        draw_band(ax, x, low, high, color, _BAND, "band")
     curve = smoothed(density, x, width)
-    ax.plot(x, curve, color=color, linestyle=LINE_STYLES[index % len(LINE_STYLES)], gid="density")
+    ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
     if density.outliers.size:
-        ax.plot(
-            density.outliers,
-            smoothed(density, density.outliers, width),
-            linestyle="none",
-            marker=LINE_MARKERS[index % len(LINE_MARKERS)],
-            color=color,
-            markerfacecolor="white",
-            zorder=3,
-            gid="known",
-        )
+        style = {**OPEN, "color": color, "marker": marker_of(index), "zorder": 3}
+        ax.plot(density.outliers, smoothed(density, density.outliers, width), **style, gid="known")
     return float(curve.max())
-
-
-def _set_heights(ax: Axes, lowest: float, highest: float, width: float) -> None:
-    """Put the density on a logarithmic axis."""
-    set_log_ticks(ax, Scale("log", log_levels(lowest, highest)))
-    ax.set_ylim(lowest, highest)
-    ax.set_ylabel(f"density (log scale,\nkernel width {format_value(width)})")
 
 
 def _set_eigenvalues(
@@ -156,12 +142,10 @@ def _set_eigenvalues(
     kinds = dict.fromkeys(
         _NAMES.get(spectrum.curvature, spectrum.curvature) for spectrum in spectra
     )
-    splits = dict.fromkeys(spectrum.split for spectrum in spectra)
-    label = f"{' / '.join(kinds)} eigenvalue ({' / '.join(splits)} loss)"
+    label = f"{' / '.join(kinds)} eigenvalue ({split_of(spectra)} loss)"
     ax.set_xlim(x[0], x[-1])
-    bulk = max(
-        float(np.abs(density.nodes[density.weights > 0]).max(initial=0.0)) for density in densities
-    )
+    nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
+    bulk = float(np.abs(nodes).max(initial=0.0))
     if bulk > 0 and np.abs(x).max() > _FAR * bulk:
         threshold = float(linear_levels(0.0, bulk)[-1])
         ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
@@ -178,32 +162,14 @@ def _handles(densities: Sequence[Density], names: Sequence[str]) -> list[Line2D 
     """Name the checkpoints by colour, line and marker, and say what band and markers are."""
     handles: list[Line2D | Patch] = []
     for index, (density, name) in enumerate(zip(densities, names, strict=True)):
+        marker = marker_of(index) if density.outliers.size else None
+        style = {"color": color_of(index), "linestyle": line_style_of(index), "marker": marker}
         if name:
-            marker = LINE_MARKERS[index % len(LINE_MARKERS)] if density.outliers.size else None
-            color, style = (
-                LINE_COLORS[index % len(LINE_COLORS)],
-                LINE_STYLES[index % len(LINE_STYLES)],
-            )
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=color,
-                    linestyle=style,
-                    marker=marker,
-                    markerfacecolor="white",
-                    label=name,
-                )
-            )
-    color = LINE_COLORS[0] if len(densities) == 1 else "0.35"
+            handles.append(key(name, markerfacecolor="white", **style))
+    color = color_of(0) if len(densities) == 1 else "0.35"
     if any(density.outliers.size for density in densities):
-        known = Line2D([], [], color=color, linestyle="none", marker="o", markerfacecolor="white")
-        known.set_label("known eigenvalue")
-        handles.append(known)
+        handles.append(key("known eigenvalue", color=color, **OPEN))
     if any(len(density.nodes) > 1 for density in densities):
-        handles.append(
-            Patch(
-                color=color, alpha=0.25, linewidth=0, label=f"{100 * _CONFIDENCE:.0f} % over probes"
-            )
-        )
+        label = f"{100 * _CONFIDENCE:.0f} % over probes"
+        handles.append(Patch(color=color, alpha=_BAND, linewidth=0, label=label))
     return handles

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from landscape.errors import InputError
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results, split_of
 from landscape.plot.style import (
-    LINE_COLORS,
-    ONE_COLUMN,
-    TWO_COLUMNS,
+    color_of,
+    draw_residuals,
     figure_of,
     format_value,
     new_figure,
     styled,
+    width_of,
 )
 from landscape.results.spectrum import Spectrum
 
@@ -46,14 +46,13 @@ def plot_eigenvalues(
 
     Args:
         spectra: One or several.
-        labels: One a spectrum, for the legend.
+        labels: One per spectrum, for the legend.
         ax: Where to draw; None for a new figure.
 
     Raises:
         InputError: If no eigenvalue is finite.
     """
-    spectra = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
-    names = name_results(spectra, labels)
+    spectra, names = list_results(spectra, labels)
     values = np.concatenate([np.append(s.eigenvalues, s.bottom_eigenvalues) for s in spectra])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -63,25 +62,31 @@ def plot_eigenvalues(
         )
     num_top = max(s.eigenvalues.size for s in spectra)
     num_bottom = max(s.bottom_eigenvalues.size for s in spectra)
-    num_bars = (num_top + num_bottom) * len(spectra)
     if ax is None:
-        ax = new_figure(ONE_COLUMN if num_bars <= _MAX_BARS else TWO_COLUMNS, 2.6).add_subplot()
+        num_columns = 1 if (num_top + num_bottom) * len(spectra) <= _MAX_BARS else 2
+        ax = new_figure(width_of(num_columns), 2.6).add_subplot()
     span = float(np.ptp(np.append(values, 0.0))) or 1.0
     longest = max(len(format_value(value)) for value in values) * _CHARACTER + _ROOM
     num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
     is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
     for index, spectrum in enumerate(spectra):
-        _draw_bars(ax, spectrum, (index, len(spectra)), num_top + num_bottom, span)
-        _print_values(ax, spectrum, (index, len(spectra)), num_top + num_bottom, is_upright)
+        bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
+        look = {} if spectrum.converged else _NOT_CONVERGED
+        width = 0.92 * _GROUP_WIDTH / len(spectra)
+        ax.bar(bars[0], bars[1], width=width, color=color_of(index), **look)
+        draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
+        _print_values(ax, bars, is_upright)
     _set_axes(ax, spectra, num_top, num_bottom)
     _leave_room(ax, values, longest if is_upright else _FONT_SIZE + _ROOM)
     _add_legend(ax, spectra, names)
     return ax
 
 
-def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.ndarray:
-    """Return position, eigenvalue and residual of each finite bar, descending, (3, n)."""
-    index, count = place
+def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.ndarray:
+    """Return position, eigenvalue and residual of each finite bar, descending, (3, n).
+
+    The spectrum is number `index` of `count`.
+    """
     top = np.arange(spectrum.eigenvalues.size)
     bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
     shift = (index - (count - 1) / 2) * _GROUP_WIDTH / count
@@ -95,37 +100,9 @@ def _bars(spectrum: Spectrum, place: tuple[int, int], num_positions: int) -> np.
     return bars[:, np.isfinite(bars[1])]
 
 
-def _draw_bars(
-    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, span: float
-) -> None:
-    """Draw one spectrum's bars, and its residuals where they can be seen."""
-    index, count = place
-    positions, values, residuals = _bars(spectrum, place, num_positions)
-    ax.bar(
-        positions,
-        values,
-        width=0.92 * _GROUP_WIDTH / count,
-        color=LINE_COLORS[index % len(LINE_COLORS)],
-        **({} if spectrum.converged else _NOT_CONVERGED),
-    )
-    is_visible = np.isfinite(residuals) & (residuals > _VISIBLE * span)
-    if is_visible.any():
-        ax.errorbar(
-            positions[is_visible],
-            values[is_visible],
-            yerr=residuals[is_visible],
-            fmt="none",
-            ecolor="0.35",
-            elinewidth=0.9,
-            capsize=2.0,
-        )
-
-
-def _print_values(
-    ax: Axes, spectrum: Spectrum, place: tuple[int, int], num_positions: int, is_upright: bool
-) -> None:
+def _print_values(ax: Axes, bars: np.ndarray, is_upright: bool) -> None:
     """Print each value beyond the end of its bar and of its error bar."""
-    for position, value, residual in _bars(spectrum, place, num_positions).T:
+    for position, value, residual in bars.T:
         end = value + np.copysign(residual if np.isfinite(residual) else 0.0, value)
         ax.annotate(
             format_value(value),
@@ -149,40 +126,35 @@ def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
     """Set limits so that the printed values, some points high, fit above and below the bars."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     share = points / _size_of(ax)[1]
-    below = share if low < 0 else 0.0
-    above = share if high > 0 else 0.0
+    below, above = share * (low < 0), share * (high > 0)
     span = (high - low or 1.0) / (1 - below - above)
     ax.set_ylim(low - below * span, high + (above + _HEADROOM) * span)
 
 
 def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: int) -> None:
     """Name the eigenvalues by their rank."""
-    top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
-    bottom = [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom - 1, -1, -1)]
-    positions = np.arange(num_top + num_bottom) + _GAP * (
-        np.arange(num_top + num_bottom) >= num_top
-    )
-    ax.set_xticks(positions, top + bottom)
+    ranks = np.arange(num_top + num_bottom)
+    top, bottom = eigenvalue_names(num_top, num_bottom)
+    ax.set_xticks(ranks + _GAP * (ranks >= num_top), top + bottom[::-1])
     ax.tick_params(axis="x", length=0)
     ax.axhline(0.0, color="black", linewidth=0.7)
     ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
-    splits = dict.fromkeys(spectrum.split for spectrum in spectra)
-    ax.set_ylabel(f"Hessian eigenvalue ({' / '.join(splits)} loss)")
+    ax.set_ylabel(f"Hessian eigenvalue ({split_of(spectra)} loss)")
+
+
+def eigenvalue_names(num_top: int, num_bottom: int) -> tuple[list[str], list[str]]:
+    """Name the largest eigenvalues by their rank, and the smallest ones, the smallest first."""
+    top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
+    return top, [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom)]
 
 
 def _add_legend(ax: Axes, spectra: Sequence[Spectrum], names: Sequence[str]) -> None:
     """Name the checkpoints, and say which of them did not converge."""
     handles = []
     for index, (spectrum, name) in enumerate(zip(spectra, names, strict=True)):
-        color = LINE_COLORS[index % len(LINE_COLORS)]
-        if spectrum.converged:
-            patch = Patch(facecolor=color, label=name)
-        else:
-            patch = Patch(
-                facecolor=color, label=f"{name} (not converged)".strip(), **_NOT_CONVERGED
-            )
-        if patch.get_label():
-            handles.append(patch)
-    if handles:
-        ax.legend(handles=handles)
+        look = {} if spectrum.converged else _NOT_CONVERGED
+        label = name if spectrum.converged else f"{name} (not converged)".strip()
+        handles.append(Patch(facecolor=color_of(index), label=label, **look))
+    if named := [handle for handle in handles if handle.get_label()]:
+        ax.legend(handles=named)

@@ -33,15 +33,15 @@ class Field:
         is_not_finite: Computed points whose value is NaN or infinite, shaped as `values`.
         is_not_done: Points that have not been computed, shaped as `values`.
         not_finite_name: What the values that are not finite are: `NaN`, `inf` or `NaN or inf`.
-        center: Value at the origin; None where it was not recorded.
+        center: Value at the origin; None if unknown.
         quantity: `loss`, `accuracy` or the name of a map.
         split: Name of the data split; empty for a map.
         name: Split, quantity and unit, as on a colour bar.
-        axis_labels: Of the first and second direction, with the unit.
+        axis_labels: Names of the first and second direction, with the unit.
         is_signed: Whether values above and below 0 mean opposite things.
-        tolerance: Relative error that interpolated points may have, by estimate; None where they
-            were not left out on purpose.
-        standard_error: Of the values, shaped alike; None where they are exact.
+        tolerance: Estimated relative error that interpolated points may have; None if they were not
+            left out on purpose.
+        standard_error: Standard error of the values, shaped alike; None if they are exact.
         marks: Points of interest.
     """
 
@@ -76,6 +76,26 @@ class Field:
     def is_unknown(self) -> np.ndarray:
         """Points that were neither computed nor could be interpolated, shaped as `values`."""
         return self.is_not_done & np.ma.getmaskarray(self.drawn)
+
+    @property
+    def view(self) -> tuple[tuple[float, float], ...]:
+        """Lowest and highest coordinate along each direction."""
+        return tuple(
+            (float(axis.min()), float(axis.max())) for axis in (self.x, self.y) if axis.size
+        )
+
+    @property
+    def summary(self) -> tuple[np.ma.MaskedArray, np.ma.MaskedArray | None]:
+        """What is drawn, and None; of several lines, the median and the quartiles, (2, nx).
+
+        These are given only where all of the lines are finite.
+        """
+        if self.y.size:
+            return self.drawn, None
+        if self.drawn.ndim == 1 or len(self.drawn) == 1:
+            return self.drawn.reshape(-1), None
+        low, middle, high = np.quantile(self.drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
+        return np.ma.masked_invalid(middle), np.ma.masked_invalid(np.stack([low, high]))
 
     @property
     def snapshots(self) -> tuple[Mark, ...]:
@@ -135,8 +155,7 @@ def subtract_fields(second: Field, first: Field) -> Field:
         if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12):
             raise InputError(
                 f"a difference needs surfaces on the same axes, got {_describe(one)} and "
-                f"{_describe(other)} "
-                f"along the {label} one.",
+                f"{_describe(other)} along the {label} one.",
                 hint="Compute both with the same --grid and --range.",
             )
     if first.axis_labels != second.axis_labels:
@@ -240,16 +259,12 @@ def interpolation_note(fields: Sequence[Field]) -> str | None:
     shares = " and ".join(f"{' / '.join(each)} of {total}" for total, each in counts.items())
     rest = "the rest" if not any(field.is_unknown.any() for field in partial) else "others"
     tolerances = [field.tolerance for field in partial if field.tolerance is not None]
-    accuracy = (
-        f" to within {100 * max(tolerances):.2g} % (estimate)"
-        if len(tolerances) == len(partial)
-        else ""
-    )
-    dots = {
-        which: " (dots)" if dotted_points(fields) == which else ""
-        for which in ("evaluated", "interpolated")
-    }
-    return f"{shares} points evaluated{dots['evaluated']}, {rest} interpolated{dots['interpolated']}{accuracy}"
+    note = f"{shares} points evaluated, {rest} interpolated"
+    if which := dotted_points(fields):
+        note = note.replace(which, f"{which} (dots)")
+    if len(tolerances) == len(partial):
+        note += f" to within {100 * max(tolerances):.2g} % (estimate)"
+    return note
 
 
 def _interpolated(

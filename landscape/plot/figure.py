@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +16,9 @@ from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.density_curves import plot_density
 from landscape.plot.eigenvalues import plot_eigenvalues
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
-from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
+from landscape.plot.kinds import choose_kind, name_results, require_loss, require_split
 from landscape.plot.layer_shares import plot_layer_shares
-from landscape.plot.legend import Legend, legend_of
+from landscape.plot.legend import legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane_maps import (
     add_color_bar,
@@ -28,19 +28,25 @@ from landscape.plot.plane_maps import (
     require_grid,
     view_of,
 )
-from landscape.plot.profile import PROFILE_HEIGHT, draw_profile, plot_profile, profile_legend
+from landscape.plot.profile import plot_profile, plot_profiles
 from landscape.plot.sharpness_curves import draw_sharpness_panel, plot_sharpness
 from landscape.plot.sharpness_differences import plot_differences
-from landscape.plot.style import ONE_COLUMN, TWO_COLUMNS, figure_of, new_figure, panel_title, styled
+from landscape.plot.style import figure_of, grid_shape, new_figure, panel_title, styled, width_of
 from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
 from landscape.plot.training_curves import draw_history_panel, plot_history
 from landscape.plot.trajectory_path import draw_trajectory
-from landscape.results.history import History
-from landscape.results.sharpness import Sharpness, SharpnessComparison
-from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Surface
 
 _MAX_COLUMNS = 3
+_NUM_RESULTS = {
+    "difference": (2, "surfaces", "Pass the one to subtract first, the other second."),
+    "trajectory": (1, "surface", "Draw each in a figure of its own."),
+    "layers": (1, "spectrum", "Draw each in a figure of its own."),
+    "differences": (1, "comparison", "Draw each in a figure of its own."),
+}
+"""Kind of figure -> how many results it is of, their name, and what to do otherwise."""
+
+_VERBS = {"differences": "differences are", "layers": "layers are"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def draw(
     Args:
         results: Surfaces, all on lines or all on planes, spectra, histories, histories of
             curvature, sharpness or comparisons of it.
-        labels: One a result; None for none, or numbers if there are several.
+        labels: One per result; None for none, or numbers if there are several.
         kind: One of `FIGURES`; None for `curve` (a line), `filled` (a plane), `eigenvalues`,
             `history`, `curvature-history` or `sharpness`.
         split: Name of the data split. None: of planes the first that they share, of everything else
@@ -93,6 +99,7 @@ def draw(
     results = list(results)
     kind = choose_kind(results, kind)
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
+    _require_number(results, kind)
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
     if title:
         figure.suptitle(literal(title))
@@ -142,27 +149,6 @@ _FIRST_PANEL: dict[str, Callable[[Axes, Any], None]] = {
 }
 
 
-def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw profiles on shared axes; the accuracy under the loss, where every surface has it."""
-    quantities = [request.quantity]
-    if request.quantity == "loss" and _share_accuracy(
-        surfaces, choose_splits(surfaces, request.split, "loss")
-    ):
-        quantities.append("accuracy")
-    legend = profile_legend(surfaces, request.split, request.quantity)
-    height = (PROFILE_HEIGHT if len(quantities) == 1 else 4.0) + legend.height(ONE_COLUMN)
-    figure = new_figure(ONE_COLUMN, height)
-    above: Axes | None = None
-    for index, each in enumerate(quantities):
-        ax = figure.add_subplot(len(quantities), 1, index + 1, sharex=above)
-        draw_profile(ax, surfaces, names, request.split, each)
-        if above is not None:
-            _join_under(above, ax, is_legend_repeated=len(surfaces) > 1)
-        above = ax
-    legend.add_to(figure)
-    return figure
-
-
 def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as panels with one scale, one view and one colour bar."""
     fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
@@ -170,12 +156,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
 
 
 def _draw_difference(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw the second of two surfaces minus the first, a panel a split."""
-    if len(surfaces) != 2:
-        raise InputError(
-            f"a difference is drawn of two surfaces, got {len(surfaces)}.",
-            hint="Pass the one to subtract first, the other second.",
-        )
+    """Draw the second of two surfaces minus the first, a panel per split."""
     fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
     differences = [
         subtract_fields(second, first)
@@ -195,25 +176,24 @@ def _lay_out_planes(
     scale = scale_of(fields)
     legend = legend_of(fields, view_of(fields, kind))
     rows, columns = grid
-    figure = new_figure(*_size(rows, columns, legend), layout="compressed")
+    width = width_of(columns)
+    panel = (width - 1.4 - 0.15 * (columns - 1)) / columns  # inches
+    height = 0.45 + rows * (panel + 0.25) + legend.height(width)
+    figure = new_figure(width, height, layout="compressed")
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = []
-    for ax, field, title in zip(axes, fields, titles, strict=True):
+    for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
         mappables.append(draw_field(ax, kind, field, scale, beside=fields))
         ax.set_title(panel_title(title, field))
-    for index, ax in enumerate(axes):
         if index % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
         if index + columns < len(axes):
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
-    quantities = {field.name for field in fields}
-    name = (
-        quantities.pop()
-        if len(quantities) == 1
-        else fields[0].name.replace(f"{fields[0].split} ", "", 1)
-    )
+    name = fields[0].name
+    if any(field.name != name for field in fields):
+        name = name.replace(f"{fields[0].split} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
     legend.add_to(figure)
     return figure
@@ -225,7 +205,7 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     scale = scale_of(fields)
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
-    foot = legend.height(ONE_COLUMN if columns == 1 else TWO_COLUMNS)
+    foot = legend.height(width_of(columns))
     figure, axes = new_relief_figure(
         len(fields), rows, columns, foot=foot, has_title=request.has_title
     )
@@ -236,101 +216,75 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     return figure
 
 
-def _draw_trajectories(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw one surface with its snapshots, and what is known of these under it."""
-    if len(surfaces) != 1:
-        raise InputError(
-            f"a trajectory is drawn of one surface, got {len(surfaces)}.",
-            hint="Draw each in a figure of its own.",
-        )
+def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw a surface with its snapshots, and what is known of these under it."""
     split = choose_splits(surfaces, request.split, request.quantity)[0]
     return draw_trajectory(select_field(surfaces[0], split, request.quantity), names[0])
 
 
-def _draw_spectra(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw eigenvalues or densities, after checking that the request fits the spectra."""
-    _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
-    _require_split(spectra, request.split)
-    plot = plot_density if request.kind == "density" else plot_eigenvalues
-    return figure_of(plot(spectra, labels=names))
+def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
+    """Draw profiles on shared axes; the accuracy under the loss, where every surface has it."""
+    return plot_profiles(surfaces, names, request.split, request.quantity)
 
 
-def _draw_layers(spectra: list[Spectrum], names: list[str], request: _Request) -> Figure:
-    """Draw the layers of one spectrum."""
-    _require_loss(request.quantity, "eigenvectors are those of the Hessian of the loss")
-    _require_split(spectra, request.split)
-    if len(spectra) != 1:
-        raise InputError(
-            f"layers are drawn of one spectrum, got {len(spectra)}.",
-            hint="Draw each in a figure of its own.",
-        )
+def _draw_loss(
+    plot: Callable[..., Figure | Axes], reason: str, *, has_splits: bool = False
+) -> _Drawer:
+    """Return a function that draws results of the loss alone, with a plot that takes labels.
+
+    Args:
+        plot: A function of this package.
+        reason: Why no other quantity can be drawn.
+        has_splits: Whether the plot chooses a split; otherwise each result has one.
+    """
+
+    def draw_results(results: list[Any], names: list[str], request: _Request) -> Figure:
+        require_loss(request.quantity, reason)
+        if not has_splits:
+            require_split(results, request.split)
+        choice = {"split": request.split} if has_splits else {}
+        drawn = plot(results, labels=names, **choice)
+        return drawn if isinstance(drawn, Figure) else figure_of(drawn)
+
+    return draw_results
+
+
+def _plot_layers(spectra: list[Any], *, labels: list[str]) -> Axes:
+    """Draw the layers of one spectrum under its name."""
     ax = plot_layer_shares(spectra[0])
-    ax.set_title(names[0])
-    return figure_of(ax)
+    ax.set_title(labels[0])
+    return ax
 
 
-def _draw_curvature_histories(
-    histories: list[CurvatureHistory], names: list[str], request: _Request
-) -> Figure:
-    """Draw eigenvalues against the epoch."""
-    _require_loss(request.quantity, "eigenvalues are those of the Hessian of the loss")
-    _require_split(histories, request.split)
-    return figure_of(plot_curvature_history(histories, labels=names))
+def _plot_differences(comparisons: list[Any], *, labels: list[str]) -> Figure:
+    """Draw the differences in one comparison, which has names of its own."""
+    return plot_differences(comparisons[0])
 
 
-def _draw_histories(histories: list[History], names: list[str], request: _Request) -> Figure:
-    """Draw training curves, which are of every quantity at once."""
-    _require_loss(request.quantity, "a history is drawn with all its quantities")
-    return plot_history(histories, labels=names, split=request.split)
+_Drawer = Callable[[list[Any], list[str], _Request], Figure]
+_CURVATURE = "eigenvalues are those of the Hessian of the loss"
+_SHARPNESS = "sharpness is the rise of the loss"
+_BASINS = "basins are those of the loss"
 
-
-def _draw_sharpness(
-    results: list[Sharpness | SharpnessComparison], names: list[str], request: _Request
-) -> Figure:
-    """Draw measures or their differences, after checking that the request fits them."""
-    _require_loss(request.quantity, "sharpness is the rise of the loss")
-    _require_split(_checkpoints(results), request.split)
-    if request.kind == "sharpness":
-        return plot_sharpness(results, labels=names)
-    if len(results) != 1:
-        raise InputError(
-            f"differences are drawn of one comparison, got {len(results)}.",
-            hint="Draw each in a figure of its own.",
-        )
-    return plot_differences(cast(SharpnessComparison, results[0]))
-
-
-def _checkpoints(results: Sequence[Sharpness | SharpnessComparison]) -> list[Sharpness]:
-    parts = [
-        (result,) if isinstance(result, Sharpness) else result.checkpoints for result in results
-    ]
-    return [each for part in parts for each in part]
-
-
-def _draw_basins(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw the topology of the loss."""
-    _require_loss(request.quantity, "basins are those of the loss")
-    plot = plot_persistence if request.kind == "persistence" else plot_merge_tree
-    return plot(surfaces, labels=names, split=request.split)
-
-
-_DRAWERS: dict[str, Callable[[list[Any], list[str], _Request], Figure]] = {
+_DRAWERS: dict[str, _Drawer] = {
     "curve": _draw_curves,
     "filled": _draw_planes,
     "contour": _draw_planes,
     "heatmap": _draw_planes,
     "surface": _draw_reliefs,
-    "trajectory": _draw_trajectories,
+    "trajectory": _draw_trajectory,
     "difference": _draw_difference,
-    "persistence": _draw_basins,
-    "merge-tree": _draw_basins,
-    "eigenvalues": _draw_spectra,
-    "layers": _draw_layers,
-    "curvature-history": _draw_curvature_histories,
-    "density": _draw_spectra,
-    "history": _draw_histories,
-    "sharpness": _draw_sharpness,
-    "differences": _draw_sharpness,
+    "persistence": _draw_loss(plot_persistence, _BASINS, has_splits=True),
+    "merge-tree": _draw_loss(plot_merge_tree, _BASINS, has_splits=True),
+    "eigenvalues": _draw_loss(plot_eigenvalues, _CURVATURE),
+    "layers": _draw_loss(_plot_layers, "eigenvectors are those of the Hessian of the loss"),
+    "curvature-history": _draw_loss(plot_curvature_history, _CURVATURE),
+    "density": _draw_loss(plot_density, _CURVATURE),
+    "history": _draw_loss(
+        plot_history, "a history is drawn with all its quantities", has_splits=True
+    ),
+    "sharpness": _draw_loss(plot_sharpness, _SHARPNESS),
+    "differences": _draw_loss(_plot_differences, _SHARPNESS),
 }
 
 
@@ -349,49 +303,17 @@ def _panel_fields(
 
 
 def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
-    """Return rows and columns: a row a split if each fits, else as many as fit side by side."""
+    """Return rows and columns: a row per split if each fits, else as many as fit side by side."""
+    if num_panels == num_surfaces:
+        return grid_shape(num_panels)
     columns = num_surfaces if 1 < num_surfaces <= _MAX_COLUMNS else min(num_panels, _MAX_COLUMNS)
-    if num_panels == num_surfaces == 4:
-        columns = 2
     return -(-num_panels // columns), columns
 
 
-def _size(rows: int, columns: int, legend: Legend) -> tuple[float, float]:
-    """Return width and height in inches of a figure of planes with a colour bar and legend."""
-    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
-    panel = (width - 1.4 - 0.15 * (columns - 1)) / columns
-    return width, 0.45 + rows * (panel + 0.25) + legend.height(width)
-
-
-def _share_accuracy(surfaces: Sequence[Surface], splits: Sequence[str]) -> bool:
-    return all(each in surface.accuracy for surface in surfaces for each in splits)
-
-
-def _join_under(above: Axes, ax: Axes, *, is_legend_repeated: bool) -> None:
-    """Leave the coordinate to the lower axes, and title and shared legend to the upper ones."""
-    above.set_xlabel("")
-    above.tick_params(labelbottom=False)
-    ax.set_title("")
-    legend = ax.get_legend()
-    if is_legend_repeated and legend is not None:
-        legend.remove()
-
-
-def _require_split(
-    results: Sequence[Spectrum | CurvatureHistory | Sharpness], split: str | None
-) -> None:
-    """Refuse another split than that of the results, each of which has one."""
-    splits = tuple(dict.fromkeys(result.split for result in results))
-    if split not in (None, "all") and splits != (split,):
-        raise InputError(
-            f"the split must be the one that was measured, got {split!r}.",
-            hint=f"Splits: {', '.join(splits)}.",
-        )
-
-
-def _require_loss(quantity: str, reason: str) -> None:
-    """Refuse a quantity that would be ignored."""
-    if quantity != "loss":
-        raise InputError(
-            f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}."
-        )
+def _require_number(results: list[Any], kind: str) -> None:
+    """Check the number of results of kinds that draw a fixed number."""
+    number, name, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
+    if len(results) != number:
+        verb = _VERBS.get(kind, f"a {kind} is")
+        wanted = {1: "one", 2: "two"}[number]
+        raise InputError(f"{verb} drawn of {wanted} {name}, got {len(results)}.", hint=hint)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -16,17 +16,28 @@ from landscape.errors import InputError, from_extra
 from landscape.plot.field import (
     Field,
     choose_splits,
-    dotted_points,
     interpolation_note,
     missing_name,
     scale_of,
     select_field,
 )
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
-from landscape.plot.names import quantity_label
+from landscape.plot.mark_symbols import is_inside
+from landscape.plot.page_traces import (
+    DOT,
+    FLOOR_DROP,
+    SIZES,
+    Choice,
+    curve_traces,
+    panel_place,
+    plain,
+    plane_traces,
+    printable,
+)
+from landscape.plot.plane_maps import has_equal_units, view_of
 from landscape.plot.scale import Scale, linear_levels, log_levels
-from landscape.plot.style import format_level, panel_title
-from landscape.results.surface import Mark, Surface
+from landscape.plot.style import grid_shape, panel_title
+from landscape.results.surface import Surface
 
 _VIEWS = {
     "surface": "surface",
@@ -36,11 +47,10 @@ _VIEWS = {
     "heatmap": "heatmap",
     "curve": "curve",
 }
-_DIGITS = 6  # of a value in the page
-_MAX_TICKS = 9
+_BUTTONS = {"surface": "3D", "contour": "contours", "heatmap": "heat map"}
+_SCALES = {"linear": "linear", "log": "log", "symlog": "symmetric log"}
 _LEAST_RATIO = 3.0  # largest over smallest value from which a logarithmic scale is offered
-_EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
-_SIGNS = {r"\lambda": "λ", r"\rho": "ρ", r"_{\max}": "<sub>max</sub>", r"_{\min}": "<sub>min</sub>"}
+_GAP = 0.07  # of the page's width and height, between panels
 
 
 def draw_page(
@@ -57,12 +67,12 @@ def draw_page(
     Planes are shown as relief, contours and heat map, and lines as curves.
 
     Several planes are side by side and turn together, several lines on the same axes. What all of
-    the surfaces have (splits, accuracy, maps) can be chosen on the page, and a linear or a
+    the surfaces have (splits, accuracy, maps) can be chosen on the page, on a linear or a
     logarithmic scale where either fits.
 
     Args:
         results: Surfaces, all on planes or all on lines.
-        labels: One a surface.
+        labels: One per surface.
         kind: What a plane is first shown as: `surface` if None, `contour`, `filled` or `heatmap`.
         split: Data split that is shown first.
         quantity: `loss`, `accuracy` or a map, likewise.
@@ -77,28 +87,18 @@ def draw_page(
     """
     results = list(results)
     view = _view(results, kind)
-    names = [html.escape(_printable(name)) for name in name_results(results, labels)]
+    names = [html.escape(printable(name)) for name in name_results(results, labels)]
     chosen = choose_splits(results, None if split == "all" else split, quantity)[0]
     layers = _layers(results, quantity)
-    data = {
-        "view": view,
-        "field": next(
-            i
-            for i, each in enumerate(layers)
-            if (each[0].quantity, each[0].split) == (quantity, chosen)
-        ),
-        "fields": [_describe(layer, layers, names) for layer in layers],
-        "panels": [
-            {"name": name, **_panel([layer[i] for layer in layers])} for i, name in enumerate(names)
-        ],
-        "isEqual": _has_equal_units([layers[0][i] for i in range(len(results))]),
-    }
-    heading = (
-        html.escape(_printable(title))
-        if title
-        else ", ".join(filter(None, names)) or "Loss surface"
+    choices = _choices(layers, names)
+    first = next(
+        index
+        for index, choice in enumerate(choices)
+        if (quantity, chosen) in {(row[0].quantity, row[0].split) for row in choice.rows}
     )
-    return _fill_in(heading, _note([field for layer in layers for field in layer]), data)
+    heading = html.escape(printable(title or "")) or ", ".join(filter(None, names))
+    note = _note([field for layer in layers for field in layer])
+    return _fill_in(heading or "Loss surface", note, _figure(choices, first, view))
 
 
 def _view(results: Sequence[Any], kind: str | None) -> str:
@@ -142,30 +142,22 @@ def _shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...
         return ()
 
 
-def _describe(
-    layer: Sequence[Field], layers: Sequence[Sequence[Field]], names: Sequence[str]
-) -> dict[str, Any]:
-    """Return one quantity on one split of all panels; curves of one quantity share a scale."""
-    first = layer[0]
-    together = (
-        [each for each in layers if each[0].quantity == first.quantity]
-        if not first.y.size
-        else [layer]
-    )
-    return {
-        "name": _plain(first.name),
-        "quantity": first.quantity,
-        "quantityName": _plain(quantity_label(first.quantity)),
-        "split": first.split,
-        "scales": [
-            _scale(scale, first.quantity)
-            for scale in _scales([field for row in together for field in row])
-        ],
-        "panels": [
-            {"title": panel_title(name, field), **_values(field)}
-            for name, field in zip(names, layer, strict=True)
-        ],
-    }
+def _choices(layers: Sequence[Sequence[Field]], names: Sequence[str]) -> list[Choice]:
+    """Return what can be chosen: a plane or all curves of one quantity, on each scale that fits."""
+    if layers[0][0].y.size:
+        shown = [[layer] for layer in layers]
+    else:
+        quantities = dict.fromkeys(layer[0].quantity for layer in layers)
+        shown = [[row for row in layers if row[0].quantity == each] for each in quantities]
+    choices = []
+    for rows in shown:
+        scales = _scales([field for row in rows for field in row])
+        for scale in scales:
+            choice = Choice(rows, layers, names, scale, "")
+            name = choice.axis["title"]["text"].removesuffix(scale.note)
+            kind = f", {_SCALES[scale.kind]}" if len(scales) > 1 else ""
+            choices.append(replace(choice, label=name + kind))
+    return choices
 
 
 def _scales(fields: Sequence[Field]) -> list[Scale]:
@@ -182,117 +174,163 @@ def _scales(fields: Sequence[Field]) -> list[Scale]:
     return [scale]
 
 
-def _scale(scale: Scale, quantity: str) -> dict[str, Any]:
-    levels = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
-    return {
-        "kind": scale.kind,
-        "threshold": scale.threshold,
-        "low": scale.low,
-        "high": scale.high,
-        "levels": levels.tolist(),
-        "texts": [format_level(level) for level in levels],
-        "note": scale.note,
-        "colors": "RdBu"
-        if scale.is_diverging
-        else "Cividis"
-        if quantity == "accuracy"
-        else "Viridis",
-    }
-
-
-def _values(field: Field) -> dict[str, Any]:
-    """Return the values, None if unknown; for several lines, the median and the quartiles."""
-    if field.y.size or field.drawn.ndim == 1:
-        return {"values": _rounded(field.drawn), "band": None}
-    low, middle, high = np.quantile(field.drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
-    return {"values": _rounded(middle), "band": [_rounded(low), _rounded(high)]}
-
-
-def _panel(layers: Sequence[Field]) -> dict[str, Any]:
-    """Return a panel's coordinates, marks, and dots at evaluated or interpolated points."""
-    field = layers[0]
-    marks = [mark for mark in field.marks if mark.kind == "snapshot" or _is_inside(mark, field)]
-    if not any(np.allclose(mark.coordinates, 0.0, atol=1e-9) for mark in marks):
-        dims = 2 if field.y.size else 1
-        losses = {
-            each.split: each.center
-            for each in layers
-            if each.quantity == "loss" and each.center is not None
-        }
-        marks.append(Mark("center", "center", (0.0,) * dims, loss=losses, plane_loss=losses))
-    return {
-        "axes": [_plain(label) for label in field.axis_labels],
-        "x": _rounded(field.x),
-        "y": _rounded(field.y),
-        "marks": [_mark(mark, layers) for mark in marks],
-        "dots": _dots(field),
-    }
-
-
-def _mark(mark: Mark, layers: Sequence[Field]) -> dict[str, Any]:
-    """Return a mark with its height in each layer; off the grid it has no coordinates."""
-    is_inside = _is_inside(mark, layers[0])
-    return {
-        "label": html.escape(_printable(mark.label)),
-        "kind": mark.kind,
-        "coordinates": [_number(value) if is_inside else None for value in mark.coordinates],
-        "distance": None if mark.kind == "center" else _number(mark.distance),
-        "loss": {split: _number(value) for split, value in mark.loss.items()},
-        "heights": [_number(_height(mark, field)) if is_inside else None for field in layers],
-    }
-
-
-def _height(mark: Mark, field: Field) -> float:
-    """Return the value at the plane's nearest point: the measured loss, or else interpolated."""
-    known = mark.plane_loss.get(field.split) if field.quantity == "loss" else None
-    if known is not None:
-        return known
-    values = field.drawn.filled(np.nan)
-    if not field.y.size:
-        middle = values if values.ndim == 1 else np.median(values, axis=0)
-        return float(np.interp(mark.coordinates[0], field.x, middle))
-    column = np.array([np.interp(mark.coordinates[0], field.x, row) for row in values])
-    return float(np.interp(mark.coordinates[1], field.y, column))
-
-
-def _is_inside(mark: Mark, field: Field) -> bool:
-    """Return whether a mark is on the grid, its border included."""
-    axes = [field.x, field.y][: len(mark.coordinates)]
-    return all(
-        axis.min() <= value <= axis.max()
-        for value, axis in zip(mark.coordinates, axes, strict=True)
-    )
-
-
-def _dots(field: Field) -> list[Any] | None:
-    """Return coordinates of the evaluated or interpolated points, whichever are fewer.
-
-    For a whole grid, return None.
-    """
-    which = dotted_points([field]) if field.y.size else None
-    if which is None:
-        return None
-    rows, columns = np.nonzero(
-        field.is_interpolated if which == "interpolated" else ~field.is_not_done
-    )
-    return [_rounded(field.x[columns]), _rounded(field.y[rows])]
-
-
-def _has_equal_units(fields: Sequence[Field]) -> bool:
-    """Return whether both directions' ranges are similar enough to share a unit length."""
-    if not fields[0].y.size:
-        return False
-    ranges = [
-        max(np.ptp(axis) for axis in axes)
-        for axes in ([f.x for f in fields], [f.y for f in fields])
+def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
+    """Return the figure in plotly's terms: traces of all choices, of which buttons show one."""
+    draw = curve_traces if view == "curve" else plane_traces
+    drawn = [list(draw(choice, view)) for choice in choices]
+    owners = [number for number, traces in enumerate(drawn) for _ in traces]
+    traces = [
+        {**trace, "visible": number == first} for number, each in enumerate(drawn) for trace in each
     ]
-    return bool(1 / _EQUAL_RANGES <= ranges[0] / ranges[1] <= _EQUAL_RANGES)
+    layout: dict[str, Any] = {
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
+        "margin": {"l": 70, "r": 20, "t": 90, "b": 60},
+        "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
+        "plot_bgcolor": "white" if view == "curve" else "#d4d4d4",
+        "hoverlabel": {"align": "left"},
+    }
+    buttons = [
+        {
+            "label": choice.label,
+            "method": "update",
+            "args": [{"visible": [owner == number for owner in owners]}, _values_layout(choice)],
+        }
+        for number, choice in enumerate(choices)
+    ]
+    place = {"y": 1, "yanchor": "bottom", "pad": {"b": 34}}
+    menus = []
+    if len(buttons) > 1:
+        menus.append({**place, "x": 1, "xanchor": "right", "buttons": buttons, "active": first})
+    if view == "curve":
+        labels = dict.fromkeys(plain(field.axis_labels[0]) for field in choices[0].rows[0])
+        title = {"text": " / ".join(labels)}
+        layout["xaxis"] = {"title": title, "zeroline": True, "zerolinecolor": "#bbb"}
+    else:
+        layout |= _plane_axes(choices[0])
+        views = [_view_button(each, traces, choices[0].rows[0]) for each in _BUTTONS]
+        active = list(_BUTTONS).index(view)
+        look = {**place, "type": "buttons", "direction": "right", "x": 0, "xanchor": "left"}
+        menus.append({**look, "buttons": views, "active": active})
+        _update(layout, views[active]["args"][1])
+    _update(layout, _values_layout(choices[first]))
+    return {"data": traces, "layout": {**layout, "updatemenus": menus}}
+
+
+def _update(layout: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Make the changes of a button, whose names may be `axis.attribute`."""
+    for name, value in changes.items():
+        axis, _, attribute = name.partition(".")
+        if attribute:
+            layout[axis][attribute] = value
+        else:
+            layout[axis] = value
+
+
+def _view_button(view: str, traces: Sequence[dict[str, Any]], fields: Sequence[Field]) -> Any:
+    """Return the button that shows planes in another way: other types of the same traces."""
+    points = "scatter3d" if view == "surface" else "scatter"
+    types = [points if trace["type"].startswith("scatter") else view for trace in traces]
+    sizes = [SIZES[view] if "legendgroup" in trace else DOT for trace in traces]
+    x_limits, y_limits = view_of(fields, view)
+    return {
+        "label": _BUTTONS[view],
+        "method": "update",
+        "args": [
+            {"type": types, "marker.size": sizes},
+            {"xaxis.range": x_limits, "yaxis.range": y_limits},
+        ],
+    }
+
+
+def _values_layout(choice: Choice) -> dict[str, Any]:
+    """Return what a choice changes in the layout: the names and ticks of its values."""
+    field, scale = choice.rows[0][0], choice.scale
+    if not field.y.size:
+        return {"yaxis": {"zeroline": False, **choice.axis}}
+    low, high = scale.limits.tolist()
+    bar = {"thickness": 14, "outlinewidth": 0, **choice.axis}
+    bar["title"] = {**bar["title"], "side": "right"}
+    colors = "Cividis" if field.quantity == "accuracy" else "Viridis"
+    floor = low - FLOOR_DROP * (high - low)
+    return {
+        "coloraxis": {
+            "colorscale": "RdBu" if scale.is_diverging else colors,
+            "cmin": low,
+            "cmax": high,
+            "colorbar": bar,
+        },
+        "annotations": [
+            {
+                "text": panel_title(name, panel),
+                "x": sum(x) / 2,
+                "y": y[1],
+                "xref": "paper",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+            for name, panel, (x, y) in zip(
+                choice.names, choice.rows[0], _domains(len(choice.names)), strict=True
+            )
+        ],
+        **{
+            f"{panel_place(number)['scene']}.zaxis": {
+                "zeroline": False,
+                "range": [floor, high],
+                **choice.axis,
+            }
+            for number in range(len(choice.names))
+        },
+    }
+
+
+def _domains(num_panels: int) -> list[tuple[list[float], list[float]]]:
+    """Return where the panels are on the page, as shares of its width and height."""
+    rows, columns = grid_shape(num_panels)
+    width, height = (1 - _GAP * (columns - 1)) / columns, (1 - 2 * _GAP * (rows - 1)) / rows
+    corners = [
+        (column * (width + _GAP), 1 - row * (height + 2 * _GAP))
+        for row, column in (divmod(number, columns) for number in range(num_panels))
+    ]
+    return [([left, left + width], [max(0.0, top - height), top]) for left, top in corners]
+
+
+def _plane_axes(choice: Choice) -> dict[str, Any]:
+    """Return the axes and the scene of each panel; flat panels move together."""
+    fields = choice.rows[0]
+    flat = {"constrain": "domain", "showgrid": False, "ticks": "outside"}
+    is_equal = has_equal_units(view_of(fields, "contour"))
+    layout: dict[str, Any] = {}
+    for number, (field, (x, y)) in enumerate(zip(fields, _domains(len(fields)), strict=True)):
+        end = panel_place(number)["scene"].removeprefix("scene")
+        first, second = (
+            {"title": {"text": plain(label)}, "zeroline": False} for label in field.axis_labels
+        )
+        layout[f"xaxis{end}"] = {**first, **flat, "domain": x, "anchor": f"y{end}"}
+        layout[f"yaxis{end}"] = {**second, **flat, "domain": y, "anchor": f"x{end}"}
+        if number:
+            layout[f"xaxis{end}"]["matches"], layout[f"yaxis{end}"]["matches"] = "x", "y"
+        elif is_equal:
+            layout["yaxis"]["scaleanchor"] = "x"
+        distance = 1.15 + 0.8 * (1 - (x[1] - x[0]))  # a narrow panel is seen from farther away
+        layout[f"scene{end}"] = {
+            "domain": {"x": x, "y": y},
+            "xaxis": first,
+            "yaxis": second,
+            "aspectmode": "manual",
+            "aspectratio": {"x": 1, "y": 1, "z": 0.75},
+            "camera": {
+                "eye": {"x": distance, "y": -1.25 * distance, "z": 0.8 * distance},
+                "center": {"x": 0, "y": 0, "z": -0.16},
+            },
+        }
+    return layout
 
 
 def _note(fields: Sequence[Field]) -> str:
     """Say what was not computed or is not finite, and how many marks are off the grid."""
     surfaces = {id(field.marks): field for field in fields}.values()
-    outside = sum(not _is_inside(mark, field) for field in surfaces for mark in field.marks)
+    outside = sum(not is_inside(mark, field.view) for field in surfaces for mark in field.marks)
     notes = [
         interpolation_note([field for field in fields if field.quantity == fields[0].quantity])
         or "",
@@ -302,43 +340,13 @@ def _note(fields: Sequence[Field]) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _rounded(values: np.ndarray) -> Any:
-    """Return numbers as lists, rounded to useful digits; None if masked or not finite."""
-    masked = np.ma.masked_invalid(values)
-    digits = np.array([float(f"{value:.{_DIGITS}g}") for value in masked.filled(0.0).ravel()])
-    return np.ma.masked_array(digits.reshape(masked.shape), masked.mask).tolist()
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-def _plain(text: str) -> str:
-    """Return the HTML of a name that has simple formulas between dollar signs."""
-    parts = re.split(r"(?<!\\)\$", text)
-    for index, part in enumerate(parts):
-        if index % 2:
-            for sign, replacement in _SIGNS.items():
-                part = part.replace(sign, replacement)
-            parts[index] = part
-        else:
-            parts[index] = html.escape(part.replace(r"\$", "$"))
-    return "".join(parts)
-
-
-def _fill_in(title: str, note: str, data: dict[str, Any]) -> str:
-    """Put the data and the scripts into the page."""
+def _fill_in(title: str, note: str, figure: dict[str, Any]) -> str:
+    """Put the figure and the library that draws it into the page."""
     with from_extra("html", "plotly"):
         from plotly.offline import get_plotlyjs
-    beside = Path(__file__)
-    return Template(beside.with_suffix(".html").read_text(encoding="utf-8")).substitute(
+    return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         title=title,
         note=html.escape(note),
-        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        figure=json.dumps(figure, allow_nan=False).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
-        script=beside.with_suffix(".js").read_text(encoding="utf-8"),
     )

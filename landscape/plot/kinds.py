@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from landscape.errors import InputError
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Surface
+
+R = TypeVar("R")
 
 QUANTITIES = ("loss", "accuracy")
 
@@ -30,6 +32,13 @@ _FITTING = {
     "curvature history": ("curvature-history",),
     "sharpness": ("sharpness",),
     "sharpness comparison": ("sharpness", "differences"),
+}
+_SHAPES = {
+    Spectrum: "spectrum",
+    History: "history",
+    CurvatureHistory: "curvature history",
+    Sharpness: "sharpness",
+    SharpnessComparison: "sharpness comparison",
 }
 _NEEDED = {"density": "density", "layers": "layer_shares", "differences": "differences"}
 """Kind -> field that a result must have for it."""
@@ -81,8 +90,16 @@ def choose_kind(results: Sequence[Any], kind: str | None) -> str:
     return kind or fitting[0]
 
 
+def list_results(
+    results: R | Sequence[R], labels: Sequence[str] | None
+) -> tuple[list[R], list[str]]:
+    """Return one or several results as a list, with their names as `name_results`."""
+    listed = list(results) if isinstance(results, Sequence) else [results]
+    return listed, name_results(listed, labels)
+
+
 def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[str]:
-    """Return one label a result; without labels a single result has none and several are numbered.
+    """Return one label per result; without labels, one result has none and several are numbered.
 
     Raises:
         InputError: If the number of labels is another than that of the results.
@@ -91,26 +108,50 @@ def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[s
         return [""] if len(results) == 1 else [f"checkpoint {i + 1}" for i in range(len(results))]
     if len(labels) != len(results):
         raise InputError(
-            f"there must be one label a result, got {len(labels)} for {len(results)}.",
+            f"there must be one label per result, got {len(labels)} for {len(results)}.",
             hint="Pass as many labels as results, in the same order.",
         )
     return list(labels)
+
+
+def require_split(results: Iterable[Any], split: str | None) -> None:
+    """Refuse another split than that of the results or the checkpoints in them.
+
+    Raises:
+        InputError: If the split is another.
+    """
+    parts = [getattr(result, "checkpoints", (result,)) for result in results]
+    splits = tuple(dict.fromkeys(each.split for part in parts for each in part))
+    if split not in (None, "all") and splits != (split,):
+        raise InputError(
+            f"the split must be the one that was measured, got {split!r}.",
+            hint=f"Splits: {', '.join(splits)}.",
+        )
+
+
+def require_loss(quantity: str, reason: str) -> None:
+    """Refuse a quantity that would be ignored.
+
+    Raises:
+        InputError: If it is not the loss.
+    """
+    if quantity != "loss":
+        raise InputError(
+            f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}."
+        )
+
+
+def split_of(results: Iterable[Any]) -> str:
+    """Name the split, or the splits, that results were measured on."""
+    return " / ".join(dict.fromkeys(result.split for result in results))
 
 
 def _shape(result: Any) -> str:
     """Say what a result is, in the words of the messages."""
     if isinstance(result, Surface):
         return "line" if result.y is None else "plane"
-    if isinstance(result, Spectrum):
-        return "spectrum"
-    if isinstance(result, History):
-        return "history"
-    if isinstance(result, CurvatureHistory):
-        return "curvature history"
-    if isinstance(result, Sharpness):
-        return "sharpness"
-    if isinstance(result, SharpnessComparison):
-        return "sharpness comparison"
+    if type(result) in _SHAPES:
+        return _SHAPES[type(result)]
     raise InputError(
         "what is drawn must be a surface, eigenvalues, sharpness or the history of a run, "
         f"got {type(result).__name__}.",

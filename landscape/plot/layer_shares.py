@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from landscape.errors import InputError
+from landscape.plot.eigenvalues import eigenvalue_names
 from landscape.plot.names import shortened
 from landscape.plot.style import ONE_COLUMN, color_map, contrasting, figure_of, new_figure, styled
 from landscape.results.spectrum import Spectrum
@@ -51,7 +52,8 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
     )
     _print_numbers(ax, table, contrasting(image.to_rgba(table).reshape(-1, 4)))
     ax.set_yticks(range(len(shares)), [shortened(name) for name in shares])
-    ax.set_xticks(range(table.shape[1]), _eigenvalue_names(spectrum))
+    top, bottom = eigenvalue_names(spectrum.eigenvalues.size, spectrum.bottom_eigenvalues.size)
+    ax.set_xticks(range(table.shape[1]), top + bottom)
     ax.tick_params(length=0)
     ax.set_xlabel(f"eigenvector of the Hessian ({spectrum.split} loss)")
     figure_of(ax).colorbar(image, ax=ax, label="share (%)", aspect=30)
@@ -80,19 +82,7 @@ def group_by_layer(
 
 def _print_numbers(ax: Axes, table: np.ndarray, colors: list[str]) -> None:
     """Print what is not almost nothing."""
+    style = {"ha": "center", "va": "center", "fontsize": _FONT_SIZE}
     for (row, column), color in zip(np.ndindex(table.shape), colors, strict=True):
         if table[row, column] >= 100 * _PRINTED:
-            ax.text(
-                column,
-                row,
-                f"{table[row, column]:.0f}",
-                ha="center",
-                va="center",
-                color=color,
-                fontsize=_FONT_SIZE,
-            )
-
-
-def _eigenvalue_names(spectrum: Spectrum) -> list[str]:
-    top = [rf"$\lambda_{{{i + 1}}}$" for i in range(spectrum.eigenvalues.size)]
-    return top + [rf"$\lambda_{{P{-i or ''}}}$" for i in range(spectrum.bottom_eigenvalues.size)]
+            ax.text(column, row, f"{table[row, column]:.0f}", color=color, **style)

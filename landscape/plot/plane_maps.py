@@ -18,7 +18,7 @@ from landscape.errors import InputError
 from landscape.plot.contour_labels import label_contours
 from landscape.plot.field import Field, choose_splits, dotted_points, scale_of, select_field
 from landscape.plot.legend import legend_of
-from landscape.plot.mark_symbols import View, draw_marks, hides_center
+from landscape.plot.mark_symbols import View, draw_marks, extent, hides_center
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
     MISSING,
@@ -38,11 +38,8 @@ from landscape.results.surface import Surface
 
 PANEL_HEIGHT = 2.9  # inches, of one panel on one column
 _LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
-_DOT_SHARE, _SMALLEST_DOT, _LARGEST_DOT = (
-    60.0,
-    0.7,
-    2.0,
-)  # points: a dot is the share by the points along the axis
+_DOT_SHARE = 60.0  # points, which a dot is by the number of points along the axis
+_DOT_SIZES = (0.7, 2.0)  # points, of the smallest and the largest dot
 _FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
 _DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
@@ -151,7 +148,7 @@ def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -
     is_marked = ~field.is_not_done if which == "evaluated" else field.is_interpolated
     rows, columns = np.nonzero(is_marked)
     share = _DOT_SHARE * (_FLOOR_SHARE if height else 1.0)
-    size = np.clip(share / max(field.values.shape), _SMALLEST_DOT, _LARGEST_DOT)
+    size = np.clip(share / max(field.values.shape), *_DOT_SIZES)
     ax.plot(
         field.x[columns],
         field.y[rows],
@@ -183,28 +180,32 @@ def add_color_bar(
 def label_lines(ax: Axes) -> None:
     """Label the contour lines of flat axes, once the figure's layout is final."""
     if ax.name == "rectilinear":
-        for contours in [child for child in ax.collections if isinstance(child, ContourSet)]:
-            if not contours.filled:
+        for contours in list(ax.collections):
+            if isinstance(contours, ContourSet) and not contours.filled:
                 label_contours(ax, contours)
 
 
 def view_of(fields: Sequence[Field], kind: str) -> View:
     """Return the lowest and highest coordinates, by direction, of a view of all fields."""
-    is_cells = kind == "heatmap"
-    return (
-        _extent([_edges(field.x) if is_cells else field.x for field in fields]),
-        _extent([_edges(field.y) if is_cells else field.y for field in fields]),
+    shown = _edges if kind == "heatmap" else np.asarray
+    return extent([shown(field.x) for field in fields]), extent(
+        [shown(field.y) for field in fields]
     )
 
 
 def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
     """Give the axes one view of every field, and flat ones equal units if ranges are similar."""
-    x_limits, y_limits = view_of(fields, kind)
-    ratio = (x_limits[1] - x_limits[0]) / (y_limits[1] - y_limits[0])
+    view = view_of(fields, kind)
     for ax in axes:
-        ax.set(xlim=x_limits, ylim=y_limits)
-        if ax.name == "rectilinear" and 1 / _EQUAL_RANGES <= ratio <= _EQUAL_RANGES:
+        ax.set(xlim=view[0], ylim=view[1])
+        if ax.name == "rectilinear" and has_equal_units(view):
             ax.set_aspect("equal")
+
+
+def has_equal_units(view: View) -> bool:
+    """Return whether both directions' ranges are similar enough to share a unit length."""
+    width, height = (high - low for low, high in view)
+    return 1 / _EQUAL_RANGES <= width / height <= _EQUAL_RANGES
 
 
 def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
@@ -308,11 +309,6 @@ def line_color_map(quantity: str, scale: Scale) -> Colormap:
     return ListedColormap(full(np.linspace(0, _LINE_SHARE, 256)), name=f"{full.name}_lines")
 
 
-def _extent(coordinates: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the lowest and highest of several sets of coordinates."""
-    return min(float(c.min()) for c in coordinates), max(float(c.max()) for c in coordinates)
-
-
 def _edges(points: np.ndarray) -> np.ndarray:
     """Return the borders between neighbouring points, the outermost as far out as they are in."""
     middles = (points[1:] + points[:-1]) / 2
@@ -326,13 +322,9 @@ def _cells_path(field: Field, mask: np.ndarray, reach: float) -> Path:
     bottom, top = _sides(field.y, reach)
     rectangles = []
     for row, row_mask in enumerate(mask):
-        padded = np.concatenate([[False], row_mask, [False]]).astype(int)
-        starts, stops = (
-            np.flatnonzero(np.diff(padded) == 1),
-            np.flatnonzero(np.diff(padded) == -1) - 1,
-        )
-        for start, stop in zip(starts, stops, strict=True):
-            x0, x1, y0, y1 = left[start], right[stop], bottom[row], top[row]
+        changes = np.flatnonzero(np.diff(np.pad(row_mask.astype(int), 1)))
+        for start, stop in changes.reshape(-1, 2):
+            x0, x1, y0, y1 = left[start], right[stop - 1], bottom[row], top[row]
             rectangles.append(Path([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], closed=True))
     return Path.make_compound_path(*rectangles)
 
@@ -341,7 +333,5 @@ def _sides(points: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """Return where the sign of each point begins and ends."""
     steps = np.diff(points)
     before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
-    before_first, after_last = (points[0], points[-1]) if reach == 1 else (-np.inf, np.inf)
-    return np.maximum(points - reach * before, before_first), np.minimum(
-        points + reach * after, after_last
-    )
+    limits = (points[0], points[-1]) if reach == 1 else (-np.inf, np.inf)
+    return np.clip(points - reach * before, *limits), np.clip(points + reach * after, *limits)

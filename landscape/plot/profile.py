@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from landscape.errors import InputError
@@ -21,30 +21,34 @@ from landscape.plot.field import (
     scale_of,
     select_field,
 )
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results
 from landscape.plot.legend import Legend
-from landscape.plot.mark_symbols import draw_marks_on_curve, mark_handles
+from landscape.plot.mark_symbols import draw_marks_on_curve, extent, mark_handles
 from landscape.plot.names import quantity_label
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
     LINE_COLORS,
-    LINE_MARKERS,
-    LINE_STYLES,
     ONE_COLUMN,
+    color_of,
+    draw_band,
     figure_of,
     format_value,
+    key,
+    line_style_of,
+    marker_of,
+    name_keys,
     new_figure,
-    set_log_ticks,
+    set_scale,
     styled,
     with_note,
 )
 from landscape.results.surface import Surface
 
-PROFILE_HEIGHT = 2.4  # inches
+_HEIGHT, _TWO_PANELS = 2.4, 4.0  # inches
 _MAX_INSIDE = 50  # characters of a legend within the axes of one column
 _TITLE_PAD, _LEGEND_ROW = 6.0, 14.0  # points
 _RUG_HEIGHT = 0.03  # of the axes: where the signs of missing points stand
-_BAND: dict[str, Any] = {"alpha": 0.22, "linewidth": 0.0}
+_BAND = 0.22  # opacity
 _BAND_KEY = 0.35  # opacity of a band in the legend, where no line is in it
 _LOWEST = 1e-3  # share of the lowest level of a logarithmic scale, which is below the axis
 _BELOW = 0.8  # of that level, where the axis ends for a band that comes down to 0
@@ -69,27 +73,17 @@ class _Curve:
 
 
 def _curve(field: Field) -> _Curve:
-    """Summarise a field by the values, or by median and quartiles for several lines.
-
-    The median and the quartiles are given only where all of the lines are finite.
-    """
-    drawn = field.drawn
-    if drawn.ndim == 2 and len(drawn) > 1:
-        low, middle, high = np.quantile(drawn.filled(np.nan), (0.25, 0.5, 0.75), axis=0)
-        band = np.ma.masked_invalid(np.stack([low, high]))
-        return _Curve(
-            np.ma.masked_invalid(middle), band, drawn, f"median, quartiles of {len(drawn)} lines"
-        )
-    middle, singles = drawn.reshape(-1), np.ma.empty((0, drawn.size))
+    """Summarise a field by the values, or by median and quartiles for several lines."""
+    middle, band = field.summary
+    singles = np.ma.empty((0, middle.size))
+    if band is not None:
+        meaning = f"median, quartiles of {len(field.drawn)} lines"
+        return _Curve(middle, band, field.drawn, meaning)
     if field.standard_error is None:
         return _Curve(middle, None, singles, "")
     errors = np.ma.masked_where(field.is_not_done, field.standard_error).reshape(-1)
-    return _Curve(
-        middle,
-        np.ma.stack([middle - errors, middle + errors]),
-        singles,
-        "\N{PLUS-MINUS SIGN} standard error",
-    )
+    band = np.ma.stack([middle - errors, middle + errors])
+    return _Curve(middle, band, singles, "\N{PLUS-MINUS SIGN} standard error")
 
 
 @styled
@@ -101,7 +95,7 @@ def plot_profile(
     quantity: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw surfaces on lines: a colour and a marker a checkpoint, a line style a split.
+    """Draw surfaces on lines: a colour and a marker per checkpoint, a line style per split.
 
     Several lines of one surface are drawn as their median with a band between the quartiles, and
     each of them faintly where nothing else is in the figure. Values with a standard error have a
@@ -111,7 +105,7 @@ def plot_profile(
 
     Args:
         surfaces: One or several, on lines.
-        labels: One a surface, for the legend.
+        labels: One per surface, for the legend.
         split: Name of the data split; None for all that the surfaces share.
         quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
             surfaces.
@@ -120,38 +114,64 @@ def plot_profile(
     Raises:
         InputError: If a surface is on a plane, or has no such split, quantity or finite value.
     """
-    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    names = name_results(surfaces, labels)
-    legend = profile_legend(surfaces, split, quantity)
+    surfaces, names = list_results(surfaces, labels)
+    fields = _fields(surfaces, split, quantity)
+    legend = _legend(fields)
     if ax is None:
-        ax = new_figure(ONE_COLUMN, PROFILE_HEIGHT + legend.height(ONE_COLUMN)).add_subplot()
-    draw_profile(ax, surfaces, names, split, quantity)
+        ax = new_figure(ONE_COLUMN, _HEIGHT + legend.height(ONE_COLUMN)).add_subplot()
+    _draw(ax, fields, names)
     legend.add_to(figure_of(ax))
     return ax
 
 
-def profile_legend(surfaces: Sequence[Surface], split: str | None, quantity: str) -> Legend:
+def plot_profiles(
+    surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str
+) -> Figure:
+    """Draw profiles of a quantity, and under the loss the accuracy if every surface has it."""
+    panels = [_fields(surfaces, split, quantity)]
+    splits = [field.split for field in panels[0][0]]
+    has_accuracy = all(each in surface.accuracy for surface in surfaces for each in splits)
+    if quantity == "loss" and has_accuracy:
+        panels.append(_fields(surfaces, split, "accuracy"))
+    legend = _legend(panels[0])
+    height = _HEIGHT if len(panels) == 1 else _TWO_PANELS
+    figure = new_figure(ONE_COLUMN, height + legend.height(ONE_COLUMN))
+    ax = figure.add_subplot(len(panels), 1, 1)
+    _draw(ax, panels[0], names)
+    for fields in panels[1:]:
+        below = figure.add_subplot(len(panels), 1, 2, sharex=ax)
+        _draw(below, fields, names)
+        below.set_title("")
+        if len(surfaces) > 1 and (shared := below.get_legend()):
+            shared.remove()
+        ax.set_xlabel("")
+        ax.tick_params(labelbottom=False)
+    legend.add_to(figure)
+    return figure
+
+
+def _legend(fields: list[list[Field]]) -> Legend:
     """Return the legend of curves: bands, marks, missing points and the evaluated share."""
-    drawn = [field for row in _fields(surfaces, split, quantity) for field in row]
+    drawn = [field for row in fields for field in row]
     meanings = dict.fromkeys(filter(None, (_curve(field).meaning for field in drawn)))
     handles: list[Artist] = [
         Patch(color="0.25", label=meaning, alpha=_BAND_KEY) for meaning in meanings
     ]
-    handles += mark_handles(drawn, (_extent(drawn),))
-    if name := missing_name(drawn):
-        handles.append(Line2D([], [], color="0.25", marker="x", linestyle="none", label=name))
-    if any(field.is_unknown.any() for field in drawn):
-        handles.append(
-            Line2D([], [], color="0.25", marker="|", linestyle="none", label="not computed")
-        )
+    handles += mark_handles(drawn, (extent([field.x for field in drawn]),))
+    lost = {
+        missing_name(drawn): "x",
+        "not computed": "|" if any(field.is_unknown.any() for field in drawn) else None,
+    }
+    handles += [
+        key(name, color="0.25", marker=sign, linestyle="none")
+        for name, sign in lost.items()
+        if name and sign
+    ]
     return Legend(handles, interpolation_note(drawn) or "")
 
 
-def draw_profile(
-    ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str
-) -> None:
+def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
     """Draw surfaces on lines as `plot_profile` does, without what stands under the figure."""
-    fields = _fields(surfaces, split, quantity)
     drawn = [field for row in fields for field in row]
     scale = scale_of(drawn)
     _set_axes(ax, fields, scale)
@@ -159,14 +179,14 @@ def draw_profile(
         for style, field in enumerate(row):
             curve = _curve(field)
             _draw_line(ax, field, curve, scale, (index, style), has_singles=len(drawn) == 1)
-            draw_marks_on_curve(ax, field, drawn, curve.middle)
+            draw_marks_on_curve(ax, field, drawn)
     num_rows = _add_legend(ax, _legend_handles(fields, names))
     if len(fields) == 1 and names[0]:
         ax.set_title(names[0], pad=_TITLE_PAD + _LEGEND_ROW * num_rows)
 
 
 def _fields(surfaces: Sequence[Surface], split: str | None, quantity: str) -> list[list[Field]]:
-    """Return the fields to draw, a row a surface and a column a split."""
+    """Return the fields to draw, a row per surface and a column per split."""
     if any(surface.y is not None for surface in surfaces):
         raise InputError(
             "a curve needs a surface on a line, got one on a plane.",
@@ -185,10 +205,7 @@ def _set_axes(ax: Axes, fields: list[list[Field]], scale: Scale) -> None:
     ax.set_ylabel(with_note(name, scale))
     ax.axvline(0.0, color="0.75", linewidth=0.7, zorder=0.5)
     ax.margins(x=0.02)
-    if scale.kind == "log":
-        set_log_ticks(ax, scale)
-    elif scale.kind == "symlog":
-        ax.set_yscale("symlog", linthresh=scale.threshold)
+    set_scale(ax, scale)
 
 
 def _draw_line(
@@ -202,53 +219,37 @@ def _draw_line(
 ) -> None:
     """Draw one split of one checkpoint, its value at the origin, and its missing points."""
     index, style = place
-    color = LINE_COLORS[index % len(LINE_COLORS)]
+    color = color_of(index)
     if has_singles:
         for single in curve.singles:
             ax.plot(field.x, single, color=color, gid="single", **_SINGLE)
     if curve.band is not None:
-        low, high = (
-            curve.band if scale.kind != "log" else np.ma.maximum(curve.band, _LOWEST * scale.low)
-        )
-        ax.fill_between(field.x, low, high, color=color, gid="band", **_BAND)
+        lowest = _LOWEST * scale.low if scale.kind == "log" else -np.inf
+        low, high = np.ma.maximum(curve.band, lowest)
+        draw_band(ax, field.x, low, high, color, _BAND, "band")
         if scale.kind == "log" and curve.band.min() < scale.low:
             ax.set_ylim(bottom=_BELOW * scale.low)
-    ax.plot(
-        field.x,
-        curve.middle,
-        color=color,
-        linestyle=LINE_STYLES[style % len(LINE_STYLES)],
-        gid="curve",
-    )
-    has_dot = _is_alone(curve.middle) | (_was_evaluated(field) & field.is_interpolated.any())
+    ax.plot(field.x, curve.middle, color=color, linestyle=line_style_of(style), gid="curve")
+    was_evaluated = np.all(~np.atleast_2d(field.is_not_done), axis=0)
+    has_dot = _is_alone(curve.middle) | (was_evaluated & field.is_interpolated.any())
     if has_dot.any():
-        ax.plot(
-            field.x[has_dot], curve.middle[has_dot], ".", color=color, markersize=3.5, gid="dots"
-        )
+        dots = field.x[has_dot], curve.middle[has_dot]
+        ax.plot(*dots, ".", color=color, markersize=3.5, gid="dots")
     if field.center is not None and np.isfinite(field.center):
-        marker = LINE_MARKERS[index % len(LINE_MARKERS)]
-        ax.plot(
-            [0.0], [field.center], marker=marker, color=color, markerfacecolor="white", gid="center"
-        )
+        white: dict[str, Any] = {"markerfacecolor": "white", "marker": marker_of(index)}
+        ax.plot([0.0], [field.center], color=color, **white, gid="center")
     for mask, sign in ((field.is_not_finite, "x"), (field.is_unknown, "|")):
         places = field.x[np.atleast_2d(mask).any(axis=0)]
         if places.size:
             heights = np.full(places.size, _RUG_HEIGHT * (1 + index))
-            transform = ax.get_xaxis_transform()
-            ax.plot(
-                places, heights, sign, color=color, markersize=4, transform=transform, gid="missing"
-            )
+            rug = {"markersize": 4, "transform": ax.get_xaxis_transform(), "gid": "missing"}
+            ax.plot(places, heights, sign, color=color, **rug)
 
 
 def _is_alone(values: np.ma.MaskedArray) -> np.ndarray:
     """Return which points are there without a neighbour, so that no line shows them, (nx,)."""
     is_there = np.pad(~np.ma.getmaskarray(values), 1)
     return is_there[1:-1] & ~is_there[:-2] & ~is_there[2:]
-
-
-def _was_evaluated(field: Field) -> np.ndarray:
-    """Return where every line was evaluated, (nx,)."""
-    return np.all(~np.atleast_2d(field.is_not_done), axis=0)
 
 
 def _add_legend(ax: Axes, handles: list[Artist]) -> int:
@@ -271,27 +272,15 @@ def _legend_handles(fields: list[list[Field]], names: Sequence[str]) -> list[Art
     """Name colours, line styles and bands, the first two only where there is a choice."""
     handles: list[Artist] = []
     if len(fields) > 1:
-        handles += [
-            Line2D([], [], color=LINE_COLORS[i % len(LINE_COLORS)], marker=LINE_MARKERS[i % len(LINE_MARKERS)],
-                   markerfacecolor="white", label=name)
-            for i, name in enumerate(names)
-        ]  # fmt: skip
+        handles += name_keys(names, markerfacecolor="white")
     splits = [field.split for field in fields[0]]
     if len(splits) > 1:
         color = "0.25" if len(fields) > 1 else LINE_COLORS[0]
-        for i, name in enumerate(splits):
-            style = LINE_STYLES[i % len(LINE_STYLES)]
-            handles.append(
-                Line2D([], [], color=color, linestyle=style, label=_with_center(name, fields, i))
-            )
+        handles += [
+            key(_with_center(name, fields, index), color=color, linestyle=line_style_of(index))
+            for index, name in enumerate(splits)
+        ]
     return handles
-
-
-def _extent(fields: list[Field]) -> tuple[float, float]:
-    """Return the lowest and the highest coordinate of several fields."""
-    return min(float(field.x.min()) for field in fields), max(
-        float(field.x.max()) for field in fields
-    )
 
 
 def _with_center(split: str, fields: list[list[Field]], index: int) -> str:

@@ -13,9 +13,7 @@ import numpy as np
 
 from landscape.errors import InputError
 
-LOG_RATIO = (
-    50.0  # largest over smallest value above which a linear scale shows the basin as one colour
-)
+LOG_RATIO = 50.0  # largest over smallest value above which a linear scale hides the basin
 MAX_LINEAR_LEVELS = 10
 MAX_LOG_LEVELS = 16  # 1-2-5 levels over five decades
 _CONSTANT = 1e-12  # relative range at which float64 values are the same but for rounding
@@ -51,6 +49,11 @@ class Scale:
         return float(self.levels[-1])
 
     @property
+    def limits(self) -> np.ndarray:
+        """The heights of the lowest and the highest level, (2,)."""
+        return self.transform(np.array([self.low, self.high]))
+
+    @property
     def note(self) -> str:
         """What an axis or a colour bar says about the scale; nothing where it is linear."""
         return {"linear": "", "log": " (log scale)", "symlog": " (symmetric log scale)"}[self.kind]
@@ -60,9 +63,8 @@ class Scale:
         if self.kind == "linear":
             return values
         if self.kind == "log":
-            return (
-                np.ma.log10(values) if isinstance(values, np.ma.MaskedArray) else np.log10(values)
-            )
+            log10 = np.ma.log10 if isinstance(values, np.ma.MaskedArray) else np.log10
+            return log10(values)
         share = np.abs(values) / self.threshold
         return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from landscape.errors import InputError
 from landscape.plot.legend import Legend
 from landscape.plot.names import shortened
-from landscape.plot.sharpness_curves import ORDER, measure_title, rise_label, set_signed_axis
-from landscape.plot.style import LINE_COLORS, ONE_COLUMN, TWO_COLUMNS, new_figure, styled
+from landscape.plot.sharpness_curves import measure_title, rise_label, set_signed_axis
+from landscape.plot.style import LINE_COLORS, key, new_figure, styled, width_of
+from landscape.plot.taylor_curves import ORDER
 from landscape.results.sharpness import VERDICTS, Difference, SharpnessComparison
 
 _ROW, _BORDER = 0.2, 0.6  # inches, of a difference and around those of a measure
-_COLORS: dict[str, str] = dict(zip(VERDICTS, (LINE_COLORS[0], LINE_COLORS[1], "0.45"), strict=True))
-_MARKERS: dict[str, str] = dict(zip(VERDICTS, ("<", ">", "o"), strict=True))
+_SIGNS: dict[str, dict[str, Any]] = {
+    VERDICTS[0]: {"color": LINE_COLORS[0], "marker": "<", "markersize": 5},
+    VERDICTS[1]: {"color": LINE_COLORS[1], "marker": ">", "markersize": 5},
+    VERDICTS[2]: {"color": "0.45", "marker": "o", "markersize": 5, "markerfacecolor": "white"},
+}
 
 
 @styled
 def plot_differences(comparison: SharpnessComparison) -> Figure:
-    """Draw each paired difference as a dot with its confidence interval, a panel a measure.
+    """Draw each paired difference as a dot with its confidence interval, a panel per measure.
 
     An arrow to the left says that the first of the two is lower, one to the right that it is
     higher; a circle that the interval does not tell. What is the same in all rows stands under the
@@ -44,10 +48,12 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
         )
     panels = _by_measure(finite)
     columns = min(len(panels), 2)
-    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    width = width_of(columns)
     rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [_BORDER + _ROW * max(len(panels[name]) for name in row) for row in rows]
-    legend = Legend(_handles(finite), _note(comparison, finite))
+    found = {each.verdict for each in finite}
+    handles = [key(verdict, **sign) for verdict, sign in _SIGNS.items() if verdict in found]
+    legend = Legend(handles, _note(comparison, finite))
     figure = new_figure(width, 0.15 + sum(heights) + legend.height(width))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, (name, differences) in enumerate(panels.items()):
@@ -78,26 +84,10 @@ def _steps(comparison: SharpnessComparison, name: str) -> int:
 def _draw_panel(ax: Axes, differences: Sequence[Difference], name: str) -> None:
     """Draw the differences of one measure from top to bottom."""
     for row, each in enumerate(differences):
-        color = _COLORS[each.verdict]
-        ax.plot(
-            [each.low, each.high],
-            [row, row],
-            color=color,
-            linewidth=1.4,
-            solid_capstyle="butt",
-            gid="interval",
-        )
-        (dot,) = ax.plot(
-            [each.value],
-            [row],
-            color=color,
-            marker=_MARKERS[each.verdict],
-            markersize=5,
-            linestyle="none",
-        )
-        dot.set_gid("difference")
-        if each.verdict == VERDICTS[-1]:
-            dot.set_markerfacecolor("white")
+        sign = _SIGNS[each.verdict]
+        line = {"color": sign["color"], "linewidth": 1.4, "solid_capstyle": "butt"}
+        ax.plot([each.low, each.high], [row, row], **line, gid="interval")
+        ax.plot([each.value], [row], linestyle="none", **sign, gid="difference")
     ax.axvline(0.0, color="black", linewidth=0.7)
     ends = np.array([[each.low, each.high] for each in differences]).ravel()
     set_signed_axis(ax, np.append(ends, 0.0), name, "x")
@@ -123,26 +113,6 @@ def _if_several(names: list[str]) -> list[str]:
     return names if len(set(names)) > 1 else [""] * len(names)
 
 
-def _handles(differences: Sequence[Difference]) -> list[Line2D]:
-    """Name the verdicts that there are."""
-    found = {each.verdict for each in differences}
-    handles = []
-    for verdict in VERDICTS:
-        if verdict in found:
-            handle = Line2D(
-                [],
-                [],
-                color=_COLORS[verdict],
-                marker=_MARKERS[verdict],
-                markersize=5,
-                label=verdict,
-            )
-            if verdict == VERDICTS[-1]:
-                handle.set_markerfacecolor("white")
-            handles.append(handle)
-    return handles
-
-
 def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) -> str:
     """Say what is subtracted, and what the intervals are."""
     firsts, seconds = (
@@ -152,8 +122,7 @@ def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) ->
     pair = f"{first} \N{MINUS SIGN} {next(iter(seconds))}" if len(seconds) == 1 else "differences"
     rhos = {each.rho for each in differences if each.name in ORDER}
     radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
-    levels = " and ".join(
-        f"{100 * level:g} %" for level in dict.fromkeys(each.confidence for each in differences)
-    )
+    levels = " and ".join(dict.fromkeys(f"{100 * each.confidence:g} %" for each in differences))
     sources = " / ".join(dict.fromkeys(each.source for each in differences))
-    return f"{pair}: {rise_label(comparison.checkpoints)}{radius}. Intervals: {levels}, from {sources}."
+    rise = f"{rise_label(comparison.checkpoints)}{radius}"
+    return f"{pair}: {rise}. Intervals: {levels}, from {sources}."

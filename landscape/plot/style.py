@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from landscape.plot.field import Field, missing_name
@@ -51,7 +53,19 @@ LINE_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")
 LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 LINE_STYLES = ("-", (0, (3.5, 1.8)), "-.", ":")
 
+CROSS: dict[str, Any] = {
+    "marker": "+",
+    "markersize": 7,
+    "markeredgewidth": 1.2,
+    "linestyle": "none",
+}
+"""Sign of the centre of a surface."""
+
+OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+"""Marker of what did not converge, or is known exactly."""
+
 _MAX_TICKS = 8
+_MAX_COLUMNS = 3
 _LONGEST_NAME = 33  # characters along a colour bar in one column
 _NOT_FINITE = {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0}
 _NOT_DONE = {"facecolor": "1.0", "edgecolor": "0.65", "hatch": "\\\\\\\\", "linewidth": 0.0}
@@ -65,11 +79,75 @@ def new_figure(width: float, height: float, *, layout: str | None = "constrained
     return figure
 
 
+def width_of(columns: int) -> float:
+    """Return the width in inches of a figure with so many panels next to each other."""
+    return ONE_COLUMN if columns == 1 else TWO_COLUMNS
+
+
+def grid_shape(num_panels: int, most: int = _MAX_COLUMNS) -> tuple[int, int]:
+    """Return the rows and columns of so many panels; four are a square."""
+    columns = 2 if num_panels == 4 else min(num_panels, most)
+    return -(-num_panels // columns), columns
+
+
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that the axes are in, the outermost one where they are nested."""
     figure = ax.figure.figure
     assert isinstance(figure, Figure)
     return figure
+
+
+def color_of(index: int) -> str:
+    """Return the colour of a checkpoint by its number from 0."""
+    return LINE_COLORS[index % len(LINE_COLORS)]
+
+
+def marker_of(index: int) -> str:
+    """Return the marker of a checkpoint by its number from 0."""
+    return LINE_MARKERS[index % len(LINE_MARKERS)]
+
+
+def line_style_of(index: int) -> Any:
+    """Return the line style of a split, or of a checkpoint, by its number from 0."""
+    return LINE_STYLES[index % len(LINE_STYLES)]
+
+
+def key(label: str, **style: Any) -> Line2D:
+    """Return a legend entry that is drawn as lines of that style are."""
+    return Line2D([], [], label=label, **style)
+
+
+def name_keys(names: Sequence[str], **style: Any) -> list[Line2D]:
+    """Return a legend entry with the colour and marker of each checkpoint that has a name."""
+    return [
+        key(name, **{"color": color_of(index), "marker": marker_of(index), **style})
+        for index, name in enumerate(names)
+        if name
+    ]
+
+
+def draw_band(
+    ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, alpha: float, gid: str
+) -> None:
+    """Fill the room between two curves, (n,) each."""
+    ax.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0, gid=gid)
+
+
+def draw_residuals(ax: Axes, bars: np.ndarray, is_visible: np.ndarray) -> None:
+    """Draw error bars, (3, n) for place, value and half length, where they can be seen (n,)."""
+    if is_visible.any():
+        x, y, residuals = bars[:, is_visible]
+        style = {"fmt": "none", "ecolor": "0.35", "elinewidth": 0.9, "capsize": 2.0}
+        ax.errorbar(x, y, yerr=residuals, **style)
+
+
+def draw_open_markers(
+    ax: Axes, x: np.ndarray, y: np.ndarray, is_open: np.ndarray, index: int
+) -> None:
+    """Mark the points of a checkpoint that did not converge (n,)."""
+    if is_open.any():
+        style = {**OPEN, "color": color_of(index), "marker": marker_of(index)}
+        ax.plot(x[is_open], y[is_open], **style, gid="not-converged")
 
 
 def color_map(quantity: str, scale: Scale | None = None) -> Colormap:
@@ -100,18 +178,8 @@ def contrasting(colors: np.ndarray) -> list[str]:
 def mark_center(ax: Axes, color: str) -> None:
     """Mark the origin in white or black, outlined in the other."""
     outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
-    ax.plot(
-        [0.0],
-        [0.0],
-        marker="+",
-        markersize=7,
-        markeredgewidth=1.2,
-        color=color,
-        linestyle="none",
-        path_effects=[outline],
-        zorder=5,
-        gid="center",
-    )
+    style = {**CROSS, "color": color, "path_effects": [outline], "zorder": 5}
+    ax.plot([0.0], [0.0], **style, gid="center")
 
 
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
@@ -122,6 +190,14 @@ def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") ->
     axis.set_major_locator(FixedLocator(list(scale.levels[::stride])))
     axis.set_major_formatter(FuncFormatter(lambda value, _: format_level(value)))
     axis.set_minor_locator(NullLocator())
+
+
+def set_scale(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
+    """Put the vertical axis, or the other one, on a scale; a linear one stays as it is."""
+    if scale.kind == "log":
+        set_log_ticks(ax, scale, direction)
+    elif scale.kind == "symlog":
+        ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=scale.threshold)})
 
 
 def format_value(value: float) -> str:
@@ -148,11 +224,9 @@ def panel_title(label: str, field: Field) -> str:
         return label
     unit = "%" if field.quantity == "accuracy" else ""
     center = f"{format_value(field.center)}{unit}"
-    return (
-        f"{label} (center: {center})"
-        if label
-        else f"{field.split} {field.quantity} at center: {center}"
-    )
+    if label:
+        return f"{label} (center: {center})"
+    return f"{field.split} {field.quantity} at center: {center}"
 
 
 def missing_handles(fields: Sequence[Field]) -> list[Patch]:

@@ -26,13 +26,13 @@ from landscape.plot.plane_maps import (
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
     ONE_COLUMN,
-    TWO_COLUMNS,
     color_map,
     figure_of,
     format_level,
     new_figure,
     panel_title,
     styled,
+    width_of,
 )
 from landscape.results.surface import Surface
 
@@ -45,11 +45,8 @@ _ZOOM = 0.8
 _LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
 _FILLED = 0.87  # of the height of the square of a relief, below its title
 _EMPTY = 0.06  # of that square, at its foot
-_FOOT, _HEAD, _TITLE = (
-    0.05,
-    0.22,
-    0.22,
-)  # inches, under the reliefs, for the panels' titles and the figure's
+_FOOT = 0.05  # inches, under the reliefs
+_HEAD, _TITLE = 0.22, 0.22  # inches, for the panels' titles and that of the figure
 _PAD_PER_CHARACTER = 3.0  # points, by which the label of the height keeps clear of its ticks'
 _LONGEST_NAME = 33  # characters along the height
 _PAD_OF_FORMULA = 2.5  # likewise, for its subscripts
@@ -110,7 +107,7 @@ def new_relief_figure(
     There are `foot` inches under them. The square that each relief is drawn in is empty at its top:
     rows overlap there.
     """
-    width = ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    width = width_of(columns)
     side = width / columns
     foot = max(foot - _EMPTY * side, _FOOT)
     height = foot + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
@@ -138,7 +135,7 @@ def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Fiel
 
     Fields `beside` it in the figure share the view and the signs of the marks.
     """
-    low, high = scale.transform(np.array([scale.low, scale.high]))
+    low, high = scale.limits
     floor = float(low - _FLOOR_DROP * (high - low))
     _draw_floor(ax, field, scale, floor, beside)
     _draw_cells(ax, field, scale)
@@ -158,7 +155,7 @@ def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
     quads = corners[is_whole]
     if not len(quads):
         return
-    limits = scale.transform(np.array([scale.low, scale.high]))
+    limits = scale.limits
     shares = Normalize(*limits)(quads[..., 2].mean(axis=1))
     colors = color_map(field.quantity, scale)(shares)
     colors[:, :3] *= _brightness(quads, np.ptp(field.x), np.ptp(field.y), np.ptp(limits))[:, None]
@@ -187,23 +184,21 @@ def _draw_floor(
     draw_dots(ax, field, beside or [field], floor)
     levels = scale.levels_within(field.finite)
     if levels.size:
-        heights = scale.transform(np.concatenate([levels, [scale.low, scale.high]]))
         ax.contour(
             field.x,
             field.y,
             scale.transform(field.drawn),
-            levels=heights[:-2],
+            levels=scale.transform(levels),
             zdir="z",
             offset=floor,
             cmap=line_color_map(field.quantity, scale),
-            norm=Normalize(*heights[-2:]),
+            norm=Normalize(*scale.limits),
             linewidths=0.8,
             zorder=1,
         )
     if not hides_center(field):
-        ax.plot(
-            [0.0], [0.0], [floor], marker="+", color="black", markersize=6, zorder=2, gid="center"
-        )
+        style = {"marker": "+", "color": "black", "markersize": 6, "zorder": 2, "gid": "center"}
+        ax.plot([0.0], [0.0], [floor], **style)
 
 
 def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
@@ -214,12 +209,11 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     tick_labels = [format_level(tick) for tick in ticks]
     is_small = ax.get_window_extent().width / figure_of(ax).dpi < _SMALL
     font_size = 6.5 if is_small else 8.0
-    ax.set_xlabel(field.axis_labels[0], fontsize=font_size, labelpad=-7 if is_small else -3)
-    ax.set_ylabel(field.axis_labels[1], fontsize=font_size, labelpad=-7 if is_small else -3)
-    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * max(
-        0, max(map(len, tick_labels)) - 3
-    )
+    for set_label, label in zip((ax.set_xlabel, ax.set_ylabel), field.axis_labels, strict=True):
+        set_label(label, fontsize=font_size, labelpad=-7 if is_small else -3)
     name, share = _height_name(field, scale)
+    num_characters = max(0, max(map(len, tick_labels)) - 3)
+    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * num_characters
     label_pad += _PAD_OF_FORMULA * ("$" in name)
     ax.set_zlabel(name, fontsize=font_size * share, labelpad=label_pad)
     ax.set_zlim(*limits)

@@ -12,17 +12,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import InputError
-from landscape.plot.kinds import name_results
+from landscape.plot.kinds import list_results
+from landscape.plot.legend import Legend
 from landscape.plot.scale import choose_scale
 from landscape.plot.style import (
-    LINE_COLORS,
-    LINE_MARKERS,
     LINE_STYLES,
-    ONE_COLUMN,
-    TWO_COLUMNS,
+    color_of,
+    grid_shape,
+    key,
+    marker_of,
+    name_keys,
     new_figure,
     set_log_ticks,
     styled,
+    width_of,
 )
 from landscape.results.history import History
 
@@ -43,9 +46,8 @@ class _Panel:
     @property
     def finite(self) -> np.ndarray:
         """Everything that was measured, (n,)."""
-        values = np.concatenate(
-            [np.empty(0), *(run for runs in self.curves.values() for run in runs)]
-        )
+        runs = [run for runs in self.curves.values() for run in runs]
+        values = np.concatenate(runs)
         return values[np.isfinite(values)]
 
 
@@ -65,43 +67,36 @@ def plot_history(
 
     Args:
         histories: One or several.
-        labels: One a history, for the legend.
+        labels: One per history, for the legend.
         split: `train` or `test`; None or `all` for both.
 
     Raises:
         InputError: If the split is another, or nothing finite was measured.
     """
-    histories = [histories] if isinstance(histories, History) else list(histories)
-    names = name_results(histories, labels)
+    histories, names = list_results(histories, labels)
     if split not in (None, "all", *_SPLITS):
         raise InputError(
             f"the split must be one that training measures, got {split!r}.",
             hint=f"Splits of a history: {', '.join(_SPLITS)}.",
         )
     panels = _panels(histories, split)
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure = new_figure(ONE_COLUMN if columns == 1 else TWO_COLUMNS, 2.0 * rows + 0.4)
+    rows, columns = grid_shape(len(panels), 2)
+    width = width_of(columns)
+    legend = Legend(_handles(names, panels, histories), "")
+    figure = new_figure(width, 2.0 * rows + 0.2 + legend.height(width))
     for index, panel in enumerate(panels):
         ax = figure.add_subplot(rows, columns, index + 1)
         _draw_panel(ax, panel, [history.epoch for history in histories])
-    has_markers = any(history.epoch.size <= _FEW_POINTS for history in histories)
-    handles = _handles(
-        names, {name for panel in panels for name in panel.curves if name}, has_markers
-    )
-    if handles:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.4
-        )
+    legend.add_to(figure)
     return figure
 
 
 @styled
 def draw_history_panel(ax: Axes, history: History) -> None:
     """Draw the first panel of `plot_history`, which is the loss, on given axes."""
-    panel = _panels([history], None)[0]
-    _draw_panel(ax, panel, [history.epoch])
-    ax.legend(handles=_handles([""], set(panel.curves), history.epoch.size <= _FEW_POINTS))
+    panels = _panels([history], None)[:1]
+    _draw_panel(ax, panels[0], [history.epoch])
+    ax.legend(handles=_handles([""], panels, [history]))
 
 
 def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
@@ -116,13 +111,10 @@ def _panels(histories: Sequence[History], split: str | None) -> list[_Panel]:
         "test": [100 * h.test_top1_error for h in histories],
         _AVERAGED: [100 * (1 - h.ema_test_accuracy) for h in histories],
     }
+    prefix = f"{split} " if split in _SPLITS else ""
     panels = [
-        _Panel("loss", _of_split(loss, split)),
-        _Panel("top-1 error (%)", _of_split(error, split)),
-    ]
-    if split in _SPLITS:
-        panels = [_Panel(f"{split} {panel.label}", panel.curves) for panel in panels]
-    panels += [
+        _Panel(f"{prefix}loss", _of_split(loss, split)),
+        _Panel(f"{prefix}top-1 error (%)", _of_split(error, split)),
         _Panel("learning rate", {"": [h.learning_rate for h in histories]}),
         _Panel("first-order sharpness", {"": [h.first_order_sharpness for h in histories]}),
         _Panel("ascent sharpness", {"": [h.ascent_sharpness for h in histories]}),
@@ -158,17 +150,17 @@ def _draw_panel(ax: Axes, panel: _Panel, epochs: list[np.ndarray]) -> None:
             ax.plot(
                 epochs[index][is_measured],
                 run[is_measured],
-                color=LINE_COLORS[index % len(LINE_COLORS)],
+                color=color_of(index),
                 linestyle=style,
                 linewidth=_width(runs, index),
-                marker=LINE_MARKERS[index % len(LINE_MARKERS)] if has_gaps else None,
+                marker=marker_of(index) if has_gaps else None,
                 markerfacecolor="white" if name == "test" else None,
             )
     first, last = min(e.min() for e in epochs), max(e.max() for e in epochs)
     margin = 0.02 * (last - first) or 0.5
+    scale = choose_scale([panel.finite], is_share="%" in panel.label)
     ax.set(xlabel="epoch", ylabel=panel.label, xlim=(first - margin, last + margin))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    scale = choose_scale([panel.finite], is_share="%" in panel.label)
     if scale.kind == "log":
         set_log_ticks(ax, scale)
         ax.set_ylabel(panel.label + scale.note)
@@ -181,22 +173,17 @@ def _width(runs: list[np.ndarray], index: int) -> float:
     return _WIDTH * (1 + sum(np.array_equal(runs[index], later) for later in runs[index + 1 :]))
 
 
-def _handles(names: Sequence[str], splits: set[str], has_markers: bool) -> list[Line2D]:
+def _handles(
+    names: Sequence[str], panels: Sequence[_Panel], histories: Sequence[History]
+) -> list[Line2D]:
     """Name the runs by colour and the splits by line style, each only where there is a choice."""
-    handles = []
-    if names != [""]:
-        colors = (LINE_COLORS[i % len(LINE_COLORS)] for i in range(len(names)))
-        handles += [
-            Line2D([], [], color=color, label=name)
-            for color, name in zip(colors, names, strict=True)
-        ]
-    if len(splits) > 1:
-        color = LINE_COLORS[0] if len(names) == 1 else "0.25"
-        for style, name in zip(LINE_STYLES, _CURVES, strict=False):
-            if name not in splits:
-                continue
-            handle = Line2D([], [], color=color, linestyle=style, label=name)
-            if has_markers:
-                handle.set(marker="o", markerfacecolor="white" if name == "test" else color)
-            handles.append(handle)
+    handles = name_keys(names, marker=None)
+    splits = {name for panel in panels for name in panel.curves if name}
+    color = color_of(0) if len(names) == 1 else "0.25"
+    has_markers = any(history.epoch.size <= _FEW_POINTS for history in histories)
+    for style, name in zip(LINE_STYLES, _CURVES, strict=False):
+        if name in splits and len(splits) > 1:
+            face = "white" if name == "test" else color
+            marker = {"marker": "o", "markerfacecolor": face} if has_markers else {}
+            handles.append(key(name, color=color, linestyle=style, **marker))
     return handles

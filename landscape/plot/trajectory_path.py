@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import InputError
@@ -21,6 +20,7 @@ from landscape.plot.style import (
     LINE_COLORS,
     LINE_STYLES,
     ONE_COLUMN,
+    key,
     new_figure,
     panel_title,
     set_log_ticks,
@@ -28,12 +28,8 @@ from landscape.plot.style import (
 )
 from landscape.results.surface import Mark
 
-_OWN: dict[str, Any] = {"color": LINE_COLORS[0], "label": "loss of a snapshot"}
-_PROJECTED: dict[str, Any] = {
-    "color": LINE_COLORS[1],
-    "linestyle": LINE_STYLES[1],
-    "label": "loss of its projection",
-}
+_OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
+_PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
 _HEIGHT = 1.25  # inches of a panel under the plane
 
 
@@ -57,9 +53,9 @@ def draw_trajectory(field: Field, label: str) -> Figure:
     scale = scale_of([field])
     legend = legend_of([field], view_of([field], "filled"))
     panels = [_draw_distances]
-    if _has_losses(snapshots, field.split):
+    if any(field.split in mark.loss or field.split in mark.plane_loss for mark in snapshots):
         panels = [_draw_losses, _draw_distances]
-        lines = [Line2D([], [], **_OWN), Line2D([], [], **_PROJECTED)]
+        lines = [key("loss of a snapshot", **_OWN), key("loss of its projection", **_PROJECTED)]
         legend = Legend([*legend.handles, *lines], legend.note)
     heights = [PANEL_HEIGHT, *[_HEIGHT] * len(panels)]
     figure = new_figure(ONE_COLUMN, sum(heights) + legend.height(ONE_COLUMN), layout="compressed")
@@ -80,10 +76,6 @@ def draw_trajectory(field: Field, label: str) -> Figure:
     return figure
 
 
-def _has_losses(snapshots: Sequence[Mark], split: str) -> bool:
-    return any(split in mark.loss or split in mark.plane_loss for mark in snapshots)
-
-
 def _draw_losses(ax: Axes, numbers: np.ndarray, snapshots: Sequence[Mark], split: str) -> None:
     """Draw the loss at each snapshot and at its projection on the plane.
 
@@ -94,14 +86,11 @@ def _draw_losses(ax: Axes, numbers: np.ndarray, snapshots: Sequence[Mark], split
     ax.plot(numbers, projected, **_PROJECTED)
     ax.plot(numbers, own, **_OWN)
     _draw_dots(ax, numbers, own)
-    finite = np.append(own, projected)
-    finite = finite[np.isfinite(finite)]
-    scale = choose_scale([finite]) if finite.size else None
-    if scale is not None and scale.kind == "log":
+    ax.set_ylabel(f"{split} loss")
+    known = np.append(own, projected)
+    if np.isfinite(known).any() and (scale := choose_scale([known])).kind == "log":
         set_log_ticks(ax, scale)
         ax.set_ylabel(with_note(f"{split} loss", scale, 0))
-    else:
-        ax.set_ylabel(f"{split} loss")
 
 
 def _draw_distances(ax: Axes, numbers: np.ndarray, snapshots: Sequence[Mark], split: str) -> None:

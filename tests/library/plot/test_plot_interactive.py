@@ -36,8 +36,41 @@ def draw(*surfaces, **kwargs):
     return data_of(plot.draw_page(surfaces, **kwargs))
 
 
-def names(data):
-    return [each["name"] for each in data["fields"]]
+def choices(figure):
+    """Return name -> button of what can be shown."""
+    menus = figure["layout"]["updatemenus"]
+    return {b["label"]: b for menu in menus for b in menu["buttons"] if "visible" in b["args"][0]}
+
+
+def views(figure):
+    menus = figure["layout"]["updatemenus"]
+    return {b["label"]: b for menu in menus for b in menu["buttons"] if "type" in b["args"][0]}
+
+
+def shown(figure, choice=None):
+    """Return the traces that are seen first, or after a choice."""
+    visible = [trace["visible"] for trace in figure["data"]]
+    if choice is not None:
+        visible = choices(figure)[choice]["args"][0]["visible"]
+    return [trace for trace, is_seen in zip(figure["data"], visible, strict=True) if is_seen]
+
+
+def planes(figure, choice=None):
+    return [trace for trace in shown(figure, choice) if trace.get("coloraxis")]
+
+
+def curves(figure, choice=None):
+    return [trace for trace in shown(figure, choice) if trace.get("name") and "text" in trace]
+
+
+def marks(figure, choice=None):
+    return [trace for trace in shown(figure, choice) if "legendgroup" in trace]
+
+
+def name_of_values(figure):
+    layout = figure["layout"]
+    axis = layout["coloraxis"]["colorbar"] if "coloraxis" in layout else layout["yaxis"]
+    return axis["title"]["text"]
 
 
 def test_the_page_needs_no_network():
@@ -51,33 +84,49 @@ def test_the_page_holds_the_script_that_draws_it():
 
     page = plot.draw_page([make_surface()])
     assert get_plotlyjs() in page
-    assert "Plotly.react(plot" in page
+    assert "Plotly.newPlot(plot" in page
 
 
 def test_the_values_are_at_their_coordinates():
-    data = draw(make_surface(nx=5, ny=3))
-    panel, values = data["panels"][0], data["fields"][0]["panels"][0]["values"]
-    np.testing.assert_allclose(values, bowl(*np.meshgrid(panel["x"], panel["y"])), rtol=1e-5)
+    (plane,) = planes(draw(make_surface(nx=5, ny=3)))
+    np.testing.assert_allclose(plane["z"], bowl(*np.meshgrid(plane["x"], plane["y"])), rtol=1e-5)
 
 
 def test_accuracy_is_in_percent_under_its_name():
-    data = draw(make_surface(nx=5, ny=3))
-    layer = data["fields"][names(data).index("train accuracy (%)")]
+    (plane,) = planes(draw(make_surface(nx=5, ny=3)), "train accuracy (%)")
     losses = bowl(*np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 3)))
-    np.testing.assert_allclose(layer["panels"][0]["values"], 100 * np.exp(-losses), rtol=1e-5)
+    np.testing.assert_allclose(plane["z"], 100 * np.exp(-losses), rtol=1e-5)
+
+
+def test_the_values_under_the_pointer_are_those_of_every_quantity_of_the_split():
+    (plane,) = planes(draw(make_surface(nx=5, ny=3)))
+    loss = bowl(plane["x"][1], plane["y"][2])
+    assert plane["customdata"][2][1] == [f"{loss:.4g}", f"{100 * np.exp(-loss):.4g}"]
+    assert "train loss: %{customdata[0]}" in plane["hovertemplate"]
+    assert "train accuracy (%): %{customdata[1]}" in plane["hovertemplate"]
 
 
 def test_every_shared_quantity_can_be_chosen():
     surface = replace(make_surface(), maps={"lambda_max": np.ones((7, 9))})
-    assert names(draw(surface)) == [
-        "train loss",
-        "test loss",
+    assert list(choices(draw(surface))) == [
+        "train loss, linear",
+        "train loss, log",
+        "test loss, linear",
+        "test loss, log",
         "train accuracy (%)",
         "test accuracy (%)",
         "λ<sub>max</sub> of the Hessian",
     ]
     other = replace(make_surface(splits=("test",)), accuracy={})
-    assert names(draw(surface, other)) == ["test loss"]
+    assert list(choices(draw(surface, other))) == ["test loss, linear", "test loss, log"]
+
+
+def test_a_choice_changes_the_values_and_their_names_together():
+    figure = draw(make_surface())
+    changes = choices(figure)["test accuracy (%)"]["args"][1]
+    assert changes["coloraxis"]["colorbar"]["title"]["text"] == "test accuracy (%)"
+    assert changes["scene.zaxis"]["title"]["text"] == "test accuracy (%)"
+    assert (changes["coloraxis"]["cmin"], changes["coloraxis"]["cmax"]) == (0, 70)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +138,7 @@ def test_every_shared_quantity_can_be_chosen():
     ],
 )
 def test_what_was_asked_for_is_shown_first(kwargs, name):
-    data = draw(make_surface(), **kwargs)
-    assert data["fields"][data["field"]]["name"] == name
+    assert name_of_values(draw(make_surface(), **kwargs)) == name
 
 
 @pytest.mark.parametrize(
@@ -98,53 +146,68 @@ def test_what_was_asked_for_is_shown_first(kwargs, name):
     [(None, "surface"), ("filled", "contour"), ("contour", "contour"), ("heatmap", "heatmap")],
 )
 def test_the_kind_is_the_view_that_is_shown_first(kind, view):
-    assert draw(make_surface(), kind=kind)["view"] == view
+    (plane,) = planes(draw(make_surface(), kind=kind))
+    assert plane["type"] == view
+
+
+def test_a_view_changes_the_types_of_all_traces_and_nothing_else():
+    figure = draw(make_surface())
+    types = {label: button["args"][0]["type"] for label, button in views(figure).items()}
+    assert list(types) == ["3D", "contours", "heat map"]
+    assert types["3D"] == [trace["type"] for trace in figure["data"]]
+    assert set(types["heat map"]) == {"heatmap", "scatter"}
 
 
 def test_lines_are_curves():
-    data = draw(make_surface(is_line=True), make_surface(is_line=True), labels=["SGD", "SAM"])
-    assert data["view"] == "curve"
-    assert [panel["name"] for panel in data["panels"]] == ["SGD", "SAM"]
-    np.testing.assert_allclose(
-        data["fields"][0]["panels"][0]["values"], bowl(np.linspace(-1, 1, 9), 0), rtol=1e-5
-    )
+    line = make_surface(is_line=True)
+    figure = draw(line, line, labels=["SGD", "SAM"])
+    drawn = {trace["name"]: trace for trace in curves(figure)}
+    assert list(drawn)[:4] == ["SGD, train", "SAM, train", "SGD, test", "SAM, test"]
+    np.testing.assert_allclose(drawn["SGD, train"]["y"], bowl(np.linspace(-1, 1, 9), 0), rtol=1e-5)
+    assert not views(figure)
 
 
 def test_several_lines_are_their_median_and_quartiles():
     surface = make_surface(is_line=True)
     loss = np.arange(5.0)[:, None] + surface.x**2
     repeated = replace(surface, loss={"train": loss}, accuracy={}, done=np.ones(loss.shape, bool))
-    (panel,) = draw(repeated)["fields"][0]["panels"]
-    np.testing.assert_allclose(panel["values"], 2 + surface.x**2, rtol=1e-5)
-    np.testing.assert_allclose(panel["band"], [1 + surface.x**2, 3 + surface.x**2], rtol=1e-5)
+    low, high, curve = shown(draw(repeated))[:3]
+    np.testing.assert_allclose(curve["y"], 2 + surface.x**2, rtol=1e-5)
+    np.testing.assert_allclose(low["y"], 1 + surface.x**2, rtol=1e-5)
+    np.testing.assert_allclose(high["y"], 3 + surface.x**2, rtol=1e-5)
+    assert high["fill"] == "tonexty"
+
+
+def scales(surface, name="train loss"):
+    return [label.removeprefix(f"{name}, ") for label in choices(draw(surface)) if name in label]
 
 
 def test_a_wide_range_is_logarithmic_first_and_can_be_linear():
-    scales = draw(make_surface(lambda x, y: 10 ** (2 * x + y)))["fields"][0]["scales"]
-    assert [scale["kind"] for scale in scales] == ["log", "linear"]
+    surface = make_surface(lambda x, y: 10 ** (2 * x + y))
+    assert scales(surface) == ["log", "linear"]
+    (plane,) = planes(draw(surface))
+    x, y = np.meshgrid(plane["x"], plane["y"])
+    np.testing.assert_allclose(plane["z"], 2 * x + y, atol=1e-5)
 
 
 def test_a_narrow_range_is_linear_and_can_be_logarithmic_where_it_is_positive():
-    assert [scale["kind"] for scale in draw(make_surface())["fields"][0]["scales"]] == [
-        "linear",
-        "log",
-    ]
-    assert [
-        scale["kind"] for scale in draw(make_surface(lambda x, y: x + y))["fields"][0]["scales"]
-    ] == ["linear"]
+    assert scales(make_surface()) == ["linear", "log"]
+    assert scales(make_surface(lambda x, y: x + y)) == ["train loss"]
 
 
 def test_panels_share_their_scale():
-    data = draw(make_surface(), make_surface(lambda x, y: 9 + bowl(x, y)))
-    (scale, _) = data["fields"][0]["scales"]
-    assert scale["low"] <= 0.5
-    assert scale["high"] >= 13.5
+    figure = draw(make_surface(), make_surface(lambda x, y: 9 + bowl(x, y)))
+    axis = figure["layout"]["coloraxis"]
+    assert axis["cmin"] <= 0.5
+    assert axis["cmax"] >= 13.5
+    assert [plane["coloraxis"] for plane in planes(figure)] == ["coloraxis"] * 2
+    assert figure["layout"]["scene"]["zaxis"] == figure["layout"]["scene2"]["zaxis"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_empty_and_named(value):
     page = plot.draw_page([with_train_loss(make_surface(), at=(2, 3), value=value)])
-    assert data_of(page)["fields"][0]["panels"][0]["values"][2][3] is None
+    assert planes(data_of(page))[0]["z"][2][3] is None
     assert ("NaN" if np.isnan(value) else "inf") + " left empty" in page
 
 
@@ -152,39 +215,40 @@ def test_points_that_were_not_computed_are_interpolated_and_noted():
     surface = make_surface(lambda x, y: 3 + x + y, 9, 9)
     page = plot.draw_page([partly_done(surface, 0.3)])
     np.testing.assert_allclose(
-        data_of(page)["fields"][0]["panels"][0]["values"],
-        surface.loss["train"],
-        rtol=1e-5,
-        atol=1e-9,
+        planes(data_of(page))[0]["z"], surface.loss["train"], rtol=1e-5, atol=1e-9
     )
     assert "of 81 points evaluated" in page
 
 
 def test_marks_have_their_loss_and_their_height_on_the_plane():
-    marks = (
+    found = (
         Mark("sgd", "checkpoint", (0.5, 0.5), 0.25, {"train": 7.0}, {"train": 6.0}),
         Mark("epoch 1", "snapshot", (0.1, 0.2), 0.5),
     )
-    data = draw(replace(make_surface(lambda x, y: 3 + x + y), marks=marks))
-    sgd, epoch, center = data["panels"][0]["marks"]
-    assert (sgd["loss"]["train"], sgd["heights"][0], sgd["distance"]) == (7.0, 6.0, 0.25)
-    assert epoch["heights"][0] == pytest.approx(3.3)
-    assert (center["label"], center["heights"][0]) == ("center", 3.0)
+    figure = draw(replace(make_surface(lambda x, y: 3 + x + y), marks=found))
+    named = {trace["name"]: trace for trace in marks(figure) if trace["showlegend"]}
+    (text,) = named["sgd"]["text"]
+    assert "its loss: 7<br>train loss on the plane: 6<br>distance out of the plane: 0.25" in text
+    (text,) = named["trajectory"]["text"]
+    assert text.startswith("<b>epoch 1</b>")
+    assert "train loss on the plane: 3.3" in text
+    (text,) = named["center"]["text"]
+    assert "train loss on the plane: 3" in text
+    low, high = np.array(figure["layout"]["scene"]["zaxis"]["range"])
+    assert named["sgd"]["z"][0] == pytest.approx(6.0, abs=0.02 * (high - low))
 
 
 def test_a_marked_origin_is_not_marked_again():
-    marks = (Mark("sgd", "checkpoint", (0.0, 0.0)),)
-    data = draw(replace(make_surface(), marks=marks))
-    assert [mark["label"] for mark in data["panels"][0]["marks"]] == ["sgd"]
+    found = (Mark("sgd", "checkpoint", (0.0, 0.0)),)
+    figure = draw(replace(make_surface(), marks=found))
+    assert {trace["name"] for trace in marks(figure)} == {"sgd"}
 
 
 def test_marks_off_the_grid_are_left_out_and_counted():
-    marks = (Mark("far", "checkpoint", (5.0, 0.0)), Mark("epoch 1", "snapshot", (5.0, 0.0)))
-    page = plot.draw_page([replace(make_surface(), marks=marks)])
-    assert [mark["coordinates"] for mark in data_of(page)["panels"][0]["marks"]] == [
-        [None, None],
-        [0.0, 0.0],
-    ]
+    found = (Mark("far", "checkpoint", (5.0, 0.0)), Mark("epoch 1", "snapshot", (5.0, 0.0)))
+    page = plot.draw_page([replace(make_surface(), marks=found)])
+    places = {t["name"]: (t["x"], t["y"]) for t in marks(data_of(page))}
+    assert places == {"trajectory": ([None], [None]), "center": ([0.0], [0.0])}
     assert "2 marks outside" in page
 
 
@@ -193,10 +257,11 @@ def test_names_are_shown_as_they_are_and_never_run():
     surface = replace(make_surface(), marks=(Mark(label, "checkpoint", (0.5, 0.5)),))
     page = plot.draw_page([surface], labels=[label], title=label)
     assert page.count("</script><b>") == 0
-    shown = "&lt;/script&gt;&lt;b&gt;$x$ &amp; ?"
-    data = data_of(page)
-    assert (data["panels"][0]["name"], data["panels"][0]["marks"][0]["label"]) == (shown, shown)
-    assert f"<h1>{shown}</h1>" in page
+    escaped = "&lt;/script&gt;&lt;b&gt;$x$ &amp; ?"
+    figure = data_of(page)
+    assert figure["layout"]["annotations"][0]["text"].startswith(escaped)
+    assert escaped in {trace["name"] for trace in marks(figure)}
+    assert f"<h1>{escaped}</h1>" in page
 
 
 def test_the_same_surfaces_give_the_same_page():
@@ -208,11 +273,11 @@ def test_the_same_surfaces_give_the_same_page():
 )
 def test_constants_and_losses_around_zero_are_drawn(function):
     surface = replace(make_surface(function), accuracy={})
-    assert draw(surface)["fields"][0]["scales"]
+    assert planes(draw(surface))
 
 
 def test_an_interrupted_surface_is_drawn():
-    assert draw(half_done(make_surface()))["fields"][0]["panels"][0]["values"][-1] == [None] * 9
+    assert planes(draw(half_done(make_surface())))[0]["z"][-1] == [None] * 9
 
 
 @pytest.mark.parametrize("kind", ["persistence", "merge-tree", "difference"])
