@@ -7,24 +7,28 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import ModuleType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeAlias, Union, get_args, get_origin
 
 from landscape.errors import InputError
+
+Entry: TypeAlias = str | tuple[Any, ...]
+"""Import string "package.module:function", or that and positional arguments: one of a family."""
 
 
 @dataclass(frozen=True)
 class Registry:
-    """A table of import strings, each naming a function whose parameters are keyword-only.
+    """A table of import strings, each naming a function whose free parameters are keyword-only.
 
     Attributes:
         kind: What the functions make: "model" or "data", as in the option `--model`.
-        entries: Name to "package.module:function".
+        entries: Name to import string or family member.
     """
 
     kind: str
-    entries: Mapping[str, str]
+    entries: Mapping[str, Entry]
 
     def load(self, name: str) -> Callable[..., Any]:
         """Import the function called `name`.
@@ -37,8 +41,11 @@ class Registry:
                 f"{self.kind} must be one of {', '.join(self.entries)}, got {name!r}.",
                 hint=f"Your own goes in as --{self.kind} path/to/file.py:function.",
             )
-        module, _, function = self.entries[name].partition(":")
-        return getattr(import_module(module), function)
+        entry = self.entries[name]
+        target, *arguments = (entry,) if isinstance(entry, str) else entry
+        module, _, attribute = target.partition(":")
+        function = getattr(import_module(module), attribute)
+        return partial(function, *arguments) if arguments else function
 
     def arguments(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `kwargs` with defaults filled in and paths as strings, as a checkpoint has them.

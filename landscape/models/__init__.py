@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landscape.registry import Registry
+from landscape.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
 _DEPTHS = (20, 32, 44, 56, 110)
+_WIDE = ((16, 4), (16, 8), (22, 8), (28, 10))
 
-MODELS: dict[str, str] = {
+MODELS: dict[str, Entry] = {
     "mlp": "landscape.models.mlp:mlp",
     "lenet": "landscape.models.lenet:lenet",
-    **{f"resnet{depth}": f"landscape.models.resnet:resnet{depth}" for depth in _DEPTHS},
+    **{f"resnet{depth}": ("landscape.models.resnet:resnet", depth, True) for depth in _DEPTHS},
     **{
-        f"resnet{depth}-noshort": f"landscape.models.resnet:resnet{depth}_noshort"
+        f"resnet{depth}-noshort": ("landscape.models.resnet:resnet", depth, False)
         for depth in _DEPTHS
     },
-    "resnet18": "landscape.models.resnet18:resnet18",
-    "wrn-16-4": "landscape.models.wide_resnet:wrn_16_4",
-    "wrn-16-8": "landscape.models.wide_resnet:wrn_16_8",
-    "wrn-22-8": "landscape.models.wide_resnet:wrn_22_8",
-    "wrn-28-10": "landscape.models.wide_resnet:wrn_28_10",
+    "resnet18": "landscape.models.resnet:resnet18",
+    **{
+        f"wrn-{depth}-{factor}": ("landscape.models.wide_resnet:wide_resnet", depth, factor)
+        for depth, factor in _WIDE
+    },
     "vgg16": "landscape.models.vgg:vgg16",
     "transformer": "landscape.models.transformer:transformer",
     "gcn": "landscape.models.gcn:gcn",
     "gcn-topk": "landscape.models.gcn:gcn_topk",
 }
-"""Name to import string."""
+"""Name to import string, with the positional arguments of one of a family."""
 
 _REGISTRY = Registry("model", MODELS)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from landscape.models.initialization import check_at_least, check_dropout, initialize_he
 
 
-class Block(nn.Module):
+class PreactivationBlock(nn.Module):
     """Twice normalization, ReLU and a 3x3 convolution, dropout between them, and a shortcut."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, dropout: float) -> None:
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """6n + 4 weight layers: a stem and three stages of n blocks; see `wrn_28_10`."""
+    """6n + 4 weight layers: a stem and three stages of n blocks; see `wide_resnet`."""
 
     def __init__(
         self,
@@ -74,20 +74,31 @@ class WideResNet(nn.Module):
 def _stage(
     in_channels: int, channels: int, stride: int, num_blocks: int, dropout: float
 ) -> nn.Sequential:
-    first = Block(in_channels, channels, stride, dropout)
+    first = PreactivationBlock(in_channels, channels, stride, dropout)
     return nn.Sequential(
-        first, *(Block(channels, channels, 1, dropout) for _ in range(num_blocks - 1))
+        first, *(PreactivationBlock(channels, channels, 1, dropout) for _ in range(num_blocks - 1))
     )
 
 
-def wrn_28_10(
-    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
+def wide_resnet(
+    depth: int,
+    factor: int,
+    /,
+    *,
+    dropout: float = 0.0,
+    width: int = 16,
+    num_classes: int = 10,
+    in_channels: int = 3,
 ) -> nn.Module:
-    """Build WRN-28-10, 36.5 million parameters.
+    """Build WRN-d-k.
+
+    Millions of parameters: WRN-28-10 36.5, WRN-22-8 17.2, WRN-16-8 11.0, WRN-16-4 2.7.
 
     Args:
+        depth: Number of weight layers, d.
+        factor: Widening factor, k.
         dropout: Share of activations that training sets to 0 between the convolutions of a block.
-        width: Channels of the stem; the stages have 10, 20 and 40 times as many.
+        width: Channels of the stem; the stages have k, 2 k and 4 k times as many.
         num_classes: Number of outputs.
         in_channels: Channels of an image.
 
@@ -95,35 +106,13 @@ def wrn_28_10(
         A model (N, in_channels, H, W) -> (N, num_classes), He initialized.
 
     Raises:
-        InputError: If a size is too small or the dropout is no probability below 1.
+        InputError: If a size is too small or the dropout is not a probability below 1.
     """
     return WideResNet(
-        28, 10, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
-    )
-
-
-def wrn_22_8(
-    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
-) -> nn.Module:
-    """Build WRN-22-8, 17.2 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(
-        22, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
-    )
-
-
-def wrn_16_8(
-    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
-) -> nn.Module:
-    """Build WRN-16-8, 11.0 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(
-        16, 8, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
-    )
-
-
-def wrn_16_4(
-    *, dropout: float = 0.0, width: int = 16, num_classes: int = 10, in_channels: int = 3
-) -> nn.Module:
-    """Build WRN-16-4, 2.7 million parameters; arguments as in `wrn_28_10`."""
-    return WideResNet(
-        16, 4, width=width, dropout=dropout, num_classes=num_classes, in_channels=in_channels
+        depth,
+        factor,
+        width=width,
+        dropout=dropout,
+        num_classes=num_classes,
+        in_channels=in_channels,
     )

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from landscape.models import build_model
-from landscape.models.resnet import Block
+from landscape.models.resnet import PaddedShortcut, ResidualBlock
 
 # 10 classes, option A; He et al. (2016), Table 6, rounds them to 0.27, 0.85 and 1.7 million.
 PUBLISHED_PARAMETERS = {"resnet20": 269_722, "resnet56": 853_018, "resnet110": 1_727_962}
@@ -43,18 +43,18 @@ def zeroed(block):
 
 def test_block_with_a_silent_branch_passes_its_input_on():
     x = torch.rand(2, 4, 6, 6)
-    assert torch.equal(zeroed(Block(4, 4, 1, True))(x), x)
+    assert torch.equal(zeroed(ResidualBlock(4, 4, 1, PaddedShortcut))(x), x)
 
 
 def test_block_with_a_silent_branch_and_no_shortcut_is_zero():
-    assert not zeroed(Block(4, 4, 1, False))(torch.rand(2, 4, 6, 6)).any()
+    assert not zeroed(ResidualBlock(4, 4, 1, None))(torch.rand(2, 4, 6, 6)).any()
 
 
 def test_widening_shortcut_takes_every_second_pixel_and_pads_with_zero_channels():
     x = torch.rand(2, 4, 6, 6)
     expected = torch.zeros(2, 8, 3, 3)
     expected[:, 2:6] = x[:, :, ::2, ::2]
-    assert torch.equal(zeroed(Block(4, 8, 2, True))(x), expected)
+    assert torch.equal(zeroed(ResidualBlock(4, 8, 2, PaddedShortcut))(x), expected)
 
 
 def test_odd_widths_can_be_padded():

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from landscape.models import build_model
-from landscape.models.resnet18 import Block
+from landscape.models.resnet import ResidualBlock, projected_shortcut
 
 
 def num_parameters_by_formula(num_classes):
@@ -48,13 +48,13 @@ def test_images_are_halved_three_times_and_not_by_the_stem():
 
 
 def test_block_with_a_silent_branch_passes_its_input_on():
-    block, x = Block(4, 4, 1).eval(), torch.rand(2, 4, 6, 6)
+    block, x = ResidualBlock(4, 4, 1, projected_shortcut).eval(), torch.rand(2, 4, 6, 6)
     nn.init.zeros_(block.bn2.weight)
     assert torch.equal(block(x), x)
 
 
 def test_block_that_changes_the_shape_projects_its_input():
-    block, x = Block(4, 8, 2).eval(), torch.rand(2, 4, 6, 6)
+    block, x = ResidualBlock(4, 8, 2, projected_shortcut).eval(), torch.rand(2, 4, 6, 6)
     nn.init.zeros_(block.bn2.weight)
     projected = torch.einsum(
         "oi,nihw->nohw", block.shortcut[0].weight[:, :, 0, 0], x[:, :, ::2, ::2]

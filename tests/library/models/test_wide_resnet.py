@@ -4,7 +4,7 @@ from torch import nn
 
 from landscape.errors import InputError
 from landscape.models import build_model
-from landscape.models.wide_resnet import Block
+from landscape.models.wide_resnet import PreactivationBlock
 
 # Name -> depth, widening factor and parameters with 10 classes; Zagoruyko & Komodakis (2016) round
 # those of 16-8, 22-8 and 28-10 to 11.0, 17.2 and 36.5 million.
@@ -71,11 +71,11 @@ def test_images_are_halved_twice_on_the_way_to_the_mean():
 
 def test_block_with_a_silent_branch_passes_its_input_on_unnormalized():
     x = torch.randn(2, 4, 6, 6)
-    assert torch.equal(zeroed(Block(4, 4, 1, 0.0))(x), x)
+    assert torch.equal(zeroed(PreactivationBlock(4, 4, 1, 0.0))(x), x)
 
 
 def test_widening_shortcut_projects_the_activated_input():
-    block, x = zeroed(Block(4, 6, 2, 0.0)), torch.randn(2, 4, 6, 6)
+    block, x = zeroed(PreactivationBlock(4, 6, 2, 0.0)), torch.randn(2, 4, 6, 6)
     activated = torch.relu(x / (1 + block.bn1.eps) ** 0.5)[:, :, ::2, ::2]
     expected = torch.einsum("oi,nihw->nohw", block.shortcut.weight[:, :, 0, 0], activated)
     # Two orders of summation in float32.
@@ -83,7 +83,7 @@ def test_widening_shortcut_projects_the_activated_input():
 
 
 def test_dropout_acts_in_training_only():
-    block, x = Block(4, 4, 1, 0.5), torch.randn(2, 4, 6, 6)
+    block, x = PreactivationBlock(4, 4, 1, 0.5), torch.randn(2, 4, 6, 6)
     with torch.random.fork_rng():
         assert not torch.equal(block(x), block(x))
     block.eval()
