@@ -77,7 +77,7 @@ def _check_training(recipe: Recipe, options: TrainOptions) -> None:
     """Make all checks of a training run that need no data and no model."""
     from torch import nn
 
-    from landscape.data.validation import check_share
+    from landscape.data.subset import check_share
     from landscape.io.plugins import find_loss
 
     from ..optimizer import make_optimizer

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landscape.registry import Registry
+from landscape.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from landscape.data.normalization import Examples
     from landscape.data.tu_dataset import Graphs
 
-DATASETS: dict[str, str] = {
+DATASETS: dict[str, Entry] = {
     "digits": "landscape.data.digits:digits",
-    "cifar10": "landscape.data.cifar:cifar10",
-    "cifar100": "landscape.data.cifar:cifar100",
+    "cifar10": ("landscape.data.cifar:cifar", "cifar10"),
+    "cifar100": ("landscape.data.cifar:cifar", "cifar100"),
     "fashion-mnist": "landscape.data.fashion_mnist:fashion_mnist",
     "mitbih": "landscape.data.mitbih:mitbih",
-    "mutagenicity": "landscape.data.tu_dataset:mutagenicity",
-    "mutag": "landscape.data.tu_dataset:mutag",
+    "mutagenicity": ("landscape.data.tu_dataset:tu_dataset", "mutagenicity"),
+    "mutag": ("landscape.data.tu_dataset:tu_dataset", "mutag"),
 }
-"""Name to import string."""
+"""Name to import string, with the name in a family."""
 
 _REGISTRY = Registry("data", DATASETS)
 

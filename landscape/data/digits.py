@@ -7,16 +7,13 @@ from sklearn.datasets import load_digits
 
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
 
-NORMALIZATIONS = {
+_NORMALIZATIONS = {
     # Over all pixels of the 1797 images, divided by 16.
     "digits": Normalization((0.3053,), (0.3760,)),
     "none": Normalization((0.0,), (1.0,)),
 }
 
-WHITE = 16
-"""A pixel counts the dark points in a 4x4 cell of the scan."""
-
-TEST_EVERY = 5
+_WHITE = 16  # largest pixel, which counts the dark points in a 4x4 cell of the scan
 
 
 def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
@@ -39,15 +36,10 @@ def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
         Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI, test set;
         `load_digits`.
     """
-    chosen = choose_normalization(normalization, NORMALIZATIONS)
+    chosen = choose_normalization(normalization, _NORMALIZATIONS)
     pixels, labels = load_digits(return_X_y=True)
     images = pixels.astype(np.uint8).reshape(-1, 1, 8, 8)
-    is_test = _stratified_test_mask(labels)
-    train = as_examples(images[~is_test], labels[~is_test], chosen, white=WHITE)
-    return train, as_examples(images[is_test], labels[is_test], chosen, white=WHITE)
-
-
-def _stratified_test_mask(labels: np.ndarray) -> np.ndarray:
     is_test = np.zeros(len(labels), dtype=bool)
-    is_test[np.argsort(labels, kind="stable")[::TEST_EVERY]] = True
-    return is_test
+    is_test[np.argsort(labels, kind="stable")[::5]] = True
+    train = as_examples(images[~is_test], labels[~is_test], chosen, white=_WHITE)
+    return train, as_examples(images[is_test], labels[is_test], chosen, white=_WHITE)

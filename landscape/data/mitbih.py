@@ -16,12 +16,8 @@ from landscape.data.normalization import Examples
 from landscape.data.publications import PUBLICATIONS
 from landscape.errors import DataError
 
-LENGTH = 187
-"""Samples of one beat, at 125 Hz; a shorter beat ends in zeros."""
-
-NUM_CLASSES = 5
-"""Normal, supraventricular, ventricular, fusion, unknown."""
-
+_LENGTH = 187  # samples of one beat, at 125 Hz; a shorter beat ends in zeros
+_NUM_CLASSES = 5  # normal, supraventricular, ventricular, fusion, unknown
 _SEED = 0
 
 
@@ -58,7 +54,7 @@ def _read(path: Path, balance: bool) -> Examples:
     rows = read_heartbeats(path)
     if balance:
         rows = rows[balanced_rows(rows[:, -1])]
-    inputs, labels = torch.from_numpy(rows).split([LENGTH, 1], dim=1)
+    inputs, labels = torch.from_numpy(rows).split([_LENGTH, 1], dim=1)
     return inputs.unsqueeze(2).contiguous(), labels.squeeze(1).long()
 
 
@@ -103,8 +99,8 @@ def read_heartbeats(path: Path) -> np.ndarray:
             rows = np.loadtxt(file, dtype=np.float32, delimiter=",", comments=None, ndmin=2)
     except ValueError as exc:
         raise _first_bad_row(path) from exc
-    is_bad = ~np.isfinite(rows).all(axis=1) | ~np.isin(rows[:, -1], np.arange(NUM_CLASSES))
-    if rows.shape[1] != LENGTH + 1 or is_bad.any():
+    is_bad = ~np.isfinite(rows).all(axis=1) | ~np.isin(rows[:, -1], np.arange(_NUM_CLASSES))
+    if rows.shape[1] != _LENGTH + 1 or is_bad.any():
         raise _first_bad_row(path)
     return rows
 
@@ -116,15 +112,13 @@ def _first_bad_row(path: Path) -> DataError:
             complaint = _complain(line.strip().split(","))
             if complaint:
                 return DataError(f"{path}, row {number}: {complaint}.", hint=_download_again(path))
-    return DataError(f"{path} must hold rows of {LENGTH + 1} numbers.", hint=_download_again(path))
+    return DataError(f"{path} must hold rows of {_LENGTH + 1} numbers.", hint=_download_again(path))
 
 
 def _complain(fields: list[str]) -> str:
     """Return what is wrong with a row, nothing if nothing is."""
-    if len(fields) != LENGTH + 1:
-        return (
-            f"a heartbeat has {LENGTH} values and a label, {LENGTH + 1} columns, got {len(fields)}"
-        )
+    if len(fields) != _LENGTH + 1:
+        return f"a heartbeat has {_LENGTH} values and a label, {_LENGTH + 1} columns, got {len(fields)}"
     for column, field in enumerate(fields, start=1):
         try:
             value = np.float32(field)
@@ -134,7 +128,7 @@ def _complain(fields: list[str]) -> str:
             return f"column {column} must be finite, got {field[:20]}"
     label = float(fields[-1])
     return (
-        "" if label in range(NUM_CLASSES) else f"the label must be 0, 1, 2, 3 or 4, got {label:g}"
+        "" if label in range(_NUM_CLASSES) else f"the label must be 0, 1, 2, 3 or 4, got {label:g}"
     )
 
 

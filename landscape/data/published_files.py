@@ -1,10 +1,13 @@
-"""Published files: their names, their addresses, and how to recognize them in a folder."""
+"""Published files: their names and addresses, how to recognize them in a folder, their contents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from landscape.errors import DataError
 
@@ -190,12 +193,14 @@ class Publication:
             names = _list(file.name for file in self.files)
             return (
                 f"Run {self.command()} --data-dir ANOTHER, or download {names} from {self.page} "
-                "into another folder; "
-                "pass that folder as --data-dir."
+                "into another folder; pass that folder as --data-dir."
             )
         if self.needs_login:
             return f"Download {path.name} again from {self.page}."
-        return f"Remove {path} and run {self.command()}, or download {path.name} again from {self.page}."
+        return (
+            f"Remove {path} and run {self.command()}, or download {path.name} again from "
+            f"{self.page}."
+        )
 
     def command(self) -> str:
         """Return the command that downloads the files."""
@@ -210,6 +215,75 @@ class Publication:
             f"{self.title} needs {needed}, but {file.why_not_found(folder)}.",
             hint=self.how_to_get(),
         )
+
+
+def read_members(publication: Publication, data_dir: str | None) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the checked content of each file, in no particular order.
+
+    An archive is read in one sequential pass and nothing is written to disk.
+
+    Args:
+        publication: Of one archive whose files have md5 sums.
+        data_dir: A folder that holds the extracted folder or the archive, or the extracted folder
+            itself; looked for in this order: folder, archive, itself.
+
+    Raises:
+        DataError: If nothing is there, a file is missing, or one has another md5 sum than
+            published.
+    """
+    (archive,) = publication.files
+    assert isinstance(archive, PublishedArchive)
+    (source,) = publication.locate(data_dir)
+    again = publication.get_again(source)
+    is_folder = source.is_dir()
+    missing = set(archive.member_md5)
+    contents = _read_folder(source, archive) if is_folder else _read_archive(source, archive, again)
+    for name, content in contents:
+        found, published = _md5_of(content), archive.member_md5[name]
+        if found != published:
+            where = source / name if is_folder else f"{name} in {source}"
+            raise DataError(
+                f"{where} must have the md5 sum {published}, got {found}: it is damaged or "
+                "incomplete.",
+                hint=again,
+            )
+        missing.discard(name)
+        yield name, content
+    if missing:
+        raise DataError(
+            f"{source} must contain {', '.join(archive.member_md5)}; not found: "
+            f"{', '.join(sorted(missing))}.",
+            hint=again,
+        )
+
+
+def _read_folder(folder: Path, archive: PublishedArchive) -> Iterator[tuple[str, bytes]]:
+    for name in archive.member_md5:
+        path = folder / name
+        try:
+            yield name, path.read_bytes()
+        except OSError as exc:
+            raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc
+
+
+def _read_archive(path: Path, archive: PublishedArchive, again: str) -> Iterator[tuple[str, bytes]]:
+    wanted = {PurePosixPath(archive.folder, name): name for name in archive.member_md5}
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for member in tar:
+                name = wanted.get(PurePosixPath(member.name))
+                file = tar.extractfile(member) if name is not None and member.isreg() else None
+                if name is not None and file is not None:
+                    yield name, file.read()
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as exc:
+        raise DataError(
+            f"{path} must be a complete .tar.gz archive, but reading failed: {exc}.", hint=again
+        ) from exc
+
+
+def _md5_of(content: bytes) -> str:
+    """Return a sum against damage; what a harmful file could do is for its reader to prevent."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _list(names: Iterable[str]) -> str:

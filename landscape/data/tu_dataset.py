@@ -9,64 +9,44 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from landscape.data.publications import PUBLICATIONS
-from landscape.data.published_files import Publication
 from landscape.data.tu_files import TuFiles
 from landscape.errors import from_extra
 
 Graphs: TypeAlias = list[Any]
 """`torch_geometric.data.Data` with x (n, F), edge_index (2, m), edge_attr (m, E) and y (1,)."""
 
-TRAIN_SHARE = 0.7
-SEED = 0
+_TRAIN_SHARE = 0.7
+_SEED = 0
 
 
-def mutagenicity(*, data_dir: str | None = None) -> tuple[Graphs, Graphs]:
-    """Read Mutagenicity: 4,337 molecules, 14 kinds of atoms, mutagen (class 0) or not (class 1).
+def tu_dataset(name: str, /, *, data_dir: str | None = None) -> tuple[Graphs, Graphs]:
+    """Read a data set of molecules: Mutagenicity or MUTAG.
+
+    Mutagenicity has 4,337 molecules of 14 kinds of atoms, mutagen (class 0) or not (class 1);
+    MUTAG has 188 of 7 kinds, in two classes.
 
     Args:
-        data_dir: Folder that holds Mutagenicity/ or Mutagenicity.zip, or the former itself.
+        name: "mutagenicity" or "mutag".
+        data_dir: Folder that holds Mutagenicity/ or Mutagenicity.zip, MUTAG/ or MUTAG.zip, or the
+            folder itself.
 
     Returns:
-        3,035 training and 1,302 test graphs, drawn once with a fixed seed.
+        Training and test graphs, drawn once with a fixed seed: 3,035 and 1,302, or 131 and 57.
 
     Raises:
         InputError: If PyTorch Geometric is missing.
         DataError: If a file is missing or damaged.
 
     Source:
-        Kazius, McGuire & Bursi (2005), J. Med. Chem. 48(1); Morris et al. (2020), TUDataset,
-        arXiv:2007.08663.
+        Kazius, McGuire & Bursi (2005), J. Med. Chem. 48(1), and Debnath et al. (1991), J. Med.
+        Chem. 34(2); Morris et al. (2020), TUDataset, arXiv:2007.08663.
     """
-    return read_tu_dataset(PUBLICATIONS["mutagenicity"], data_dir)
-
-
-def mutag(*, data_dir: str | None = None) -> tuple[Graphs, Graphs]:
-    """Read MUTAG: 188 molecules, 7 kinds of atoms, two classes.
-
-    Args:
-        data_dir: Folder that holds MUTAG/ or MUTAG.zip, or the former itself.
-
-    Returns:
-        131 training and 57 test graphs, drawn once with a fixed seed.
-
-    Raises:
-        InputError: If PyTorch Geometric is missing.
-        DataError: If a file is missing or damaged.
-
-    Source:
-        Debnath et al. (1991), J. Med. Chem. 34(2); Morris et al. (2020), TUDataset,
-        arXiv:2007.08663.
-    """
-    return read_tu_dataset(PUBLICATIONS["mutag"], data_dir)
-
-
-def read_tu_dataset(publication: Publication, data_dir: str | None) -> tuple[Graphs, Graphs]:
-    """Read a data set of the collection; see `mutagenicity`."""
+    publication = PUBLICATIONS[name]
     (source,) = publication.locate(data_dir)
-    name = publication.files[0].name.removesuffix(".zip")
-    graphs = _build_graphs(TuFiles(name, source, publication.get_again(source)).read())
-    order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(SEED)).tolist()
-    num_train = int(TRAIN_SHARE * len(graphs))
+    prefix = publication.files[0].name.removesuffix(".zip")
+    graphs = _build_graphs(TuFiles(prefix, source, publication.get_again(source)).read())
+    order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(_SEED)).tolist()
+    num_train = int(_TRAIN_SHARE * len(graphs))
     return [graphs[i] for i in order[:num_train]], [graphs[i] for i in order[num_train:]]
 
 

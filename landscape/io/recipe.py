@@ -12,7 +12,7 @@ from torch import nn
 
 from landscape.data import data_arguments, needs_folder
 from landscape.data.label_noise import with_noisy_targets
-from landscape.data.validation import held_out
+from landscape.data.subset import held_out
 from landscape.errors import CheckpointError, DataError, InputError, PluginError
 from landscape.io.checkpoint import Checkpoint, Recipe
 from landscape.io.plugins import build_data, build_model, is_import_string

@@ -6,7 +6,7 @@ import torch
 
 from landscape import read_result
 from landscape.data import build_data
-from landscape.data.validation import held_out
+from landscape.data.subset import held_out
 from landscape.io.checkpoint import load_checkpoint
 from landscape.models import build_model
 from landscape.problem.batches import as_data, hash_data

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.data.cifar import CIFAR10, CIFAR100, cifar10, cifar100, read_cifar
+from landscape.data.cifar import CIFARS, read_cifar
+from landscape.data.cifar import cifar as read_by_name
 from landscape.errors import DataError
+
+CIFAR10, CIFAR100 = CIFARS["cifar10"], CIFARS["cifar100"]
 
 
 def archive_of(cifar):
@@ -90,8 +93,8 @@ def test_labels_stay_with_their_images(folder):
 
 def test_as_many_examples_are_kept_as_asked_for(folder, monkeypatch):
     cifar, _, path = folder
-    monkeypatch.setattr("landscape.data.cifar.CIFAR10", cifar)
-    train, test = cifar10(data_dir=path, num_train=5, num_test=2)
+    monkeypatch.setitem(CIFARS, "cifar10", cifar)
+    train, test = read_by_name("cifar10", data_dir=path, num_train=5, num_test=2)
     assert ([len(part) for part in train], [len(part) for part in test]) == ([5, 5], [2, 2])
 
 
@@ -139,27 +142,27 @@ def test_normalization_is_the_named_one(folder, normalization, mean, std):
 
 
 @pytest.mark.parametrize(
-    ("read", "archive_name"),
-    [(cifar10, "cifar-10-python.tar.gz"), (cifar100, "cifar-100-python.tar.gz")],
+    ("name", "archive_name"),
+    [("cifar10", "cifar-10-python.tar.gz"), ("cifar100", "cifar-100-python.tar.gz")],
 )
 def test_empty_folder_is_refused_with_what_to_download_and_where_to_put_it(
-    read, archive_name, tmp_path
+    name, archive_name, tmp_path
 ):
     pattern = (
         rf"{tmp_path} holds neither.*{archive_name} from https://www.cs.toronto.edu.*--data-dir"
     )
     with pytest.raises(DataError, match=pattern):
-        read(data_dir=str(tmp_path))
+        read_by_name(name, data_dir=str(tmp_path))
 
 
 def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="nowhere is not a folder"):
-        cifar10(data_dir=str(tmp_path / "nowhere"))
+        read_by_name("cifar10", data_dir=str(tmp_path / "nowhere"))
 
 
 def test_no_folder_is_refused_with_the_option_to_pass():
     with pytest.raises(DataError, match="pass that folder as --data-dir"):
-        cifar10()
+        read_by_name("cifar10")
 
 
 def test_damaged_file_is_refused_with_its_path_and_both_sums(folder):
@@ -190,7 +193,7 @@ def test_damaged_file_in_an_archive_is_refused_with_its_name(tmp_path):
 
 def test_published_sums_refuse_files_that_were_not_published(folder):
     with pytest.raises(DataError, match="c99cafc152244af753f735de768cd75f"):
-        cifar10(data_dir=str(folder[2]))
+        read_by_name("cifar10", data_dir=str(folder[2]))
 
 
 def test_missing_batch_is_refused_by_name(folder):
@@ -254,7 +257,7 @@ def test_batch_with_other_content_is_refused(content, reason, tmp_path):
 def published():
     if not HAS_ARCHIVE:
         pytest.skip(f"{archive_of(CIFAR10).name} is not here")
-    return cifar10(data_dir=str(SHARED), normalization="cifar")
+    return read_by_name("cifar10", data_dir=str(SHARED), normalization="cifar")
 
 
 def test_published_data_has_5000_training_and_1000_test_images_a_class(published):

@@ -64,7 +64,7 @@ def test_missing_file_is_refused_with_where_to_get_it(tmp_path):
     ("name", "array", "reason"),
     [
         ("train-images-idx3-ubyte", images(NUM_TRAIN)[:, :27], "28x28 pixels, got shape"),
-        ("train-labels-idx1-ubyte", labels(NUM_TRAIN - 1), "5 labels, one an image, got 4"),
+        ("train-labels-idx1-ubyte", labels(NUM_TRAIN - 1), "5 labels, one per image, got 4"),
         ("train-labels-idx1-ubyte", labels(NUM_TRAIN) + 6, "labels from 0 to 9, got 10"),
         ("train-labels-idx1-ubyte", images(NUM_TRAIN), "1 dimensions, got 3"),
     ],

@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from landscape.data.idx import read_idx
+from landscape.data.fashion_mnist import read_idx
 from landscape.errors import DataError
 
 # Written out by hand from the format's description: uint8 [[1, 2, 3], [4, 5, 6]].

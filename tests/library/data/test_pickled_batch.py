@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from landscape.data.pickled_batch import load_batch
+from landscape.data.cifar import load_batch
 from landscape.errors import DataError
 
 # {'data': uint8 [[1, 2], [3, 4]], 'labels': [5, 6]} as Python 2 and its numpy wrote it.

@@ -7,7 +7,7 @@ import torch
 from cases import SHARED
 
 from landscape.data import build_data
-from landscape.data.tu_dataset import mutag, mutagenicity
+from landscape.data.tu_dataset import tu_dataset
 from landscape.errors import DataError, InputError
 
 # Three graphs: a triangle, an edge, a node on its own; kinds of nodes 0 to 2, classes -1 and 1.
@@ -36,7 +36,7 @@ def write(root, **changed):
 def read(root):
     """All graphs, in the order of their number of nodes."""
     pytest.importorskip("torch_geometric", reason=GEOMETRIC)
-    train, test = mutag(data_dir=str(root))
+    train, test = tu_dataset("mutag", data_dir=str(root))
     return sorted([*train, *test], key=lambda graph: -graph.num_nodes)
 
 
@@ -168,7 +168,7 @@ def test_missing_extra_is_named(folder, monkeypatch):
     with pytest.raises(
         InputError, match=r"PyTorch Geometric.*pip install 'landscape-toolkit\[graphs\]'"
     ):
-        mutag(data_dir=str(folder))
+        tu_dataset("mutag", data_dir=str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def published():
     pytest.importorskip("torch_geometric", reason=GEOMETRIC)
     if not (SHARED / "data" / "Mutagenicity.zip").is_file():
         pytest.skip("Mutagenicity.zip is not here")
-    return mutagenicity(data_dir=str(SHARED / "data"))
+    return tu_dataset("mutagenicity", data_dir=str(SHARED / "data"))
 
 
 def test_mutagenicity_has_its_published_numbers(published):
@@ -189,7 +189,7 @@ def test_mutagenicity_has_its_published_numbers(published):
 
 def test_split_is_of_70_and_30_percent_and_always_the_same(published):
     assert [len(split) for split in published] == [3035, 1302]
-    again = mutagenicity(data_dir=str(SHARED / "data"))[1]
+    again = tu_dataset("mutagenicity", data_dir=str(SHARED / "data"))[1]
     assert all(
         torch.equal(graph.x, other.x) for graph, other in zip(published[1], again, strict=True)
     )

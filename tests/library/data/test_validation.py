@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from landscape.data.validation import held_out, stratified_part
+from landscape.data.subset import held_out, stratified_part
 from landscape.errors import InputError
 from landscape.problem.batches import TensorData
 

@@ -10,10 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from landscape.data.archive_members import read_members
-from landscape.data.cifar import CIFAR10
+from landscape.data.cifar import CIFARS, load_batch
 from landscape.data.normalization import Normalization, as_examples
-from landscape.data.pickled_batch import load_batch
+from landscape.data.published_files import read_members
 from landscape.models import build_model
 
 ROOT = Path(__file__).parents[3]
@@ -44,11 +43,13 @@ def with_checkpoint(model):
 
 @pytest.fixture(scope="module")
 def test_images():
-    (archive,) = CIFAR10.publication.files
+    (archive,) = CIFARS["cifar10"].publication.files
     if not (DATA / archive.name).is_file():
         pytest.skip(f"{archive.name} is not here")
     only_test = replace(archive, member_md5={"test_batch": archive.member_md5["test_batch"]})
-    [(name, content)] = read_members(replace(CIFAR10.publication, files=(only_test,)), str(DATA))
+    [(name, content)] = read_members(
+        replace(CIFARS["cifar10"].publication, files=(only_test,)), str(DATA)
+    )
     batch = load_batch(content, name)
     inputs, targets = as_examples(
         np.array(batch[b"data"]).reshape(-1, 3, 32, 32), batch[b"labels"], IMAGENET
