@@ -119,7 +119,7 @@ def _call(function, arguments, cwd, settings, pipes) -> None:
     function(*arguments)
 
 
-def be_command(words: list[str]) -> None:
+def _command(words: list[str]) -> None:
     """Be `python -m landscape_cli`."""
     from landscape_cli.app import main
 
@@ -129,7 +129,7 @@ def be_command(words: list[str]) -> None:
 
 def start_cli(*words: object, cwd: Path | None = None, **environment: str) -> Started:
     """Start the command line in a process of its own."""
-    return Started(be_command, [str(word) for word in words], cwd=cwd, **environment)
+    return Started(_command, [str(word) for word in words], cwd=cwd, **environment)
 
 
 def run_cli(*words: object, cwd: Path | None = None, **environment: str) -> CompletedProcess[str]:
@@ -141,7 +141,7 @@ def run_two_cli(
     *words: object, must_succeed: bool = False, **environment: str
 ) -> list[CompletedProcess[str]]:
     """Run the command line in two processes that work together."""
-    done = _both(be_command, [str(word) for word in words], environment=environment)
+    done = _both(_command, [str(word) for word in words], environment=environment)
     return _checked(done) if must_succeed else done
 
 
