@@ -16,7 +16,7 @@ from .options import Json, ProblemOptions, Seed, expand
 from .processes import open_together, working_together
 
 if TYPE_CHECKING:
-    from landscape.conditions import Interval, Judgement, Known, Quantity
+    from landscape.conditions import Judgement, Known, Quantity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,17 +166,7 @@ def _answer(
 
 def _shown(known: Known) -> str:
     """Write value, error and remark."""
-    interval = known.interval
-    remark = f", {known.remark}" if known.remark else ""
-    return f"{console.number(interval.value)}{_error(interval)}{remark}"
-
-
-def _error(interval: Interval) -> str:
-    if interval.is_exact:
-        return ""
-    if interval.is_symmetric:
-        return f" +- {console.number(interval.error, 2)}"
-    return f" ({console.number(interval.low)} to {console.number(interval.high)})"
+    return ", ".join(filter(None, (known.interval.text, known.remark)))
 
 
 def _as_json(judgement: Judgement, *, lenient: bool) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from .. import console
 
 if TYPE_CHECKING:
     from landscape.hessian.engines import Agreement
+    from landscape.results.interval import Interval
     from landscape.results.spectral_density import Mass
-    from landscape.results.spectrum import Ratio, Spectrum
+    from landscape.results.spectrum import Spectrum
 
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
@@ -168,7 +169,7 @@ def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
     yield from reversed(rows[num_top:])
 
 
-def _row(name: str, ratio: Ratio | None) -> list[str]:
+def _row(name: str, ratio: Interval | None) -> list[str]:
     if ratio is None:
         return [name, _UNDEFINED, ""]
     return [

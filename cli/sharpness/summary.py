@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from landscape.results.interval import Number
 from landscape.results.sharpness import SCALE
 from landscape.results.sharpness_measures import MEASURES
 
@@ -145,7 +146,7 @@ def _show_groups(values: Sequence[GroupValue]) -> None:
     keys = list(dict.fromkeys((value.name, console.number(value.rho)) for value in values))
     cells = {(value.group, value.name, console.number(value.rho)): value for value in values}
     rows = [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys]
-    title = "Mean +- sample standard deviation; sharpness and gap x 10^3"
+    title = "Mean ± sample standard deviation; sharpness and gap x 10^3"
     console.answer_table(
         title, ["quantity", "rho", *(f"{group} ({_count(values, group)})" for group in names)], rows
     )
@@ -157,7 +158,7 @@ def _count(values: Sequence[GroupValue], group: str) -> int:
 
 def _mean(value: GroupValue) -> str:
     scale = 1.0 if value.name in ("loss", "accuracy") else SCALE
-    return f"{scale * value.mean:.4g} +- {scale * value.deviation:.2g}"
+    return Number(value.mean, value.deviation).times(scale).text
 
 
 def _show_differences(differences: Sequence[Difference]) -> None:
@@ -210,8 +211,7 @@ def _name(measure: Measure) -> str:
 
 
 def _with_error(measure: Measure) -> str:
-    error = "" if measure.error is None else f" +- {_scaled(measure.error, 2)}"
-    return f"{_scaled(measure.sharpness, 4)}{error}"
+    return Number(measure.sharpness, measure.error).times(SCALE).text
 
 
 def _scaled(value: float | None, digits: int) -> str:

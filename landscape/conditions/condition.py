@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from landscape.conditions.interval import Interval
 from landscape.conditions.quantities import ALIASES, PLAIN, Quantity
 from landscape.errors import InputError
+from landscape.results.interval import Interval
 from landscape.results.sharpness_measures import MEASURES
 
 Operand = Callable[[Mapping[Quantity, Interval]], Interval]

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 
-from landscape.conditions.interval import Interval
 from landscape.conditions.quantities import Known
+from landscape.results.interval import Interval, half_width
 from landscape.results.sharpness import Measure
 from landscape.results.spectrum import Trace
 
-CONFIDENCE = 0.95
-_Z = 1.959963984540054  # of a normal distribution
+_Z = half_width(1.0)
 NOT_CONVERGED = "not converged"
 
 
 def of_mean(value: float, standard_error: float | None) -> Known:
     """Return a mean over the examples, from its standard error; without one it is exact."""
-    return Known(
-        Interval.around(value, _Z * standard_error)
-        if standard_error is not None
-        else Interval.exact(value)
-    )
+    return Known(Interval.around(value, half_width(standard_error or 0.0)))
 
 
 def of_share(value: float, num_examples: int, share: float = 0.0) -> Known:
@@ -72,9 +67,9 @@ def of_measure(measure: Measure) -> Known:
     A maximum is the largest rise that was found; upwards it is open by its gap, what the loss still
     rises to first order inside the ball. That another hill is higher is not excluded.
     """
-    half = math.hypot(
-        _quantile(measure) * (measure.standard_error or 0.0), _Z * (measure.data_error or 0.0)
-    )
+    count = measure.num_directions if (measure.num_directions or 0) > 1 else None
+    over_directions = half_width(measure.standard_error or 0.0, num_values=count)
+    half = math.hypot(over_directions, half_width(measure.data_error or 0.0))
     interval = Interval.around(measure.sharpness, half)
     remarks = _settings(measure)
     if measure.name == "max":
@@ -94,11 +89,3 @@ def _settings(measure: Measure) -> list[str]:
     if measure.m is not None:
         remarks.append(f"m = {measure.m}")
     return remarks
-
-
-def _quantile(measure: Measure) -> float:
-    """Return Student's quantile for the number of directions."""
-    from scipy.stats import t as student_t
-
-    count = measure.num_directions or 0
-    return float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1)) if count > 1 else _Z

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from landscape.conditions import estimates
-from landscape.conditions.interval import Interval
 from landscape.conditions.quantities import CURVATURES, Known, Quantity, with_derived
 from landscape.errors import InputError
 from landscape.results.history import History
+from landscape.results.interval import Interval
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Certificate, Sharpness
 from landscape.results.sharpness_measures import MEASURES

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from landscape.conditions.condition import Condition
-from landscape.conditions.interval import Interval
 from landscape.conditions.quantities import Known, Quantity
+from landscape.results.interval import Interval
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 VERDICTS = (HOLDS, FAILS, UNDECIDED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from landscape.conditions.interval import Interval
+from landscape.results.interval import Interval
 from landscape.results.sharpness_measures import MEASURES
 
 EVALUATED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from scipy.stats import norm as normal
-
 from landscape.report.entry import Detail, Entry
-from landscape.results.sharpness import VERDICTS, Difference
-from landscape.sharpness.comparison import CONFIDENCE, differences
+from landscape.results.interval import half_width
+from landscape.results.sharpness import Difference
+from landscape.sharpness.comparison import differences
+from landscape.sharpness.rises import standard_error
 
 TEST_LOSS = "test_loss"
 
@@ -48,19 +47,7 @@ def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
 def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference:
     """Compare the losses of the same test examples."""
     paired = one[1].test_losses - other[1].test_losses
-    value, error = float(paired.mean()), float(np.std(paired, ddof=1) / math.sqrt(paired.size))
-    width = float(normal.ppf((1 + CONFIDENCE) / 2)) * error
-    low, high = value - width, value + width
-    verdict = VERDICTS[0] if high < 0 else VERDICTS[1] if low > 0 else VERDICTS[2]
-    return Difference(
-        TEST_LOSS,
-        math.nan,
-        one[0],
-        other[0],
-        value,
-        low,
-        high,
-        CONFIDENCE,
-        verdict,
-        "test examples",
-    )
+    width = half_width(standard_error(paired))
+    names = (one[0], other[0])
+    key = (TEST_LOSS, math.nan)
+    return Difference.around(key, names, float(paired.mean()), width, "test examples")

@@ -14,7 +14,6 @@ from typing import Any
 from landscape.report.differences import TEST_LOSS, differences_of
 from landscape.report.entry import Entry
 from landscape.report.measuring import MeasuringPlan
-from landscape.report.numbers import Number
 from landscape.report.rows import (
     cut_short,
     number_of,
@@ -24,6 +23,7 @@ from landscape.report.rows import (
     table_radius,
 )
 from landscape.report.tables import Table
+from landscape.results.interval import Number
 from landscape.results.sharpness import SCALE, Difference, Measure
 from landscape.results.sharpness_measures import MEASURES
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from landscape.report.entry import Entry
-from landscape.report.numbers import Number
+from landscape.results.interval import Number
 from landscape.results.sharpness import SCALE, Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.results.spectral_density import mass_near_zero

@@ -47,11 +47,6 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def with_error(value: float, error: float | None) -> str:
-    """Return a number to four digits, and its standard error to two if it is known."""
-    return number(value) if error is None else f"{value:.4g} ± {error:.2g}"
-
-
 def span(values: Any) -> str:
     """Return the ends of a sequence of numbers, (n,): the first and the last."""
     return f"{number(values[0])} to {number(values[-1])}" if len(values) else "none"

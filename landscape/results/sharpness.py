@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
-from landscape.results.display import Displayed, number, with_error
+from landscape.results.display import Displayed, number
+from landscape.results.interval import CONFIDENCE, Number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,6 +140,33 @@ class Difference:
     confidence: float
     verdict: str
     source: str
+
+    @classmethod
+    def around(
+        cls,
+        key: tuple[str, float],
+        names: tuple[str, str],
+        value: float,
+        width: float,
+        source: str,
+        *,
+        confidence: float = CONFIDENCE,
+    ) -> Difference:
+        """Return the difference of `names` in a measure, and the verdict of its interval.
+
+        Args:
+            key: Name and radius of the measure.
+            names: Of the one and of the other.
+            value: The difference.
+            width: Half the width of the confidence interval.
+            source: What the interval is made of.
+            confidence: Of the interval.
+        """
+        low, high = value - width, value + width
+        verdict = VERDICTS[2]
+        if high < 0 or low > 0:
+            verdict = VERDICTS[0] if high < 0 else VERDICTS[1]
+        return cls(*key, *names, value, low, high, confidence, verdict, source)
 
 
 @dataclass(frozen=True)
@@ -268,7 +296,10 @@ class Sharpness(Displayed):
             (f"{self.split} loss", number(self.loss)),
             *([] if self.accuracy is None else [("accuracy", number(self.accuracy))]),
             *(
-                (f"{measure.name} at {measure.rho:g}", with_error(measure.sharpness, measure.error))
+                (
+                    f"{measure.name} at {measure.rho:g}",
+                    Number(measure.sharpness, measure.error).text,
+                )
                 for measure in self.measures
             ),
         ]

@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from landscape.results.display import Displayed, number, span, with_error
+from landscape.results.display import Displayed, number, span
+from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
 
 
@@ -240,7 +241,7 @@ class Spectrum(Displayed):
             ("curvature", f"{self.curvature} of the {self.split} loss"),
             ("lambda_max", number(self.lambda_max)),
             ("lambda_min", number(self.lambda_min)),
-            *([] if trace is None else [("trace", with_error(trace.value, trace.standard_error))]),
+            *([] if trace is None else [("trace", Number(trace.value, trace.standard_error).text)]),
             ("converged", "yes" if self.converged else "no"),
             ("products", str(self.num_matvecs)),
         ]
@@ -256,7 +257,7 @@ class Spectrum(Displayed):
         return float(self.bottom_eigenvalues[0]) if self.bottom_eigenvalues.size else None
 
     @property
-    def ratios(self) -> dict[str, Ratio | None]:
+    def ratios(self) -> dict[str, Interval | None]:
         """Ratios by name, with the interval that residuals and the noise floor allow.
 
         A ratio is None if the interval of its denominator contains 0.
@@ -293,57 +294,30 @@ class Spectrum(Displayed):
         """lambda_1 / lambda_5; None if lambda_5 does not exist or is 0 within its error."""
         return _value(self.ratios["lambda_1 / lambda_5"])
 
-    def _intervals(self, *, at_bottom: bool = False) -> list[tuple[float, float, float]]:
-        """Return value, lower and upper end of each eigenvalue at one end of the spectrum.
+    def _intervals(self, *, at_bottom: bool = False) -> list[Interval]:
+        """Return the intervals of the eigenvalues at one end of the spectrum.
 
         The residual of an invariant space is 0 whatever the rounding of its products was.
         """
-        values, residuals = (
-            (self.bottom_eigenvalues, self.bottom_residuals)
-            if at_bottom
-            else (self.eigenvalues, self.residuals)
-        )
+        values, residuals = self.eigenvalues, self.residuals
+        if at_bottom:
+            values, residuals = self.bottom_eigenvalues, self.bottom_residuals
         errors = np.maximum(residuals, self.noise_floor)
-        return [
-            (value, value - error, value + error)
-            for value, error in zip(values.tolist(), errors, strict=True)
-        ]
+        return list(map(Interval.around, values.tolist(), errors.tolist()))
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of two eigenvalues.
-
-    Attributes:
-        value: Of the two values.
-        low: Smallest that their intervals allow.
-        high: Largest.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-def _ratio(
-    numerator: list[tuple[float, float, float]], denominator: list[tuple[float, float, float]]
-) -> Ratio | None:
-    """Divide intervals (value, low, high); None if one is missing or the divisor contains 0."""
-    if not numerator or not denominator or denominator[0][1] <= 0 <= denominator[0][2]:
+def _ratio(numerator: Sequence[Interval], denominator: Sequence[Interval]) -> Interval | None:
+    """Divide the first of each; None if one is missing or the divisor contains 0."""
+    if not numerator or not denominator or denominator[0].low <= 0 <= denominator[0].high:
         return None
-    (value, *above), (below, *ends) = numerator[0], denominator[0]
-    quotients = [a / b for a in above for b in ends]
-    return Ratio(value / below, float(min(quotients)), float(max(quotients)))
+    return numerator[0] / denominator[0]
 
 
-def _magnitude(ratio: Ratio | None) -> Ratio | None:
-    if ratio is None:
-        return None
-    low, high = sorted((abs(ratio.low), abs(ratio.high)))
-    return Ratio(abs(ratio.value), 0.0 if ratio.low <= 0 <= ratio.high else low, high)
+def _magnitude(ratio: Interval | None) -> Interval | None:
+    return None if ratio is None else abs(ratio)
 
 
-def _value(ratio: Ratio | None) -> float | None:
+def _value(ratio: Interval | None) -> float | None:
     return None if ratio is None else ratio.value
 
 

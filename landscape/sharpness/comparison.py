@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import norm as normal
-from scipy.stats import t as student_t
 
 from landscape.errors import InputError
+from landscape.results.interval import CONFIDENCE, half_width
 from landscape.results.sharpness import Difference, GroupValue, Sharpness
 from landscape.sharpness.measurement import Measured
 from landscape.sharpness.rises import standard_error
 
-CONFIDENCE = 0.95
 _ROUNDING = {
     "tf32": 2.0**-11,
     "bfloat16": 2.0**-8,
@@ -70,41 +68,22 @@ def _difference(
     if count := min(len(rises.directions), len(others.directions)):
         paired = rises.directions[:count] - others.directions[:count]
         value = float(paired.mean())
-        widths.append(
-            student_t.ppf((1 + confidence) / 2, count - 1) * _or_nan(standard_error(paired))
-        )
+        error = standard_error(paired)
+        widths.append(half_width(error, num_values=count, confidence=confidence))
         sources.append("directions")
     if sample is not None:
-        widths.append(normal.ppf((1 + confidence) / 2) * sample.error(rises.units - others.units))
+        error = sample.error(rises.units - others.units)
+        widths.append(half_width(error, confidence=confidence))
         sources.append("data")
     rounding = _ROUNDINGS * max(_unit_roundoff(m.result) * abs(m.result.loss) for m in (a, b))
     width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding)
-    return _with_verdict(
-        key, first, second, value, width, confidence, " and ".join(sources) or "rounding"
-    )
-
-
-def _or_nan(error: float | None) -> float:
-    return math.nan if error is None else error
+    source = " and ".join(sources) or "rounding"
+    return Difference.around(key, (first, second), value, width, source, confidence=confidence)
 
 
 def _unit_roundoff(result: Sharpness) -> float:
     name = result.provenance.dtype
     return _ROUNDING[name] if name in _ROUNDING else torch.finfo(getattr(torch, name)).eps
-
-
-def _with_verdict(
-    key: tuple[str, float],
-    first: str,
-    second: str,
-    value: float,
-    width: float,
-    confidence: float,
-    source: str,
-) -> Difference:
-    low, high = value - width, value + width
-    verdict = "lower" if high < 0 else "higher" if low > 0 else "not distinguishable"
-    return Difference(*key, first, second, value, low, high, confidence, verdict, source)
 
 
 def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue, ...]:
@@ -162,10 +141,9 @@ def _paired(
     paired = np.array(
         [_values(a)[key] - _values(b)[key] for a, b in zip(results, basis, strict=True)]
     )
-    width = student_t.ppf((1 + confidence) / 2, len(paired) - 1) * _or_nan(standard_error(paired))
-    return _with_verdict(
-        key, first, second, float(paired.mean()), float(width), confidence, "seeds"
-    )
+    width = half_width(standard_error(paired), num_values=len(paired), confidence=confidence)
+    value = float(paired.mean())
+    return Difference.around(key, (first, second), value, width, "seeds", confidence=confidence)
 
 
 def _values(result: Sharpness) -> dict[tuple[str, float], float]:

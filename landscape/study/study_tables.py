@@ -8,10 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from landscape.report import Table
+from landscape.results.interval import Number
 from landscape.study.summary import ABSOLUTE_RATIO, SHARES, Setting, Statistic, Summary
 from landscape.study.train_options import as_text
-
-_DIGITS = 4  # significant, of a mean whose deviation is not known
 
 Cells = Callable[[str, Statistic | None], list[str]]
 """From a quantity and its values to the cells of a row."""
@@ -101,7 +100,7 @@ def _shown(name: str, statistic: Statistic | None) -> list[str]:
     if name == "gradients":
         return [f"{statistic.mean:.0f}"]  # seeds change no number of steps
     factor = 100.0 if name in SHARES else 1.0
-    return [format_statistic(factor * statistic.mean, factor * statistic.deviation)]
+    return [Number(statistic.mean, statistic.deviation).times(factor).text]
 
 
 def _numbers(name: str, statistic: Statistic | None) -> list[str]:
@@ -112,26 +111,6 @@ def _numbers(name: str, statistic: Statistic | None) -> list[str]:
 
 def _all_digits(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
-
-
-def format_statistic(mean: float, deviation: float) -> str:
-    """Write `mean ± deviation` with two significant digits of the deviation.
-
-    The mean has as many decimal places.
-
-    Of a deviation that is not known or 0, the mean alone has four significant digits.
-    """
-    if not (math.isfinite(mean) and math.isfinite(deviation)) or deviation == 0:
-        alone = f"{mean:.{_DIGITS}g}"
-        return f"{alone} ± 0" if deviation == 0 else alone
-    places = 1 - math.floor(math.log10(float(f"{deviation:.1e}")))
-    exponent = math.floor(math.log10(abs(mean))) if mean else 0
-    if places > _DIGITS + 2 and exponent < -3:  # small as a whole: one power of ten for both
-        scale = 10.0**exponent
-        inner = max(0, places + exponent)
-        return f"({mean / scale:.{inner}f} ± {deviation / scale:.{inner}f})e{exponent}"
-    places = max(0, places)
-    return f"{mean:.{places}f} ± {deviation:.{places}f}"
 
 
 def as_dict(summary: Summary) -> dict[str, Any]:

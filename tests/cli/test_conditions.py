@@ -20,7 +20,7 @@ def test_conditions_that_hold_exit_with_zero_and_a_line_each(run, checkpoint):
     lines = answer.out.splitlines()
     assert [line.split()[0] for line in lines] == ["holds"] * 3
     assert re.search(
-        r"lambda_max < 1000 +\(lambda_max = [\d.]+ \+- [\d.e-]+, of a subset of 120", lines[0]
+        r"lambda_max < 1000 +\(lambda_max = [\d.]+ ± [\d.e-]+, of a subset of 120", lines[0]
     )
 
 

@@ -14,7 +14,6 @@ from landscape.study.definition import Run, Study
 from landscape.study.execute import Job, Stage
 from landscape.study.study_tables import (
     as_dict,
-    format_statistic,
     numbers_table,
     results_table,
     settings_table,
@@ -175,25 +174,3 @@ def test_json_has_numbers_and_null(make):
 def test_a_study_without_a_finished_run_is_refused(make):
     with pytest.raises(StoreError, match=r"no run of .* is finished"):
         make(THREE, num_finished=0)
-
-
-@pytest.mark.parametrize(
-    ("mean", "deviation", "expected"),
-    [
-        (0.07134, 0.0021, "0.0713 ± 0.0021"),
-        (98.61, 0.12, "98.61 ± 0.12"),
-        (1234.5, 56.7, "1234 ± 57"),
-        (1234.5, 567.8, "1234 ± 568"),
-        (0.5, 0.0997, "0.50 ± 0.10"),
-        (-0.083, 0.052, "-0.083 ± 0.052"),
-        (3.6e-5, 3.7e-6, "(3.60 ± 0.37)e-5"),
-        (0.0, 0.01, "0.000 ± 0.010"),
-        (0.8, NAN, "0.8"),
-        (0.8, 0.0, "0.8 ± 0"),
-        (float("inf"), NAN, "inf"),
-    ],
-)
-def test_the_deviation_has_two_significant_digits_and_the_mean_as_many_places(
-    mean, deviation, expected
-):
-    assert format_statistic(mean, deviation) == expected

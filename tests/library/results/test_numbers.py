@@ -1,6 +1,6 @@
 import pytest
 
-from landscape.report.numbers import Number
+from landscape.results.interval import Number
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,11 @@ from landscape.report.numbers import Number
         (Number(1234.5, 456.0), "1230 ± 460"),
         (Number(-0.018311, 0.000088), "-0.018311 ± 0.000088"),
         (Number(98.61, 0.617), "98.61 ± 0.62"),
+        (Number(0.07134, 0.0021), "0.0713 ± 0.0021"),
+        (Number(1234.5, 56.7), "1234 ± 57"),
+        (Number(0.5, 0.0997), "0.50 ± 0.10"),
+        (Number(-0.083, 0.052), "-0.083 ± 0.052"),
+        (Number(3.6e-5, 3.7e-6), "3.6e-05 ± 3.7e-06"),
     ],
 )
 def test_an_error_has_two_digits_and_the_number_as_many_as_it_leaves(number, text):
