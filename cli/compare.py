@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.directions.spec import parse_ranges
 from landscape.errors import CheckpointError, InputError, StoreError
 from landscape.runtime.deadline import Deadline
 from landscape.runtime.files import names_apart
 
 from . import console
-from .options import Force, Json, ProblemOptions, Seed, expand, parse_ranges
+from .options import Force, Json, ProblemOptions, Seed, expand
 from .outputs import prepare_output
 from .processes import open_checkpoint
 from .sharpness.options import parse_norm, parse_radii
@@ -66,11 +67,9 @@ class ReportOptions:
             show_default=False,
         ),
     ] = None
-    range_: Annotated[
+    range: Annotated[
         str,
-        typer.Option(
-            "--range", help="Coordinates of both ends of lines and planes.", metavar="START:STOP"
-        ),
+        typer.Option(help="Coordinates of both ends of lines and planes.", metavar="START:STOP"),
     ] = "-1:1"
     quick: Annotated[
         bool,
@@ -193,7 +192,7 @@ def _plan(what: ReportOptions, seed: int) -> MeasuringPlan:
     """Return what is measured of every checkpoint."""
     from landscape.report.measuring import MeasuringPlan
 
-    start, stop = _ends(what.range_)
+    start, stop = _ends(what.range)
     options: dict[str, Any] = {**(_QUICK if what.quick else {}), "start": start, "stop": stop}
     rho = what.rho or (_QUICK_RHO if what.quick else None)
     if rho is not None:

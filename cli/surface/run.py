@@ -1,0 +1,180 @@
+"""`landscape surface`: open, build the plane, evaluate, save and show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape.directions.random import explained_variance
+from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ranges
+from landscape.errors import StoreError
+from landscape.io.open import OpenedProblems, split_names
+from landscape.io.store import FileSink, read_result, write_result
+from landscape.problem.plan import choose_device
+from landscape.problem.problem import Problem
+from landscape.results.surface import Surface
+from landscape.runtime import distributed
+from landscape.runtime.deadline import Deadline
+from landscape.surface.evaluate import Probe, evaluate_surface
+from landscape.surface.grid import Axis
+from landscape.surface.planes import (
+    BuiltPlanes,
+    build_planes,
+    count_dimensions,
+    find_ranges,
+    read_directions,
+)
+from landscape.surface.probes import PlaneCurvature, SpectrumMap
+
+from .. import console
+from ..hints import in_options
+from ..options import ProblemOptions
+from ..outputs import output_of_this_run
+from ..processes import open_checkpoint, working_together
+from .options import PlaneOptions, WorkOptions
+from .summary import show_surface
+
+
+def surface_of(
+    checkpoint: Path,
+    plane: PlaneOptions,
+    spec: PlaneSpec,
+    problem: ProblemOptions,
+    work: WorkOptions,
+    *,
+    split: str,
+    grid: str,
+    path: Path,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compute a surface, with the other processes of torchrun, and show it."""
+    deadline = Deadline.after_minutes(work.minutes)
+    stored_directions = read_directions(spec)
+    dims = count_dimensions(spec, stored_directions)
+    sizes = parse_grid(grid, dims)
+    ranges = parse_ranges(plane.range or spec.default_range(dims), dims)
+    splits = split_names(split, can_be_both=True)
+    for each in ranges:
+        if each.ends is not None:
+            Axis(*each.ends, 2)  # a range that does not rise is refused before anything is computed
+    inputs, saved = [checkpoint, *spec.input_files], plane.save_directions
+    output = output_of_this_run(path, inputs, force=force, resume=resume, besides=saved)
+    with output, working_together():
+        stored = _stored_surface(path) if resume and console.is_heard() else None
+        opened = _open(checkpoint, problem, work, splits, stored)
+        built = build_planes(
+            spec,
+            opened.problems,
+            checkpoint=checkpoint,
+            stored=stored_directions,
+            progress=console.TerminalProgress(),
+        )
+        for remark in built.remarks:
+            console.say(in_options(remark))
+        distributed.share(direction.vector for direction in built.directions)
+        if saved is not None and console.is_heard():
+            write_result(saved, built.as_stored())
+            console.say(f"Directions saved to {saved}.")
+        found = distributed.from_first(_ranges(ranges, sizes, built, stored))
+        axes = zip(found, sizes, strict=True)
+        result = evaluate_surface(
+            opened.problems,
+            built.planes,
+            tuple(Axis(each["start"], each["stop"], size) for each, size in axes),
+            normalization=built.normalization,
+            direction_names=tuple(direction.name for direction in built.directions),
+            marks=built.marks,
+            explained_variance=explained_variance(built.directions),
+            settings={**opened.settings, **built.settings, "ranges": found},
+            refine=work.refine,
+            probes=_make_probes(work, built.problem, dims),
+            sink=FileSink(path, resume=resume),
+            progress=console.TerminalProgress(),
+            should_stop=deadline.is_reached,
+        )
+    if deadline.has_come and not result.is_finished:
+        console.say(f"Stopped in time. {console.to_go_on()}")
+    show_surface(result, path, as_json)
+
+
+def _ranges(
+    ranges: Sequence[RangeSpec],
+    sizes: Sequence[int],
+    built: BuiltPlanes,
+    stored: Surface | None,
+) -> list[dict[str, Any]]:
+    """Return the range of each axis; where a surface is continued, those found for it stay."""
+    recorded = [] if stored is None else stored.provenance.settings.get("ranges", [])
+    if [each["asked"] for each in recorded] == [each.text for each in ranges]:
+        return recorded
+    found = find_ranges(ranges, sizes, built, progress=console.TerminalProgress())
+    for axis, each in zip("xy", found, strict=False):
+        if "num_evaluations" in each:
+            extent = f"{each['start']:g}:{each['stop']:g}"
+            console.say(f"Range of {axis}: {extent}, after {each['num_evaluations']} evaluations.")
+            if not all(each["has_reached"]):
+                console.say(
+                    f"Along {axis} the loss does not rise as far as asked for on every side; the "
+                    "range ends there."
+                )
+    return found
+
+
+def _open(
+    checkpoint: Path,
+    problem: ProblemOptions,
+    work: WorkOptions,
+    splits: Sequence[str],
+    stored: Surface | None,
+) -> OpenedProblems:
+    """Open the checkpoint under the recorded execution plan, or the first process's choice."""
+    device = distributed.local_device(choose_device(problem.device))
+    problem = dataclasses.replace(problem, device=str(device))
+    plan = None if stored is None else stored.provenance.plan
+    opened = None
+    if distributed.rank() == 0:
+        opened = _open_under(plan, checkpoint, problem, work, splits)
+        plan = opened.problems[splits[0]].plan.as_dict()
+    plan = distributed.from_first(plan)
+    return opened or _open_under(plan, checkpoint, problem, work, splits)
+
+
+def _open_under(
+    plan: Mapping[str, Any] | None,
+    checkpoint: Path,
+    problem: ProblemOptions,
+    work: WorkOptions,
+    splits: Sequence[str],
+) -> OpenedProblems:
+    """Open the checkpoint; what was typed goes before what a plan has."""
+    plan = plan or {}
+    if "num_threads" in plan:
+        torch.set_num_threads(plan["num_threads"])
+    return open_checkpoint(
+        checkpoint,
+        dataclasses.replace(problem, batch_size=problem.batch_size or plan.get("batch_size")),
+        splits,
+        points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
+        compile=work.compile or plan.get("is_compiled", False),
+    )
+
+
+def _make_probes(work: WorkOptions, problem: Problem, num_directions: int) -> Sequence[Probe]:
+    """Return what measures more than the loss at each point, on the first split."""
+    probes = [PlaneCurvature(problem, num_directions)] if work.curvature else []
+    return [*probes, SpectrumMap(problem)] if work.spectrum else [*probes]
+
+
+def _stored_surface(path: Path) -> Surface | None:
+    """Return the surface stored in a file, if any; when resuming, reject any other content."""
+    try:
+        found = read_result(path) if path.exists() else None
+    except StoreError as exc:
+        raise StoreError(exc.message, hint="Pass --force to replace it, or another --out.") from exc
+    return found if isinstance(found, Surface) else None
