@@ -97,8 +97,8 @@ def _look_up(
 ) -> tuple[str, Mapping[Quantity, Known]] | None:
     """Return the kind of a results file and what it has of the wanted; None of a checkpoint."""
     from landscape.conditions.from_file import look_up, stored_quantities
-    from landscape.io.description import kind_of
     from landscape.io.layouts import read_any
+    from landscape.io.store import kind_of
     from landscape.runtime.files import is_hdf5
 
     if not (file.is_file() and is_hdf5(file)):

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from landscape.data import build_data
 from landscape.errors import DataError
-from landscape.io.plugins import build_model
+from landscape.io.plugins import create_model
 from landscape.study.read import read_study
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -43,7 +43,7 @@ def test_every_study_names_models_and_data_that_there_are():
             recipes[repr(recipe)] = recipe
     for recipe in recipes.values():
         with torch.device("meta"):
-            assert list(build_model(recipe.model, recipe.model_args).parameters())
+            assert list(create_model(recipe.model, recipe.model_args).parameters())
         if recipe.data != "digits":
             with pytest.raises(DataError, match="is not a folder"):
                 build_data(recipe.data, **{**recipe.data_args, "data_dir": "no/such/folder"})

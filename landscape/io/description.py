@@ -13,7 +13,7 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
-from landscape.io.store import RESULT_KINDS, Result, read_schema
+from landscape.io.store import kind_of, read_schema
 from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.sharpness import (
@@ -50,20 +50,14 @@ def describe_file(path: Path) -> Description:
     if not is_hdf5(path):
         return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)
-    kind = kind_of(result)
     schema = {"schema": read_schema(path)} if layout == "landscape" else {}
     return {
         "file": str(path),
-        "kind": kind,
+        "kind": kind_of(result),
         "layout": layout,
         **schema,
         **_DESCRIBE[type(result)](result),
     }
-
-
-def kind_of(result: Result) -> str:
-    """Return the name of the kind of a result."""
-    return next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
 
 
 _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."

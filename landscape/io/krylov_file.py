@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from landscape.errors import StoreError, first_line
+from landscape.errors import StoreError
 from landscape.hessian.krylov.sink import KrylovHead, StoredKrylov
+from landscape.io.store import saying_why_not, writing
 from landscape.results.identity import item_traits, require_same
-from landscape.runtime.files import replacing
 
 _FORMAT = "landscape-krylov"
 _SCHEMA = 1
@@ -72,7 +72,7 @@ class KrylovFile:
         Raises:
             StoreError: If it cannot be written.
         """
-        try:
+        with saying_why_not(self._path):
             if self._num_steps == self._capacity():
                 self._grow()
             with h5py.File(self._path, "r+", locking=False) as file:
@@ -80,8 +80,6 @@ class KrylovFile:
                     _dataset(file, "basis")[self._num_kept + 1 + self._num_steps] = row
                     file.flush()
                 _dataset(file, "steps")[self._num_steps] = step
-        except (OSError, RuntimeError) as exc:
-            raise self._not_written(exc) from exc
         self._num_steps += 1
 
     def remove(self) -> None:
@@ -137,29 +135,17 @@ class KrylovFile:
     ) -> None:
         rows = iter(rows)
         first = next(rows)
-        try:
-            with replacing(self._path) as beside, h5py.File(beside, "w") as file:
-                file.attrs.update(
-                    {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
-                )
-                file.attrs.update({"num_matvecs": head.num_matvecs, "deviation": head.deviation})
-                file["values"], file["couplings"] = head.values, head.couplings
-                numbers = np.full((capacity, 3), np.nan)
-                numbers[: len(steps)] = steps
-                file["steps"] = numbers
-                basis = _reserve(
-                    file, "basis", (len(head.values) + 1 + capacity, len(first)), first.dtype
-                )
-                for index, row in enumerate(chain([first], rows)):
-                    basis[index] = row
-        except (OSError, RuntimeError) as exc:
-            raise self._not_written(exc) from exc
-
-    def _not_written(self, exc: Exception) -> StoreError:
-        return StoreError(
-            f"{self._path} cannot be written: {first_line(exc)}.",
-            hint="Check the free space and the permissions of its folder.",
-        )
+        numbers = np.full((capacity, 3), np.nan)
+        numbers[: len(steps)] = steps
+        with writing(self._path) as beside, h5py.File(beside, "w") as file:
+            facts = {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
+            file.attrs.update(facts)
+            file.attrs.update({"num_matvecs": head.num_matvecs, "deviation": head.deviation})
+            file["values"], file["couplings"], file["steps"] = head.values, head.couplings, numbers
+            shape = (len(head.values) + 1 + capacity, len(first))
+            basis = _reserve(file, "basis", shape, first.dtype)
+            for index, row in enumerate(chain([first], rows)):
+                basis[index] = row
 
 
 def _require_format(file: h5py.File) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.io import li2018
-from landscape.io.store import RESULT_KINDS, Result, read_result, write_result
+from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result
 from landscape.io.table import write_table
 from landscape.io.vtk import write_mesh
 from landscape.results.directions import Directions
@@ -32,8 +32,8 @@ class Layout:
     """A layout that results can be written in.
 
     Attributes:
-        suffix: Of its files.
-        writers: Class of result -> function.
+        suffix: Suffix of its files.
+        writers: Class of result -> function that writes it.
     """
 
     suffix: str
@@ -106,10 +106,9 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
     layout = find_layout(to)
     result, _ = read_any(source)
     if type(result) not in layout.writers:
-        kind = next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
         fitting = [name for name, other in LAYOUTS.items() if type(result) in other.writers]
         raise InputError(
-            f"the layout {to} is not for a {kind} file, got {source}.",
+            f"the layout {to} is not for a {kind_of(result)} file, got {source}.",
             hint=f"Pass --to {' or '.join(fitting)}.",
         )
     return layout.writers[type(result)](target, result)

@@ -13,16 +13,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
 
 from landscape.errors import InputError, StoreError
+from landscape.io.store import array_of, require_file, writing
 from landscape.results.directions import Directions
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Surface
-from landscape.runtime.files import replacing
 
 _GROUPS = ("xdirection", "ydirection")
 _AXES = ("xcoordinates", "ycoordinates")
@@ -30,9 +30,7 @@ _SPLITS = ("train", "test")
 _NOT_DONE = -1.0
 _EIGENVALUES = {"lambda_min": ("min_eig", 1.0), "lambda_max": ("max_eig", -1.0)}
 """Name of a map -> their name, and their mark of a point that is not done."""
-_ORDER = (
-    "axis_order"  # an attribute of ours, where their code would fill the array in another order
-)
+_ORDER = "axis_order"  # attribute of ours, where their code fills the array in another order
 _NAME = "li2018"
 
 
@@ -65,15 +63,15 @@ def read_directions(path: Path) -> Directions:
     with _reading(path, "directions") as file:
         directions = [_tensors(path, file[name]) for name in _GROUPS if name in file]
         first = directions[0]
-        for tensors in directions[1:]:
-            _require_same_shapes(path, first, tensors)
+        shapes = {tuple(tensor.shape for tensor in tensors) for tensors in directions}
+        if len(shapes) > 1:
+            raise StoreError(
+                f"{path} has directions whose tensors differ in shape; they belong to different "
+                "models."
+            )
+        vectors = [np.concatenate([each.reshape(-1) for each in one]) for one in directions]
         return Directions(
-            vectors=np.stack(
-                [
-                    np.concatenate([tensor.reshape(-1) for tensor in tensors])
-                    for tensors in directions
-                ]
-            ),
+            vectors=np.stack(vectors),
             names=_GROUPS[: len(directions)],
             weight_names=tuple(map(str, range(len(first)))),
             weight_shapes=tuple(tensor.shape for tensor in first),
@@ -95,11 +93,14 @@ def write_directions(path: Path, directions: Directions) -> tuple[str, ...]:
         raise InputError(
             f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}."
         )
-    with _writing(path) as file:
+    with writing(path) as beside, h5py.File(beside, "w") as file:
         for group_name, vector in zip(_GROUPS, directions.vectors, strict=False):
             group = file.create_group(group_name)
-            for i, tensor in enumerate(_cut(vector, directions.weight_shapes)):
-                group.create_dataset(str(i), data=tensor)
+            start = 0
+            for i, shape in enumerate(directions.weight_shapes):
+                stop = start + int(np.prod(shape, dtype=np.int64))
+                group.create_dataset(str(i), data=vector[start:stop].reshape(shape))
+                start = stop
     return (f"The layout {_NAME} holds the vectors alone: no names, no normalization, no origin.",)
 
 
@@ -119,7 +120,7 @@ def read_surface(path: Path) -> Surface:
     """
     with _reading(path, "surface") as file:
         axes = [
-            np.atleast_1d(np.asarray(_array(file[name]), dtype=np.float64))
+            np.atleast_1d(np.asarray(array_of(file[name]), dtype=np.float64))
             for name in _AXES
             if name in file
         ]
@@ -181,7 +182,7 @@ def write_surface(path: Path, surface: Surface) -> tuple[str, ...]:
             f"the layout {_NAME} has the splits train and test only, got {others[0]!r}."
         )
     shape = tuple(len(axis) for axis in (surface.y, surface.x) if axis is not None)
-    with _writing(path) as file:
+    with writing(path) as beside, h5py.File(beside, "w") as file:
         if len(set(shape)) > 1:
             file.attrs[_ORDER] = "(y, x)"
         file["dir_file"] = str(surface.provenance.settings.get("dir_file", ""))
@@ -222,16 +223,21 @@ def _losses_of(surface: Surface) -> Iterator[str]:
         yield f"The layout {_NAME} does not hold: {', '.join(names)}."
     values = np.concatenate([values[surface.done].reshape(-1) for values in surface.loss.values()])
     if num_low := int((values <= 0).sum()):
-        yield f"{num_low} losses are not positive: Li et al.'s code takes such points for not done; -1 itself is lost."
+        yield (
+            f"{num_low} losses are not positive: Li et al.'s code takes such points for not done; "
+            "-1 itself is lost."
+        )
     if num_odd := int((~np.isfinite(values)).sum()):
-        yield f"{num_odd} losses are NaN or infinite: they are kept, and Li et al.'s figures have holes there."
+        yield (
+            f"{num_odd} losses are NaN or infinite: they are kept, and Li et al.'s figures have "
+            "holes there."
+        )
 
 
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     """Open a file in this layout, and say what is wrong with one that cannot be read."""
-    if not path.exists():
-        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
+    require_file(path)
     try:
         with h5py.File(path, "r") as file:
             if _kind(file) != kind:
@@ -241,18 +247,6 @@ def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
         raise StoreError(f"{path} is damaged or is no file of Li et al.'s code: {exc}.") from exc
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[h5py.File]:
-    try:
-        with replacing(path) as beside, h5py.File(beside, "w") as file:
-            yield file
-    except (OSError, RuntimeError) as exc:
-        raise StoreError(
-            f"{path} cannot be written: {exc}",
-            hint="Check the free space and the permissions of its folder.",
-        ) from exc
 
 
 def _kind(file: h5py.File) -> str | None:
@@ -278,20 +272,7 @@ def _tensors(path: Path, group: Any) -> list[np.ndarray]:
         raise StoreError(
             f"{path} has no tensors 0, 1, ... in {group.name.strip('/')}; it is damaged."
         )
-    return [np.asarray(_array(group[name])) for name in names]
-
-
-def _require_same_shapes(path: Path, first: list[np.ndarray], second: list[np.ndarray]) -> None:
-    if [tensor.shape for tensor in first] != [tensor.shape for tensor in second]:
-        raise StoreError(
-            f"{path} has directions whose tensors differ in shape; they belong to different models."
-        )
-
-
-def _cut(vector: np.ndarray, shapes: tuple[tuple[int, ...], ...]) -> Iterator[np.ndarray]:
-    sizes = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
-    parts = np.split(vector, np.cumsum(sizes)[:-1])
-    return (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+    return [np.asarray(array_of(group[name])) for name in names]
 
 
 def _members(file: h5py.File) -> list[str]:
@@ -302,7 +283,7 @@ def _members(file: h5py.File) -> list[str]:
 
 
 def _grid(path: Path, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(_array(dataset), dtype=np.float64)
+    values = np.asarray(array_of(dataset), dtype=np.float64)
     if values.size != np.prod(shape):
         raise StoreError(
             f"{path} has {values.size} values in {dataset.name.strip('/')}, its axes have "
@@ -311,12 +292,8 @@ def _grid(path: Path, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
     return values.reshape(-1).reshape(shape)
 
 
-def _array(dataset: Any) -> Any:
-    return cast("h5py.Dataset", dataset)[()]
-
-
 def _text(dataset: Any) -> str:
-    value = _array(dataset)
+    value = array_of(dataset)
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -8,8 +8,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +31,7 @@ def is_import_string(name: str) -> bool:
     return ":" in name
 
 
-def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+def create_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Build a model by built-in name or import string.
 
     Raises:
@@ -55,7 +54,7 @@ def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def build_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
+def create_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return the pair (train, test) of a data set by name or import string; test may be None.
 
     Raises:
@@ -146,27 +145,26 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
     is_file = module_name.endswith(".py")
     if is_file and not Path(module_name).is_file():
         raise PluginError(f"{what} {name}: there is no file {module_name}.")
-    folder = str(Path(module_name).resolve().parent) if is_file else os.getcwd()
+    path = Path(module_name).resolve()
+    folder = str(path.parent) if is_file else os.getcwd()
+    sys.path.insert(0, folder)
     try:
-        with _importable(folder):
-            if not is_file:
-                return importlib.import_module(module_name)
-            path = Path(module_name).resolve()
+        if is_file:
             return _import_file(path, path.stat().st_mtime_ns)
-    except ModuleNotFoundError as exc:
-        if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
+        return importlib.import_module(module_name)
+    except Exception as exc:
+        missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
             raise PluginError(
-                f"{what} {name}: there is no module {exc.name}.",
+                f"{what} {name}: there is no module {missing}.",
                 hint="Install it, run from the folder that holds it, or give "
                 "path/to/file.py:function.",
             ) from exc
         raise PluginError(
             f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
         ) from exc
-    except Exception as exc:
-        raise PluginError(
-            f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
-        ) from exc
+    finally:
+        sys.path.remove(folder)
 
 
 @functools.cache
@@ -181,16 +179,6 @@ def _import_file(path: Path, modified: int) -> ModuleType:
     return module
 
 
-@contextmanager
-def _importable(folder: str) -> Iterator[None]:
-    """Let modules in `folder` be imported inside."""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
 def _summary(exc: BaseException) -> str:
     first = str(exc).splitlines()[0] if str(exc) else ""
     return f"{type(exc).__name__}: {first}".rstrip(": .")
@@ -201,11 +189,6 @@ def _place(exc: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(exc.__traceback__)
-        if "site-packages" not in frame.filename
-    ]
-    frames = [
-        frame
-        for frame in frames
-        if frame.filename != __file__ and not frame.filename.startswith("<")
+        if "site-packages" not in frame.filename and not frame.filename.startswith((__file__, "<"))
     ]
     return f"At {frames[-1].filename}:{frames[-1].lineno}." if frames else ""

@@ -15,7 +15,7 @@ from landscape.data.label_noise import with_noisy_targets
 from landscape.data.subset import held_out
 from landscape.errors import CheckpointError, DataError, InputError, PluginError
 from landscape.io.checkpoint import Checkpoint, Recipe
-from landscape.io.plugins import build_data, build_model, is_import_string
+from landscape.io.plugins import create_data, create_model, is_import_string
 from landscape.models import MODELS, model_arguments
 from landscape.problem.batches import Data, as_data
 from landscape.runtime.random_state import forked_random_state
@@ -167,7 +167,7 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
     if recipe.model is None:
         raise InputError("a model is needed.", hint=_MODEL_HINT)
     with forked_random_state(seed=seed):
-        return build_model(recipe.model, recipe.model_args)
+        return create_model(recipe.model, recipe.model_args)
 
 
 def load_splits(recipe: Recipe) -> Splits:
@@ -181,7 +181,7 @@ def load_splits(recipe: Recipe) -> Splits:
         raise InputError("data are needed.", hint=_DATA_HINT)
     folder = {} if recipe.data_dir is None else {"data_dir": recipe.data_dir}
     with forked_random_state(seed=0):
-        train, test = build_data(recipe.data, {**recipe.data_args, **folder})
+        train, test = create_data(recipe.data, {**recipe.data_args, **folder})
         train, test = (None if split is None else as_data(split) for split in (train, test))
     validation = None
     if train is not None and recipe.validation is not None:

@@ -11,6 +11,8 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -101,12 +103,36 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
     Raises:
         StoreError: If it cannot be written; an older file of that name stays.
     """
-    path = Path(path)
-    kind = next(name for name, cls in RESULT_KINDS.items() if isinstance(result, cls))
+    with writing(Path(path)) as beside, h5py.File(beside, "w") as file:
+        file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind_of(result)})
+        _write_fields(file, result)
+
+
+def kind_of(result: Result) -> str:
+    """Return the name of the kind of a result."""
+    return next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path to write in the place of `path`, whole or not at all.
+
+    Raises:
+        StoreError: If it cannot be written; an older file of that name stays.
+    """
+    with saying_why_not(path), replacing(path) as beside:
+        yield beside
+
+
+@contextmanager
+def saying_why_not(path: Path) -> Iterator[None]:
+    """Say why a file cannot be written.
+
+    Raises:
+        StoreError: If it cannot.
+    """
     try:
-        with replacing(path) as beside, h5py.File(beside, "w") as file:
-            file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind})
-            _write_fields(file, result)
+        yield
     except (OSError, RuntimeError) as exc:
         raise StoreError(
             f"{path} cannot be written: {_reason(exc)}.",
@@ -116,9 +142,8 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
 
 def _reason(exc: Exception) -> str:
     """Say what the system says; HDF5 puts several lines around it."""
-    number = getattr(exc, "errno", None) or int(
-        found[1] if (found := re.search(r"errno = (\d+)", str(exc))) else 0
-    )
+    found = re.search(r"errno = (\d+)", str(exc))
+    number = getattr(exc, "errno", None) or (int(found[1]) if found else 0)
     return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 
@@ -129,8 +154,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         StoreError: If the file is missing, damaged, or was not written by this toolkit.
     """
     path = Path(path)
-    if not path.exists():
-        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
+    require_file(path)
     try:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)
@@ -140,6 +164,12 @@ def read_result(path: str | os.PathLike[str]) -> Result:
             f"{path} is damaged or is no HDF5 file of this toolkit.",
             hint="Results are written by landscape surface, hessian, sharpness and train.",
         ) from exc
+
+
+def require_file(path: Path) -> None:
+    """Raise a StoreError unless a results file exists."""
+    if not path.exists():
+        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
 
 
 def read_schema(path: str | os.PathLike[str]) -> int:
@@ -220,12 +250,13 @@ def _read(file: h5py.Group, field: dataclasses.Field[Any]) -> Any:
         if name in _LISTS_OF_GROUPS:
             groups: list[Any] = [item[str(number)] for number in range(len(item))]
             return tuple(_read_fields(group, _LISTS_OF_GROUPS[name]) for group in groups)
-        return {key: _array(item[key]) for key in item}
-    value = _array(item)
+        return {key: array_of(item[key]) for key in item}
+    value = array_of(item)
     return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
 
 
-def _array(dataset: Any) -> Any:
+def array_of(dataset: Any) -> Any:
+    """Read a whole dataset of HDF5."""
     return dataset[()]
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from landscape.errors import StoreError
+from landscape.io.store import writing
 from landscape.results.history import History
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Surface
-from landscape.runtime.files import replacing
 
 Columns: TypeAlias = dict[str, Iterable[Any]]
-"""Name -> values, one a row."""
+"""Name -> values, one per row."""
 
 
 def write_table(
@@ -40,16 +39,10 @@ def write_table(
         StoreError: If the file cannot be written; an older one of that name stays.
     """
     columns = _COLUMNS[type(result)](result)
-    try:
-        with replacing(path) as beside, beside.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-    except OSError as exc:
-        raise StoreError(
-            f"{path} cannot be written: {exc}",
-            hint="Check the free space and the permissions of its folder.",
-        ) from exc
+    with writing(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
     if isinstance(result, SharpnessComparison):
         return _differences_left_out(result)
     return marks_left_out(result) if isinstance(result, Surface) else ()
@@ -84,11 +77,9 @@ def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
 
 def marks_left_out(surface: Surface) -> tuple[str, ...]:
     """Say that the marks of a surface are not among its points, if it has any."""
-    return (
-        (f"Its {len(surface.marks)} marks are left out: they are no points of the grid.",)
-        if surface.marks
-        else ()
-    )
+    if not surface.marks:
+        return ()
+    return (f"Its {len(surface.marks)} marks are left out: they are no points of the grid.",)
 
 
 def _of_surface(surface: Surface) -> Columns:
@@ -135,8 +126,14 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
 
 
 def _of_sharpness(sharpness: Sharpness) -> Columns:
-    rows = [asdict(measure) for measure in sharpness.measures]
-    return {field.name: [row[field.name] for row in rows] for field in fields(Measure)}
+    return _of_measures(sharpness.measures)
+
+
+def _of_measures(measures: Sequence[Measure]) -> Columns:
+    return {
+        field.name: [getattr(measure, field.name) for measure in measures]
+        for field in fields(Measure)
+    }
 
 
 def _of_comparison(comparison: SharpnessComparison) -> Columns:
@@ -146,10 +143,7 @@ def _of_comparison(comparison: SharpnessComparison) -> Columns:
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
     return {
         **{key: np.repeat(held, counts).tolist() for key, held in names.items() if held},
-        **{
-            field.name: [getattr(measure, field.name) for measure in measures]
-            for field in fields(Measure)
-        },
+        **_of_measures(measures),
     }
 
 

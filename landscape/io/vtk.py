@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.errors import InputError, StoreError, from_extra
+from landscape.errors import InputError, from_extra
+from landscape.io.store import writing
 from landscape.io.table import marks_left_out, point_coordinates, point_values
 from landscape.results.surface import Surface
-from landscape.runtime.files import replacing
 
 SUFFIXES = (".vtu", ".vtk")
 
@@ -45,14 +45,8 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
     with from_extra("vtk", "meshio"):
         import meshio
     mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=_point_data(surface))
-    try:
-        with replacing(path) as beside:
-            mesh.write(beside)
-    except OSError as exc:
-        raise StoreError(
-            f"{path} cannot be written: {exc}",
-            hint="Check the free space and the permissions of its folder.",
-        ) from exc
+    with writing(path) as beside:
+        mesh.write(beside)
     return marks_left_out(surface)
 
 
@@ -69,13 +63,10 @@ def _point_data(surface: Surface) -> dict[str, Any]:
     for name, values in point_values(surface).items():
         data[name] = np.asarray(values[surface.done], dtype=np.float64)
         if name.startswith("loss_"):
-            data[f"log10_{name}"] = _log10(data[name])
+            unknown = np.full_like(data[name], np.nan)
+            data[f"log10_{name}"] = np.log10(data[name], out=unknown, where=data[name] > 0)
     lines = point_coordinates(surface).get("line")
     return data if lines is None else {**data, "line": lines[surface.done].astype(np.int32)}
-
-
-def _log10(values: np.ndarray) -> np.ndarray:
-    return np.log10(values, out=np.full_like(values, np.nan), where=values > 0)
 
 
 def _cells(surface: Surface) -> list[Any]:

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.curvature_history import plot_curvature_history
     from landscape.plot.density_curves import plot_density
-    from landscape.plot.eigenvalues import plot_eigenvalues
+    from landscape.plot.eigenvalues import plot_eigenvalues, plot_layer_shares
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
     from landscape.plot.kinds import FIGURES, QUANTITIES, kinds_of
-    from landscape.plot.layer_shares import plot_layer_shares
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
@@ -68,7 +67,7 @@ _MODULES = {
     "plot_filled_contour": "plane_maps",
     "plot_heatmap": "plane_maps",
     "plot_history": "training_curves",
-    "plot_layer_shares": "layer_shares",
+    "plot_layer_shares": "eigenvalues",
     "plot_merge_tree": "basins",
     "plot_persistence": "basins",
     "plot_profile": "profile",

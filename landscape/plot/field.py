@@ -210,11 +210,7 @@ def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str)
     Raises:
         InputError: If the quantity or the split is not there in each of them.
     """
-    if quantity in QUANTITIES:
-        stored = [getattr(surface, quantity) for surface in surfaces]
-        shared = tuple(name for name in stored[0] if all(name in each for each in stored))
-    else:
-        shared = (NO_SPLIT,) if all(quantity in surface.maps for surface in surfaces) else ()
+    shared = shared_splits(surfaces, quantity)
     if not shared:
         raise InputError(
             f"the quantity must be one that every surface has, got {quantity!r}.",
@@ -224,6 +220,14 @@ def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str)
         return shared
     _require_split(split, shared if quantity in QUANTITIES else surfaces[0].splits, quantity)
     return (split,)
+
+
+def shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]:
+    """Return the splits on which every surface has a quantity; one nameless one for a map."""
+    if quantity not in QUANTITIES:
+        return (NO_SPLIT,) if all(quantity in surface.maps for surface in surfaces) else ()
+    stored = [getattr(surface, quantity) for surface in surfaces]
+    return tuple(name for name in stored[0] if all(name in each for each in stored))
 
 
 def missing_name(fields: Sequence[Field]) -> str | None:

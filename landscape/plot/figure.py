@@ -14,10 +14,9 @@ from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.density_curves import plot_density
-from landscape.plot.eigenvalues import plot_eigenvalues
+from landscape.plot.eigenvalues import plot_eigenvalues, plot_layer_shares
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
 from landscape.plot.kinds import choose_kind, name_results, require_loss, require_split
-from landscape.plot.layer_shares import plot_layer_shares
 from landscape.plot.legend import legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane_maps import (

@@ -20,6 +20,7 @@ from landscape.plot.field import (
     missing_name,
     scale_of,
     select_field,
+    shared_splits,
 )
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.mark_symbols import is_inside
@@ -125,21 +126,13 @@ def _layers(surfaces: Sequence[Surface], quantity: str) -> list[list[Field]]:
     layers = [
         [select_field(surface, split, each) for surface in surfaces]
         for each in dict.fromkeys((*QUANTITIES, *surfaces[0].maps))
-        for split in _shared_splits(surfaces, each)
+        for split in shared_splits(surfaces, each)
     ]
     return [
         layer
         for layer in layers
         if layer[0].quantity == quantity or any(field.finite.size for field in layer)
     ]
-
-
-def _shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]:
-    """Return the splits of a quantity that all surfaces have, as `choose_splits`, or none."""
-    try:
-        return choose_splits(surfaces, None, quantity)
-    except InputError:
-        return ()
 
 
 def _choices(layers: Sequence[Sequence[Field]], names: Sequence[str]) -> list[Choice]:

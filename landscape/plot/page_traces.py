@@ -247,11 +247,7 @@ def printable(text: str) -> str:
 def plain(text: str) -> str:
     """Return the HTML of a name that has simple formulas between dollar signs."""
     parts = re.split(r"(?<!\\)\$", text)
-    for index, part in enumerate(parts):
-        if index % 2:
-            for sign, replacement in _SIGNS.items():
-                part = part.replace(sign, replacement)
-            parts[index] = part
-        else:
-            parts[index] = html.escape(part.replace(r"\$", "$"))
+    parts[::2] = [html.escape(part.replace(r"\$", "$")) for part in parts[::2]]
+    for sign, replacement in _SIGNS.items():
+        parts[1::2] = [part.replace(sign, replacement) for part in parts[1::2]]
     return "".join(parts)

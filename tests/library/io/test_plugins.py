@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from landscape.errors import InputError, PluginError
-from landscape.io.plugins import build_data, build_model, find_loss
+from landscape.io.plugins import create_data, create_model, find_loss
 
 SOURCE = """
 import torch
@@ -38,12 +38,12 @@ def plugin(tmp_path):
 
 
 def test_a_function_in_a_file_builds_the_model(plugin):
-    assert build_model(f"{plugin}:model", {"width": 6}).weight.shape == (2, 6)
+    assert create_model(f"{plugin}:model", {"width": 6}).weight.shape == (2, 6)
 
 
 def test_a_function_in_a_module_builds_the_model():
     assert isinstance(
-        build_model("torch.nn:Linear", {"in_features": 2, "out_features": 3}), nn.Linear
+        create_model("torch.nn:Linear", {"in_features": 2, "out_features": 3}), nn.Linear
     )
 
 
@@ -51,7 +51,7 @@ def test_a_module_in_the_working_folder_is_found(plugin, monkeypatch):
     monkeypatch.chdir(plugin.parent)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     monkeypatch.delitem(sys.modules, "plugin", raising=False)
-    assert isinstance(build_model("plugin:model", {}), nn.Linear)
+    assert isinstance(create_model("plugin:model", {}), nn.Linear)
 
 
 def test_a_file_can_import_its_neighbours(tmp_path):
@@ -61,12 +61,12 @@ def test_a_file_can_import_its_neighbours(tmp_path):
         "nn.Linear(width, 1)\n"
     )
     before = list(sys.path)
-    assert build_model(f"{tmp_path}/uses.py:model", {}).in_features == 7
+    assert create_model(f"{tmp_path}/uses.py:model", {}).in_features == 7
     assert sys.path == before
 
 
 def test_data_are_a_pair_whose_test_part_may_be_missing(plugin):
-    train, test = build_data(f"{plugin}:data", {"n": 5})
+    train, test = create_data(f"{plugin}:data", {"n": 5})
     assert len(train[0]) == 5
     assert test is None
 
@@ -92,19 +92,19 @@ def test_built_in_losses_go_by_name():
 )
 def test_each_way_to_fail_is_told_apart(plugin, name, message):
     with pytest.raises(PluginError, match=message):
-        build_model(name.format(plugin=plugin, folder=plugin.parent), {})
+        create_model(name.format(plugin=plugin, folder=plugin.parent), {})
 
 
 def test_wrong_arguments_of_the_users_function_are_told(plugin):
     with pytest.raises(
         PluginError, match=r"raised TypeError: model\(\) got an unexpected keyword argument 'depth'"
     ):
-        build_model(f"{plugin}:model", {"depth": 3})
+        create_model(f"{plugin}:model", {"depth": 3})
 
 
 def test_an_error_says_where_in_the_users_file_it_was_raised(plugin):
     with pytest.raises(PluginError) as caught:
-        build_model(f"{plugin}:raises", {})
+        create_model(f"{plugin}:raises", {})
     assert "plugin.py:9" in caught.value.hint
 
 
@@ -118,16 +118,16 @@ def test_an_error_says_where_in_the_users_file_it_was_raised(plugin):
 def test_a_file_that_does_not_import_is_told(tmp_path, source, message):
     (tmp_path / "broken.py").write_text(source)
     with pytest.raises(PluginError, match=message):
-        build_model(f"{tmp_path}/broken.py:model", {})
+        create_model(f"{tmp_path}/broken.py:model", {})
 
 
 def test_data_that_are_no_pair_are_refused(plugin):
     with pytest.raises(PluginError, match=r"must return a pair \(train, test\), it returned str"):
-        build_data(f"{plugin}:returns_text", {})
+        create_data(f"{plugin}:returns_text", {})
 
 
 def test_an_unknown_built_in_lists_the_known_ones():
     with pytest.raises(InputError, match="resnet20"):
-        build_model("resnet21", {})
+        create_model("resnet21", {})
     with pytest.raises(PluginError, match="cross-entropy, mse"):
         find_loss("hinge")
