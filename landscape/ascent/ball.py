@@ -1,7 +1,8 @@
-"""The ball around the weights in which sharpness is measured."""
+"""The ball around the weights in which sharpness is measured, and the way back into it."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,10 @@ from landscape.ascent.steepest import (
     dual_norm,
 )
 from landscape.reductions import accumulation_dtype
+
+MARGIN = 1e-14
+"""How far below the surface, relative to the radius, what is scaled into a ball ends up: rounding
+puts it back out."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,47 @@ class Ball:
         z = torch.randn(size, generator=generator, dtype=torch.float64).to(
             device, accumulation_dtype(device)
         )
+        return self.scaled(z)
+
+    def scaled(self, z: Tensor) -> Tensor:
+        """Return T z (P,)."""
         return z if self.scaling is None else z * self.scaling
+
+    def unscaled(self, e: Tensor) -> Tensor:
+        """Return z = T^-1 e (P,), 0 where T is."""
+        return e if self.scaling is None else torch.where(self.scaling == 0, 0.0, e / self.scaling)
+
+    def shrink(self, e: Tensor, rho: float) -> Tensor:
+        """Return `e` (P,), on the same ray scaled down as far as it takes for ||T^-1 e||_p <= rho."""
+        length = self.norm(e)
+        return e if length <= rho else e * (rho * (1 - MARGIN) / length)
+
+    def project(self, e: Tensor, rho: float) -> Tensor:
+        """Return a point of the ball near `e` (P,).
+
+        In the coordinates z = T^-1 e this is the nearest point for p = 2 (z scaled), p = inf
+        (entries clamped) and p = 1 (all entries shrunk by the same amount). For other p z is
+        scaled, which is in the ball but not the nearest.
+
+        Source:
+            Duchi et al. (2008), "Efficient projections onto the l1-ball", Fig. 1.
+        """
+        z = self.unscaled(e)
+        if math.isinf(self.p):
+            z = z.clamp(-rho, rho)
+        elif self.p == 1 and float(z.abs().sum()) > rho:
+            z = _nearest_in_1_ball(z, rho)
+        return self.shrink(self.scaled(z), rho)
 
     def _parts(self) -> list[Tensor] | None:
         return None if self.scaling is None else [self.scaling]
+
+
+def _nearest_in_1_ball(z: Tensor, rho: float) -> Tensor:
+    """Return the nearest point (P,) of the 1-ball to a `z` outside it."""
+    sizes = z.abs()
+    descending = sizes.sort(descending=True).values
+    counts = torch.arange(1, len(z) + 1, device=z.device, dtype=z.dtype)
+    thresholds = (descending.cumsum(0) - rho) / counts
+    threshold = thresholds[descending > thresholds][-1]
+    return z.sign() * (sizes - threshold).clamp(min=0)

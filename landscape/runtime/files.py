@@ -18,10 +18,10 @@ _HDF5_SUFFIXES = (".h5", ".hdf5")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write beside `path`, and put it in its place at the end.
+    """Give a path to write next to `path`, and put it in its place at the end.
 
     The new file is on the disk before it replaces the old one; on any exception the old one stays
-    and nothing is left beside it. A link stays a link; what it points to is replaced.
+    and nothing is left next to it. A link stays a link; what it points to is replaced.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,7 @@ def folder_of(path: Path) -> Iterator[None]:
         yield
     finally:
         for folder in made:
-            with suppress(
-                OSError
-            ):  # it has come to hold something, or somebody else has removed it
+            with suppress(OSError):  # it holds something by now, or somebody else has removed it
                 folder.rmdir()
 
 
@@ -57,7 +55,7 @@ def folder_of(path: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes that ask for the same lock from writing `path` meanwhile.
 
-    The lock is the kernel's, on an empty hidden file beside `path`. It ends with the process,
+    The lock is the kernel's, on an empty hidden file next to `path`. It ends with the process,
     however that ends: a file that a killed one leaves refuses nobody. What such a process has left
     half written is removed.
 
@@ -92,18 +90,15 @@ def _held_lock(path: Path) -> Iterator[None]:
 def _acquire(lock: FileLock) -> None:
     """Lock the file that exists now.
 
-    The file that was opened may have been removed since by the process that held the lock.
+    What is opened may be removed, before it is locked, by the process that held the lock.
     """
     while True:
-        lock.acquire(timeout=0)
-        descriptor = lock._context.lock_file_fd
-        try:
-            if descriptor is None or os.path.samestat(
-                os.fstat(descriptor), os.stat(lock.lock_file)
-            ):
-                return
-        except FileNotFoundError:
-            pass
+        # While it is open here, the file's number is not given to another one.
+        with open(lock.lock_file, "a") as file:
+            lock.acquire(timeout=0)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(lock.lock_file)):
+                    return
         lock.release()
 
 

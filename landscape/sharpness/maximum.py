@@ -15,7 +15,6 @@ from landscape.errors import NotFiniteError
 from landscape.problem.problem import Gradient
 from landscape.reductions import accumulation_dtype, dot
 from landscape.sharpness.objective import Objective
-from landscape.sharpness.projection import into, project, scaled, unscaled
 from landscape.sharpness.quadratic_model import QuadraticModel
 
 TOLERANCE = 1e-7
@@ -85,7 +84,7 @@ def maximise(
     4. A maximum is left once for a nearby random point: if that leads higher, it was a saddle.
 
     The best point of all is kept; the loss may be NaN or inf elsewhere in the ball, where the
-    search turns back. Projections are as in `landscape.sharpness.projection.project`.
+    search turns back. Projections are as in `Ball.project`.
 
     Args:
         objective: Loss and gradient.
@@ -218,7 +217,7 @@ class _Search:
         if self.num_gradients == self._max_gradients:
             raise _SpentError
         self.num_gradients += 1
-        e = into(self._ball, e, self._rho)
+        e = self._ball.shrink(e, self._rho)
         try:
             found = self._objective.gradient(e)
         except NotFiniteError:
@@ -298,25 +297,25 @@ class _Search:
 
     def _extrapolate(self, point: _Point, length: float, model: QuadraticModel) -> _Point | None:
         """Take the step of `_aim` from a quadratic model's best point; None without one."""
-        model.add(unscaled(self._ball, point.e), self._scaled_gradient(point))
+        model.add(self._ball.unscaled(point.e), self._scaled_gradient(point))
         place = model.largest(self._rho)
         if place is None:
             return None
-        guess = _Point(scaled(self._ball, place.z), math.nan, unscaled(self._ball, place.gradient))
+        guess = _Point(self._ball.scaled(place.z), math.nan, self._ball.unscaled(place.gradient))
         return self._visit(self._aim(guess, length))
 
     def _scaled_gradient(self, point: _Point) -> Tensor:
         """Return T g (P,), the gradient in the coordinates T^-1 e."""
         assert point.gradient is not None
-        return scaled(self._ball, point.gradient)
+        return self._ball.scaled(point.gradient)
 
     def _aim(self, point: _Point, length: float) -> Tensor:
         """Return the e of the ball to go towards; the way there rises."""
         gradient = point.gradient
         assert gradient is not None
         if math.isfinite(length):
-            preconditioned = scaled(self._ball, scaled(self._ball, gradient))
-            e = project(self._ball, point.e + length * preconditioned, self._rho)
+            preconditioned = self._ball.scaled(self._ball.scaled(gradient))
+            e = self._ball.project(point.e + length * preconditioned, self._rho)
             if self._slope(point, e) > 0:
                 return e
         return self._uphill(point)
@@ -342,7 +341,7 @@ class _Search:
 
     def _spectral_length(self, before: _Point, point: _Point) -> float:
         """Return the step length of Barzilai and Borwein; infinite where the loss curved up."""
-        step = unscaled(self._ball, point.e - before.e)
+        step = self._ball.unscaled(point.e - before.e)
         change = self._scaled_gradient(point) - self._scaled_gradient(before)
         curvature = -dot(step, change)
         return dot(step, step) / curvature if curvature > 0 else math.inf
@@ -365,12 +364,12 @@ class _Search:
         for number in range(num_steps):
             if point.gradient is None:
                 break
-            aim = project(
-                self._ball, point.e + self._ball.steepest(point.gradient, length), self._rho
+            aim = self._ball.project(
+                point.e + self._ball.steepest(point.gradient, length), self._rho
             )
             if number > 0:
                 e = point.e + _MOMENTUM * (aim - point.e) + (1 - _MOMENTUM) * (point.e - previous)
-                aim = project(self._ball, e, self._rho)
+                aim = self._ball.project(e, self._rho)
             found = self._visit(aim)
             num_rises += found.loss > point.loss
             previous, point = point.e, found

@@ -20,7 +20,6 @@ from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
 from landscape.sharpness.maximum import TOLERANCE, maximise
 from landscape.sharpness.objective import Objective
-from landscape.sharpness.projection import project
 from landscape.sharpness.quadratic_model import QuadraticModel, largest_in_ball
 
 SIZE = 20
@@ -316,7 +315,7 @@ def test_the_maximum_in_float32_is_that_in_float64():
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 def test_the_projection_is_nearer_than_any_other_point_of_the_ball(p):
     scaling, e = _numbers(6).abs() + 0.1, _numbers(7)
-    found = project(Ball(p, scaling), e, 0.5)
+    found = Ball(p, scaling).project(e, 0.5)
     others = [
         0.5 * Ball(p, scaling).draw(SIZE, torch.Generator().manual_seed(i), e.device)
         for i in range(200)
@@ -330,7 +329,7 @@ def test_the_projection_is_nearer_than_any_other_point_of_the_ball(p):
 def test_a_point_inside_the_ball_is_its_own_projection(p):
     scaling = _numbers(6).abs()
     e = 0.4 * Ball(p, scaling).draw(SIZE, torch.Generator().manual_seed(0), scaling.device)
-    assert torch.allclose(project(Ball(p, scaling), e, 0.5), e, rtol=1e-14, atol=0)
+    assert torch.allclose(Ball(p, scaling).project(e, 0.5), e, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("seed", range(5))
