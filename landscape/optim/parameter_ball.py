@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from landscape.ascent.steepest import adaptive_scaling, advance, draw_on_sphere
+from landscape.ascent.steepest import adaptive_scaling, advance, check_norm, draw_on_sphere
+from landscape.errors import InputError
 
 # Where the norm of a gradient is in this range, rho over it is a number of float32.
 _DIVISORS = (1e-30, 1e30)
@@ -72,18 +74,9 @@ class ParameterBall:
         if is_plain and norm is not None and _DIVISORS[0] < norm < _DIVISORS[1]:
             torch._foreach_add_(self.weights, list(gradients), alpha=self.rho / norm)
             return
-        options = {"p": self.p, "scaling": self.scaling}
-        self._go_to(
-            advance(
-                self.perturbation,
-                gradients,
-                self.rho,
-                steps=steps,
-                step=step,
-                radius=radius,
-                **options,
-            )
-        )
+        ball = {"p": self.p, "scaling": self.scaling}
+        ascent = {"steps": steps, "step": step, "radius": radius}
+        self._go_to(advance(self.perturbation, gradients, self.rho, **ascent, **ball))
 
     def draw(self, generator: torch.Generator) -> None:
         """Move to a random point of the surface."""
@@ -129,3 +122,74 @@ def make_balls(
             decay = group.get("weight_decay", 0.0)
             ball.decays += [-decay if group.get("maximize") else decay] * len(weights)
     return list(balls.values())
+
+
+def check_ball_options(*, rho: float, p: float, eta: float) -> None:
+    """Raise InputError if an option of a ball is out of range."""
+    check_norm(p)
+    for name, value in (("rho", rho), ("eta", eta)):
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
+
+
+class Memory:
+    """What is kept from step to step, since to allocate and to look for it takes time.
+
+    Args:
+        module: The module whose buffers are copied; None for no buffers.
+    """
+
+    def __init__(self, module: nn.Module | None) -> None:
+        parts = () if module is None else module.modules()
+        self._registers = [part._buffers for part in parts]
+        self._scratch: dict[int, tuple[list[int], list[Tensor]]] = {}
+
+    def like(self, weights: list[Tensor], number: int) -> list[Tensor]:
+        """Return memory for a copy of the weights of the ball of this number."""
+        # Other places where a module was moved or converted.
+        places = [w.data_ptr() for w in weights]
+        if number not in self._scratch or self._scratch[number][0] != places:
+            self._scratch[number] = (places, [torch.empty_like(w) for w in weights])
+        return self._scratch[number][1]
+
+    def copy_buffers(self) -> list[tuple[dict[str, Any], str, Tensor]]:
+        """Return where each buffer is registered, its name, and a copy of its value."""
+        return [
+            (register, name, buffer.clone())
+            for register in self._registers
+            for name, buffer in register.items()
+            if buffer is not None
+        ]
+
+
+@dataclass
+class Excursion:
+    """A step under way.
+
+    Attributes:
+        is_finite: Whether all gradients so far were finite.
+        num_steps: Number of ascent steps taken.
+        balls: What moves; empty if there is nothing to climb.
+        buffers: Where each buffer of the module is registered, its name, and its value after the
+            first pass.
+    """
+
+    is_finite: bool
+    num_steps: int = 0
+    balls: list[ParameterBall] = field(default_factory=list)
+    buffers: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)
+
+    def begin(self, balls: list[ParameterBall], memory: Memory) -> None:
+        """Save the weights of the balls, and the module's buffers."""
+        self.buffers = memory.copy_buffers()
+        for number, ball in enumerate(balls):
+            ball.enter(memory.like(ball.weights, number))
+        self.balls = balls
+
+    def end(self) -> None:
+        """Put weights and buffers back, bit for bit and in place."""
+        for ball in self.balls:
+            ball.leave()
+        for register, name, value in self.buffers:
+            register[name].copy_(value)
+        torch.clear_autocast_cache()

@@ -6,32 +6,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from itertools import chain, repeat
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
-from landscape.ascent.steepest import check_norm, check_radius_rule, dual_norm
+from landscape.ascent.steepest import check_radius_rule, dual_norm
 from landscape.errors import InputError
-from landscape.optim.parameter_ball import ParameterBall, make_balls
+from landscape.optim.closures import (
+    Closure,
+    as_closures,
+    enabled,
+    run_pass,
+    total_loss,
+    unscale,
+)
+from landscape.optim.parameter_ball import (
+    Excursion,
+    Memory,
+    ParameterBall,
+    check_ball_options,
+    make_balls,
+)
+from landscape.optim.wrapping import WrappingOptimizer
 from landscape.reductions import all_finite
-from landscape.runtime.distributed import anywhere, rank, unsynchronized
+from landscape.runtime.distributed import anywhere, rank
 from landscape.runtime.random_state import (
     derived_seeds,
     forked_random_state,
     get_random_states,
     set_random_states,
 )
-
-Closure: TypeAlias = Callable[[], Any]
-"""Computes the loss of a batch or a micro-batch, calls `backward` on it and returns it."""
 
 DIRECTIONS = ("gradient", "random")
 SCOPES = ("batch", "process", "micro-batch")
@@ -43,33 +52,15 @@ _STREAM = 0x53414D
 _COUNTERS = ("num_steps", "num_ascents", "skipped_steps", "rho_factor")
 
 
-@dataclass
-class _Ascent:
-    """A step under way.
-
-    Attributes:
-        balls: What moves; none where there is nothing to climb.
-        buffers: Where each buffer of the module is registered, its name, and its value after the
-            first pass.
-        is_finite: Whether all gradients so far were finite.
-        num_steps: Ascent steps taken.
-    """
-
-    balls: list[ParameterBall] = field(default_factory=list)
-    buffers: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)
-    is_finite: bool = True
-    num_steps: int = 0
-
-
-class SAM(Optimizer):
+class SAM(WrappingOptimizer):
     """Descend along the gradient at the worst point of a small ball around the weights.
 
     One step takes the gradient g at w, moves to w + e with e the maximiser of <g, e> over
-    ||T^-1 e||_p <= rho (`landscape.ascent.steepest.ascend`), takes the gradient there, returns to w exactly,
-    and lets the base optimizer step with it. As `torch.optim.LBFGS` does, `step` calls a closure:
+    ||T^-1 e||_p <= rho (`landscape.ascent.steepest.ascend`), takes the gradient there, returns to w
+    exactly, and lets the base optimizer step with it. As `torch.optim.LBFGS` does, `step` calls a
+    closure:
 
-        optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, module=model, lr=0.1,
-        momentum=0.9)
+        optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, module=model, lr=0.1)
 
         def closure():
             optimizer.zero_grad()
@@ -79,25 +70,25 @@ class SAM(Optimizer):
 
         loss = optimizer.step(closure)
 
-    Conventions: - `state` and `param_groups` are the base's own, so schedulers and resuming see one
-        optimizer;
-          `state_dict` adds a few counters, under `sam`.
-        - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for
-          the sake of weight decay change nothing. A group that differs in one of them has a ball of
-          its own.
-        - Weight decay lives in the base optimizer and is not part of the gradient that is climbed,
-          unless `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
-        - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm
-          statistics) move in the first one only. Without `module` they move in every pass.
-        - A gradient that is not finite, in any pass, skips the update: weights and base state stay
-          as they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0,
-          the base steps with the first gradient, and there is no second pass.
-        - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose
-          loss it returns and whose BatchNorm statistics stay; a loop of `first_step` and
-          `second_step` can do without.
-        - Memory for one copy of the weights is kept from step to step.
-        - Weights should be float32 or float64: a perturbation of the usual size is below the
-          resolution of bfloat16.
+    Conventions:
+
+    - `state` and `param_groups` are the base's own, so schedulers and resuming see one optimizer;
+      `state_dict` adds a few counters, under `sam`.
+    - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for the
+      sake of weight decay change nothing. A group that differs in one of them has its own ball.
+    - Weight decay lives in the base optimizer and is not part of the gradient that is climbed,
+      unless `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
+    - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm
+      statistics) move in the first one only. Without `module` they move in every pass.
+    - A gradient that is not finite, in any pass, skips the update: weights and base state stay as
+      they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0, the
+      base steps with the first gradient, and there is no second pass.
+    - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose loss
+      it returns and whose BatchNorm statistics stay; a loop of `first_step` and `second_step` can
+      do without.
+    - Memory for one copy of the weights is kept from step to step.
+    - Weights should be float32 or float64: a perturbation of the usual size is below the resolution
+      of bfloat16.
 
     Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own
     share of the loss, none clearing gradients. Data-parallel training: give the
@@ -118,7 +109,8 @@ class SAM(Optimizer):
         adaptive: Scale the ball elementwise by T = |w| + eta.
         eta: Smallest scale of the adaptive ball.
         steps: Number N of ascent steps; a step of the optimizer costs N + 1 gradients.
-        radius: `path`, `sphere` or `ball`, for several ascent steps (`landscape.ascent.steepest.advance`).
+        radius: `path`, `sphere` or `ball`, for several ascent steps
+            (`landscape.ascent.steepest.advance`).
         direction: `gradient`, or `random` for a random point of the sphere instead (Rand-SAM).
         every: Make the ascent in every k-th step, beginning with the first; the others are the
             base's.
@@ -167,17 +159,6 @@ class SAM(Optimizer):
         module: nn.Module | None = None,
         **base_kwargs: Any,
     ) -> None:
-        _check_options(
-            steps=steps,
-            every=every,
-            radius=radius,
-            direction=direction,
-            decay_in_ascent=decay_in_ascent,
-            scope=scope,
-            seed=seed,
-        )
-        self._group_options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
-        self.base = _make_base(params, base, base_kwargs)
         self.steps = steps
         self.radius = radius
         self.direction = direction
@@ -185,19 +166,15 @@ class SAM(Optimizer):
         self.decay_in_ascent = decay_in_ascent
         self.scope = scope
         self.seed = seed
+        self._check_options()
         self.module = module
         self.rho_factor = 1.0
         self.gradient_norm = torch.tensor(math.nan)
         self.num_steps = self.num_ascents = self.skipped_steps = 0
-        self._ascent: _Ascent | None = None
-        self._kept = tuple(
-            vars(self)
-        )  # what a copy or a pickle keeps beside Optimizer's own, subclasses' included
-        self._scratch: list[tuple[list[int], list[Tensor]]] = []
-        self._registers: list[dict[str, Any]] | None = None
-        super().__init__(self.base.param_groups, {**self.base.defaults, **self._group_options})
-        self.state = self.base.state
-        self.param_groups = self.base.param_groups
+        self._ascent: Excursion | None = None
+        group_options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
+        super().__init__(params, base, base_kwargs, group_options)
+        self._memory: Memory | None = None
 
     @torch.no_grad()
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -217,7 +194,7 @@ class SAM(Optimizer):
         Raises:
             InputError: If there is no closure, or it leaves no gradient.
         """
-        closures, scaler = _as_closures(closure), _enabled(scaler)
+        closures, scaler = as_closures(closure), enabled(scaler)
         is_shared = self.scope != "micro-batch" or not self._is_due()
         parts = [closures] if is_shared else [[part] for part in closures]
         losses, norms, gradients, is_finite = [], [], None, True
@@ -233,7 +210,7 @@ class SAM(Optimizer):
         except BaseException:
             self.restore()
             raise
-        return _total(losses)
+        return total_loss(losses)
 
     @torch.no_grad()
     def first_step(self, scaler: GradScaler | None = None) -> bool:
@@ -253,7 +230,7 @@ class SAM(Optimizer):
         Raises:
             InputError: If there is no gradient, or all ascent steps were taken.
         """
-        scaler = _enabled(scaler)
+        scaler = enabled(scaler)
         scale = 1.0 if scaler is None else scaler.get_scale()
         if self._ascent is None:
             return self._begin_ascent(scale)
@@ -280,32 +257,39 @@ class SAM(Optimizer):
         is_finite = self._end_ascent()
         # A scheduler warns unless it saw step(), which a hand-written loop does not call.
         self._opt_called = True
-        self._update(is_finite, _enabled(scaler))
+        self._update(is_finite, enabled(scaler))
 
     @torch.no_grad()
     def restore(self) -> None:
         """Cancel the current step: restore weights and buffers, bit for bit and in place."""
         if self._ascent is None:
             return
-        for ball in self._ascent.balls:
-            ball.leave()
-        for registered, name, value in self._ascent.buffers:
-            registered[name].copy_(value)
-        torch.clear_autocast_cache()
+        self._ascent.end()
         self._ascent = None
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base optimizer, with the base's defaults and with SAM's.
+    def _check_options(self) -> None:
+        check_radius_rule(self.radius)
+        for name, least in (("steps", 1), ("every", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")
+        for name, known in (("direction", DIRECTIONS), ("scope", SCOPES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+        if self.direction == "random" and (self.steps > 1 or self.decay_in_ascent):
+            raise InputError(
+                "a random direction has no use for several ascent steps or for the weight decay.",
+                hint="Leave them out, or use the direction gradient.",
+            )
 
-        Args:
-            param_group: As for any torch optimizer; may set `rho`, `p`, `adaptive` and `eta`.
-
-        Raises:
-            InputError: If one of these is out of range.
-        """
-        self._complete_group(param_group)
-        if not any(param_group is group for group in self.base.param_groups):
-            self.base.add_param_group(param_group)
+    def check_group(self, group: dict[str, Any]) -> None:
+        """Raise InputError if the weights or the ball of a parameter group cannot be used."""
+        check_ball_options(**{name: group[name] for name in ("rho", "p", "eta")})
+        if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
+            raise InputError(
+                "SAM needs real weights, got complex ones.", hint="Use torch.view_as_real."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the base's state and parameter groups, and under `sam` what SAM itself counts."""
@@ -316,28 +300,14 @@ class SAM(Optimizer):
 
         If it is a state dict of the base optimizer alone, SAM keeps its own state.
         """
-        own = [{name: group[name] for name in self._group_options} for group in self.param_groups]
-        groups = state_dict["param_groups"]
-        if len(groups) == len(own):
-            groups = [{**options, **group} for options, group in zip(own, groups, strict=True)]
-        super().load_state_dict({**state_dict, "param_groups": groups})
+        super().load_state_dict(state_dict)
         for name, value in state_dict.get("sam", {}).items():
             if name in _COUNTERS:
                 setattr(self, name, value)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            **super().__getstate__(),
-            **{name: getattr(self, name) for name in (*self._kept, "_kept")},
-        }
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Called by load_state_dict as well, which replaces `state` and `param_groups`.
+        self._memory = None
         super().__setstate__(state)
-        self._scratch, self._registers = [], None
-        self.base.__setstate__({"state": self.state, "param_groups": self.param_groups})
-        for group in self.param_groups:
-            self._complete_group(group)
 
     def _climb_and_descend(
         self,
@@ -352,7 +322,7 @@ class SAM(Optimizer):
         random_states = get_random_states(devices)
         is_common = self.scope == "batch" or not self._is_due()
         self._set_gradients(None)
-        loss = self._run(closures, is_synchronised=is_common)
+        loss = run_pass(closures, self.module, is_synchronised=is_common)
         for step in range(1, self.steps + 1):
             if not self.first_step(scaler):
                 self._add_gradients(gradients)
@@ -361,20 +331,10 @@ class SAM(Optimizer):
             self._set_gradients(gradients if is_descent else None)
             with forked_random_state(devices):
                 set_random_states(random_states, devices)
-                self._run(closures, is_synchronised=is_last if is_descent else is_common)
+                run_pass(
+                    closures, self.module, is_synchronised=is_last if is_descent else is_common
+                )
         return loss
-
-    def _run(self, closures: Sequence[Closure], *, is_synchronised: bool) -> Any:
-        """Do one pass over micro-batches; processes exchange gradients at its end or never."""
-        losses = []
-        for number, closure in enumerate(closures, start=1):
-            is_shared = is_synchronised and number == len(closures)
-            with (
-                nullcontext() if is_shared or self.module is None else unsynchronized(self.module),
-                torch.enable_grad(),
-            ):
-                losses.append(closure())
-        return _total(losses)
 
     def _begin_ascent(self, scale: float) -> bool:
         is_random = self.direction == "random"
@@ -387,14 +347,13 @@ class SAM(Optimizer):
         norm = float(self.gradient_norm) if gradients else 0.0
         self.gradient_norm = self.gradient_norm / scale
         is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0 or is_random)
-        self._ascent = _Ascent(is_finite=is_finite)
+        self._ascent = Excursion(is_finite)
         if not (is_finite and is_moving and self._is_due()):
             return False
-        self._ascent.buffers = self._copy_buffers()
+        if self._memory is None:
+            self._memory = Memory(self.module)
         balls = make_balls(self.param_groups, self.rho_factor, has_gradient=not is_random)
-        for number, ball in enumerate(balls):
-            ball.enter(self._scratch_for(ball, number))
-        self._ascent.balls = balls
+        self._ascent.begin(balls, self._memory)
         self.num_ascents += 1
         is_one_ball = len(balls) == 1 and len(balls[0].weights) == len(gradients)
         self._climb(scale, norm if is_one_ball else None)
@@ -422,13 +381,9 @@ class SAM(Optimizer):
         for number, ball in enumerate(self._ascent.balls):
             if self.direction == "random":
                 generator = torch.Generator(ball.weights[0].device)
-                ball.draw(
-                    generator.manual_seed(
-                        derived_seeds(
-                            1, self.seed, _STREAM, self.num_ascents, number, *self._rank()
-                        )[0]
-                    )
-                )
+                ranks = (rank(),) if self._is_apart() else ()
+                numbers = (self.seed, _STREAM, self.num_ascents, number, *ranks)
+                ball.draw(generator.manual_seed(derived_seeds(1, *numbers)[0]))
                 continue
             gradients = ball.gradients()
             followed = self._followed(ball, gradients, scale)
@@ -455,11 +410,9 @@ class SAM(Optimizer):
         """Let the base optimizer step, unless a gradient was not finite."""
         gradients = self._gradients()
         if scaler is not None:
-            if not is_finite:
-                gradients[0].fill_(
-                    math.inf
-                )  # the scaler shall hear of another pass's, or another process's
-            _unscale(scaler, self.base)
+            if not is_finite:  # the scaler shall hear of another pass's, or another process's
+                gradients[0].fill_(math.inf)
+            unscale(scaler, self.base)
         if is_finite:
             self._adjust()
         is_finite = is_finite and all_finite(gradients)
@@ -476,74 +429,9 @@ class SAM(Optimizer):
         is_turn = self.num_steps % self.every == 0
         return is_turn and self.rho_factor != 0 and any(group["rho"] for group in self.param_groups)
 
-    def _weights(self) -> list[Tensor]:
-        lists = [group["params"] for group in self.param_groups]
-        return lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
-
-    def _gradients(self, *, is_needed: bool = True) -> list[Tensor]:
-        gradients = [gradient for w in self._weights() if (gradient := w.grad) is not None]
-        if is_needed and not gradients:
-            raise InputError(
-                "SAM needs a gradient, and no parameter has one.",
-                hint="Call backward() on the loss inside the closure, or before first_step().",
-            )
-        return gradients
-
-    def _set_gradients(self, gradients: list[Tensor | None] | None) -> None:
-        for w, gradient in zip(self._weights(), gradients or repeat(None), strict=False):
-            w.grad = gradient
-
-    def _add_gradients(self, gradients: list[Tensor | None] | None) -> None:
-        for w, gradient in zip(self._weights(), gradients or (), strict=False):
-            if gradient is not None:
-                w.grad = gradient if w.grad is None else w.grad + gradient
-
-    def _scratch_for(self, ball: ParameterBall, number: int) -> list[Tensor]:
-        """Return memory for a copy of a ball's weights, kept because allocation is slow."""
-        if number == len(self._scratch):
-            self._scratch.append(([], []))
-        places = [
-            w.data_ptr() for w in ball.weights
-        ]  # new ones where a module was moved or converted
-        if self._scratch[number][0] != places:
-            self._scratch[number] = (places, [torch.empty_like(w) for w in ball.weights])
-        return self._scratch[number][1]
-
-    def _copy_buffers(self) -> list[tuple[dict[str, Any], str, Tensor]]:
-        if self._registers is None:  # walking through a model of many parts takes as long as a norm
-            self._registers = (
-                [] if self.module is None else [part._buffers for part in self.module.modules()]
-            )
-        return [
-            (register, name, buffer.clone())
-            for register in self._registers
-            for name, buffer in register.items()
-            if buffer is not None
-        ]
-
-    def _devices(self) -> list[torch.device]:
-        return list(dict.fromkeys(w.device for w in self._weights()))
-
-    def _complete_group(self, group: dict[str, Any]) -> None:
-        for name, value in self._group_options.items():
-            group.setdefault(name, value)
-        check_norm(group["p"])
-        if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
-            raise InputError(
-                "SAM needs real weights, got complex ones.", hint="Use torch.view_as_real."
-            )
-        for name in ("rho", "eta"):
-            if not 0 <= group[name] < math.inf:
-                raise InputError(
-                    f"{name} must be a finite number of at least 0, got {group[name]}."
-                )
-
     def _is_apart(self) -> bool:
         """Whether this process climbs by itself while others climb elsewhere."""
         return isinstance(self.module, DistributedDataParallel) and self.scope != "batch"
-
-    def _rank(self) -> tuple[int, ...]:
-        return (rank(),) if self._is_apart() else ()
 
     def _agree(self, is_finite: bool, is_moving: bool) -> tuple[bool, bool]:
         """Let processes that climb apart go on or give up together: they meet in the last pass."""
@@ -553,90 +441,3 @@ class SAM(Optimizer):
         device = self._weights()[0].device
         is_lost = anywhere(not is_finite, device=device, group=self.module.process_group)
         return not is_lost, True
-
-
-def _total(losses: list[Any]) -> Any:
-    """The sum of the micro-batches' losses; the one closure's value as it is."""
-    if len(losses) == 1:
-        return losses[0]
-    return None if any(loss is None for loss in losses) else sum(losses)
-
-
-def _as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
-    closures = [closure] if callable(closure) else list(closure or ())
-    if not closures:
-        raise InputError(
-            "SAM.step needs a closure, which it calls once for each of its passes.",
-            hint="Pass a function that clears the gradients, calls backward and returns the loss,"
-            " or call first_step() and second_step() after the two backward passes.",
-        )
-    return closures
-
-
-def _check_options(
-    *,
-    steps: int,
-    every: int,
-    radius: str,
-    direction: str,
-    decay_in_ascent: bool,
-    scope: str,
-    seed: int,
-) -> None:
-    check_radius_rule(radius)
-    for name, value, least in (("steps", steps, 1), ("every", every, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")
-    for name, value, known in (("direction", direction, DIRECTIONS), ("scope", scope, SCOPES)):
-        if value not in known:
-            raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
-    if direction == "random" and (steps > 1 or decay_in_ascent):
-        raise InputError(
-            "a random direction has no use for several ascent steps or for the weight decay.",
-            hint="Leave them out, or use the direction gradient.",
-        )
-
-
-def _enabled(scaler: GradScaler | None) -> GradScaler | None:
-    """The scaler, if it scales."""
-    return scaler if scaler is not None and scaler.is_enabled() else None
-
-
-def _unscale(scaler: GradScaler, base: Optimizer) -> None:
-    """Unscale the gradients, unless the caller did, for clipping."""
-    try:
-        scaler.unscale_(base)
-    except RuntimeError as exc:
-        if "already been called" not in str(exc):
-            raise
-
-
-def _make_base(
-    params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]
-) -> Optimizer:
-    if isinstance(base, SAM) or base is SAM:
-        raise InputError(
-            "the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say."
-        )
-    if isinstance(base, LBFGS) or base is LBFGS:
-        raise InputError("the base optimizer must step without a closure, LBFGS does not.")
-    if isinstance(base, Optimizer):
-        _check_fit(list(params), base, options)
-        return base
-    if isinstance(base, type) and issubclass(base, Optimizer):
-        return base(params, **options)
-    raise InputError(f"the base must be a torch optimizer or a class of them, got {base!r}.")
-
-
-def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> None:
-    """Raise InputError unless an existing optimizer can serve for the given parameters."""
-    if options or any(isinstance(item, dict) for item in params):
-        raise InputError(
-            "options and parameter groups cannot be given beside an optimizer that exists already.",
-            hint="Give them to the base optimizer, or pass its class.",
-        )
-    given = {id(item[1] if isinstance(item, tuple) else item) for item in params}
-    if given != {id(w) for group in base.param_groups for w in group["params"]}:
-        raise InputError(
-            "the base optimizer must hold the same parameters as SAM, got different ones."
-        )

@@ -1,0 +1,144 @@
+"""An optimizer around another one, whose state and parameter groups it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain, repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from landscape.errors import InputError
+
+
+class WrappingOptimizer(Optimizer):
+    """An optimizer that lets another one, its base, make the updates.
+
+    `state` and `param_groups` are the base's own, so schedulers and resuming see one optimizer.
+
+    Args:
+        params: Parameters or parameter groups; a group may set its own `group_options`.
+        base: A class of optimizer, or an optimizer that was made for the same parameters.
+        base_options: Options of the base class.
+        group_options: Options that every parameter group has, with their defaults.
+
+    Attributes:
+        base: The base optimizer.
+
+    Raises:
+        InputError: If the base does not fit the parameters, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        base: type[Optimizer] | Optimizer,
+        base_options: dict[str, Any],
+        group_options: dict[str, Any],
+    ) -> None:
+        self._group_options = group_options
+        self.base = _make_base(params, base, base_options)
+        # What a copy or a pickle keeps in addition to Optimizer's own, subclasses' included.
+        self._kept = tuple(vars(self))
+        super().__init__(self.base.param_groups, {**self.base.defaults, **group_options})
+        self.state = self.base.state
+        self.param_groups = self.base.param_groups
+
+    def check_group(self, group: dict[str, Any]) -> None:
+        """Raise InputError if an option of a parameter group is out of range."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the base optimizer, with the base's defaults and with our own.
+
+        Args:
+            param_group: As for any torch optimizer; may set the group options.
+
+        Raises:
+            InputError: If one of these is out of range.
+        """
+        self._complete_group(param_group)
+        if not any(param_group is group for group in self.base.param_groups):
+            self.base.add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state dict of this optimizer, or of the base alone: group options stay then."""
+        own = [{name: group[name] for name in self._group_options} for group in self.param_groups]
+        groups = state_dict["param_groups"]
+        if len(groups) == len(own):
+            groups = [{**options, **group} for options, group in zip(own, groups, strict=True)]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: getattr(self, name) for name in (*self._kept, "_kept")}
+        return {**super().__getstate__(), **kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Called by load_state_dict as well, which replaces `state` and `param_groups`.
+        super().__setstate__(state)
+        self.base.__setstate__({"state": self.state, "param_groups": self.param_groups})
+        for group in self.param_groups:
+            self._complete_group(group)
+
+    def _complete_group(self, group: dict[str, Any]) -> None:
+        for name, value in self._group_options.items():
+            group.setdefault(name, value)
+        self.check_group(group)
+
+    def _weights(self) -> list[Tensor]:
+        lists = [group["params"] for group in self.param_groups]
+        return lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+
+    def _gradients(self, *, is_needed: bool = True) -> list[Tensor]:
+        gradients = [gradient for w in self._weights() if (gradient := w.grad) is not None]
+        if is_needed and not gradients:
+            raise InputError(
+                "SAM needs a gradient, and no parameter has one.",
+                hint="Call backward() on the loss inside the closure, or before first_step().",
+            )
+        return gradients
+
+    def _set_gradients(self, gradients: list[Tensor | None] | None) -> None:
+        for w, gradient in zip(self._weights(), gradients or repeat(None), strict=False):
+            w.grad = gradient
+
+    def _add_gradients(self, gradients: list[Tensor | None] | None) -> None:
+        for w, gradient in zip(self._weights(), gradients or (), strict=False):
+            if gradient is not None:
+                w.grad = gradient if w.grad is None else w.grad + gradient
+
+    def _devices(self) -> list[torch.device]:
+        return list(dict.fromkeys(w.device for w in self._weights()))
+
+
+def _make_base(
+    params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]
+) -> Optimizer:
+    kind = base if isinstance(base, type) else type(base)
+    if not issubclass(kind, Optimizer):
+        raise InputError(f"the base must be a torch optimizer or a class of them, got {base!r}.")
+    if issubclass(kind, WrappingOptimizer):
+        raise InputError(
+            "the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say."
+        )
+    if issubclass(kind, LBFGS):
+        raise InputError("the base optimizer must step without a closure, LBFGS does not.")
+    if isinstance(base, type):
+        return base(params, **options)
+    _check_fit(list(params), base, options)
+    return base
+
+
+def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> None:
+    """Raise InputError unless an existing optimizer can serve for the given parameters."""
+    if options or any(isinstance(item, dict) for item in params):
+        raise InputError(
+            "options and parameter groups cannot be given beside an optimizer that exists already.",
+            hint="Give them to the base optimizer, or pass its class.",
+        )
+    given = {id(item[1] if isinstance(item, tuple) else item) for item in params}
+    if given != {id(w) for group in base.param_groups for w in group["params"]}:
+        raise InputError(
+            "the base optimizer must hold the same parameters as SAM, got different ones."
+        )
