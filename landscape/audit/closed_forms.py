@@ -14,8 +14,7 @@ from landscape.ascent.steepest import ascend
 from landscape.audit.audit_report import PASSED, TrapResult, not_applicable, passed_if
 from landscape.audit.cases import MATRIX, START, Network, Quadratic
 from landscape.audit.contract import Contract
-from landscape.audit.distances import are_close, farthest
-from landscape.audit.foreign import Raised, attempt
+from landscape.audit.trainee import Raised, are_close, attempt, farthest
 
 RHO = 0.3
 _NUM_STEPS = 10

@@ -4,22 +4,147 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch.optim import SGD, Optimizer
+
 from landscape.audit.cases import Case, Quadratic
-from landscape.audit.construction import NO_BASE, Construction, find_constructions, name_of
-from landscape.audit.foreign import Raised, attempt
-from landscape.audit.trainee import CLOSURE, SECOND_CLOSURE, TWO_STEPS, Calling, Trainee
+from landscape.audit.trainee import (
+    CLOSURE,
+    SECOND_CLOSURE,
+    TWO_STEPS,
+    Calling,
+    Raised,
+    Trainee,
+    attempt,
+)
 from landscape.errors import InputError
 
+BASE_CLASS, BASE_BESIDE, BASE_FIRST, NO_BASE = "base class", "base beside", "base first", "no base"
+"""Where the base optimizer goes."""
+
+_WRITTEN = {
+    BASE_CLASS: "(params, base class, rho=..., **base options)",
+    BASE_BESIDE: "(params, base optimizer, rho=...)",
+    BASE_FIRST: "(base optimizer, rho=...)",
+    NO_BASE: "(params, rho=..., **options)",
+}
+_MODEL_NAMES = ("model", "module")
+_OPTIONS_OF_SAM = ("rho", "p", "adaptive", "eta")
 _TWO_STEPS = (("first_step", "second_step"), ("ascent_step", "descent_step"))
 # As davda54/sam and pytorch_optimizer call them.
 _SWITCHES = ("enable_running_stats", "disable_running_stats")
 _FACTORY = (
     "A function(params, base, rho, **base_options) of your own that builds it can be audited too."
 )
+
+
+@dataclass(frozen=True)
+class Construction:
+    """How a class is built.
+
+    Attributes:
+        kind: The class, or a function that returns an optimizer.
+        form: Where the base optimizer goes.
+        base_name: Name of the argument that it goes in; empty if there is none.
+        names: Names of the arguments.
+    """
+
+    kind: Callable[..., Any]
+    form: str
+    base_name: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{name_of(self.kind)}{_WRITTEN[self.form]}"
+
+    def make(
+        self,
+        model: Case,
+        groups: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        base: type[Optimizer] = SGD,
+        **options: Any,
+    ) -> tuple[Any, Optimizer | None]:
+        """Build an optimizer, and its base where that is made beside it.
+
+        Args:
+            model: What shall be trained.
+            groups: Parameter groups; None for one of all parameters.
+            base: Class of the base optimizer.
+            **options: SAM's own, and the base's.
+        """
+        own: dict[str, Any] = {
+            name: options.pop(name) for name in _OPTIONS_OF_SAM if name in options
+        }
+        own |= {name: model for name in _MODEL_NAMES if name in self.names}
+        if self.form == BASE_CLASS:
+            return self.kind(
+                _params(model, groups), **{self.base_name: base}, **own, **options
+            ), None
+        if self.form == NO_BASE:
+            return self.kind(_params(model, groups), **own, **options), None
+        instance = base(_params(model, groups), **options)
+        leading = () if self.form == BASE_FIRST else (_params(model, groups),)
+        return self.kind(*leading, **{self.base_name: instance}, **own), instance
+
+
+def find_constructions(kind: Callable[..., Any]) -> list[Construction]:
+    """Return the ways in which a class may want to be built; none if it takes no rho.
+
+    Args:
+        kind: The class, or a function that returns an optimizer.
+    """
+    names, takes_more = _argument_names(kind)
+    if not ("rho" in names or takes_more):
+        return []
+    bases = [
+        name
+        for name in names
+        if ("base" in name or "optim" in name) and not name.endswith(("args", "options"))
+    ]
+    if not bases:
+        return [Construction(kind, NO_BASE, "", names)]
+    forms = [BASE_FIRST] if bases[0] == names[0] else [BASE_CLASS, BASE_BESIDE]
+    return [Construction(kind, form, bases[0], names) for form in forms]
+
+
+def name_of(kind: Callable[..., Any]) -> str:
+    """Return the name of a class or function, or of the class of another callable."""
+    return getattr(kind, "__name__", type(kind).__name__)
+
+
+def _params(model: Case, groups: Sequence[Mapping[str, Any]] | None) -> list[Any]:
+    """Return fresh parameter groups: optimizers write into theirs."""
+    return [dict(group) for group in groups] if groups else list(model.parameters())
+
+
+def _argument_names(kind: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the arguments, and whether there may be others.
+
+    Arguments that are handed on to parent classes are included.
+    """
+    names: dict[str, None] = {}
+    takes_more = True
+    for parameters in _signatures(kind):
+        names |= dict.fromkeys(
+            p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        )
+        takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if not takes_more:
+            break
+    return tuple(names), takes_more
+
+
+def _signatures(kind: Callable[..., Any]) -> Iterator[list[inspect.Parameter]]:
+    if not isinstance(kind, type):
+        yield list(inspect.signature(kind).parameters.values())
+        return
+    for owner in kind.__mro__:
+        if "__init__" in vars(owner) and owner not in (Optimizer, object):
+            yield list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
 
 
 @dataclass(frozen=True)

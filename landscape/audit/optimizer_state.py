@@ -18,9 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import Network, Quadratic
 from landscape.audit.contract import Contract
-from landscape.audit.distances import are_close, farthest, moved
-from landscape.audit.foreign import Raised, attempt
-from landscape.audit.trainee import TWO_STEPS, Trainee
+from landscape.audit.trainee import TWO_STEPS, Raised, Trainee, are_close, attempt, farthest, moved
 
 _BASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "SGD with momentum": (SGD, {"lr": 0.1, "momentum": 0.9}),

@@ -13,9 +13,7 @@ from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import Network, Quadratic, RecordedDropout, RunningCenter
 from landscape.audit.closed_forms import RHO, quadratic_steps
 from landscape.audit.contract import Contract
-from landscape.audit.distances import are_close, farthest, moved
-from landscape.audit.foreign import Raised, attempt
-from landscape.audit.trainee import CLOSURE, TWO_STEPS
+from landscape.audit.trainee import CLOSURE, TWO_STEPS, Raised, are_close, attempt, farthest, moved
 
 _OPTIONS: dict[str, Any] = {"rho": 0.05, "lr": 0.1}
 # Of a loss near 1, in float64.

@@ -1,4 +1,7 @@
-"""Traps of the way back: after every step the weights are where the base optimizer expects them."""
+"""Traps of the way back: after every step the weights are where the base optimizer expects them.
+
+With an overflow too, and with losses that a torch.amp.GradScaler has scaled.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 
 from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
 from landscape.audit.cases import START, Branches, Network, Quadratic
 from landscape.audit.contract import Contract
-from landscape.audit.distances import are_close, moved
-from landscape.audit.trainee import TWO_STEPS, Trainee, Watch
+from landscape.audit.trainee import TWO_STEPS, Trainee, Watch, are_close, farthest, moved
 
 _NUM_STEPS = 1000
+_SCALE = 1024.0
+_NO_WAY = "step takes no scaler, and there is no place between two steps to unscale once"
 _OPTIONS: dict[str, Any] = {"rho": 0.05, "lr": 0.1, "momentum": 0.9}
 
 
@@ -97,6 +102,33 @@ def bear_a_zero_gradient(contract: Contract) -> TrapResult:
     )
 
 
+def train_with_scaled_losses(contract: Contract) -> TrapResult:
+    """A few steps with and without a scaler."""
+    if not contract.calling.can_scale:
+        return not_applicable(_NO_WAY)
+    plain, scaled = (contract.build(Network(dtype=torch.float64), **_OPTIONS) for _ in range(2))
+    scaler = GradScaler("cpu", init_scale=_SCALE)
+    for _ in range(3):
+        scaled.scaled_step(scaler)
+    found, expected = scaled.flat(), plain.steps(3)
+    measured = f"{farthest(found, expected)} from unscaled losses after 3 steps, {_way(contract)}"
+    return passed_if(are_close(found, expected), measured)
+
+
+def skip_an_overflow(contract: Contract) -> TrapResult:
+    """Infinity in the first of the scaled gradients."""
+    if not contract.calling.can_scale:
+        return not_applicable(_NO_WAY)
+    trainee = contract.build(Network(), **_OPTIONS)
+    scaler = GradScaler("cpu", init_scale=_SCALE)
+    trainee.scaled_step(scaler)
+    before = trainee.flat()
+    trainee.scaled_step(scaler, overflowing(trainee))
+    after, scale = trainee.flat(), scaler.get_scale()
+    measured = f"{moved(after, before)}, scale {_SCALE:g} became {scale:g}, {_way(contract)}"
+    return passed_if(torch.equal(after, before) and scale < _SCALE, measured)
+
+
 def overflowing(trainee: Trainee) -> Watch:
     """Return what puts infinity into the first gradient of the first pass."""
 
@@ -129,3 +161,9 @@ def _lost(contract: Contract, error: Callable[[], BaseException]) -> float:
     except (_Stopped, _Interrupted):
         return float((trainee.flat() - before).abs().max())
     return torch.inf
+
+
+def _way(contract: Contract) -> str:
+    if contract.calling.two_steps is None or contract.calling.scales_by_itself:
+        return "by step(closure, scaler=scaler)"
+    return f"by unscale_ before {contract.calling.two_steps[1]}()"

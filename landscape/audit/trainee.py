@@ -1,11 +1,11 @@
-"""A tiny model in the hands of the audited optimizer."""
+"""A tiny model in the hands of the audited optimizer, and what is measured of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from landscape.audit.cases import Case
+from landscape.errors import first_line
+
+T = TypeVar("T")
 
 Watch = Callable[[int], None]
 """Called after the backward pass of each pass of a step, with its number from 0."""
@@ -160,3 +163,46 @@ class Trainee:
     def _let_statistics_move(self, is_moving: bool) -> None:
         if self.calling.switches is not None:
             self.calling.switches[0 if is_moving else 1](self.model)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """That a call ended in an exception.
+
+    Attributes:
+        summary: Its type and the first line of what it says.
+    """
+
+    summary: str
+
+
+def attempt(call: Callable[[], T]) -> T | Raised:
+    """Return what a call returns, or what it raised."""
+    try:
+        return call()
+    except Exception as exc:  # foreign code: whatever it raises is a finding
+        return Raised(f"{type(exc).__name__}: {first_line(exc)}")
+
+
+def farthest(found: Tensor, expected: Tensor) -> str:
+    """Return the largest difference of two vectors."""
+    return f"{float((found - expected).abs().max()):.2g}"
+
+
+def are_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-6) -> bool:
+    """Return whether all entries of two vectors agree within `tolerance`; NaN never agrees.
+
+    The default is far above the rounding of float32 weights near 1, and far below what any trap
+    moves them by.
+    """
+    return bool(((found - expected).abs() <= tolerance).all())
+
+
+def moved(after: Tensor, before: Tensor) -> str:
+    """Say how far weights have moved, or how many of them are lost."""
+    lost = int((~after.isfinite()).sum())
+    return (
+        f"{lost} of {after.numel()} weights not finite"
+        if lost
+        else f"weights moved by {farthest(after, before)}"
+    )

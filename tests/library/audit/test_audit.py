@@ -9,8 +9,7 @@ from sam_classes import Naive
 from torch.optim import SGD
 
 from landscape.audit.audit_report import AuditReport, Row
-from landscape.audit.suite import audit_optimizer
-from landscape.audit.traps import TRAPS
+from landscape.audit.suite import TRAPS, audit_optimizer
 from landscape.errors import InputError
 from landscape.optim import SAM
 
