@@ -1,5 +1,11 @@
 """The geometry of trained neural networks: loss surfaces, curvature and sharpness.
 
+    problem = landscape.open_problem("runs/sam/checkpoint.pt", samples=1000)
+    surface = landscape.surface(problem, grid=21)
+    surface.plot()
+    landscape.hessian(problem, top_k=3).lambda_max
+    landscape.sharpness(problem, 0.05)["asc", 0.05].sharpness
+
 Names are imported when they are first used, so that `import landscape` is instant.
 """
 
@@ -13,39 +19,71 @@ if TYPE_CHECKING:
     from landscape.directions.plane import Plane
     from landscape.directions.random import random_directions
     from landscape.errors import LandscapeError
+    from landscape.hessian.hessian import hessian
     from landscape.hessian.spectrum import hessian_spectrum
+    from landscape.io.open import open_problem
     from landscape.io.store import read_result, write_result
+    from landscape.io.store import read_result as load
+    from landscape.io.store import write_result as save
     from landscape.optim.sam import SAM
+    from landscape.plot.figure import draw_result as plot
     from landscape.problem.problem import Problem
-    from landscape.sharpness import measure_sharpness
+    from landscape.report.compare import compare
+    from landscape.report.measuring import MeasuringPlan
+    from landscape.sharpness.measurement import measure_sharpness
+    from landscape.sharpness.measurement import measure_sharpness as sharpness
     from landscape.surface.evaluate import evaluate_surface
     from landscape.surface.grid import Axis
+    from landscape.surface.surface import surface
+    from landscape.training.loop import train
+    from landscape.training.training_plan import TrainingPlan
 
-_MODULES = {
-    "Axis": "landscape.surface.grid",
-    "LandscapeError": "landscape.errors",
-    "Plane": "landscape.directions.plane",
-    "Problem": "landscape.problem.problem",
-    "SAM": "landscape.optim.sam",
-    "evaluate_surface": "landscape.surface.evaluate",
-    "hessian_spectrum": "landscape.hessian.spectrum",
-    "measure_sharpness": "landscape.sharpness",
-    "random_directions": "landscape.directions.random",
-    "read_result": "landscape.io.store",
-    "write_result": "landscape.io.store",
+    __version__: str
+
+_PLACES = {
+    "open_problem": "landscape.io.open:open_problem",
+    "Problem": "landscape.problem.problem:Problem",
+    "compare": "landscape.report.compare:compare",
+    "MeasuringPlan": "landscape.report.measuring:MeasuringPlan",
+    "train": "landscape.training.loop:train",
+    "TrainingPlan": "landscape.training.training_plan:TrainingPlan",
+    "SAM": "landscape.optim.sam:SAM",
+    "load": "landscape.io.store:read_result",
+    "save": "landscape.io.store:write_result",
+    "LandscapeError": "landscape.errors:LandscapeError",
+    "Axis": "landscape.surface.grid:Axis",
+    "Plane": "landscape.directions.plane:Plane",
+    "evaluate_surface": "landscape.surface.evaluate:evaluate_surface",
+    "hessian_spectrum": "landscape.hessian.spectrum:hessian_spectrum",
+    "measure_sharpness": "landscape.sharpness.measurement:measure_sharpness",
+    "random_directions": "landscape.directions.random:random_directions",
+    "read_result": "landscape.io.store:read_result",
+    "write_result": "landscape.io.store:write_result",
 }
+_CALLABLE_PACKAGES = ("surface", "hessian", "sharpness", "plot")
 
 __all__ = [
     "SAM",
     "Axis",
     "LandscapeError",
+    "MeasuringPlan",
     "Plane",
     "Problem",
+    "TrainingPlan",
+    "compare",
     "evaluate_surface",
+    "hessian",
     "hessian_spectrum",
+    "load",
     "measure_sharpness",
+    "open_problem",
+    "plot",
     "random_directions",
     "read_result",
+    "save",
+    "sharpness",
+    "surface",
+    "train",
     "write_result",
 ]
 
@@ -53,6 +91,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("landscape-toolkit")
-    if name not in _MODULES:
+    if name in _CALLABLE_PACKAGES:
+        return import_module(f"landscape.{name}")
+    if name not in _PLACES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    module, _, attribute = _PLACES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

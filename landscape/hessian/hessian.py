@@ -24,7 +24,7 @@ def hessian(
     max_matvecs: int = 500,
     polish: bool = False,
     memory: int | None = None,
-    keep_vectors: bool = False,
+    save_vectors: bool = False,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Spectrum:
@@ -53,7 +53,7 @@ def hessian(
         max_matvecs: Limit on the matrix-vector products for the eigenvalues.
         polish: Whether to compute values and residuals once more by products in float64.
         memory: Bytes that vectors and graphs may take; None for a share of the free memory.
-        keep_vectors: Whether the result has the eigenvectors, as `spectrum.vectors` (k, P).
+        save_vectors: Whether the result has the eigenvectors, as `spectrum.vectors` (k, P).
         seed: Seed of the random vectors.
         progress: Counts products.
 
@@ -82,7 +82,7 @@ def hessian(
         polish=polish,
         memory=memory,
         extras=extras,
-        keep_vectors=keep_vectors,
+        keep_vectors=save_vectors,
         seed=seed,
         progress=progress,
     )

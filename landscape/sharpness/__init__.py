@@ -1,7 +1,10 @@
 """Sharpness: how much the loss rises within a given distance of the weights."""
 
+from landscape.registry import make_callable
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.measurement import Measured, measure_rises, measure_sharpness
 from landscape.sharpness.sharpness_options import SharpnessOptions
 
 __all__ = ["MEASURES", "Measured", "SharpnessOptions", "measure_rises", "measure_sharpness"]
+
+make_callable(__name__, "landscape.sharpness.measurement:measure_sharpness")
