@@ -84,7 +84,7 @@ class Ball:
         return e if self.scaling is None else torch.where(self.scaling == 0, 0.0, e / self.scaling)
 
     def shrink(self, e: Tensor, rho: float) -> Tensor:
-        """Return `e` (P,), on the same ray scaled down as far as it takes for ||T^-1 e||_p <= rho."""
+        """Return `e` (P,), scaled down on its ray as far as it takes for ||T^-1 e||_p <= rho."""
         length = self.norm(e)
         return e if length <= rho else e * (rho * (1 - MARGIN) / length)
 

@@ -60,7 +60,10 @@ def train_sam_with_a_closure_alone(contract: Contract) -> TrapResult:
         )
     plain = quadratic_steps(SGD, {"lr": 0.1}, torch.zeros_like, 3)
     is_plain = are_close(after, plain)
-    measured = f"{farthest(after, plain)} from plain SGD after 3 steps, {farthest(after, before)} from the start"
+    measured = (
+        f"{farthest(after, plain)} from plain SGD after 3 steps, {farthest(after, before)} from "
+        "the start"
+    )
     return passed_if(not is_plain and not torch.equal(after, before), measured)
 
 

@@ -77,7 +77,8 @@ def joined() -> Iterator[None]:
             raise
         raise FailedElsewhereError from exc
     finally:
-        gc.collect()  # whatever still holds the group would end its threads too late, in an abort at exit
+        # Whatever still holds the group would end its threads too late, in an abort at exit.
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -42,8 +42,14 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "target").read_text() == "new"
 
 
+def _lock_code(path):
+    """Code that takes the lock and never lets go of it."""
+    lock = f"files.locked(pathlib.Path({str(path)!r})).__enter__()"
+    return f"import pathlib; from landscape.runtime import files; {lock}"
+
+
 def test_a_lock_keeps_others_out_while_it_is_held(tmp_path):
-    code = f"import pathlib, landscape.runtime.files as f; f.locked(pathlib.Path({str(tmp_path / 'a.h5')!r})).__enter__()"
+    code = _lock_code(tmp_path / "a.h5")
     with locked(tmp_path / "a.h5"):
         refused = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -72,9 +78,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_is_taken_again(tmp_path, mo
 
 
 def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
-    path = str(tmp_path / "a.h5")
-    lock = f"import os, pathlib, landscape.runtime.files as f; f.locked(pathlib.Path({path!r})).__enter__()"
-    code = f"{lock}; os.kill(os.getpid(), 9)"
+    code = f"{_lock_code(tmp_path / 'a.h5')}; import os; os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     with locked(tmp_path / "a.h5"):
         pass
