@@ -9,7 +9,7 @@ from landscape import Problem
 from landscape.ascent.ball import Ball
 from landscape.runtime import distributed
 from landscape.sharpness import measure_sharpness
-from landscape.sharpness.curvature import measure_taylor
+from landscape.sharpness.second_order import measure_taylor
 
 
 def problems():

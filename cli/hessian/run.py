@@ -22,7 +22,7 @@ from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_
 
 if TYPE_CHECKING:
     from landscape.hessian.engines import Agreement
-    from landscape.hessian.krylov.sink import KrylovSink
+    from landscape.hessian.krylov.krylov_sink import KrylovSink
     from landscape.io.open import OpenedProblems
     from landscape.problem.problem import Problem
     from landscape.results.spectrum import Spectrum
@@ -222,7 +222,7 @@ def _measure(
 
 def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bool) -> KrylovSink:
     """Return what keeps the basis beside the output, of the first process."""
-    from landscape.hessian.krylov.sink import NOT_SAVED, FirstProcessSink
+    from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink
     from landscape.io.krylov_file import KrylovFile
 
     if out is None or asked.extremes.engine != "lanczos":

@@ -196,7 +196,7 @@ def _points_per_pass(asked: Asked) -> int | None:
 
 def _measure(opened: OpenedProblems, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
     """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
-    from landscape.sharpness.curvature import measure_taylor
+    from landscape.sharpness.second_order import measure_taylor
 
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
     spectrum = _spectrum_of(problem, spectra, opened)
@@ -285,7 +285,7 @@ def _directions(
     """Return the top eigenvector from a file or computed, if the loss has a second derivative."""
     import torch
 
-    from landscape.sharpness.curvature import top_eigenvector
+    from landscape.sharpness.second_order import top_eigenvector
 
     if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
         return [torch.from_numpy(spectrum.vectors[0])]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.audit import closed_forms, optimizer_state, passes, restoring
+from landscape.audit import closed_forms, optimizer_state, restoring, two_passes
 from landscape.audit.audit_report import FAILED, AuditReport, Row, TrapResult
 from landscape.audit.contract import Contract, find_contract
 from landscape.audit.trainee import Raised, attempt
@@ -98,21 +98,21 @@ TRAPS = (
     Trap(
         "batchnorm",
         "BatchNorm's running statistics move in the first pass only.",
-        passes.move_batchnorm_statistics_once,
+        two_passes.move_batchnorm_statistics_once,
     ),
     Trap(
         "other buffers",
         "Buffers of any layer move in the first pass only, BatchNorm's counter included.",
-        passes.move_other_buffers_once,
+        two_passes.move_other_buffers_once,
     ),
-    Trap("dropout", "Both passes have the same dropout masks.", passes.drop_the_same_features),
+    Trap("dropout", "Both passes have the same dropout masks.", two_passes.drop_the_same_features),
     Trap(
         "closure alone",
         "step(closure) after zero_grad() does both passes or refuses; it does not train the base "
         "alone.",
-        passes.train_sam_with_a_closure_alone,
+        two_passes.train_sam_with_a_closure_alone,
     ),
-    Trap("returned loss", "step(closure) returns the loss at w.", passes.return_the_loss),
+    Trap("returned loss", "step(closure) returns the loss at w.", two_passes.return_the_loss),
     Trap(
         "resume",
         "Saved and loaded, training goes on bit for bit: the base's moments are there.",

@@ -24,7 +24,7 @@ from landscape.results.sharpness import Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import measure_sharpness
-from landscape.sharpness.curvature import top_eigenvector
+from landscape.sharpness.second_order import top_eigenvector
 
 _RHO = 0.05  # at which the error of the gradient's norm is taken, that of the first-order rise over rho
 

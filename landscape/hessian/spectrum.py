@@ -15,8 +15,8 @@ from landscape.hessian.density import density
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
 from landscape.hessian.krylov.goal import Wanted
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.space import KrylovSpace
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.hessian.krylov.sink import KrylovHead, StoredKrylov
+from landscape.hessian.krylov.krylov_sink import KrylovHead, StoredKrylov
 from landscape.io.store import saying_why_not, writing
 from landscape.results.identity import item_traits, require_same
 

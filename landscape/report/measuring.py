@@ -26,7 +26,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import SharpnessOptions, measure_rises
-from landscape.sharpness.curvature import top_eigenvector
+from landscape.sharpness.second_order import top_eigenvector
 from landscape.surface.evaluate import evaluate_surface
 from landscape.surface.grid import Axis
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs, gaps_between
 from landscape.hessian.krylov.goal import Tolerance, Wanted
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.ritz import certified_pairs, rayleigh_ritz
 from landscape.hessian.krylov.second_look import Look, Seen, look_again
-from landscape.hessian.krylov.sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.hessian.krylov.basis import Basis
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink, StoredKrylov
 from landscape.hessian.krylov.ritz import finite_product
-from landscape.hessian.krylov.sink import NOT_SAVED, KrylovHead, KrylovSink, StoredKrylov
 from landscape.hessian.memory_plan import MemoryPlan
 from landscape.hessian.operator import SymmetricOperator
 from landscape.reductions import accumulation_dtype, norm

@@ -13,8 +13,8 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import StoreError
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.sink import NOT_SAVED, KrylovHead
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
 from landscape.hessian.operator import MatrixOperator
 from landscape.io.krylov_file import KrylovFile

@@ -14,7 +14,7 @@ from landscape import Problem, hessian_spectrum, measure_sharpness
 from landscape.ascent.ball import Ball
 from landscape.errors import InputError
 from landscape.hessian.spectrum import Extras
-from landscape.sharpness.curvature import measure_taylor, top_eigenvector
+from landscape.sharpness.second_order import measure_taylor, top_eigenvector
 
 SPECTRUM = [6.0, 3.0, 1.0, 0.5, -0.5, 2.0, 0.1, 0.0]
 MATRIX = symmetric_with_spectrum(SPECTRUM)
