@@ -105,8 +105,8 @@ def normalize_filters(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool = Fa
 
     A filter is a slice along dimension 0 of a tensor with two or more dimensions: an output filter
     of a convolution, a row of a linear layer or of an embedding; in `nn.MultiheadAttention` the
-    part of a projection that belongs to one head, see `landscape.problem.weights.Weight`. A filter of norm
-    0 stays where it is.
+    part of a projection that belongs to one head, see `landscape.problem.weights.Weight`. A filter
+    of norm 0 stays where it is.
 
     Source:
         Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 4; 1-D tensors by

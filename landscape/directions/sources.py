@@ -156,7 +156,8 @@ def principal_components(
     Since the directions have length 1, coordinates are Euclidean distances.
 
     Args:
-        snapshots: In the order of training, see `landscape.directions.trajectory.principal_directions`.
+        snapshots: In the order of training, see
+            `landscape.directions.trajectory.principal_directions`.
         problem: Whose weights are the origin.
         names: As they were asked for: one, or two.
         points: What the first direction leads to.

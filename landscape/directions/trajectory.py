@@ -210,11 +210,9 @@ def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Te
 def _signs(coordinates: np.ndarray) -> np.ndarray:
     """Return the signs that make the coordinate of the first moved snapshot positive.
 
-    There is one sign per direction; the snapshot is the first that the direction moves.
+    There is one sign per direction; the snapshot is the first that the direction moves by more than
+    rounding.
     """
-    return np.array([_first_sign(column) for column in coordinates.T])
-
-
-def _first_sign(column: np.ndarray) -> float:
-    clear = column[np.abs(column) > 1e-6 * np.abs(column).max()]  # a sign of rounding is no choice
-    return float(np.sign(clear[0]))
+    is_clear = np.abs(coordinates) > 1e-6 * np.abs(coordinates).max(axis=0)
+    first = np.expand_dims(is_clear.argmax(axis=0), 0)
+    return np.sign(np.take_along_axis(coordinates, first, axis=0)[0])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.hessian.krylov.space import KrylovSpace, random_vector
-from landscape.hessian.memory_plan import MemoryPlan, plan_memory
+from landscape.hessian.memory_plan import plan_memory
 from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.reductions import accumulation_dtype
 from landscape.results.spectrum import Density
@@ -91,7 +91,9 @@ def density(
     num_matvecs, is_stopped = 0, False
     with reporting(progress, "density", num_probes * num_steps):
         while num_steps and len(quadratures) < num_probes and not is_stopped:
-            space = _probed(deflated, plan, seed, _STREAM + len(quadratures))
+            stream = _STREAM + len(quadratures)
+            start = deflated.project(random_vector(deflated, seed, stream))
+            space = KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
             while space.size < num_steps and not space.is_invariant and not is_stopped:
                 space.extend()
                 num_matvecs += 1
@@ -131,12 +133,6 @@ def _require_fitting(
             f"{len(outliers)} outliers, "
             f"{len(residuals)} residuals and vectors of shape {tuple(vectors.shape)}."
         )
-
-
-def _probed(deflated: Deflated, plan: MemoryPlan, seed: int, stream: int) -> KrylovSpace:
-    """Return a Krylov space that starts from a random vector orthogonal to the known ones."""
-    start = deflated.project(random_vector(deflated, seed, stream))
-    return KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
 
 
 def _quadrature(space: KrylovSpace, mass: float) -> tuple[np.ndarray, np.ndarray]:

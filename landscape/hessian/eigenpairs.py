@@ -1,4 +1,4 @@
-"""Approximate eigenpairs, with what is known of their error, and the subspace that they come from."""
+"""Approximate eigenpairs with estimates of their errors, and the subspace that they come from."""
 
 from __future__ import annotations
 

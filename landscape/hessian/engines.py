@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +67,16 @@ class Agreement:
     @property
     def only_ours(self) -> tuple[float, ...]:
         """Eigenvalues that they ought to have and have not."""
-        return tuple(c.ours for c in self._missing() if c.ours is not None)
+        return tuple(
+            c.ours for c in self.comparisons if c.verdict == "missing" and c.ours is not None
+        )
 
     @property
     def only_theirs(self) -> tuple[float, ...]:
         """Eigenvalues that we ought to have and have not."""
-        return tuple(c.theirs for c in self._missing() if c.theirs is not None)
+        return tuple(
+            c.theirs for c in self.comparisons if c.verdict == "missing" and c.theirs is not None
+        )
 
     def summary(self) -> str:
         """Return one sentence."""
@@ -83,7 +86,10 @@ class Agreement:
         }
         if self.contradicts:
             bad = sum(c.verdict in ("differs", "missing") for c in self.comparisons)
-            return f"The engines disagree on {bad} of {len(self.comparisons)} eigenvalues beyond their intervals."
+            return (
+                f"The engines disagree on {bad} of {len(self.comparisons)} eigenvalues beyond "
+                "their intervals."
+            )
         if counts["undecided"]:
             return (
                 f"The intervals of {counts['undecided']} eigenvalues overlap but are too wide to "
@@ -93,9 +99,6 @@ class Agreement:
         return (
             f"The engines agree on {counts['agrees']} eigenvalues within their certified intervals."
         )
-
-    def _missing(self) -> Iterator[Comparison]:
-        return (comparison for comparison in self.comparisons if comparison.verdict == "missing")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from landscape.data.subset import disjoint_subsets
 from landscape.hessian.eigenpairs import Eigenpairs
@@ -80,18 +80,13 @@ def folds(
             )
             if not pairs.converged and should_stop():
                 break
-            outside = operator(problem.on(everything.take(_others(indices, data))))
+            others = np.setdiff1d(np.arange(data.num_examples), indices.cpu())
+            outside = operator(problem.on(everything.take(torch.from_numpy(others))))
             found.append(_fold(pairs, inside.num_examples, outside))
             progress.update(
                 len(found), lambda_max=found[-1].lambda_max, held_out=found[-1].held_out
             )
     return tuple(found)
-
-
-def _others(indices: Tensor, data: Data) -> Tensor:
-    is_outside = torch.ones(data.num_examples, dtype=torch.bool)
-    is_outside[indices] = False
-    return is_outside.nonzero()[:, 0]
 
 
 def _fold(pairs: Eigenpairs, num_examples: int, outside: SymmetricOperator) -> Fold:

@@ -66,7 +66,7 @@ class MemoryPlan:
         restart = f", then a thick restart that keeps {self.kept}" if self.restarts else ""
         return (
             f"Lanczos basis {where}: up to {self.vectors} vectors of {self.size} "
-            f"{_name(self.dtype)} numbers{restart}; "
+            f"{str(self.dtype).removeprefix('torch.')} numbers{restart}; "
             f"at most {in_gib(self.num_bytes)} of {in_gib(self.budget)}."
         )
 
@@ -204,7 +204,3 @@ def _places(
         free = _half_for_all(torch.device("cpu")) if host_budget is None else host_budget
         places.append((torch.float32, True, free))
     return places
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

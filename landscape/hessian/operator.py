@@ -74,8 +74,9 @@ class CurvatureOperator:
     With `batch`, batch statistics are differentiated through; with `recalibrate` they are
     constants, estimated once if all graphs are kept and else in every product.
 
-    Inside `landscape.runtime.distributed.joined` each process multiplies its own share of the batches, and
-    all get the same sum, bit for bit; all must ask for the same products in the same order.
+    Inside `landscape.runtime.distributed.joined` each process multiplies its own share of the
+    batches, and all get the same sum, bit for bit; all must ask for the same products in the same
+    order.
 
     Args:
         problem: The loss; one that cannot be differentiated twice is refused by the first product,
@@ -274,11 +275,8 @@ class CurvatureOperator:
 
 
 def _size(num_bytes: int) -> str:
-    return (
-        f"{num_bytes / (1 << 20):.1f} MiB"
-        if num_bytes < 1 << 30
-        else f"{num_bytes / (1 << 30):.1f} GiB"
-    )
+    is_large = num_bytes >= 1 << 30
+    return f"{num_bytes / (1 << 30):.1f} GiB" if is_large else f"{num_bytes / (1 << 20):.1f} MiB"
 
 
 class MatrixOperator:

@@ -22,7 +22,7 @@ from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
-from landscape.reductions import accumulation_dtype, norm
+from landscape.reductions import accumulation_dtype, all_finite, norm
 from landscape.results.spectrum import Trace
 from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.random_state import seed_random_states
@@ -35,7 +35,9 @@ _LACKS = {
     "blocks": "its products are with the whole Hessian only",
 }
 _CONFIDENCE = 0.95
-_COPY = 0.5  # length of what earlier vectors leave of a unit vector; of a new eigenvector nearly 1, of a copy nearly 0
+_COPY = 0.5
+"""Length of what earlier vectors leave of a unit vector: nearly 1 of a new eigenvector, nearly 0 of
+a copy."""
 
 
 def require_pyhessian_can(asked: Iterable[str]) -> None:
@@ -100,7 +102,12 @@ def power_iteration(
     with _running(problem, seed, progress) as run:
         found = run.engine.eigenvalues(maxIter=max_iterations, tol=tolerance, top_n=top_k)[1]
     vectors = [run.flatten(parts) for parts in found]
-    _require_finite(vectors)
+    if not all_finite(vectors):
+        raise NotFiniteError(
+            "PyHessian's eigenvectors hold NaN or inf.",
+            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
+            "sharpness`.",
+        )
     return _certify(problem, _independent(vectors), run.num_products, tolerance, (top_k, bottom_k))
 
 
@@ -271,15 +278,6 @@ class _Numbered(nn.Module):
     def forward(self, numbers: Tensor) -> Any:
         with self._plan.autocast():
             return call_model(self.inner, self._batches[int(numbers[0])][0])
-
-
-def _require_finite(vectors: list[Tensor]) -> None:
-    if not all(bool(torch.isfinite(vector).all()) for vector in vectors):
-        raise NotFiniteError(
-            "PyHessian's eigenvectors hold NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
-            "sharpness`.",
-        )
 
 
 def _independent(vectors: list[Tensor]) -> list[Tensor]:

@@ -13,11 +13,11 @@ class Directions:
 
     Attributes:
         vectors: (number of directions, P).
-        names: What each is, as `landscape surface` was asked for it.
+        names: Name of each direction, as it was asked for.
         weight_names: Name of each parameter tensor, in the order of the flat vector.
-        weight_shapes: Shape of each.
-        normalization: How they were scaled: `filter`, `layer` or `none`.
-        origin: Weights at the origin of the plane, (P,); None where they are not known.
+        weight_shapes: Shape of each parameter tensor.
+        normalization: Scaling of the directions: `filter`, `layer` or `none`.
+        origin: Weights at the origin of the plane, (P,), or None if unknown.
     """
 
     vectors: np.ndarray

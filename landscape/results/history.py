@@ -27,12 +27,12 @@ class History(Displayed):
 
     Attributes:
         epoch: 1, 2, ...
-        learning_rate: At the first step of the epoch.
+        learning_rate: Learning rate at the first step of the epoch.
         train_loss: Mean of the criterion over the epoch's batches, as training saw them:
             augmented, label smoothing included, at the weights of each step.
-        train_accuracy: Likewise.
+        train_accuracy: Share of correct examples in training, likewise.
         test_loss: Plain loss on the test set at the end of the epoch.
-        test_accuracy: Likewise.
+        test_accuracy: Share of correct test examples at the end of the epoch.
         test_top1_error: 1 - test_accuracy.
         test_top5_error: Share of test examples whose class is not among the five highest outputs.
         first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
@@ -41,11 +41,11 @@ class History(Displayed):
         ascent_sharpness: L^Asc - L (S001 Table 1) at the end of the epoch, on a fixed subset of the
             training set, without augmentation.
         ema_test_loss: As `test_loss`, at the moving average of the weights.
-        ema_test_accuracy: Likewise.
+        ema_test_accuracy: As `test_accuracy`, at the moving average of the weights.
         validation_loss: As `test_loss`, on what was held out of the training set.
-        validation_accuracy: Likewise.
+        validation_accuracy: As `test_accuracy`, on what was held out of the training set.
         num_gradients: Gradients of a batch computed in the epoch, those of SAM's ascents included.
-        settings: How it was trained.
+        settings: Arguments of the training.
     """
 
     epoch: np.ndarray

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Provenance:
         num_examples: Split name -> number of examples.
         num_parameters: P.
         batchnorm: `stored`, `batch` or `recalibrate`.
-        dtype: Of the evaluation; sums are accumulated in float64 in any case.
+        dtype: Dtype of the evaluation; sums are accumulated in float64 in any case.
         plan: The execution plan, under which the numbers repeat bit for bit.
         settings: What the user asked for: names, arguments, seeds, the command line.
         versions: Package -> version.
@@ -58,13 +60,21 @@ class Evaluated(Protocol):
     plan: Any
 
 
-def make_provenance(problems: Mapping[str, Evaluated], settings: Mapping[str, Any]) -> Provenance:
-    """Describe problems (split name -> problem) that share their weights.
+def by_split(problems: Mapping[str, T] | T) -> Mapping[str, T]:
+    """Return problems by the name of their split, where a single one is that of `train`."""
+    return problems if isinstance(problems, Mapping) else {"train": problems}
+
+
+def make_provenance(
+    problems: Mapping[str, Evaluated] | Evaluated, settings: Mapping[str, Any]
+) -> Provenance:
+    """Describe problems that share their weights.
 
     Args:
-        problems: At least one.
+        problems: Split name -> problem, at least one; or a problem on the training set.
         settings: What the user asked for.
     """
+    problems = by_split(problems)
     first = next(iter(problems.values()))
     return Provenance(
         weights_hash=first.weights_hash,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import eigh_tridiagonal, hessenberg
 from scipy.special import stdtrit
 
 from landscape.results.spectrum import Density
@@ -30,9 +30,9 @@ class Mass:
 
     Attributes:
         value: Midpoint of the bounds.
-        standard_error: Of it, from the probes; None for a single probe.
+        standard_error: Standard error of it over the probes, or None for a single probe.
         low: Mean over the probes of the least share that a spectrum with this quadrature can have.
-        high: Mean over the probes of the most.
+        high: Mean over the probes of the largest share.
     """
 
     value: float
@@ -198,20 +198,20 @@ def _bounds(
 
 
 def _jacobi_matrix(nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the diagonals (m,) and (m - 1,) of the tridiagonal matrix of a quadrature.
+    """Return the diagonals (m,) and (m - 1,) of the tridiagonal matrix of a quadrature of mass 1.
 
-    The first is the main diagonal, and the second is the one next to it. The quadrature has mass 1.
+    The first is the main diagonal, the second the one next to it. The reflections that make the
+    diagonal matrix of the nodes, bordered by the roots of the weights, tridiagonal leave its first
+    row where it is.
+
+    Source:
+        Gragg & Harrod (1984), The numerically stable reconstruction of Jacobi matrices from
+        spectral data, Numer. Math. 44.
     """
-    basis = np.sqrt(weights)[None]
-    diagonal, beside = [], []
-    for _ in nodes:
-        v = nodes * basis[-1]
-        diagonal.append(v @ basis[-1])
-        for _ in range(2):
-            v = v - basis.T @ (basis @ v)
-        beside.append(np.linalg.norm(v))
-        basis = np.vstack([basis, v / beside[-1]]) if len(diagonal) < len(nodes) else basis
-    return np.array(diagonal), np.array(beside[:-1])
+    corner = np.sqrt(weights)
+    bordered = np.block([[np.zeros((1, 1)), corner[None]], [corner[:, None], np.diag(nodes)]])
+    tridiagonal = hessenberg(bordered)
+    return np.diag(tridiagonal)[1:].copy(), np.abs(np.diag(tridiagonal, 1)[1:])
 
 
 def _largest(density: Density) -> float:

@@ -22,7 +22,7 @@ class SecondLook:
     """What a second, short run found beside the eigenvalues of the first, of which it sees nothing.
 
     Attributes:
-        num_matvecs: Products that it used.
+        num_matvecs: Products that the second run used.
         largest: Its largest Ritz value; a missed or repeated eigenvalue at the top is one above the
             smallest of the top ones that were found.
         smallest: Its smallest.
@@ -43,13 +43,13 @@ class Trace:
 
     Attributes:
         value: The estimate, in loss units.
-        standard_error: Of it, from the samples.
+        standard_error: Standard error of the estimate, from the samples.
         low: Lower end of the confidence interval, by Student's t.
         high: Upper end.
-        confidence: Of the interval.
-        num_samples: Random vectors.
+        confidence: Confidence level of the interval.
+        num_samples: Number of random vectors.
         num_matvecs: Products used, those that made the subspace included.
-        converged: Whether the error that was asked for was reached; True where none was.
+        converged: Whether the error that was asked for was reached; True if none was asked for.
     """
 
     value: float
@@ -71,10 +71,10 @@ class Density:
 
     Attributes:
         outliers: Eigenvalues that are known, (n,).
-        outlier_residuals: Of each, (n,).
-        nodes: Of each probe, (num_probes, m), ascending; NaN where a probe has fewer, its Krylov
-            space being exhausted: then they are eigenvalues.
-        weights: Of each node, (num_probes, m); 0 where a probe has fewer.
+        outlier_residuals: Residual of each outlier, (n,).
+        nodes: Nodes of each probe, (num_probes, m), ascending; NaN where a probe has fewer, since
+            its Krylov space was exhausted: then they are eigenvalues.
+        weights: Weight of each node, (num_probes, m); 0 where a probe has fewer.
         num_matvecs: Products used for the nodes.
         num_parameters: P.
         noise_floor: Absolute error of an eigenvalue that counts as rounding.
@@ -94,12 +94,12 @@ class BlockCurvature:
     """Curvature in the weights of one layer, all others held.
 
     Attributes:
-        name: Of the layer.
-        num_parameters: Weights in it.
+        name: Name of the layer.
+        num_parameters: Number of weights in it.
         lambda_max: Algebraically largest eigenvalue of the diagonal block.
-        residual: Within which an eigenvalue of the block lies.
-        trace: Of the block.
-        trace_error: Its standard error.
+        residual: Distance within which an eigenvalue of the block lies.
+        trace: Trace of the block.
+        trace_error: Standard error of the trace.
         num_matvecs: Products used.
         converged: Whether `lambda_max` met the tolerance.
     """
@@ -119,7 +119,7 @@ class Fold:
     """Extreme eigenvalues on one of several disjoint subsets of the data.
 
     Attributes:
-        num_examples: In the subset.
+        num_examples: Number of examples in the subset.
         lambda_max: Algebraically largest eigenvalue there.
         lambda_min: Algebraically smallest.
         residual: The larger of their residuals.
@@ -171,30 +171,30 @@ class Spectrum(Displayed):
             it.
         engine: `lanczos` or `pyhessian`.
         loss: Mean loss at the weights.
-        accuracy: Accuracy there; None where it does not exist.
+        accuracy: Accuracy there, or None if it does not exist.
         split: Name of the data split.
-        provenance: Where it comes from.
+        provenance: Origin of the result.
         vectors: Eigenvectors, (k + kb, P), top ones first; None unless asked for.
         estimates: r^2 / gap of each of the largest, (k,): an estimate of its error, which certifies
             nothing; empty where unknown.
-        bottom_estimates: Of the smallest, (kb,).
-        curvature: Of which matrix: `hessian`, `ggn` or `fisher`.
+        bottom_estimates: The same for the smallest, (kb,).
+        curvature: Name of the matrix: `hessian`, `ggn` or `fisher`.
         which: `algebraic`; or `magnitude`, where `eigenvalues` are the k largest in magnitude of
             all, and there are none at the bottom.
-        second_look: What a second run found that was to find missed and repeated eigenvalues.
+        second_look: Findings of a second run for missed and repeated eigenvalues, or None without.
         asymmetry: Largest |u'Hv - v'Hu| / |lambda|_max that was seen: the rounding of the products,
             or a sign that they are no Hessian's.
-        memory: Where the vectors were kept.
+        memory: Place where the vectors were kept, in words.
         polished: Whether values and residuals were computed anew by products in float64.
-        trace: Of the matrix.
-        density: Of the eigenvalues.
+        trace: Trace of the matrix.
+        density: Density of the eigenvalues.
         blocks: Curvature layer by layer.
         folds: Extremes on disjoint subsets.
         layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k +
             kb,).
-        gradient_norm: Euclidean norm of the gradient; None where it was not computed.
-        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty
-            where not computed.
+        gradient_norm: Euclidean norm of the gradient, or None if it was not computed.
+        gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty if
+            not computed.
         alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those);
             empty where not asked for.
         aligned_with: Name of that checkpoint's file.
@@ -323,23 +323,23 @@ def _value(ratio: Interval | None) -> float | None:
 
 @dataclass(frozen=True, repr=False)
 class CurvatureHistory(Displayed):
-    """Extreme eigenvalues at the snapshots of a training run; arrays have one row a snapshot.
+    """Extreme eigenvalues at the snapshots of a training run; arrays have one row per snapshot.
 
     Attributes:
-        epoch: Of each snapshot, (n,).
+        epoch: Epoch of each snapshot, (n,).
         eigenvalues: The algebraically largest, descending, (n, k).
-        residuals: Of each, (n, k).
+        residuals: Residual of each of them, (n, k).
         bottom_eigenvalues: The algebraically smallest, ascending, (n, kb).
-        bottom_residuals: Of each, (n, kb).
+        bottom_residuals: Residual of each of them, (n, kb).
         num_matvecs: Products used at each snapshot, (n,).
         converged: Whether every value of a snapshot met the tolerance, (n,).
         loss: Mean loss at each snapshot, (n,).
-        learning_rate: Of the optimizer at each snapshot, (n,); NaN where it is not known.
+        learning_rate: Learning rate at each snapshot, (n,); NaN if unknown.
         overlaps: Mean squared cosine of the principal angles between the spans of the top-k
             eigenvectors at each snapshot and at the one before, (n,); NaN for the first.
-        done: Which snapshots have been computed, (n,).
+        done: Whether each snapshot has been computed, (n,).
         split: Name of the data split.
-        provenance: Where it comes from; the weights are those of the last snapshot.
+        provenance: Origin of the result; the weights are those of the last snapshot.
         weights_hashes: SHA-256 of the weights and buffers of each snapshot.
     """
 

@@ -18,10 +18,10 @@ class Mark:
     """A point of interest on a line or plane: a checkpoint, a snapshot, or SAM's ascent point.
 
     Attributes:
-        label: As a legend names it.
+        label: Name in legends.
         kind: `checkpoint`, `snapshot` or `ascent`; snapshots are in the order of training.
-        coordinates: Of the nearest point of the plane, one a direction.
-        distance: Euclidean distance out of the plane; 0 up to rounding for what spans it.
+        coordinates: Coordinates of the nearest point of the plane, one per direction.
+        distance: Euclidean distance from the plane; 0 up to rounding for what spans it.
         loss: Split name -> loss at the point of interest itself.
         plane_loss: Split name -> loss at the nearest point of the plane.
     """
@@ -47,25 +47,25 @@ class Surface(Displayed):
             (x[j], y[i]). NaN and inf are values; where `done` is False the entry means nothing.
         accuracy: Split name -> share of correct examples in [0, 1], shaped as `loss`; a split
             for which accuracy does not exist is absent.
-        done: Which points have been computed, shaped as `loss`.
+        done: Whether each point has been computed, shaped as `loss`.
         center_loss: Split name -> loss at the origin (0, 0), whether or not it is a grid point.
         center_accuracy: Split name -> accuracy at the origin, where it exists.
-        normalization: How the directions were scaled: `filter`, `layer` or `none`.
+        normalization: Scaling of the directions: `filter`, `layer` or `none`.
         direction_norms: Euclidean norm of each direction, (number of directions,).
         direction_hashes: SHA-256 of each direction.
         cosine: Cosine between the two directions, which are not orthogonalised; None for a line.
-        provenance: Where it comes from.
-        direction_names: What each direction is, as it was asked for: `random`, `to:other.pt`, ...
+        provenance: Origin of the result.
+        direction_names: Name of each direction, as it was asked for: `random`, `to:other.pt`, ...
         standard_error: Split name -> standard error of each loss as an estimate of the whole
             split's, shaped as `loss`; a split that was evaluated whole is absent.
-        maps: Name -> what else is known at the points, shaped as `loss`: curvature, eigenvalues.
+        maps: Name -> another quantity at the points, shaped as `loss`: curvature, eigenvalues.
         marks: Points of interest.
-        explained_variance: Share of a trajectory's variance along each direction; None where there
-            is none.
-        deviations: What was not done in float32, one point at a time -> largest relative difference
-            of the loss from what that gives, at some points chosen at random.
-        tolerance: Error that points which were left out may have when they are interpolated, by
-            estimate; None where none were left out on purpose.
+        explained_variance: Share of a trajectory's variance along each direction, or None without a
+            trajectory.
+        deviations: Whatever was not done in float32, one point at a time -> largest relative
+            difference of the loss from what that gives, at some points chosen at random.
+        tolerance: Estimated error of the points that were left out and are interpolated, or None if
+            every point is computed.
     """
 
     x: np.ndarray

@@ -80,8 +80,10 @@ def find_range(
     """
     multiple = MULTIPLE if multiple is None else multiple
     if not 1 < multiple < math.inf:
-        raise InputError(f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
-                         hint="Pass --range auto:5.")  # fmt: skip
+        raise InputError(
+            f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
+            hint="Pass --range auto:5.",
+        )
     center = problem.loss(line.origin)
     if not math.isfinite(center):
         raise InputError(

@@ -28,7 +28,7 @@ from landscape.results.identity import (
     item_traits,
     require_unchanged,
 )
-from landscape.results.provenance import Provenance, make_provenance
+from landscape.results.provenance import Provenance, by_split, make_provenance
 from landscape.results.surface import INTERPOLATION, Mark, Surface
 from landscape.runtime import distributed
 from landscape.runtime.deadline import never
@@ -49,7 +49,7 @@ _SAME_ORIGIN = ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm
 
 
 def evaluate_surface(
-    problems: Mapping[str, Problem],
+    problems: Mapping[str, Problem] | Problem,
     plane: Plane | Sequence[Plane],
     axes: tuple[Axis, ...],
     *,
@@ -73,7 +73,8 @@ def evaluate_surface(
     plan, the numbers are those of one process.
 
     Args:
-        problems: Split name -> problem, all of them on the same weights.
+        problems: Split name -> problem, all of them on the same weights; or a problem on the
+            training set.
         plane: Origin and directions; or several lines through one origin.
         axes: One for each direction, x before y.
         normalization: How the directions were scaled, to be recorded.
@@ -82,8 +83,8 @@ def evaluate_surface(
         explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
         refine: Leave out points that interpolation gives to this error, by estimate, relative to
-            the larger of the loss there and at the centre (`landscape.surface.refinement`); None computes
-            all. A surface that is continued may have another one than before.
+            the larger of the loss there and at the centre (`landscape.surface.refinement`); None
+            computes all. A surface that is continued may have another one than before.
         probes: Measure more at each point.
         sink: Takes the surface after each point.
         progress: Counts points.
@@ -98,9 +99,9 @@ def evaluate_surface(
         StoreError: If the sink holds a surface of something else; its centre, computed again, must
             be the same bit for bit.
     """
+    problems = by_split(problems)
     planes = (plane,) if isinstance(plane, Plane) else tuple(plane)
-    _require_match(planes, axes)
-    _require_tolerance(refine, planes)
+    _require_match(planes, axes, refine)
     own_sink = distributed.FirstSink(sink or NullSink())
     center = {split: problem.evaluate(planes[0].origin) for split, problem in problems.items()}
     surface = replace(
@@ -278,21 +279,8 @@ def _place(surface: Surface, index: tuple[int, ...]) -> _Place:
     return _Place(index, index[0] if len(index) == 2 else 0, (x,))
 
 
-def _require_tolerance(tolerance: float | None, planes: Sequence[Plane]) -> None:
-    if tolerance is None:
-        return
-    if not 0 < tolerance < np.inf:
-        raise InputError(
-            f"the tolerance of a refinement must be a positive number, got {tolerance}."
-        )
-    if len(planes) > 1:
-        raise InputError(
-            "several lines cannot be refined.", hint="Leave out --refine or --repeats."
-        )
-
-
-def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
-    """Raise InputError unless the axes fit the directions, and several planes are lines."""
+def _require_match(planes: Sequence[Plane], axes: Sequence[Axis], refine: float | None) -> None:
+    """Check that axes fit directions, and that several planes are lines that are not refined."""
     if not planes:
         raise InputError("a surface needs a plane, got none.")
     for plane in planes:
@@ -304,6 +292,12 @@ def _require_match(planes: Sequence[Plane], axes: Sequence[Axis]) -> None:
     if len(planes) > 1 and len(axes) > 1:
         raise InputError(
             "several directions at once must be lines, got planes.", hint="Pass --dims 1."
+        )
+    if refine is not None and not 0 < refine < np.inf:
+        raise InputError(f"the tolerance of a refinement must be a positive number, got {refine}.")
+    if refine is not None and len(planes) > 1:
+        raise InputError(
+            "several lines cannot be refined.", hint="Leave out --refine or --repeats."
         )
 
 

@@ -59,15 +59,14 @@ def coarse_to_fine(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     Args:
         shape: Number of points along each axis.
     """
-    levels = [axis_levels(length).tolist() for length in shape]
-    return sorted(
-        np.ndindex(*shape),
-        key=lambda index: _rank([at[i] for at, i in zip(levels, index, strict=True)]),
-    )
+    levels = axis_grids(shape)
+    order = np.lexsort([levels.sum(axis=0).ravel(), levels.max(axis=0).ravel()])
+    return list(zip(*(axis.tolist() for axis in np.unravel_index(order, shape)), strict=True))
 
 
-def _rank(levels: list[int]) -> tuple[int, ...]:
-    return (max(levels), sum(levels))
+def axis_grids(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the levels of each point of a grid along each axis, (dimensions, *shape)."""
+    return np.stack(np.meshgrid(*map(axis_levels, shape), indexing="ij"))
 
 
 def axis_levels(length: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from landscape.surface.grid import axis_levels
+from landscape.surface.grid import axis_grids, axis_levels
 
 FIRST_LEVELS = 3
 """Halvings of each axis that are computed whole, before anything is left out: 9 points along an
@@ -138,8 +138,7 @@ def _near(marked: np.ndarray, level: int) -> np.ndarray:
 
 def _point_levels(shape: tuple[int, ...]) -> np.ndarray:
     """The level at which each point of a grid appears."""
-    grids = np.meshgrid(*map(axis_levels, shape), indexing="ij")
-    return np.maximum.reduce(grids)
+    return axis_grids(shape).max(axis=0)
 
 
 def _between_parents(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray:

@@ -133,7 +133,10 @@ def test_a_block_that_is_needed_next_is_not_read_again(block_size, num_reads):
 )
 def test_too_few_snapshots_are_refused(num_snapshots, num_directions):
     rows = random_walk()[-num_snapshots:] if num_snapshots else []
-    message = f"need at least {num_directions + 1} snapshots, the checkpoint counted, got {max(1, num_snapshots)}"
+    message = (
+        f"need at least {num_directions + 1} snapshots, the checkpoint counted, "
+        f"got {max(1, num_snapshots)}"
+    )
     with pytest.raises(InputError, match=message):
         principal(rows, random_walk()[-1], num_directions=num_directions)
 

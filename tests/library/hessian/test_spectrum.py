@@ -68,7 +68,7 @@ def _relu_mlp():
     )
 
 
-def test_a_network_with_kinks_has_the_spectrum_of_its_second_derivatives_not_of_finite_differences():
+def test_a_network_with_kinks_has_the_spectrum_of_second_derivatives_not_of_finite_differences():
     model, (x, y) = seeded(_relu_mlp), classification(60)
     reference = Reference(model, x, y)
     values, vectors = torch.linalg.eigh(reference.hessian(batch_size=60))

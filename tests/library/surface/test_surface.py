@@ -68,6 +68,15 @@ def test_the_centre_is_known_where_it_is_no_grid_point():
     assert 0.0 not in found.x
 
 
+def test_a_problem_alone_is_that_of_the_training_set():
+    plane, axes = Plane(W0, (DX,)), (Axis(-1, 1, 4),)
+    alone, named = (
+        evaluate_surface(each, plane, axes) for each in (_quadratic(), {"train": _quadratic()})
+    )
+    np.testing.assert_array_equal(alone.loss["train"], named.loss["train"])
+    assert alone.provenance.data_hash == named.provenance.data_hash
+
+
 def test_splits_are_evaluated_at_the_same_points():
     model = tiny_mlp()
     problems = {
