@@ -110,7 +110,7 @@ class Disk:
 
 @pytest.mark.parametrize(("num_snapshots", "block_size"), [(10, 1), (40, 3)])
 def test_two_blocks_of_snapshots_are_in_memory_at_a_time(num_snapshots, block_size):
-    disk = Disk(num_snapshots, size=2_000_000)
+    disk = Disk(num_snapshots, size=2_000)
     principal_directions(disk.snapshots, torch.zeros(disk.size), block_size=block_size)
     assert max(disk.num_alive_at_reads) == 2 * block_size
 

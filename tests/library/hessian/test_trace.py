@@ -129,7 +129,7 @@ def test_one_seed_gives_one_trace_and_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("relative_error", [None, 0.08])
+@pytest.mark.parametrize("relative_error", [None, pytest.param(0.08, marks=pytest.mark.slow)])
 def test_the_interval_holds_the_trace_as_often_as_it_says(relative_error):
     values = np.pad(1 / np.arange(1, 101), (0, 200))
     operator, true, runs = operator_of(values.tolist()), values.sum(), 300

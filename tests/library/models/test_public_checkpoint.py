@@ -62,6 +62,7 @@ def test_checkpoint_loads_strictly(build):
     with_checkpoint(build())
 
 
+@pytest.mark.slow
 def test_users_model_file_reaches_the_published_accuracy_and_loss(test_images):
     inputs, targets = test_images
     model = with_checkpoint(users_resnet20())

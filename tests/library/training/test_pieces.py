@@ -31,26 +31,24 @@ def pieces_of_all(monkeypatch):
 CASES = [(count, size) for count in (1, 2, 7, 9) for size in (None, 1, 2, 5)]
 
 
-@pytest.mark.parametrize(("num_examples", "size"), CASES)
-def test_every_example_counts_once_and_fillers_do_not(pieces_of_all, num_examples, size):
-    counted = [
-        target
-        for pieces in pieces_of_all(num_examples, size, world_size=3)
-        for piece in pieces
-        for target in piece.batch[1].tolist()[: piece.num_examples]
-    ]
-    assert counted == list(range(num_examples))
+def test_every_example_counts_once_and_fillers_do_not(pieces_of_all):
+    for num_examples, size in CASES:
+        counted = [
+            target
+            for pieces in pieces_of_all(num_examples, size, world_size=3)
+            for piece in pieces
+            for target in piece.batch[1].tolist()[: piece.num_examples]
+        ]
+        assert counted == list(range(num_examples)), (num_examples, size)
 
 
-@pytest.mark.parametrize(("num_examples", "size"), CASES)
-def test_a_piece_weighs_what_makes_the_mean_over_processes_the_mean_over_examples(
-    pieces_of_all, num_examples, size
-):
-    for pieces in pieces_of_all(num_examples, size, world_size=3):
-        expected = [piece.num_examples * 3 / num_examples for piece in pieces]
-        assert [piece.weight for piece in pieces] == pytest.approx(expected, rel=1e-15)
+def test_a_piece_weighs_what_makes_the_mean_over_processes_the_mean_over_examples(pieces_of_all):
+    for num_examples, size in CASES:
+        for pieces in pieces_of_all(num_examples, size, world_size=3):
+            expected = [piece.num_examples * 3 / num_examples for piece in pieces]
+            assert [piece.weight for piece in pieces] == pytest.approx(expected, rel=1e-15)
 
 
-@pytest.mark.parametrize(("num_examples", "size"), CASES)
-def test_all_processes_have_as_many_pieces(pieces_of_all, num_examples, size):
-    assert len({len(pieces) for pieces in pieces_of_all(num_examples, size, world_size=3)}) == 1
+def test_all_processes_have_as_many_pieces(pieces_of_all):
+    for num_examples, size in CASES:
+        assert len({len(pieces) for pieces in pieces_of_all(num_examples, size, world_size=3)}) == 1
