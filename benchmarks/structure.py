@@ -11,6 +11,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -132,6 +133,11 @@ def _names_with_two_meanings(
     return doubled
 
 
+def _listed(names: list[str]) -> str:
+    """Return how many there are, and which."""
+    return f"{len(names)}: {', '.join(names)}".removesuffix(": ")
+
+
 def measure() -> dict[str, str]:
     """Return what is measured -> its value, as text."""
     files = module_files()
@@ -141,22 +147,23 @@ def measure() -> dict[str, str]:
     graph = {name: imported_modules(name, files[name], tree, files) for name, tree in trees.items()}
     doubled = _names_with_two_meanings(files, trees)
     long_files = sorted(name for name, text in lines.items() if len(text) > LONG_FILE)
+    upper = quantiles(lengths, n=10)[-1]
+    num_long = sum(len(line) > LONG_LINE for line in chain(*lines.values()))
+    num_public = sum(len(list(public_definitions(tree))) for tree in trees.values())
     flat = [name for name, path in files.items() if path.parent == ROOT / "landscape"]
     return {
         "files": f"{len(files)}",
         "lines": f"{sum(map(len, lines.values())):,}",
-        f"lines longer than {LONG_LINE}": f"{sum(len(line) > LONG_LINE for text in lines.values() for line in text):,}",
+        f"lines longer than {LONG_LINE}": f"{num_long:,}",
         "statements, docstrings apart": f"{sum(map(count_statements, trees.values())):,}",
         "functions": f"{len(lengths):,}",
-        "lines of a function: median, 90 %": f"{median(lengths):g}, {quantiles(lengths, n=10)[-1]:g}",
-        f"files over {LONG_FILE} lines": f"{len(long_files)}: {', '.join(long_files)}".rstrip(": "),
+        "lines of a function: median, 90 %": f"{median(lengths):g}, {upper:g}",
+        f"files over {LONG_FILE} lines": _listed(long_files),
         "modules in landscape/ itself": f"{len(flat)}",
         "names on the front page": f"{len(front_page_names(trees['landscape']))}",
-        "public classes and functions": f"{sum(len(list(public_definitions(tree))) for tree in trees.values()):,}",
+        "public classes and functions": f"{num_public:,}",
         **{
-            f"{kind} names with two meanings": f"{len(doubled[kind])}: {', '.join(doubled[kind])}".rstrip(
-                ": "
-            )
+            f"{kind} names with two meanings": _listed(doubled[kind])
             for kind in ("module", "class", "function")
         },
         "circles of imports": f"{len(circles(graph))}",

@@ -171,7 +171,7 @@ def _both(
 
 
 class RunOfStudy:
-    """What `landscape.study.execute` needs of `subprocess.Popen` to start `landscape_cli.sweep.run`."""
+    """What `landscape.study.execute` needs of `subprocess.Popen` to start a run."""
 
     def __init__(
         self, command: Sequence[str], *, stdout: TextIO, env: dict[str, str], **_: object

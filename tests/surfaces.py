@@ -24,10 +24,21 @@ def plane_surface(nx=4, ny=3, *, left_out=()):
     done = ~np.isin(np.arange(nx * ny), left_out).reshape(ny, nx)
     train = np.where(done, formula(*np.meshgrid(x, y)), 777.0)
     return Surface(
-        x, y, {"train": train, "test": train + 1.0}, {"train": train / 1000.0}, done, {"train": 1.5}, {}, "filter",
-        np.array([2.0, 3.0]), ("a", "b"), 0.1, PROVENANCE, direction_names=("random", "to:b.pt"),
+        x,
+        y,
+        {"train": train, "test": train + 1.0},
+        {"train": train / 1000.0},
+        done,
+        {"train": 1.5},
+        {},
+        "filter",
+        np.array([2.0, 3.0]),
+        ("a", "b"),
+        0.1,
+        PROVENANCE,
+        direction_names=("random", "to:b.pt"),
         maps={"lambda_max": train + 2.0},
-    )  # fmt: skip
+    )
 
 
 def line_surface(num_lines=1, *, left_out=()):

@@ -36,20 +36,61 @@ def cifar10(folder):
 
 
 CASES = {
-    "a word": (mitbih, "mitbih_train.csv", f"{BEAT},0\n{BEAT[:-3]}low,1\n", "mitbih_train.csv, row 2: column 187"),
-    "a missing column": (mitbih, "mitbih_train.csv", f"{BEAT},0\n{BEAT}\n", "mitbih_train.csv, row 2: a heartbeat has"),
-    "another class": (mitbih, "mitbih_test.csv", f"{BEAT},0\n{BEAT},7\n", "mitbih_test.csv, row 2: the label must be"),
-    "no number": (mitbih, "mitbih_test.csv", f"{BEAT},nan\n", "mitbih_test.csv, row 1: column 188 must be finite"),
-    "a node too many": (mutag, "MUTAG/MUTAG_node_labels.txt", "0\n" * 7, "node_labels.txt, line 7: the file must"),
-    "an edge too far": (mutag, "MUTAG/MUTAG_A.txt", "1, 2\n1, 5\n", "MUTAG_A.txt, line 2: an edge leads out"),
+    "a word": (
+        mitbih,
+        "mitbih_train.csv",
+        f"{BEAT},0\n{BEAT[:-3]}low,1\n",
+        "mitbih_train.csv, row 2: column 187",
+    ),
+    "a missing column": (
+        mitbih,
+        "mitbih_train.csv",
+        f"{BEAT},0\n{BEAT}\n",
+        "mitbih_train.csv, row 2: a heartbeat has",
+    ),
+    "another class": (
+        mitbih,
+        "mitbih_test.csv",
+        f"{BEAT},0\n{BEAT},7\n",
+        "mitbih_test.csv, row 2: the label must be",
+    ),
+    "no number": (
+        mitbih,
+        "mitbih_test.csv",
+        f"{BEAT},nan\n",
+        "mitbih_test.csv, row 1: column 188 must be finite",
+    ),
+    "a node too many": (
+        mutag,
+        "MUTAG/MUTAG_node_labels.txt",
+        "0\n" * 7,
+        "node_labels.txt, line 7: the file must",
+    ),
+    "an edge too far": (
+        mutag,
+        "MUTAG/MUTAG_A.txt",
+        "1, 2\n1, 5\n",
+        "MUTAG_A.txt, line 2: an edge leads out",
+    ),
     "half an archive": (
-        fashion_mnist, "train-images-idx3-ubyte.gz", gzip.compress(b"x" * 99)[:-9], "train-images-idx3-ubyte.gz cannot"
+        fashion_mnist,
+        "train-images-idx3-ubyte.gz",
+        gzip.compress(b"x" * 99)[:-9],
+        "train-images-idx3-ubyte.gz cannot",
     ),
     "other labels": (
-        fashion_mnist, "t10k-labels-idx1-ubyte.gz", idx(np.full(3, 11, np.uint8)), "idx1-ubyte.gz must hold labels"
+        fashion_mnist,
+        "t10k-labels-idx1-ubyte.gz",
+        idx(np.full(3, 11, np.uint8)),
+        "idx1-ubyte.gz must hold labels",
     ),
-    "a batch of CIFAR": (cifar10, "cifar-10-batches-py/data_batch_1", b"half", "data_batch_1 must have the md5 sum"),
-}  # fmt: skip
+    "a batch of CIFAR": (
+        cifar10,
+        "cifar-10-batches-py/data_batch_1",
+        b"half",
+        "data_batch_1 must have the md5 sum",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

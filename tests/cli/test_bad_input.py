@@ -376,7 +376,8 @@ def model(act="relu"):
 ACT = {"relu": nn.ReLU, "tanh": nn.Tanh}
 def data():
     x = torch.arange(48.0).view(12, 4) / 48 + SHIFT
-    return torch.utils.data.random_split(torch.utils.data.TensorDataset(x, torch.arange(12) % 3), [8, 4])
+    whole = torch.utils.data.TensorDataset(x, torch.arange(12) % 3)
+    return torch.utils.data.random_split(whole, [8, 4])
 def detached(o, t): return o.detach().sum()
 """
 

@@ -184,7 +184,10 @@ def test_results_of_another_checkpoint_are_refused(run, compared, checkpoint, ot
 
 
 def test_results_on_data_that_have_changed_since_are_refused(run, checkpoint, tmp_path):
-    source = "import torch\ndef data():\n    return (torch.full((60, 64), {value}), torch.arange(60) % 10), None\n"
+    source = (
+        "import torch\n"
+        "def data(): return (torch.full((60, 64), {value}), torch.arange(60) % 10), None\n"
+    )
     file = tmp_path / "mine.py"
     words = (
         "compare",

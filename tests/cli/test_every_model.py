@@ -66,9 +66,20 @@ def trained(request, run, tmp_path_factory):
     words = write(folder)
     shape = [word for argument in model_args for word in ("--model-arg", argument)]
     answer = run(
-        "train", "--model", request.param, *shape, *words, "--epochs", 2, "--batch-size", 4, "--optim", "sam",
-        "--out", folder / "run",
-    )  # fmt: skip
+        "train",
+        "--model",
+        request.param,
+        *shape,
+        *words,
+        "--epochs",
+        2,
+        "--batch-size",
+        4,
+        "--optim",
+        "sam",
+        "--out",
+        folder / "run",
+    )
     assert answer.code == 0, answer.err
     # Built-in data are recorded; a user's file is not run unless it is typed.
     return folder / "run" / "checkpoint.pt", words if words[1].endswith(":data") else ()

@@ -25,7 +25,8 @@ from torch import nn
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 10))
+        noise = nn.BatchNorm1d(8), nn.Dropout(0.2)
+        self.layers = nn.Sequential(nn.Linear(64, 8), *noise, nn.Linear(8, 10))
         self.num_passes = 0
     def forward(self, x):
         self.num_passes += self.training

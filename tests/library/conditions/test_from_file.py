@@ -24,9 +24,22 @@ from landscape.training.rows import make_history
 WHOLE = Provenance(num_examples={"train": 100, "test": 50}, settings={"samples": None})
 SUBSET = replace(WHOLE, settings={"samples": 100})
 SPECTRUM = Spectrum(
-    np.array([5.0, 2.0]), np.array([0.1, 0.1]), np.array([-0.5]), np.array([0.05]), 30, True, 1e-4, 1e-6, "lanczos",
-    0.3, 0.9, "train", WHOLE, trace=Trace(8.0, 0.5, 7.0, 9.0, 0.95, 50, 60), gradient_norm=0.2,
-)  # fmt: skip
+    np.array([5.0, 2.0]),
+    np.array([0.1, 0.1]),
+    np.array([-0.5]),
+    np.array([0.05]),
+    30,
+    True,
+    1e-4,
+    1e-6,
+    "lanczos",
+    0.3,
+    0.9,
+    "train",
+    WHOLE,
+    trace=Trace(8.0, 0.5, 7.0, 9.0, 0.95, 50, 60),
+    gradient_norm=0.2,
+)
 MEASURE = Measure("asc", 0.05, 0.4, 0.1, None, 2.0, False, 1, 1.0)
 SHARPNESS = Sharpness(0.3, 0.9, 0.2, (MEASURE,), "train", WHOLE, test_loss=0.5, test_accuracy=0.8)
 
@@ -111,9 +124,20 @@ def test_a_history_has_its_last_epoch_and_no_gap_of_a_moving_network():
 def test_a_curvature_history_has_its_last_finished_snapshot():
     column = np.array([[3.0], [4.0], [9.0]])
     history = CurvatureHistory(
-        np.arange(3), column, column / 10, -column, column / 10, np.ones(3), np.array([True, True, False]), np.ones(3),
-        np.ones(3), np.ones(3), np.array([True, True, False]), "train", WHOLE,
-    )  # fmt: skip
+        np.arange(3),
+        column,
+        column / 10,
+        -column,
+        column / 10,
+        np.ones(3),
+        np.array([True, True, False]),
+        np.ones(3),
+        np.ones(3),
+        np.ones(3),
+        np.array([True, True, False]),
+        "train",
+        WHOLE,
+    )
     found = intervals(history)
     assert found["lambda_max"] == Interval.around(4.0, 0.4)
     assert found["lambda_min"] == Interval.around(-4.0, 0.4)

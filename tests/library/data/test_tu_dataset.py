@@ -111,7 +111,8 @@ def test_damaged_line_is_refused_by_file_and_number_with_where_to_get_it(
     part, content, line, reason, place, folder
 ):
     write(folder, **{part: content})
-    expected = rf"MUTAG_{part}\.txt.*, line {line}: .*{reason}.*landscape data fetch mutag.*chrsmrrs\.github\.io"
+    expected = rf"MUTAG_{part}\.txt.*, line {line}: .*{reason}"
+    expected += r".*landscape data fetch mutag.*chrsmrrs\.github\.io"
     with pytest.raises(DataError, match=expected):
         read(place(folder))
 

@@ -77,9 +77,13 @@ def test_a_surface_says_everything_but_its_arrays(tmp_path):
     marks = (Mark("b", "checkpoint", (1.0, 0.0), 0.0, {"train": 0.5}, {"train": 0.6}),)
     shape = (3, 4)
     surface = replace(
-        plane_surface(4, 3), marks=marks, explained_variance=np.array([0.75, 0.25]), deviations={"bfloat16": 0.01},
-        tolerance=0.05, standard_error={"train": np.arange(12.0).reshape(shape)},
-    )  # fmt: skip
+        plane_surface(4, 3),
+        marks=marks,
+        explained_variance=np.array([0.75, 0.25]),
+        deviations={"bfloat16": 0.01},
+        tolerance=0.05,
+        standard_error={"train": np.arange(12.0).reshape(shape)},
+    )
     found = _described(tmp_path / "s.h5", surface)
     assert found["directions"] == [
         {"number": 1, "name": "random", "norm": 2.0, "hash": "a"},
@@ -127,9 +131,21 @@ def test_directions_have_norms_and_cosines(tmp_path):
 def test_a_spectrum_has_its_eigenvalues_and_residuals(tmp_path):
     top, bottom = np.array([3.0, 2.0]), np.array([-1.0])
     spectrum = Spectrum(
-        top, top / 10, bottom, bottom * 0, 20, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE,
+        top,
+        top / 10,
+        bottom,
+        bottom * 0,
+        20,
+        True,
+        1e-4,
+        1e-6,
+        "lanczos",
+        0.5,
+        None,
+        "train",
+        PROVENANCE,
         vectors=np.eye(3),
-    )  # fmt: skip
+    )
     found = _described(tmp_path / "h.h5", spectrum)
     assert (found["eigenvalues"], found["bottom_eigenvalues"]) == ([3.0, 2.0], [-1.0])
     assert (found["lambda_max"], found["lambda_min"], found["ratio"], found["num_vectors"]) == (
@@ -252,12 +268,30 @@ def whole_spectrum():
         top, top / 100, np.zeros((2, 4)), np.array([[0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0]]), 8, 5
     )
     return Spectrum(
-        top, top / 10, bottom, bottom * 0, 20, True, 1e-4, 1e-6, "lanczos", 0.5, None, "train", PROVENANCE,
-        vectors=np.eye(3), trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30), density=density,
-        folds=(Fold(10, 3.0, -1.0, 1e-3, 2.5, True),), layer_shares={"w": np.array([0.25, 0.5, 1.0])},
-        second_look=SecondLook(10, 1.5, -0.1), gradient_norm=0.5, estimates=top / 1000,
-        blocks=(BlockCurvature("fc", 4, 1.0, 1e-3, 2.0, 0.1, 20, True),), gradient_overlaps=np.array([0.5, 0.0, 0.0]),
-    )  # fmt: skip
+        top,
+        top / 10,
+        bottom,
+        bottom * 0,
+        20,
+        True,
+        1e-4,
+        1e-6,
+        "lanczos",
+        0.5,
+        None,
+        "train",
+        PROVENANCE,
+        vectors=np.eye(3),
+        trace=Trace(5.0, 0.1, 4.7, 5.3, 0.95, 10, 30),
+        density=density,
+        folds=(Fold(10, 3.0, -1.0, 1e-3, 2.5, True),),
+        layer_shares={"w": np.array([0.25, 0.5, 1.0])},
+        second_look=SecondLook(10, 1.5, -0.1),
+        gradient_norm=0.5,
+        estimates=top / 1000,
+        blocks=(BlockCurvature("fc", 4, 1.0, 1e-3, 2.0, 0.1, 20, True),),
+        gradient_overlaps=np.array([0.5, 0.0, 0.0]),
+    )
 
 
 def test_nothing_that_a_spectrum_has_is_forgotten(tmp_path):
@@ -276,10 +310,20 @@ def test_nothing_that_a_spectrum_has_is_forgotten(tmp_path):
 def curvature_history(*, bottom_k=1):
     values = np.array([[5.0, 4.0], [7.0, 4.0], [np.nan, np.nan]])
     return CurvatureHistory(
-        np.array([0.0, 5.0, 10.0]), values, values / 10, -values[:, :bottom_k], values[:, :bottom_k] / 10,
-        np.array([20, 16, 0]), np.array([True, False, False]), np.array([2.0, 1.0, np.nan]), np.array([0.1, 0.1, 0.1]),
-        np.array([np.nan, 0.75, np.nan]), np.array([True, True, False]), "train", PROVENANCE,
-    )  # fmt: skip
+        np.array([0.0, 5.0, 10.0]),
+        values,
+        values / 10,
+        -values[:, :bottom_k],
+        values[:, :bottom_k] / 10,
+        np.array([20, 16, 0]),
+        np.array([True, False, False]),
+        np.array([2.0, 1.0, np.nan]),
+        np.array([0.1, 0.1, 0.1]),
+        np.array([np.nan, 0.75, np.nan]),
+        np.array([True, True, False]),
+        "train",
+        PROVENANCE,
+    )
 
 
 def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path):
@@ -291,9 +335,17 @@ def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path
         1,
     )
     assert found["snapshots"][1] == {
-        "epoch": 5.0, "lambda_max": 7.0, "residual_max": 0.7, "lambda_min": -7.0, "residual_min": 0.7, "loss": 1.0,
-        "learning_rate": 0.1, "overlap": 0.75, "num_matvecs": 16, "converged": False,
-    }  # fmt: skip
+        "epoch": 5.0,
+        "lambda_max": 7.0,
+        "residual_max": 0.7,
+        "lambda_min": -7.0,
+        "residual_min": 0.7,
+        "loss": 1.0,
+        "learning_rate": 0.1,
+        "overlap": 0.75,
+        "num_matvecs": 16,
+        "converged": False,
+    }
     assert found["snapshots"][0]["overlap"] is None
 
 

@@ -1,16 +1,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from cases import symmetric_with_spectrum
+from processes import Started
 
 from landscape.errors import StoreError
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead
@@ -130,35 +128,28 @@ def test_every_copy_of_the_file_leads_to_the_same_end(tmp_path, plan):
         _assert_equal(_run(sink=_file(copy), plan=plan), expected)
 
 
-def _killed_run(path, plan_name, after_writes):
-    """Run in a process of its own, which ends by SIGKILL within its n-th write of a vector or of
-    numbers."""
-    code = f"""
-import os, signal, sys
-import h5py
-sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
-import test_krylov_file
-write, left = h5py.Dataset.__setitem__, [{after_writes}]
-def write_and_be_killed(dataset, *arguments):
-    write(dataset, *arguments)
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-h5py.Dataset.__setitem__ = write_and_be_killed
-test_krylov_file._run(sink=test_krylov_file._file(test_krylov_file.Path({str(path)!r})), plan=test_krylov_file.{plan_name})
-"""
-    return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ).returncode
+def _run_and_be_killed(path, plan_name, after_writes):
+    """End by SIGKILL within the n-th write of a vector or of numbers."""
+    write, left = h5py.Dataset.__setitem__, [after_writes]
+
+    def write_and_be_killed(dataset, *arguments):
+        write(dataset, *arguments)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    h5py.Dataset.__setitem__ = write_and_be_killed
+    _run(sink=_file(path), plan=globals()[plan_name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan_name", "after_writes"), [("ROOMY", 1), ("ROOMY", 30), ("NARROW", 47), ("NARROW", 56)]
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, plan_name, after_writes):
     path, plan = tmp_path / "k.h5", globals()[plan_name]
-    assert _killed_run(path, plan_name, after_writes) == -signal.SIGKILL
+    process = Started(_run_and_be_killed, path, plan_name, after_writes)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     _assert_equal(_run(sink=_file(path), plan=plan), _run(plan=plan))
 
 

@@ -60,10 +60,8 @@ def test_the_layout_is_told_by_what_is_in_the_file(tmp_path):
 def test_what_is_lost_is_said(tmp_path):
     write_result(tmp_path / "a.h5", plane_surface())
     (lost,) = convert(tmp_path / "a.h5", tmp_path / "b.h5", "li2018")
-    assert (
-        lost
-        == "The layout li2018 does not hold: normalization, hashes and norms of the directions, provenance."
-    )
+    parts = "normalization, hashes and norms of the directions, provenance"
+    assert lost == f"The layout li2018 does not hold: {parts}."
     assert convert(tmp_path / "a.h5", tmp_path / "c.h5", "landscape") == ()
 
 

@@ -100,9 +100,19 @@ def _ours(nx, ny):
     loss = {"train": _loss(*np.meshgrid(x, y)) + 50.0, "test": _loss(*np.meshgrid(x, y)) + 60.0}
     done = np.arange(nx * ny).reshape(ny, nx) != 1
     return Surface(
-        x, y, loss, {"train": np.linspace(0, 1, nx * ny).reshape(ny, nx)}, done, {"train": 1.5}, {}, "filter",
-        np.ones(2), ("a", "b"), 0.1, Provenance(settings={"dir_file": DIRECTION_FILE}),
-    )  # fmt: skip
+        x,
+        y,
+        loss,
+        {"train": np.linspace(0, 1, nx * ny).reshape(ny, nx)},
+        done,
+        {"train": 1.5},
+        {},
+        "filter",
+        np.ones(2),
+        ("a", "b"),
+        0.1,
+        Provenance(settings={"dir_file": DIRECTION_FILE}),
+    )
 
 
 @pytest.mark.parametrize(("nx", "ny"), [(5, 5), (4, 3), (3, 4)])

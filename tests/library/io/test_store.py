@@ -56,9 +56,19 @@ SURFACE = Surface(
     provenance=PROVENANCE,
 )
 LINE = Surface(
-    SURFACE.x, None, {"train": np.zeros(3)}, {}, np.ones(3, bool), {"train": 0.0}, {}, "none", np.ones(1), ("x",), None,
+    SURFACE.x,
+    None,
+    {"train": np.zeros(3)},
+    {},
+    np.ones(3, bool),
+    {"train": 0.0},
+    {},
+    "none",
+    np.ones(1),
+    ("x",),
+    None,
     PROVENANCE,
-)  # fmt: skip
+)
 MARKED = replace(
     SURFACE,
     direction_names=("to:a.pt", "random"),
@@ -78,9 +88,21 @@ DIRECTIONS = Directions(
     origin=np.arange(5.0),
 )
 SPECTRUM = Spectrum(
-    np.array([3.0, 2.0]), np.array([1e-6, 1e-5]), np.array([]), np.array([]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
-    None, "train", PROVENANCE, vectors=np.eye(2, 5),
-)  # fmt: skip
+    np.array([3.0, 2.0]),
+    np.array([1e-6, 1e-5]),
+    np.array([]),
+    np.array([]),
+    20,
+    True,
+    1e-4,
+    1e-6,
+    "lanczos",
+    0.5,
+    None,
+    "train",
+    PROVENANCE,
+    vectors=np.eye(2, 5),
+)
 WHOLE_SPECTRUM = replace(
     SPECTRUM,
     estimates=np.array([1e-9, 1e-8]),

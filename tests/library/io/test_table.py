@@ -81,8 +81,10 @@ def test_a_spectrum_has_a_row_for_each_eigenvalue(tmp_path):
         PROVENANCE,
     )
     assert _columns(tmp_path / "h.csv", spectrum) == {
-        "end": ["top", "top", "bottom"], "eigenvalue": ["3.0", "2.0", "-1.0"], "residual": ["0.3", "0.2", "0.1"],
-    }  # fmt: skip
+        "end": ["top", "top", "bottom"],
+        "eigenvalue": ["3.0", "2.0", "-1.0"],
+        "residual": ["0.3", "0.2", "0.1"],
+    }
 
 
 def test_sharpness_has_a_row_for_each_measure(tmp_path):
@@ -143,10 +145,24 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
 
 def test_what_is_known_of_eigenvalues_has_columns(tmp_path):
     spectrum = Spectrum(
-        np.array([3.0]), np.array([1e-6]), np.array([-1.0]), np.array([1e-3]), 20, True, 1e-4, 1e-6, "lanczos", 0.5,
-        None, "train", PROVENANCE, estimates=np.array([1e-9]), bottom_estimates=np.array([1e-5]),
-        gradient_overlaps=np.array([0.5, 0.25]), layer_shares={"w": np.array([1.0, 0.75]), "b": np.array([0.0, 0.25])},
-    )  # fmt: skip
+        np.array([3.0]),
+        np.array([1e-6]),
+        np.array([-1.0]),
+        np.array([1e-3]),
+        20,
+        True,
+        1e-4,
+        1e-6,
+        "lanczos",
+        0.5,
+        None,
+        "train",
+        PROVENANCE,
+        estimates=np.array([1e-9]),
+        bottom_estimates=np.array([1e-5]),
+        gradient_overlaps=np.array([0.5, 0.25]),
+        layer_shares={"w": np.array([1.0, 0.75]), "b": np.array([0.0, 0.25])},
+    )
     columns = _columns(tmp_path / "h.csv", spectrum)
     assert columns["estimate"] == ["1e-09", "1e-05"]
     assert columns["gradient_overlap"] == ["0.5", "0.25"]
@@ -166,9 +182,16 @@ def test_curvature_along_a_run_has_a_row_for_each_snapshot_that_is_done(tmp_path
         np.array([np.nan, 0.5, np.nan]),
     )
     history = CurvatureHistory(
-        np.array([0.0, 5.0, 10.0]), top, top / 8, bottom, bottom / -8, *rest, np.array([True, True, False]), "train",
+        np.array([0.0, 5.0, 10.0]),
+        top,
+        top / 8,
+        bottom,
+        bottom / -8,
+        *rest,
+        np.array([True, True, False]),
+        "train",
         PROVENANCE,
-    )  # fmt: skip
+    )
     assert _columns(tmp_path / "c.csv", history) == {
         "epoch": ["0.0", "5.0"], "learning_rate": ["0.1", "0.1"], "loss": ["1.0", "1.0"],
         "converged": ["True", "True"], "num_matvecs": ["20", "16"], "overlaps": ["nan", "0.5"],

@@ -167,9 +167,21 @@ def test_another_split_of_a_curvature_history_is_an_error():
 
 def make_spectrum(shares):
     return Spectrum(
-        np.array([3.0, 2.0]), np.ones(2), np.array([-1.0]), np.ones(1), 20, True, 1e-4, 1e-6, "lanczos", 0.5, None,
-        "train", Provenance(), layer_shares={name: np.array(share) for name, share in shares.items()},
-    )  # fmt: skip
+        np.array([3.0, 2.0]),
+        np.ones(2),
+        np.array([-1.0]),
+        np.ones(1),
+        20,
+        True,
+        1e-4,
+        1e-6,
+        "lanczos",
+        0.5,
+        None,
+        "train",
+        Provenance(),
+        layer_shares={name: np.array(share) for name, share in shares.items()},
+    )
 
 
 SHARES = {

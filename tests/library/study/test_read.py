@@ -60,7 +60,8 @@ def test_every_combination_of_the_grid_is_a_run_of_each_variant(read):
 
 def test_a_variant_replaces_what_is_before_it(read):
     study = read(
-        '[train]\nepochs = 3\nlr = 1.0\n[grid]\nrho = [1, 2]\n[[variant]]\nname = "A"\nepochs = 6\nrho = 5\n'
+        "[train]\nepochs = 3\nlr = 1.0\n[grid]\nrho = [1, 2]\n"
+        '[[variant]]\nname = "A"\nepochs = 6\nrho = 5\n'
     )
     (run,) = study.runs
     assert run.train == {"epochs": 6, "lr": 1.0, "rho": 5, "seed": 0}
@@ -108,7 +109,8 @@ def test_options_become_the_words_of_a_command_line(values, expected):
 
 def test_the_rest_of_a_study_is_read(read, tmp_path):
     study = read(
-        'out = "there"\nthreads = 2\n[measure.sharpness]\nrho = [0.1]\n[measure.hessian]\ntop-k = 1\n'
+        'out = "there"\nthreads = 2\n'
+        "[measure.sharpness]\nrho = [0.1]\n[measure.hessian]\ntop-k = 1\n"
         '[report]\nselect = ["lr", "rho"]\n[slurm]\nslurm_partition = "gpu"\n'
     )
     assert (str(study.out), study.threads, study.select) == ("there", 2, ("lr", "rho"))
