@@ -28,14 +28,14 @@ def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
 
     Args:
         data: Examples, batches or graphs whose targets are class numbers; at a share of 0 anything.
-        share: Of the examples, in [0, 1].
+        share: Share of the examples, in [0, 1].
         seed: At least 0, of a generator of its own; the same seed gives the same noise.
 
     Returns:
         The data with new targets; the same object at a share of 0.
 
     Raises:
-        InputError: If the targets are no class numbers, or only of one class, the share is outside
+        InputError: If the targets are not class numbers, or only of one class, the share is outside
             [0, 1], or the seed is negative.
     """
     if share == 0:
@@ -86,7 +86,7 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
 
     Args:
         targets: Class numbers (N,).
-        share: Of the examples, in [0, 1].
+        share: Share of the examples, in [0, 1].
         num_classes: Number of classes, at least 2.
         seed: At least 0, of a stream of its own, which shares nothing with a training of the same
             seed.
@@ -96,7 +96,7 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
 
     Raises:
         InputError: If the share is outside [0, 1], the seed is negative, there are fewer than 2
-            classes, or a target is no class number.
+            classes, or a target is not a class number.
 
     Source:
         Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683,

@@ -40,7 +40,7 @@ def mitbih(*, data_dir: str | None = None, balance: bool = False) -> tuple[Examp
         order.
 
     Raises:
-        DataError: If a file is missing, or a row of it is no heartbeat.
+        DataError: If a file is missing, or a row of it is not a heartbeat.
 
     Source:
         Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794;
@@ -118,7 +118,10 @@ def _first_bad_row(path: Path) -> DataError:
 def _complain(fields: list[str]) -> str:
     """Return what is wrong with a row, nothing if nothing is."""
     if len(fields) != _LENGTH + 1:
-        return f"a heartbeat has {_LENGTH} values and a label, {_LENGTH + 1} columns, got {len(fields)}"
+        return (
+            f"a heartbeat has {_LENGTH} values and a label, {_LENGTH + 1} columns, got "
+            f"{len(fields)}"
+        )
     for column, field in enumerate(fields, start=1):
         try:
             value = np.float32(field)
@@ -134,7 +137,7 @@ def _complain(fields: list[str]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a text file, gzipped or not; bytes that are no text come as replacement characters."""
+    """Open a text file, gzipped or not; bytes that are not text become replacement characters."""
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8", errors="replace") as file:

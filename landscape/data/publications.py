@@ -30,7 +30,7 @@ def _tu_archive(name: str, *, edges: int, nodes: int, graphs: int) -> PublishedA
     """Describe a TUDataset archive by its contents, since no md5 sums of it are published.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         edges: Number of directed edges.
         nodes: Number of nodes of all graphs.
         graphs: Number of graphs.
@@ -141,7 +141,7 @@ class Availability:
     Attributes:
         publication: The data set.
         state: "embedded", "found", "missing", or "unclear" where several files could be meant.
-        folder: The folder that holds it; None where none does.
+        folder: The folder that holds it; None if none does.
         missing: Names of the files that the folder lacks.
         remark: What is unclear.
     """

@@ -223,7 +223,7 @@ def read_members(publication: Publication, data_dir: str | None) -> Iterator[tup
     An archive is read in one sequential pass and nothing is written to disk.
 
     Args:
-        publication: Of one archive whose files have md5 sums.
+        publication: A data set of one archive whose files have md5 sums.
         data_dir: A folder that holds the extracted folder or the archive, or the extracted folder
             itself; looked for in this order: folder, archive, itself.
 
@@ -239,7 +239,9 @@ def read_members(publication: Publication, data_dir: str | None) -> Iterator[tup
     missing = set(archive.member_md5)
     contents = _read_folder(source, archive) if is_folder else _read_archive(source, archive, again)
     for name, content in contents:
-        found, published = _md5_of(content), archive.member_md5[name]
+        # Against damage; what a harmful file could do is for its reader to prevent.
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        published = archive.member_md5[name]
         if found != published:
             where = source / name if is_folder else f"{name} in {source}"
             raise DataError(
@@ -279,11 +281,6 @@ def _read_archive(path: Path, archive: PublishedArchive, again: str) -> Iterator
         raise DataError(
             f"{path} must be a complete .tar.gz archive, but reading failed: {exc}.", hint=again
         ) from exc
-
-
-def _md5_of(content: bytes) -> str:
-    """Return a sum against damage; what a harmful file could do is for its reader to prevent."""
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _list(names: Iterable[str]) -> str:

@@ -13,13 +13,13 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
     """Draw examples at random, as equally often from each class as their numbers allow.
 
     Class counts differ by at most one, except that a class with too few examples gives all it has.
-    Targets that are no class numbers (floating point, or more than one dimension) give a uniform
+    Targets that are not class numbers (floating point, or more than one dimension) give a uniform
     random subset. Subsets of two sizes need not be nested.
 
     Args:
         targets: Class numbers (N,), or any tensor (N, ...).
         num_samples: Number of examples to draw, 1 to N.
-        seed: Of a generator of its own.
+        seed: Seed of a generator of its own.
 
     Returns:
         Indices (num_samples,), int64 on the CPU, ascending.
@@ -68,7 +68,7 @@ def disjoint_subsets(
         num_subsets: At least 2.
         num_samples: Examples in each, which are then as `balanced_subset` draws them; None for all
             N in all.
-        seed: Of a generator of its own.
+        seed: Seed of a generator of its own.
 
     Returns:
         Indices of each subset, (n,), int64 on the CPU, ascending.
@@ -100,7 +100,7 @@ def held_out(data: Data, share: float, *, seed: int) -> tuple[Data, Data]:
 
     Args:
         data: All training examples.
-        share: Of them that is held out, in (0, 1).
+        share: Share of them that is held out, in (0, 1).
         seed: At least 0, of a generator of its own; the same seed holds out the same examples.
 
     Returns:
@@ -120,7 +120,7 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
 
     Exactly round(share * N) examples are drawn, and of each class its share of them up to one:
     systematic sampling with a random start from the examples in the order of their classes, so that
-    each is drawn with the same probability. Of targets that are no class numbers (floating point,
+    each is drawn with the same probability. Of targets that are not class numbers (floating point,
     or more than one dimension) the part is uniform.
 
     Args:

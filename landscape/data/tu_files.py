@@ -23,7 +23,7 @@ _LINES = {
     "node_labels": (_LABELS, "the kind of a node, a number of at most three digits"),
     "edge_labels": (_LABELS, "the kind of an edge, a number of at most three digits"),
 }
-"""Of the files NAME_A.txt and so on: what each line must be."""
+"""What each line of the files NAME_A.txt and so on must be."""
 
 _OPTIONAL = ("edge_labels",)
 

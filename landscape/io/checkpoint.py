@@ -50,7 +50,7 @@ class Recipe:
         model_args: Its keyword arguments.
         data: Built-in name or import string.
         data_args: Its keyword arguments, the data folder apart.
-        data_dir: The data folder, absolute; None where the data need none.
+        data_dir: The data folder, absolute; None if the data need none.
         loss: Built-in name or import string.
         label_noise: Share of the training examples that have a wrong label on purpose.
         label_noise_seed: Which examples, and which labels.
@@ -79,7 +79,7 @@ class Checkpoint:
         path: The file.
         state_dict: Name -> tensor, as in the file.
         recipe: What was recorded of model and data; all None in a foreign file.
-        training: What training needs to go on; None in a foreign file.
+        training: What training needs to resume; None in a foreign file.
     """
 
     path: Path

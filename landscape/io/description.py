@@ -64,12 +64,9 @@ _HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."
 
 
 def _describe_surface(surface: Surface) -> Description:
+    line = "lines" if (surface.num_lines or 1) > 1 else "line"
     return {
-        "shape": "lines"
-        if (surface.num_lines or 1) > 1
-        else "line"
-        if surface.y is None
-        else "plane",
+        "shape": line if surface.y is None else "plane",
         "num_lines": surface.num_lines,
         "x": _axis(surface.x),
         "y": None if surface.y is None else _axis(surface.y),
@@ -232,7 +229,7 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
 
 
 def _extreme(values: np.ndarray) -> np.ndarray:
-    """Return the first column (n,), NaN where there is none."""
+    """Return the first column (n,), NaN without one."""
     return values[:, 0] if values.shape[1] else np.full(len(values), np.nan)
 
 

@@ -20,7 +20,7 @@ _SCHEMA = 1
 
 
 class KrylovFile:
-    """A sink for a Krylov space, beside the results file that it leads to.
+    """A sink for a Krylov space, next to the results file that it leads to.
 
     A vector is written in place, into room that the file has from the start and that takes none on
     the disk before: a step costs one vector, whatever the size of the space. Then the numbers of

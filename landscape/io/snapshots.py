@@ -31,7 +31,7 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
     They are sorted by name, numbers in it by their value: `epoch-9.pt` comes before `epoch-10.pt`.
 
     Raises:
-        CheckpointError: If it is no folder, or holds no checkpoint file.
+        CheckpointError: If it is not a folder, or holds no checkpoint file.
     """
     folder = Path(folder)
     if not folder.is_dir():

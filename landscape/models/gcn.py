@@ -17,7 +17,7 @@ from landscape.errors import InputError, from_extra
 from landscape.models.initialization import check_at_least, check_dropout
 
 TOP_SHARE = 0.8
-"""Of a graph's nodes that each pooling keeps."""
+"""Share of a graph's nodes that each pooling keeps."""
 
 
 class MeanGCN(nn.Module):
@@ -115,7 +115,7 @@ def gcn(
         does. Called on nodes with another number of features it raises InputError.
 
     Raises:
-        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch
+        InputError: If a size is too small, the dropout is not a probability below 1, or PyTorch
             Geometric is missing.
     """
     _check(in_features, width, depth, dropout, num_classes)
@@ -147,7 +147,7 @@ def gcn_topk(
         does. Called on nodes with another number of features it raises InputError.
 
     Raises:
-        InputError: If a size is too small, the dropout is no probability below 1, or PyTorch
+        InputError: If a size is too small, the dropout is not a probability below 1, or PyTorch
             Geometric is missing.
 
     Source:

@@ -17,7 +17,7 @@ HEAD_WIDTHS = (512, 256, 128)
 """Hidden units of the perceptron that reads a flattened series."""
 
 LONGEST_PERIOD = 10_000
-"""Of the sinusoids that encode a position, over 2 pi."""
+"""Longest period of the sinusoids that encode a position, over 2 pi."""
 
 
 class Transformer(nn.Module):
@@ -126,11 +126,10 @@ def transformer(
     if readout not in READOUTS:
         raise InputError(f"readout must be one of {', '.join(READOUTS)}, got {readout!r}.")
     layer = nn.TransformerEncoderLayer(d_model, heads, feedforward, dropout, batch_first=True)
-    head = (
-        _flatten_head(length * d_model, num_classes)
-        if readout == "flatten"
-        else _mean_head(d_model, num_classes)
-    )
+    if readout == "flatten":
+        head = _flatten_head(length * d_model, num_classes)
+    else:
+        head = nn.Sequential(Mean(), nn.Linear(d_model, num_classes))
     return Transformer(
         layer,
         head,
@@ -147,7 +146,3 @@ def _flatten_head(in_features: int, num_classes: int) -> nn.Module:
     for fan_in, fan_out in pairwise([in_features, *HEAD_WIDTHS]):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(HEAD_WIDTHS[-1], num_classes))
-
-
-def _mean_head(d_model: int, num_classes: int) -> nn.Module:
-    return nn.Sequential(Mean(), nn.Linear(d_model, num_classes))

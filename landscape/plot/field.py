@@ -253,7 +253,7 @@ def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated
 
 
 def interpolation_note(fields: Sequence[Field]) -> str | None:
-    """Say how many points were computed and that others are interpolated; None where none are."""
+    """Say how many points were computed and that others are interpolated; None if none are."""
     partial = [field for field in fields if field.is_interpolated.any()]
     if not partial:
         return None
@@ -334,5 +334,6 @@ def _joined_name(fields: Sequence[Field]) -> str:
 
 def _not_finite_name(values: np.ndarray) -> str:
     """Name the values that are not finite by those that occur."""
-    has_nan, has_inf = np.isnan(values).any(), np.isinf(values).any()
-    return "NaN or inf" if has_nan and has_inf else "inf" if has_inf else "NaN"
+    if not np.isinf(values).any():
+        return "NaN"
+    return "NaN or inf" if np.isnan(values).any() else "inf"

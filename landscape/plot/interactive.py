@@ -76,8 +76,8 @@ def draw_page(
         labels: One per surface.
         kind: What a plane is first shown as: `surface` if None, `contour`, `filled` or `heatmap`.
         split: Data split that is shown first.
-        quantity: `loss`, `accuracy` or a map, likewise.
-        title: Of the page; None for the labels.
+        quantity: `loss`, `accuracy` or a map that is shown first.
+        title: Title of the page; None for the labels.
 
     Returns:
         HTML with all that it needs in it.

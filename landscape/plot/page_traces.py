@@ -240,7 +240,7 @@ def _number(value: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with question marks for what is no character."""
+    """Return text with a question mark for each byte that is not a character."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -26,7 +26,7 @@ _STYLE: Any = {"svg.hashsalt": "landscape", "pdf.fonttype": 42, "hatch.linewidth
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure to a PNG, SVG or PDF file; one figure gives the same bytes each time.
 
-    The file is written beside its place and moved there when it is whole.
+    The file is written next to its place and moved there when it is whole.
 
     Args:
         figure: As the functions of this package return it.
