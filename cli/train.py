@@ -245,7 +245,7 @@ class _Work:
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     from landscape.io.checkpoint import load_checkpoint
     from landscape.io.recipe import ModelChoice, load_splits, require_split, training_recipe
-    from landscape.problem.batches import hash_data, hash_tensors, tensors_in
+    from landscape.problem.batches import hash_tensors, tensors_in
     from landscape.problem.plan import choose_device
     from landscape.runtime.distributed import local_device
 
@@ -254,8 +254,8 @@ def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     splits = load_splits(recipe)
     train_data = require_split(splits, "train")
     hashes = {
-        "train_data": hash_data(train_data),
-        "test_data": splits.test and hash_data(splits.test),
+        "train_data": train_data.hash,
+        "test_data": splits.test and splits.test.hash,
     }
     hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
     own_device = local_device(choose_device(device))

@@ -50,11 +50,12 @@ class _Source:
 
     def hashed(self) -> Self:
         """Return the data with their digest, which stays as it is when they are moved or cast."""
-        return self if self.digest else replace(self, digest=self.compute_digest())
+        return replace(self, digest=self.hash)
 
-    def compute_digest(self) -> str:
-        """Return the SHA-256 of all inputs and targets as they are, in evaluation order."""
-        return hash_tensors(tensors_in(self._contents()))
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all inputs and targets as they were read, in evaluation order."""
+        return self.digest or hash_tensors(tensors_in(self._contents()))
 
     def _contents(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "digest"}
@@ -158,10 +159,7 @@ class BatchData(_Source):
         return list(self.items)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return the index (1,) of each of the user's batches, in a random order.
-
-        The order is drawn by the CPU `generator`.
-        """
+        """Return the index (1,) of each batch, in random order drawn by the CPU `generator`."""
         return torch.randperm(len(self.items), generator=generator).split(1)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
@@ -219,11 +217,7 @@ class GraphData(_Source):
         return torch.randperm(self.num_examples, generator=generator).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the graphs at `indices` (n,), joined `size` at a time, with changed inputs.
-
-        If `size` is None, all of the graphs are joined into one. The inputs are changed by
-        `change`.
-        """
+        """Return the graphs at `indices` (n,), joined `size` at a time, all if None, and changed."""
         joined = self.take(indices).batches(size or len(indices))
         return [(change(inputs), targets) for inputs, targets in joined]
 
@@ -289,10 +283,7 @@ def _reading(items: Iterable[Any]) -> list[Any]:
 
 
 def _are_graphs(items: Sequence[Any]) -> bool:
-    """Return whether all items are single graphs with one target each.
-
-    Batches of graphs, and graphs with one target per node, do not count.
-    """
+    """Return whether all items are single graphs, no batches, with one target each."""
     return all(
         _is_graph(item)
         and not hasattr(item, "num_graphs")
@@ -418,8 +409,3 @@ def hash_tensors(tensors: Sequence[Tensor]) -> str:
         flat = dense.cpu().contiguous().view(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def hash_data(data: Data) -> str:
-    """Return the SHA-256 of all inputs and targets as they were read, in evaluation order."""
-    return data.digest or data.compute_digest()

@@ -346,7 +346,7 @@ class Passes:
 
     def _take_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
-        self.data_hash = resident.digest or resident.compute_digest()
+        self.data_hash = resident.hash
         self.data = self._laid_out(resident)
         self._cut()
 

@@ -53,7 +53,7 @@ class Problem:
     touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count
     by their size, per-batch values are summed in float64. The model runs in evaluation mode.
 
-    Losses can be computed at K points a forward pass, the weights stacked along a first dimension,
+    Losses can be computed at K points per forward pass, the weights stacked along a first dimension,
     with `stored` batch normalization. On a plane of two directions this takes, in addition to model
     and data, K + 3 vectors (P,) - the K points (none if K is 1: the model's own weights are written
     over), `weights` and both directions - and the activations of K batches, if points are given as
@@ -242,9 +242,7 @@ class Problem:
         )
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
-        """Return this problem with the running statistics and other buffers of another checkpoint.
-
-        Model and data are shared with this problem, not copied.
+        """Return this problem with the buffers of another checkpoint; model and data are shared.
 
         Args:
             buffers: As `module.buffers()` yields them.
@@ -320,10 +318,7 @@ class Problem:
         return self.evaluate(w).loss
 
     def outputs(self, num_batches: int | None = None) -> list[Tensor]:
-        """Return copies of the tensors that the model outputs at its own weights.
-
-        They are those of the first batches, or of all batches.
-        """
+        """Return copies of the model's outputs at its own weights, of the first or all batches."""
         with self.passes.at(None), torch.no_grad():
             outputs = (self.passes.forward(*batch)[0] for batch in self.batches[:num_batches])
             return [tensor.clone() for output in outputs for tensor in tensors_in(output)]

@@ -5,7 +5,7 @@ from landscape import read_result
 from landscape.data import build_data
 from landscape.data.label_noise import with_label_noise
 from landscape.io.checkpoint import load_checkpoint
-from landscape.problem.batches import as_data, hash_data
+from landscape.problem.batches import as_data
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def noisy(run, tmp_path_factory):
 
 def expected_hash(share, seed):
     inputs, targets = build_data("digits")[0]
-    return hash_data(as_data((inputs, with_label_noise(targets, share, num_classes=10, seed=seed))))
+    return as_data((inputs, with_label_noise(targets, share, num_classes=10, seed=seed))).hash
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_another_seed_typed_gives_other_wrong_labels(measured):
 
 def test_test_labels_are_right(measured):
     origin = measured("sharpness", *SMALL["sharpness"], "--split", "test")
-    assert origin.data_hash["test"] == hash_data(as_data(build_data("digits")[1]))
+    assert origin.data_hash["test"] == as_data(build_data("digits")[1]).hash
 
 
 def test_other_data_typed_are_not_made_wrong(measured, tmp_path):

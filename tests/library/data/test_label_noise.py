@@ -3,7 +3,7 @@ import torch
 
 from landscape.data.label_noise import with_label_noise, with_noisy_targets
 from landscape.errors import InputError
-from landscape.problem.batches import as_data, hash_data
+from landscape.problem.batches import as_data
 from landscape.training import TrainingPlan, train
 
 TARGETS = torch.arange(5).repeat(13)
@@ -136,9 +136,9 @@ def test_targets_of_every_kind_of_data_get_the_same_noise(make):
 @pytest.mark.parametrize("make", [lambda: (INPUTS, TARGETS), batches, graphs])
 def test_inputs_and_the_data_themselves_stay(make):
     data = as_data(make())
-    before = hash_data(data)
+    before = data.hash
     changed = with_noisy_targets(data, 0.3, seed=4)
-    assert hash_data(data) == before
+    assert data.hash == before
     for (inputs, _), (others, _) in zip(changed.batches(20), data.batches(20), strict=True):
         assert torch.equal(getattr(inputs, "x", inputs), getattr(others, "x", others))
 
