@@ -13,8 +13,8 @@ from landscape.errors import LandscapeError
 
 from . import console
 from .audit_optimizer import audit_optimizer
-from .compare import compare
-from .conditions import gate
+from .compare.command import compare
+from .conditions.command import gate
 from .convert import convert
 from .data import data
 from .doctor import doctor
@@ -26,8 +26,8 @@ from .plot import plot
 from .sharpness.command import sharpness
 from .surface.command import surface
 from .sweep.command import sweep
-from .train import train
-from .verify import verify
+from .train.command import train
+from .verify.command import verify
 
 
 class _Group(TyperGroup):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -123,8 +125,6 @@ def answer_table(
 
 def answer_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object to stdout; numbers that are not finite become null."""
-    import json
-
     answer(json.dumps(_finite(value), indent=2))
 
 
@@ -165,8 +165,6 @@ def resumable(path: Path) -> Iterator[None]:
 
 def to_go_on() -> str:
     """Return the command line that continues this one, introduced."""
-    import shlex
-
     processes = os.environ.get("LOCAL_WORLD_SIZE")
     program = (
         ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"]

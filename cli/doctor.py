@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import typer
 from . import console
 from .hints import in_options
 from .options import CheckpointArgument, Json, ProblemOptions, Seed, expand
-from .processes import open_checkpoint
 
 if TYPE_CHECKING:
     from landscape.doctor import Finding
@@ -30,6 +29,8 @@ def doctor(
     """
     from landscape.doctor import Severity, examine
 
+    from .processes import open_checkpoint
+
     findings = examine(
         checkpoint,
         lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
@@ -39,28 +40,22 @@ def doctor(
         dataclasses.replace(each, message=in_options(each.message), remedy=in_options(each.remedy))
         for each in findings
     ]
+    counts = {
+        severity.value: sum(each.severity == severity for each in findings) for severity in Severity
+    }
     if as_json:
-        counts = {
-            severity.value: sum(each.severity == severity for each in findings)
-            for severity in Severity
-        }
         rows = [dataclasses.asdict(each) for each in findings]
         console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
     else:
-        _answer(checkpoint, findings)
+        _answer(checkpoint, findings, counts)
     if any(each.severity == Severity.PROBLEM for each in findings):
         raise typer.Exit(1)
 
 
-def _answer(checkpoint: Path, findings: Sequence[Finding]) -> None:
-    from landscape.doctor import Severity
-
+def _answer(checkpoint: Path, findings: Sequence[Finding], counts: Mapping[str, int]) -> None:
     rows = [(each.check, each.severity, each.message) for each in findings]
     console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
     for each in findings:
         if each.remedy:
             console.answer(f"{each.check}: {each.remedy}")
-    counts = (
-        (severity, sum(each.severity == severity for each in findings)) for severity in Severity
-    )
-    console.answer(", ".join(f"{count} {severity}" for severity, count in counts) + ".")
+    console.answer(", ".join(f"{count} {severity}" for severity, count in counts.items()) + ".")

@@ -7,23 +7,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from landscape.io.open import OpenedProblems, ProblemChoice, open_problems
+from landscape.problem.plan import choose_device
+from landscape.runtime import distributed
+
 from . import console
 from .options import ProblemOptions
-
-if TYPE_CHECKING:
-    from landscape.io.open import OpenedProblems
 
 
 def open_checkpoint(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
 ) -> OpenedProblems:
     """Open a checkpoint, with the arguments of `open_problems`, and record the command."""
-    from landscape.io.open import ProblemChoice, open_problems
-
     opened = open_problems(checkpoint, ProblemChoice(**options.as_choice()), splits, **arguments)
     return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
 
@@ -32,8 +31,6 @@ def open_checkpoint(
 def working_together(path: Path | None = None) -> Iterator[None]:
     """Work with the other processes of torchrun; when stopped, report what is saved in `path`."""
     with nullcontext() if path is None else console.resumable(path):
-        from landscape.runtime import distributed  # brings torch, and a signal may come meanwhile
-
         try:
             with distributed.joined():
                 yield
@@ -45,9 +42,6 @@ def open_together(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
 ) -> OpenedProblems:
     """Open a checkpoint on this process's device, with the arguments of `open_checkpoint`."""
-    from landscape.problem.plan import choose_device
-    from landscape.runtime import distributed
-
     device = distributed.local_device(choose_device(options.device))
     return open_checkpoint(
         checkpoint, dataclasses.replace(options, device=str(device)), splits, **arguments

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from landscape.errors import InputError
+from landscape.hessian.along_training import curvature_along
+from landscape.hessian.operator import CurvatureOperator
+from landscape.io.open import split_names
+from landscape.io.snapshots import SnapshotFiles, find_snapshots
+from landscape.io.store import FileSink
+from landscape.results.spectrum import CurvatureHistory
+from landscape.runtime import distributed
 from landscape.runtime.deadline import Deadline
 
 from .. import console
@@ -16,9 +23,6 @@ from ..outputs import default_output, output_of_this_run
 from ..processes import open_together, working_together
 from .options import Asked, ExtrasOptions
 from .run import asked_together
-
-if TYPE_CHECKING:
-    from landscape.results.spectrum import CurvatureHistory
 
 _ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
@@ -32,13 +36,6 @@ def curvature_along_run(
     _require(asked)
     path = out or default_output(folder / "curvature", ".h5")
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
-        from landscape.hessian.along_training import curvature_along
-        from landscape.hessian.operator import CurvatureOperator
-        from landscape.io.open import split_names
-        from landscape.io.snapshots import SnapshotFiles, find_snapshots
-        from landscape.io.store import FileSink
-        from landscape.runtime import distributed
-
         split_names(asked.split)
         paths = find_snapshots(folder)
         opened = open_together(paths[-1], asked.problem, (asked.split,))

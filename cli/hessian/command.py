@@ -11,9 +11,7 @@ from landscape.errors import InputError
 
 from .. import console
 from ..options import Force, Json, ProblemOptions, Seed, expand
-from .along import curvature_along_run
 from .options import Asked, ExtrasOptions, ExtremesOptions, LimitOptions
-from .run import curvature_of
 
 
 @expand(ProblemOptions, ExtremesOptions, ExtrasOptions, LimitOptions)
@@ -56,8 +54,12 @@ def hessian(
                 "--save-vectors is of one checkpoint, got a folder.",
                 hint="Pass one of its snapshots.",
             )
+        from .along import curvature_along_run
+
         curvature_along_run(checkpoint, asked, out, resume=resume, force=force, as_json=as_json)
     else:
+        from .run import curvature_of
+
         curvature_of(
             checkpoint,
             asked,

@@ -7,11 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from landscape.errors import InputError, StoreError
+from landscape.hessian.eigenvectors import alignment
+from landscape.hessian.engines import Agreement, verify
+from landscape.hessian.folds import folds
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink, KrylovSink
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.pyhessian import power_iteration
+from landscape.hessian.spectrum import hessian_spectrum, parts_left, spectrum_traits
+from landscape.io.krylov_file import KrylovFile
+from landscape.io.open import OpenedProblems, split_names
+from landscape.io.store import read_result, write_result
+from landscape.problem.problem import Problem
+from landscape.results.identity import require_same
+from landscape.results.spectrum import Spectrum
+from landscape.runtime import distributed
 from landscape.runtime.deadline import Deadline
 
 from .. import console
@@ -19,13 +32,6 @@ from ..outputs import output_of_this_run
 from ..processes import open_together, working_together
 from .options import Asked
 from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
-
-if TYPE_CHECKING:
-    from landscape.hessian.engines import Agreement
-    from landscape.hessian.krylov.krylov_sink import KrylovSink
-    from landscape.io.open import OpenedProblems
-    from landscape.problem.problem import Problem
-    from landscape.results.spectrum import Spectrum
 
 
 def curvature_of(
@@ -42,8 +48,6 @@ def curvature_of(
     deadline = Deadline.after_minutes(asked.limits.minutes)
     _require(asked, out, save_vectors=save_vectors, resume=resume)
     inputs = [checkpoint, *filter(None, [asked.extras.align])]
-    from landscape.io.open import split_names
-
     agreement = None
     with _output(out, inputs, force=force, resume=resume):
         split_names(asked.split)
@@ -75,8 +79,6 @@ def curvature_of(
 
 def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
     """Whether the first process has to stop, for all of them: more steps would end too late."""
-    from landscape.runtime import distributed
-
     return distributed.from_first(deadline.is_reached(num_steps))
 
 
@@ -128,11 +130,6 @@ def _finished(
     out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
 ) -> Spectrum | None:
     """Return the finished result in a file if it is the requested one."""
-    from landscape.hessian.spectrum import spectrum_traits
-    from landscape.io.store import read_result
-    from landscape.results.identity import require_same
-    from landscape.results.spectrum import Spectrum
-
     if out is None or not out.exists() or _krylov_path(out).exists():
         return None
     found = read_result(out)
@@ -162,8 +159,6 @@ def _finished(
 
 def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
     """Return by name what was asked for beside the eigenvalues, and was not reached."""
-    from landscape.hessian.spectrum import parts_left
-
     return parts_left(result, problem, asked.measures(), asked.extras.folds)
 
 
@@ -176,10 +171,6 @@ def _measure(
     keep_vectors: bool,
     resume: bool,
 ) -> Spectrum:
-    from landscape.hessian.folds import folds
-    from landscape.hessian.operator import CurvatureOperator
-    from landscape.hessian.spectrum import hessian_spectrum
-
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
     wanted = asked.extremes
     result = hessian_spectrum(
@@ -222,9 +213,6 @@ def _measure(
 
 def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bool) -> KrylovSink:
     """Return what keeps the basis beside the output, of the first process."""
-    from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink
-    from landscape.io.krylov_file import KrylovFile
-
     if out is None or asked.extremes.engine != "lanczos":
         return NOT_SAVED
     identity = {
@@ -239,17 +227,12 @@ def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bo
 
 def _save(out: Path, result: Spectrum, *, is_done: bool) -> None:
     """Write the result; where nothing is left to compute, the basis is needed no more."""
-    from landscape.io.store import write_result
-
     write_result(out, result)
     if is_done:
         _krylov_path(out).unlink(missing_ok=True)
 
 
 def _stored_vectors(file: Path | None) -> Spectrum | None:
-    from landscape.io.store import read_result
-    from landscape.results.spectrum import Spectrum
-
     if file is None:
         return None
     found = read_result(file)
@@ -262,8 +245,6 @@ def _stored_vectors(file: Path | None) -> Spectrum | None:
 
 
 def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
-    from landscape.hessian.eigenvectors import alignment
-
     assert result.vectors is not None
     return dataclasses.replace(
         result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file)
@@ -271,9 +252,6 @@ def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
 
 
 def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
-    from landscape.hessian.engines import verify
-    from landscape.hessian.pyhessian import power_iteration
-
     theirs = power_iteration(
         problem,
         top_k=asked.extremes.top_k,

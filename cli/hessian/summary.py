@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from landscape.hessian.engines import Agreement
+from landscape.results.interval import Interval
+from landscape.results.spectral_density import (
+    Mass,
+    mass_below_zero,
+    mass_near_zero,
+    near_zero_width,
+)
+from landscape.results.spectrum import Spectrum, fold_summary
 
 from .. import console
-
-if TYPE_CHECKING:
-    from landscape.hessian.engines import Agreement
-    from landscape.results.interval import Interval
-    from landscape.results.spectral_density import Mass
-    from landscape.results.spectrum import Spectrum
 
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
@@ -79,8 +83,6 @@ def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
 
 def show_spectrum(result: Spectrum) -> None:
     """Print all there is as tables, and what to think of it."""
-    from landscape.results.spectrum import fold_summary
-
     size = result.provenance.num_parameters
     examples = result.provenance.num_examples[result.split]
     console.answer_table(
@@ -180,8 +182,6 @@ def _row(name: str, ratio: Interval | None) -> list[str]:
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
-    from landscape.results.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
-
     if (found := result.trace) is not None:
         share = f"{100 * found.confidence:g} %"
         interval = f"{console.number(found.low)} to {console.number(found.high)} ({share})"
@@ -202,8 +202,6 @@ def _mass(mass: Mass) -> list[str]:
 
 
 def _density(result: Spectrum) -> dict[str, Any] | None:
-    from landscape.results.spectral_density import mass_below_zero, mass_near_zero, near_zero_width
-
     if result.density is None:
         return None
     return {

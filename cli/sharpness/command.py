@@ -11,7 +11,6 @@ from landscape.errors import InputError
 
 from ..options import Force, Json, ProblemOptions, Seed, expand
 from .options import Asked, MeasureOptions, parse_groups, parse_radii
-from .run import Outputs, sharpness_of
 
 
 @expand(ProblemOptions, MeasureOptions)
@@ -52,4 +51,6 @@ def sharpness(
         )
     paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
     asked = Asked(problem, measures, parse_radii(measures.rho), split, seed)
+    from .run import Outputs, sharpness_of
+
     sharpness_of(paths, groups, asked, Outputs(out, certify, force), as_json=as_json)

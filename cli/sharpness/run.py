@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from landscape.ascent.ball import Ball
 from landscape.errors import InputError
+from landscape.io.open import OpenedProblems, split_names
+from landscape.io.store import read_result, write_result
+from landscape.problem.plan import choose_device
+from landscape.problem.problem import Problem
+from landscape.results.sharpness import Sharpness, SharpnessComparison
+from landscape.results.spectrum import Spectrum
 from landscape.runtime.files import names_apart
+from landscape.sharpness import Measured, measure_rises
+from landscape.sharpness.certificate import certify
+from landscape.sharpness.comparison import differences, group_differences, group_values
+from landscape.sharpness.invariance import measure_invariance
+from landscape.sharpness.protocols import get_protocol, measure_by, prepared
+from landscape.sharpness.rescaling import function_preserving_rescalings
+from landscape.sharpness.second_order import measure_taylor, top_eigenvector
+from landscape.training.augmentation import get_augmentation
 
 from .. import console
 from ..outputs import output_of_this_run
 from ..processes import open_together, working_together
 from .options import Asked, require_protocol_alone
 from .summary import show_comparison, show_sharpness
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from landscape.ascent.ball import Ball
-    from landscape.io.open import OpenedProblems
-    from landscape.problem.problem import Problem
-    from landscape.results.sharpness import Sharpness, SharpnessComparison
-    from landscape.results.spectrum import Spectrum
-    from landscape.sharpness import Measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +59,12 @@ def sharpness_of(
     if outputs.certificate is not None:
         _require_certifiable(paths, asked)
     with _writing(outputs, paths):
-        from landscape.io.open import split_names
-        from landscape.results.sharpness import SharpnessComparison
-
         split_names(asked.split)
         spectra = [_read_spectrum(path) for path in asked.measures.hessian or []]
         names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
         measured = _measure_each(paths, names, asked, spectra)
         result = measured[0].result if len(paths) == 1 else _compared(names, measured, groups)
         if outputs.out is not None and console.is_heard():
-            from landscape.io.store import write_result
-
             write_result(outputs.out, result)
         if outputs.certificate is not None:
             _certify(outputs.certificate, paths[0], measured[0], asked)
@@ -93,9 +97,6 @@ def _require_certifiable(paths: Sequence[Path], asked: Asked) -> None:
 
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> None:
     """Evaluate the perturbations of `max` in float64 on all data, and write them."""
-    from landscape.io.store import write_result
-    from landscape.sharpness.certificate import certify
-
     exact = dataclasses.replace(asked.problem, dtype="float64", samples=None)
     opened = open_together(checkpoint, exact, (asked.split,))
     options = asked.measures.plan(asked.seed)
@@ -116,8 +117,6 @@ def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Asked) -> 
 
 
 def _to_check(certificate: Path, checkpoint: Path) -> str:
-    import shlex
-
     return shlex.join(["landscape", "verify", str(certificate), str(checkpoint)])
 
 
@@ -170,9 +169,6 @@ def _open(path: Path, asked: Asked) -> OpenedProblems:
         return open_together(
             path, asked.problem, (asked.split,), also=also, points_per_pass=_points_per_pass(asked)
         )
-    from landscape.sharpness.protocols import get_protocol, prepared
-    from landscape.training.augmentation import get_augmentation
-
     protocol = get_protocol(asked.measures.protocol)
     require_protocol_alone(asked.measures, asked.problem, asked.split)
     augment = get_augmentation(protocol.augmentation)
@@ -188,16 +184,12 @@ def _open(path: Path, asked: Asked) -> OpenedProblems:
 
 def _points_per_pass(asked: Asked) -> int | None:
     """On CUDA, evaluate as many random directions at a time as is fastest."""
-    from landscape.problem.plan import choose_device
-
     is_cuda = choose_device(asked.problem.device).type == "cuda"
     return None if is_cuda and "avg" in asked.measures.names else 1
 
 
 def _measure(opened: OpenedProblems, asked: Asked, spectra: Sequence[Spectrum]) -> Measured:
     """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
-    from landscape.sharpness.second_order import measure_taylor
-
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
     spectrum = _spectrum_of(problem, spectra, opened)
     is_wanted = asked.measures.taylor or spectrum is not None
@@ -220,9 +212,6 @@ def _measure(opened: OpenedProblems, asked: Asked, spectra: Sequence[Spectrum]) 
 def _measure_problem(
     problem: Problem, asked: Asked, spectrum: Spectrum | None = None, **arguments: Any
 ) -> Measured:
-    from landscape.sharpness import measure_rises
-    from landscape.sharpness.protocols import get_protocol, measure_by
-
     progress = console.TerminalProgress()
     arguments |= {"split": asked.split, "progress": progress}
     if asked.measures.protocol is not None:
@@ -246,9 +235,6 @@ def _measure_problem(
 
 def _rescaled(problem: Problem, asked: Asked, found: Measured) -> Measured:
     """Add what is measured at rescaled weights."""
-    from landscape.sharpness.invariance import measure_invariance
-    from landscape.sharpness.rescaling import function_preserving_rescalings
-
     rescalings = function_preserving_rescalings(problem, progress=console.TerminalProgress())
     rows = measure_invariance(found, rescalings, partial(_measure_problem, asked=asked))
     return dataclasses.replace(found, result=dataclasses.replace(found.result, rescaled=rows))
@@ -272,8 +258,6 @@ def _spectrum_of(
 
 def _ball(problem: Problem, asked: Asked) -> Ball:
     """Return the ball in which there is a search for the maximum."""
-    from landscape.sharpness.protocols import get_protocol
-
     name = asked.measures.protocol
     options = asked.measures.plan(asked.seed) if name is None else get_protocol(name).options
     return options.ball(problem)
@@ -283,10 +267,6 @@ def _directions(
     problem: Problem, asked: Asked, spectrum: Spectrum | None, progress: console.TerminalProgress
 ) -> list[Tensor]:
     """Return the top eigenvector from a file or computed, if the loss has a second derivative."""
-    import torch
-
-    from landscape.sharpness.second_order import top_eigenvector
-
     if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
         return [torch.from_numpy(spectrum.vectors[0])]
     try:
@@ -297,9 +277,6 @@ def _directions(
 
 
 def _read_spectrum(path: Path) -> Spectrum:
-    from landscape.io.store import read_result
-    from landscape.results.spectrum import Spectrum
-
     found = read_result(path)
     if not isinstance(found, Spectrum):
         raise InputError(
@@ -311,9 +288,6 @@ def _read_spectrum(path: Path) -> Spectrum:
 def _compared(
     names: Sequence[str], measured: Sequence[Measured], groups: Mapping[str, Sequence[Path]]
 ) -> SharpnessComparison:
-    from landscape.results.sharpness import SharpnessComparison
-    from landscape.sharpness.comparison import differences, group_differences, group_values
-
     results = tuple(each.result for each in measured)
     if not groups:
         return SharpnessComparison(tuple(names), results, differences(names, measured))

@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landscape.results.interval import Number
-from landscape.results.sharpness import SCALE
+from landscape.results.sharpness import (
+    SCALE,
+    Difference,
+    GroupValue,
+    Measure,
+    Sharpness,
+    SharpnessComparison,
+)
 from landscape.results.sharpness_measures import MEASURES
 
 from .. import console
-
-if TYPE_CHECKING:
-    from landscape.results.sharpness import (
-        Difference,
-        GroupValue,
-        Measure,
-        Sharpness,
-        SharpnessComparison,
-    )
 
 _COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from landscape.results.surface import Surface
+from landscape.surface.topology import describe_topology
 
 from .. import console
-
-if TYPE_CHECKING:
-    from landscape.results.surface import Surface
 
 
 def show_surface(result: Surface, path: Path, as_json: bool) -> None:
     """Print what a surface shows, as tables and sentences or as one JSON object."""
-    from landscape.surface.topology import describe_topology
-
     lowest, highest = result.extremes()
     splits = {
         split: {

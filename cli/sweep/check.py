@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from torch import nn
+
+from landscape.data.subset import check_share
 from landscape.errors import InputError, LandscapeError
+from landscape.io.checkpoint import Recipe
+from landscape.io.plugins import find_loss
+from landscape.io.recipe import ModelChoice, training_recipe
+from landscape.study.definition import Run, Study
+from landscape.study.train_options import CODE
 
 from ..options import ModelOptions
-from ..train import TrainOptions
-
-if TYPE_CHECKING:
-    from landscape.io.checkpoint import Recipe
-    from landscape.study.definition import Run, Study
-
-    from .command_table import CommandTable
+from ..train.options import TrainOptions
+from ..train.run import make_optimizer
+from .command_table import CommandTable
 
 
 def check_code(study: Study, allowed: Sequence[str]) -> None:
@@ -24,8 +27,6 @@ def check_code(study: Study, allowed: Sequence[str]) -> None:
     Raises:
         InputError: Naming what to type.
     """
-    from landscape.study.train_options import CODE
-
     named = [str(run.train.get(name, "")) for run in study.runs for name in CODE]
     named += [str(options.get(name, "")) for options in study.measures.values() for name in CODE]
     unknown = [name for name in dict.fromkeys(named) if ":" in name and name not in allowed]
@@ -61,8 +62,6 @@ def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recip
     Raises:
         LandscapeError: If it refuses them.
     """
-    from landscape.io.recipe import ModelChoice, training_recipe
-
     values = commands.parse("train", run.train, where)
     model, training = (
         kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
@@ -75,13 +74,6 @@ def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recip
 
 def _check_training(recipe: Recipe, options: TrainOptions) -> None:
     """Make all checks of a training run that need no data and no model."""
-    from torch import nn
-
-    from landscape.data.subset import check_share
-    from landscape.io.plugins import find_loss
-
-    from ..optimizer import make_optimizer
-
     optimizer = make_optimizer(options, nn.Linear(1, 1), options.seed or 0)
     criterion = None if recipe.loss in (None, "cross-entropy") else find_loss(recipe.loss)
     options.plan().check(optimizer, criterion)

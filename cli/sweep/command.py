@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from landscape.runtime.deadline import Deadline
-
-from .. import console
 from ..options import Json
-from .command_table import CommandTable
-
-if TYPE_CHECKING:
-    from landscape.study.definition import Study
-    from landscape.study.execute import Job, Outcome
-
-_LAUNCH = (sys.executable, "-m", "landscape_cli.sweep.run")
 
 
 def sweep(
@@ -63,137 +49,18 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do the unfinished runs of a study, resuming each; exit 1 if any failed or is left."""
+    from .runs import sweep_study
+
     assert ctx.parent is not None
-    commands = CommandTable(ctx.parent.command)
-    deadline = Deadline.after_minutes(minutes)
-    planned = _read(study, out, allow or [], commands)
-    work = _make_jobs(planned, jobs, commands)
-    if report:
-        _report(planned, work, as_json)
-    elif dry_run:
-        from .cost import show_plan
-
-        show_plan(planned, work, commands, jobs, as_json)
-    else:
-        from landscape.runtime.files import locked
-
-        with console.StopSignals() as signals, locked(planned.out / "study"):
-            signals.wait_for_step()
-            outcomes = _do(
-                planned,
-                work,
-                jobs,
-                lambda: signals.is_received() or deadline.is_reached(),
-                is_queued=slurm,
-            )
-        _show(planned, outcomes, as_json)
-        if any(outcome.state != "finished" for outcome in outcomes):
-            raise typer.Exit(signals.exit_code or 1)
-
-
-def _read(path: Path, out: Path | None, allowed: Sequence[str], commands: CommandTable) -> Study:
-    """Read a study and check each of its runs as far as that goes without training."""
-    from landscape.study.read import read_study
-
-    from .check import check_code, check_runs
-
-    planned = read_study(path, commands.options)
-    check_code(planned, allowed)
-    check_runs(planned, commands)
-    return planned if out is None else dataclasses.replace(planned, out=out)
-
-
-def _make_jobs(planned: Study, num_parallel: int, commands: CommandTable) -> list[Job]:
-    from landscape.study.execute import make_job
-
-    threads = max(1, (os.cpu_count() or 1) // num_parallel)
-    return [make_job(planned, run, commands.options, _LAUNCH, threads) for run in planned.runs]
-
-
-def _do(
-    planned: Study, work: Sequence[Job], num_parallel: int, should_stop: Any, *, is_queued: bool
-) -> list[Outcome]:
-    """Do what is left, telling each outcome."""
-    from landscape.study.execute import Outcome, execute_all
-
-    left = [job for job in work if job.remaining]
-    console.say(f"{len(work) - len(left)} of {len(work)} runs are finished, {len(left)} to do.")
-    if is_queued and left:
-        from landscape.study.slurm import execute_on_cluster
-
-        done = execute_on_cluster(
-            left, planned.out / "jobs", planned.slurm, should_stop=should_stop, tell=_tell
-        )
-    else:
-        done = execute_all(left, num_parallel=num_parallel, should_stop=should_stop, tell=_tell)
-    by_name = {outcome.name: outcome for outcome in done}
-    return [by_name.get(job.name, Outcome(job.name, "finished")) for job in work]
-
-
-def _tell(outcome: Outcome, seconds: float) -> None:
-    if outcome.state != "stopped":
-        console.say(f"{outcome.state} {outcome.name} ({seconds:.0f} s)")
-
-
-def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
-    counts = {
-        state: sum(each.state == state for each in outcomes)
-        for state in ("finished", "failed", "stopped")
-    }
-    if as_json:
-        rows = [
-            {**dataclasses.asdict(each), "log": each.log and str(each.log)} for each in outcomes
-        ]
-        console.answer_json({"out": str(planned.out), **counts, "runs": rows})
-        return
-    for failed in (each for each in outcomes if each.state == "failed"):
-        console.answer(
-            f"failed {failed.name}: {failed.reason}{f' Log: {failed.log}' if failed.log else ''}"
-        )
-    console.answer(
-        f"{counts['finished']} of {len(outcomes)} runs are finished, {counts['failed']} failed."
+    sweep_study(
+        ctx.parent.command,
+        study,
+        out=out,
+        allowed=allow or [],
+        jobs=jobs,
+        minutes=minutes,
+        report=report,
+        dry_run=dry_run,
+        slurm=slurm,
+        as_json=as_json,
     )
-    if counts["stopped"]:
-        console.say(f"{counts['stopped']} are left. The same command goes on.")
-    if counts["finished"]:
-        console.say(f"For tables and figures: landscape sweep {planned.path} --report")
-
-
-def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
-    """Write tables and figures beside the runs, and print the tables."""
-    import json
-
-    from landscape.plot import save_figure
-    from landscape.runtime.files import replacing
-    from landscape.study.curves import draw_figures
-    from landscape.study.study_tables import as_dict, numbers_table, results_table, settings_table
-    from landscape.study.summary import summarise
-
-    summary, folder = summarise(planned, work), planned.out / "report"
-    tables = {
-        "results": (results_table(summary), summary.chosen),
-        "settings": (settings_table(summary), summary.settings),
-    }
-    texts: Mapping[str, str] = {
-        "report.json": json.dumps(as_dict(summary), indent=2) + "\n",
-        **{f"{name}.md": table.as_markdown() for name, (table, _) in tables.items()},
-        **{f"{name}.tex": table.as_latex() for name, (table, _) in tables.items()},
-        **{
-            f"{name}.csv": numbers_table(settings, summary).as_csv()
-            for name, (_, settings) in tables.items()
-        },
-    }
-    for name, text in texts.items():
-        with replacing(folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
-    for name, figure in draw_figures(summary).items():
-        for suffix in (".png", ".pdf"):
-            save_figure(figure, folder / f"{name}{suffix}")
-    if as_json:
-        console.answer_json(as_dict(summary))
-        return
-    for table, _ in tables.values() if summary.select else list(tables.values())[:1]:
-        console.answer_table(table.title, table.columns, table.rows)
-    for note in tables["results"][0].notes:
-        console.answer(note)
-    console.answer(f"Saved to {folder}.")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from landscape.errors import DataError
+from landscape.io.checkpoint import Recipe
+from landscape.io.plugins import find_loss
+from landscape.io.recipe import load_splits, require_split, seeded_model
+from landscape.problem.batches import Data
+from landscape.problem.plan import choose_device
+from landscape.study.cost import num_gradients, seconds_per_gradient
+from landscape.study.definition import Run, Study
+from landscape.study.execute import Job
 
 from .. import console
+from ..train.options import TrainOptions
+from ..train.run import make_optimizer
 from .check import options_of
-
-if TYPE_CHECKING:
-    from landscape.io.checkpoint import Recipe
-    from landscape.problem.batches import Data
-    from landscape.study.definition import Run, Study
-    from landscape.study.execute import Job
-
-    from ..train import TrainOptions
-    from .command_table import CommandTable
+from .command_table import CommandTable
 
 
 def show_plan(
@@ -99,8 +104,6 @@ class _Plan:
 
     def _train(self, recipe: Recipe) -> Data | DataError:
         """Return the training set, or why it cannot be read."""
-        from landscape.io.recipe import load_splits, require_split
-
         key = repr(
             [getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")]
         )
@@ -120,15 +123,6 @@ class _Plan:
         return self._timed[key]
 
     def _time(self, recipe: Recipe, options: TrainOptions, data: Data, name: str) -> float | None:
-        import torch
-
-        from landscape.io.plugins import find_loss
-        from landscape.io.recipe import seeded_model
-        from landscape.problem.plan import choose_device
-        from landscape.study.cost import seconds_per_gradient
-
-        from ..optimizer import make_optimizer
-
         torch.set_num_threads(self._threads)
         device = torch.device(choose_device(name))
         model = seeded_model(recipe, 0).to(device)
@@ -146,12 +140,6 @@ class _Plan:
 
 def _gradients(data: Data, options: TrainOptions) -> int:
     """Count those of a run."""
-    from torch import nn
-
-    from landscape.study.cost import num_gradients
-
-    from ..optimizer import make_optimizer
-
     num_steps = options.epochs * len(data.batches(options.batch_size))
     optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
     return num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)

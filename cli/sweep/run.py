@@ -7,18 +7,17 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from landscape.errors import LandscapeError
+from landscape.runtime.files import locked
+from landscape.study.execute import Job, complete
+
+from .. import console
 from ..app import app
+from ..hints import as_typed
 
 
 def main() -> None:
     """Do what is left of a job, alone in its folder."""
-    from landscape.errors import LandscapeError
-    from landscape.runtime.files import locked
-    from landscape.study.execute import Job, complete
-
-    from .. import console
-    from ..hints import as_typed
-
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = Job.from_json(sys.argv[1])
     try:

@@ -65,11 +65,11 @@ def test_fifteen_epochs_by_default_reach_a_test_loss_below_three_tenths(run, tmp
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(run, tmp_path, monkeypatch):
-    import landscape.io.checkpoint as checkpoint_io
+    import landscape_cli.train.run as train_run
 
     arguments = ("train", "--optim", "sam", "--epochs", 3, "--model-arg", "width=8")
     assert run(*arguments, "--out", tmp_path / "whole").code == 0
-    save, num_saved = checkpoint_io.save_checkpoint, 0
+    save, num_saved = train_run.save_checkpoint, 0
 
     def save_and_stop(*args):
         nonlocal num_saved
@@ -78,11 +78,11 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(run, tmp_pat
         if num_saved == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint_io, "save_checkpoint", save_and_stop)
+    monkeypatch.setattr(train_run, "save_checkpoint", save_and_stop)
     stopped = run(*arguments, "--out", tmp_path / "parts")
     assert stopped.code == 130
     assert "--resume" in stopped.err
-    monkeypatch.setattr(checkpoint_io, "save_checkpoint", save)
+    monkeypatch.setattr(train_run, "save_checkpoint", save)
     assert run(*arguments, "--out", tmp_path / "parts", "--resume").code == 0
     whole, parts = (
         load_checkpoint(tmp_path / name / "checkpoint.pt").state_dict for name in ("whole", "parts")

@@ -284,7 +284,7 @@ def test_a_disagreement_exits_with_one(run, checkpoint, monkeypatch):
             pairs, top=pairs.top * 1.01, top_residuals=pairs.top_residuals * 0
         )
 
-    monkeypatch.setattr(pyhessian, "power_iteration", tampered)
+    monkeypatch.setattr("landscape_cli.hessian.run.power_iteration", tampered)
     answer = run("hessian", checkpoint, *QUICK, "--verify", "pyhessian")
     assert answer.code == 1
     assert "disagree" in answer.out

@@ -2,12 +2,11 @@
 
 import dataclasses
 
+import landscape_cli.train.run as train_run
 import numpy as np
 import pytest
 import torch
 
-import landscape.io.checkpoint as checkpoint_io
-import landscape.io.store as store
 from landscape import read_result
 from landscape.io.checkpoint import load_checkpoint
 
@@ -44,10 +43,8 @@ def kill_before(monkeypatch):
             return write_or_die
 
         with monkeypatch.context() as patched:
-            patched.setattr(
-                checkpoint_io, "save_checkpoint", counted(checkpoint_io.save_checkpoint)
-            )
-            patched.setattr(store, "write_result", counted(store.write_result))
+            patched.setattr(train_run, "save_checkpoint", counted(train_run.save_checkpoint))
+            patched.setattr(train_run, "write_result", counted(train_run.write_result))
             with pytest.raises(Killed):
                 run(*words)
 

@@ -68,9 +68,9 @@ def test_json_has_a_run_a_seed_then_mean_and_sample_standard_deviation(run, thre
 def test_resuming_goes_on_with_the_first_unfinished_run_and_leaves_the_others_alone(
     run, folder, monkeypatch
 ):
-    import landscape.io.checkpoint as checkpoint_io
+    import landscape_cli.train.run as train_run
 
-    save, num_saved = checkpoint_io.save_checkpoint, 0
+    save, num_saved = train_run.save_checkpoint, 0
 
     def save_and_stop(*args):
         nonlocal num_saved
@@ -80,10 +80,10 @@ def test_resuming_goes_on_with_the_first_unfinished_run_and_leaves_the_others_al
             raise KeyboardInterrupt
 
     arguments = (*SMALL, "--seeds", "0,1", "--out", folder / "parts")
-    monkeypatch.setattr(checkpoint_io, "save_checkpoint", save_and_stop)
+    monkeypatch.setattr(train_run, "save_checkpoint", save_and_stop)
     stopped = run(*arguments)
     assert stopped.code == 130
-    monkeypatch.setattr(checkpoint_io, "save_checkpoint", save)
+    monkeypatch.setattr(train_run, "save_checkpoint", save)
     before = (folder / "parts-0" / "checkpoint.pt").stat().st_mtime_ns
     assert run(*arguments, "--resume").code == 0
     assert (folder / "parts-0" / "checkpoint.pt").stat().st_mtime_ns == before

@@ -7,27 +7,46 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
+import torch
 import typer
+from torch import nn
+from torch.optim import Optimizer
 
 from landscape.errors import CheckpointError, InputError
+from landscape.io.checkpoint import (
+    Checkpoint,
+    Recipe,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from landscape.io.plugins import find_loss
+from landscape.io.recipe import (
+    ModelChoice,
+    load_splits,
+    require_split,
+    seeded_model,
+    training_recipe,
+)
+from landscape.io.store import write_result
+from landscape.optim.factory import FAMILY, build_optimizer
+from landscape.problem.batches import Data, hash_tensors, tensors_in
+from landscape.problem.plan import choose_device
+from landscape.results.history import History
+from landscape.results.identity import first_difference, item_traits
+from landscape.runtime import distributed
+from landscape.runtime.distributed import local_device
+from landscape.training import loop
+from landscape.training.ascent_sharpness import euclidean_radius
+from landscape.training.rows import make_history, mean_and_deviation, outcome
+from landscape.training.training_state import Interrupted, TrainingState
 
-from . import console
-from .optimizer import OptimizerOptions, make_optimizer
-from .options import Force, Json, ModelOptions, expand
-from .outputs import prepare_output
-
-if TYPE_CHECKING:
-    import torch
-
-    from landscape.io.checkpoint import Checkpoint, Recipe
-    from landscape.problem.batches import Data
-    from landscape.results.history import History
-    from landscape.training import TrainingPlan, TrainingState
-
-
-MAX_SEED = 2**32 - 1
+from .. import console
+from ..options import LARGEST_SEED, ModelOptions
+from ..outputs import prepare_output
+from .options import OptimizerOptions, TrainOptions
 
 _MAY_CHANGE = {"data_dir"}
 """What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
@@ -35,125 +54,23 @@ _MAY_CHANGE = {"data_dir"}
 _REPEAT = "Repeat the options of the first run, or write to another --out."
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainOptions(OptimizerOptions):
-    """How to train."""
-
-    schedule: Annotated[
-        str,
-        typer.Option(
-            help="Learning rate: constant, cosine, step (x0.1 twice) or step-0.2 (x0.2 three "
-            "times)."
-        ),
-    ] = "cosine"
-    rho_schedule: Annotated[str, typer.Option(help="SAM's radius over time, as --schedule.")] = (
-        "constant"
-    )
-    last_fraction: Annotated[
-        float,
-        typer.Option(
-            help="Share of all updates, the last ones, that are SAM's; those before are the base's."
-        ),
-    ] = 1.0
-    epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
-    micro_batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Examples a pass at most; their gradients add up to the step's.", metavar="N"
-        ),
-    ] = None
-    label_smoothing: Annotated[
-        float, typer.Option(help="Label smoothing in training, in [0, 1).")
-    ] = 0.0
-    augmentation: Annotated[
-        str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")
-    ] = "none"
-    ema: Annotated[
-        float | None,
-        typer.Option(
-            help="Decay of a moving average of the weights, kept in checkpoint-ema.pt.",
-            metavar="DECAY",
-        ),
-    ] = None
-    asc_samples: Annotated[
-        int | None,
-        typer.Option(
-            help="Measure L^Asc - L on N training examples after each epoch; not by default.",
-            metavar="N",
-        ),
-    ] = None
-    amp: Annotated[
-        str | None,
-        typer.Option(
-            help="bf16: training's passes in bfloat16; weights and evaluation stay as they are."
-        ),
-    ] = None
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Compile training's passes (torch.compile).")
-    ] = False
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=MAX_SEED, help="Seed of the random numbers; by default 0."),
-    ] = None
-
-    def plan(self) -> TrainingPlan:
-        """Return the library's plan, whose fields are named as the options.
-
-        Raises:
-            InputError: If a value is out of range.
-        """
-        from landscape.training import TrainingPlan
-
-        shared = {field.name for field in dataclasses.fields(TrainingPlan)} & vars(self).keys()
-        values = {name: getattr(self, name) for name in shared}
-        return TrainingPlan(**{**values, "seed": self.seed or 0})
-
-
-@expand(ModelOptions, TrainOptions)
-def train(
+def train_runs(
     problem: ModelOptions,
     options: TrainOptions,
-    init: Annotated[
-        Path | None,
-        typer.Option(
-            help="Start from these weights: a checkpoint of ours, or any state dict; without "
-            "--model and --data,"
-            " those that it records.",
-            metavar="CKPT",
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,..."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for checkpoint.pt and history.h5; by default runs/OPTIM.", metavar="DIR"
-        ),
-    ] = None,
-    save_every: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Keep the weights at the start and every N epochs in DIR/snapshots; surface --x "
-            "pca:DIR draws them.",
-            metavar="N",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run from where it was saved last.")
-    ] = False,
-    force: Force = False,
-    as_json: Json = False,
+    *,
+    init: Path | None,
+    seeds: str | None,
+    device: str,
+    out: Path,
+    save_every: int | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Train a model with SGD, Adam, AdamW or SAM and its relatives."""
-    base = out or Path("runs") / options.optim
+    """Train once, or once per seed, and show what came out."""
     runs = [
         _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
-        for seed, folder in _seeds_and_folders(options.seed, seeds, base)
+        for seed, folder in _seeds_and_folders(options.seed, seeds, out)
     ]
     replaced = [run.prepare(force=force) for run in runs]
     with console.StopSignals() as signals, _joined(runs, signals):
@@ -180,9 +97,9 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
     if seed is not None:
         raise InputError("--seed and --seeds exclude each other.", hint="Pass one of them.")
     words = [word.strip() for word in seeds.split(",")]
-    if not all(word.isdecimal() and int(word) <= MAX_SEED for word in words):
+    if not all(word.isdecimal() and int(word) <= LARGEST_SEED for word in words):
         raise InputError(
-            f"--seeds must be whole numbers from 0 to {MAX_SEED}, separated by commas, got "
+            f"--seeds must be whole numbers from 0 to {LARGEST_SEED}, separated by commas, got "
             f"{seeds!r}.",
             hint="Pass --seeds 0,1,2.",
         )
@@ -200,9 +117,6 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
     signal's code.
     """
     try:
-        from landscape.runtime import distributed  # brings torch, and a signal may come meanwhile
-        from landscape.training.training_state import Interrupted
-
         try:
             with distributed.joined():
                 yield
@@ -243,12 +157,6 @@ class _Work:
 
 
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
-    from landscape.io.checkpoint import load_checkpoint
-    from landscape.io.recipe import ModelChoice, load_splits, require_split, training_recipe
-    from landscape.problem.batches import hash_tensors, tensors_in
-    from landscape.problem.plan import choose_device
-    from landscape.runtime.distributed import local_device
-
     start = None if init is None else load_checkpoint(init)
     recipe = training_recipe(ModelChoice(**problem.as_choice()), start)
     splits = load_splits(recipe)
@@ -301,13 +209,6 @@ class _Run:
 
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
-        from landscape.io.checkpoint import load_weights
-        from landscape.io.plugins import find_loss
-        from landscape.io.recipe import seeded_model
-        from landscape.runtime import distributed
-        from landscape.training import loop
-        from landscape.training.ascent_sharpness import euclidean_radius
-
         options, recipe = self.options, work.recipe
         settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
         settings["processes"] = distributed.world_size()
@@ -359,9 +260,6 @@ class _Run:
         The first time it also saves a snapshot of the weights at the start, and ends the `replaced`
         files of an earlier run: until then that run is whole.
         """
-        from landscape.io.checkpoint import save_checkpoint
-        from landscape.io.store import write_result
-        from landscape.training.rows import make_history
 
         def save(state: TrainingState) -> None:
             if not self.has_saved:
@@ -385,8 +283,6 @@ class _Run:
         return save
 
     def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
-        from landscape.io.checkpoint import save_checkpoint
-
         save_checkpoint(
             self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch}
         )
@@ -394,10 +290,6 @@ class _Run:
 
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
     """Return the state to go on from, if it is of the same run."""
-    from landscape.io.checkpoint import load_checkpoint
-    from landscape.results.identity import first_difference, item_traits
-    from landscape.training.training_state import TrainingState
-
     training = load_checkpoint(path).training
     if not training or "state" not in training:
         raise CheckpointError(
@@ -429,8 +321,6 @@ def _how_to_train_longer(path: Path) -> str:
 
 
 def _as_json(history: History, run: _Run) -> dict[str, Any]:
-    from landscape.training.rows import outcome
-
     return {
         "out": str(run.folder),
         "checkpoint": str(run.path),
@@ -443,8 +333,6 @@ def _as_json(history: History, run: _Run) -> dict[str, Any]:
 
 def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
     """Return mean, sample standard deviation and count of each quantity that the table shows."""
-    from landscape.training.rows import mean_and_deviation
-
     found = {}
     for name in ("test_loss", "test_accuracy"):
         mean, deviation = mean_and_deviation([getattr(history, name)[-1] for history in histories])
@@ -474,8 +362,6 @@ def _show(history: History, path: Path) -> None:
 
 
 def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
-    from landscape.training.rows import mean_and_deviation
-
     losses = [history.test_loss[-1] for history in histories]
     accuracies = [history.test_accuracy[-1] for history in histories]
     rows = [
@@ -492,3 +378,30 @@ def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
     )
     for run in runs:
         console.answer(f"Saved to {run.path}.")
+
+
+def make_optimizer(options: OptimizerOptions, module: nn.Module, seed: int) -> Optimizer:
+    """Build the optimizer for a module.
+
+    Raises:
+        InputError: If an option is out of range, or not one of the optimizer's.
+    """
+    return build_optimizer(
+        options.optim,
+        module,
+        lr=options.lr,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        weight_decay=options.weight_decay,
+        base=options.base,
+        rho=options.rho,
+        p=options.p,
+        adaptive=options.adaptive or None,
+        eta=options.eta,
+        ascent_steps=options.ascent_steps,
+        radius=options.radius,
+        every=options.every,
+        scope=options.scope,
+        decay_in_ascent=options.decay_in_ascent or None,
+        seed=seed if options.optim in FAMILY else None,
+    )

@@ -4,56 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from landscape.errors import InputError, LandscapeError
+from landscape.io.open import split_names
+from landscape.io.store import read_result
+from landscape.results.sharpness import Certificate
+from landscape.sharpness.certificate import Verdict, check
 
-from . import console
-from .options import CheckpointArgument, Json, ModelOptions, ProblemOptions, expand
-from .processes import open_together, working_together
-
-if TYPE_CHECKING:
-    from landscape.results.sharpness import Certificate
-    from landscape.sharpness.certificate import Verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class ExactOptions(ModelOptions):
-    """How a checkpoint is evaluated: in float64, on all examples."""
-
-    batchnorm: Annotated[
-        str | None,
-        typer.Option(
-            help="Batch normalization: stored, batch or recalibrate; by default the certificate's."
-        ),
-    ] = None
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Examples a forward pass; by default the certificate's.", metavar="N"),
-    ] = None
+from .. import console
+from ..options import ProblemOptions
+from ..processes import open_together, working_together
+from .options import ExactOptions
 
 
-@expand(ExactOptions)
-def verify(
-    certificate: Annotated[
-        Path,
-        typer.Argument(
-            help="File written by landscape sharpness --certify.", metavar="CERTIFICATE"
-        ),
-    ],
-    checkpoint: CheckpointArgument,
-    options: ExactOptions,
-    as_json: Json = False,
+def verify_certificate(
+    certificate: Path, checkpoint: Path, options: ExactOptions, *, as_json: bool
 ) -> None:
-    """Check a certificate of sharpness by evaluating its perturbations in float64 on all data."""
+    """Check a certificate, show what was found, and raise an error where it does not hold."""
     found = _read(certificate)
     with working_together():
-        from landscape.io.open import split_names
-        from landscape.sharpness.certificate import check
-
         (split,) = split_names(found.split)
         verdict = check(
             found, open_together(checkpoint, _exact(options, found), (split,)).problems[split]
@@ -69,9 +38,6 @@ def verify(
 
 
 def _read(path: Path) -> Certificate:
-    from landscape.io.store import read_result
-    from landscape.results.sharpness import Certificate
-
     found = read_result(path)
     if not isinstance(found, Certificate):
         raise InputError(
@@ -99,12 +65,12 @@ def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
 
 
 def _show(certificate: Certificate, verdict: Verdict) -> None:
-    for check in verdict.checks:
-        ball = f"||e||_{certificate.p:g} {check.norm:.12g} of rho {check.rho:g}"
+    for each in verdict.checks:
+        ball = f"||e||_{certificate.p:g} {each.norm:.12g} of rho {each.rho:g}"
         console.answer(
-            f"{certificate.measure}, {ball}: loss {check.claimed:.12g} claimed, {check.found:.12g} "
+            f"{certificate.measure}, {ball}: loss {each.claimed:.12g} claimed, {each.found:.12g} "
             "found: "
-            f"{'does not hold' if check.failure else 'holds'}"
+            f"{'does not hold' if each.failure else 'holds'}"
         )
     if verdict.holds:
         origin = certificate.provenance

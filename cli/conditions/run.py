@@ -5,79 +5,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
 
+from landscape.conditions import Judgement, Known, Quantity, judge, parse_condition
+from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
+from landscape.conditions.from_file import look_up, stored_quantities
+from landscape.conditions.judgement import UNDECIDED, VERDICTS
 from landscape.errors import InputError
+from landscape.io.layouts import read_any
+from landscape.io.store import kind_of
+from landscape.runtime.files import is_hdf5
 
-from . import console
-from .options import Json, ProblemOptions, Seed, expand
-from .processes import open_together, working_together
-
-if TYPE_CHECKING:
-    from landscape.conditions import Judgement, Known, Quantity
-
-
-@dataclasses.dataclass(frozen=True)
-class EffortOptions:
-    """How exactly a checkpoint is measured."""
-
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="Relative tolerance of eigenvalues; by default 1e-8 in float64, 1e-4 in float32."
-        ),
-    ] = None
-    max_matvecs: Annotated[
-        int, typer.Option(help="Limit on Hessian-vector products for eigenvalues.")
-    ] = 500
-    num_directions: Annotated[
-        int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
-    ] = 5
-    seed: Seed = 0
+from .. import console
+from ..options import ProblemOptions
+from ..processes import open_together, working_together
+from .options import EffortOptions
 
 
-@expand(ProblemOptions, EffortOptions)
-def gate(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="Checkpoint, of which only what the conditions name is computed; or a results "
-            "file.",
-            metavar="CKPT_OR_RESULT",
-        ),
-    ],
-    conditions: Annotated[
-        list[str],
-        typer.Argument(
-            help="Comparisons by <, <=, >, >= of numbers and names, with + - * /, parentheses and "
-            "abs()."
-            " Names: train_loss (or loss), test_loss, train_accuracy (or accuracy), test_accuracy, "
-            "generalization_gap,"
-            " gradient_norm, lambda_max, lambda_min, lambda_ratio (the signed lambda_max / "
-            "lambda_min), trace; and"
-            " sharpness at a radius: asc@0.05, avg@0.05, max@0.05, nstep@0.05, first_order@0.05."
-            " Quote them for the shell.",
-            metavar="CONDITION...",
-        ),
-    ],
+def check_conditions(
+    file: Path,
+    conditions: Sequence[str],
     problem: ProblemOptions,
     effort: EffortOptions,
-    lenient: Annotated[
-        bool,
-        typer.Option("--lenient", help="Let conditions pass that are undecided within the error."),
-    ] = False,
-    as_json: Json = False,
+    *,
+    lenient: bool,
+    as_json: bool,
 ) -> None:
-    """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold.
-
-    Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A
-    condition that the interval does not decide counts as failed. Curvature and sharpness are of the
-    train split.
-    """
-    from landscape.conditions import judge, parse_condition
-
+    """Find the quantities, judge the conditions, and exit with 1 unless all hold."""
     parsed = [parse_condition(text) for text in conditions]
     wanted = list(
         dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities)
@@ -96,11 +52,6 @@ def _look_up(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
 ) -> tuple[str, Mapping[Quantity, Known]] | None:
     """Return the kind of a results file and what it has of the wanted; None of a checkpoint."""
-    from landscape.conditions.from_file import look_up, stored_quantities
-    from landscape.io.layouts import read_any
-    from landscape.io.store import kind_of
-    from landscape.runtime.files import is_hdf5
-
     if not (file.is_file() and is_hdf5(file)):
         return None
     for options in (problem, effort):
@@ -124,8 +75,6 @@ def _measured(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
 ) -> Mapping[Quantity, Known]:
     with working_together():
-        from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
-
         opened = open_together(file, problem, splits_of(wanted))
         return measure_quantities(
             opened.problems,
@@ -138,8 +87,6 @@ def _measured(
 def _answer(
     file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
 ) -> None:
-    from landscape.conditions.judgement import UNDECIDED, VERDICTS
-
     counts = {verdict: sum(each.verdict == verdict for each in judgements) for verdict in VERDICTS}
     if as_json:
         found = {

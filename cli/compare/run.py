@@ -6,28 +6,32 @@ import dataclasses
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
+import torch
 import typer
 
 from landscape.directions.spec import parse_ranges
 from landscape.errors import CheckpointError, InputError, StoreError
+from landscape.io.checkpoint import Recipe
+from landscape.io.recipe import Splits, load_splits
+from landscape.io.store import read_result
+from landscape.report.document import Report
+from landscape.report.entry import RESULTS, Entry
+from landscape.report.measuring import MEASURERS, Bench, MeasuringPlan, num_threads_of
+from landscape.report.writing import write_report
+from landscape.results.history import History
 from landscape.runtime.deadline import Deadline
-from landscape.runtime.files import names_apart
+from landscape.runtime.files import locked, names_apart
 
-from . import console
-from .options import Force, Json, ProblemOptions, Seed, expand
-from .outputs import prepare_output
-from .processes import open_checkpoint
-from .sharpness.options import parse_norm, parse_radii
-
-if TYPE_CHECKING:
-    from landscape.io.checkpoint import Recipe
-    from landscape.io.recipe import Splits
-    from landscape.report.document import Report
-    from landscape.report.entry import Entry
-    from landscape.report.measuring import Bench, MeasuringPlan
+from .. import console
+from ..options import ProblemOptions
+from ..outputs import prepare_output
+from ..processes import open_checkpoint
+from ..sharpness.options import parse_norm, parse_radii
+from .options import ReportOptions
 
 _QUICK = {
     "num_directions": 3,
@@ -40,95 +44,32 @@ _QUICK = {
 _QUICK_SAMPLES, _QUICK_RHO = 256, "0.02,0.1"
 
 
-@dataclasses.dataclass(frozen=True)
-class ReportOptions:
-    """What is measured."""
-
-    rho: Annotated[
-        str | None,
-        typer.Option(
-            help="Radii of the sharpness measures, as for landscape sharpness; the table has the "
-            "middle one. "
-            "By default 0.01,0.02,0.05,0.1,0.2.",
-            show_default=False,
-        ),
-    ] = None
-    p: Annotated[str, typer.Option(help="Norm of the balls: 1, 2, inf or any number between.")] = (
-        "2"
-    )
-    adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Scale the balls by |w| + 0.01, as ASAM does.")
-    ] = False
-    grid: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Points along each direction of the surfaces; by default 21.",
-            show_default=False,
-        ),
-    ] = None
-    range: Annotated[
-        str,
-        typer.Option(help="Coordinates of both ends of lines and planes.", metavar="START:STOP"),
-    ] = "-1:1"
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick",
-            help="A first look: 256 examples, 9 points, few radii, directions and products.",
-        ),
-    ] = False
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
-    ] = None
-
-
-@expand(ProblemOptions, ReportOptions)
-def compare(
-    checkpoints: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Checkpoints, in the order of the table; differences are to the first.",
-            metavar="CKPT...",
-        ),
-    ],
+def compare_checkpoints(
+    checkpoints: Sequence[Path],
     problem: ProblemOptions,
     what: ReportOptions,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(help="Name of each checkpoint, in order; repeatable.", metavar="NAME"),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.", metavar="DIR")] = Path(
-        "report"
-    ),
-    seed: Seed = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take the results that the folder has already.")
-    ] = False,
-    force: Force = False,
-    as_json: Json = False,
+    *,
+    labels: list[str] | None,
+    out: Path,
+    seed: int,
+    resume: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Compare the losses, curvature, sharpness and surfaces of checkpoints in one report."""
+    """Measure checkpoints, write the report of them, and print its tables."""
     deadline = Deadline.after_minutes(what.minutes)
-    names = _names(checkpoints, label)
+    names = _names(checkpoints, labels)
     plan = _plan(what, seed)
     if what.quick and problem.samples is None:
         problem = dataclasses.replace(problem, samples=_QUICK_SAMPLES)
     _require_free(out, checkpoints, force=force, resume=resume)
-    with console.resumable(out / "results"):
-        from landscape.report.document import Report
-        from landscape.runtime.files import locked
-
-        with locked(out / "report.json"):
-            entries = [
-                _entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)
-            ]
-            if force:
-                _discard(entries)
-            measured = _measured(entries, problem, plan, deadline, resume=resume)
-            report = Report(measured, plan, _command(), out, _now())
-            page = _written(report, out)
+    with locked(out / "report.json"):
+        entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
+        if force:
+            _discard(entries)
+        measured = _measured(entries, problem, plan, deadline, resume=resume)
+        report = Report(measured, plan, _command(), out, _now())
+        page = _written(report, out)
     if as_json:
         console.answer_json(report.as_json())
     else:
@@ -190,8 +131,6 @@ def _file_name(name: str) -> str:
 
 def _plan(what: ReportOptions, seed: int) -> MeasuringPlan:
     """Return what is measured of every checkpoint."""
-    from landscape.report.measuring import MeasuringPlan
-
     start, stop = _ends(what.range)
     options: dict[str, Any] = {**(_QUICK if what.quick else {}), "start": start, "stop": stop}
     rho = what.rho or (_QUICK_RHO if what.quick else None)
@@ -224,8 +163,6 @@ def _measured(
 
     In this way, the results so far can be compared at any time.
     """
-    from landscape.report.measuring import MEASURERS
-
     found, load = list(entries), LastData()
     for result, measure in MEASURERS.items():
         for number, entry in enumerate(found):
@@ -238,10 +175,6 @@ def _measured(
 
 
 def _entry(name: str, path: Path, out: Path) -> Entry:
-    from landscape.io.store import read_result
-    from landscape.report.entry import RESULTS, Entry
-    from landscape.results.history import History
-
     results = out / "results"
     files = {result: results / f"{_file_name(name)}.{result}.h5" for result in RESULTS}
     beside = path.with_name("history.h5")
@@ -253,8 +186,6 @@ def _entry(name: str, path: Path, out: Path) -> Entry:
 
 def _discard(entries: Sequence[Entry]) -> None:
     """Remove what an earlier run has measured, which a later --resume would take for this one's."""
-    from landscape.report.entry import RESULTS
-
     for path in (entry.files[result] for entry in entries for result in RESULTS):
         path.unlink(missing_ok=True)
         path.with_suffix(".npz").unlink(missing_ok=True)
@@ -272,8 +203,6 @@ class LastData:
 
     def __call__(self, recipe: Recipe) -> Splits:
         """Return the data."""
-        from landscape.io.recipe import load_splits
-
         of_data = dataclasses.replace(recipe, model=None, model_args={}, loss=None)
         if self._splits is None or of_data != self._recipe:
             self._splits = None  # not both at once in memory
@@ -291,10 +220,6 @@ def _bench(
     resume: bool,
 ) -> Bench:
     """Open a checkpoint, under the execution plan of what was measured of it before."""
-    import torch
-
-    from landscape.report.measuring import Bench, num_threads_of
-
     if resume and (threads := num_threads_of(entry.files)) is not None:
         torch.set_num_threads(threads)
     opened = open_checkpoint(entry.path, problem, ("train",), also=("test",), load=load)
@@ -310,14 +235,10 @@ def _command() -> list[str]:
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
-
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _written(report: Report, out: Path) -> Path:
-    from landscape.report.writing import write_report
-
     return write_report(report, out)
 
 
