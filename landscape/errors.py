@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 
@@ -45,6 +45,12 @@ class DataError(LandscapeError):
 
 class StoreError(LandscapeError):
     """A results file that cannot be read or written, or that holds something else."""
+
+
+def require_one_of(what: str, value: object, known: Collection[str]) -> None:
+    """Raise InputError, which lists the known names, unless `value` is one of them."""
+    if value not in known:
+        raise InputError(f"{what} must be one of {', '.join(known)}, got {value!r}.")
 
 
 @contextmanager

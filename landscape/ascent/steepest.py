@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.reductions import accumulation_dtype
 
 RADII = ("path", "sphere", "ball")
@@ -107,7 +107,7 @@ def advance(
     Raises:
         InputError: If an option is out of range.
     """
-    check_radius_rule(radius)
+    require_one_of("radius", radius, RADII)
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}.")
     e = ascend(gradients, rho if radius == "ball" else rho / steps, p=p, scaling=scaling)
@@ -223,12 +223,6 @@ def check_norm(p: float) -> None:
             f"p must be at least 1, got {p}.",
             hint="Use p = 2 for the Euclidean ball, or inf for the box.",
         )
-
-
-def check_radius_rule(radius: str) -> None:
-    """Raise an InputError that lists the known names if `radius` is not one of them."""
-    if radius not in RADII:
-        raise InputError(f"radius must be one of {', '.join(RADII)}, got {radius!r}.")
 
 
 def _conjugate(p: float) -> float:

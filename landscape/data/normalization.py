@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require_one_of
 
 Examples: TypeAlias = tuple[Tensor, Tensor]
 """Inputs, float32 (N, ...), images normalized (N, C, H, W), and targets, int64 (N,)."""
@@ -38,8 +38,7 @@ def choose_normalization(name: str, known: Mapping[str, Normalization]) -> Norma
     Raises:
         InputError: If the name is not among the known ones.
     """
-    if name not in known:
-        raise InputError(f"normalization must be one of {', '.join(known)}, got {name!r}.")
+    require_one_of("normalization", name, known)
     return known[name]
 
 

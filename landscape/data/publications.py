@@ -14,7 +14,7 @@ from landscape.data.published_files import (
     PublishedFile,
     PublishedTable,
 )
-from landscape.errors import DataError, InputError
+from landscape.errors import DataError, require_one_of
 
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
@@ -129,8 +129,7 @@ def find_publication(name: str) -> Publication:
     Raises:
         InputError: If there is none of that name.
     """
-    if name not in PUBLICATIONS:
-        raise InputError(f"data must be one of {', '.join(PUBLICATIONS)}, got {name!r}.")
+    require_one_of("data", name, PUBLICATIONS)
     return PUBLICATIONS[name]
 
 

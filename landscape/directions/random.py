@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.problem.weights import Weight, WeightSpec
 from landscape.reductions import dot, norm
 
@@ -88,10 +88,7 @@ def random_directions(
     Raises:
         InputError: If the normalization is unknown.
     """
-    if normalization not in NORMALIZATIONS:
-        raise InputError(
-            f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}."
-        )
+    require_one_of("normalization", normalization, NORMALIZATIONS)
     normalize = NORMALIZATIONS[normalization]
     generator = torch.Generator().manual_seed(seed)
     noise = (

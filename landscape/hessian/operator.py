@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import NotFiniteError, require_one_of
 from landscape.hessian.memory_plan import half_of_free_memory
 from landscape.problem.batches import batch_length
 from landscape.problem.curvature_graphs import (
@@ -116,8 +116,7 @@ class CurvatureOperator:
         tensors: Sequence[int | str] | None = None,
         graph_bytes: int | None = None,
     ) -> None:
-        if kind not in CURVATURES:
-            raise InputError(f"curvature must be one of {', '.join(CURVATURES)}, got {kind!r}.")
+        require_one_of("curvature", kind, CURVATURES)
         self._derivatives = problem.derivatives
         self._w = None if w is None else w.detach().clone()
         self._tensors = None if tensors is None else problem.spec.indices(tensors)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.hessian.blocks import block_curvatures
 from landscape.hessian.density import density
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
@@ -175,8 +175,7 @@ def hessian_spectrum(
 
 
 def _require_engine(engine: str, curvature: str, which: str, polish: bool, extras: Extras) -> None:
-    if engine not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
+    require_one_of("engine", engine, ENGINES)
     if engine == "lanczos":
         return
     asked = {"density": extras.density, "blocks": extras.blocks, curvature: True}

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from landscape.errors import InputError
+from landscape.errors import require_one_of
 from landscape.models.initialization import check_at_least, initialize_he
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
@@ -38,8 +38,7 @@ def mlp(
     """
     check_at_least(0, depth=depth)
     check_at_least(1, in_features=in_features, width=width, num_classes=num_classes)
-    if activation not in ACTIVATIONS:
-        raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    require_one_of("activation", activation, ACTIVATIONS)
     sizes = [in_features, *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(sizes):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.models.initialization import check_at_least, check_dropout
 
 READOUTS = ("flatten", "mean")
@@ -123,8 +123,7 @@ def transformer(
     check_dropout(dropout)
     if d_model % heads:
         raise InputError(f"heads must divide d_model, got {heads} heads for d_model {d_model}.")
-    if readout not in READOUTS:
-        raise InputError(f"readout must be one of {', '.join(READOUTS)}, got {readout!r}.")
+    require_one_of("readout", readout, READOUTS)
     layer = nn.TransformerEncoderLayer(d_model, heads, feedforward, dropout, batch_first=True)
     if readout == "flatten":
         head = _flatten_head(length * d_model, num_classes)

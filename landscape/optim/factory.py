@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.optim.sam import SAM
 from landscape.optim.variants import GSAM, FriendlySAM
 
@@ -121,7 +121,8 @@ def build_optimizer(
         "seed": seed,
     }
     sam_options = {option: value for option, value in given.items() if value is not None}
-    _check_names(optim, base or "sgd")
+    require_one_of("an optimizer", optim, OPTIMIZERS)
+    require_one_of("the base", base or "sgd", BASES)
     _check_use(optim, {} if base is None else {"base": base}, sam_options)
     spec = BASES[base or "sgd"] if optim in FAMILY else BASES[optim]
     weights = [w for w in module.parameters() if w.requires_grad]
@@ -137,13 +138,6 @@ def build_optimizer(
             sam_options["steps"] = sam_options.pop("ascent_steps")
         return build(weights, spec.build, module=module, **{**preset, **sam_options}, **options)
     return spec.build(weights, **options)
-
-
-def _check_names(name: str, base: str) -> None:
-    if name not in OPTIMIZERS:
-        raise InputError(f"an optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}.")
-    if base not in BASES:
-        raise InputError(f"the base must be one of {', '.join(BASES)}, got {base!r}.")
 
 
 def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from landscape.ascent.steepest import check_radius_rule, dual_norm
-from landscape.errors import InputError
+from landscape.ascent.steepest import RADII, dual_norm
+from landscape.errors import InputError, require_one_of
 from landscape.optim.closures import (
     Closure,
     as_closures,
@@ -268,15 +268,12 @@ class SAM(WrappingOptimizer):
         self._ascent = None
 
     def _check_options(self) -> None:
-        check_radius_rule(self.radius)
         for name, least in (("steps", 1), ("every", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")
-        for name, known in (("direction", DIRECTIONS), ("scope", SCOPES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+        for name, known in (("radius", RADII), ("direction", DIRECTIONS), ("scope", SCOPES)):
+            require_one_of(name, getattr(self, name), known)
         if self.direction == "random" and (self.steps > 1 or self.decay_in_ascent):
             raise InputError(
                 "a random direction has no use for several ascent steps or for the weight decay.",

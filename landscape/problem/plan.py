@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.errors import InputError, first_line
+from landscape.errors import InputError, first_line, require_one_of
 from landscape.runtime.random_state import forked_random_state
 
 DTYPES = {
@@ -146,8 +146,7 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
     Raises:
         InputError: If it is unknown, or the device lacks it.
     """
-    if name not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}.")
+    require_one_of("dtype", name, DTYPES)
     if name == "float64" and device.type == "mps":
         raise InputError(
             "float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32."

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.batchnorm import MODES
 from landscape.problem.curvature import Derivatives
@@ -107,8 +107,7 @@ class Problem:
         num_population: int | None = None,
         is_stratified: bool = False,
     ) -> None:
-        if batchnorm not in MODES:
-            raise InputError(f"batchnorm must be one of {', '.join(MODES)}, got {batchnorm!r}.")
+        require_one_of("batchnorm", batchnorm, MODES)
         for name, count in (("batch size", batch_size), ("points per pass", points_per_pass)):
             if count is not None and count < 1:
                 raise InputError(f"{name} must be at least 1, got {count}.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.problem.batches import BatchData, Data, TensorData, as_data
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
@@ -199,8 +199,7 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         InputError: If there is none.
     """
-    if name not in PROTOCOLS:
-        raise InputError(f"a protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}.")
+    require_one_of("a protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.ascent.ball import Ball
-from landscape.ascent.steepest import check_norm, check_radius_rule
-from landscape.errors import InputError
+from landscape.ascent.steepest import RADII, check_norm
+from landscape.errors import InputError, require_one_of
 from landscape.problem.problem import Problem
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.random_state import derived_seeds
@@ -60,7 +60,7 @@ class SharpnessOptions:
 
     def __post_init__(self) -> None:
         check_norm(self.p)
-        check_radius_rule(self.radius)
+        require_one_of("radius", self.radius, RADII)
         if self.steps < 1:
             raise InputError(f"steps must be at least 1, got {self.steps}.")
         if self.num_directions < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 
 
 def _constant(done: float) -> float:
@@ -66,5 +66,4 @@ def factor_at(schedule: str, step: int, num_steps: int) -> float:
 
 def check_schedule(name: str) -> None:
     """Raise an InputError that lists the known names if `name` is not one of them."""
-    if name not in SCHEDULES:
-        raise InputError(f"a schedule must be one of {', '.join(SCHEDULES)}, got {name!r}.")
+    require_one_of("a schedule", name, SCHEDULES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_one_of
 from landscape.hessian.eigenpairs import RitzPairs, estimated_errors, gaps_between
 
 WHICH = ("algebraic", "magnitude")
@@ -34,8 +34,7 @@ class Wanted:
         Raises:
             InputError: If there is no such thing.
         """
-        if which not in WHICH:
-            raise InputError(f"which must be one of {', '.join(WHICH)}, got {which!r}.")
+        require_one_of("which", which, WHICH)
         if top_k < 1 or bottom_k < 0:
             raise InputError(
                 f"top-k must be at least 1 and bottom-k at least 0, got {top_k} and {bottom_k}."
