@@ -17,12 +17,13 @@ from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.krylov.goal import noise_floor, require_tolerance
 from landscape.hessian.krylov.ritz import certified_pairs
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.trace import error_of_mean, student_quantile
+from landscape.hessian.trace import error_of_mean
 from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, all_finite, norm
+from landscape.results.interval import CONFIDENCE, half_width
 from landscape.results.spectrum import Trace
 from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.random_state import seed_random_states
@@ -34,7 +35,6 @@ _LACKS = {
     "fisher": "its products are with the Hessian only",
     "blocks": "its products are with the whole Hessian only",
 }
-_CONFIDENCE = 0.95
 _COPY = 0.5
 """Length of what earlier vectors leave of a unit vector: nearly 1 of a new eigenvector, nearly 0 of
 a copy."""
@@ -147,8 +147,8 @@ def pyhessian_trace(
             "PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64."
         )
     mean, error = float(samples.mean()), error_of_mean(samples)
-    half = student_quantile(_CONFIDENCE, num_samples) * error
-    return Trace(mean, error, mean - half, mean + half, _CONFIDENCE, num_samples, run.num_products)
+    reach = half_width(error, num_values=num_samples)
+    return Trace(mean, error, mean - reach, mean + reach, CONFIDENCE, num_samples, run.num_products)
 
 
 def _require_counts(size: int, top_k: int, max_matvecs: int) -> None:

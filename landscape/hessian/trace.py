@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Subspace
 from landscape.hessian.krylov.ritz import finite_product
 from landscape.hessian.operator import SymmetricOperator
 from landscape.reductions import accumulation_dtype, dot
+from landscape.results.interval import half_width
 from landscape.results.spectrum import Trace
 from landscape.runtime.deadline import never
 from landscape.runtime.progress import SILENT, Progress, reporting
@@ -91,29 +91,27 @@ def trace(
     wanted = max_matvecs if is_sequential else num_samples or DEFAULT_NUM_SAMPLES
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     samples: list[float] = []
-    value = error = half_width = math.nan
+    level = (1 + confidence) / 2 if is_sequential else confidence  # half the error probability
+    value, error, reach = math.nan, math.nan, math.inf
     is_done = False
     with reporting(progress, "trace", None if is_sequential else wanted):
         while not is_done and len(samples) < min(wanted, max_matvecs):
             samples.append(_sample(operator, subspace, generator))
             value, error = known + float(np.mean(samples)), error_of_mean(samples)
-            half_width = (
-                student_quantile(confidence, len(samples), is_sequential=is_sequential) * error
-            )
-            progress.update(len(samples), trace=value, error=half_width)
+            if len(samples) > 1:
+                reach = half_width(error, num_values=len(samples), confidence=level)
+            progress.update(len(samples), trace=value, error=reach)
             if relative_error is None:
                 is_done = len(samples) == wanted
             else:
-                is_done = len(samples) >= FEWEST_SAMPLES and half_width <= relative_error * abs(
-                    value
-                )
+                is_done = len(samples) >= FEWEST_SAMPLES and reach <= relative_error * abs(value)
             if len(samples) > 1 and should_stop():
                 break
     return Trace(
         value=value,
         standard_error=error,
-        low=value - half_width,
-        high=value + half_width,
+        low=value - reach,
+        high=value + reach,
         confidence=confidence,
         num_samples=len(samples),
         num_matvecs=num_known + len(samples),
@@ -162,12 +160,3 @@ def error_of_mean(samples: Sequence[float] | np.ndarray) -> float:
     return (
         float(np.std(samples, ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else math.inf
     )
-
-
-def student_quantile(confidence: float, num_samples: int, *, is_sequential: bool = False) -> float:
-    """Return Student's quantile for a confidence level.
-
-    The error probability is halved if the samples decide their own number.
-    """
-    outside = (1 - confidence) / (4 if is_sequential else 2)
-    return float(stdtrit(num_samples - 1, 1 - outside)) if num_samples > 1 else math.inf

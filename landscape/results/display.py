@@ -42,11 +42,6 @@ class Displayed:
         return import_module("landscape.plot").draw_result(self, ax=ax)
 
 
-def number(value: float | None) -> str:
-    """Return a number to four digits, or `unknown`."""
-    return "unknown" if value is None else f"{value:.4g}"
-
-
 def span(values: Any) -> str:
     """Return the ends of a sequence of numbers, (n,): the first and the last."""
-    return f"{number(values[0])} to {number(values[-1])}" if len(values) else "none"
+    return f"{values[0]:.5g} to {values[-1]:.5g}" if len(values) else "none"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.results.display import Displayed, number
+from landscape.results.display import Displayed
+from landscape.results.interval import Number
 
 _LATER_COLUMNS = (
     "ascent_sharpness",
@@ -78,9 +79,9 @@ class History(Displayed):
         return [
             ("epochs", str(len(self.epoch))),
             *(
-                (f"last {name.replace('_', ' ')}", number(getattr(self, name)[-1]))
+                (f"last {name.replace('_', ' ')}", Number(getattr(self, name)[-1]).text)
                 for name in columns
                 if self.epoch.size
             ),
-            ("seconds", number(float(np.nansum(self.seconds)))),
+            ("seconds", Number(float(np.nansum(self.seconds))).text),
         ]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
-from landscape.results.display import Displayed, number
+from landscape.results.display import Displayed
 from landscape.results.interval import CONFIDENCE, Number
 
 if TYPE_CHECKING:
@@ -293,8 +293,8 @@ class Sharpness(Displayed):
     def summary(self) -> list[tuple[str, str]]:
         """Return the loss and every measure; see `Displayed`."""
         return [
-            (f"{self.split} loss", number(self.loss)),
-            *([] if self.accuracy is None else [("accuracy", number(self.accuracy))]),
+            (f"{self.split} loss", Number(self.loss).text),
+            *([] if self.accuracy is None else [("accuracy", Number(self.accuracy).text)]),
             *(
                 (
                     f"{measure.name} at {measure.rho:g}",

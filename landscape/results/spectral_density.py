@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal, hessenberg
-from scipy.special import stdtrit
 
+from landscape.results.interval import half_width
 from landscape.results.spectrum import Density
 
 NEAR_ZERO = 1e-2
@@ -110,8 +110,8 @@ def band(
         curve = from_outliers + of_probes.sum(0)
         return curve, curve
     center, error = of_probes.mean(0), of_probes.std(0, ddof=1) / np.sqrt(num_probes)
-    half_width = stdtrit(num_probes - 1, (1 + confidence) / 2) * error
-    return from_outliers + np.maximum(center - half_width, 0.0), from_outliers + center + half_width
+    reach = half_width(1.0, num_values=num_probes, confidence=confidence) * error
+    return from_outliers + np.maximum(center - reach, 0.0), from_outliers + center + reach
 
 
 def mass_below(density: Density, value: float) -> Mass:
@@ -128,13 +128,13 @@ def mass_below_zero(density: Density) -> Mass:
     return mass_below(density, -near_zero_width(density))
 
 
-def mass_near_zero(density: Density, half_width: float | None = None) -> Mass:
-    """Return the share of eigenvalues up to `half_width` in magnitude.
+def mass_near_zero(density: Density, radius: float | None = None) -> Mass:
+    """Return the share of eigenvalues up to `radius` in magnitude.
 
     If it is None, `near_zero_width` is used.
     """
-    half_width = near_zero_width(density) if half_width is None else half_width
-    return _mass(density, -half_width, half_width, np.abs(density.outliers) <= half_width)
+    radius = near_zero_width(density) if radius is None else radius
+    return _mass(density, -radius, radius, np.abs(density.outliers) <= radius)
 
 
 def _mass(density: Density, start: float, stop: float, is_inside: np.ndarray) -> Mass:

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from landscape.results.display import Displayed, number, span
+from landscape.results.display import Displayed, span
 from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
 
@@ -239,8 +239,8 @@ class Spectrum(Displayed):
         trace = self.trace
         return [
             ("curvature", f"{self.curvature} of the {self.split} loss"),
-            ("lambda_max", number(self.lambda_max)),
-            ("lambda_min", number(self.lambda_min)),
+            ("lambda_max", Number(self.lambda_max).text),
+            ("lambda_min", Number(self.lambda_min).text),
             *([] if trace is None else [("trace", Number(trace.value, trace.standard_error).text)]),
             ("converged", "yes" if self.converged else "no"),
             ("products", str(self.num_matvecs)),

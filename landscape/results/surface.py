@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from landscape.results.display import Displayed, number
+from landscape.results.display import Displayed
+from landscape.results.interval import Number
 from landscape.results.provenance import Provenance
 
 INTERPOLATION = "interpolation"
@@ -99,8 +100,8 @@ class Surface(Displayed):
             *(
                 (
                     f"{split} loss",
-                    f"{number(lowest[split])} to {number(highest[split])}, "
-                    f"{number(self.center_loss.get(split))} at the center",
+                    f"{Number(lowest[split]).text} to {Number(highest[split]).text}, "
+                    f"{Number(self.center_loss.get(split)).text} at the center",
                 )
                 for split in self.splits
             ),

@@ -49,8 +49,8 @@ def test_a_result_draws_itself(result):
 
 def test_a_spectrum_names_both_ends():
     spectrum = read_result(FOLDER / "spectrum.h5")
-    assert f"lambda_max: {spectrum.eigenvalues[0]:.4g}" in repr(spectrum)
-    assert f"lambda_min: {spectrum.bottom_eigenvalues[0]:.4g}" in repr(spectrum)
+    assert f"lambda_max: {spectrum.eigenvalues[0]:.4f}" in repr(spectrum)
+    assert f"lambda_min: {spectrum.bottom_eigenvalues[0]:.6f}" in repr(spectrum)
 
 
 def test_sharpness_is_looked_up_by_measure_and_radius():
