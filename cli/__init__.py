@@ -13,7 +13,7 @@ def _require_own_library(path: str, names: Container[str]) -> None:
         path: File of the package that was imported.
         names: What it offers.
     """
-    if "Problem" not in names:
+    if "open_problem" not in names:
         sys.exit(
             f"Error: the package `landscape` in {path} is not landscape-toolkit's.\n"
             "Hint: another distribution has the same name. Run `pip uninstall landscape`, then "

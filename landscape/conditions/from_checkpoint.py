@@ -20,6 +20,7 @@ from landscape.conditions.quantities import (
 from landscape.errors import InputError
 from landscape.hessian.spectrum import Extras, hessian_spectrum
 from landscape.problem.problem import Problem
+from landscape.results.provenance import by_split
 from landscape.results.sharpness import Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
@@ -55,7 +56,7 @@ def splits_of(wanted: Iterable[Quantity]) -> tuple[str, ...]:
 
 
 def measure_quantities(
-    problems: Mapping[str, Problem],
+    problems: Problem | Mapping[str, Problem],
     wanted: Iterable[Quantity],
     *,
     effort: Effort | None = None,
@@ -66,7 +67,7 @@ def measure_quantities(
     Curvature and sharpness are of the train split, in Euclidean balls.
 
     Args:
-        problems: Split name -> problem, with `train` and `test` where anything wanted is of them.
+        problems: The training problem, or split name -> problem, with `train` and `test` where anything wanted is of them.
         wanted: What conditions name.
         effort: How exactly.
         progress: Counts evaluations and products.
@@ -75,7 +76,7 @@ def measure_quantities(
         InputError: If something wanted does not exist, such as the accuracy of a regression.
         NotFiniteError: If a gradient or a product is not finite.
     """
-    wanted, effort = list(wanted), effort or Effort()
+    problems, wanted, effort = by_split(problems), list(wanted), effort or Effort()
     needed = with_parents(wanted)
     found: dict[Quantity, Known] = {}
     for split, problem in problems.items():

@@ -18,12 +18,13 @@ from landscape.problem.problem import Problem
 from landscape.problem.weights import trainable_parameters
 from landscape.reductions import norm
 from landscape.results.directions import Directions
+from landscape.results.provenance import by_split
 from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import SILENT, Progress
 
 
 def checkpoint_direction(
-    module: nn.Module, problems: Mapping[str, Problem], *, name: str, label: str
+    module: nn.Module, problems: Problem | Mapping[str, Problem], *, name: str, label: str
 ) -> Direction:
     """Return the difference to the weights of `module`, as it is: coordinate 1 is that checkpoint.
 
@@ -32,13 +33,14 @@ def checkpoint_direction(
 
     Args:
         module: A model like that of the problems, `Problem.copy_module` with other weights.
-        problems: Split name -> problem.
+        problems: A problem, or split name -> problem.
         name: As it was asked for.
         label: Of the point.
 
     Raises:
         InputError: If the weights are the problem's own.
     """
+    problems = by_split(problems)
     first = next(iter(problems.values()))
     w = first.spec.flatten(
         [parameter.detach() for _, parameter in trainable_parameters(module)]

@@ -100,6 +100,10 @@ R = TypeVar(
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
     """Write a result, whole or not at all.
 
+    Args:
+        path: HDF5 file; one that is there is replaced.
+        result: Any result of this package.
+
     Raises:
         StoreError: If it cannot be written; an older file of that name stays.
     """
@@ -149,6 +153,9 @@ def _reason(exc: Exception) -> str:
 
 def read_result(path: str | os.PathLike[str]) -> Result:
     """Read a result of any kind.
+
+    Args:
+        path: HDF5 file of a surface, spectrum, sharpness, history, directions or the like.
 
     Raises:
         StoreError: If the file is missing, damaged, or was not written by this toolkit.

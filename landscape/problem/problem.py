@@ -146,6 +146,13 @@ class Problem:
         strata = class_numbers(self.batches) if is_stratified else None
         return Sample(np.ones(self.num_examples), share, strata)
 
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"<Problem weights: {self.spec.size:,}, examples: {self.num_examples:,}, {plan.dtype} "
+            f"on {plan.device}, batchnorm: {self.batchnorm}>"
+        )
+
     @property
     def spec(self) -> WeightSpec:
         """Names, shapes and places of the weights."""

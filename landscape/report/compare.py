@@ -15,6 +15,7 @@ from landscape.report.document import Report
 from landscape.report.entry import RESULTS, Entry
 from landscape.report.measuring import MEASURERS, TEST, TRAIN, Bench, MeasuringPlan
 from landscape.report.writing import write_report
+from landscape.results.provenance import by_split
 from landscape.runtime.progress import SILENT, Progress
 
 
@@ -47,10 +48,7 @@ def compare(
         StoreError: If a result in `out` is of something else, or cannot be written.
     """
     plan = plan or MeasuringPlan()
-    splits = {
-        name: {TRAIN: each} if isinstance(each, Problem) else dict(each)
-        for name, each in problems.items()
-    }
+    splits = {name: by_split(each) for name, each in problems.items()}
     if not splits or not all(TRAIN in each for each in splits.values()):
         raise InputError(
             f"each of the problems that are compared needs the split {TRAIN!r}.",

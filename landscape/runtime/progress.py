@@ -23,6 +23,9 @@ class Progress(Protocol):
 class NullProgress:
     """A listener that shows nothing."""
 
+    def __repr__(self) -> str:
+        return "SILENT"
+
     def start(self, task: str, total: int | None) -> None:
         """Do nothing."""
 

@@ -47,7 +47,7 @@ class Measured:
 
 def measure_sharpness(
     problem: Problem,
-    rhos: Sequence[float],
+    rho: float | Sequence[float] = 0.05,
     *,
     measures: Sequence[str] = tuple(MEASURES),
     held_out: Problem | None = None,
@@ -74,7 +74,7 @@ def measure_sharpness(
     Args:
         problem: The loss; its data decide the number (full set or batches of it). If they are a
             sample of a larger set, the measures have a `data_error`.
-        rhos: Radii, each positive.
+        rho: Radius, or radii, each positive.
         measures: Names of measures, see `measure_rises`.
         held_out: The same model on the test set, for the generalization gap.
         taylor: What is known of the loss to second order, to be recorded.
@@ -119,7 +119,7 @@ def measure_sharpness(
     )
     return measure_rises(
         problem,
-        rhos,
+        [rho] if isinstance(rho, int | float) else rho,
         options,
         measures=measures,
         held_out=held_out,

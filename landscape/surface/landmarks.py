@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.directions.plane import Plane
 from landscape.directions.random import Direction, Landmark
 from landscape.problem.problem import Problem
+from landscape.results.provenance import by_split
 from landscape.results.surface import Mark
 
 
@@ -18,7 +19,7 @@ def make_mark(
     kind: str,
     w: Tensor,
     plane: Plane,
-    problems: Mapping[str, Problem],
+    problems: Problem | Mapping[str, Problem],
     *,
     loss: Mapping[str, float] | None = None,
 ) -> Mark:
@@ -29,11 +30,11 @@ def make_mark(
         kind: `checkpoint`, `snapshot` or `ascent`.
         w: The point (P,).
         plane: A line or a plane.
-        problems: Split name -> problem.
+        problems: A problem, or split name -> problem.
         loss: Split name -> loss at the point itself, where more than `w` decides it, such as
             running statistics of its own; evaluated at `w` if None.
     """
-    found = plane.project(w)
+    problems, found = by_split(problems), plane.project(w)
     nearest = plane.point(*found.coordinates.tolist())
     return Mark(
         label=label,
@@ -48,7 +49,10 @@ def make_mark(
 
 
 def mark_directions(
-    directions: Sequence[Direction], label: str, plane: Plane, problems: Mapping[str, Problem]
+    directions: Sequence[Direction],
+    label: str,
+    plane: Plane,
+    problems: Problem | Mapping[str, Problem],
 ) -> tuple[Mark, ...]:
     """Mark a plane's origin and its directions' points of interest; nothing without any points.
 
@@ -56,7 +60,7 @@ def mark_directions(
         directions: Of the plane.
         label: Of the checkpoint at the origin.
         plane: A line or a plane.
-        problems: Split name -> problem.
+        problems: A problem, or split name -> problem.
     """
     if not any(direction.points for direction in directions):
         return ()

@@ -31,6 +31,7 @@ from landscape.io.snapshots import SnapshotFiles, find_snapshots
 from landscape.io.store import read_result
 from landscape.problem.problem import Problem
 from landscape.results.directions import Directions
+from landscape.results.provenance import by_split
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Mark
 from landscape.runtime.files import names_apart
@@ -99,7 +100,7 @@ def count_dimensions(spec: PlaneSpec, stored: Directions | None) -> int:
 
 def build_planes(
     spec: PlaneSpec,
-    problems: Mapping[str, Problem],
+    problems: Problem | Mapping[str, Problem],
     *,
     checkpoint: str | os.PathLike[str] = "checkpoint",
     stored: Directions | None = None,
@@ -109,7 +110,7 @@ def build_planes(
 
     Args:
         spec: Which plane or lines.
-        problems: Split name -> problem; the first decides directions that depend on the loss.
+        problems: A problem, or split name -> problem; the first decides directions that depend on the loss.
         checkpoint: File of the origin, which names it among other checkpoints.
         stored: Directions in the file that the specification names, see `read_directions`.
         progress: Counts products and snapshots.
@@ -117,6 +118,7 @@ def build_planes(
     Raises:
         LandscapeError: If a direction cannot be found, or they span nothing.
     """
+    problems = by_split(problems)
     finder = _Finder(spec, Path(checkpoint), problems, progress)
     if stored is None:
         found = tuple(_FINDERS[each.kind](finder, each) for each in spec.specs)

@@ -10,6 +10,7 @@ from landscape.directions.random import explained_variance
 from landscape.directions.spec import PlaneSpec, parse_grid, parse_ranges
 from landscape.io.store import FileSink, write_result
 from landscape.problem.problem import Problem
+from landscape.results.provenance import by_split
 from landscape.results.surface import Surface
 from landscape.runtime.progress import SILENT, Progress
 from landscape.surface.evaluate import evaluate_surface
@@ -85,7 +86,7 @@ def surface(
     Source:
         Li et al. (2018), Visualizing the Loss Landscape of Neural Nets.
     """
-    problems = {"train": problem} if isinstance(problem, Problem) else dict(problem)
+    problems = by_split(problem)
     spec = PlaneSpec(
         x=x,
         y=y,

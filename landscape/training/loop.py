@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from landscape.optim.sam import SAM
-from landscape.problem.batches import Data
+from landscape.problem.batches import Data, as_data
 from landscape.problem.plan import compiled, prefers_channels_last
 from landscape.results.history import History
 from landscape.runtime import distributed
@@ -26,12 +27,12 @@ from landscape.training.training_state import TrainingState
 
 def train(
     module: nn.Module,
-    data: Data,
-    test: Data | None,
+    data: Any,
+    test: Any,
     optimizer: Optimizer,
     plan: TrainingPlan,
     *,
-    validation: Data | None = None,
+    validation: Any = None,
     criterion: Criterion | None = None,
     device: torch.device | None = None,
     progress: Progress = SILENT,
@@ -54,7 +55,7 @@ def train(
 
     Args:
         module: The model, on `device`.
-        data: Training set, on `device`.
+        data: Training set: whatever `landscape.problem.batches.as_data` reads.
         test: Test set, evaluated after every epoch; None for none.
         optimizer: For the module's parameters; `SAM` or any other.
         plan: How to train: epochs, batch size, schedules and the like.
@@ -80,7 +81,12 @@ def train(
             epoch has been saved by then.
         Interrupted: If `should_stop` said so.
     """
-    device = next(module.parameters()).device if device is None else device
+    parameter = next(module.parameters())
+    device = parameter.device if device is None else device
+    data, test, validation = (
+        None if each is None else as_data(each).to(device, parameter.dtype)
+        for each in (data, test, validation)
+    )
     run = TrainingRun(
         module, data, test, validation, optimizer, plan, criterion, device, progress, save,
         should_stop,
