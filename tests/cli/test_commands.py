@@ -265,7 +265,10 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
 @pytest.mark.parametrize(
     "kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"]
 )
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+@pytest.mark.parametrize(
+    "suffix",
+    [".png", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".svg", ".pdf"))],
+)
 def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, suffix):
     out = tmp_path / f"figure{suffix}"
     assert run("plot", plane["out"], "--kind", kind, "--out", out).code == 0

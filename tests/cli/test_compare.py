@@ -150,6 +150,7 @@ def test_finished_results_are_taken_and_give_the_same_report(run, compared, chec
     }
 
 
+@pytest.mark.slow
 def test_a_result_that_is_lost_is_measured_again_alone(run, compared, checkpoint, other):
     answer, out = compared
     lost = out / "results" / "sam.spectrum.h5"
@@ -183,6 +184,7 @@ def test_results_of_another_checkpoint_are_refused(run, compared, checkpoint, ot
     assert "must have the weights of" in answer.err
 
 
+@pytest.mark.slow
 def test_results_on_data_that_have_changed_since_are_refused(run, checkpoint, tmp_path):
     source = (
         "import torch\n"
@@ -208,6 +210,7 @@ def test_results_on_data_that_have_changed_since_are_refused(run, checkpoint, tm
     assert "must have the train examples of" in answer.err
 
 
+@pytest.mark.slow
 def test_data_are_read_once_for_all_results(run, checkpoint, other, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
@@ -260,6 +263,7 @@ def test_no_time_gives_a_report_that_says_what_is_missing_and_how_to_go_on(
     assert "not reached in time" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_force_leaves_nothing_that_a_later_resume_would_take(run, checkpoint, tmp_path):
     out = tmp_path / "report"
     words = ("compare", checkpoint, *QUICK, "--out", out)

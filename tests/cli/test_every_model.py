@@ -55,7 +55,12 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# A full run measures the large ones, too.
+LARGE = ("resnet18", "vgg16", "wrn-16-4")
+CASES = [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MODELS]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def trained(request, run, tmp_path_factory):
     """The checkpoint of a small model of each kind after two epochs, and the words that name its
     data."""

@@ -260,10 +260,12 @@ def published():
     return read_by_name("cifar10", data_dir=str(SHARED), normalization="cifar")
 
 
+@pytest.mark.slow
 def test_published_data_has_5000_training_and_1000_test_images_a_class(published):
     assert [targets.bincount().tolist() for _, targets in published] == [[5000] * 10, [1000] * 10]
 
 
+@pytest.mark.slow
 def test_published_training_images_have_mean_zero_and_unit_variance_a_channel(published):
     inputs = published[0][0]
     moments = torch.stack([inputs.mean((0, 2, 3)), inputs.std((0, 2, 3))])

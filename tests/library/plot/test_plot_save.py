@@ -84,10 +84,17 @@ def figures():
 
 
 @pytest.mark.parametrize("suffix", plot.FORMATS)
-@pytest.mark.parametrize("kind", plot.FIGURES)
-def test_every_kind_is_saved_in_every_format(figures, kind, suffix, tmp_path):
-    path = plot.save_figure(figures[kind], tmp_path / f"figure.{suffix}")
+def test_a_figure_is_saved_in_every_format(figures, suffix, tmp_path):
+    path = plot.save_figure(figures["curve"], tmp_path / f"figure.{suffix}")
     assert path.read_bytes().startswith(SIGNATURES[suffix])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", plot.FIGURES)
+def test_every_kind_is_saved_in_every_format(figures, kind, tmp_path):
+    for suffix in plot.FORMATS:
+        path = plot.save_figure(figures[kind], tmp_path / f"figure.{suffix}")
+        assert path.read_bytes().startswith(SIGNATURES[suffix])
 
 
 @pytest.mark.parametrize("suffix", plot.FORMATS)
