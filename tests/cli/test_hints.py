@@ -32,7 +32,7 @@ def test_python_in_backticks_is_written_as_options(text, expected):
     assert in_options(text, NAMES) == expected
 
 
-def test_a_user_sees_options_in_messages_and_hints(run, checkpoint):
-    answer = run("surface", checkpoint, "--label-noise-seed", 3)
+def test_a_user_sees_options_in_messages_and_hints(run, checkpoint, tmp_path):
+    answer = run("surface", checkpoint, "--label-noise-seed", 3, "--out", tmp_path / "s.h5")
     assert "--label-noise-seed 3 is the seed of wrong labels, and there are none" in answer.err
     assert "Pass --label-noise with their share too" in answer.err
