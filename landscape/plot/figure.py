@@ -16,7 +16,7 @@ from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.density_curves import plot_density
 from landscape.plot.eigenvalues import plot_eigenvalues, plot_layer_shares
 from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
-from landscape.plot.kinds import choose_kind, name_results, require_loss, require_split
+from landscape.plot.kinds import choose_kind, name_results, refuse_other_split, require_loss
 from landscape.plot.legend import legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane_maps import (
@@ -240,7 +240,7 @@ def _draw_loss(
     def draw_results(results: list[Any], names: list[str], request: _Request) -> Figure:
         require_loss(request.quantity, reason)
         if not has_splits:
-            require_split(results, request.split)
+            refuse_other_split(results, request.split)
         choice = {"split": request.split} if has_splits else {}
         drawn = plot(results, labels=names, **choice)
         return drawn if isinstance(drawn, Figure) else figure_of(drawn)

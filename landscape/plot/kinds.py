@@ -114,7 +114,7 @@ def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[s
     return list(labels)
 
 
-def require_split(results: Iterable[Any], split: str | None) -> None:
+def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
     """Refuse another split than that of the results or the checkpoints in them.
 
     Raises:
