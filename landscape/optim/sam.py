@@ -45,11 +45,8 @@ from landscape.runtime.random_state import (
 DIRECTIONS = ("gradient", "random")
 SCOPES = ("batch", "process", "micro-batch")
 
-# Tells the random directions from whatever else is drawn with the same seed.
-_STREAM = 0x53414D
-
-# What state_dict adds to the base optimizer's.
-_COUNTERS = ("num_steps", "num_ascents", "skipped_steps", "rho_factor")
+_STREAM = 0x53414D  # tells the random directions from what else is drawn with the same seed
+_COUNTERS = ("num_steps", "num_ascents", "skipped_steps", "rho_factor")  # in the state_dict
 
 
 class SAM(WrappingOptimizer):
@@ -70,39 +67,11 @@ class SAM(WrappingOptimizer):
 
         loss = optimizer.step(closure)
 
-    Conventions:
-
-    - `state` and `param_groups` are the base's own, so schedulers and resuming see one optimizer;
-      `state_dict` adds a few counters, under `sam`.
-    - Parameter groups with the same rho, p, adaptive and eta share one ball, so groups made for the
-      sake of weight decay change nothing. A group that differs in one of them has its own ball.
-    - Weight decay lives in the base optimizer and is not part of the gradient that is climbed,
-      unless `decay_in_ascent`. (Foret et al.'s own code adds it to the loss, and so to both.)
-    - All passes of a step see the same dropout masks, and buffers of `module` (BatchNorm
-      statistics) move in the first one only. Without `module` they move in every pass.
-    - A gradient that is not finite, in any pass, skips the update: weights and base state stay as
-      they are and `skipped_steps` counts one. Where the gradient is zero, or every rho is 0, the
-      base steps with the first gradient, and there is no second pass.
-    - With `direction="random"` nothing is climbed. `step` still begins with a pass at w, whose loss
-      it returns and whose BatchNorm statistics stay; a loop of `first_step` and `second_step` can
-      do without.
-    - Memory for one copy of the weights is kept from step to step.
-    - Weights should be float32 or float64: a perturbation of the usual size is below the resolution
-      of bfloat16.
-
-    Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own
-    share of the loss, none clearing gradients. Data-parallel training: give the
-    DistributedDataParallel as `module`. `scope` says whose gradient one ascent follows (the m
-    examples of m-sharpness, Foret et al. 2021, section 4.1): `batch`, all of them; `process`, this
-    process's, each process at a point of its own; `micro-batch`, one closure's. The update is with
-    the sum over all closures, and the mean over all processes, in any case.
-
-    Mixed precision: `step(closure, scaler)` takes a `torch.amp.GradScaler` for closures that scale
-    the loss; call `scaler.update()` after it. Gradients are unscaled once, after the last pass.
+    What all of the family do, with weight decay, buffers, gradients that are not finite, gradient
+    accumulation, several processes and loss scaling, is told in `landscape.optim`.
 
     Args:
-        params: Parameters or parameter groups; a group may set its own `rho`, `p`, `adaptive`,
-            `eta`.
+        params: Parameters or parameter groups, which may set `rho`, `p`, `adaptive` and `eta`.
         base: A class of optimizer, or an optimizer that was made for the same parameters.
         rho: Radius of the ball, in the norm `p` of the weights; 0 gives the base optimizer.
         p: Norm of the ball, at least 1; may be infinite.
@@ -112,8 +81,7 @@ class SAM(WrappingOptimizer):
         radius: `path`, `sphere` or `ball`, for several ascent steps
             (`landscape.ascent.steepest.advance`).
         direction: `gradient`, or `random` for a random point of the sphere instead (Rand-SAM).
-        every: Make the ascent in every k-th step, beginning with the first; the others are the
-            base's.
+        every: Make the ascent in every k-th step, from the first; the others are the base's.
         decay_in_ascent: Add weight_decay * w to the gradient that is climbed.
         scope: `batch`, `process` or `micro-batch`.
         seed: Of the random directions, which come from generators of their own.
@@ -122,9 +90,7 @@ class SAM(WrappingOptimizer):
 
     Attributes:
         base: The base optimizer.
-        module: As given.
-        rho_factor: What every rho is multiplied with, for schedules; 0 leaves the step to the base,
-            so SAM in the last part of a run has it 0 before and 1 then.
+        rho_factor: Factor of every rho, for schedules; 0 leaves the step to the base.
         gradient_norm: Euclidean norm of the first-pass gradient over all groups, 0-dim on the
             device; the sum over the ascents where each micro-batch has its own. NaN before the
             first step, and not finite where the gradient is not.
@@ -293,10 +259,7 @@ class SAM(WrappingOptimizer):
         return {**super().state_dict(), "sam": {name: getattr(self, name) for name in _COUNTERS}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state dict that `state_dict` returned.
-
-        If it is a state dict of the base optimizer alone, SAM keeps its own state.
-        """
+        """Load what `state_dict` returned, or a state of the base: SAM keeps its own then."""
         super().load_state_dict(state_dict)
         for name, value in state_dict.get("sam", {}).items():
             if name in _COUNTERS:
@@ -367,12 +330,7 @@ class SAM(WrappingOptimizer):
         return True
 
     def _climb(self, scale: float, norm: float | None) -> None:
-        """Take one ascent step in every ball.
-
-        Args:
-            scale: What the gradients were multiplied with.
-            norm: Their norm, if one ball has all of them.
-        """
+        """Take one ascent step in every ball; `norm` is the gradients', if one has them all."""
         assert self._ascent is not None
         step = self._ascent.num_steps
         for number, ball in enumerate(self._ascent.balls):
