@@ -28,12 +28,6 @@ def keep(inputs: Any) -> Any:
     return inputs
 
 
-_ACCEPTED = (
-    "a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of batches or a list of "
-    "graphs"
-)
-
-
 @dataclass(frozen=True)
 class _Source:
     """What all kinds of data share.
@@ -103,13 +97,7 @@ class TensorData(_Source):
         return order.to(self.targets.device).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the batch of the examples at `indices` (n,) in consecutive pieces.
-
-        Args:
-            indices: Of one batch.
-            size: Examples a piece at most; None for one piece.
-            change: Applied to the inputs of the whole batch.
-        """
+        """Return the batch at `indices` (n,), changed and then cut into pieces of `size`, if any."""
         part = self.take(indices)
         inputs = change(part.inputs)
         if size is None:
@@ -163,11 +151,7 @@ class BatchData(_Source):
         return torch.randperm(len(self.items), generator=generator).split(1)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the batch at `indices` (1,), its inputs changed.
-
-        Raises:
-            InputError: If a size is given.
-        """
+        """Return the batch at `indices` (1,), its inputs changed; InputError if a size is given."""
         if size is not None:
             raise InputError(
                 "batches that the user made cannot be cut into pieces or shared between processes.",
@@ -269,7 +253,10 @@ def _read(source: Any) -> Data:
         if _are_graphs(items):
             return GraphData(tuple(items))
         return BatchData(tuple(map(_as_batch, items)))
-    raise InputError(f"data must be {_ACCEPTED}, got {type(source).__name__}.")
+    raise InputError(
+        "data must be a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of "
+        f"batches or a list of graphs, got {type(source).__name__}."
+    )
 
 
 def _reading(items: Iterable[Any]) -> list[Any]:
