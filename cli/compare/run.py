@@ -21,7 +21,7 @@ from landscape.io.store import read_result
 from landscape.report.document import Report
 from landscape.report.entry import RESULTS, Entry
 from landscape.report.measuring import MEASURERS, Bench, MeasuringPlan, num_threads_of
-from landscape.report.writing import write_report
+from landscape.report.page import write_report
 from landscape.results.history import History
 from landscape.runtime.deadline import Deadline
 from landscape.runtime.files import locked, names_apart

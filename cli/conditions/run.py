@@ -10,9 +10,9 @@ from typing import Any
 import typer
 
 from landscape.conditions import Judgement, Known, Quantity, judge, parse_condition
+from landscape.conditions.condition import JUDGEMENTS, UNDECIDED
 from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
 from landscape.conditions.from_file import look_up, stored_quantities
-from landscape.conditions.judgement import UNDECIDED, VERDICTS
 from landscape.errors import InputError
 from landscape.io.layouts import read_any
 from landscape.io.store import kind_of
@@ -87,7 +87,9 @@ def _measured(
 def _answer(
     file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
 ) -> None:
-    counts = {verdict: sum(each.verdict == verdict for each in judgements) for verdict in VERDICTS}
+    counts = {
+        verdict: sum(each.verdict == verdict for each in judgements) for verdict in JUDGEMENTS
+    }
     if as_json:
         found = {
             "file": str(file),
@@ -99,7 +101,7 @@ def _answer(
         }
         console.answer_json(found)
         return
-    width = max(map(len, VERDICTS))
+    width = max(map(len, JUDGEMENTS))
     for each in judgements:
         values = ", ".join(f"{name} = {_shown(known)}" for name, known in each.quantities.items())
         console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")

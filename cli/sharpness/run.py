@@ -24,8 +24,12 @@ from landscape.results.spectrum import Spectrum
 from landscape.runtime.files import names_apart
 from landscape.sharpness import Measured, measure_rises
 from landscape.sharpness.certificate import certify
-from landscape.sharpness.comparison import differences, group_differences, group_values
-from landscape.sharpness.invariance import measure_invariance
+from landscape.sharpness.comparison import (
+    differences,
+    group_differences,
+    group_values,
+    measure_invariance,
+)
 from landscape.sharpness.protocols import get_protocol, measure_by, prepared
 from landscape.sharpness.rescaling import function_preserving_rescalings
 from landscape.sharpness.second_order import measure_taylor, top_eigenvector

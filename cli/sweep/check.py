@@ -12,8 +12,7 @@ from landscape.errors import InputError, LandscapeError
 from landscape.io.checkpoint import Recipe
 from landscape.io.plugins import find_loss
 from landscape.io.recipe import ModelChoice, training_recipe
-from landscape.study.definition import Run, Study
-from landscape.study.train_options import CODE
+from landscape.study.definition import CODE, Study, StudyRun
 
 from ..options import ModelOptions
 from ..train.options import TrainOptions
@@ -56,7 +55,9 @@ def check_runs(study: Study, commands: CommandTable) -> None:
             raise InputError(message, hint=exc.hint) from exc
 
 
-def options_of(run: Run, commands: CommandTable, where: str = "") -> tuple[Recipe, TrainOptions]:
+def options_of(
+    run: StudyRun, commands: CommandTable, where: str = ""
+) -> tuple[Recipe, TrainOptions]:
     """Return what `landscape train` makes of a run's options.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from landscape.errors import InputError
-from landscape.study.train_options import Option, as_arguments
+from landscape.study.definition import Option, as_arguments
 
 from ..options import RENAMED
 

@@ -16,7 +16,7 @@ from landscape.io.recipe import load_splits, require_split, seeded_model
 from landscape.problem.batches import Data
 from landscape.problem.plan import choose_device
 from landscape.study.cost import num_gradients, seconds_per_gradient
-from landscape.study.definition import Run, Study
+from landscape.study.definition import Study, StudyRun
 from landscape.study.execute import Job
 
 from .. import console
@@ -76,7 +76,7 @@ class _Plan:
         self._timed: dict[str, float | None] = {}
         self._threads = jobs[0].threads
 
-    def row(self, run: Run, job: Job) -> dict[str, Any]:
+    def row(self, run: StudyRun, job: Job) -> dict[str, Any]:
         """Return name, state, gradients and seconds."""
         recipe, options = options_of(run, self._commands)
         known = {"name": run.name, "state": self._state(run, job)}
@@ -97,7 +97,7 @@ class _Plan:
             )
         )
 
-    def _state(self, run: Run, job: Job) -> str:
+    def _state(self, run: StudyRun, job: Job) -> str:
         if not job.remaining:
             return "finished"
         return "begun" if (self._study.folder(run) / "checkpoint.pt").exists() else "to do"
@@ -114,7 +114,9 @@ class _Plan:
                 self._data[key] = exc
         return self._data[key]
 
-    def _seconds(self, run: Run, recipe: Recipe, options: TrainOptions, data: Data) -> float | None:
+    def _seconds(
+        self, run: StudyRun, recipe: Recipe, options: TrainOptions, data: Data
+    ) -> float | None:
         """Time a gradient, once for all runs whose model, data and batches are the same."""
         device, plan = run.train.get("device", "auto"), options.plan()
         key = repr((recipe, device, plan.batch_size, plan.micro_batch, plan.amp))

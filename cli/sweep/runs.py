@@ -127,7 +127,7 @@ def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
 def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
     """Write tables and figures beside the runs, and print the tables."""
     from landscape.plot import save_figure
-    from landscape.study.curves import draw_figures
+    from landscape.study.curves import draw_curves
 
     summary, folder = summarise(planned, work), planned.out / "report"
     tables = {
@@ -146,7 +146,7 @@ def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
     for name, text in texts.items():
         with replacing(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
-    for name, figure in draw_figures(summary).items():
+    for name, figure in draw_curves(summary).items():
         for suffix in (".png", ".pdf"):
             save_figure(figure, folder / f"{name}{suffix}")
     if as_json:

@@ -34,13 +34,12 @@ from landscape.io.store import write_result
 from landscape.optim.factory import FAMILY, build_optimizer
 from landscape.problem.batches import Data, hash_tensors, tensors_in
 from landscape.problem.plan import choose_device
-from landscape.results.history import History
+from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
 from landscape.runtime import distributed
 from landscape.runtime.distributed import local_device
 from landscape.training import loop
 from landscape.training.ascent_sharpness import euclidean_radius
-from landscape.training.rows import make_history, mean_and_deviation, outcome
 from landscape.training.training_state import Interrupted, TrainingState
 
 from .. import console
@@ -327,7 +326,7 @@ def _as_json(history: History, run: _Run) -> dict[str, Any]:
         "ema_checkpoint": None if run.options.ema is None else str(run.ema_path),
         "history": str(run.history_path),
         "seed": run.options.seed,
-        **outcome(history),
+        **history.outcome(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Conditions as a user writes them, read by `ast` and never run."""
+"""Conditions as a user writes them, read by `ast` and never run, and whether they hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from landscape.conditions.quantities import ALIASES, PLAIN, Quantity
+from landscape.conditions.quantities import ALIASES, PLAIN, Known, Quantity
 from landscape.errors import InputError
 from landscape.results.interval import Interval
 from landscape.results.sharpness_measures import MEASURES
@@ -22,6 +22,9 @@ _LONGEST = 200  # characters: nesting beyond what Python's stack holds does not 
 _EXAMPLE = (
     "Write a condition such as 'lambda_max < 50', '0 < asc@0.05 < 0.02' or 'abs(trace) / 100 <= 3'."
 )
+
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+JUDGEMENTS = (HOLDS, FAILS, UNDECIDED)
 
 _COMPARISONS: dict[type, str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _ARITHMETIC: dict[type, Callable[[Interval, Interval], Interval]] = {
@@ -49,6 +52,27 @@ class Condition:
     quantities: tuple[Quantity, ...]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a condition came to.
+
+    Attributes:
+        condition: Its text.
+        verdict: `holds` or `fails` whatever the values between their ends are, or `undecided`.
+        operands: What was compared.
+        quantities: What is known of the quantities that it names.
+    """
+
+    condition: str
+    verdict: str
+    operands: tuple[Interval, ...]
+    quantities: Mapping[Quantity, Known]
+
+    def passes(self, *, lenient: bool = False) -> bool:
+        """Whether it holds; undecided passes where that is lenient."""
+        return self.verdict == HOLDS or (lenient and self.verdict == UNDECIDED)
+
+
 def parse_condition(text: str) -> Condition:
     """Read a condition.
 
@@ -70,6 +94,37 @@ def parse_condition(text: str) -> Condition:
         place = exc.offset - 1 if exc.offset else len(text)  # Python gives no place at the end
         raise _pointing(text, place, f"the condition cannot be read: {reason}.") from exc
     return _Reader(text).condition(tree)
+
+
+def judge(condition: Condition, known: Mapping[Quantity, Known]) -> Judgement:
+    """Compare what a condition names.
+
+    A chain holds if every comparison does, and fails if one fails. A comparison with NaN fails.
+
+    Args:
+        condition: What is to hold.
+        known: All that it names.
+    """
+    intervals = {quantity: known[quantity].interval for quantity in condition.quantities}
+    operands = tuple(operand(intervals) for operand in condition.operands)
+    pairs = zip(operands, condition.comparisons, operands[1:], strict=False)
+    verdicts = {_compare(left, comparison, right) for left, comparison, right in pairs}
+    verdict = next(each for each in (FAILS, UNDECIDED, HOLDS) if each in verdicts)
+    return Judgement(
+        condition.text, verdict, operands, {each: known[each] for each in condition.quantities}
+    )
+
+
+def _compare(left: Interval, comparison: str, right: Interval) -> str:
+    if math.isnan(left.value) or math.isnan(right.value):
+        return FAILS
+    small, large = (left, right) if comparison[0] == "<" else (right, left)
+    may_be_equal = comparison.endswith("=")
+    if small.high < large.low or (may_be_equal and small.high == large.low):
+        return HOLDS
+    if small.low > large.high or (not may_be_equal and small.low == large.high):
+        return FAILS
+    return UNDECIDED
 
 
 class _Reader:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.doctor.findings import Finding, Severity, percent
+from landscape.doctor.findings import Finding, Severity, in_percent
 from landscape.problem.batches import BatchData, tensors_in
 from landscape.problem.forward import has_accuracy
 from landscape.problem.problem import Problem
@@ -72,7 +72,7 @@ def check_classes(problem: Problem) -> Finding:
         "accuracy": accuracy,
         "chance": chance,
     }
-    message = f"The accuracy is {percent(accuracy)}, that of always answering the commonest class {percent(chance)}"
+    message = f"The accuracy is {in_percent(accuracy)}, that of always answering the commonest class {in_percent(chance)}"
     if accuracy <= bar:
         message += ": the weights know nothing about these data."
         return Finding("classes", Severity.PROBLEM, message, _CHECK_DATA, values)
@@ -96,7 +96,7 @@ def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> 
             "test accuracy", Severity.NOTE, f"The test accuracy cannot be compared: {missing}."
         )
     values = {"recorded": recorded, "found": found}
-    message = f"The test accuracy is {percent(found)}; training recorded {percent(recorded)}."
+    message = f"The test accuracy is {in_percent(found)}; training recorded {in_percent(recorded)}."
     difference = abs(found - recorded)
     if difference <= _DIFFERENT:
         return Finding("test accuracy", Severity.OK, message, values=values)

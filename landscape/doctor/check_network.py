@@ -8,7 +8,7 @@ import torch
 
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
-from landscape.doctor.findings import Finding, Severity, listed, percent
+from landscape.doctor.findings import Finding, Severity, in_percent, listed
 from landscape.problem.problem import Gradient, Problem
 from landscape.reductions import norm
 from landscape.surface.auto_range import LEAST_RISE, MULTIPLE, rise_level
@@ -39,7 +39,7 @@ def check_minimum(problem: Problem) -> Finding:
     there = _descended(problem, here, step)
     values["loss_after_descent"] = there
     message = (
-        f"The gradient norm is {slope:.3g}: to first order, a step of {percent(_SHARE)} of the "
+        f"The gradient norm is {slope:.3g}: to first order, a step of {in_percent(_SHARE)} of the "
         "weights' length lowers "
         f"the loss by {step * slope:.3g}; {_NUM_STEPS} steps of steepest descent lower it from "
         f"{here.loss:.4g} to "

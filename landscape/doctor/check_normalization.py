@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from landscape.doctor.findings import Finding, Severity, percent
+from landscape.doctor.findings import Finding, Severity, in_percent
 from landscape.errors import LandscapeError
 from landscape.problem.batches import BatchData
 from landscape.problem.problem import Evaluation, Problem
@@ -91,5 +91,5 @@ def _severity(untouched: int, stored: float, batch: float) -> Severity:
 
 
 def _described(value: Evaluation) -> str:
-    accuracy = "" if value.accuracy is None else f" (accuracy {percent(value.accuracy)})"
+    accuracy = "" if value.accuracy is None else f" (accuracy {in_percent(value.accuracy)})"
     return f"{value.loss:.4g}{accuracy}"

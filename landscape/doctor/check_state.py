@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.doctor.findings import Finding, Severity, listed, percent
+from landscape.doctor.findings import Finding, Severity, in_percent, listed
 from landscape.io.checkpoint import PREFIXES, strip_prefixes
 
 
@@ -30,7 +30,7 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
     return Finding(
         "values",
         Severity.PROBLEM,
-        f"{count} of {size} values ({percent(count / size)}) are NaN or infinite, in {len(names)} "
+        f"{count} of {size} values ({in_percent(count / size)}) are NaN or infinite, in {len(names)} "
         f"of {len(tensors)} "
         f"tensors: {listed(names)}.",
         "Take an earlier snapshot (landscape train --save-every), or train again with a smaller "

@@ -53,6 +53,6 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMED])}{rest}"
 
 
-def percent(share: float) -> str:
+def in_percent(share: float) -> str:
     """Return a share in per cent."""
     return f"{100 * share:.3g} %"

@@ -14,7 +14,7 @@ from landscape.problem.problem import Problem
 from landscape.report.document import Report
 from landscape.report.entry import RESULTS, Entry
 from landscape.report.measuring import MEASURERS, TEST, TRAIN, Bench, MeasuringPlan
-from landscape.report.writing import write_report
+from landscape.report.page import write_report
 from landscape.results.provenance import by_split
 from landscape.runtime.progress import SILENT, Progress
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.report.differences import TEST_LOSS, differences_of
-from landscape.report.entry import Entry
+from landscape.report.entry import Detail, Entry
 from landscape.report.measuring import MeasuringPlan
 from landscape.report.rows import (
     cut_short,
@@ -23,10 +22,13 @@ from landscape.report.rows import (
     table_radius,
 )
 from landscape.report.tables import Table
-from landscape.results.interval import Number
+from landscape.results.interval import Number, half_width
 from landscape.results.sharpness import SCALE, Difference, Measure
 from landscape.results.sharpness_measures import MEASURES
+from landscape.sharpness.comparison import differences
+from landscape.sharpness.rises import standard_error
 
+TEST_LOSS = "test_loss"
 SCHEMA = 1
 _COMMAND = "landscape"
 
@@ -229,6 +231,44 @@ class Report:
     def relative(self, path: Path) -> str:
         """Return the name of a file as seen from the report."""
         return Path(os.path.relpath(path, self.folder)).as_posix()
+
+
+def differences_of(entries: Sequence[Entry]) -> tuple[Difference, ...]:
+    """Compare each checkpoint's sharpness and test loss with the first of the same model and data.
+
+    Args:
+        entries: In order; those without sharpness are left out.
+    """
+    groups: dict[Any, list[tuple[str, Detail]]] = {}
+    for entry in entries:
+        if entry.detail is not None:
+            groups.setdefault(_kind(entry.detail), []).append((entry.name, entry.detail))
+    return tuple(difference for group in groups.values() for difference in _within(group))
+
+
+def _kind(detail: Detail) -> tuple[Any, ...]:
+    """Return what two checkpoints must share to be compared in pairs."""
+    origin = detail.measured.result.provenance
+    settings = tuple(str(origin.settings.get(name)) for name in ("model", "model_args", "loss"))
+    return *settings, str(origin.data_hash), origin.num_parameters, detail.test_hash
+
+
+def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
+    names = [name for name, _ in group]
+    found = (
+        [] if len(group) < 2 else list(differences(names, [detail.measured for _, detail in group]))
+    )
+    tests = [_test_loss(one, group[0]) for one in group[1:] if one[1].test_losses.size > 1]
+    return [*tests, *found]
+
+
+def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference:
+    """Compare the losses of the same test examples."""
+    paired = one[1].test_losses - other[1].test_losses
+    width = half_width(standard_error(paired))
+    names = (one[0], other[0])
+    key = (TEST_LOSS, math.nan)
+    return Difference.around(key, names, float(paired.mean()), width, "test examples")
 
 
 def difference_row(difference: Difference) -> list[str]:

@@ -1,7 +1,8 @@
-"""A report as one page, which opens in a browser without a network."""
+"""Write a report: tables, JSON, figures, and one page that opens in a browser without a network."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from landscape.report.document import Report
-from landscape.report.figures import Figure
+from landscape.report.figures import Figure, draw_figures
 from landscape.report.rows import quantities, summary_quantities
 from landscape.report.tables import Table
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import VERDICTS
+from landscape.runtime.files import replacing
 
 _COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")  # of the figures
 _SYMBOLS = (
@@ -31,6 +33,7 @@ _SYMBOLS = (
     (r" - ", " \N{MINUS SIGN} "),
 )
 _TEMPLATE = "report.html"
+PAGE, NUMBERS = "index.html", "report.json"
 
 
 def render_page(report: Report, figures: Sequence[Figure], title: str | None = None) -> str:
@@ -62,6 +65,33 @@ def render_page(report: Report, figures: Sequence[Figure], title: str | None = N
         figures=[(figure, _plot_command(report, figure)) for figure in figures],
         settings=_settings(report),
     )
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write every format into a folder; the JSON comes last.
+
+    Returns:
+        The page.
+    """
+    tables = [
+        report.summary(),
+        report.table(),
+        report.sharpness_table(),
+        *report.difference_tables(),
+    ]
+    shown = [table for table in tables if table.rows]
+    _write(folder / "table.md", "\n\n".join(table.as_markdown() for table in shown))
+    _write(folder / "table.tex", "\n\n".join(table.as_latex() for table in shown))
+    _write(folder / "table.csv", report.values_table().as_csv())
+    figures = draw_figures(report, folder / "figures")
+    _write(folder / PAGE, render_page(report, figures))
+    _write(folder / NUMBERS, json.dumps(report.as_json(), indent=2))
+    return folder / PAGE
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="")
 
 
 def with_symbols(text: str) -> Markup:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,21 @@ _LATER_COLUMNS = (
     "num_gradients",
 )
 """Columns of a History that files of earlier versions do not have."""
+
+_AT_THE_END = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "test_top5_error",
+    "ema_test_loss",
+    "ema_test_accuracy",
+    "first_order_sharpness",
+    "ascent_sharpness",
+)
+"""Columns of which an outcome has the last value."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,3 +101,46 @@ class History(Displayed):
             ),
             ("seconds", Number(float(np.nansum(self.seconds))).text),
         ]
+
+    def outcome(self) -> dict[str, float | None]:
+        """Return what the run came to, by name.
+
+        Returns:
+            `epochs` done; each measurement after the last of them, NaN where it was not made;
+            `num_gradients` and `seconds` of all epochs together.
+        """
+        num_gradients = self.num_gradients.sum()
+        return {
+            "epochs": int(self.epoch[-1]),
+            **{name: float(getattr(self, name)[-1]) for name in _AT_THE_END},
+            "num_gradients": None if np.isnan(num_gradients) else round(num_gradients),
+            "seconds": float(self.seconds.sum()),
+        }
+
+
+COLUMNS = tuple(field.name for field in fields(History) if field.name != "settings")
+"""The names of a row's entries."""
+
+
+def make_history(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any]) -> History:
+    """Stack rows into columns.
+
+    Args:
+        rows: One per epoch; an entry that is missing was not measured.
+        settings: How it was trained.
+
+    Returns:
+        The history, `epoch` as integers and everything else in float64.
+    """
+    columns = {
+        name: np.array(
+            [row.get(name, np.nan) for row in rows], dtype=np.int64 if name == "epoch" else float
+        )
+        for name in COLUMNS
+    }
+    return History(**columns, settings=dict(settings))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the sample standard deviation, which one value does not have: NaN."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else np.nan

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from landscape.errors import InputError
+from landscape.problem.problem import Problem
 from landscape.results.interval import CONFIDENCE, half_width
-from landscape.results.sharpness import Difference, GroupValue, Sharpness
+from landscape.results.sharpness import Difference, GroupValue, Rescaled, Sharpness
 from landscape.sharpness.measurement import Measured
+from landscape.sharpness.rescaling import Rescaling
 from landscape.sharpness.rises import standard_error
 
 _ROUNDING = {
@@ -19,6 +21,7 @@ _ROUNDING = {
     "bfloat16": 2.0**-8,
 }  # of one number, where it is not that of the dtype's name
 _NO_RADIUS = math.nan
+_UNMOVED = 1e-3  # of a measure, below which it has not moved
 _ROUNDINGS = 8  # of the loss, below which two differences of losses count as equal
 
 
@@ -165,3 +168,50 @@ def _values(result: Sharpness) -> dict[tuple[str, float], float]:
 def _group_value(group: str, name: str, rho: float, values: list[float]) -> GroupValue:
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return GroupValue(group, name, rho, float(np.mean(values)), deviation, len(values))
+
+
+def measure_invariance(
+    before: Measured, rescalings: Sequence[Rescaling], measure_again: Callable[[Problem], Measured]
+) -> tuple[Rescaled, ...]:
+    """Measure again at rescaled weights of the same function.
+
+    A measure has moved where the difference is beyond its error (see
+    `landscape.sharpness.comparison.differences`) and more than a thousandth of it.
+
+    Args:
+        before: At the network's own weights.
+        rescalings: From `landscape.sharpness.rescaling.function_preserving_rescalings`.
+        measure_again: Measures the same at another problem, with the same data and directions.
+
+    Returns:
+        One row per rescaling and measure.
+
+    Source:
+        Dinh, Pascanu, Bengio & Bengio (2017), Sharp Minima Can Generalize For Deep Nets.
+    """
+    return tuple(
+        row
+        for rescaling in rescalings
+        for row in _rescaled_rows(before, rescaling, measure_again(rescaling.problem))
+    )
+
+
+def _rescaled_rows(before: Measured, rescaling: Rescaling, after: Measured) -> list[Rescaled]:
+    found = []
+    pairs = zip(before.result.measures, after.result.measures, strict=True)
+    changes = differences(("before", rescaling.name), (before, after))
+    for (one, other), change in zip(pairs, changes, strict=True):
+        is_visible = abs(change.value) > _UNMOVED * abs(one.sharpness)
+        found.append(
+            Rescaled(
+                rescaling=rescaling.name,
+                factor=rescaling.factor,
+                output_change=rescaling.output_change,
+                name=one.name,
+                rho=one.rho,
+                before=one.sharpness,
+                after=other.sharpness,
+                has_moved=is_visible and change.verdict != "not distinguishable",
+            )
+        )
+    return found

@@ -37,7 +37,7 @@ _LOSS = {"loss": _Quantity("test_loss", "test loss")}
 """Name of a file -> what is in it."""
 
 
-def draw_figures(summary: Summary) -> dict[str, Figure]:
+def draw_curves(summary: Summary) -> dict[str, Figure]:
     """Draw what was measured of the settings that were chosen.
 
     Accuracy and sharpness against the epoch are Figs. 1 and 2 of S003; a loss takes the place of an

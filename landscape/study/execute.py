@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from landscape.errors import InputError
 from landscape.runtime.files import replacing
-from landscape.study.definition import Run, Study
-from landscape.study.train_options import CODE, Options, as_arguments
+from landscape.study.definition import CODE, CommandOptions, Study, StudyRun, as_arguments
 
 _POLL = 0.1  # seconds between two looks at whether to stop
 
@@ -95,7 +94,11 @@ class Outcome:
 
 
 def make_job(
-    study: Study, run: Run, commands: Mapping[str, Options], launch: Sequence[str], threads: int
+    study: Study,
+    run: StudyRun,
+    commands: Mapping[str, CommandOptions],
+    launch: Sequence[str],
+    threads: int,
 ) -> Job:
     """Return the job of a run: training, then the measures.
 
@@ -129,12 +132,14 @@ def make_job(
     )
 
 
-def _training(run: Run, folder: Path, options: Options) -> Stage:
+def _training(run: StudyRun, folder: Path, options: CommandOptions) -> Stage:
     arguments = ("train", *as_arguments(run.train, options), "--out", str(folder), "--resume")
     return Stage("train", run.train, arguments)
 
 
-def _measuring(study: Study, run: Run, name: str, folder: Path, options: Options) -> Stage:
+def _measuring(
+    study: Study, run: StudyRun, name: str, folder: Path, options: CommandOptions
+) -> Stage:
     """Return the stage that measures a finished run, with import strings given again.
 
     A checkpoint records import strings, but no command takes them from there.

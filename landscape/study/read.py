@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import InputError, first_line
-from landscape.study.definition import Run, Study
-from landscape.study.train_options import Options, as_text
+from landscape.study.definition import CommandOptions, Study, StudyRun, as_text
 
 _SECTIONS = ("train", "grid", "variant", "measure", "report", "slurm")
 _SINGLE = ("out", "threads")
@@ -22,7 +21,7 @@ _REPORT = ("select",)
 _SEEDS = ("seed", "seeds")
 
 
-def read_study(path: Path, commands: Mapping[str, Options]) -> Study:
+def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
     """Read a study.
 
     Its sections:
@@ -152,7 +151,7 @@ class _Source:
     def options(
         self,
         table: Any,
-        options: Options,
+        options: CommandOptions,
         section: str,
         command: str,
         number: int = 0,
@@ -208,7 +207,7 @@ class _Source:
 class _Runs:
     """The runs of a study, from its sections `train`, `grid` and `variant`."""
 
-    def __init__(self, source: _Source, options: Options) -> None:
+    def __init__(self, source: _Source, options: CommandOptions) -> None:
         self._source = source
         self._options = options
         self._common = source.options(
@@ -218,7 +217,7 @@ class _Runs:
             source.table("grid"), options, "grid", "landscape train", also=_SEEDS
         )
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[StudyRun]:
         """Yield the runs of each variant in turn."""
         common = dict(self._checked_common())
         grid = dict(self._checked_grid())
@@ -288,7 +287,7 @@ class _Runs:
             is_repeatable and all(isinstance(item, str) for item in value)
         )
 
-    def _combinations(self, variant: str, lists: Mapping[str, list[Any]]) -> Iterator[Run]:
+    def _combinations(self, variant: str, lists: Mapping[str, list[Any]]) -> Iterator[StudyRun]:
         lists = {"seed": [0], **lists}
         listed = [
             key for key, values in lists.items() if isinstance(values, _Listed) and key != "seed"
@@ -303,7 +302,7 @@ class _Runs:
                 f"seed={train['seed']}",
             ]
             name = "_".join(re.sub(r"[^\w.,=+-]+", "-", part) for part in parts if part)
-            yield Run(name, variant, train, factors)
+            yield StudyRun(name, variant, train, factors)
 
     def _same(self, name: str, first: int, second: int) -> InputError:
         message = f"each run must have a name of its own, two are {name!r}."
@@ -325,7 +324,9 @@ def _nearest(key: str, known: Sequence[str]) -> str:
     return f"The nearest is {found[0]}." if found else f"Known are {', '.join(known)}."
 
 
-def _selected(source: _Source, report: Mapping[str, Any], options: Options) -> tuple[str, ...]:
+def _selected(
+    source: _Source, report: Mapping[str, Any], options: CommandOptions
+) -> tuple[str, ...]:
     select = report.get("select", ["rho"])
     names = [select] if isinstance(select, str) else select
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

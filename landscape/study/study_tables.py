@@ -9,8 +9,8 @@ from typing import Any
 
 from landscape.report import Table
 from landscape.results.interval import Number
+from landscape.study.definition import as_text
 from landscape.study.summary import ABSOLUTE_RATIO, SHARES, Setting, Statistic, Summary
-from landscape.study.train_options import as_text
 
 Cells = Callable[[str, Statistic | None], list[str]]
 """From a quantity and its values to the cells of a row."""

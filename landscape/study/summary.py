@@ -12,13 +12,11 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.io.store import read_result
-from landscape.results.history import History
+from landscape.results.history import History, mean_and_deviation
 from landscape.results.sharpness import Sharpness
 from landscape.results.spectrum import Spectrum
-from landscape.study.definition import Run, Study
+from landscape.study.definition import Study, StudyRun, as_text
 from landscape.study.execute import Job
-from landscape.study.train_options import as_text
-from landscape.training.rows import mean_and_deviation
 
 VALIDATION = ("validation accuracy", "validation loss")
 SHARES = ("train accuracy", "validation accuracy", "test accuracy")
@@ -52,7 +50,7 @@ class Setting:
     """Runs that differ in the seed alone.
 
     Attributes:
-        variant: As in `landscape.study.definition.Run`.
+        variant: As in `landscape.study.definition.StudyRun`.
         factors: Likewise.
         seeds: Of the finished runs.
         num_runs: All of the study, finished or not.
@@ -108,7 +106,7 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
     Raises:
         StoreError: If no run is finished.
     """
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], list[StudyRun]] = {}
     for run in study.runs:
         groups.setdefault(run.setting, []).append(run)
     finished = {job.name for job in jobs if not job.remaining}
@@ -133,7 +131,7 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
     return Summary(settings, chosen, select, unchosen, len(study.runs), len(finished))
 
 
-def _setting(study: Study, runs: Sequence[Run], finished: set[str]) -> Setting:
+def _setting(study: Study, runs: Sequence[StudyRun], finished: set[str]) -> Setting:
     done = [run for run in runs if run.name in finished]
     measured = [_Measured.read(study.folder(run), tuple(study.measures)) for run in done]
     names = dict.fromkeys(name for each in measured for name in each.quantities)

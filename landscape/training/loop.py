@@ -14,11 +14,10 @@ from torch.optim import Optimizer
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data, as_data
 from landscape.problem.plan import compiled, prefers_channels_last
-from landscape.results.history import History
+from landscape.results.history import History, make_history
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.random_state import forked_random_state
-from landscape.training.rows import make_history
 from landscape.training.run import TrainingRun
 from landscape.training.step import data_parallel
 from landscape.training.training_plan import Criterion, TrainingPlan

@@ -9,9 +9,8 @@ from report_entries import entry, spectrum
 from landscape.report.document import Report
 from landscape.report.figures import draw_figures
 from landscape.report.measuring import MeasuringPlan
-from landscape.report.page import render_page, with_symbols
+from landscape.report.page import render_page, with_symbols, write_report
 from landscape.report.rows import quantities
-from landscape.report.writing import write_report
 
 
 class _Page(HTMLParser):

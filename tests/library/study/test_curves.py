@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from figures import legend_texts, panels, with_gid
 
-from landscape.study.curves import draw_figures
+from landscape.results.history import make_history
+from landscape.study.curves import draw_curves
 from landscape.study.summary import Setting, Summary
-from landscape.training.rows import make_history
 
 
 def history(accuracy, *, radius=0.05, num_gradients=7, **columns):
@@ -22,7 +22,7 @@ def draw(*settings):
         )
         for variant, factors, histories in settings
     )
-    return draw_figures(Summary(chosen, chosen, (), (), len(chosen), len(chosen)))
+    return draw_curves(Summary(chosen, chosen, (), (), len(chosen), len(chosen)))
 
 
 RUNS = [history([0.5, 0.6, 0.9, 1.0]), history([0.7, 0.6, 0.8, 1.0])]

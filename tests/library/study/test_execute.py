@@ -3,9 +3,8 @@ import dataclasses
 import pytest
 
 from landscape.errors import InputError
-from landscape.study.definition import Run, Study
+from landscape.study.definition import Option, Study, StudyRun
 from landscape.study.execute import Job, execute, execute_all, make_job, read_record
-from landscape.study.train_options import Option
 
 OPTIONS = {
     "train": {name: Option() for name in ("lr", "model", "seed")},
@@ -115,7 +114,7 @@ def study_of(tmp_path, run, **arguments):
 
 
 def test_a_job_trains_and_then_measures_what_it_has_trained(tmp_path):
-    run = Run("r", "", {"lr": 0.1, "model": "m.py:f", "seed": 4}, {})
+    run = StudyRun("r", "", {"lr": 0.1, "model": "m.py:f", "seed": 4}, {})
     job = make_job(study_of(tmp_path, run), run, OPTIONS, ("python",), 2)
     folder = tmp_path / "out" / "runs" / "r"
     code, out = ("--model", "m.py:f"), ("--out", str(folder / "sharpness.h5"))
@@ -127,16 +126,16 @@ def test_a_job_trains_and_then_measures_what_it_has_trained(tmp_path):
 
 def test_a_run_goes_on_with_the_threads_that_it_began_with(make, tmp_path):
     execute(make("r", ("train",)))
-    run = Run("r", "", {}, {})
+    run = StudyRun("r", "", {}, {})
     study = dataclasses.replace(study_of(tmp_path, run, threads=5), out=tmp_path)
     assert make_job(study, run, OPTIONS, ("python",), 2).threads == 3
-    other = Run("other", "", {}, {})
+    other = StudyRun("other", "", {}, {})
     assert make_job(study, other, OPTIONS, ("python",), 2).threads == 5
 
 
 def test_a_folder_of_a_run_with_other_options_is_refused(make, tmp_path):
     execute(make("r", ("train",), options={"lr": 0.1, "seed": 0}))
-    run = Run("r", "", {"lr": 0.2, "seed": 0}, {})
+    run = StudyRun("r", "", {"lr": 0.2, "seed": 0}, {})
     study = dataclasses.replace(study_of(tmp_path, run), out=tmp_path)
     with pytest.raises(
         InputError, match=r"begun with other options of landscape train: lr 0\.1, not 0\.2"

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from landscape.errors import InputError
+from landscape.study.definition import Option, as_arguments
 from landscape.study.read import read_study
-from landscape.study.train_options import Option, as_arguments
 
 TRAIN = {
     **{

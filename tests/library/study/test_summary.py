@@ -10,7 +10,8 @@ from report_entries import spectrum
 
 from landscape.errors import StoreError
 from landscape.io.store import write_result
-from landscape.study.definition import Run, Study
+from landscape.results.history import make_history
+from landscape.study.definition import Study, StudyRun
 from landscape.study.execute import Job, Stage
 from landscape.study.study_tables import (
     as_dict,
@@ -19,7 +20,6 @@ from landscape.study.study_tables import (
     settings_table,
 )
 from landscape.study.summary import summarise
-from landscape.training.rows import make_history
 
 SEEDS = (0, 1, 2)
 
@@ -34,7 +34,9 @@ def make(tmp_path):
         for (variant, rho), rows in found.items():
             for seed, (accuracy, loss, test) in zip(SEEDS, rows, strict=False):
                 factors = {} if rho is None else {"rho": rho}
-                run = Run(f"{variant}_{rho}_{seed}", variant, {**factors, "seed": seed}, factors)
+                run = StudyRun(
+                    f"{variant}_{rho}_{seed}", variant, {**factors, "seed": seed}, factors
+                )
                 folder = tmp_path / "runs" / run.name
                 row = {
                     "epoch": 1,
@@ -61,7 +63,7 @@ def make(tmp_path):
 def test_the_ratio_of_the_extreme_eigenvalues_is_there_unless_the_smaller_may_be_zero(
     tmp_path, bottom, expected
 ):
-    runs = tuple(Run(f"r{seed}", "", {"seed": seed}, {}) for seed in (0, 1))
+    runs = tuple(StudyRun(f"r{seed}", "", {"seed": seed}, {}) for seed in (0, 1))
     jobs = [
         Job(run.name, tmp_path / "runs" / run.name, (Stage("train", run.train, ("train",)),), (), 1)
         for run in runs
