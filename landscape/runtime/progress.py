@@ -20,20 +20,11 @@ class Progress(Protocol):
         """End the task, finished or not."""
 
 
-class NullProgress:
-    """A listener that shows nothing."""
+class NullProgress(Progress):
+    """A listener that shows nothing, as the bodies of the protocol do."""
 
     def __repr__(self) -> str:
         return "SILENT"
-
-    def start(self, task: str, total: int | None) -> None:
-        """Do nothing."""
-
-    def update(self, completed: int, **fields: float) -> None:
-        """Do nothing."""
-
-    def stop(self) -> None:
-        """Do nothing."""
 
 
 SILENT = NullProgress()

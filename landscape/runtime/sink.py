@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -20,15 +20,5 @@ class Sink(Protocol[T]):
         """Write the newest state now."""
 
 
-class NullSink(Generic[T]):
-    """A sink that keeps nothing."""
-
-    def load(self) -> T | None:
-        """Return None."""
-        return None
-
-    def save(self, result: T) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
+class NullSink(Sink[T]):
+    """A sink that keeps nothing, as the bodies of the protocol do."""

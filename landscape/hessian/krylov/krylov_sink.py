@@ -70,18 +70,8 @@ class KrylovSink(Protocol):
         """Add a product's alpha, beta and deviation, and the next vector (P,) if there is one."""
 
 
-class NullKrylovSink:
-    """A sink that keeps nothing."""
-
-    def load(self, facts: Mapping[str, str]) -> StoredKrylov | None:
-        """Return None."""
-        return None
-
-    def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Do nothing."""
-
-    def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Do nothing."""
+class NullKrylovSink(KrylovSink):
+    """A sink that keeps nothing, as the bodies of the protocol do."""
 
 
 NOT_SAVED = NullKrylovSink()
