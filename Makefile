@@ -16,12 +16,12 @@ examples: .venv/installed-dev demo
 	$(BIN)/python examples/run_studies.py
 
 test: .venv/installed-dev lint
-	$(BIN)/pytest -n 2 -m "not slow" $(COVERAGE)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(COVERAGE)
 
 # The two halves of the tests share one record of the coverage.
 test-all:
 	$(MAKE) test COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n 2 -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist worksteal -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
