@@ -1,4 +1,4 @@
-"""What a study is: runs, what is measured on each, where they are kept, and its commands' options."""
+"""What a study is: its runs and measurements, their folders, and the options of its commands."""
 
 from __future__ import annotations
 
