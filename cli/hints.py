@@ -42,8 +42,8 @@ def in_options(text: str, names: Set[str] | None = None) -> str:
     """Write arguments and calls in backticks as a command line has them.
 
     `grid=25` becomes --grid 25, `adaptive=True` --adaptive, `grid` --grid, and
-    `landscape.hessian(problem, trace=True)` landscape hessian CKPT --trace. What a command does not
-    take stays as it is.
+    `landscape.hessian(problem, trace=True)` landscape hessian CKPT --trace; saving the result in
+    FILE adds --out FILE. What a command does not take stays as it is.
 
     Args:
         text: A sentence or several.
@@ -64,6 +64,9 @@ def _typed(code: str, names: Set[str]) -> str | None:
     match parsed.args, parsed.keywords:
         case [ast.Name(id=name)], []:
             return f"--{name.replace('_', '-')}" if name in names else None
+        case [ast.Call(func=ast.Attribute(attr="save"), args=[ast.Name(id=file), made])], []:
+            made_by = _typed(ast.unparse(made), names)
+            return made_by and f"{made_by} --out {file}"
         case [ast.Call(func=ast.Attribute(attr=verb), keywords=keywords)], []:
             command = ["landscape", verb, "CKPT"]
         case [], keywords:

@@ -80,13 +80,14 @@ def command_for(quantity: Quantity) -> str:
     """Return the command that writes a file with a quantity."""
     if quantity.name in MEASURES:
         return (
-            f"landscape sharpness CKPT --measures {quantity.name} --rho {quantity.rho!r} --out FILE"
+            f"`landscape.save(FILE, landscape.sharpness(problem, measures={quantity.name!r}, "
+            f"rho={quantity.rho!r}))`"
         )
     if quantity.name == "trace":
-        return "landscape hessian CKPT --trace --out FILE"
+        return "`landscape.save(FILE, landscape.hessian(problem, trace=True))`"
     if quantity.name in (*CURVATURES, "lambda_ratio"):
-        return "landscape hessian CKPT --out FILE"
-    return "landscape sharpness CKPT --out FILE"
+        return "`landscape.save(FILE, landscape.hessian(problem))`"
+    return "`landscape.save(FILE, landscape.sharpness(problem))`"
 
 
 def _is_sampled(origin: Provenance) -> bool:

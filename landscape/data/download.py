@@ -97,7 +97,7 @@ def _download(file: PublishedFile, target: Path, progress: Progress, by_hand: st
         ) from exc
     except OSError as exc:
         raise DataError(
-            f"{target} cannot be written: {exc.strerror}.", hint="Pass another --data-dir."
+            f"{target} cannot be written: {exc.strerror}.", hint="Pass another `data_dir`."
         ) from exc
     finally:
         bar.close()

@@ -133,7 +133,7 @@ class Publication:
     """A data set and its files.
 
     Attributes:
-        name: As in `--data`.
+        name: Built-in name of the data set.
         title: As its authors call it.
         summary: What it is, in a few words.
         page: Address of the page that offers the files; empty where there are none.
@@ -182,7 +182,7 @@ class Publication:
             else f"Run {self.command()}, or d{from_page}"
         )
         package = f" Or install the package {self.package[0]}." if self.package else ""
-        return f"{start} into a folder; pass that folder as --data-dir.{package}"
+        return f"{start} into a folder; pass that folder as `data_dir`.{package}"
 
     def get_again(self, path: Path) -> str:
         """Say how to replace a damaged file, or an extracted folder with one.
@@ -192,8 +192,8 @@ class Publication:
         if path.is_dir():
             names = _list(file.name for file in self.files)
             return (
-                f"Run {self.command()} --data-dir ANOTHER, or download {names} from {self.page} "
-                "into another folder; pass that folder as --data-dir."
+                f"Run {self.command()} with another `data_dir`, or download {names} from {self.page} "
+                "into another folder; pass that folder as `data_dir`."
             )
         if self.needs_login:
             return f"Download {path.name} again from {self.page}."

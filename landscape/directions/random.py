@@ -174,13 +174,13 @@ def require_spanning(directions: Sequence[Direction]) -> None:
         if not torch.isfinite(direction.vector).all():
             raise InputError(
                 f"a direction must be finite, {direction.name} holds NaN or inf.",
-                hint="Check the loss at these weights with `landscape sharpness`.",
+                hint="Check the loss at these weights with `landscape.sharpness(problem)`.",
             )
         if not direction.vector.any():
             raise InputError(
                 f"a direction must not be zero, {direction.name} is: nothing would move.",
                 hint="Random directions leave biases and other 1-D tensors where they are; "
-                "--with-1d moves them.",
+                "`with_1d=True` moves them.",
             )
     if len(directions) == 2:
         _require_not_parallel(*directions)
@@ -191,5 +191,5 @@ def _require_not_parallel(x: Direction, y: Direction) -> None:
     if abs(cosine) > _PARALLEL:
         raise InputError(
             f"two directions must not be parallel, {x.name} and {y.name} have cosine {cosine:.7g}.",
-            hint="Choose another --y, or draw a line with --dims 1.",
+            hint="Choose another `y`, or draw a line with `dims=1`.",
         )

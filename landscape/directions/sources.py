@@ -122,27 +122,27 @@ def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name
     if spectrum.vectors is None:
         raise InputError(
             f"{name} needs the eigenvectors, and the file holds eigenvalues only.",
-            hint="Pass --save-vectors to landscape hessian.",
+            hint="Keep them: `landscape.hessian(problem, save_vectors=True)`.",
         )
     known = len(spectrum.eigenvalues if number > 0 else spectrum.bottom_eigenvalues)
     if abs(number) > known:
-        end, option = ("largest", "--top-k") if number > 0 else ("smallest", "--bottom-k")
+        end, option = ("largest", "top_k") if number > 0 else ("smallest", "bottom_k")
         raise InputError(
             f"{name} asks for more than the {known} {end} eigenvalues that are known.",
-            hint=f"Pass {option} {abs(number)} to landscape hessian.",
+            hint=f"Compute more: `landscape.hessian(problem, {option}={abs(number)})`.",
         )
     there = spectrum.provenance
     if there.dtype != problem.plan.dtype:  # on which the hash depends
         raise InputError(
             f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in "
             f"{there.dtype}.",
-            hint=f"Pass --dtype {there.dtype}, or run landscape hessian with --dtype "
-            f"{problem.plan.dtype}.",
+            hint=f"Pass `dtype='{there.dtype}'`, or compute the file with "
+            f"`dtype='{problem.plan.dtype}'`.",
         )
     if there.weights_hash != problem.weights_hash:
         raise InputError(
             f"{name} must be at the weights of this checkpoint, the file is at others.",
-            hint="Run landscape hessian on this checkpoint.",
+            hint="Run `landscape.hessian(problem)` on this checkpoint.",
         )
 
 

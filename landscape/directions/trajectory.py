@@ -89,7 +89,7 @@ def principal_directions(
             f"principal components in {num_directions} directions need at least "
             f"{num_directions + 1} snapshots, the"
             f" checkpoint counted, got {len(rows)}.",
-            hint="landscape train --save-every 1 keeps one an epoch.",
+            hint="Training with `save_every=1` keeps one per epoch.",
         )
     centred = rows - rows.mean(axis=0) - rows.mean(axis=0)[:, None] + rows.mean()
     values, vectors = (
@@ -203,7 +203,7 @@ def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Te
     if rank < len(values):
         raise InputError(
             "the snapshots must span a plane, all are on one line up to rounding.",
-            hint="Pass --dims 1 for that line.",
+            hint="Pass `dims=1` for that line.",
         )
 
 

@@ -20,7 +20,7 @@ _ERRORS = 3.0  # standard errors above chance
 _FAR_MEAN, _FAR_DEVIATION = 5.0, 10.0  # of all inputs, beyond which they look like raw ones
 _DIFFERENT, _VERY_DIFFERENT = 0.005, 0.05  # accuracy
 _FACTOR, _LEAST = 2.0, 0.1  # of the loss on augmented images to that without, and their difference
-_CHECK_DATA = "Check --data, --data-arg (the normalization above all), --data-dir and the order of the classes."
+_CHECK_DATA = "Check `data`, `data_arg` (the normalization above all), `data_dir` and the order of the classes."
 
 
 def check_inputs(problem: Problem) -> Finding:
@@ -105,7 +105,7 @@ def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> 
         "test accuracy",
         severity,
         message,
-        f"{_CHECK_DATA} Leave --batchnorm and --dtype out.",
+        f"{_CHECK_DATA} Leave `batchnorm` and `dtype` out.",
         values,
     )
 
@@ -141,7 +141,7 @@ def check_augmentation(
     values = {"loss_augmented": changed, "loss": plain}
     if changed > _FACTOR * plain and changed - plain > _LEAST:
         message += "; the minimum of the one is not that of the other."
-        remedy = "Compare only with checkpoints of the same --augmentation."
+        remedy = "Compare only with checkpoints of the same `augmentation`."
         return Finding("augmentation", Severity.WARNING, message, remedy, values)
     return Finding("augmentation", Severity.NOTE, f"{message}.", values=values)
 
@@ -156,7 +156,7 @@ def check_smoothing(training: Mapping[str, Any] | None) -> Finding:
         Severity.NOTE,
         f"It was trained with label smoothing {smoothing:g}; landscapes are of the plain loss, of "
         "another minimum.",
-        "Pass --loss file.py:function with a smoothed loss to see that of training.",
+        "Pass `loss='file.py:function'` with a smoothed loss to see that of training.",
         {"label_smoothing": smoothing},
     )
 

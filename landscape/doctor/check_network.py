@@ -46,7 +46,7 @@ def check_minimum(problem: Problem) -> Finding:
         f"{there:.4g}."
     )
     severity = _how_far_from_minimum(here.loss - there, abs(here.loss))
-    remedy = "Train on (landscape train --init CKPT), or take the last checkpoint, and not one on the way."
+    remedy = "Train on with `init=CKPT`, or take the last checkpoint, and not one on the way."
     return Finding("minimum", severity, message, "" if severity == Severity.OK else remedy, values)
 
 
@@ -105,7 +105,7 @@ def check_filters(problem: Problem) -> Finding:
         f"{count} of {total} filters have norm 0, up to a millionth of their layer's largest: "
         f"{where}; "
         "filter normalization leaves them where they are.",
-        "Draw with --normalization layer too, and compare; a smaller --weight-decay kills fewer.",
+        "Draw with `normalization='layer'` too, and compare; a smaller `weight_decay` kills fewer.",
         values,
     )
 
@@ -120,7 +120,7 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
             "range",
             Severity.PROBLEM,
             "A random direction is 0: every filter has norm 0, or all tensors have one dimension.",
-            "Pass --with-1d to landscape surface, or --normalization none.",
+            "Draw the surface with `with_1d=True`, or with `normalization='none'`.",
         )
     line = Plane(problem.weights, (direction,))
     center, below, above = (problem.loss(line.point(x)) for x in (0.0, -1.0, 1.0))
@@ -130,14 +130,14 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
     if rise > _TOO_HIGH * (rise_level(center, MULTIPLE) - center):
         message, remedy = (
             f"{where}: too far to see the minimum on a linear scale.",
-            "Pass --range auto to landscape surface.",
+            "Draw the surface with `range='auto'`.",
         )
     elif min(below, above) < center - _LOWER * max(abs(center), LEAST_RISE):
         message, remedy = f"{where}: lower than at the weights.", "See the finding on the minimum."
     elif rise < _TOO_LOW * max(abs(center), LEAST_RISE):
         message, remedy = (
             f"{where}: too near to see it rise.",
-            "Pass --range auto to landscape surface.",
+            "Draw the surface with `range='auto'`.",
         )
     else:
         return Finding("range", Severity.OK, f"{where}.", values=values)

@@ -18,7 +18,7 @@ _FACTOR, _LEAST = (
     2.0,
     0.1,
 )  # of the larger loss to the smaller one, and their difference, from which they disagree
-_REMEDY = "Pass --batchnorm recalibrate, or --batchnorm batch, to surface, hessian and sharpness, and compare."
+_REMEDY = "Pass `batchnorm='recalibrate'`, or `batchnorm='batch'`, to surface, hessian and sharpness, and compare."
 
 
 def check_normalization(problem: Problem) -> Finding:
@@ -33,8 +33,8 @@ def check_normalization(problem: Problem) -> Finding:
             Severity.NOTE,
             f"{len(layers)} layers keep no running statistics: each batch is normalized by its "
             "own, and the loss "
-            "depends on --batch-size.",
-            "Pass the same --batch-size to all commands.",
+            "depends on `batch_size`.",
+            "Pass the same `batch_size` to all commands.",
         )
     untouched = sum(map(_is_initial, tracked))
     values = {"num_layers": len(tracked), "num_initial": untouched}

@@ -33,8 +33,8 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
         f"{count} of {size} values ({in_percent(count / size)}) are NaN or infinite, in {len(names)} "
         f"of {len(tensors)} "
         f"tensors: {listed(names)}.",
-        "Take an earlier snapshot (landscape train --save-every), or train again with a smaller "
-        "--lr.",
+        "Take an earlier snapshot (training with `save_every` keeps them), or train again with a smaller "
+        "`lr`.",
         values,
     )
 
@@ -116,7 +116,7 @@ def check_tied(model: nn.Module, state: Mapping[str, Any]) -> Finding:
         f"{len(apart)} tensors that are one in the model differ in the file: "
         f"{listed([' = '.join(n) for n in apart])}; "
         "the last one read counts.",
-        "Pass --model with the model that wrote the file, or save it again after tying them.",
+        "Pass `model` with the model that wrote the file, or save it again after tying them.",
         values,
     )
 

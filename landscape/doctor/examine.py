@@ -68,7 +68,7 @@ def _findings(
             "minimum",
             Severity.PROBLEM,
             message,
-            "Pass --dtype float64, or --batchnorm recalibrate.",
+            "Pass `dtype='float64'`, or `batchnorm='recalibrate'`.",
         )
         return
     yield check_classes(problem)

@@ -136,7 +136,7 @@ def curvature_along(
 
 def _chosen(points: Sequence[TrainingPoint], every: int) -> list[TrainingPoint]:
     if every < 1:
-        raise InputError(f"every must be at least 1, got {every}.", hint="Pass --every 5.")
+        raise InputError(f"every must be at least 1, got {every}.", hint="Pass `every=5`.")
     if not points:
         raise InputError("curvature along training needs at least one snapshot, got none.")
     taken = list(points[::every])

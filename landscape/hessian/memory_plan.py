@@ -127,7 +127,7 @@ def plan_memory(
             f"{size} parameters and {wanted} eigenvalues is "
             f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
             f"{in_gib(budget)} may be used.",
-            hint="Pass a larger --memory, of which vectors may take half, or ask for fewer "
+            hint="Pass a larger `memory`, of which vectors may take half, or ask for fewer "
             "eigenvalues.",
         )
     return MemoryPlan(

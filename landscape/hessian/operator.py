@@ -179,8 +179,8 @@ class CurvatureOperator:
         if not all_finite([total]):
             raise NotFiniteError(
                 f"a {_NAMES[self.kind]}-vector product holds NaN or inf{self._first_bad(parts)}.",
-                hint="Pass --dtype float64, or check the loss at these weights with `landscape "
-                "sharpness`.",
+                hint="Pass `dtype='float64'`, or check the loss at these weights with "
+                "`landscape.sharpness(problem)`.",
             )
         return total
 

@@ -28,7 +28,7 @@ from landscape.results.spectrum import Trace
 from landscape.runtime.progress import SILENT, Progress, reporting
 from landscape.runtime.random_state import seed_random_states
 
-_NATIVE = "Pass --engine lanczos."
+_NATIVE = "Pass `engine='lanczos'`."
 _LACKS = {
     "density": "its density() calls torch.eig, which torch no longer has",
     "ggn": "its products are with the Hessian only",
@@ -105,8 +105,8 @@ def power_iteration(
     if not all_finite(vectors):
         raise NotFiniteError(
             "PyHessian's eigenvectors hold NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
-            "sharpness`.",
+            hint="Pass `dtype='float64'`, or check the loss at these weights with "
+            "`landscape.sharpness(problem)`.",
         )
     return _certify(problem, _independent(vectors), run.num_products, tolerance, (top_k, bottom_k))
 
@@ -144,7 +144,7 @@ def pyhessian_trace(
         samples = np.array(run.engine.trace(maxIter=num_samples, tol=-math.inf))
     if not np.isfinite(samples).all():
         raise NotFiniteError(
-            "PyHessian's samples of the trace hold NaN or inf.", hint="Pass --dtype float64."
+            "PyHessian's samples of the trace hold NaN or inf.", hint="Pass `dtype='float64'`."
         )
     mean, error = float(samples.mean()), error_of_mean(samples)
     reach = half_width(error, num_values=num_samples)
@@ -196,12 +196,12 @@ def _require_kind(problem: Problem) -> None:
         raise InputError(
             "PyHessian evaluates with stored batch-norm statistics only, got "
             f"{problem.batchnorm!r}.",
-            hint="Pass --batchnorm stored, or --engine lanczos.",
+            hint="Pass `batchnorm='stored'`, or `engine='lanczos'`.",
         )
     if problem.device.type not in ("cpu", "cuda"):
         raise InputError(
             f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
-            hint="Pass --device cpu.",
+            hint="Pass `device='cpu'`.",
         )
 
 

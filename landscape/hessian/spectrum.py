@@ -183,7 +183,7 @@ def _require_engine(engine: str, curvature: str, which: str, polish: bool, extra
     if which != "algebraic" or polish:
         raise InputError(
             "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
-            hint="Pass --engine lanczos for --which and --polish.",
+            hint="Pass `engine='lanczos'` for `which` and `polish`.",
         )
 
 
@@ -192,7 +192,7 @@ def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress
         return None
     if extras.relative_error is not None:
         raise InputError(
-            "PyHessian's trace has a fixed number of samples.", hint="Leave --relative-error out."
+            "PyHessian's trace has a fixed number of samples.", hint="Leave `relative_error` out."
         )
     return pyhessian_trace(problem, seed=seed, progress=progress)
 

@@ -180,7 +180,7 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     if any(problems):
         raise CheckpointError(
             f"{checkpoint.path} does not fit the model: {'; '.join(filter(None, problems))}.",
-            hint="Check --model and --model-arg.",
+            hint="Check `model` and `model_arg`.",
         )
     odd = [
         key for key in want if key in have and have[key].is_complex() and not want[key].is_complex()

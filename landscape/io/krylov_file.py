@@ -107,7 +107,7 @@ class KrylovFile:
                 require_same(
                     self._path,
                     item_traits(stored, self._facts, {**stored, **self._facts}, default="not said"),
-                    hint="Run with the same settings, or without --resume.",
+                    hint="Run with the same settings, or without `resume`.",
                 )
                 head = KrylovHead(
                     _dataset(file, "values")[()],
@@ -119,7 +119,7 @@ class KrylovFile:
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
             raise StoreError(
                 f"{self._path} is damaged or holds no Krylov space.",
-                hint="Remove it, or run without --resume.",
+                hint="Remove it, or run without `resume`.",
             ) from exc
         is_unwritten = np.isnan(steps).any(axis=1)
         return head, steps[: int(is_unwritten.argmax()) if is_unwritten.any() else len(steps)]

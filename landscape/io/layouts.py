@@ -70,7 +70,7 @@ def find_layout(name: str) -> Layout:
     """
     if name not in LAYOUTS:
         raise InputError(
-            f"--to must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass --to csv."
+            f"`to` must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass `to='csv'`."
         )
     return LAYOUTS[name]
 
@@ -109,6 +109,6 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
         fitting = [name for name, other in LAYOUTS.items() if type(result) in other.writers]
         raise InputError(
             f"the layout {to} is not for a {kind_of(result)} file, got {source}.",
-            hint=f"Pass --to {' or '.join(fitting)}.",
+            hint=f"Pass {' or '.join(f'`to={name!r}`' for name in fitting)}.",
         )
     return layout.writers[type(result)](target, result)

@@ -44,12 +44,12 @@ def create_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
             return builtin_models.build_model(name, **arguments)
         except (RuntimeError, MemoryError) as exc:
             raise PluginError(
-                f"--model {name} cannot be built: {_summary(exc)}.", hint="Check --model-arg."
+                f"`model={name!r}` cannot be built: {_summary(exc)}.", hint="Check `model_arg`."
             ) from exc
-    model = _call(name, "--model", arguments)
+    model = _call(name, "model", arguments)
     if not isinstance(model, nn.Module):
         raise PluginError(
-            f"--model {name} must return a torch.nn.Module, it returned {type(model).__name__}."
+            f"`model={name!r}` must return a torch.nn.Module, it returned {type(model).__name__}."
         )
     return model
 
@@ -65,10 +65,10 @@ def create_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     if not is_import_string(name):
         return builtin_data.build_data(name, **arguments)
-    splits = _call(name, "--data", arguments)
+    splits = _call(name, "data", arguments)
     if not (isinstance(splits, tuple | list) and len(splits) == 2):
         raise PluginError(
-            f"--data {name} must return a pair (train, test), it returned {type(splits).__name__}.",
+            f"`data={name!r}` must return a pair (train, test), it returned {type(splits).__name__}.",
             hint="test may be None.",
         )
     return splits[0], splits[1]
@@ -84,10 +84,10 @@ def find_loss(name: str) -> Callable[..., Any]:
         if name not in LOSSES:
             raise PluginError(
                 f"loss must be one of {', '.join(LOSSES)} or an import string, got {name!r}.",
-                hint="Pass --loss file.py:function with function(outputs, targets) -> scalar mean.",
+                hint="Pass `loss='file.py:function'` with function(outputs, targets) -> scalar mean.",
             )
         return LOSSES[name]
-    return _find(name, "--loss")
+    return _find(name, "loss")
 
 
 def find_optimizer(name: str) -> Callable[..., Any]:

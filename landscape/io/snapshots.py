@@ -38,7 +38,7 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
         what = "is a file" if folder.exists() else "does not exist"
         raise CheckpointError(
             f"snapshots are read from a folder, {folder} {what}.",
-            hint="Name the folder that landscape train --save-every 1 wrote.",
+            hint="Name the folder of a training with `save_every=1`.",
         )
     inner = folder / "snapshots"
     place = inner if inner.is_dir() else folder
@@ -50,7 +50,7 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise CheckpointError(
             f"{place} holds no snapshots ({', '.join(_SUFFIXES)}).",
-            hint="landscape train --save-every 1 keeps one an epoch.",
+            hint="Training with `save_every=1` keeps one per epoch.",
         )
     return sorted(found, key=_natural)
 

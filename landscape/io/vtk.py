@@ -38,7 +38,7 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"a VTK file has the suffix {' or '.join(SUFFIXES)}, got {path.name!r}.",
-            hint="Pass --out a.vtu.",
+            hint="Pass `out='a.vtu'`.",
         )
     if not surface.done.any():
         raise InputError("a mesh needs a point at least, none of this surface is done.")

@@ -164,7 +164,7 @@ def _features(batch: Any, in_features: int) -> Tensor:
     if found != in_features:
         raise InputError(
             f"the graph network takes nodes with {in_features} features, got {found}.",
-            hint=f"Pass --model-arg in_features={found}.",
+            hint=f"Pass `model_arg={{'in_features': {found}}}`.",
         )
     return batch.x
 

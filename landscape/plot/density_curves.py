@@ -98,7 +98,7 @@ def _require_density(spectrum: Spectrum) -> Density:
     if density is None:
         raise InputError(
             "a density can only be drawn of a spectrum that has one, got eigenvalues alone.",
-            hint="Compute it with landscape hessian --density.",
+            hint="Compute it with `landscape.hessian(problem, density=True)`.",
         )
     if not np.isfinite([*density.outliers, *density.nodes[density.weights > 0]]).all():
         raise InputError(

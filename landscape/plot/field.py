@@ -156,7 +156,7 @@ def subtract_fields(second: Field, first: Field) -> Field:
             raise InputError(
                 f"a difference needs surfaces on the same axes, got {_describe(one)} and "
                 f"{_describe(other)} along the {label} one.",
-                hint="Compute both with the same --grid and --range.",
+                hint="Compute both with the same `grid` and `range`.",
             )
     if first.axis_labels != second.axis_labels:
         raise InputError(

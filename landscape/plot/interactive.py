@@ -108,12 +108,12 @@ def _view(results: Sequence[Any], kind: str | None) -> str:
     if default not in ("filled", "curve"):
         raise InputError(
             f"an interactive page shows surfaces, got results that are drawn as {default}.",
-            hint="Draw them as a figure: --out with .png, .svg or .pdf.",
+            hint="Draw them as a figure: save it as .png, .svg or .pdf.",
         )
     if kind is not None and choose_kind(results, kind) not in _VIEWS:
         raise InputError(
             f"an interactive page shows {', '.join(_VIEWS)}, got {kind!r}.",
-            hint="Draw it as a figure: --out with .png, .svg or .pdf.",
+            hint="Draw it as a figure: save it as .png, .svg or .pdf.",
         )
     return "curve" if default == "curve" else _VIEWS[kind or "surface"]
 

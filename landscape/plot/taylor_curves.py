@@ -137,7 +137,7 @@ def find_curves(
     if not any(np.isfinite(curve.values).any() for curve in curves):
         raise InputError(
             "sharpness needs at least one finite measure to be drawn, got none.",
-            hint="Look at the loss of the checkpoint for NaN and inf, or pass a smaller --rho.",
+            hint="Look at the loss of the checkpoint for NaN and inf, or pass a smaller `rho`.",
         )
     balls = {(each.p, each.adaptive, each.m) for curve in curves for each in curve.measures}
     if len(balls) > 1:

@@ -48,7 +48,7 @@ def draw_trajectory(field: Field, label: str) -> Figure:
     if not snapshots:
         raise InputError(
             "a trajectory needs a surface with snapshots, got none.",
-            hint="Compute one with landscape surface --x pca:FOLDER --y pca:FOLDER.",
+            hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
         )
     scale = scale_of([field])
     legend = legend_of([field], view_of([field], "filled"))

@@ -158,7 +158,7 @@ def explained_derivatives() -> Iterator[None]:
         if is_out_of_memory(exc):
             raise LandscapeError(
                 "out of memory in a matrix-vector product.",
-                hint="Pass a smaller --batch-size, or a smaller --memory.",
+                hint="Pass a smaller `batch_size`, or a smaller `memory`.",
             ) from exc
         if not any(refusal in str(exc) for refusal in _REFUSALS):
             raise

@@ -76,13 +76,13 @@ def outputs_and_loss(
     except Exception as exc:  # model and loss are the user's own
         if is_out_of_memory(exc):
             raise LandscapeError(
-                "out of memory in a forward pass.", hint="Pass a smaller --batch-size."
+                "out of memory in a forward pass.", hint="Pass a smaller `batch_size`."
             ) from exc
         if _ONE_VALUE in str(exc):
             raise InputError(
                 "batch normalization in training needs more than one value a channel, got one: a "
                 "single example.",
-                hint="Choose a --batch-size, and a --micro-batch if any, that leave no single "
+                hint="Choose a `batch_size`, and a `micro_batch` if any, that leave no single "
                 "example over.",
             ) from exc
         raise InputError(

@@ -133,11 +133,11 @@ def choose_device(name: str) -> torch.device:
     if kind not in available:
         raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
     if not available[kind]:
-        raise InputError(f"device {name} is not available here.", hint="Pass --device auto.")
+        raise InputError(f"device {name} is not available here.", hint="Pass `device='auto'`.")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as exc:
-        raise InputError(f"device {name} does not exist.", hint="Pass --device auto.") from exc
+        raise InputError(f"device {name} does not exist.", hint="Pass `device='auto'`.") from exc
 
 
 def require_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -149,12 +149,12 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
     require_one_of("dtype", name, DTYPES)
     if name == "float64" and device.type == "mps":
         raise InputError(
-            "float64 does not exist on MPS.", hint="Pass --device cpu or --dtype float32."
+            "float64 does not exist on MPS.", hint="Pass `device='cpu'` or `dtype='float32'`."
         )
     if name == "tf32" and not _has_tf32(device):
         raise InputError(
             f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
-            hint="Pass --dtype float32, or bfloat16.",
+            hint="Pass `dtype='float32'`, or bfloat16.",
         )
     return DTYPES[name]
 
@@ -263,7 +263,7 @@ def explained_compiler() -> Iterator[None]:
     except TorchDynamoException as exc:
         raise InputError(
             f"the model cannot be compiled: {first_line(exc)}",
-            hint="Leave --compile out, or install what torch.compile needs: a C++ compiler, on "
+            hint="Leave `compile` out, or install what torch.compile needs: a C++ compiler, on "
             "CUDA also Triton.",
         ) from exc
 

@@ -23,7 +23,7 @@ _NUM_TIMED = 4  # passes, the first of which warms up
 _MOST = 256
 _GAIN = 1.1  # of points a second, for which twice the memory is taken
 _PATIENCE = 2  # doublings without a gain
-_ONE_POINT = "Pass --points-per-pass 1."
+_ONE_POINT = "Pass `points_per_pass=1`."
 
 
 def reason_for_bits(together: Callable[[Sequence[int]], Tensor], count: int) -> str:

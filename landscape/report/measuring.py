@@ -127,14 +127,15 @@ class Bench:
         found = read_result(path)
         if not isinstance(found, Sharpness | Spectrum | Surface):
             raise StoreError(
-                f"{path} holds no {name}.", hint="Pass --force to replace it, or another --out."
+                f"{path} holds no {name}.",
+                hint="Pass `force=True` to replace it, or another `out`.",
             )
         require_same(
             path,
             _traits(found.provenance, self, name, problems or {TRAIN: self.train}),
             task="report",
-            hint="Repeat the options of the first run, pass --force to measure all anew, or "
-            "another --out.",
+            hint="Repeat the options of the first run, pass `force=True` to measure all anew, or "
+            "another `out`.",
         )
         return found
 

@@ -62,14 +62,14 @@ def require_unchanged(stored: Any, kind: type, described: str, traits: Iterable[
     if not isinstance(stored, kind):
         raise StoreError(
             f"the stored result is a {type(stored).__name__.lower()}, not {described}.",
-            hint="Write to another --out.",
+            hint="Write to another `out`.",
         )
     if (different := first_difference(traits)) is not None:
         name, before, now = different
         raise StoreError(
             f"the stored {described.partition(' ')[2]} has another {name}: {before} in the file, "
             f"{now} now.",
-            hint="Repeat the options of the first run, or write to another --out.",
+            hint="Repeat the options of the first run, or write to another `out`.",
         )
 
 

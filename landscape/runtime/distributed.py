@@ -45,7 +45,8 @@ def local_device(device: torch.device) -> torch.device:
         return device
     if device.type != "cuda":
         raise InputError(
-            f"several processes need the CPU or CUDA, got {device.type}.", hint="Pass --device cpu."
+            f"several processes need the CPU or CUDA, got {device.type}.",
+            hint="Pass `device='cpu'`.",
         )
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(own)

@@ -77,7 +77,7 @@ def _held_lock(path: Path) -> Iterator[None]:
     except Timeout as exc:
         raise StoreError(
             f"{path} is being written by another process.",
-            hint="Wait for it, or write to another --out.",
+            hint="Wait for it, or write to another `out`.",
         ) from exc
     try:
         yield

@@ -120,7 +120,7 @@ def certify(
     if not np.isfinite([loss, *losses]).all():
         raise NotFiniteError(
             "a certificate needs finite losses, and one is NaN or inf.",
-            hint="Measure at a smaller --rho.",
+            hint="Measure at a smaller `rho`.",
         )
     return Certificate(
         perturbations=torch.stack(perturbations).cpu().numpy(),
@@ -169,7 +169,7 @@ def check(certificate: Certificate, problem: Problem) -> Verdict:
     if not _agree(certificate.loss, found):
         failures.insert(0, _differ("at the weights", certificate.loss, found))
     hint = (
-        "It was changed, or is of another loss function: pass the --loss it was made with."
+        "It was changed, or is of another loss function: pass the `loss` it was made with."
         if failures
         else ""
     )
@@ -184,7 +184,7 @@ def _require_exact(problem: Problem) -> None:
         raise InputError(
             f"certificates are of all data, the problem has {problem.num_examples} examples out of "
             "more.",
-            hint="Leave out --samples.",
+            hint="Leave out `samples`.",
         )
 
 
@@ -222,20 +222,20 @@ def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
         return (
             f"the certificate is with batch normalization {origin.batchnorm}, this is "
             f"{problem.batchnorm}.",
-            f"Pass --batchnorm {origin.batchnorm}.",
+            f"Pass `batchnorm='{origin.batchnorm}'`.",
         )
     if origin.weights_hash != problem.weights_hash:
         return "the certificate is of other weights.", "Name the checkpoint that it was made from."
     if origin.data_hash.get(split) != problem.data_hash:
         return (
             f"the certificate is of other data than this {split} split.",
-            "Pass the same --data and --data-arg.",
+            "Pass the same `data` and `data_arg`.",
         )
     if origin.batchnorm != "stored" and origin.plan.get("batch_size") != problem.plan.batch_size:
         size = origin.plan.get("batch_size")
         return (
             f"the certificate is with statistics of batches of {size}.",
-            f"Pass --batch-size {size}.",
+            f"Pass `batch_size={size}`.",
         )
     return _undefined(certificate), _CHANGED
 

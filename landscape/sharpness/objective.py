@@ -107,7 +107,7 @@ class Objective:
         if not torch.isfinite(vector).all():
             raise NotFiniteError(
                 "the gradient holds NaN or inf, so there is no direction of ascent.",
-                hint="Check the loss at these weights; pass a smaller --rho or --dtype float64.",
+                hint="Check the loss at these weights; pass a smaller `rho` or `dtype='float64'`.",
             )
         self._has_evaluated(1)
         return Gradient(self.problem.passes.mean(losses), vector)

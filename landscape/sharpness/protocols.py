@@ -344,7 +344,7 @@ def _require_problem(protocol: Protocol, problem: Problem) -> None:
         raise InputError(
             f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got "
             f"{problem.batchnorm}.",
-            hint=f"Pass --batchnorm {protocol.batchnorm}.",
+            hint=f"Pass `batchnorm='{protocol.batchnorm}'`.",
         )
     if problem.criterion is not protocol.loss:
         raise InputError(

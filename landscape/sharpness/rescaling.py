@@ -124,7 +124,7 @@ def function_preserving_rescalings(
             "rescaling needs layers joined by ReLU or another positively homogeneous function, or "
             "weights under "
             "batch normalization with running statistics; this model has neither.",
-            hint="Networks of tanh or GELU have no such freedom: leave --invariance out.",
+            hint="Networks of tanh or GELU have no such freedom: leave `invariance` out.",
         )
     alternating = [factor if i % 2 == 0 else 1 / factor for i in range(len(joined))]
     return [
@@ -197,7 +197,7 @@ def _checked(
             f"rescaled {name} must change the outputs by rounding only, at most {allowed:.1e} of "
             "them, "
             f"they change by {change:.1e}.",
-            hint="Pass --dtype float64, and a factor that is a power of two.",
+            hint="Pass `dtype='float64'`, and a factor that is a power of two.",
         )
     yield Rescaling(name, kind, tuple(map(str, pairs)), factor, change, other)
 

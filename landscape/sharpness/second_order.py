@@ -132,10 +132,10 @@ def _require_same(problem: Problem, spectrum: Spectrum) -> None:
     if recorded.weights_hash != problem.weights_hash:
         raise InputError(
             "the spectrum must be of the same weights, batch statistics and dtype.",
-            hint="Compute it by landscape hessian CKPT --trace --out FILE.",
+            hint="Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",
         )
     if recorded.data_hash.get(spectrum.split) != problem.data_hash:
         raise InputError(
             "the spectrum must be of the same data.",
-            hint="Pass the same --split, --samples and --data to both.",
+            hint="Pass the same `split`, `samples` and `data` to both.",
         )

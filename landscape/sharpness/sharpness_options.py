@@ -89,7 +89,7 @@ def require_arguments(
         if not (np.isfinite(rho) and rho > 0):
             raise InputError(
                 f"rho must be a positive number to measure sharpness, got {rho:g}.",
-                hint="Pass --rho 0.05.",
+                hint="Pass `rho=0.05`.",
             )
     for name in measures:
         if name not in MEASURES:

@@ -119,7 +119,7 @@ def make_job(
         raise InputError(
             f"run {run.name} in {folder} was begun with other options of landscape train:"
             f" {_difference(record['train'], run.train)}.",
-            hint="Remove that folder to do it anew, or write to another --out.",
+            hint="Remove that folder to do it anew, or write to another `out`.",
         )
     stages = [_training(run, folder, commands["train"])]
     stages += [_measuring(study, run, name, folder, commands[name]) for name in study.measures]

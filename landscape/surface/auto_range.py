@@ -82,13 +82,13 @@ def find_range(
     if not 1 < multiple < math.inf:
         raise InputError(
             f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
-            hint="Pass --range auto:5.",
+            hint="Pass `range='auto:5'`.",
         )
     center = problem.loss(line.origin)
     if not math.isfinite(center):
         raise InputError(
             f"an automatic range needs a finite loss at the centre, got {center}.",
-            hint="Pass --range -1:1.",
+            hint="Pass `range='-1:1'`.",
         )
     search = _Search(problem, line, rise_level(center, multiple), progress)
     scale = (norm(line.origin) or 1.0) / norm(line.directions[0])

@@ -291,13 +291,13 @@ def _require_match(planes: Sequence[Plane], axes: Sequence[Axis], refine: float 
             )
     if len(planes) > 1 and len(axes) > 1:
         raise InputError(
-            "several directions at once must be lines, got planes.", hint="Pass --dims 1."
+            "several directions at once must be lines, got planes.", hint="Pass `dims=1`."
         )
     if refine is not None and not 0 < refine < np.inf:
         raise InputError(f"the tolerance of a refinement must be a positive number, got {refine}.")
     if refine is not None and len(planes) > 1:
         raise InputError(
-            "several lines cannot be refined.", hint="Leave out --refine or --repeats."
+            "several lines cannot be refined.", hint="Leave out `refine` or `repeats`."
         )
 
 

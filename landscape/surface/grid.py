@@ -29,13 +29,13 @@ class Axis:
         if self.num_points < 2:
             raise InputError(
                 f"grid must have at least 2 points per axis, got {self.num_points}.",
-                hint="Pass --grid 21.",
+                hint="Pass `grid=21`.",
             )
         if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
             raise InputError(
                 "range must go from a smaller to a larger number, got "
                 f"{self.start:g}:{self.stop:g}.",
-                hint="Pass --range -1:1.",
+                hint="Pass `range='-1:1'`.",
             )
         if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
             raise InputError(

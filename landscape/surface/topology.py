@@ -100,13 +100,13 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
     if surface.num_lines not in (None, 1):
         raise InputError(
             f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
-            hint="Compute a surface without --repeats.",
+            hint="Compute a surface without `repeats`.",
         )
     if not _is_known(surface):
         raise InputError(
             f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that "
             "were not computed.",
-            hint="Finish it with landscape surface ... --resume.",
+            hint="Finish it with `resume=True`.",
         )
     values, done = np.asarray(surface.loss[split], dtype=np.float64), surface.done
     if surface.y is None:

@@ -127,7 +127,7 @@ def get_augmentation(name: str) -> Callable[[Any, torch.Generator], Any]:
         raise InputError(
             f"an augmentation must be one of none and {known}, or some joined by dashes, got "
             f"{name!r}.",
-            hint="Pass --augmentation crop-flip-cutout.",
+            hint="Pass `augmentation='crop-flip-cutout'`.",
         )
     return partial(_apply, [AUGMENTATIONS[part] for part in parts])
 

@@ -267,7 +267,7 @@ class TrainingRun:
         if not math.isfinite(loss):
             raise LandscapeError(
                 f"training diverged in epoch {len(self.rows) + 1}: the mean loss is {loss}.",
-                hint="Lower the learning rate (--lr).",
+                hint="Lower the learning rate, `lr`.",
             )
         return {
             "learning_rate": float(self.optimizer.param_groups[0]["initial_lr"]) * first_factor,

@@ -126,5 +126,5 @@ class TrainingPlan:
         if is_sam and optimizer.scope == "micro-batch" and self.micro_batch is None:
             raise InputError(
                 "SAM cannot make an ascent for each micro-batch without micro-batches.",
-                hint="Set the micro-batch size (--micro-batch), or the scope batch.",
+                hint="Set the micro-batch size, `micro_batch`, or the scope batch.",
             )

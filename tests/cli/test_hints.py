@@ -20,7 +20,7 @@ NAMES = option_names(get_command(app))
         ("Pass `rho=[0.1, 0.2]`.", "Pass --rho 0.1,0.2."),
         ("Pass `model='my file.py:f'`.", "Pass --model 'my file.py:f'."),
         (
-            "Compute it by `landscape.hessian(problem, trace=True, out=FILE)`.",
+            "Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",
             "Compute it by landscape hessian CKPT --trace --out FILE.",
         ),
         ("Pass `keep_vectors=True`.", "Pass `keep_vectors=True`."),

@@ -42,7 +42,7 @@ class Wanted:
         if which == "magnitude" and bottom_k:
             raise InputError(
                 f"bottom-k must be 0 where the largest in magnitude are asked for, got {bottom_k}.",
-                hint="Pass --bottom-k 0, or --which algebraic.",
+                hint="Pass `bottom_k=0`, or `which='algebraic'`.",
             )
         if top_k + bottom_k > size:
             raise InputError(
@@ -127,7 +127,7 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
     if not tolerance > 0:
         raise InputError(
             f"tolerance must be a positive number, got {tolerance:g}.",
-            hint="Pass --tolerance 1e-4.",
+            hint="Pass `tolerance=1e-4`.",
         )
     return tolerance
 

@@ -24,8 +24,8 @@ def finite_product(operator: SymmetricOperator, v: Tensor) -> Tensor:
     if not torch.isfinite(product).all():
         raise NotFiniteError(
             "a Hessian-vector product holds NaN or inf.",
-            hint="Pass --dtype float64, or check the loss at these weights with `landscape "
-            "sharpness`.",
+            hint="Pass `dtype='float64'`, or check the loss at these weights with "
+            "`landscape.sharpness(problem)`.",
         )
     return product
 
