@@ -11,7 +11,6 @@ import typer
 
 from landscape.conditions import Judgement, Known, Quantity, judge, parse_condition
 from landscape.conditions.condition import JUDGEMENTS, UNDECIDED
-from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
 from landscape.conditions.from_file import look_up, stored_quantities
 from landscape.errors import InputError
 from landscape.io.layouts import read_any
@@ -20,7 +19,6 @@ from landscape.runtime.files import is_hdf5
 
 from .. import console
 from ..options import ProblemOptions
-from ..processes import open_together, working_together
 from .options import EffortOptions
 
 
@@ -74,6 +72,10 @@ def _refuse_typed(file: Path, options: ProblemOptions | EffortOptions) -> None:
 def _measured(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
 ) -> Mapping[Quantity, Known]:
+    from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
+
+    from ..processes import open_together, working_together  # a stored result needs no torch
+
     with working_together():
         opened = open_together(file, problem, splits_of(wanted))
         return measure_quantities(

@@ -111,7 +111,14 @@ def _call(name: str, what: str, arguments: Mapping[str, Any]) -> Any:
     except LandscapeError:
         raise
     except (Exception, SystemExit) as exc:
-        raise PluginError(f"{what} {name} raised {_summary(exc)}.", hint=_place(exc)) from exc
+        raise PluginError(
+            f"{_named(what, name)} raised {_summary(exc)}.", hint=_place(exc)
+        ) from exc
+
+
+def _named(what: str, name: str) -> str:
+    """Write the argument that gave an import string; an optimizer is given in no argument."""
+    return f"`{what}={name!r}`" if what in ("model", "data", "loss") else f"{what} {name}"
 
 
 def _find(name: str, what: str) -> Callable[..., Any]:
@@ -122,12 +129,12 @@ def _find(name: str, what: str) -> Callable[..., Any]:
     except AttributeError as exc:
         known = ", ".join(_public_names(module)[:10])
         raise PluginError(
-            f"{what} {name}: {module_name} has no {attribute!r}.",
+            f"{_named(what, name)}: {module_name} has no {attribute!r}.",
             hint=f"It has: {known}." if known else "",
         ) from exc
     if not callable(function):
         raise PluginError(
-            f"{what} {name}: {attribute} must be callable, it is a {type(function).__name__}."
+            f"{_named(what, name)}: {attribute} must be callable, it is a {type(function).__name__}."
         )
     return function
 
@@ -144,7 +151,7 @@ def _public_names(module: ModuleType) -> list[str]:
 def _import(module_name: str, name: str, what: str) -> ModuleType:
     is_file = module_name.endswith(".py")
     if is_file and not Path(module_name).is_file():
-        raise PluginError(f"{what} {name}: there is no file {module_name}.")
+        raise PluginError(f"{_named(what, name)}: there is no file {module_name}.")
     path = Path(module_name).resolve()
     folder = str(path.parent) if is_file else os.getcwd()
     sys.path.insert(0, folder)
@@ -156,12 +163,13 @@ def _import(module_name: str, name: str, what: str) -> ModuleType:
         missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise PluginError(
-                f"{what} {name}: there is no module {missing}.",
+                f"{_named(what, name)}: there is no module {missing}.",
                 hint="Install it, run from the folder that holds it, or give "
                 "path/to/file.py:function.",
             ) from exc
         raise PluginError(
-            f"{what} {name}: importing {module_name} raised {_summary(exc)}.", hint=_place(exc)
+            f"{_named(what, name)}: importing {module_name} raised {_summary(exc)}.",
+            hint=_place(exc),
         ) from exc
     finally:
         sys.path.remove(folder)

@@ -14,9 +14,12 @@ def _texts(tree):
     docstrings = {id(n.body[0].value) for n in ast.walk(tree) if isinstance(n, described) and n.body
                   and isinstance(n.body[0], ast.Expr)}  # fmt: skip
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in docstrings:
-                yield node.lineno, node.value
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
+            yield node.lineno, node.value
 
 
 def test_no_sentence_of_the_library_names_an_option_of_the_command_line():

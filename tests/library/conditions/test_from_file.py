@@ -167,10 +167,13 @@ def test_directions_are_no_results_of_a_checkpoint():
 @pytest.mark.parametrize(
     ("quantity", "command"),
     [
-        (Quantity("asc", 0.1), "landscape sharpness CKPT --measures asc --rho 0.1 --out FILE"),
-        (Quantity("trace"), "landscape hessian CKPT --trace --out FILE"),
-        (Quantity("lambda_ratio"), "landscape hessian CKPT --out FILE"),
-        (Quantity("generalization_gap"), "landscape sharpness CKPT --out FILE"),
+        (
+            Quantity("asc", 0.1),
+            "`landscape.save(FILE, landscape.sharpness(problem, measures='asc', rho=0.1))`",
+        ),
+        (Quantity("trace"), "`landscape.save(FILE, landscape.hessian(problem, trace=True))`"),
+        (Quantity("lambda_ratio"), "`landscape.save(FILE, landscape.hessian(problem))`"),
+        (Quantity("generalization_gap"), "`landscape.save(FILE, landscape.sharpness(problem))`"),
     ],
 )
 def test_what_is_missing_is_said_with_the_command_that_writes_it(quantity, command):

@@ -149,7 +149,7 @@ def test_empty_folder_is_refused_with_what_to_download_and_where_to_put_it(
     name, archive_name, tmp_path
 ):
     pattern = (
-        rf"{tmp_path} holds neither.*{archive_name} from https://www.cs.toronto.edu.*--data-dir"
+        rf"{tmp_path} holds neither.*{archive_name} from https://www.cs.toronto.edu.*`data_dir`"
     )
     with pytest.raises(DataError, match=pattern):
         read_by_name(name, data_dir=str(tmp_path))
@@ -161,7 +161,7 @@ def test_missing_folder_is_refused(tmp_path):
 
 
 def test_no_folder_is_refused_with_the_option_to_pass():
-    with pytest.raises(DataError, match="pass that folder as --data-dir"):
+    with pytest.raises(DataError, match="pass that folder as `data_dir`"):
         read_by_name("cifar10")
 
 

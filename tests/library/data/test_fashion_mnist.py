@@ -56,7 +56,7 @@ def test_missing_file_is_refused_with_where_to_get_it(tmp_path):
     write_all(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     expected = r"t10k-labels-idx1-ubyte\.gz, but.*Run landscape data fetch fashion-mnist"
-    expected += ".*zalando.*--data-dir.*Debian"
+    expected += ".*zalando.*`data_dir`.*Debian"
     with pytest.raises(DataError, match=expected):
         fashion_mnist(data_dir=str(tmp_path))
 

@@ -134,7 +134,7 @@ def test_files_that_the_rule_does_not_tell_apart_are_named(names, tmp_path):
 @pytest.mark.parametrize("is_given", [True, False])
 def test_missing_file_is_refused_with_where_to_get_it(is_given, tmp_path):
     with pytest.raises(
-        DataError, match=r"Heartbeat Categorization.*kaggle\.com.*shayanfazeli.*login.*--data-dir"
+        DataError, match=r"Heartbeat Categorization.*kaggle\.com.*shayanfazeli.*login.*`data_dir`"
     ):
         mitbih(data_dir=str(tmp_path) if is_given else None)
 

@@ -158,7 +158,7 @@ def test_archive_writes_nothing_outside(folder):
 def test_missing_data_are_refused_with_where_to_get_them(name, data_dir, tmp_path):
     with pytest.raises(
         DataError,
-        match=rf"landscape data fetch {name}, or.*\.zip from https://chrsmrrs.*--data-dir",
+        match=rf"landscape data fetch {name}, or.*\.zip from https://chrsmrrs.*`data_dir`",
     ):
         build_data(name, data_dir=data_dir and str(tmp_path / data_dir))
 

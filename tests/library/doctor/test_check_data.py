@@ -58,7 +58,7 @@ def test_raw_pixels_are_a_warning():
     found = check_inputs(Problem(tiny_cnn(), (images()[0] * 60 + 120, images()[1])))
     assert found.severity == Severity.WARNING
     assert "as if they were not normalized" in found.message
-    assert "--data-arg" in found.remedy
+    assert "`data_arg`" in found.remedy
 
 
 def test_inputs_with_nan_are_a_problem():
@@ -96,7 +96,7 @@ def test_chance_is_the_share_of_the_commonest_class():
     found = check_classes(Problem(Fixed(), (x, y)))
     assert (found.values["accuracy"], found.values["chance"]) == pytest.approx((0.9, 0.9))
     assert found.severity == Severity.PROBLEM
-    assert "--data-arg" in found.remedy
+    assert "`data_arg`" in found.remedy
 
 
 def test_more_outputs_than_classes_are_a_warning():

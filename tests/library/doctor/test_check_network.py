@@ -51,7 +51,7 @@ def test_far_up_the_slope_is_a_problem_and_the_loss_after_descent_is_less():
     found = check_minimum(bowl([3.0, 4.0]))
     assert found.severity == Severity.PROBLEM
     assert found.values["loss_after_descent"] < 0.01 * found.values["loss"]
-    assert "landscape train --init CKPT" in found.remedy
+    assert "`init=CKPT`" in found.remedy
 
 
 def test_a_loss_that_hardly_falls_is_a_minimum():
@@ -84,7 +84,7 @@ def test_dead_filters_are_counted_layer_by_layer(length):
     assert found.severity == Severity.WARNING
     assert "3 of 6 filters have norm 0" in found.message
     assert "0.weight (1 of 3), 5.weight (2 of 3)" in found.message
-    assert "--normalization layer" in found.remedy
+    assert "`normalization='layer'`" in found.remedy
 
 
 def test_a_layer_of_zeros_is_dead_altogether():
@@ -126,7 +126,7 @@ def test_a_range_that_shows_nothing_is_a_warning(function, text):
 def test_a_network_without_filters_has_no_random_direction():
     found = check_range(bowl([1.0, 2.0]), seed=0)
     assert found.severity == Severity.PROBLEM
-    assert "--with-1d" in found.remedy
+    assert "`with_1d=True`" in found.remedy
 
 
 def test_another_seed_is_another_direction():

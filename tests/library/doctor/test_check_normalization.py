@@ -60,7 +60,7 @@ def test_statistics_as_at_the_start_are_a_warning():
     found = check_normalization(Problem(cnn(), images()))
     assert found.severity == Severity.WARNING
     assert "1 of 1 layers have running statistics of mean 0 and variance 1" in found.message
-    assert "--batchnorm recalibrate" in found.remedy
+    assert "`batchnorm='recalibrate'`" in found.remedy
 
 
 def test_a_loss_that_the_mode_decides_is_a_warning():

@@ -33,7 +33,7 @@ def test_values_that_are_not_finite_are_counted_and_placed(state, value):
     assert (
         "3 of 66 values (4.55 %) are NaN or infinite, in 1 of 4 tensors: 0.weight." in found.message
     )
-    assert "--save-every" in found.remedy
+    assert "`save_every`" in found.remedy
 
 
 def test_counters_and_what_is_no_tensor_are_passed_over():

@@ -68,7 +68,7 @@ def test_the_least_that_is_named_is_enough_and_less_is_refused():
         plan_memory(P, device=CPU, wanted=6, budget=P * 100)
     least = float(re.findall(r"is ([\d.]+) MiB", str(error.value))[0]) * (1 << 20)
     assert plan_memory(P, device=CPU, wanted=6, budget=int(1.01 * least)).restarts
-    with pytest.raises(InputError, match="--memory"):
+    with pytest.raises(InputError, match="`memory`"):
         plan_memory(P, device=CPU, wanted=6, budget=int(0.99 * least))
 
 

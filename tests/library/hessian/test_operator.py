@@ -520,8 +520,8 @@ def test_memory_that_runs_out_in_a_product_is_a_sentence_with_a_hint(error):
     problem = Problem(tiny_mlp(), classification(), Mean(Exhausting), device="cpu")
     with pytest.raises(LandscapeError, match="out of memory in a matrix-vector product") as caught:
         CurvatureOperator(problem).matvec(problem.weights)
-    assert "--batch-size" in caught.value.hint
-    assert "--memory" in caught.value.hint
+    assert "`batch_size`" in caught.value.hint
+    assert "`memory`" in caught.value.hint
 
 
 def test_memory_that_runs_out_in_a_forward_pass_on_the_cpu_is_told_from_bad_data():

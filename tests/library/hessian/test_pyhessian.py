@@ -265,7 +265,7 @@ def test_its_trace_leaves_the_random_state_alone():
 @pytest.mark.parametrize("name", ["density", "ggn", "fisher", "blocks"])
 def test_what_it_lacks_is_refused_with_a_remedy(name):
     with pytest.raises(
-        InputError, match=f"PyHessian 0.1 cannot compute {name}: .*--engine lanczos"
+        InputError, match=f"PyHessian 0.1 cannot compute {name}: .*`engine='lanczos'`"
     ):
         require_pyhessian_can(["trace", name])
 

@@ -322,7 +322,7 @@ def test_a_product_that_is_not_finite_is_refused_with_the_batch():
         NotFiniteError, match="NaN or inf in batch 3 of 5, examples 16 to 23"
     ) as caught:
         hessian_spectrum(Problem(tiny_mlp(), (x, y), batch_size=8, device="cpu"))
-    assert "--dtype float64" in caught.value.hint
+    assert "`dtype='float64'`" in caught.value.hint
 
 
 def test_too_little_memory_is_refused_with_what_is_needed():
@@ -330,4 +330,4 @@ def test_too_little_memory_is_refused_with_what_is_needed():
         InputError, match="the least for 66 parameters and 6 eigenvalues is"
     ) as caught:
         hessian_spectrum(Problem(tiny_mlp(), classification(), device="cpu"), memory=1000)
-    assert "--memory" in caught.value.hint
+    assert "`memory`" in caught.value.hint

@@ -72,7 +72,10 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path):
 
 @pytest.mark.parametrize(
     ("result", "to", "hint"),
-    [(SPECTRUM, "vtk", "--to landscape or csv"), (DIRECTIONS, "csv", "--to landscape or li2018")],
+    [
+        (SPECTRUM, "vtk", "`to='landscape'` or `to='csv'`"),
+        (DIRECTIONS, "csv", "`to='landscape'` or `to='li2018'`"),
+    ],
 )
 def test_a_layout_that_is_not_for_the_result_is_refused(tmp_path, result, to, hint):
     write_result(tmp_path / "a.h5", result)

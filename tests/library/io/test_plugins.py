@@ -82,7 +82,7 @@ def test_built_in_losses_go_by_name():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("{folder}/none.py:model", r"--model \S+: there is no file"),
+        ("{folder}/none.py:model", r"`model='\S+'`: there is no file"),
         ("no_such_package.models:resnet", r"there is no module no_such_package"),
         ("{plugin}:modle", r"plugin\.py has no 'modle'"),
         ("{plugin}:number", r"number must be callable, it is a int"),

@@ -47,7 +47,7 @@ def test_those_of_a_run_are_found_in_its_folder(tmp_path):
 
 
 def test_a_folder_without_checkpoints_is_refused_with_the_way_to_get_them(tmp_path):
-    with pytest.raises(CheckpointError, match=r"holds no snapshots.*--save-every"):
+    with pytest.raises(CheckpointError, match=r"holds no snapshots.*`save_every=1`"):
         find_snapshots(tmp_path)
 
 

@@ -131,7 +131,7 @@ def test_training_draws_graphs_in_a_new_order_every_epoch(geometric):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_graphs_with_another_number_of_features_are_refused_naming_the_argument(name, geometric):
-    message = r"takes nodes with 7 features, got 3\. Pass --model-arg in_features=3\."
+    message = r"takes nodes with 7 features, got 3\. Pass `model_arg=\{'in_features': 3\}`\."
     with pytest.raises(InputError, match=message):
         Problem(tiny(name, in_features=7), rings(geometric), dtype="float64").loss()
 

@@ -106,4 +106,4 @@ def test_a_model_that_cannot_be_compiled_is_refused(monkeypatch):
     problem = Problem(nn.Linear(5, 3), classification(), device="cpu", compile=True)
     with pytest.raises(InputError, match="the model cannot be compiled") as caught:
         problem.evaluate()
-    assert "--compile" in caught.value.hint
+    assert "`compile`" in caught.value.hint

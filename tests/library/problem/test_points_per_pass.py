@@ -179,7 +179,7 @@ def test_a_model_that_cannot_be_stacked_is_evaluated_one_point_at_a_time(build):
     assert "vmap" in problem.one_at_a_time
     with pytest.raises(InputError, match="a pass of 2 points is not possible") as caught:
         Problem(model, data, device="cpu", points_per_pass=2)
-    assert caught.value.hint == "Pass --points-per-pass 1."
+    assert caught.value.hint == "Pass `points_per_pass=1`."
 
 
 def test_no_points_a_pass_are_refused():
@@ -305,7 +305,7 @@ def test_the_plan_is_the_same_after_a_deviation_was_measured():
 def test_tf32_is_refused_without_tensor_cores():
     with pytest.raises(InputError, match="tf32 needs a CUDA device") as caught:
         _problem("mlp", dtype="tf32")
-    assert "--dtype float32" in caught.value.hint
+    assert "`dtype='float32'`" in caught.value.hint
 
 
 @pytest.mark.gpu

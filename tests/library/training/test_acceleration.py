@@ -91,4 +91,4 @@ def test_a_compiler_that_fails_is_an_error_that_says_how_to_go_on(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=_backend))
     with pytest.raises(InputError, match="the model cannot be compiled") as caught:
         run(compile=True)
-    assert "Leave --compile out" in caught.value.hint
+    assert "Leave `compile` out" in caught.value.hint

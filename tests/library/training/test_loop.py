@@ -352,7 +352,7 @@ def test_divergence_is_an_error_after_the_last_good_state_was_handed_over():
 
     with pytest.raises(LandscapeError, match="training diverged in epoch 3") as caught:
         train(model, POINTS, None, optimizer, epochs=5, criterion=criterion, save=states.append)
-    assert "--lr" in caught.value.hint
+    assert "`lr`" in caught.value.hint
     assert [state.epoch for state in states] == [1, 2]
     assert all(value.isfinite().all() for value in states[-1].module.values())
 
@@ -410,8 +410,8 @@ def test_a_single_example_left_over_is_refused_by_batch_normalization_with_what_
     message = "batch normalization in training needs more than one value a channel"
     with pytest.raises(InputError, match=message) as caught:
         train(model, POINTS, None, SGD(model.parameters(), lr=0.1), epochs=1, **options)
-    assert "--batch-size" in caught.value.hint
-    assert "--micro-batch" in caught.value.hint
+    assert "`batch_size`" in caught.value.hint
+    assert "`micro_batch`" in caught.value.hint
 
 
 def test_a_single_example_left_over_is_trained_on_where_the_model_takes_it():
