@@ -98,7 +98,7 @@ def test_a_spectrum_is_no_mesh(run, trained, tmp_path):
         run("convert", trained / "history.h5", "--to", "vtk", "--out", tmp_path / "h.vtu")
     )
     assert "the layout vtk is not for a history file" in err
-    assert "Hint: Pass --to landscape or csv." in err
+    assert "Hint: Pass --to landscape or --to csv." in err
     assert not list(tmp_path.iterdir())
 
 
