@@ -91,19 +91,8 @@ def _require(asked: Asked) -> None:
 
 
 def _as_json(result: CurvatureHistory) -> dict[str, Any]:
-    fields = (
-        "epoch",
-        "eigenvalues",
-        "residuals",
-        "bottom_eigenvalues",
-        "bottom_residuals",
-        "num_matvecs",
-    )
-    more = ("converged", "loss", "learning_rate", "overlaps", "done")
-    return {
-        **{name: getattr(result, name).tolist() for name in (*fields, *more)},
-        "split": result.split,
-    }
+    found = result.as_dict()
+    return {key: each for key, each in found.items() if key not in ("provenance", "weights_hashes")}
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:

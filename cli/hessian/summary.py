@@ -25,60 +25,15 @@ _FOLDS = {
     "lambda_min": "lambda_min",
     "held_out": "lambda_max held out: a lower bound",
 }
-_RATIOS = {
-    "lambda_max / lambda_min": "ratio",
-    "|lambda_max / lambda_min|": "absolute_ratio",
-    "|lambda_min / lambda_max|": "nonconvexity",
-    "lambda_1 / lambda_5": "top_to_fifth",
-}
-"""As a table names a ratio -> its key."""
+_NOT_IN_JSON = ("provenance", "num_vectors", "remark")
 _SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
 """Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
 
 
 def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     """Return the object that --json prints."""
-    intervals = {
-        _RATIOS[name]: ratio and [ratio.low, ratio.high] for name, ratio in result.ratios.items()
-    }
-    return {
-        "eigenvalues": result.eigenvalues.tolist(),
-        "residuals": result.residuals.tolist(),
-        "estimates": result.estimates.tolist(),
-        "bottom_eigenvalues": result.bottom_eigenvalues.tolist(),
-        "bottom_residuals": result.bottom_residuals.tolist(),
-        "bottom_estimates": result.bottom_estimates.tolist(),
-        "lambda_max": result.lambda_max,
-        "lambda_min": result.lambda_min,
-        "ratio": result.ratio,
-        "absolute_ratio": result.absolute_ratio,
-        "nonconvexity": result.nonconvexity,
-        "top_to_fifth": result.top_to_fifth,
-        "ratio_intervals": intervals,
-        "curvature": result.curvature,
-        "which": result.which,
-        "num_matvecs": result.num_matvecs,
-        "converged": result.converged,
-        "tolerance": result.tolerance,
-        "noise_floor": result.noise_floor,
-        "polished": result.polished,
-        "second_look": result.second_look and dataclasses.asdict(result.second_look),
-        "asymmetry": result.asymmetry,
-        "memory": result.memory,
-        "trace": result.trace and dataclasses.asdict(result.trace),
-        "density": _density(result),
-        "blocks": [dataclasses.asdict(block) for block in result.blocks],
-        "folds": [dataclasses.asdict(fold) for fold in result.folds],
-        "gradient_norm": result.gradient_norm,
-        "gradient_overlaps": result.gradient_overlaps.tolist(),
-        "layer_shares": {name: shares.tolist() for name, shares in result.layer_shares.items()},
-        "aligned_with": result.aligned_with or None,
-        "alignment": result.alignment.tolist(),
-        "engine": result.engine,
-        "split": result.split,
-        "loss": result.loss,
-        "accuracy": result.accuracy,
-    }
+    found = {key: each for key, each in result.as_dict().items() if key not in _NOT_IN_JSON}
+    return {**found, "aligned_with": result.aligned_with or None, "density": _density(result)}
 
 
 def show_spectrum(result: Spectrum) -> None:
@@ -205,11 +160,11 @@ def _density(result: Spectrum) -> dict[str, Any] | None:
     if result.density is None:
         return None
     return {
-        "num_probes": len(result.density.nodes),
+        "num_probes": result.density.num_probes,
         "num_matvecs": result.density.num_matvecs,
         "near_zero_width": near_zero_width(result.density),
-        "mass_near_zero": dataclasses.asdict(mass_near_zero(result.density)),
-        "mass_below_zero": dataclasses.asdict(mass_below_zero(result.density)),
+        "mass_near_zero": mass_near_zero(result.density).as_dict(),
+        "mass_below_zero": mass_below_zero(result.density).as_dict(),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -25,22 +24,10 @@ _COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
 
 def sharpness_as_json(result: Sharpness) -> dict[str, Any]:
     """Return the object that --json prints of one checkpoint."""
-    return {
-        "loss": result.loss,
-        "accuracy": result.accuracy,
-        "test_loss": result.test_loss,
-        "test_accuracy": result.test_accuracy,
-        "generalization_gap": result.generalization_gap,
-        "gradient_norm": result.gradient_norm,
-        "split": result.split,
-        "num_examples": result.provenance.num_examples[result.split],
-        "batchnorm": result.provenance.batchnorm,
-        "dtype": result.provenance.dtype,
-        "protocol": result.protocol or None,
-        "measures": [measure.as_dict() for measure in result.measures],
-        "taylor": result.taylor and dataclasses.asdict(result.taylor),
-        "rescaled": [dataclasses.asdict(row) for row in result.rescaled],
-    }
+    found = {**result.as_dict(), "protocol": result.protocol or None}
+    origin = found.pop("provenance")
+    found["num_examples"] = origin["num_examples"][result.split]
+    return {**found, "batchnorm": origin["batchnorm"], "dtype": origin["dtype"]}
 
 
 def show_sharpness(result: Sharpness, as_json: bool) -> None:
@@ -68,19 +55,10 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
 def show_comparison(result: SharpnessComparison, as_json: bool) -> None:
     """Print the measures of several checkpoints, their differences and what these say."""
     if as_json:
-        console.answer_json(
-            {
-                "checkpoints": [
-                    {"name": name, **sharpness_as_json(each)}
-                    for name, each in zip(result.names, result.checkpoints, strict=True)
-                ],
-                "differences": [
-                    dataclasses.asdict(difference) for difference in result.differences
-                ],
-                "groups": [dataclasses.asdict(value) for value in result.groups],
-                "group_of": list(result.group_of),
-            }
-        )
+        found = result.as_dict()
+        rows = zip(found.pop("names"), map(sharpness_as_json, result.checkpoints), strict=True)
+        found["checkpoints"] = [{"name": name, **each} for name, each in rows]
+        console.answer_json(found)
         return
     _show_checkpoints(result)
     if result.groups:

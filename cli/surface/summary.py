@@ -105,7 +105,7 @@ def _trajectory(result: Surface) -> dict[str, object] | None:
         return None
     explained = result.explained_variance
     return {
-        "snapshots": [dataclasses.asdict(mark) for mark in result.trajectory],
+        "snapshots": [mark.as_dict() for mark in result.trajectory],
         "explained_variance": None if explained is None else explained.tolist(),
         "largest_distance": result.largest_distance,
         "largest_loss_gap": result.largest_loss_gaps,

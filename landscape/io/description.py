@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from landscape.io.layouts import read_any
 from landscape.io.store import kind_of, read_schema
 from landscape.results.directions import Directions
 from landscape.results.history import History
+from landscape.results.provenance import Provenance
+from landscape.results.record import as_plain
 from landscape.results.sharpness import (
     Certificate,
     Sharpness,
@@ -23,7 +25,7 @@ from landscape.results.sharpness import (
     Taylor,
     norm_as_json,
 )
-from landscape.results.spectrum import CurvatureHistory, Density, Spectrum
+from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.files import is_hdf5
 
@@ -77,13 +79,11 @@ def _describe_surface(surface: Surface) -> Description:
         "normalization": surface.normalization,
         "directions": _directions_of(surface),
         "cosine": surface.cosine,
-        "explained_variance": None
-        if surface.explained_variance is None
-        else surface.explained_variance.tolist(),
+        "explained_variance": as_plain(surface.explained_variance),
         "maps": {name: _extremes(surface, values) for name, values in surface.maps.items()},
-        "marks": [asdict(mark) for mark in surface.marks],
+        "marks": as_plain(surface.marks),
         "deviations": surface.deviations,
-        "provenance": _known(asdict(surface.provenance)),
+        "provenance": _known(surface.provenance),
     }
 
 
@@ -135,9 +135,9 @@ def _directions_of(surface: Surface) -> list[Description]:
     ]
 
 
-def _known(values: Description) -> Description:
+def _known(provenance: Provenance) -> Description:
     """Leave out what was not recorded."""
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name, value in provenance.as_dict().items() if value}
 
 
 def _describe_directions(directions: Directions) -> Description:
@@ -164,42 +164,9 @@ def _describe_directions(directions: Directions) -> Description:
 
 
 def _describe_spectrum(spectrum: Spectrum) -> Description:
-    """Take all fields, the eigenvectors counted."""
-    return {
-        **{
-            field.name: _plain(getattr(spectrum, field.name))
-            for field in fields(spectrum)
-            if field.name != "vectors"
-        },
-        "lambda_max": spectrum.lambda_max,
-        "lambda_min": spectrum.lambda_min,
-        "ratio": spectrum.ratio,
-        "num_vectors": 0 if spectrum.vectors is None else len(spectrum.vectors),
-        "second_look": None if spectrum.second_look is None else asdict(spectrum.second_look),
-        "trace": None if spectrum.trace is None else asdict(spectrum.trace),
-        "density": _density(spectrum.density),
-        "blocks": [asdict(block) for block in spectrum.blocks],
-        "folds": [asdict(fold) for fold in spectrum.folds],
-        "layer_shares": {name: shares.tolist() for name, shares in spectrum.layer_shares.items()},
-        "provenance": _known(asdict(spectrum.provenance)),
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _density(density: Density | None) -> Description | None:
-    """Say how a density was made, and its outliers."""
-    if density is None:
-        return None
-    return {
-        "outliers": density.outliers.tolist(),
-        "outlier_residuals": density.outlier_residuals.tolist(),
-        "num_probes": len(density.nodes),
-        "num_nodes": int((density.weights > 0).sum(axis=1).max(initial=0)),
-        "num_matvecs": density.num_matvecs,
-    }
+    left_out = ("absolute_ratio", "nonconvexity", "top_to_fifth", "ratio_intervals")
+    found = {name: value for name, value in spectrum.as_dict().items() if name not in left_out}
+    return {**found, "provenance": _known(spectrum.provenance)}
 
 
 def _describe_curvature_history(history: CurvatureHistory) -> Description:
@@ -224,7 +191,7 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
         "top_k": history.eigenvalues.shape[1],
         "bottom_k": history.bottom_eigenvalues.shape[1],
         "snapshots": [{name: _number(values[i]) for name, values in columns.items()} for i in done],
-        "provenance": _known(asdict(history.provenance)),
+        "provenance": _known(history.provenance),
     }
 
 
@@ -239,55 +206,38 @@ def _number(value: Any) -> Any:
 
 
 def _describe_sharpness(sharpness: Sharpness) -> Description:
-    return {
-        "split": sharpness.split,
-        "protocol": sharpness.protocol,
-        "loss": sharpness.loss,
-        "accuracy": sharpness.accuracy,
-        "test_loss": sharpness.test_loss,
-        "test_accuracy": sharpness.test_accuracy,
-        "generalization_gap": sharpness.generalization_gap,
-        "gradient_norm": sharpness.gradient_norm,
-        "measures": [measure.as_dict() for measure in sharpness.measures],
-        "taylor": None if sharpness.taylor is None else asdict(sharpness.taylor),
-        "rescaled": [asdict(each) for each in sharpness.rescaled],
-        "provenance": _known(asdict(sharpness.provenance)),
-    }
+    return {**sharpness.as_dict(), "provenance": _known(sharpness.provenance)}
 
 
 def _describe_comparison(comparison: SharpnessComparison) -> Description:
     """Make a row of each checkpoint, each measure, each difference and each value of a group."""
+    found = comparison.as_dict()
+    checkpoints = list(zip(comparison.names, found["checkpoints"], strict=True))
     groups = comparison.group_of or [None] * len(comparison.names)
-    rows = list(zip(comparison.names, groups, comparison.checkpoints, strict=True))
+    rows = {
+        kind: [{"checkpoint": name, **row} for name, each in checkpoints for row in each[kind]]
+        for kind in ("measures", "rescaled")
+    }
+    shared = replace(comparison.checkpoints[0].provenance, weights_hash="")
     return {
         "checkpoints": [
-            {"name": name, "group": group, **_checkpoint_row(each)} for name, group, each in rows
+            {"name": name, "group": group, **_checkpoint_row(each)}
+            for group, (name, each) in zip(groups, checkpoints, strict=True)
         ],
-        "measures": [
-            {"checkpoint": name, **measure.as_dict()}
-            for name, _, each in rows
-            for measure in each.measures
-        ],
-        "rescaled": [
-            {"checkpoint": name, **asdict(other)}
-            for name, _, each in rows
-            for other in each.rescaled
-        ],
-        "differences": [asdict(difference) for difference in comparison.differences],
-        "groups": [_finite(asdict(group)) for group in comparison.groups],
-        "provenance": _known({**asdict(comparison.checkpoints[0].provenance), "weights_hash": ""}),
+        **rows,
+        "differences": found["differences"],
+        "groups": list(map(_finite, found["groups"])),
+        "provenance": _known(shared),
     }
 
 
-def _checkpoint_row(sharpness: Sharpness) -> Description:
+def _checkpoint_row(sharpness: Description) -> Description:
     """Describe a checkpoint without its measures and the provenance it shares with the others."""
-    found = _describe_sharpness(sharpness)
-    taylor = asdict(sharpness.taylor or Taylor(math.nan))
     left_out = ("measures", "taylor", "rescaled", "provenance")
     return {
-        **{name: value for name, value in found.items() if name not in left_out},
-        **_finite(taylor),
-        "weights_hash": sharpness.provenance.weights_hash,
+        **{name: value for name, value in sharpness.items() if name not in left_out},
+        **_finite(sharpness["taylor"] or Taylor(math.nan).as_dict()),
+        "weights_hash": sharpness["provenance"]["weights_hash"],
     }
 
 
@@ -315,19 +265,16 @@ def _describe_certificate(certificate: Certificate) -> Description:
             }
             for (rho, loss), e in zip(rows, certificate.perturbations, strict=True)
         ],
-        "provenance": _known(asdict(certificate.provenance)),
+        "provenance": _known(certificate.provenance),
     }
 
 
 def _describe_history(history: History) -> Description:
-    columns = {
-        name: values for name, values in vars(history).items() if isinstance(values, np.ndarray)
-    }
     return {
         "num_epochs": len(history.epoch),
         "last_epoch": {
             name: float(values[-1])
-            for name, values in columns.items()
+            for name, values in history.columns.items()
             if not np.isnan(values[-1:]).all()
         },
         "seconds": float(history.seconds.sum()),

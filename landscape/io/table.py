@@ -161,11 +161,7 @@ def _differences_left_out(comparison: SharpnessComparison) -> tuple[str, ...]:
 
 
 def _of_history(history: History) -> Columns:
-    return {
-        name: values.tolist()
-        for name, values in vars(history).items()
-        if isinstance(values, np.ndarray)
-    }
+    return {name: values.tolist() for name, values in history.columns.items()}
 
 
 _COLUMNS: dict[type, Callable[[Any], Columns]] = {

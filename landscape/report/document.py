@@ -23,6 +23,7 @@ from landscape.report.rows import (
 )
 from landscape.report.tables import Table
 from landscape.results.interval import Number, half_width
+from landscape.results.record import Record
 from landscape.results.sharpness import SCALE, Difference, Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.comparison import differences
@@ -196,7 +197,7 @@ class Report:
             },
             "rho": _finite(self.rho),
             "checkpoints": [self._entry_as_json(entry) for entry in self.entries],
-            "differences": [_difference_as_json(each) for each in self.differences()],
+            "differences": [_as_json(each) for each in self.differences()],
             "remarks": self.remarks(),
         }
 
@@ -215,12 +216,11 @@ class Report:
             "num_matvecs": None if entry.spectrum is None else entry.spectrum.num_matvecs,
             "converged": None if entry.spectrum is None else entry.spectrum.converged,
             "quantities": {
-                quantity.key: _number_as_json(quantity.of(entry))
-                for quantity in quantities(self.rho)
+                quantity.key: _as_json(quantity.of(entry)) for quantity in quantities(self.rho)
             },
             "sharpness": []
             if entry.sharpness is None
-            else [_measure_as_json(m) for m in entry.sharpness.measures],
+            else [_as_json(m) for m in entry.sharpness.measures],
             "files": {
                 name: self.relative(path)
                 for name, path in entry.files.items()
@@ -311,16 +311,8 @@ def _remarks(entry: Entry) -> list[str]:
     return found
 
 
-def _number_as_json(number: Number) -> dict[str, Any]:
-    return {name: _finite(value) for name, value in dataclasses.asdict(number).items()}
-
-
-def _measure_as_json(measure: Measure) -> dict[str, Any]:
-    return {name: _finite(value) for name, value in measure.as_dict().items()}
-
-
-def _difference_as_json(difference: Difference) -> dict[str, Any]:
-    return {name: _finite(value) for name, value in dataclasses.asdict(difference).items()}
+def _as_json(record: Record) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in record.as_dict().items()}
 
 
 def _finite(value: Any) -> Any:

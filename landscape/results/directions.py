@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.results.record import Record
+
 
 @dataclass(frozen=True)
-class Directions:
+class Directions(Record):
     """Vectors that span a line or a plane in weight space, to be evaluated again or elsewhere.
 
     Attributes:

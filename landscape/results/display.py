@@ -6,11 +6,13 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
+from landscape.results.record import Record
+
 _IN_A_LINE = 6
 """Entries of a summary that fit into the two lines of a `repr`."""
 
 
-class Displayed:
+class Displayed(Record):
     """A result that shows its main numbers wherever it is printed; a base of dataclasses."""
 
     def summary(self) -> list[tuple[str, str]]:

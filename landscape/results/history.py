@@ -89,6 +89,11 @@ class History(Displayed):
             if column is None or not column.size:  # None in a file of an earlier version
                 object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))
 
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Name of a column -> its values, (num_epochs,)."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, np.ndarray)}
+
     def summary(self) -> list[tuple[str, str]]:
         """Return where the run ended; see `Displayed`."""
         columns = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from landscape.results.record import Record
+
 CONFIDENCE = 0.95
 """Confidence of every interval, unless the caller chooses another."""
 
@@ -42,7 +44,7 @@ def half_width(
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Record):
     """A value, and the ends between which it lies.
 
     An end that is not known is infinite. Quantities count as independent of each other, and of
@@ -135,7 +137,7 @@ def _known(value: float, low: float, high: float) -> Interval:
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Record):
     """A number and what is known of its error.
 
     Attributes:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeVar
 
+from landscape.results.record import Record
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(Record):
     """Where a result comes from: enough to tell two results apart and to repeat one.
 
     Attributes:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
 from landscape.results.display import Displayed
 from landscape.results.interval import CONFIDENCE, Number
+from landscape.results.record import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +34,7 @@ def norm_as_json(p: float) -> float | str:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Record):
     """One sharpness measure at one radius.
 
     Attributes:
@@ -79,11 +81,8 @@ class Measure:
         return math.hypot(*errors) if errors else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return fields and error in terms of JSON.
-
-        JSON has no infinity, which is the norm of a box.
-        """
-        return {**asdict(self), "p": norm_as_json(self.p), "error": self.error}
+        """Return fields and error; JSON has no infinity, which is the norm of a box."""
+        return {**super().as_dict(), "p": norm_as_json(self.p), "error": self.error}
 
     @property
     def key(self) -> tuple[str, float]:
@@ -92,7 +91,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Taylor:
+class Taylor(Record):
     """The loss around the weights to second order, which the measures are compared with.
 
     Attributes:
@@ -113,7 +112,7 @@ class Taylor:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Record):
     """A measure of a checkpoint or group minus another's, on the same data and directions.
 
     Attributes:
@@ -170,7 +169,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class GroupValue:
+class GroupValue(Record):
     """A measure over the checkpoints of a group, such as seeds.
 
     Attributes:
@@ -191,7 +190,7 @@ class GroupValue:
 
 
 @dataclass(frozen=True)
-class Rescaled:
+class Rescaled(Record):
     """A measure before and after the weights were rescaled without changing the function.
 
     Attributes:
@@ -216,7 +215,7 @@ class Rescaled:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Record):
     """Perturbations that prove how large the loss gets near the weights: L^Max is at least theirs.
 
     Losses are evaluated in float64 on the whole split, so whoever has the weights and the data can
@@ -277,6 +276,11 @@ class Sharpness(Displayed):
     taylor: Taylor | None = None
     protocol: str = ""
     rescaled: tuple[Rescaled, ...] = ()
+
+    def _names(self) -> Sequence[str]:
+        losses = ("loss", "accuracy", "test_loss", "test_accuracy", "generalization_gap")
+        details = ("gradient_norm", "measures", "taylor", "rescaled", "provenance")
+        return ("split", "protocol", *losses, *details)
 
     def __getitem__(self, key: tuple[str, float]) -> Measure:
         """Return the measure of a name and radius: `sharpness["asc", 0.05]`.

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal, hessenberg
 
 from landscape.results.interval import half_width
+from landscape.results.record import Record
 from landscape.results.spectrum import Density
 
 NEAR_ZERO = 1e-2
@@ -25,7 +26,7 @@ _TINY = 1e-28  # share of a weight that is the square of rounding
 
 
 @dataclass(frozen=True)
-class Mass:
+class Mass(Record):
     """Share of the eigenvalues in an interval.
 
     Attributes:

@@ -15,10 +15,11 @@ import numpy as np
 from landscape.results.display import Displayed, span
 from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
+from landscape.results.record import Record
 
 
 @dataclass(frozen=True)
-class SecondLook:
+class SecondLook(Record):
     """What a second, short run found beside the eigenvalues of the first, of which it sees nothing.
 
     Attributes:
@@ -38,7 +39,7 @@ class SecondLook:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Record):
     """Trace of a matrix: exact on a subspace, estimated on its complement.
 
     Attributes:
@@ -63,7 +64,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Density:
+class Density(Record):
     """Spectral density: exact outliers, and Gauss quadratures of the rest from random probes.
 
     The density integrates to 1. An outlier has the mass 1 / P; the nodes of a probe have 1 -
@@ -88,9 +89,22 @@ class Density:
     num_parameters: int
     noise_floor: float = 0.0
 
+    @property
+    def num_probes(self) -> int:
+        """Number of random probes."""
+        return len(self.nodes)
+
+    @property
+    def num_nodes(self) -> int:
+        """Largest number of nodes of a probe."""
+        return int((self.weights > 0).sum(axis=1).max(initial=0))
+
+    def _names(self) -> Sequence[str]:
+        return ("outliers", "outlier_residuals", "num_probes", "num_nodes", "num_matvecs")
+
 
 @dataclass(frozen=True)
-class BlockCurvature:
+class BlockCurvature(Record):
     """Curvature in the weights of one layer, all others held.
 
     Attributes:
@@ -115,7 +129,7 @@ class BlockCurvature:
 
 
 @dataclass(frozen=True)
-class Fold:
+class Fold(Record):
     """Extreme eigenvalues on one of several disjoint subsets of the data.
 
     Attributes:
@@ -234,6 +248,11 @@ class Spectrum(Displayed):
     aligned_with: str = ""
     remark: str = ""
 
+    def _names(self) -> Sequence[str]:
+        fields = [name for name in super()._names() if name != "vectors"]
+        ratios = ("absolute_ratio", "nonconvexity", "top_to_fifth", "ratio_intervals")
+        return [*fields, "lambda_max", "lambda_min", "ratio", "num_vectors", *ratios]
+
     def summary(self) -> list[tuple[str, str]]:
         """Return both ends of the spectrum and the trace; see `Displayed`."""
         trace = self.trace
@@ -270,6 +289,18 @@ class Spectrum(Displayed):
             "|lambda_min / lambda_max|": _magnitude(_ratio(bottom[:1], top[:1])),
             "lambda_1 / lambda_5": _ratio(top[:1], top[4:5]),
         }
+
+    @property
+    def ratio_intervals(self) -> dict[str, list[float] | None]:
+        """Attribute that gives a ratio -> ends of the interval of the ratio, or None as in `ratios`."""
+        names = ("ratio", "absolute_ratio", "nonconvexity", "top_to_fifth")
+        ratios = zip(names, self.ratios.values(), strict=True)
+        return {name: ratio and [ratio.low, ratio.high] for name, ratio in ratios}
+
+    @property
+    def num_vectors(self) -> int:
+        """Number of eigenvectors that are kept."""
+        return 0 if self.vectors is None else len(self.vectors)
 
     @property
     def ratio(self) -> float | None:

@@ -9,13 +9,14 @@ import numpy as np
 from landscape.results.display import Displayed
 from landscape.results.interval import Number
 from landscape.results.provenance import Provenance
+from landscape.results.record import Record
 
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
 
 
 @dataclass(frozen=True)
-class Mark:
+class Mark(Record):
     """A point of interest on a line or plane: a checkpoint, a snapshot, or SAM's ascent point.
 
     Attributes:
