@@ -26,7 +26,7 @@ from landscape.surface.planes import (
     build_planes,
     count_dimensions,
     find_ranges,
-    read_directions,
+    read_direction_file,
 )
 from landscape.surface.probes import PlaneCurvature, SpectrumMap
 
@@ -55,7 +55,7 @@ def surface_of(
 ) -> None:
     """Compute a surface, with the other processes of torchrun, and show it."""
     deadline = Deadline.after_minutes(work.minutes)
-    stored_directions = read_directions(spec)
+    stored_directions = read_direction_file(spec)
     dims = count_dimensions(spec, stored_directions)
     sizes = parse_grid(grid, dims)
     ranges = parse_ranges(plane.range or spec.default_range(dims), dims)

@@ -67,7 +67,7 @@ class BuiltPlanes:
         return to_store(self.directions, self.problem, self.normalization)
 
 
-def read_directions(spec: PlaneSpec) -> Directions | None:
+def read_direction_file(spec: PlaneSpec) -> Directions | None:
     """Read the file of directions, ours or one in Li et al.'s layout; None if none is named.
 
     Raises:
@@ -112,7 +112,7 @@ def build_planes(
         spec: Which plane or lines.
         problems: A problem, or split name -> problem; the first decides directions that depend on the loss.
         checkpoint: File of the origin, which names it among other checkpoints.
-        stored: Directions in the file that the specification names, see `read_directions`.
+        stored: Directions in the file that the specification names, see `read_direction_file`.
         progress: Counts products and snapshots.
 
     Raises:

@@ -19,7 +19,7 @@ from landscape.surface.planes import (
     build_planes,
     count_dimensions,
     find_ranges,
-    read_directions,
+    read_direction_file,
 )
 from landscape.surface.probes import PlaneCurvature, SpectrumMap
 
@@ -97,7 +97,7 @@ def surface(
         repeats=repeats,
         directions=directions,
     )
-    stored = read_directions(spec)
+    stored = read_direction_file(spec)
     num_directions = count_dimensions(spec, stored)
     sizes = parse_grid(str(grid), num_directions)
     if isinstance(range, tuple):
