@@ -64,7 +64,8 @@ def imported_modules(name: str, path: Path, tree: ast.AST, known: Mapping[str, P
             above = package.split(".")
             base = above[: len(above) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+            parts = {f"{source}.{alias.name}" for alias in node.names}
+            found |= parts if parts <= set(known) else {source, *parts}
     return {other for other in found if other in known} - {name}
 
 
@@ -112,30 +113,24 @@ def front_page_names(tree: ast.Module) -> list[str]:
     return []
 
 
-def _names_with_two_meanings(
-    files: Mapping[str, Path], trees: Mapping[str, ast.Module]
-) -> dict[str, list[str]]:
-    """Return kind -> names that two modules define.
+def names_with_two_meanings(trees: Mapping[str, ast.Module]) -> dict[str, list[str]]:
+    """Return kind -> names that several modules of the library or the command line define.
 
-    A command and the package behind it share one name by design.
+    By design these share a name: a command and the package or function that it calls, a file of
+    results and its room, a package and its main module.
     """
     places: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, tree in trees.items():
-        package = name.partition(".")[0]
+        package, *rooms, last = name.split(".")
         for kind, defined in public_definitions(tree):
-            places[kind, defined].add(f"{package}.{name}" if kind == "class" else f"{name}")
-        places["module", name.rpartition(".")[2]].add(name)
+            places[f"{kind} of {package}", defined].add(name)
+        if not (rooms and (rooms[0] == "results" or rooms[-1] == last)):
+            places[f"module of {package}", last].add(name)
     doubled = defaultdict(list)
     for (kind, name), where in sorted(places.items()):
-        inside = [place for place in where if not place.startswith("landscape_cli")]
-        if len(inside) > 1 or (kind == "class" and len(where) > 1):
-            doubled[kind].append(name)
+        if len(where) > 1:
+            doubled[kind.partition(" of ")[0]].append(name)
     return doubled
-
-
-def _listed(names: list[str]) -> str:
-    """Return how many there are, and which."""
-    return f"{len(names)}: {', '.join(names)}".removesuffix(": ")
 
 
 def measure() -> dict[str, str]:
@@ -145,7 +140,7 @@ def measure() -> dict[str, str]:
     lines = {name: path.read_text().splitlines() for name, path in files.items()}
     lengths = [length for tree in trees.values() for length in function_lengths(tree)]
     graph = {name: imported_modules(name, files[name], tree, files) for name, tree in trees.items()}
-    doubled = _names_with_two_meanings(files, trees)
+    doubled = names_with_two_meanings(trees)
     long_files = sorted(name for name, text in lines.items() if len(text) > LONG_FILE)
     upper = quantiles(lengths, n=10)[-1]
     num_long = sum(len(line) > LONG_LINE for line in chain(*lines.values()))
