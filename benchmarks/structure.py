@@ -121,7 +121,8 @@ def names_with_two_meanings(trees: Mapping[str, ast.Module]) -> dict[str, list[s
     """
     places: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, tree in trees.items():
-        package, *rooms, last = name.split(".")
+        package, *rooms = name.split(".")
+        last = rooms.pop() if rooms else package
         for kind, defined in public_definitions(tree):
             places[f"{kind} of {package}", defined].add(name)
         if not (rooms and (rooms[0] == "results" or rooms[-1] == last)):
@@ -131,6 +132,11 @@ def names_with_two_meanings(trees: Mapping[str, ast.Module]) -> dict[str, list[s
         if len(where) > 1:
             doubled[kind.partition(" of ")[0]].append(name)
     return doubled
+
+
+def _listed(names: list[str]) -> str:
+    """Return how many names there are, and which."""
+    return f"{len(names)}: {', '.join(names)}".rstrip(": ")
 
 
 def measure() -> dict[str, str]:
