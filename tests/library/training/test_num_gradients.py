@@ -15,7 +15,7 @@ NUM_STEPS = 5  # an epoch of batches of 8
 
 def run(name, *, last_fraction=1.0, micro_batch=None, **arguments):
     sam_options = {
-        key: arguments.pop(key) for key in ("steps", "every", "scope") if key in arguments
+        key: arguments.pop(key) for key in ("ascent_steps", "every", "scope") if key in arguments
     }
     model = nn.Linear(3, 2)
     optimizer = build_optimizer(name, model, **sam_options)
@@ -34,7 +34,7 @@ def run(name, *, last_fraction=1.0, micro_batch=None, **arguments):
         ("sgd", {}, [5, 5]),
         ("sgd", {"micro_batch": 3}, [5, 5]),
         ("sam", {}, [10, 10]),
-        ("sam", {"steps": 3}, [20, 20]),
+        ("sam", {"ascent_steps": 3}, [20, 20]),
         ("sam", {"every": 5}, [6, 6]),
         ("sam", {"last_fraction": 0.5}, [5, 10]),
         ("sam", {"micro_batch": 4, "scope": "micro-batch"}, [10, 10]),
