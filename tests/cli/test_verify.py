@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import ROOT
 
 from landscape.ascent.ball import Ball
 from landscape.io.store import read_result, write_result
@@ -32,6 +33,13 @@ def test_a_certificate_that_holds_is_said_to(run, certificate, checkpoint):
     assert answer.out.count(": holds") == 2
     assert "of rho 0.05: loss" in answer.out
     assert "1437 train examples, float64, BatchNorm stored" in answer.out
+
+
+def test_a_certificate_of_version_0_1_still_holds(run):
+    folder = ROOT / "tests" / "written_by_0_1"
+    answer = run("verify", folder / "certificate.h5", folder / "a.pt", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert answer.out.count(": holds") == 2
 
 
 def test_json_is_one_object(run, certificate, checkpoint):
