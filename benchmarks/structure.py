@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"landscape": "landscape", "landscape_cli": "cli"}
 LONG_FILE = 400
 LONG_LINE = 100
+FILES_OF_A_COMMAND = ("command", "options", "run", "summary")
+"""What every folder of a large command has."""
 
 
 def module_files(packages: Mapping[str, str] = PACKAGES) -> dict[str, Path]:
@@ -125,7 +127,8 @@ def names_with_two_meanings(trees: Mapping[str, ast.Module]) -> dict[str, list[s
         last = rooms.pop() if rooms else package
         for kind, defined in public_definitions(tree):
             places[f"{kind} of {package}", defined].add(name)
-        if not (rooms and (rooms[0] == "results" or rooms[-1] == last)):
+        is_shared = rooms and (rooms[0] == "results" or rooms[-1] == last)
+        if not is_shared and last not in FILES_OF_A_COMMAND:
             places[f"module of {package}", last].add(name)
     doubled = defaultdict(list)
     for (kind, name), where in sorted(places.items()):
