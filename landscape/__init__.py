@@ -15,6 +15,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from landscape.registry import imported
+
 if TYPE_CHECKING:
     from landscape.directions.plane import Plane
     from landscape.directions.random import random_directions
@@ -95,8 +97,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"landscape.{name}")
     if name not in _PLACES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
-    module, _, attribute = _PLACES[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return imported(_PLACES[name])
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,12 @@ Entry: TypeAlias = str | tuple[Any, ...]
 """Import string "package.module:function", or that and positional arguments: one of a family."""
 
 
+def imported(place: str) -> Any:
+    """Import what "package.module:name" names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 @dataclass(frozen=True)
 class Registry:
     """A table of import strings, each naming a function whose free parameters are keyword-only.
@@ -39,12 +45,11 @@ class Registry:
         if name not in self.entries:
             raise InputError(
                 f"{self.kind} must be one of {', '.join(self.entries)}, got {name!r}.",
-                hint=f"Your own goes in as --{self.kind} path/to/file.py:function.",
+                hint=f"For your own, pass `{self.kind}='path/to/file.py:function'`.",
             )
         entry = self.entries[name]
         target, *arguments = (entry,) if isinstance(entry, str) else entry
-        module, _, attribute = target.partition(":")
-        function = getattr(import_module(module), attribute)
+        function = imported(target)
         return partial(function, *arguments) if arguments else function
 
     def arguments(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,8 +110,7 @@ class CallablePackage(ModuleType):
 
     @property
     def _function(self) -> Callable[..., Any]:
-        module, _, name = self.called_as.partition(":")
-        return getattr(import_module(module), name)
+        return imported(self.called_as)
 
     @property
     def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]

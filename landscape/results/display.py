@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from importlib import import_module
 from typing import Any
 
+from landscape.registry import imported
 from landscape.results.record import Record
 
 _IN_A_LINE = 6
@@ -41,7 +41,7 @@ class Displayed(Record):
             The axes, or the array of the axes of all panels; see `landscape.plot.draw_result`.
         """
         # The figures know the results, not the reverse; matplotlib is imported by the first plot.
-        return import_module("landscape.plot").draw_result(self, ax=ax)
+        return imported("landscape.plot.figure:draw_result")(self, ax=ax)
 
 
 def span(values: Any) -> str:

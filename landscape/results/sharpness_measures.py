@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
+
+from landscape.registry import imported
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class MeasureKind:
 
     def load(self) -> Callable[..., Any]:
         """Import the function that computes it."""
-        module, _, function = self.function.partition(":")
-        return getattr(import_module(module), function)
+        return imported(self.function)
 
 
 _HERE = "landscape.sharpness.measures"
