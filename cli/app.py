@@ -14,7 +14,7 @@ from landscape.errors import LandscapeError
 from . import console
 from .audit_optimizer import audit_optimizer
 from .compare.command import compare
-from .conditions.command import gate
+from .conditions.command import assert_conditions
 from .convert import convert
 from .data import data
 from .doctor import doctor
@@ -99,7 +99,7 @@ for command in (
     audit_optimizer,
 ):
     app.command(cls=Command)(console.answering(command))
-app.command("assert", cls=Command)(console.answering(gate))
+app.command("assert", cls=Command)(console.answering(assert_conditions))
 app.add_typer(data, name="data")
 
 

@@ -12,7 +12,7 @@ from .options import EffortOptions
 
 
 @expand(ProblemOptions, EffortOptions)
-def gate(
+def assert_conditions(
     file: Annotated[
         Path,
         typer.Argument(

@@ -183,6 +183,6 @@ def test_the_conditions_of_the_workflow_example_are_conditions(run, checkpoint):
 
 
 def test_the_document_names_every_quantity():
-    text = (ROOT / "docs" / "gates.md").read_text()
+    text = (ROOT / "docs" / "conditions.md").read_text()
     names = [*PLAIN, *ALIASES, *(f"{name}@0.05" for name in MEASURES)]
     assert [name for name in names if f"`{name}`" not in text] == []

@@ -50,7 +50,7 @@ def test_json_has_the_keys_that_are_documented(run, healthy):
     checks = "names,values,tied weights,inputs,batch normalization,filters,classes,"
     checks += "test accuracy,augmentation,label smoothing,minimum,range"
     assert [each["check"] for each in found["findings"]] == checks.split(",")
-    text = (ROOT / "docs" / "gates.md").read_text()
+    text = (ROOT / "docs" / "conditions.md").read_text()
     assert [check for check in checks.split(",") if f"| `{check}` |" not in text] == []
 
 
