@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from landscape.directions.plane import Plane
     from landscape.directions.random import random_directions
     from landscape.errors import LandscapeError
-    from landscape.hessian.hessian import hessian
     from landscape.hessian.spectrum import hessian_spectrum
+    from landscape.hessian.spectrum import hessian_spectrum as hessian
     from landscape.io.open import open_problem
     from landscape.io.store import read_result, write_result
     from landscape.io.store import read_result as load

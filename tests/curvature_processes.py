@@ -6,7 +6,6 @@ from cases import classification, images, tiny_cnn, tiny_mlp
 from landscape import Problem, hessian_spectrum
 from landscape.errors import NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.spectrum import Extras
 from landscape.problem.curvature_graphs import CURVATURES
 from landscape.runtime import distributed
 
@@ -42,9 +41,10 @@ def products():
 
 def spectra():
     """Spectra of all that a run can measure, by network."""
-    extras = Extras(trace=True, density=True, num_probes=2, blocks=True)
     return {
-        name: hessian_spectrum(problem, top_k=3, extras=extras)
+        name: hessian_spectrum(
+            problem, top_k=3, trace=True, density=True, num_probes=2, blocks=True
+        )
         for name, problem in problems().items()
     }
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..options import ProblemOptions, parse_bytes
-
-if TYPE_CHECKING:
-    from landscape.hessian.spectrum import Extras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,17 +151,10 @@ class Asked:
         """Bytes; None if not said."""
         return parse_bytes(self.limits.memory, "--memory") if self.limits.memory else None
 
-    def measures(self) -> Extras:
-        """Return what is measured beside the eigenvalues."""
-        from landscape.hessian.spectrum import Extras
-
-        return Extras(
-            trace=self.extras.trace or self.extras.relative_error is not None,
-            relative_error=self.extras.relative_error,
-            density=self.extras.density,
-            num_probes=self.extras.num_probes,
-            blocks=self.extras.blocks,
-        )
+    def measures(self) -> dict[str, Any]:
+        """Return the arguments of `hessian_spectrum` for what is measured next to eigenvalues."""
+        names = ("trace", "relative_error", "density", "num_probes", "blocks")
+        return {name: getattr(self.extras, name) for name in names}
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a `Spectrum` that are fixed by what was asked for; None for any."""

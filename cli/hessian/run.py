@@ -54,10 +54,10 @@ def curvature_of(
         others = _stored_vectors(asked.extras.align)
         opened = open_together(checkpoint, asked.problem, (asked.split,))
         problem = opened.problems[asked.split]
-        result = _finished(out, problem, asked, keep_vectors=save_vectors) if resume else None
+        result = _finished(out, problem, asked, save_vectors=save_vectors) if resume else None
         if result is None:
             result = _measure(
-                opened, asked, out, deadline, keep_vectors=save_vectors, resume=resume
+                opened, asked, out, deadline, save_vectors=save_vectors, resume=resume
             )
             if others is not None:
                 result = _aligned(result, others, asked.extras.align)
@@ -127,7 +127,7 @@ def _krylov_path(out: Path) -> Path:
 
 
 def _finished(
-    out: Path | None, problem: Problem, asked: Asked, *, keep_vectors: bool
+    out: Path | None, problem: Problem, asked: Asked, *, save_vectors: bool
 ) -> Spectrum | None:
     """Return the finished result in a file if it is the requested one."""
     if out is None or not out.exists() or _krylov_path(out).exists():
@@ -146,7 +146,7 @@ def _finished(
         return None
     left = [
         *_left(found, problem, asked),
-        *(["vectors"] if keep_vectors and found.vectors is None else []),
+        *(["vectors"] if save_vectors and found.vectors is None else []),
     ]
     if left:
         raise StoreError(
@@ -159,7 +159,7 @@ def _finished(
 
 def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
     """Return by name what was asked for beside the eigenvalues, and was not reached."""
-    return parts_left(result, problem, asked.measures(), asked.extras.folds)
+    return parts_left(result, problem, folds=asked.extras.folds, **asked.measures())
 
 
 def _measure(
@@ -168,7 +168,7 @@ def _measure(
     out: Path | None,
     deadline: Deadline,
     *,
-    keep_vectors: bool,
+    save_vectors: bool,
     resume: bool,
 ) -> Spectrum:
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
@@ -185,9 +185,9 @@ def _measure(
         engine=wanted.engine,
         polish=wanted.polish,
         memory=asked.memory,
-        extras=asked.measures(),
+        **asked.measures(),
         split=asked.split,
-        keep_vectors=keep_vectors or asked.extras.align is not None,
+        save_vectors=save_vectors or asked.extras.align is not None,
         settings={**opened.settings, "seed": asked.seed},
         sink=_krylov_sink(problem, asked, out, resume=resume),
         should_stop=partial(asked_together, deadline),
@@ -199,7 +199,7 @@ def _measure(
     found = folds(
         problem,
         opened.data[asked.split],
-        num_folds=asked.extras.folds,
+        folds=asked.extras.folds,
         num_samples=asked.problem.samples,
         tolerance=wanted.tolerance,
         max_matvecs=wanted.max_matvecs,

@@ -18,7 +18,7 @@ from landscape.conditions.quantities import (
     with_parents,
 )
 from landscape.errors import InputError
-from landscape.hessian.spectrum import Extras, hessian_spectrum
+from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
 from landscape.results.provenance import by_split
 from landscape.results.sharpness import Measure
@@ -124,7 +124,7 @@ def _curvature(
         tolerance=effort.tolerance,
         max_matvecs=effort.max_matvecs,
         seed=effort.seed,
-        extras=Extras(trace="trace" in names),
+        trace="trace" in names,
         progress=progress,
     )
     common = {"noise_floor": result.noise_floor, "converged": result.converged}

@@ -80,7 +80,7 @@ def compute_eigenvectors(
         num_check_matvecs=0,
         seed=seed,
         split=split,
-        keep_vectors=True,
+        save_vectors=True,
         progress=progress,
     )
 

@@ -2,4 +2,4 @@
 
 from landscape.registry import make_callable
 
-make_callable(__name__, "landscape.hessian.hessian:hessian")
+make_callable(__name__, "landscape.hessian.spectrum:hessian_spectrum")

@@ -23,7 +23,7 @@ def folds(
     problem: Problem,
     data: Data,
     *,
-    num_folds: int,
+    folds: int,
     num_samples: int | None = None,
     tolerance: float | None = None,
     max_matvecs: int = 500,
@@ -44,7 +44,7 @@ def folds(
     Args:
         problem: The loss, at its own weights.
         data: Examples to draw from, those of the problem or more, that can be taken one by one.
-        num_folds: Number of subsets, at least 2.
+        folds: Number of subsets, at least 2.
         num_samples: Examples in each; None for all of the data, in parts.
         tolerance: Relative, see `landscape.hessian.krylov.lanczos.lanczos`.
         max_matvecs: Limit on the products of each, the one for the held-out examples not counted.
@@ -61,9 +61,9 @@ def folds(
         InputError: If there are too few examples.
     """
     everything = data.examples
-    subsets = disjoint_subsets(everything.targets, num_folds, num_samples=num_samples, seed=seed)
+    subsets = disjoint_subsets(everything.targets, folds, num_samples=num_samples, seed=seed)
     found = []
-    with reporting(progress, "folds", num_folds):
+    with reporting(progress, "folds", folds):
         for indices in subsets:
             if should_stop():
                 break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,51 +10,28 @@ import torch
 
 from landscape.errors import InputError, require_one_of
 from landscape.hessian.blocks import block_curvatures
-from landscape.hessian.density import density
+from landscape.hessian.density import density as estimate_density
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
 from landscape.hessian.krylov.goal import Wanted
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.space import KrylovSpace
+from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
-from landscape.hessian.trace import trace
+from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
 from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
-from landscape.results.spectrum import Density, Spectrum, Trace
+from landscape.results.spectrum import Density, Spectrum
 from landscape.runtime.deadline import never
 from landscape.runtime.progress import SILENT, Progress
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
 
 ENGINES = ("lanczos", "pyhessian")
-
-
-def _ignore(text: str) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is measured beside the extremes.
-
-    Attributes:
-        trace: Whether the trace is.
-        relative_error: At which the trace is done; None for a fixed number of samples.
-        density: Whether the spectral density is.
-        num_probes: Of the density.
-        blocks: Whether each layer's largest eigenvalue and trace are.
-    """
-
-    trace: bool = False
-    relative_error: float | None = None
-    density: bool = False
-    num_probes: int = 5
-    blocks: bool = False
 
 
 def hessian_spectrum(
@@ -72,49 +48,73 @@ def hessian_spectrum(
     engine: str = "lanczos",
     polish: bool = False,
     memory: int | None = None,
-    extras: Extras | None = None,
+    trace: bool = False,
+    relative_error: float | None = None,
+    density: bool = False,
+    num_probes: int = 5,
+    blocks: bool = False,
     split: str = "train",
-    keep_vectors: bool = False,
+    save_vectors: bool = False,
     settings: Mapping[str, Any] | None = None,
     sink: KrylovSink = NOT_SAVED,
     should_stop: Callable[..., bool] = never,
-    announce: Callable[[str], None] = _ignore,
+    announce: Callable[[str], None] = lambda text: None,
     progress: Progress = SILENT,
 ) -> Spectrum:
-    """Compute eigenvalues at both ends of the Hessian at the problem's weights, and any extras.
+    """Compute eigenvalues at both ends of the Hessian at the problem's weights.
+
+    Each eigenvalue has a residual, within which an eigenvalue lies for certain. This is also what
+    `landscape.hessian` calls.
+
+        spectrum = landscape.hessian(problem, top_k=3, trace=True)
+        spectrum.lambda_max, spectrum.trace.value
 
     Args:
         problem: The loss.
         top_k: Number of largest eigenvalues.
-        bottom_k: Number of algebraically smallest ones; 0 with `which` magnitude.
-        which: `algebraic` or `magnitude`, see `landscape.hessian.krylov.lanczos.lanczos`.
-        curvature: `hessian`, `ggn` or `fisher`, see `landscape.hessian.operator.CurvatureOperator`.
-        tolerance: Relative, see `landscape.hessian.krylov.lanczos.lanczos`.
-        max_matvecs: Limit on products for the extremes; trace, density and layers have limits of
-            their own.
+        bottom_k: Number of algebraically smallest eigenvalues; 0 with `which="magnitude"`.
+        which: `algebraic`, or `magnitude` for the largest in magnitude.
+        curvature: `hessian`, `ggn` (Gauss-Newton) or `fisher` (empirical Fisher matrix), see
+            `landscape.hessian.operator.CurvatureOperator`.
+        tolerance: Relative residual at which an eigenvalue has converged; None for what the dtype
+            allows.
+        max_matvecs: Limit on the matrix-vector products for the eigenvalues; trace, density and
+            layers have limits of their own.
         num_check_matvecs: Products of the second run that looks for missed eigenvalues; 0 for none.
-        seed: Of the random vectors.
+        seed: Seed of the random vectors.
         engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the
-            extremes of the Hessian in magnitude and nothing else.
-        polish: Whether values and residuals are computed anew by products in float64, one a
-            value.
-        memory: Bytes that vectors and retained graphs may take; None for a share of what is free.
-        extras: What else is measured.
+            extremes of the Hessian in magnitude, and the trace.
+        polish: Whether to compute values and residuals once more by products in float64.
+        memory: Bytes that vectors and graphs may take; None for a share of the free memory.
+        trace: Whether to estimate the trace, with a confidence interval.
+        relative_error: Relative error at which the trace is done, which implies `trace`; None for a
+            fixed number of products.
+        density: Whether to estimate the spectral density.
+        num_probes: Number of random vectors of the density.
+        blocks: Whether to compute the largest eigenvalue and the trace of each layer.
         split: Name of the data split, to be recorded.
-        keep_vectors: Whether the result carries the eigenvectors.
+        save_vectors: Whether the result has the eigenvectors, as `spectrum.vectors` (k, P).
         settings: What the user asked for, to be recorded.
-        sink: Keeps the Krylov basis, so that a run that is killed goes on from there.
+        sink: Keeps the Krylov basis, so that a run that is killed can be resumed.
         should_stop: Is asked between products, in places with how many are to follow; if it says
             so, what is known is returned.
         announce: Is told where the vectors will be kept, before the start.
         progress: Counts products.
 
+    Returns:
+        Eigenvalues in loss units with residuals; `spectrum.converged` says whether all of them met
+        the tolerance.
+
     Raises:
         InputError: If an option is unknown, or the numbers asked for do not fit.
     """
-    extras = extras or Extras()
-    _require_engine(engine, curvature, which, polish, extras)
+    trace = trace or relative_error is not None
+    measured: dict[str, Any] = {"engine": engine, "curvature": curvature, "which": which}
+    require_one_of("engine", engine, ENGINES)
     if engine == "pyhessian":
+        asked = {"density": density, "blocks": blocks, curvature: True}
+        require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
+        _require_native(which, polish, relative_error)
         pairs = power_iteration(
             problem,
             top_k=top_k,
@@ -124,8 +124,10 @@ def hessian_spectrum(
             seed=seed,
             progress=progress,
         )
-        found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
-        return replace(found, trace=_their_trace(problem, extras, seed, progress))
+        if trace:
+            measured["trace"] = pyhessian_trace(problem, seed=seed, progress=progress)
+        return _spectrum(problem, pairs, split, save_vectors, settings or {}, measured)
+    run: dict[str, Any] = {"seed": seed, "should_stop": should_stop, "progress": progress}
     plan = plan_memory(
         problem.spec.size,
         device=problem.device,
@@ -138,7 +140,7 @@ def hessian_spectrum(
     operator = CurvatureOperator(
         problem, kind=curvature, graph_bytes=memory and memory - plan.num_bytes
     )
-    left = memory and 0  # bytes for graphs beside those of the operator, which are kept to the end
+    left = memory and 0  # bytes for graphs next to the operator's, which are kept to the end
     announce(plan.describe())
     announce(f"Products: {operator.describe()}.")
     pairs = lanczos(
@@ -149,87 +151,53 @@ def hessian_spectrum(
         tolerance=tolerance,
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
-        seed=seed,
         polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left)
         if polish
         else None,
         memory=plan,
         sink=sink,
-        should_stop=should_stop,
-        progress=progress,
+        **run,
     )
-    measured = _measured(operator, pairs, extras, seed, should_stop, progress)
-    if extras.blocks:
+    if trace:
+        measured["trace"] = estimate_trace(
+            operator, subspace=pairs.space, relative_error=relative_error, **run
+        )
+    if density:
+        known = _known_pairs(pairs)
+        measured["density"] = estimate_density(
+            operator,
+            outliers=known.values,
+            residuals=known.residuals,
+            vectors=known.vectors,
+            num_probes=num_probes,
+            floor=pairs.floor,
+            **run,
+        )
+    if blocks:
         measured["blocks"] = block_curvatures(
             problem,
             kind=curvature,
             tolerance=tolerance,
-            seed=seed,
             memory=memory and memory // 2,
             graph_bytes=left,
-            should_stop=should_stop,
-            progress=progress,
+            **run,
         )
-    found = _spectrum(problem, pairs, engine, split, keep_vectors, dict(settings or {}))
-    return replace(found, curvature=curvature, which=which, polished=polish, **measured)
+    return _spectrum(
+        problem, pairs, split, save_vectors, settings or {}, {**measured, "polished": polish}
+    )
 
 
-def _require_engine(engine: str, curvature: str, which: str, polish: bool, extras: Extras) -> None:
-    require_one_of("engine", engine, ENGINES)
-    if engine == "lanczos":
-        return
-    asked = {"density": extras.density, "blocks": extras.blocks, curvature: True}
-    require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
+def _require_native(which: str, polish: bool, relative_error: float | None) -> None:
+    """Refuse what PyHessian's algorithms do not have."""
     if which != "algebraic" or polish:
         raise InputError(
             "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
             hint="Pass `engine='lanczos'` for `which` and `polish`.",
         )
-
-
-def _their_trace(problem: Problem, extras: Extras, seed: int, progress: Progress) -> Trace | None:
-    if not extras.trace:
-        return None
-    if extras.relative_error is not None:
+    if relative_error is not None:
         raise InputError(
             "PyHessian's trace has a fixed number of samples.", hint="Leave `relative_error` out."
         )
-    return pyhessian_trace(problem, seed=seed, progress=progress)
-
-
-def _measured(
-    operator: CurvatureOperator,
-    pairs: Eigenpairs,
-    extras: Extras,
-    seed: int,
-    should_stop: Callable[[], bool],
-    progress: Progress,
-) -> dict[str, Any]:
-    """Return by name what is estimated of the whole spectrum."""
-    found: dict[str, Any] = {}
-    if extras.trace:
-        found["trace"] = trace(
-            operator,
-            subspace=pairs.space,
-            relative_error=extras.relative_error,
-            seed=seed,
-            should_stop=should_stop,
-            progress=progress,
-        )
-    if extras.density:
-        known = _known_pairs(pairs)
-        found["density"] = density(
-            operator,
-            outliers=known.values,
-            residuals=known.residuals,
-            vectors=known.vectors,
-            num_probes=extras.num_probes,
-            seed=seed,
-            floor=pairs.floor,
-            should_stop=should_stop,
-            progress=progress,
-        )
-    return found
 
 
 def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
@@ -241,9 +209,9 @@ def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
     if not isinstance(pairs.space, KrylovSpace) or (
         look and look.num_missed_top + look.num_missed_bottom
     ):
-        return _good(pairs.pairs)
+        return pairs.pairs.take(_good(pairs.pairs))
     ritz = pairs.space.ritz()
-    kept = np.flatnonzero(ritz.residuals <= _KNOWN * np.abs(ritz.values).max())
+    kept = _good(ritz)
     vectors = [pairs.space.vector(ritz.weights[:, index]) for index in kept]
     return RitzPairs(
         ritz.values[kept],
@@ -253,17 +221,17 @@ def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
     )
 
 
-def _good(pairs: RitzPairs) -> RitzPairs:
-    return pairs.take(np.flatnonzero(pairs.residuals <= _KNOWN * np.abs(pairs.values).max()))
+def _good(pairs: RitzPairs | RitzDecomposition) -> np.ndarray:
+    return np.flatnonzero(pairs.residuals <= _KNOWN * np.abs(pairs.values).max())
 
 
 def _spectrum(
     problem: Problem,
     pairs: Eigenpairs,
-    engine: str,
     split: str,
-    keep_vectors: bool,
-    settings: dict[str, Any],
+    save_vectors: bool,
+    settings: Mapping[str, Any],
+    measured: dict[str, Any],
 ) -> Spectrum:
     here = problem.evaluate()
     gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)
@@ -276,12 +244,11 @@ def _spectrum(
         converged=pairs.converged,
         tolerance=pairs.tolerance,
         noise_floor=pairs.floor,
-        engine=engine,
         loss=here.loss,
         accuracy=here.accuracy,
         split=split,
         provenance=make_provenance({split: problem}, settings),
-        vectors=pairs.vectors.cpu().numpy() if keep_vectors else None,
+        vectors=pairs.vectors.cpu().numpy() if save_vectors else None,
         estimates=pairs.estimates,
         bottom_estimates=pairs.bottom_estimates,
         second_look=pairs.second_look,
@@ -291,33 +258,47 @@ def _spectrum(
         gradient_norm=gradient_norm,
         gradient_overlaps=overlaps,
         remark=pairs.remark,
+        **measured,
     )
 
 
 def parts_left(
-    found: Spectrum, problem: Problem, extras: Extras, num_folds: int | None = None
+    found: Spectrum,
+    problem: Problem,
+    *,
+    trace: bool = False,
+    relative_error: float | None = None,
+    density: bool = False,
+    num_probes: int = 5,
+    blocks: bool = False,
+    folds: int | None = None,
 ) -> list[str]:
     """Return what was asked for in addition to the extremes and is missing or not whole.
 
     Args:
         found: The spectrum.
         problem: The loss that it is of.
-        extras: What was asked for.
-        num_folds: Number of subsets that was asked for; None for no subsets.
+        trace: As for `hessian_spectrum`.
+        relative_error: Likewise.
+        density: Likewise.
+        num_probes: Likewise.
+        blocks: Likewise.
+        folds: Number of subsets that was asked for; None for no subsets.
     """
+    trace = trace or relative_error is not None
     is_whole = {
-        "trace": not extras.trace or (found.trace is not None and found.trace.converged),
-        "density": not extras.density or _has_all_probes(found.density, extras.num_probes),
-        "blocks": not extras.blocks or len(found.blocks) == len(layers_of(problem.spec)),
-        "folds": num_folds is None or len(found.folds) == num_folds,
+        "trace": not trace or (found.trace is not None and found.trace.converged),
+        "density": not density or _has_all_probes(found.density, num_probes),
+        "blocks": not blocks or len(found.blocks) == len(layers_of(problem.spec)),
+        "folds": folds is None or len(found.folds) == folds,
     }
     return [name for name, is_so in is_whole.items() if not is_so]
 
 
 def _has_all_probes(density: Density | None, num_probes: int) -> bool:
-    if density is None:
-        return False
-    return len(density.nodes) == num_probes or len(density.outliers) == density.num_parameters
+    return density is not None and (
+        len(density.nodes) == num_probes or len(density.outliers) == density.num_parameters
+    )
 
 
 def spectrum_traits(

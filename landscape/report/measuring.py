@@ -14,7 +14,7 @@ from landscape.data.subset import balanced_subset
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
 from landscape.errors import InputError, StoreError
-from landscape.hessian.spectrum import Extras, hessian_spectrum, parts_left
+from landscape.hessian.spectrum import hessian_spectrum, parts_left
 from landscape.io.store import FileSink, read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import are_separate, separate_losses
@@ -231,9 +231,9 @@ def _losses(problem: Problem) -> np.ndarray:
 def measure_spectrum(bench: Bench) -> Spectrum:
     """Measure extreme eigenvalues, trace and density; reuse a stored result only if whole."""
     plan = bench.plan
-    extras = Extras(trace=True, density=True, num_probes=plan.num_probes)
+    extras = {"trace": True, "density": True, "num_probes": plan.num_probes}
     stored = bench.stored("spectrum")
-    if isinstance(stored, Spectrum) and not parts_left(stored, bench.train, extras):
+    if isinstance(stored, Spectrum) and not parts_left(stored, bench.train, **extras):
         return stored
     size = bench.train.spec.size
     found = hessian_spectrum(
@@ -241,12 +241,12 @@ def measure_spectrum(bench: Bench) -> Spectrum:
         top_k=min(plan.top_k, max(1, size - 1)),
         max_matvecs=plan.max_matvecs,
         seed=plan.seed,
-        extras=extras,
+        **extras,
         settings=bench.recorded("spectrum"),
         should_stop=bench.should_stop,
         progress=bench.progress,
     )
-    if not parts_left(found, bench.train, extras):
+    if not parts_left(found, bench.train, **extras):
         write_result(bench.files["spectrum"], found)
     return found
 

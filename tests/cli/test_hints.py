@@ -23,7 +23,7 @@ NAMES = option_names(get_command(app))
             "Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",
             "Compute it by landscape hessian CKPT --trace --out FILE.",
         ),
-        ("Pass `keep_vectors=True`.", "Pass `keep_vectors=True`."),
+        ("Pass `num_check_matvecs=0`.", "Pass `num_check_matvecs=0`."),
         ("See `Problem` and `a b`.", "See `Problem` and `a b`."),
         ("Pass 'a' or 5.", "Pass 'a' or 5."),
     ],

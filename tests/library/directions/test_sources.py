@@ -181,7 +181,7 @@ def test_eigenvectors_that_were_not_kept_are_refused():
 @pytest.mark.parametrize(("number", "end"), [(3, "2 largest"), (-2, "1 smallest")])
 def test_eigenvectors_beyond_those_known_are_refused(number, end):
     problem = _quadratic()
-    spectrum = hessian_spectrum(problem, top_k=2, bottom_k=1, keep_vectors=True)
+    spectrum = hessian_spectrum(problem, top_k=2, bottom_k=1, save_vectors=True)
     with pytest.raises(InputError, match=f"asks for more than the {end} eigenvalues"):
         eigenvector_direction(spectrum, number, problem, name="eigen")
 

@@ -18,7 +18,7 @@ from landscape.results.spectrum import Fold, fold_summary
 def test_a_fold_has_the_extremes_of_its_own_hessian_and_the_curvature_on_the_others():
     model, (x, y) = tiny_cnn(), images(30)
     problem = Problem(model, (x, y), device="cpu", dtype="float64", batch_size=7)
-    found = folds(problem, as_data((x, y)), num_folds=3, seed=1)
+    found = folds(problem, as_data((x, y)), folds=3, seed=1)
     for fold, inside in zip(found, disjoint_subsets(y, 3, seed=1), strict=True):
         values, vectors = np.linalg.eigh(dense_hessian(model, x[inside], y[inside]).numpy())
         outside = np.setdiff1d(np.arange(30), inside)
@@ -39,7 +39,7 @@ def test_the_means_over_a_partition_enclose_the_largest_eigenvalue():
     data = as_data((torch.zeros(60, 1), rows))
     problem = Problem(Quadratic(torch.ones(8)), data, regression, device="cpu", dtype="float64")
     truth = float(torch.linalg.eigvalsh(rows.T @ rows / 60)[-1])
-    summary = fold_summary(folds(problem, data, num_folds=5))
+    summary = fold_summary(folds(problem, data, folds=5))
     assert summary["held_out"][0] < truth < summary["lambda_max"][0]
 
 
@@ -63,7 +63,7 @@ def test_small_subsets_enclose_the_largest_eigenvalue_of_all_data_on_average(tra
     model, data = trained
     problem = Problem(model, data, device="cpu", batch_size=2000)
     truth = lanczos(CurvatureOperator(problem), top_k=1).top[0]
-    found = folds(problem, data, num_folds=10, num_samples=50, tolerance=1e-2)
+    found = folds(problem, data, folds=10, num_samples=50, tolerance=1e-2)
     summary = fold_summary(found)
     below, above = summary["held_out"], summary["lambda_max"]
     assert truth < above[0] - 3 * above[1] / np.sqrt(len(found))  # not by chance
@@ -76,7 +76,7 @@ def test_folds_leave_the_problem_as_it_was(trained):
     model, data = trained
     problem = Problem(model, data, device="cpu", batch_size=2000)
     before = problem.loss()
-    folds(problem, data, num_folds=2, num_samples=20, tolerance=1e-1)
+    folds(problem, data, folds=2, num_samples=20, tolerance=1e-1)
     assert (problem.loss(), problem.num_examples) == (before, data.num_examples)
 
 
@@ -94,7 +94,7 @@ def test_subsets_that_there_is_no_time_for_are_left_out(trained):
     found = folds(
         problem,
         data,
-        num_folds=3,
+        folds=3,
         num_samples=100,
         should_stop=lambda num_matvecs=1: next(left, True),
     )

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from landscape import Problem, hessian_spectrum
 from landscape.errors import InputError, NotFiniteError
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.spectrum import Extras
 from landscape.problem.curvature_graphs import CURVATURES
 
 EXACT = {"device": "cpu", "dtype": "float64"}
@@ -188,7 +187,7 @@ def test_the_graphs_of_all_operators_of_a_run_stay_within_the_memory(monkeypatch
         make(self, *args, **kwargs)
 
     monkeypatch.setattr(CurvatureOperator, "__init__", recording)
-    hessian_spectrum(problem, top_k=1, polish=True, extras=Extras(blocks=True), memory=memory)
+    hessian_spectrum(problem, top_k=1, polish=True, blocks=True, memory=memory)
     assert len(made) == 4  # the Hessian, in float64, and two layers
     assert 0 < sum(operator.retained_bytes for operator in made) <= memory
 
@@ -271,7 +270,7 @@ def test_pyhessian_works_with_unused_parameters():
     model = tiny_mlp()
     model.register_parameter("unused", torch.nn.Parameter(torch.ones(2)))
     problem = Problem(model, classification(), device="cpu")
-    vectors = hessian_spectrum(problem, top_k=1, engine="pyhessian", keep_vectors=True).vectors
+    vectors = hessian_spectrum(problem, top_k=1, engine="pyhessian", save_vectors=True).vectors
     assert vectors.shape == (1, 68)
     place = problem.spec.names.index("unused")
     assert not vectors[0][

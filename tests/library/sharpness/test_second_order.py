@@ -13,7 +13,6 @@ from cases import (
 from landscape import Problem, hessian_spectrum, measure_sharpness
 from landscape.ascent.ball import Ball
 from landscape.errors import InputError
-from landscape.hessian.spectrum import Extras
 from landscape.sharpness.second_order import measure_taylor, top_eigenvector
 
 SPECTRUM = [6.0, 3.0, 1.0, 0.5, -0.5, 2.0, 0.1, 0.0]
@@ -94,7 +93,7 @@ class TestFromASpectrum:
         return Problem(tiny_mlp(), classification(40, seed=seed), device="cpu", dtype="float64")
 
     def test_eigenvalue_and_trace_are_taken_from_it(self):
-        spectrum = hessian_spectrum(self.problem(), top_k=2, extras=Extras(trace=True))
+        spectrum = hessian_spectrum(self.problem(), top_k=2, trace=True)
         found = measure_taylor(self.problem(), Ball(), spectrum)
         assert found.lambda_max == spectrum.lambda_max
         assert found.trace == spectrum.trace.value
