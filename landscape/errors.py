@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -98,6 +98,12 @@ def copying_a_model() -> Iterator[None]:
 def first_line(exc: BaseException) -> str:
     """Return the first line of what a foreign exception says, or its type where it says nothing."""
     return str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{rest}"
 
 
 def is_out_of_memory(exc: BaseException) -> bool:

@@ -182,11 +182,9 @@ def require_spanning(directions: Sequence[Direction]) -> None:
                 hint="Random directions leave biases and other 1-D tensors where they are; "
                 "`with_1d=True` moves them.",
             )
-    if len(directions) == 2:
-        _require_not_parallel(*directions)
-
-
-def _require_not_parallel(x: Direction, y: Direction) -> None:
+    if len(directions) != 2:
+        return
+    x, y = directions
     cosine = dot(x.vector, y.vector) / (norm(x.vector) * norm(y.vector))
     if abs(cosine) > _PARALLEL:
         raise InputError(

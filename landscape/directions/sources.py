@@ -113,7 +113,7 @@ def eigenvector_direction(
         "tolerance": spectrum.tolerance,
         "split": spectrum.split,
     }
-    return Direction(name, _unit(vector).to(problem.weights), facts=facts)
+    return Direction(name, (vector / norm(vector)).to(problem.weights), facts=facts)
 
 
 def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name: str) -> None:
@@ -188,9 +188,9 @@ def gradient_direction(problem: Problem, *, name: str) -> Direction:
         InputError: If the gradient is zero.
     """
     gradient = _nonzero_gradient(problem, name)
-    return Direction(
-        name, _unit(gradient).to(problem.weights), facts={"gradient_norm": norm(gradient)}
-    )
+    length = norm(gradient)
+    unit = (gradient / length).to(problem.weights)
+    return Direction(name, unit, facts={"gradient_norm": length})
 
 
 def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
@@ -219,10 +219,6 @@ def _nonzero_gradient(problem: Problem, name: str) -> Tensor:
             hint="Choose another kind of direction.",
         )
     return gradient
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / norm(vector)
 
 
 def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, ...]:

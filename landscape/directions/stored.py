@@ -41,8 +41,8 @@ def directions_for(
     Raises:
         InputError: Naming the first tensor that differs, if they belong to another model.
     """
-    layout = _find_layout(directions, spec, module)
-    return tuple(_take(torch.from_numpy(vector), layout, spec) for vector in directions.vectors)
+    parts = _cut(directions, spec, module)
+    return tuple(torch.cat([part[name] for name in spec.names]) for part in parts)
 
 
 def left_out(
@@ -53,10 +53,22 @@ def left_out(
     Raises:
         InputError: As `directions_for`.
     """
-    layout = _find_layout(directions, spec, module)
-    parts = [_parts(torch.from_numpy(vector), layout) for vector in directions.vectors]
-    others = [name for name, _ in layout if name not in spec.names]
+    parts = _cut(directions, spec, module)
+    others = dict.fromkeys(name for part in parts for name in part if name not in spec.names)
     return [name for name in others if any(part[name].any() for part in parts)]
+
+
+def _cut(
+    directions: Directions, spec: WeightSpec, module: nn.Module | None
+) -> list[dict[str, Tensor]]:
+    """Cut each direction into the model's tensors, flat, by name."""
+    layout = _find_layout(directions, spec, module)
+    stops = list(accumulate(prod(shape) for _, shape in layout))
+    places = list(zip(layout, [0, *stops], stops, strict=False))
+    return [
+        {name: vector[start:stop] for (name, _), start, stop in places}
+        for vector in map(torch.from_numpy, directions.vectors)
+    ]
 
 
 def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | None) -> _Tensors:
@@ -66,9 +78,13 @@ def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | N
     for layout in layouts:
         if _first_difference(stored, layout) is None:
             return layout
-    nearest = max(layouts, key=lambda layout: _first_difference(stored, layout) or 0)
+    i, nearest = max(
+        ((_first_difference(stored, layout) or 0, layout) for layout in layouts),
+        key=lambda found: found[0],
+    )
     raise InputError(
-        f"stored directions must fit the model, {_describe(stored, nearest)}.",
+        f"stored directions must fit the model, the file has {_tensor(stored, i)} where the model "
+        f"has {_tensor(nearest, i)}.",
         hint="Use the model that they were made for.",
     )
 
@@ -97,26 +113,5 @@ def _is_match(
     return found[1] == wanted[1] and (found[0].isdecimal() or found[0] == wanted[0])
 
 
-def _describe(stored: _Tensors, layout: _Tensors) -> str:
-    i = _first_difference(stored, layout) or 0
-    return f"the file has {_tensor(stored, i)} where the model has {_tensor(layout, i)}"
-
-
 def _tensor(tensors: _Tensors, i: int) -> str:
     return "no more tensors" if i >= len(tensors) else f"{tensors[i][0]} of shape {tensors[i][1]}"
-
-
-def _take(vector: Tensor, layout: _Tensors, spec: WeightSpec) -> Tensor:
-    """Join the parts of `vector`, which has the layout's tensors, that are weights: (P,)."""
-    parts = _parts(vector, layout)
-    return torch.cat([parts[name] for name in spec.names])
-
-
-def _parts(vector: Tensor, layout: _Tensors) -> dict[str, Tensor]:
-    """Cut a vector into the layout's tensors, flat."""
-    sizes = [prod(shape) for _, shape in layout]
-    starts = accumulate(sizes, initial=0)
-    return {
-        name: vector[start : start + size]
-        for (name, _), start, size in zip(layout, starts, sizes, strict=False)
-    }

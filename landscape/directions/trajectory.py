@@ -82,8 +82,7 @@ def principal_directions(
     if block_size is None:
         block_size = max(1, _MEMORY // (2 * origin.numel() * origin.element_size()))
     gram = _gram_matrix(snapshots, origin, block_size)
-    has_origin = bool((np.diag(gram) == 0).any())
-    rows = gram if has_origin else np.pad(gram, (0, 1))
+    rows = gram if (np.diag(gram) == 0).any() else np.pad(gram, (0, 1))  # the origin too
     if len(rows) <= num_directions:
         raise InputError(
             f"principal components in {num_directions} directions need at least "

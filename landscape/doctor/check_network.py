@@ -8,7 +8,8 @@ import torch
 
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
-from landscape.doctor.findings import Finding, Severity, in_percent, listed
+from landscape.doctor.findings import Finding, Severity, in_percent
+from landscape.errors import listed
 from landscape.problem.problem import Gradient, Problem
 from landscape.reductions import norm
 from landscape.surface.auto_range import LEAST_RISE, MULTIPLE, rise_level
@@ -73,10 +74,6 @@ def _how_far_from_minimum(fall: float, loss: float) -> Severity:
     return Severity.WARNING if fall > max(_FALL * loss, _LEAST_FALL) else Severity.OK
 
 
-def _or_inf(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
-
-
 def check_filters(problem: Problem) -> Finding:
     """Count filters without a length, which a normalized direction leaves where they are."""
     spec = problem.spec
@@ -126,7 +123,7 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
     center, below, above = (problem.loss(line.point(x)) for x in (0.0, -1.0, 1.0))
     values = {"loss": center, "loss_at_minus_1": below, "loss_at_1": above}
     where = f"Along a random direction the loss is {below:.4g} at -1, {center:.4g} at 0 and {above:.4g} at 1"
-    rise = max(map(_or_inf, (below, above))) - center
+    rise = max(x if math.isfinite(x) else math.inf for x in (below, above)) - center
     if rise > _TOO_HIGH * (rise_level(center, MULTIPLE) - center):
         message, remedy = (
             f"{where}: too far to see the minimum on a linear scale.",

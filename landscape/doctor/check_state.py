@@ -9,13 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.doctor.findings import Finding, Severity, in_percent, listed
+from landscape.doctor.findings import Finding, Severity, in_percent
+from landscape.errors import listed
 from landscape.io.checkpoint import PREFIXES, strip_prefixes
 
 
 def check_finite(state: Mapping[str, Any]) -> Finding:
     """Count values that are NaN or infinite."""
-    tensors = {name: value for name, value in state.items() if _is_dense(value)}
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    }
     bad = {name: int((~torch.isfinite(value)).sum()) for name, value in tensors.items()}
     names = [name for name, count in bad.items() if count]
     size, count = sum(value.numel() for value in tensors.values()), sum(bad.values())
@@ -37,10 +42,6 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
         "`lr`.",
         values,
     )
-
-
-def _is_dense(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def check_names(state: Mapping[str, Any]) -> Finding:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from landscape.errors import LandscapeError
-
-_NAMED = 5  # names in a message
 
 
 class Severity(StrEnum):
@@ -45,12 +43,6 @@ def until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
         yield from findings
     except LandscapeError as exc:
         yield Finding("loading", Severity.PROBLEM, exc.message, exc.hint)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{rest}"
 
 
 def in_percent(share: float) -> str:

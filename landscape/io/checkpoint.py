@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import CheckpointError, first_line
+from landscape.errors import CheckpointError, first_line, listed
 from landscape.runtime.files import is_hdf5, replacing
 
 _FORMAT = "landscape-checkpoint"
@@ -36,9 +36,11 @@ _READ_ERRORS = (
     ValueError,
     AttributeError,
     IndexError,
+    TypeError,
+    ImportError,
+    AssertionError,
+    OSError,
 )
-_READ_ERRORS += (TypeError, UnicodeDecodeError, ImportError, AssertionError, OSError)
-_NAMED = 5  # keys named in a message
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,10 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
             tensor is of a kind that the model's is not.
     """
     want = module.state_dict()
-    candidates = (checkpoint.state_dict, strip_prefixes(checkpoint.state_dict))
-    have = min(candidates, key=lambda state: len(set(state) ^ set(want)))
+    have = min(
+        (checkpoint.state_dict, strip_prefixes(checkpoint.state_dict)),
+        key=lambda state: len(state.keys() ^ want.keys()),
+    )
     missing = [key for key in want if key not in have and not key.endswith(_COUNTER)]
     unexpected = [key for key in have if key not in want]
     reshaped = [
@@ -172,14 +176,11 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         for key in want
         if key in have and _shape(have[key]) != _shape(want[key])
     ]
-    problems = [
-        _count("missing", missing),
-        _count("unexpected", unexpected),
-        _count("of another shape", reshaped),
-    ]
-    if any(problems):
+    unfit = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    if any(unfit.values()):
+        counts = (f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names)
         raise CheckpointError(
-            f"{checkpoint.path} does not fit the model: {'; '.join(filter(None, problems))}.",
+            f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
             hint="Check `model` and `model_arg`.",
         )
     odd = [
@@ -239,12 +240,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _numpy_scalars() -> list[Any]:
     """List what a NumPy scalar in somebody's metadata pickles as, under old and new names."""
     scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     return [
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
         np.dtype,
-        *dtypes,
+        *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")),
     ]
 
 
@@ -258,7 +258,7 @@ def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
         ):
             return dict(content)
     found = (
-        ", ".join(map(str, list(content)[:_NAMED]))
+        ", ".join(map(str, list(content)[:5]))
         if isinstance(content, Mapping)
         else type(content).__name__
     )
@@ -280,10 +280,3 @@ def strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
-
-
-def _count(kind: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{rest}"

@@ -15,9 +15,9 @@ from landscape.errors import StoreError
 from landscape.io.layouts import read_any
 from landscape.io.store import kind_of, read_schema
 from landscape.results.directions import Directions
+from landscape.results.display import as_plain
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
-from landscape.results.record import as_plain
 from landscape.results.sharpness import (
     Certificate,
     Sharpness,
@@ -47,22 +47,19 @@ def describe_file(path: Path) -> Description:
     """
     if not path.is_file():
         raise StoreError(
-            f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.", hint=_HINT
+            f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.",
+            hint="Name a results file, a file of Li et al.'s code, or a checkpoint.",
         )
     if not is_hdf5(path):
         return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)
-    schema = {"schema": read_schema(path)} if layout == "landscape" else {}
     return {
         "file": str(path),
         "kind": kind_of(result),
         "layout": layout,
-        **schema,
+        **({"schema": read_schema(path)} if layout == "landscape" else {}),
         **_DESCRIBE[type(result)](result),
     }
-
-
-_HINT = "Name a results file, a file of Li et al.'s code, or a checkpoint."
 
 
 def _describe_surface(surface: Surface) -> Description:
@@ -190,7 +187,9 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
         "num_done": len(done),
         "top_k": history.eigenvalues.shape[1],
         "bottom_k": history.bottom_eigenvalues.shape[1],
-        "snapshots": [{name: _number(values[i]) for name, values in columns.items()} for i in done],
+        "snapshots": [
+            _finite({name: values[i].item() for name, values in columns.items()}) for i in done
+        ],
         "provenance": _known(history.provenance),
     }
 
@@ -198,11 +197,6 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
 def _extreme(values: np.ndarray) -> np.ndarray:
     """Return the first column (n,), NaN without one."""
     return values[:, 0] if values.shape[1] else np.full(len(values), np.nan)
-
-
-def _number(value: Any) -> Any:
-    """Return a plain number; None for NaN."""
-    return None if np.isnan(value) else value.item()
 
 
 def _describe_sharpness(sharpness: Sharpness) -> Description:
@@ -218,7 +212,6 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
         kind: [{"checkpoint": name, **row} for name, each in checkpoints for row in each[kind]]
         for kind in ("measures", "rescaled")
     }
-    shared = replace(comparison.checkpoints[0].provenance, weights_hash="")
     return {
         "checkpoints": [
             {"name": name, "group": group, **_checkpoint_row(each)}
@@ -227,7 +220,7 @@ def _describe_comparison(comparison: SharpnessComparison) -> Description:
         **rows,
         "differences": found["differences"],
         "groups": list(map(_finite, found["groups"])),
-        "provenance": _known(shared),
+        "provenance": _known(replace(comparison.checkpoints[0].provenance, weights_hash="")),
     }
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -73,22 +74,24 @@ class KrylovFile:
             StoreError: If it cannot be written.
         """
         with saying_why_not(self._path):
-            if self._num_steps == self._capacity():
+            with self._open("r") as file:
+                is_full = self._num_steps == len(file["steps"])
+            if is_full:
                 self._grow()
-            with h5py.File(self._path, "r+", locking=False) as file:
+            with self._open("r+") as file:
                 if row is not None:
-                    _dataset(file, "basis")[self._num_kept + 1 + self._num_steps] = row
+                    file["basis"][self._num_kept + 1 + self._num_steps] = row
                     file.flush()
-                _dataset(file, "steps")[self._num_steps] = step
+                file["steps"][self._num_steps] = step
         self._num_steps += 1
 
     def remove(self) -> None:
         """Remove the file: what it led to is done."""
         self._path.unlink(missing_ok=True)
 
-    def _capacity(self) -> int:
-        with h5py.File(self._path, "r", locking=False) as file:
-            return _dataset(file, "steps").shape[0]
+    def _open(self, mode: str) -> Any:
+        """Open the file, whose members h5py's types do not tell apart."""
+        return h5py.File(self._path, mode, locking=False)
 
     def _grow(self) -> None:
         """Give the file twice the room: a run goes on with a larger limit than it was made for."""
@@ -101,21 +104,22 @@ class KrylovFile:
         A file of anything other than what this sink is for is rejected.
         """
         try:
-            with h5py.File(self._path, "r", locking=False) as file:
-                _require_format(file)
-                stored = json.loads(str(file.attrs["facts"]))
+            with self._open("r") as file:
+                if file.attrs["format"] != _FORMAT or file.attrs["schema"] > _SCHEMA:
+                    raise ValueError(f"format {file.attrs['format']}")
+                stored = json.loads(file.attrs["facts"])
                 require_same(
                     self._path,
                     item_traits(stored, self._facts, {**stored, **self._facts}, default="not said"),
                     hint="Run with the same settings, or without `resume`.",
                 )
                 head = KrylovHead(
-                    _dataset(file, "values")[()],
-                    _dataset(file, "couplings")[()],
-                    int(str(file.attrs["num_matvecs"])),
-                    float(str(file.attrs["deviation"])),
+                    file["values"][()],
+                    file["couplings"][()],
+                    int(file.attrs["num_matvecs"]),
+                    float(file.attrs["deviation"]),
                 )
-                steps = _dataset(file, "steps")[()]
+                steps = file["steps"][()]
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
             raise StoreError(
                 f"{self._path} is damaged or holds no Krylov space.",
@@ -125,8 +129,8 @@ class KrylovFile:
         return head, steps[: int(is_unwritten.argmax()) if is_unwritten.any() else len(steps)]
 
     def _rows(self) -> Iterator[np.ndarray]:
-        with h5py.File(self._path, "r", locking=False) as file:
-            basis = _dataset(file, "basis")
+        with self._open("r") as file:
+            basis = file["basis"]
             for index in range(min(self._num_kept + 1 + self._num_steps, basis.shape[1])):
                 yield basis[index]
 
@@ -138,25 +142,20 @@ class KrylovFile:
         numbers = np.full((capacity, 3), np.nan)
         numbers[: len(steps)] = steps
         with writing(self._path) as beside, h5py.File(beside, "w") as file:
-            facts = {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
-            file.attrs.update(facts)
-            file.attrs.update({"num_matvecs": head.num_matvecs, "deviation": head.deviation})
+            file.attrs.update(
+                {
+                    "format": _FORMAT,
+                    "schema": _SCHEMA,
+                    "facts": json.dumps(self._facts),
+                    "num_matvecs": head.num_matvecs,
+                    "deviation": head.deviation,
+                }
+            )
             file["values"], file["couplings"], file["steps"] = head.values, head.couplings, numbers
             shape = (len(head.values) + 1 + capacity, len(first))
             basis = _reserve(file, "basis", shape, first.dtype)
             for index, row in enumerate(chain([first], rows)):
                 basis[index] = row
-
-
-def _require_format(file: h5py.File) -> None:
-    if file.attrs["format"] != _FORMAT or int(str(file.attrs["schema"])) > _SCHEMA:
-        raise ValueError(f"format {file.attrs['format']}, schema {file.attrs['schema']}")
-
-
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    found = file[name]
-    assert isinstance(found, h5py.Dataset)
-    return found
 
 
 def _reserve(file: h5py.File, name: str, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:

@@ -63,8 +63,7 @@ def read_directions(path: Path) -> Directions:
     with _reading(path, "directions") as file:
         directions = [_tensors(path, file[name]) for name in _GROUPS if name in file]
         first = directions[0]
-        shapes = {tuple(tensor.shape for tensor in tensors) for tensors in directions}
-        if len(shapes) > 1:
+        if len({tuple(tensor.shape for tensor in tensors) for tensors in directions}) > 1:
             raise StoreError(
                 f"{path} has directions whose tensors differ in shape; they belong to different "
                 "models."
@@ -240,9 +239,12 @@ def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     require_file(path)
     try:
         with h5py.File(path, "r") as file:
-            if _kind(file) != kind:
+            found = _kind(file)
+            if found != kind:
+                expected = "Their files have groups xdirection, or xcoordinates and train_loss."
                 raise StoreError(
-                    f"{path} holds no {kind} in the layout of Li et al.", hint=_hint(_kind(file))
+                    f"{path} holds no {kind} in the layout of Li et al.",
+                    hint=f"It holds {found}." if found else expected,
                 )
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
@@ -255,14 +257,6 @@ def _kind(file: h5py.File) -> str | None:
     if _AXES[0] in file and any(f"{split}_loss" in file for split in _SPLITS):
         return "surface"
     return None
-
-
-def _hint(found: str | None) -> str:
-    return (
-        f"It holds {found}."
-        if found
-        else "Their files have groups xdirection, or xcoordinates and train_loss."
-    )
 
 
 def _tensors(path: Path, group: Any) -> list[np.ndarray]:

@@ -71,8 +71,12 @@ RESULT_KINDS: dict[str, type[Any]] = {
 _FORMAT = "landscape"
 _SCHEMA = 1
 
-_RECORDS: dict[str, type[Any]] = {"second_look": SecondLook, "trace": Trace, "taylor": Taylor}
-_LISTS_OF_RECORDS: dict[str, type[Any]] = {
+_RECORDS: dict[str, type[Any]] = {
+    "provenance": Provenance,
+    "second_look": SecondLook,
+    "trace": Trace,
+    "taylor": Taylor,
+    "marks": Mark,
     "measures": Measure,
     "blocks": BlockCurvature,
     "folds": Fold,
@@ -80,21 +84,13 @@ _LISTS_OF_RECORDS: dict[str, type[Any]] = {
     "groups": GroupValue,
     "rescaled": Rescaled,
 }
+"""Fields that are dataclasses of plain values, or lists of such."""
+
 _GROUPS: dict[str, type[Any]] = {"density": Density}
 _LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}
-"""Fields that are dataclasses: of plain values, lists of such, of arrays, and lists of those."""
+"""Fields that are dataclasses with arrays, and lists of such."""
 
-R = TypeVar(
-    "R",
-    Surface,
-    Spectrum,
-    CurvatureHistory,
-    Sharpness,
-    SharpnessComparison,
-    Certificate,
-    History,
-    Directions,
-)
+R = TypeVar("R", bound=Result)
 
 
 def write_result(path: str | os.PathLike[str], result: Result) -> None:
@@ -222,7 +218,7 @@ def _write(file: h5py.Group, name: str, value: Any) -> None:
     elif isinstance(value, bool | int | float | str):
         file.attrs[name] = value
     else:
-        file.create_dataset(name, data=json.dumps(_plain(value)))
+        file.create_dataset(name, data=json.dumps(value, default=dataclasses.asdict))
 
 
 def _read_fields(group: h5py.Group, cls: type[Any]) -> Any:
@@ -268,28 +264,17 @@ def array_of(dataset: Any) -> Any:
 
 
 def _structured(name: str, value: Any) -> Any:
-    if name == "provenance":
-        return Provenance(**value)
-    if name in _RECORDS:
-        return _RECORDS[name](**value)
-    if name in _LISTS_OF_RECORDS:
-        return tuple(_LISTS_OF_RECORDS[name](**record) for record in value)
-    if name == "marks":
-        return tuple(Mark(**{**mark, "coordinates": tuple(mark["coordinates"])}) for mark in value)
-    return _tuples(value)
+    cls = _RECORDS.get(name)
+    if cls is None:
+        return _tuples(value)
+    if isinstance(value, dict):
+        return cls(**value)
+    return tuple(cls(**{key: _tuples(item) for key, item in each.items()}) for each in value)
 
 
 def _tuples(value: Any) -> Any:
     """JSON knows lists only."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _is_dict_of_arrays(value: Any) -> bool:

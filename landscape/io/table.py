@@ -125,10 +125,6 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
     }
 
 
-def _of_sharpness(sharpness: Sharpness) -> Columns:
-    return _of_measures(sharpness.measures)
-
-
 def _of_measures(measures: Sequence[Measure]) -> Columns:
     return {
         field.name: [getattr(measure, field.name) for measure in measures]
@@ -149,26 +145,19 @@ def _of_comparison(comparison: SharpnessComparison) -> Columns:
 
 def _differences_left_out(comparison: SharpnessComparison) -> tuple[str, ...]:
     """Say that the differences and group values, if any, are not among the measures."""
-    counts = {
-        "differences": len(comparison.differences),
-        "values of groups": len(comparison.groups),
-    }
+    kinds = {"differences": comparison.differences, "values of groups": comparison.groups}
     return tuple(
-        f"Its {count} {name} are left out: they are no measures."
-        for name, count in counts.items()
-        if count
+        f"Its {len(each)} {name} are left out: they are no measures."
+        for name, each in kinds.items()
+        if each
     )
-
-
-def _of_history(history: History) -> Columns:
-    return {name: values.tolist() for name, values in history.columns.items()}
 
 
 _COLUMNS: dict[type, Callable[[Any], Columns]] = {
     Surface: _of_surface,
     Spectrum: _of_spectrum,
     CurvatureHistory: _of_curvature_history,
-    Sharpness: _of_sharpness,
+    Sharpness: lambda sharpness: _of_measures(sharpness.measures),
     SharpnessComparison: _of_comparison,
-    History: _of_history,
+    History: lambda history: {name: each.tolist() for name, each in history.columns.items()},
 }

@@ -125,8 +125,14 @@ def resnet(
     Raises:
         InputError: If a size is too small.
     """
-    sizes = {"width": width, "num_classes": num_classes, "in_channels": in_channels}
-    return ResNet(3, (depth - 2) // 6, PaddedShortcut if has_shortcuts else None, **sizes)
+    return ResNet(
+        3,
+        (depth - 2) // 6,
+        PaddedShortcut if has_shortcuts else None,
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
 
 
 def resnet18(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
@@ -146,5 +152,6 @@ def resnet18(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) ->
     Raises:
         InputError: If a size is too small.
     """
-    sizes = {"width": width, "num_classes": num_classes, "in_channels": in_channels}
-    return ResNet(4, 2, projected_shortcut, **sizes)
+    return ResNet(
+        4, 2, projected_shortcut, width=width, num_classes=num_classes, in_channels=in_channels
+    )

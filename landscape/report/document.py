@@ -22,8 +22,8 @@ from landscape.report.rows import (
     table_radius,
 )
 from landscape.report.tables import Table
+from landscape.results.display import Record
 from landscape.results.interval import Number, half_width
-from landscape.results.record import Record
 from landscape.results.sharpness import SCALE, Difference, Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.comparison import differences

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.results.record import Record
+from landscape.results.display import Record
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from landscape.results.record import Record
+from landscape.results.display import Record
 
 CONFIDENCE = 0.95
 """Confidence of every interval, unless the caller chooses another."""
@@ -122,8 +122,9 @@ class Interval(Record):
 
 
 def _between(value: float, ends: list[float]) -> Interval:
-    is_known = not any(map(math.isnan, ends))
-    return _known(value, min(ends), max(ends)) if is_known else _known(value, math.nan, math.nan)
+    if any(map(math.isnan, ends)):
+        return _known(value, math.nan, math.nan)
+    return _known(value, min(ends), max(ends))
 
 
 def _known(value: float, low: float, high: float) -> Interval:

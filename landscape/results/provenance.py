@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeVar
 
-from landscape.results.record import Record
+from landscape.results.display import Record
 
 T = TypeVar("T")
 

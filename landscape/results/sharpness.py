@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
-from landscape.results.display import Displayed
+from landscape.results.display import Displayed, Record
 from landscape.results.interval import CONFIDENCE, Number
-from landscape.results.record import Record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh_tridiagonal, hessenberg
 
+from landscape.results.display import Record
 from landscape.results.interval import half_width
-from landscape.results.record import Record
 from landscape.results.spectrum import Density
 
 NEAR_ZERO = 1e-2
@@ -58,9 +58,8 @@ def kernel_width(density: Density) -> float:
     single point has a hundredth of its magnitude.
     """
     nodes = density.nodes[density.weights > 0]
-    span = (
-        np.ptp(nodes) if nodes.size else np.ptp(density.outliers) if density.outliers.size else 0.0
-    )
+    values = nodes if nodes.size else density.outliers
+    span = np.ptp(values) if values.size else 0.0
     number = density.nodes.shape[1] or len(density.outliers)
     return float(span / number) or 1e-2 * _largest(density) or 1.0
 

@@ -12,10 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from landscape.results.display import Displayed, span
+from landscape.results.display import Displayed, Record, span
 from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
-from landscape.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -282,11 +281,11 @@ class Spectrum(Displayed):
         A ratio is None if the interval of its denominator contains 0.
         """
         top, bottom = self._intervals(), self._intervals(at_bottom=True)
-        signed = _ratio(top[:1], bottom[:1])
+        signed, inverse = _ratio(top[:1], bottom[:1]), _ratio(bottom[:1], top[:1])
         return {
             "lambda_max / lambda_min": signed,
-            "|lambda_max / lambda_min|": _magnitude(signed),
-            "|lambda_min / lambda_max|": _magnitude(_ratio(bottom[:1], top[:1])),
+            "|lambda_max / lambda_min|": signed and abs(signed),
+            "|lambda_min / lambda_max|": inverse and abs(inverse),
             "lambda_1 / lambda_5": _ratio(top[:1], top[4:5]),
         }
 
@@ -294,8 +293,10 @@ class Spectrum(Displayed):
     def ratio_intervals(self) -> dict[str, list[float] | None]:
         """Attribute that gives a ratio -> ends of the interval of the ratio, or None as in `ratios`."""
         names = ("ratio", "absolute_ratio", "nonconvexity", "top_to_fifth")
-        ratios = zip(names, self.ratios.values(), strict=True)
-        return {name: ratio and [ratio.low, ratio.high] for name, ratio in ratios}
+        return {
+            name: ratio and [ratio.low, ratio.high]
+            for name, ratio in zip(names, self.ratios.values(), strict=True)
+        }
 
     @property
     def num_vectors(self) -> int:
@@ -342,10 +343,6 @@ def _ratio(numerator: Sequence[Interval], denominator: Sequence[Interval]) -> In
     if not numerator or not denominator or denominator[0].low <= 0 <= denominator[0].high:
         return None
     return numerator[0] / denominator[0]
-
-
-def _magnitude(ratio: Interval | None) -> Interval | None:
-    return None if ratio is None else abs(ratio)
 
 
 def _value(ratio: Interval | None) -> float | None:

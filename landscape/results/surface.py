@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from landscape.results.display import Displayed
+from landscape.results.display import Displayed, Record
 from landscape.results.interval import Number
 from landscape.results.provenance import Provenance
-from landscape.results.record import Record
 
 INTERPOLATION = "interpolation"
 """Begins the names of the deviations that a refinement measures at its end, one a split."""
@@ -111,7 +110,9 @@ class Surface(Displayed):
     @property
     def num_lines(self) -> int | None:
         """Number of lines through the weights; None for a plane."""
-        return None if self.y is not None else 1 if self.done.ndim == 1 else len(self.done)
+        if self.y is not None:
+            return None
+        return 1 if self.done.ndim == 1 else len(self.done)
 
     @property
     def splits(self) -> tuple[str, ...]:
