@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from landscape.conditions.quantities import Known
 from landscape.results.interval import Interval, half_width
 from landscape.results.sharpness import Measure
-from landscape.results.spectrum import Trace
+from landscape.results.spectrum import CurvatureHistory, Spectrum, Trace
 
 _Z = half_width(1.0)
 NOT_CONVERGED = "not converged"
@@ -54,6 +56,26 @@ def of_extreme(
     return Known(Interval(value, low, high), NOT_CONVERGED)
 
 
+def of_extremes(result: Spectrum | CurvatureHistory, *, snapshot: int = 0) -> dict[str, Known]:
+    """Return the algebraic extremes, as far as a result has them, by name."""
+    is_converged = bool(np.atleast_1d(result.converged)[snapshot])
+    ends = {
+        "lambda_max": (result.eigenvalues, result.residuals),
+        "lambda_min": (result.bottom_eigenvalues, result.bottom_residuals),
+    }
+    return {
+        name: of_extreme(
+            float(np.atleast_2d(values)[snapshot, 0]),
+            float(np.atleast_2d(residuals)[snapshot, 0]),
+            getattr(result, "noise_floor", 0.0),
+            is_largest=name == "lambda_max",
+            converged=is_converged,
+        )
+        for name, (values, residuals) in ends.items()
+        if values.size
+    }
+
+
 def of_trace(trace: Trace) -> Known:
     """Return the trace with its interval."""
     return Known(
@@ -71,21 +93,14 @@ def of_measure(measure: Measure) -> Known:
     over_directions = half_width(measure.standard_error or 0.0, num_values=count)
     half = math.hypot(over_directions, half_width(measure.data_error or 0.0))
     interval = Interval.around(measure.sharpness, half)
-    remarks = _settings(measure)
+    unusual = {  # unlike what a condition measures on a checkpoint
+        f"p = {measure.p:g}": measure.p != 2,
+        "adaptive": measure.adaptive,
+        f"m = {measure.m}": measure.m is not None,
+    }
+    remarks = [remark for remark, is_said in unusual.items() if is_said]
     if measure.name == "max":
         remarks.append("the largest that was found")
         gap = math.inf if measure.gap is None else measure.gap * abs(measure.sharpness)
         interval = Interval(interval.value, interval.low, interval.high + gap)
     return Known(interval, ", ".join(remarks))
-
-
-def _settings(measure: Measure) -> list[str]:
-    """Return what is unlike what a condition measures on a checkpoint."""
-    remarks: list[str] = []
-    if measure.p != 2:
-        remarks.append(f"p = {measure.p:g}")
-    if measure.adaptive:
-        remarks.append("adaptive")
-    if measure.m is not None:
-        remarks.append(f"m = {measure.m}")
-    return remarks

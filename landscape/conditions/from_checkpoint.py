@@ -21,13 +21,14 @@ from landscape.errors import InputError
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
 from landscape.results.provenance import by_split
-from landscape.results.sharpness import Measure
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import measure_sharpness
-from landscape.sharpness.second_order import top_eigenvector
+from landscape.sharpness.second_order import top_directions
 
-_RHO = 0.05  # at which the error of the gradient's norm is taken, that of the first-order rise over rho
+_RHO = 0.05
+"""Radius at which the error of the gradient's norm is taken, that of the first-order rise over
+it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def measure_quantities(
     Curvature and sharpness are of the train split, in Euclidean balls.
 
     Args:
-        problems: The training problem, or split name -> problem, with `train` and `test` where anything wanted is of them.
+        problems: The training problem, or split name -> problem, with `train` and `test` where
+            anything wanted is of them.
         wanted: What conditions name.
         effort: How exactly.
         progress: Counts evaluations and products.
@@ -127,14 +129,7 @@ def _curvature(
         trace="trace" in names,
         progress=progress,
     )
-    common = {"noise_floor": result.noise_floor, "converged": result.converged}
-    found = {}
-    if "lambda_max" in names:
-        value, residual = float(result.eigenvalues[0]), float(result.residuals[0])
-        found["lambda_max"] = estimates.of_extreme(value, residual, is_largest=True, **common)
-    if "lambda_min" in names:
-        value, residual = float(result.bottom_eigenvalues[0]), float(result.bottom_residuals[0])
-        found["lambda_min"] = estimates.of_extreme(value, residual, is_largest=False, **common)
+    found = {name: known for name, known in estimates.of_extremes(result).items() if name in names}
     if result.trace is not None:
         found["trace"] = estimates.of_trace(result.trace)
     return {Quantity(name): _of_sample(known, problem) for name, known in found.items()}
@@ -158,11 +153,9 @@ def _sharpness(
             at.setdefault(quantity.rho, []).append(quantity.name)
     if needs_gradient := Quantity("gradient_norm") in needed:
         at.setdefault(_RHO, []).append("first_order")
-    directions = (
-        _directions(problem, effort, progress)
-        if any("max" in names for names in at.values())
-        else []
-    )
+    directions: list[Tensor] = []
+    if any("max" in names for names in at.values()):
+        directions = top_directions(problem, Ball(), seed=effort.seed, progress=progress)
     found = {}
     for rho, names in at.items():
         result = measure_sharpness(
@@ -176,20 +169,8 @@ def _sharpness(
         )
         found |= {Quantity(*each.key): estimates.of_measure(each) for each in result.measures}
         if needs_gradient and rho == _RHO:
-            found[Quantity("gradient_norm")] = _gradient_norm(
-                result.gradient_norm or 0.0, result.measures
+            error = next(m.data_error for m in result.measures if m.name == "first_order")
+            found[Quantity("gradient_norm")] = estimates.of_mean(
+                result.gradient_norm or 0.0, None if error is None else error / _RHO
             )
     return found
-
-
-def _gradient_norm(value: float, measures: Iterable[Measure]) -> Known:
-    error = next(each.data_error for each in measures if each.name == "first_order")
-    return estimates.of_mean(value, None if error is None else error / _RHO)
-
-
-def _directions(problem: Problem, effort: Effort, progress: Progress) -> list[Tensor]:
-    """Return the top eigenvector, if any; the search for the maximum also starts from it."""
-    try:
-        return [top_eigenvector(problem, Ball(), seed=effort.seed, progress=progress)]
-    except InputError:  # of a loss without a second derivative
-        return []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from landscape.conditions import estimates
-from landscape.conditions.quantities import CURVATURES, Known, Quantity, with_derived
+from landscape.conditions.quantities import CURVATURES, EVALUATED, Known, Quantity, with_derived
 from landscape.errors import InputError
 from landscape.results.history import History
 from landscape.results.interval import Interval
@@ -95,11 +95,9 @@ def _is_sampled(origin: Provenance) -> bool:
 
 
 def _loss(value: float, origin: Provenance) -> Known:
-    return (
-        estimates.of_unknown_error(value, _SUBSET)
-        if _is_sampled(origin)
-        else estimates.of_mean(value, None)
-    )
+    if _is_sampled(origin):
+        return estimates.of_unknown_error(value, _SUBSET)
+    return estimates.of_mean(value, None)
 
 
 def _share(value: float, origin: Provenance, split: str) -> Known:
@@ -110,14 +108,14 @@ def _share(value: float, origin: Provenance, split: str) -> Known:
 
 
 def _at_the_weights(
-    result: Spectrum | Sharpness | CurvatureHistory, loss: float, accuracy: float | None
+    losses: Mapping[str, float], accuracies: Mapping[str, float | None], origin: Provenance
 ) -> Found:
-    yield Quantity(f"{result.split}_loss"), _loss(loss, result.provenance)
-    if accuracy is not None:
-        yield (
-            Quantity(f"{result.split}_accuracy"),
-            _share(accuracy, result.provenance, result.split),
-        )
+    """Yield loss and accuracy by split."""
+    for split, loss in losses.items():
+        yield Quantity(f"{split}_loss"), _loss(loss, origin)
+    for split, accuracy in accuracies.items():
+        if accuracy is not None:
+            yield Quantity(f"{split}_accuracy"), _share(accuracy, origin, split)
 
 
 def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Known:
@@ -127,77 +125,49 @@ def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Kn
     return replace(known, remark=", ".join(filter(None, remarks)))
 
 
-def _of_spectrum(result: Spectrum) -> Found:
-    yield from _at_the_weights(result, result.loss, result.accuracy)
+def _around_the_weights(result: Spectrum | Sharpness) -> Found:
+    """Yield loss, accuracy and gradient norm."""
+    split, origin = result.split, result.provenance
+    yield from _at_the_weights({split: result.loss}, {split: result.accuracy}, origin)
     if result.gradient_norm is not None:
-        yield (
-            Quantity("gradient_norm"),
-            _of_set(_loss(result.gradient_norm, result.provenance), result),
-        )
+        yield Quantity("gradient_norm"), _of_set(_loss(result.gradient_norm, origin), result)
+
+
+def _of_spectrum(result: Spectrum) -> Found:
+    yield from _around_the_weights(result)
     if result.curvature != "hessian":
         return
-    if result.which == "algebraic":
-        rows = {
-            "lambda_max": (result.lambda_max, result.residuals),
-            "lambda_min": (result.lambda_min, result.bottom_residuals),
-        }
-        for name, (value, residuals) in rows.items():
-            if value is not None:
-                known = estimates.of_extreme(
-                    value,
-                    float(residuals[0]),
-                    result.noise_floor,
-                    is_largest=name == "lambda_max",
-                    converged=result.converged,
-                )
-                yield Quantity(name), _of_set(known, result)
+    found = estimates.of_extremes(result) if result.which == "algebraic" else {}
     if result.trace is not None:
-        yield Quantity("trace"), _of_set(estimates.of_trace(result.trace), result)
+        found["trace"] = estimates.of_trace(result.trace)
+    for name, known in found.items():
+        yield Quantity(name), _of_set(known, result)
 
 
 def _of_sharpness(result: Sharpness) -> Found:
-    yield from _at_the_weights(result, result.loss, result.accuracy)
-    if result.split == "train" and result.test_loss is not None:
-        yield Quantity("test_loss"), estimates.of_mean(result.test_loss, None)
-    if result.split == "train" and result.test_accuracy is not None:
-        yield Quantity("test_accuracy"), estimates.of_mean(result.test_accuracy, None)
-    if result.gradient_norm is not None:
-        yield (
-            Quantity("gradient_norm"),
-            _of_set(_loss(result.gradient_norm, result.provenance), result),
-        )
+    yield from _around_the_weights(result)
+    for name in ("test_loss", "test_accuracy") if result.split == "train" else ():
+        if (value := getattr(result, name)) is not None:
+            yield Quantity(name), estimates.of_mean(value, None)
     for measure in result.measures:
-        yield Quantity(measure.name, measure.rho), _of_set(estimates.of_measure(measure), result)
+        yield Quantity(*measure.key), _of_set(estimates.of_measure(measure), result)
 
 
 def _of_surface(result: Surface) -> Found:
-    for split, loss in result.center_loss.items():
-        if split in ("train", "test"):
-            yield Quantity(f"{split}_loss"), _loss(loss, result.provenance)
-    for split, accuracy in result.center_accuracy.items():
-        if split in ("train", "test"):
-            yield Quantity(f"{split}_accuracy"), _share(accuracy, result.provenance, split)
+    center = (result.center_loss, result.center_accuracy)
+    losses, accuracies = (
+        {split: held[split] for split in ("train", "test") if split in held} for held in center
+    )
+    yield from _at_the_weights(losses, accuracies, result.provenance)
 
 
 def _of_curvature_history(result: CurvatureHistory) -> Found:
     if not result.done.any():
         return
     last = int(np.flatnonzero(result.done)[-1])
-    yield from _at_the_weights(result, float(result.loss[last]), None)
-    ends = {
-        "lambda_max": (result.eigenvalues, result.residuals),
-        "lambda_min": (result.bottom_eigenvalues, result.bottom_residuals),
-    }
-    for name, (values, residuals) in ends.items():
-        if values.shape[1]:
-            known = estimates.of_extreme(
-                float(values[last, 0]),
-                float(residuals[last, 0]),
-                0.0,
-                is_largest=name == "lambda_max",
-                converged=bool(result.converged[last]),
-            )
-            yield Quantity(name), _of_set(known, result)
+    yield from _at_the_weights({result.split: float(result.loss[last])}, {}, result.provenance)
+    for name, known in estimates.of_extremes(result, snapshot=last).items():
+        yield Quantity(name), _of_set(known, result)
 
 
 def _of_certificate(result: Certificate) -> Found:
@@ -208,17 +178,9 @@ def _of_certificate(result: Certificate) -> Found:
 
 
 def _of_history(result: History) -> Found:
-    for name in ("train_loss", "train_accuracy"):
-        yield (
-            Quantity(name),
-            replace(estimates.of_mean(_last(getattr(result, name)), None), remark=_AS_TRAINED),
-        )
-    for name in ("test_loss", "test_accuracy"):
-        yield Quantity(name), estimates.of_mean(_last(getattr(result, name)), None)
-
-
-def _last(values: np.ndarray) -> float:
-    return float(values[-1]) if values.size else math.nan
+    for name in EVALUATED if result.epoch.size else ():
+        known = estimates.of_mean(float(getattr(result, name)[-1]), None)
+        yield Quantity(name), replace(known, remark=_AS_TRAINED if "train" in name else "")
 
 
 _READ: dict[type, Callable[[Any], Found]] = {

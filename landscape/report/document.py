@@ -13,18 +13,18 @@ from typing import Any
 
 from landscape.report.entry import Detail, Entry
 from landscape.report.measuring import MeasuringPlan
-from landscape.report.rows import (
+from landscape.report.report_rows import (
     cut_short,
     number_of,
-    quantities,
     radii,
-    summary_quantities,
+    report_rows,
+    summary_rows,
     table_radius,
 )
 from landscape.report.tables import Table
 from landscape.results.display import Record
 from landscape.results.interval import Number, half_width
-from landscape.results.sharpness import SCALE, Difference, Measure
+from landscape.results.sharpness import SCALE, Difference
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.comparison import differences
 from landscape.sharpness.rises import standard_error
@@ -89,18 +89,15 @@ class Report:
 
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
-        shown = summary_quantities()
-        rows = [
-            [entry.name, *(quantity.shown(entry).text for quantity in shown)]
-            for entry in self.entries
-        ]
-        return Table("Results", ["checkpoint", *(quantity.name for quantity in shown)], rows)
+        shown = summary_rows()
+        rows = [[entry.name, *(row.shown(entry).text for row in shown)] for entry in self.entries]
+        return Table("Results", ["checkpoint", *(row.name for row in shown)], rows)
 
     def table(self) -> Table:
         """Return everything that was measured: a row a quantity, a column a checkpoint."""
         rows = [
-            [quantity.name, *(quantity.shown(entry).text for entry in self.entries)]
-            for quantity in quantities(self.rho)
+            [row.name, *(row.shown(entry).text for entry in self.entries)]
+            for row in report_rows(self.rho)
         ]
         return Table(
             "All quantities",
@@ -115,16 +112,12 @@ class Report:
             [
                 MEASURES[name].label,
                 f"{rho:.4g}",
-                *(self._sharpness(entry, name, rho) for entry in self.entries),
+                *(number_of(entry, name=name, rho=rho).times(SCALE).text for entry in self.entries),
             ]
             for name in MEASURES
             for rho in radii(self.entries)
         ]
         return Table("Sharpness at every radius, x 10^3", ["measure", "rho", *self.names], rows)
-
-    def _sharpness(self, entry: Entry, name: str, rho: float) -> str:
-        measure = _find(entry, name, rho)
-        return Number().text if measure is None else number_of(measure).times(SCALE).text
 
     def difference_tables(self, *, is_short: bool = False) -> list[Table]:
         """Return a table for each pair: every difference with its interval and verdict.
@@ -153,16 +146,13 @@ class Report:
 
     def values_table(self) -> Table:
         """Return the main table for programs: value, error and interval ends, unrounded."""
-        parts = ("value", "error", "low", "high")
-        columns = ["quantity", "checkpoint", *parts, "remark"]
         rows = []
-        for quantity in quantities(self.rho):
+        for row in report_rows(self.rho):
             for entry in self.entries:
-                number = quantity.of(entry)
-                cells = [
-                    "" if (part := getattr(number, name)) is None else repr(part) for name in parts
-                ]
-                rows.append([quantity.key, entry.name, *cells, number.remark])
+                *parts, remark = row.of(entry).as_dict().values()
+                cells = ["" if part is None else repr(part) for part in parts]
+                rows.append([row.key, entry.name, *cells, remark])
+        columns = ["quantity", "checkpoint", *(field.name for field in dataclasses.fields(Number))]
         return Table("", columns, rows)
 
     def settings_line(self) -> str:
@@ -215,12 +205,8 @@ class Report:
             "dtype": None if origin is None else origin.dtype,
             "num_matvecs": None if entry.spectrum is None else entry.spectrum.num_matvecs,
             "converged": None if entry.spectrum is None else entry.spectrum.converged,
-            "quantities": {
-                quantity.key: _as_json(quantity.of(entry)) for quantity in quantities(self.rho)
-            },
-            "sharpness": []
-            if entry.sharpness is None
-            else [_as_json(m) for m in entry.sharpness.measures],
+            "quantities": {row.key: _as_json(row.of(entry)) for row in report_rows(self.rho)},
+            "sharpness": [_as_json(measure) for measure in entry.measures],
             "files": {
                 name: self.relative(path)
                 for name, path in entry.files.items()
@@ -279,17 +265,13 @@ def difference_row(difference: Difference) -> list[str]:
     return [name, rho, number.main, number.spread, difference.verdict, difference.source]
 
 
-def _find(entry: Entry, name: str, rho: float) -> Measure | None:
-    found = () if entry.sharpness is None else entry.sharpness.measures
-    return next((measure for measure in found if measure.key == (name, rho)), None)
-
-
 def _measured_on(entry: Entry) -> str:
     origin = entry.provenance
     if origin is None:
         return ""
     is_subset = origin.settings.get("samples") is not None
-    examples = f"{origin.num_examples['train']} train examples{' (a class-balanced subset)' if is_subset else ''}"
+    subset = " (a class-balanced subset)" if is_subset else ""
+    examples = f"{origin.num_examples['train']} train examples{subset}"
     tests = 0 if entry.detail is None else entry.detail.test_losses.size
     data = f" of {origin.settings['data']}" if origin.settings.get("data") else ""
     also = f" and all {tests} test examples" if tests else ""

@@ -13,7 +13,7 @@ import numpy as np
 from landscape.problem.sampling_error import Sample
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
-from landscape.results.sharpness import Sharpness
+from landscape.results.sharpness import Measure, Sharpness
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.files import replacing
@@ -69,6 +69,11 @@ class Entry:
     def sharpness(self) -> Sharpness | None:
         """The measures."""
         return None if self.detail is None else self.detail.measured.result
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The single measures of sharpness; empty where they were not reached."""
+        return () if self.sharpness is None else self.sharpness.measures
 
     @property
     def results(self) -> dict[str, Sharpness | Spectrum | Surface]:
@@ -128,33 +133,27 @@ def write_detail(path: Path, detail: Detail) -> None:
 
 
 def read_detail(path: Path, result: Sharpness) -> Detail | None:
-    """Read what `write_detail` wrote beside `result`; None where that cannot be read."""
+    """Read what `write_detail` wrote next to `result`; None where that cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        measures = list(enumerate(result.measures))
         rises = {
-            measure.key: _rises(measure.loss, measure.sharpness, number, arrays)
-            for number, measure in measures
+            each.key: Rises(
+                each.loss,
+                each.sharpness,
+                arrays.get(f"units{number}", np.empty(0)),
+                directions=arrays[f"directions{number}"],
+            )
+            for number, each in enumerate(result.measures)
         }
+        sample = None
+        if "sizes" in arrays:
+            sample = Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
         return Detail(
-            Measured(result, rises, _sample(arrays)),
+            Measured(result, rises, sample),
             float(arrays["train_error"]) if "train_error" in arrays else None,
             arrays["test_losses"],
             str(arrays["test_hash"]),
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _rises(loss: float, value: float, number: int, arrays: Mapping[str, np.ndarray]) -> Rises:
-    units = arrays.get(f"units{number}", np.empty(0))
-    return Rises(loss, value, units, directions=arrays[f"directions{number}"])
-
-
-def _sample(arrays: Mapping[str, np.ndarray]) -> Sample | None:
-    return (
-        Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
-        if "sizes" in arrays
-        else None
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +20,19 @@ _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that was drawn.
+    """A figure of a report: what it shows, and, once it is drawn, where.
 
     Attributes:
         name: Of its file, without the suffix.
         title: Of its section.
         caption: What it shows.
+        kind: What `landscape plot` calls it.
+        result: Name of the result that it is drawn from.
+        suffix: Of its file.
         path: Its file.
         width: In inches.
-        kind: What `landscape plot` calls it.
         sources: Files that it was drawn from.
     """
-
-    name: str
-    title: str
-    caption: str
-    path: Path
-    width: float
-    kind: str
-    sources: tuple[Path, ...] = ()
-
-    @property
-    def data_uri(self) -> str:
-        """The figure itself, as a page holds it."""
-        content = base64.b64encode(self.path.read_bytes()).decode("ascii")
-        return f"data:{_MEDIA_TYPES[self.path.suffix]};base64,{content}"
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A figure to draw: name, title, caption, kind, what of each entry, and the file of that."""
 
     name: str
     title: str
@@ -57,10 +40,19 @@ class _Wanted:
     kind: str
     result: str
     suffix: str = ".svg"
+    path: Path = Path()
+    width: float = 0.0
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def data_uri(self) -> str:
+        """The figure itself, as a page holds it."""
+        content = base64.b64encode(self.path.read_bytes()).decode("ascii")
+        return f"data:{_MEDIA_TYPES[self.suffix]};base64,{content}"
 
 
-_WANTED = (
-    _Wanted(
+_FIGURES = (
+    Figure(
         "surfaces",
         "Loss surfaces",
         "Training loss on a plane of two random, filter-normalized directions: the same noise, "
@@ -70,14 +62,14 @@ _WANTED = (
         "plane",
         ".png",
     ),
-    _Wanted(
+    Figure(
         "contours",
         "Contours",
         "The same planes from above, with the same levels.",
         "contour",
         "plane",
     ),
-    _Wanted(
+    Figure(
         "profiles",
         "Profiles",
         "Loss and accuracy along random lines: the median, and a band between the quartiles of the "
@@ -85,7 +77,7 @@ _WANTED = (
         "curve",
         "line",
     ),
-    _Wanted(
+    Figure(
         "densities",
         "Spectral densities",
         "Density of all eigenvalues of the Hessian, by stochastic Lanczos quadrature, with its "
@@ -93,7 +85,7 @@ _WANTED = (
         "density",
         "spectrum",
     ),
-    _Wanted(
+    Figure(
         "sharpness",
         "Sharpness against the radius",
         "Rise of the training loss within rho by each measure; dashed, what the gradient alone "
@@ -101,7 +93,7 @@ _WANTED = (
         "sharpness",
         "sharpness",
     ),
-    _Wanted(
+    Figure(
         "training",
         "Training",
         "What training recorded, epoch by epoch.",
@@ -111,60 +103,57 @@ _WANTED = (
 )
 
 
+_DIFFERENCES = Figure(
+    "differences",
+    "Differences of sharpness",
+    "Each pair on the same examples and directions. An arrow is a difference that its interval "
+    "tells from 0.",
+    "differences",
+    "sharpness",
+)
+
+
 def draw_figures(report: Report, folder: Path) -> list[Figure]:
     """Draw every figure of which a checkpoint has the result, into a folder.
 
     A figure of nothing finite is left out.
     """
-    found = [_drawn(wanted, report.entries, folder) for wanted in _WANTED]
+    found = [_drawn(figure, report.entries, folder) for figure in _FIGURES]
     return [figure for figure in [*found, _differences(report, folder)] if figure is not None]
 
 
-def _drawn(wanted: _Wanted, entries: Sequence[Entry], folder: Path) -> Figure | None:
+def _drawn(figure: Figure, entries: Sequence[Entry], folder: Path) -> Figure | None:
+    results = [
+        entry.history if figure.result == "history" else entry.results.get(figure.result)
+        for entry in entries
+    ]
     chosen = [
         (entry, result)
-        for entry in entries
-        if (result := _result(entry, wanted.result)) is not None
+        for entry, result in zip(entries, results, strict=True)
+        if result is not None
     ]
     if not chosen:
         return None
-    arguments = {"labels": [entry.name for entry, _ in chosen], "kind": wanted.kind}
-    sources = tuple(
-        entry.files[wanted.result] for entry, _ in chosen if wanted.result in entry.files
-    )
-    return _saved(wanted, folder, sources, [result for _, result in chosen], **arguments)
-
-
-def _result(entry: Entry, name: str) -> Any:
-    return entry.history if name == "history" else entry.results.get(name)
+    files = [entry.files.get(figure.result) for entry, _ in chosen]
+    sources = tuple(path for path in files if path is not None)
+    labels = [entry.name for entry, _ in chosen]
+    figure = replace(figure, sources=sources)
+    return _saved(figure, folder, [result for _, result in chosen], labels=labels)
 
 
 def _saved(
-    wanted: _Wanted,
-    folder: Path,
-    sources: tuple[Path, ...],
-    results: Sequence[Any],
-    **arguments: Any,
+    figure: Figure, folder: Path, results: Sequence[Any], *, labels: Sequence[str] | None = None
 ) -> Figure | None:
     try:
-        figure = draw(results, **arguments)
+        drawn = draw(results, labels=labels, kind=figure.kind)
     except InputError:
         return None
-    path = save_figure(figure, folder / f"{wanted.name}{wanted.suffix}")
-    return Figure(
-        wanted.name,
-        wanted.title,
-        wanted.caption,
-        path,
-        figure.get_size_inches()[0],
-        wanted.kind,
-        sources,
-    )
+    path = save_figure(drawn, folder / f"{figure.name}{figure.suffix}")
+    return replace(figure, path=path, width=drawn.get_size_inches()[0])
 
 
 def _differences(report: Report, folder: Path) -> Figure | None:
     """Draw the differences of sharpness, which `landscape plot` has of a comparison."""
-    measured = [entry for entry in report.entries if entry.sharpness is not None]
     is_pair = len(report.entries) == 2
     found = tuple(
         each
@@ -173,17 +162,6 @@ def _differences(report: Report, folder: Path) -> Figure | None:
     )
     if not found:
         return None
-    comparison = SharpnessComparison(
-        tuple(entry.name for entry in measured),
-        tuple(entry.sharpness for entry in measured if entry.sharpness is not None),
-        found,
-    )
-    wanted = _Wanted(
-        "differences",
-        "Differences of sharpness",
-        "Each pair on the same examples and directions. An arrow is a difference that its interval "
-        "tells from 0.",
-        "differences",
-        "sharpness",
-    )
-    return _saved(wanted, folder, (), [comparison], kind=wanted.kind)
+    measured = {entry.name: entry.sharpness for entry in report.entries if entry.sharpness}
+    comparison = SharpnessComparison(tuple(measured), tuple(measured.values()), found)
+    return _saved(_DIFFERENCES, folder, [comparison])

@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.data.subset import balanced_subset
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
-from landscape.errors import InputError, StoreError
+from landscape.errors import StoreError
 from landscape.hessian.spectrum import hessian_spectrum, parts_left
 from landscape.io.store import FileSink, read_result, write_result
 from landscape.problem.problem import Problem
@@ -26,7 +26,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.progress import SILENT, Progress
 from landscape.sharpness import SharpnessOptions, measure_rises
-from landscape.sharpness.second_order import top_eigenvector
+from landscape.sharpness.second_order import top_directions
 from landscape.surface.evaluate import evaluate_surface
 from landscape.surface.grid import Axis
 
@@ -174,19 +174,16 @@ def measure_detail(bench: Bench) -> Detail:
     known = read_detail(beside, stored) if isinstance(stored, Sharpness) else None
     if known is not None and known.test_hash == test_hash:
         return known
-    options = SharpnessOptions(
-        p=plan.p,
-        adaptive=plan.adaptive,
-        num_directions=plan.num_directions,
-        max_gradients=plan.max_gradients,
-        seed=plan.seed,
-    )
+    names = ("p", "adaptive", "num_directions", "max_gradients", "seed")
+    options = SharpnessOptions(**{name: getattr(plan, name) for name in names})
     measured = measure_rises(
         bench.train,
         plan.rhos,
         options,
         held_out=held_out,
-        directions=_steepest(bench, options),
+        directions=top_directions(
+            bench.train, options.ball(bench.train), seed=plan.seed, progress=bench.progress
+        ),
         settings=bench.recorded("sharpness"),
         progress=bench.progress,
     )
@@ -201,24 +198,11 @@ def measure_detail(bench: Bench) -> Detail:
     return detail
 
 
-def _steepest(bench: Bench, options: SharpnessOptions) -> list[Tensor]:
-    """Return an additional start of the search for `max`, as a list.
-
-    The list is empty for a loss without a second derivative.
-    """
-    try:
-        ball = options.ball(bench.train)
-        return [top_eigenvector(bench.train, ball, seed=bench.plan.seed, progress=bench.progress)]
-    except InputError:
-        return []
-
-
 def _losses(problem: Problem) -> np.ndarray:
     """Return the loss of each example (n,); empty if the loss is not a mean of single losses."""
     separate, every = separate_losses(problem.criterion), problem.outputs()
-    if separate is None or len(every) != len(
-        problem.batches
-    ):  # a model may give several tensors for a batch
+    # A model may give several tensors for a batch.
+    if separate is None or len(every) != len(problem.batches):
         return np.empty(0)
     found = []
     for outputs, (_, targets) in zip(every, problem.batches, strict=True):
@@ -253,11 +237,11 @@ def measure_spectrum(bench: Bench) -> Spectrum:
 
 def measure_line(bench: Bench) -> Surface:
     """Evaluate train and test loss along random lines, on no more test than train examples."""
-    vectors = _random(bench, bench.plan.num_lines)
     problems = {TRAIN: bench.train}
     if TEST in bench.problems:
         problems[TEST] = _no_larger(bench.problems[TEST], bench.train.num_examples)
-    return _surface(bench, "line", problems, [(vector,) for vector in vectors])
+    lines = [(vector,) for vector in _random(bench, bench.plan.num_lines)]
+    return _surface(bench, "line", problems, lines)
 
 
 def _no_larger(problem: Problem, num_examples: int) -> Problem:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from landscape.report.document import Report
 from landscape.report.figures import Figure, draw_figures
-from landscape.report.rows import quantities, summary_quantities
+from landscape.report.report_rows import report_rows, summary_rows
 from landscape.report.tables import Table
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import VERDICTS
@@ -54,10 +54,10 @@ def render_page(report: Report, figures: Sequence[Figure], title: str | None = N
         title=title or f"Comparison of {len(report.entries)} checkpoints",
         report=report,
         checkpoints=[_checkpoint(report, number) for number in range(len(report.entries))],
-        summary=summary_quantities(),
+        summary=summary_rows(),
         groups=[
             (name, list(rows))
-            for name, rows in groupby(quantities(report.rho), lambda row: row.group)
+            for name, rows in groupby(report_rows(report.rho), lambda row: row.group)
         ],
         verdicts=_verdicts(report),
         differences=[_pair(table, report.rho) for table in report.difference_tables()],
@@ -104,8 +104,7 @@ def with_symbols(text: str) -> Markup:
 
 def _checkpoint(report: Report, number: int) -> dict[str, Any]:
     entry = report.entries[number]
-    origin = entry.provenance or Provenance()
-    spectrum = entry.spectrum
+    origin, spectrum = entry.provenance or Provenance(), entry.spectrum
     facts = {
         "file": str(entry.path),
         "model": _called(origin.settings, "model"),
@@ -127,20 +126,15 @@ def _checkpoint(report: Report, number: int) -> dict[str, Any]:
     facts["results"] = ", ".join(
         report.relative(path) for name, path in entry.files.items() if name in entry.results
     )
-    return {
-        "name": entry.name,
-        "entry": entry,
-        "color": _COLORS[number % len(_COLORS)],
-        "facts": facts,
-    }
+    color = _COLORS[number % len(_COLORS)]
+    return {"name": entry.name, "entry": entry, "color": color, "facts": facts}
 
 
 def _called(settings: Any, name: str) -> str:
     """Return a model or data set as a call, with its arguments."""
-    arguments = ", ".join(
-        f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items()
-    )
-    return f"{settings.get(name) or ''}{f'({arguments})' if arguments else ''}"
+    given = settings.get(f"{name}_args") or {}
+    arguments = ", ".join(f"{key}={value}" for key, value in given.items())
+    return (settings.get(name) or "") + (f"({arguments})" if arguments else "")
 
 
 def _verdicts(report: Report) -> list[str]:
@@ -152,9 +146,8 @@ def _verdicts(report: Report) -> list[str]:
         counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
         sentences.append(
             f"Of {len(verdicts)} differences between {pair[0]} and {pair[1]}, {pair[0]} is lower "
-            f"in {counts['lower']} "
-            f"and higher in {counts['higher']}; {counts['not distinguishable']} cannot be told "
-            "from 0."
+            f"in {counts['lower']} and higher in {counts['higher']}; "
+            f"{counts['not distinguishable']} cannot be told from 0."
         )
     return sentences
 
@@ -166,11 +159,8 @@ def _mood(verdict: str) -> str:
 
 def _pair(table: Table, rho: float) -> dict[str, Any]:
     """Return the differences of a pair: those that the main table has, and those at other radii."""
-    is_shown = [row[1] in ("", f"{rho:.4g}") for row in table.rows]
-    shown, others = (
-        [row for row, is_so in zip(table.rows, is_shown, strict=True) if is_so == side]
-        for side in (1, 0)
-    )
+    shown = [row for row in table.rows if row[1] in ("", f"{rho:.4g}")]
+    others = [row for row in table.rows if row not in shown]
     return {"title": table.title, "shown": shown, "others": others}
 
 
@@ -178,22 +168,12 @@ def _plot_command(report: Report, figure: Figure) -> str:
     """Return what draws a figure again from its files; nothing where that takes more."""
     if not figure.sources:
         return ""
+    files = [report.relative(path) for path in figure.sources]
     labels = [word for entry in report.entries for word in ("--label", entry.name)]
-    words = [
-        "landscape",
-        "plot",
-        *(report.relative(path) for path in figure.sources),
-        "--kind",
-        figure.kind,
-    ]
-    return shlex.join(
-        [
-            *words,
-            *(labels if len(labels) == 2 * len(figure.sources) else []),
-            "--out",
-            f"{figure.name}.pdf",
-        ]
-    )
+    if len(report.entries) != len(files):
+        labels = []
+    end = [*labels, "--out", f"{figure.name}.pdf"]
+    return shlex.join(["landscape", "plot", *files, "--kind", figure.kind, *end])
 
 
 def _settings(report: Report) -> dict[str, str]:

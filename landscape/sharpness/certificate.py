@@ -27,8 +27,12 @@ LOSS_TOLERANCE = 1e-9
 """Of a loss that is evaluated again, relative: float64 sums in another order differ by some
 1e-13."""
 
-_INSIDE = 1e-12  # how far below the surface a certified e is: no other order of summation finds it outside
-_ROUNDING = 1e-5  # by which an e may leave the ball before it is not one of this ball: it may have been float32
+_INSIDE = 1e-12
+"""How far below the surface a certified e is: no other order of summation finds it outside."""
+
+_ROUNDING = 1e-5
+"""How far outside the ball an e may be and still count as one of this ball: it may have been
+float32."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def differences(
 
     The interval comes from the differences of single antithetic pairs (`avg`; those that both have)
     and, on a sample of a larger set, from the standard error over its examples, with the
-    perturbations that were found. On all data, the other measures are numbers without such errors, and only
-    rounding is between two of them.
+    perturbations that were found. On all data, the other measures are numbers without such errors,
+    and only rounding is between two of them.
 
     Args:
         names: Of the checkpoints.

@@ -31,7 +31,9 @@ _MOST_FAILURES = 3  # of extrapolations, after which they are not tried again
 _MEMORY = 5  # points that a line search compares with: the loss may fall for a while
 _SUFFICIENT = 1e-4  # of the slope, that a step must rise by
 _SHORTEST = 1e-3  # share of a step that a line search goes down to
-_MOMENTUM = 0.75  # and the share of steps that must rise between two checkpoints: both from Croce & Hein (2020)
+_MOMENTUM = 0.75
+"""And the share of steps that must rise between two checkpoints: both from Croce & Hein (2020)."""
+
 _CHECKPOINTS = (8, 7, 6, 5, 4)  # steps between two checkpoints, the last number for all that follow
 
 

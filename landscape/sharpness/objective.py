@@ -35,9 +35,9 @@ class Losses:
 class Objective:
     """Loss and gradient of a problem at its own weights w plus a perturbation e (P,).
 
-    Inside `landscape.runtime.distributed.joined` each process evaluates its own share of the batches,
-    unless `is_local`; all get the same losses as one process alone would, bit for bit, and the same
-    gradient up to rounding.
+    Inside `landscape.runtime.distributed.joined` each process evaluates its own share of the
+    batches, unless `is_local`; all get the same losses as one process alone would, bit for bit, and
+    the same gradient up to rounding.
 
     Args:
         problem: The loss.

@@ -70,6 +70,16 @@ def top_eigenvector(
     return v if ball.scaling is None else ball.scaling * v
 
 
+def top_directions(
+    problem: Problem, ball: Ball, *, seed: int = 0, progress: Progress = SILENT
+) -> list[Tensor]:
+    """Return what `top_eigenvector` does, or nothing for a loss without a second derivative."""
+    try:
+        return [top_eigenvector(problem, ball, seed=seed, progress=progress)]
+    except InputError:
+        return []
+
+
 def measure_taylor(
     problem: Problem,
     ball: Ball,

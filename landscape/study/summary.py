@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.study.definition import Study, StudyRun, as_text
 from landscape.study.execute import Job
 
+T = TypeVar("T")
 VALIDATION = ("validation accuracy", "validation loss")
 SHARES = ("train accuracy", "validation accuracy", "test accuracy")
 """Quantities that are shares in [0, 1]."""
@@ -133,40 +135,43 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
 
 def _setting(study: Study, runs: Sequence[StudyRun], finished: set[str]) -> Setting:
     done = [run for run in runs if run.name in finished]
-    measured = [_Measured.read(study.folder(run), tuple(study.measures)) for run in done]
-    names = dict.fromkeys(name for each in measured for name in each.quantities)
+    measured = [_measured(study.folder(run), tuple(study.measures)) for run in done]
+    histories, found = tuple(history for history, _ in measured), [each for _, each in measured]
     quantities = {
-        name: Statistic.over(
-            [each.quantities[name] for each in measured if name in each.quantities]
-        )
-        for name in names
+        name: Statistic.over([each[name] for each in found if name in each])
+        for name in dict.fromkeys(itertools.chain.from_iterable(found))
     }
-    seeds, histories = tuple(run.seed for run in done), tuple(each.history for each in measured)
+    seeds = tuple(run.seed for run in done)
     return Setting(runs[0].variant, runs[0].factors, seeds, len(runs), quantities, histories)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What one run has measured; quantities that are NaN are left out."""
+def _measured(folder: Path, measures: Sequence[str]) -> tuple[History, dict[str, float]]:
+    """Return the history of a run and what it has measured, without what is NaN."""
+    history = _read(folder / "history.h5", History)
+    last = history.outcome()
+    found = {
+        f"{split} {name}": last[f"{split}_{name}"]
+        for split in ("train", "validation", "test")
+        for name in ("loss", "accuracy")
+    }
+    found["gradients"] = history.num_gradients.sum()
+    if "sharpness" in measures:
+        sharpness = _read(folder / "sharpness.h5", Sharpness)
+        found |= {f"{each.name}@{each.rho:g}": each.sharpness for each in sharpness.measures}
+        found["generalization gap"] = sharpness.generalization_gap
+    if "hessian" in measures:
+        spectrum = _read(folder / "hessian.h5", Spectrum)
+        found |= {name: getattr(spectrum, name) for name in ("lambda_max", "lambda_min")}
+        found[ABSOLUTE_RATIO] = spectrum.absolute_ratio
+        found["trace"] = None if spectrum.trace is None else spectrum.trace.value
+    return history, {
+        name: float(value)
+        for name, value in found.items()
+        if value is not None and not math.isnan(value)
+    }
 
-    history: History
-    quantities: Mapping[str, float]
 
-    @classmethod
-    def read(cls, folder: Path, measures: Sequence[str]) -> _Measured:
-        history = _read(folder / "history.h5", History)
-        quantities = _of_history(history)
-        if "sharpness" in measures:
-            quantities |= _of_sharpness(_read(folder / "sharpness.h5", Sharpness))
-        if "hessian" in measures:
-            quantities |= _of_spectrum(_read(folder / "hessian.h5", Spectrum))
-        return cls(
-            history,
-            {name: float(value) for name, value in quantities.items() if not math.isnan(value)},
-        )
-
-
-def _read(path: Path, kind: type) -> Any:
+def _read(path: Path, kind: type[T]) -> T:
     found = read_result(path)
     if not isinstance(found, kind):
         raise StoreError(
@@ -174,28 +179,6 @@ def _read(path: Path, kind: type) -> Any:
             hint=f"Remove {path.parent} to do the run anew.",
         )
     return found
-
-
-def _of_history(history: History) -> dict[str, float]:
-    last = {
-        f"{split} {quantity}": getattr(history, f"{split}_{quantity}")[-1]
-        for split in ("train", "validation", "test")
-        for quantity in ("loss", "accuracy")
-    }
-    return {**last, "gradients": history.num_gradients.sum()}
-
-
-def _of_sharpness(sharpness: Sharpness) -> dict[str, float]:
-    rises = {f"{measure.name}@{measure.rho:g}": measure.sharpness for measure in sharpness.measures}
-    gap = sharpness.generalization_gap
-    return {**rises, "generalization gap": math.nan if gap is None else gap}
-
-
-def _of_spectrum(spectrum: Spectrum) -> dict[str, float]:
-    values = {"lambda_max": spectrum.lambda_max, "lambda_min": spectrum.lambda_min}
-    values[ABSOLUTE_RATIO] = spectrum.absolute_ratio
-    values["trace"] = spectrum.trace.value if spectrum.trace is not None else None
-    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _candidates(settings: Sequence[Setting], select: Sequence[str]) -> list[list[Setting]]:

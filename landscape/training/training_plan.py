@@ -35,8 +35,8 @@ class TrainingPlan:
         schedule: Name of the learning rate's schedule in `landscape.training.schedules`.
         rho_schedule: Name of the schedule of SAM's radii; with that of `schedule`, a radius stays
             proportional to the learning rate.
-        last_fraction: Share of all steps, in [0, 1], that are SAM's, the last ones; those before are
-            steps of its base.
+        last_fraction: Share of all steps, in [0, 1], that are SAM's, the last ones; those before
+            are steps of its base.
         label_smoothing: In [0, 1), for the default criterion, in training only.
         augmentation: `none`, or `crop`, `flip` and `cutout` joined by dashes, in training only.
         ema: Decay in [0, 1) of an exponential moving average of weights and buffers, updated after

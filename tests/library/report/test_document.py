@@ -10,7 +10,7 @@ from report_entries import detail, entry, spectrum
 from landscape.report.document import Report
 from landscape.report.entry import read_detail, write_detail
 from landscape.report.measuring import MeasuringPlan
-from landscape.report.rows import quantities
+from landscape.report.report_rows import report_rows
 
 
 def _report(*entries):
@@ -37,7 +37,7 @@ def test_the_table_has_a_row_a_quantity_and_a_column_a_checkpoint():
     report = _report(entry("sgd"), entry("sam"))
     table = report.table()
     assert table.columns == ["quantity", "sgd", "sam"]
-    assert [row[0] for row in table.rows] == [quantity.name for quantity in quantities(report.rho)]
+    assert [row[0] for row in table.rows] == [row.name for row in report_rows(report.rho)]
 
 
 def test_the_error_of_the_test_loss_is_over_its_examples():
@@ -139,7 +139,7 @@ def test_a_remark_of_several_checkpoints_is_said_once():
 def test_the_csv_has_every_number_in_full():
     rows = _report(entry()).values_table().rows
     assert ["lambda_max", "sgd", "8.0", "0.5", "", "", ""] in rows
-    assert [row[0] for row in rows] == [quantity.key for quantity in quantities(0.05)]
+    assert [row[0] for row in rows] == [quantity.key for quantity in report_rows(0.05)]
 
 
 def test_the_keys_of_the_json_are_those_that_are_documented():

@@ -10,7 +10,7 @@ from landscape.report.document import Report
 from landscape.report.figures import draw_figures
 from landscape.report.measuring import MeasuringPlan
 from landscape.report.page import render_page, with_symbols, write_report
-from landscape.report.rows import quantities
+from landscape.report.report_rows import report_rows
 
 
 class _Page(HTMLParser):
@@ -68,11 +68,11 @@ def test_every_link_within_the_page_has_its_place_and_every_tag_its_end(page):
 
 def test_every_number_is_on_the_page_with_its_error(page, report):
     text = re.sub(r"<[^>]+>", "", page)
-    for quantity in quantities(report.rho):
+    for row in report_rows(report.rho):
         for each in report.entries:
-            number = quantity.shown(each)
+            number = row.shown(each)
             for part in filter(None, (number.main, number.spread)):
-                assert re.sub(r"<[^>]+>", "", with_symbols(part)) in text, quantity.key
+                assert re.sub(r"<[^>]+>", "", with_symbols(part)) in text, row.key
 
 
 def test_the_command_is_on_the_page_as_a_shell_takes_it(page):

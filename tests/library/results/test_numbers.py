@@ -12,7 +12,9 @@ from landscape.results.interval import Number
         (Number(-0.018311, 0.000088), "-0.018311 ± 0.000088"),
         (Number(98.61, 0.617), "98.61 ± 0.62"),
         (Number(0.07134, 0.0021), "0.0713 ± 0.0021"),
+        (Number(98.61, 0.12), "98.61 ± 0.12"),
         (Number(1234.5, 56.7), "1234 ± 57"),
+        (Number(1234.5, 567.8), "1230 ± 570"),
         (Number(0.5, 0.0997), "0.50 ± 0.10"),
         (Number(-0.083, 0.052), "-0.083 ± 0.052"),
         (Number(3.6e-5, 3.7e-6), "3.6e-05 ± 3.7e-06"),
@@ -28,6 +30,18 @@ def test_an_error_below_the_sixth_digit_leaves_six():
 
 def test_a_number_below_its_error_is_0():
     assert Number(3.6e-10, 1e-7).text == "0 ± 1e-07"
+    assert Number(0.0, 0.01).text == "0 ± 0.010"
+
+
+@pytest.mark.parametrize("error", [None, 0.0, float("nan"), float("inf")])
+def test_an_error_that_is_0_or_unknown_is_not_written(error):
+    assert Number(0.8, error).text == "0.80000"
+
+
+@pytest.mark.parametrize("error", [None, float("nan"), 1.0])
+def test_an_infinite_number_is_written_without_its_error(error):
+    infinity = float("inf")
+    assert [Number(value, error).text for value in (infinity, -infinity)] == ["inf", "-inf"]
 
 
 def test_a_number_without_an_error_has_five_digits():

@@ -10,7 +10,7 @@ from cases import DUMMY_DATA, Quadratic, quadratic_loss, symmetric_with_spectrum
 from landscape import Problem, measure_sharpness
 from landscape.conditions import Quantity, parse_condition
 from landscape.plot.sharpness_curves import measure_title
-from landscape.report.rows import quantities
+from landscape.report.report_rows import report_rows
 from landscape.results.sharpness_measures import MEASURES, MeasureKind
 
 W = torch.linspace(0.5, -1, 4).double()
@@ -55,7 +55,7 @@ def test_a_new_measure_is_measured():
 @pytest.mark.usefixtures("listed")
 def test_a_new_measure_has_a_condition_a_row_and_a_title():
     assert parse_condition("down@0.1 < 1").quantities == (Quantity("down", 0.1),)
-    assert "L^Down - L, rho = 0.1 (x 10^3)" in [row.name for row in quantities(0.1)]
+    assert "L^Down - L, rho = 0.1 (x 10^3)" in [row.name for row in report_rows(0.1)]
     assert measure_title("down") == "one step down"
 
 
