@@ -94,7 +94,7 @@ def test_the_smallest_eigenvalue_is_sought_only_where_it_is_named(quadratic, mon
     real = measured.hessian_spectrum
 
     def spy(*args, **options):
-        asked.append((options["bottom_k"], options["extras"].trace))
+        asked.append((options["bottom_k"], options["trace"]))
         return real(*args, **options)
 
     monkeypatch.setattr(measured, "hessian_spectrum", spy)
