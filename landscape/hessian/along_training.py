@@ -179,17 +179,21 @@ def _write(
     history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None
 ) -> None:
     """Put what was computed at a snapshot into the arrays."""
-    top_k = len(pairs.top)
-    history.eigenvalues[index], history.residuals[index] = pairs.top, pairs.top_residuals
-    history.bottom_eigenvalues[index], history.bottom_residuals[index] = (
-        pairs.bottom,
-        pairs.bottom_residuals,
-    )
-    history.num_matvecs[index], history.converged[index] = pairs.num_matvecs, pairs.converged
-    history.loss[index] = loss
+    found = {
+        "eigenvalues": pairs.top,
+        "residuals": pairs.top_residuals,
+        "bottom_eigenvalues": pairs.bottom,
+        "bottom_residuals": pairs.bottom_residuals,
+        "num_matvecs": pairs.num_matvecs,
+        "converged": pairs.converged,
+        "loss": loss,
+        "done": True,
+    }
     if before is not None:
-        history.overlaps[index] = subspace_overlap(pairs.vectors[:top_k], before[:top_k])
-    history.done[index] = True
+        top_k = len(pairs.top)
+        found["overlaps"] = subspace_overlap(pairs.vectors[:top_k], before[:top_k])
+    for name, value in found.items():
+        getattr(history, name)[index] = value
 
 
 def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trait]:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.hessian.krylov.space import KrylovSpace, random_vector
+from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import plan_memory
 from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.reductions import accumulation_dtype
@@ -87,11 +87,11 @@ def density(
         operator.device, accumulation_dtype(operator.device)
     )
     deflated, share = Deflated(operator, known, 0.0), 1 - len(outliers) / operator.size
-    quadratures: list[tuple[np.ndarray, np.ndarray]] = []
+    probes: list[RitzDecomposition] = []
     num_matvecs, is_stopped = 0, False
     with reporting(progress, "density", num_probes * num_steps):
-        while num_steps and len(quadratures) < num_probes and not is_stopped:
-            stream = _STREAM + len(quadratures)
+        while num_steps and len(probes) < num_probes and not is_stopped:
+            stream = _STREAM + len(probes)
             start = deflated.project(random_vector(deflated, seed, stream))
             space = KrylovSpace(deflated, plan, seed=seed, stream=stream, start=start)
             while space.size < num_steps and not space.is_invariant and not is_stopped:
@@ -99,15 +99,15 @@ def density(
                 num_matvecs += 1
                 progress.update(num_matvecs)
                 is_stopped = should_stop()
+            if not (probes or space.is_invariant):
+                num_steps = space.size
             if space.size == num_steps or space.is_invariant:
-                quadratures.append(_quadrature(space, share))
-            elif not quadratures:
-                quadratures, num_steps = [_quadrature(space, share)], space.size
+                probes.append(space.ritz())
     return Density(
         outliers=np.asarray(outliers, dtype=np.float64),
         outlier_residuals=np.asarray(residuals, dtype=np.float64),
-        nodes=_padded([nodes for nodes, _ in quadratures], num_steps, np.nan),
-        weights=_padded([weights for _, weights in quadratures], num_steps, 0.0),
+        nodes=_padded([each.values for each in probes], num_steps, np.nan),
+        weights=_padded([share * each.weights[0] ** 2 for each in probes], num_steps, 0.0),
         num_matvecs=num_matvecs,
         num_parameters=operator.size,
         noise_floor=floor,
@@ -133,12 +133,6 @@ def _require_fitting(
             f"{len(outliers)} outliers, "
             f"{len(residuals)} residuals and vectors of shape {tuple(vectors.shape)}."
         )
-
-
-def _quadrature(space: KrylovSpace, mass: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nodes, ascending, and their weights, which sum to the mass."""
-    ritz = space.ritz()
-    return ritz.values, mass * ritz.weights[0] ** 2
 
 
 def _padded(rows: Sequence[np.ndarray], length: int, value: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,12 +81,9 @@ class Agreement:
 
     def summary(self) -> str:
         """Return one sentence."""
-        counts = {
-            name: sum(c.verdict == name for c in self.comparisons)
-            for name in ("agrees", "undecided")
-        }
+        counts = Counter(comparison.verdict for comparison in self.comparisons)
         if self.contradicts:
-            bad = sum(c.verdict in ("differs", "missing") for c in self.comparisons)
+            bad = counts["differs"] + counts["missing"]
             return (
                 f"The engines disagree on {bad} of {len(self.comparisons)} eigenvalues beyond "
                 "their intervals."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 
@@ -113,14 +112,32 @@ def plan_memory(
     )
     least = min(longest, wanted + max(_ROOM, wanted))
     least_look = min(size, max(num_check_matvecs, _ROOM)) if num_check_matvecs else 0
-    places = [
-        _filled(size, longest, least_look, dtype, is_on_host, room)
-        for dtype, is_on_host, room in _places(device, budget - working, host_budget)
-    ]
+
+    def at(dtype: torch.dtype, room: int, is_on_host: bool = False) -> MemoryPlan:
+        """Return how many vectors are kept in so many bytes."""
+        rows = room // (size * dtype.itemsize) - _BEHIND
+        look_vectors = min(size, max(least_look, min(_LOOK, rows // 4))) if least_look else 0
+        vectors = min(longest, rows - look_vectors)
+        return MemoryPlan(
+            size=size,
+            device=device,
+            dtype=dtype,
+            is_on_host=is_on_host,
+            vectors=vectors,
+            longest=longest,
+            kept=num_kept(vectors, wanted),
+            look_vectors=look_vectors,
+            num_bytes=working + (vectors + look_vectors + _BEHIND) * size * dtype.itemsize,
+            budget=budget,
+        )
+
+    plans = [at(dtype, budget - working) for dtype in (accumulation_dtype(device), torch.float32)]
+    if device.type == "cuda":  # its host has memory in addition to the device's
+        free = _half_for_all(torch.device("cpu")) if host_budget is None else host_budget
+        plans.append(at(torch.float32, free, is_on_host=True))
     ample = min(longest, max(_AMPLE, 2 * wanted + _KEPT))
-    chosen = next(
-        (p for p in places if p.vectors >= ample), max(places[1:], key=lambda p: p.vectors)
-    )
+    roomiest = max(plans[1:], key=lambda plan: plan.vectors)
+    chosen = next((plan for plan in plans if plan.vectors >= ample), roomiest)
     if working > budget or chosen.vectors < least:
         raise InputError(
             "the vectors of a Lanczos run must fit into memory: the least for "
@@ -130,16 +147,7 @@ def plan_memory(
             hint="Pass a larger `memory`, of which vectors may take half, or ask for fewer "
             "eigenvalues.",
         )
-    return MemoryPlan(
-        size=size,
-        device=device,
-        longest=longest,
-        kept=num_kept(chosen.vectors, wanted),
-        num_bytes=working
-        + (chosen.vectors + chosen.look_vectors + _BEHIND) * size * chosen.dtype.itemsize,
-        budget=budget,
-        **chosen._asdict(),
-    )
+    return chosen
 
 
 def half_of_free_memory(device: torch.device) -> int:
@@ -166,23 +174,6 @@ def num_kept(vectors: int, wanted: int) -> int:
     return max(1, min(max(_KEPT, wanted + _ROOM), vectors - max(_ROOM // 2, vectors // 3)))
 
 
-class _Filled(NamedTuple):
-    """A place, and how many vectors are kept there."""
-
-    dtype: torch.dtype
-    is_on_host: bool
-    vectors: int
-    look_vectors: int
-
-
-def _filled(
-    size: int, longest: int, least_look: int, dtype: torch.dtype, is_on_host: bool, room: int
-) -> _Filled:
-    rows = room // (size * dtype.itemsize) - _BEHIND
-    look_vectors = min(size, max(least_look, min(_LOOK, rows // 4))) if least_look else 0
-    return _Filled(dtype, is_on_host, min(longest, rows - look_vectors), look_vectors)
-
-
 def in_gib(num_bytes: int) -> str:
     """Return a number of bytes as text."""
     return (
@@ -190,17 +181,3 @@ def in_gib(num_bytes: int) -> str:
         if num_bytes >= 1 << 27
         else f"{num_bytes / (1 << 20):.3g} MiB"
     )
-
-
-def _places(
-    device: torch.device, room: int, host_budget: int | None
-) -> list[tuple[torch.dtype, bool, int]]:
-    """Return each place for a basis, best first, as dtype, whether on the host, and bytes.
-
-    A place on the host is memory in addition to the device's.
-    """
-    places = [(accumulation_dtype(device), False, room), (torch.float32, False, room)]
-    if device.type == "cuda":
-        free = _half_for_all(torch.device("cpu")) if host_budget is None else host_budget
-        places.append((torch.float32, True, free))
-    return places

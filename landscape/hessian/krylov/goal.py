@@ -13,6 +13,12 @@ from landscape.hessian.eigenpairs import RitzPairs, estimated_errors, gaps_betwe
 WHICH = ("algebraic", "magnitude")
 
 
+_TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
+"""Relative tolerance that products in a dtype can meet; in others `_COARSE`."""
+
+_COARSE = 1e-2
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The largest and the smallest eigenvalues, or the largest in magnitude.
@@ -91,29 +97,12 @@ def _largest_in_magnitude(values: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-np.abs(values), kind="stable")[:count]
 
 
-def default_tolerance(dtype: torch.dtype) -> float:
-    """Return the relative tolerance that products in `dtype` can meet."""
-    return {torch.float64: 1e-8, torch.float32: 1e-4}.get(dtype, 1e-2)
-
-
 def noise_floor(dtype: torch.dtype) -> float:
     """Return the share of |lambda|_max below which an error counts as rounding.
 
     Eight units in the last place; at most 1e-3, for in bfloat16 that would be no accuracy at all.
     """
     return min(8 * torch.finfo(dtype).eps, 1e-3)
-
-
-def asymmetry_limit(dtype: torch.dtype) -> float:
-    """Return the share of |lambda|_max above which asymmetry in `dtype` is more than rounding.
-
-    The asymmetry is that of the products.
-
-    1e-4, or ten units in the last place where that is more: two small networks in float32 showed
-    1e-8 and 2e-7, sums over many examples may show more, and a coupling of 1e-10 counts as none in
-    a space that is almost invariant.
-    """
-    return max(1e-4, 10 * torch.finfo(dtype).eps)
 
 
 def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
@@ -123,7 +112,7 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
         InputError: If it is not positive.
     """
     if tolerance is None:
-        return default_tolerance(dtype)
+        return _TOLERANCES.get(dtype, _COARSE)
     if not tolerance > 0:
         raise InputError(
             f"tolerance must be a positive number, got {tolerance:g}.",
@@ -143,15 +132,6 @@ class Tolerance:
 
     relative: float
     noise: float
-
-    @classmethod
-    def of_products(cls, relative: float | None, dtype: torch.dtype) -> Tolerance:
-        """Return the tolerance for products in `dtype`.
-
-        Raises:
-            InputError: If the relative one is not positive.
-        """
-        return cls(require_tolerance(relative, dtype), noise_floor(dtype))
 
     def allowed(self, values: np.ndarray | float, scale: float) -> np.ndarray:
         """Return the largest error of each value that meets it; `scale` is |lambda|_max."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from landscape.runtime import distributed
-
-
-def _nothing() -> np.ndarray:
-    return np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,8 @@ class KrylovHead:
         deviation: Largest deviation from symmetry that was seen before.
     """
 
-    values: np.ndarray = field(default_factory=_nothing)
-    couplings: np.ndarray = field(default_factory=_nothing)
+    values: np.ndarray = field(default_factory=partial(np.empty, 0))
+    couplings: np.ndarray = field(default_factory=partial(np.empty, 0))
     num_matvecs: int = 0
     deviation: float = 0.0
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs, gaps_between
-from landscape.hessian.krylov.goal import Tolerance, Wanted
+from landscape.hessian.krylov.goal import Tolerance, Wanted, noise_floor, require_tolerance
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
 from landscape.hessian.krylov.ritz import certified_pairs, rayleigh_ritz
 from landscape.hessian.krylov.second_look import Look, Seen, look_again
@@ -87,7 +87,7 @@ def lanczos(
     wanted = Wanted.checked(operator.size, top_k, bottom_k, which)
     _require_products(wanted.count, max_matvecs, num_check_matvecs)
     certifier = operator if polish is None else polish
-    goal = Tolerance.of_products(tolerance, certifier.dtype)
+    goal = Tolerance(require_tolerance(tolerance, certifier.dtype), noise_floor(certifier.dtype))
     plan = (
         memory
         if isinstance(memory, MemoryPlan)

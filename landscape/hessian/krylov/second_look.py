@@ -158,12 +158,9 @@ class _OneLook:
             return True
         if space.num_matvecs >= look.operator.size - look.wanted.count:
             return True
-        has_converged = (
-            look.tolerance.is_met(self.ritz.values, self.ritz.residuals, beyond)
-            if len(beyond)
-            else True
+        return space.num_matvecs >= look.num_matvecs and (
+            not len(beyond) or look.tolerance.is_met(self.ritz.values, self.ritz.residuals, beyond)
         )
-        return space.num_matvecs >= look.num_matvecs and has_converged
 
     def _distances(self) -> np.ndarray:
         return np.maximum(self.ritz.values - self._upper, self._lower - self.ritz.values)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.hessian.krylov.basis import Basis
-from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink, StoredKrylov
+from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink
 from landscape.hessian.krylov.ritz import finite_product
 from landscape.hessian.memory_plan import MemoryPlan
 from landscape.hessian.operator import SymmetricOperator
@@ -87,7 +87,6 @@ class KrylovSpace:
         self._seed = (seed, stream)
         self._sink = sink
         stored = sink.load(self._facts(seed, start))
-        self._head = KrylovHead() if stored is None else stored.head
         num_stored = 0 if stored is None else len(stored.head.values) + len(stored.steps)
         capacity = min(max(plan.vectors, num_stored), operator.size)
         self._basis = Basis(
@@ -98,16 +97,17 @@ class KrylovSpace:
             capacity=capacity + 1,
         )
         self._projected = np.zeros((capacity + 1, capacity + 1))
-        self.size = 0
-        self.num_matvecs = 0
-        self.deviation = 0.0
+        self._set_head(KrylovHead() if stored is None else stored.head)
         if stored is None:
             self._next = self._basis.append(
                 self._random_unit() if start is None else _unit(start, operator)
             )
             self._save_all()
-        else:
-            self._restore(stored)
+            return
+        for row in stored.rows:
+            self._next = self._basis.append(torch.from_numpy(row).to(operator.device))
+        for step in stored.steps.tolist():
+            self._follow(*step)
 
     @property
     def projected(self) -> np.ndarray:
@@ -135,20 +135,17 @@ class KrylovSpace:
         v = self._basis.subtract(product, first)
         v = self._basis.subtract(v, self._basis.coefficients(v))
         coefficients = first.cpu().numpy().astype(float)
-        deviation = np.abs(coefficients[:-1] - self._projected[self.size, : self.size]).max(
-            initial=0.0
-        )
-        self._follow(float(coefficients[-1]), norm(v), float(deviation))
+        alpha = float(coefficients[-1])
+        known = self._projected[self.size, : self.size]
+        deviation = float(np.abs(coefficients[:-1] - known).max(initial=0.0))
+        self._follow(alpha, norm(v), deviation)
         beta = float(self._projected[self.size, self.size - 1])
-        has_next = self.size < self._operator.size
-        if has_next:
+        row = None
+        if self.size < self._operator.size:
             self._next = self._basis.append(v / beta if beta else self._random_unit())
-        row = (
-            self._basis.kept_row(self.size).numpy()
-            if has_next and self._sink is not NOT_SAVED
-            else None
-        )
-        self._sink.append((float(coefficients[-1]), beta, float(deviation)), row)
+            if self._sink is not NOT_SAVED:
+                row = self._basis.kept_row(self.size).numpy()
+        self._sink.append((alpha, beta, deviation), row)
 
     def ritz(self) -> RitzDecomposition:
         """Return the Ritz pairs of the space."""
@@ -174,13 +171,11 @@ class KrylovSpace:
 
     def _set_head(self, head: KrylovHead) -> None:
         self._head = head
-        self.size, self.num_matvecs, self.deviation = (
-            len(head.values),
-            head.num_matvecs,
-            head.deviation,
-        )
+        self.size = len(head.values)
+        self.num_matvecs = head.num_matvecs
+        self.deviation = head.deviation
         self._projected[:] = 0
-        self._projected[np.arange(self.size), np.arange(self.size)] = head.values
+        np.fill_diagonal(self._projected[: self.size, : self.size], head.values)
         self._projected[self.size, : self.size] = self._projected[: self.size, self.size] = (
             head.couplings
         )
@@ -196,13 +191,6 @@ class KrylovSpace:
             self._projected[self.size, self.size - 1] = self._projected[
                 self.size - 1, self.size
             ] = beta
-
-    def _restore(self, stored: StoredKrylov) -> None:
-        for row in stored.rows:
-            self._next = self._basis.append(torch.from_numpy(row).to(self._operator.device))
-        self._set_head(stored.head)
-        for alpha, beta, deviation in stored.steps:
-            self._follow(float(alpha), float(beta), float(deviation))
 
     def _save_all(self) -> None:
         if self._sink is not NOT_SAVED:

@@ -4,7 +4,7 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import InputError, LandscapeError
-from landscape.hessian.krylov.goal import asymmetry_limit, noise_floor
+from landscape.hessian.krylov.goal import noise_floor
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import MatrixOperator
 
@@ -262,7 +262,6 @@ def test_what_the_space_leaves_of_its_own_vectors_is_nothing():
 def test_a_symmetric_matrix_is_symmetric_up_to_the_rounding_of_its_products(dtype, limit):
     matrix = symmetric_with_spectrum(SPECTRA["spread"]).to(dtype)
     assert lanczos(MatrixOperator(matrix), top_k=3).asymmetry < limit
-    assert limit < asymmetry_limit(dtype)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e-1])
@@ -273,7 +272,7 @@ def test_asymmetry_shows_an_antisymmetric_part(size):
     found = lanczos(MatrixOperator(matrix + part), top_k=3, max_matvecs=40)
     bound = 2 * float(torch.linalg.matrix_norm(part, 2)) / found.top[0]
     assert bound / 20 < found.asymmetry < bound
-    assert found.asymmetry > asymmetry_limit(torch.float32)
+    assert found.asymmetry > 1e-4  # far above the rounding in float32
 
 
 def test_asymmetry_is_seen_across_restarts():
