@@ -82,7 +82,11 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
     Source:
         LeCun, Cortes & Burges, The MNIST Database, "The IDX file format".
     """
-    content = _read_bytes(path)
+    try:
+        raw = path.read_bytes()
+        content = bytearray(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+    except (OSError, EOFError, zlib.error) as exc:
+        raise DataError(f"{path} cannot be read: {exc}.", hint=_hint(path)) from exc
     start = 4 + 4 * num_dimensions
     zeros, dtype, dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
     if zeros != 0:
@@ -103,14 +107,6 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
             hint=_hint(path),
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytearray:
-    try:
-        raw = path.read_bytes()
-        return bytearray(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    except (OSError, EOFError, zlib.error) as exc:
-        raise DataError(f"{path} cannot be read: {exc}.", hint=_hint(path)) from exc
 
 
 def _hint(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.data.subset import are_class_numbers
 from landscape.errors import InputError
 from landscape.problem.batches import BatchData, Data, GraphData
 from landscape.runtime.random_state import derived_seeds
@@ -130,6 +131,6 @@ def _check(targets: Tensor, share: float, num_classes: int) -> None:
 
 
 def _require_class_numbers(targets: Tensor) -> None:
-    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
+    if not are_class_numbers(targets):
         shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
         raise InputError(f"label noise needs class numbers (N,), got {shape} of {dtype}.")

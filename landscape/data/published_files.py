@@ -192,8 +192,8 @@ class Publication:
         if path.is_dir():
             names = _list(file.name for file in self.files)
             return (
-                f"Run {self.command()} with another `data_dir`, or download {names} from {self.page} "
-                "into another folder; pass that folder as `data_dir`."
+                f"Run {self.command()} with another `data_dir`, or download {names} from "
+                f"{self.page} into another folder; pass that folder as `data_dir`."
             )
         if self.needs_login:
             return f"Download {path.name} again from {self.page}."

@@ -52,7 +52,10 @@ class TuFiles:
             DataError: If a file is missing or cannot be read; naming file and line if one is not as
                 it must be.
         """
-        texts = self._texts()
+        try:
+            texts = dict(self._contents())
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as exc:
+            raise DataError(f"{self.source} cannot be read: {exc}.", hint=self.again) from exc
         missing = [
             self.file_name(part) for part in _LINES if part not in texts and part not in _OPTIONAL
         ]
@@ -67,12 +70,6 @@ class TuFiles:
     def file_name(self, part: str) -> str:
         """Return NAME_PART.txt."""
         return f"{self.name}_{part}.txt"
-
-    def _texts(self) -> dict[str, bytes]:
-        try:
-            return dict(self._contents())
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as exc:
-            raise DataError(f"{self.source} cannot be read: {exc}.", hint=self.again) from exc
 
     def _contents(self) -> Iterator[tuple[str, bytes]]:
         """Yield part and content of every file of the folder, or of the archive's folder NAME."""

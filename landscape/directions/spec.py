@@ -80,7 +80,8 @@ def parse_direction(text: str, name: str = "x", number: int = 0) -> DirectionSpe
     spec = DirectionSpec(text, kind, argument, number)
     if kind == "eigen" and not _is_number_of_eigenvector(argument.partition(":")[0]):
         raise InputError(
-            f"eigenvectors are numbered from 1, the largest, or from -1, the smallest, got {text!r}.",
+            "eigenvectors are numbered from 1, the largest, or from -1, the smallest, got "
+            f"{text!r}.",
             hint="Pass eigen:1.",
         )
     if kind == "ascent":
@@ -179,8 +180,9 @@ class PlaneSpec:
     @property
     def input_files(self) -> list[Path]:
         """Files, other than snapshots, that the directions come from."""
-        found = [spec.path for spec in self.specs if spec.kind != "pca" and spec.path is not None]
-        return found if self.directions is None else [Path(self.directions)]
+        if self.directions is not None:
+            return [Path(self.directions)]
+        return [spec.path for spec in self.specs if spec.kind != "pca" and spec.path is not None]
 
     def default_range(self, num_dimensions: int) -> str:
         """Return the range of each direction where none is given.
@@ -215,8 +217,11 @@ def parse_ranges(text: str, num_dimensions: int) -> tuple[RangeSpec, ...]:
         InputError: If it is something else, or not one for each direction.
     """
     ranges = [_parse_range(part.strip()) for part in text.split(",")]
-    problem = f"`range={text!r}` has {len(ranges)} ranges for {num_dimensions} direction(s)."
-    return _for_each(ranges, num_dimensions, problem)
+    return _for_each(
+        ranges,
+        num_dimensions,
+        f"`range={text!r}` has {len(ranges)} ranges for {num_dimensions} direction(s).",
+    )
 
 
 def _parse_range(text: str) -> RangeSpec:
@@ -245,8 +250,11 @@ def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:
             f"`grid` must be N or NxM, got {text!r}.",
             hint="Pass `grid='21'` or `grid='21x11'`.",
         ) from exc
-    problem = f"`grid={text!r}` has {len(sizes)} numbers, but `dims` is {num_dimensions}."
-    return _for_each(sizes, num_dimensions, problem)
+    return _for_each(
+        sizes,
+        num_dimensions,
+        f"`grid={text!r}` has {len(sizes)} numbers, but `dims` is {num_dimensions}.",
+    )
 
 
 def _for_each(items: Sequence[Any], num_dimensions: int, problem: str) -> tuple[Any, ...]:

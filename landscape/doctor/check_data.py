@@ -20,7 +20,10 @@ _ERRORS = 3.0  # standard errors above chance
 _FAR_MEAN, _FAR_DEVIATION = 5.0, 10.0  # of all inputs, beyond which they look like raw ones
 _DIFFERENT, _VERY_DIFFERENT = 0.005, 0.05  # accuracy
 _FACTOR, _LEAST = 2.0, 0.1  # of the loss on augmented images to that without, and their difference
-_CHECK_DATA = "Check `data`, `data_arg` (the normalization above all), `data_dir` and the order of the classes."
+_CHECK_DATA = (
+    "Check `data`, `data_arg` (the normalization above all), `data_dir` and the order of the "
+    "classes."
+)
 
 
 def check_inputs(problem: Problem) -> Finding:
@@ -72,7 +75,10 @@ def check_classes(problem: Problem) -> Finding:
         "accuracy": accuracy,
         "chance": chance,
     }
-    message = f"The accuracy is {in_percent(accuracy)}, that of always answering the commonest class {in_percent(chance)}"
+    message = (
+        f"The accuracy is {in_percent(accuracy)}, that of always answering the commonest class "
+        f"{in_percent(chance)}"
+    )
     if accuracy <= bar:
         message += ": the weights know nothing about these data."
         return Finding("classes", Severity.PROBLEM, message, _CHECK_DATA, values)
@@ -137,7 +143,10 @@ def check_augmentation(
         problem.loss(),
         problem.on(BatchData(tuple(_augmented(problem, name, seed)))).loss(),
     )
-    message = f"It was trained with {name}: the loss is {changed:.4g} with that, {plain:.4g} without, as landscapes are"
+    message = (
+        f"It was trained with {name}: the loss is {changed:.4g} with that, {plain:.4g} without, "
+        "as landscapes are"
+    )
     values = {"loss_augmented": changed, "loss": plain}
     if changed > _FACTOR * plain and changed - plain > _LEAST:
         message += "; the minimum of the one is not that of the other."

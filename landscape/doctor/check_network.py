@@ -14,7 +14,9 @@ from landscape.problem.problem import Gradient, Problem
 from landscape.reductions import norm
 from landscape.surface.auto_range import LEAST_RISE, MULTIPLE, rise_level
 
-_SHARE = 0.01  # of the weights' length: of a step at which the first order is stated, and of the first one of a descent
+_SHARE = 0.01
+"""Length of the step at which the first order is stated, which is also the first of a descent, as a
+share of the weights' length."""
 _NUM_STEPS = 20  # tried in the descent
 _LONGER, _SHORTER = (
     2.0,
@@ -122,7 +124,10 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
     line = Plane(problem.weights, (direction,))
     center, below, above = (problem.loss(line.point(x)) for x in (0.0, -1.0, 1.0))
     values = {"loss": center, "loss_at_minus_1": below, "loss_at_1": above}
-    where = f"Along a random direction the loss is {below:.4g} at -1, {center:.4g} at 0 and {above:.4g} at 1"
+    where = (
+        f"Along a random direction the loss is {below:.4g} at -1, {center:.4g} at 0 and "
+        f"{above:.4g} at 1"
+    )
     rise = max(x if math.isfinite(x) else math.inf for x in (below, above)) - center
     if rise > _TOO_HIGH * (rise_level(center, MULTIPLE) - center):
         message, remedy = (

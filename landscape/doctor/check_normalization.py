@@ -18,7 +18,10 @@ _FACTOR, _LEAST = (
     2.0,
     0.1,
 )  # of the larger loss to the smaller one, and their difference, from which they disagree
-_REMEDY = "Pass `batchnorm='recalibrate'`, or `batchnorm='batch'`, to surface, hessian and sharpness, and compare."
+_REMEDY = (
+    "Pass `batchnorm='recalibrate'`, or `batchnorm='batch'`, to surface, hessian and sharpness, "
+    "and compare."
+)
 
 
 def check_normalization(problem: Problem) -> Finding:
@@ -38,7 +41,10 @@ def check_normalization(problem: Problem) -> Finding:
         )
     untouched = sum(map(_is_initial, tracked))
     values = {"num_layers": len(tracked), "num_initial": untouched}
-    start = f"{untouched} of {len(tracked)} layers have running statistics of mean 0 and variance 1, as at the start"
+    start = (
+        f"{untouched} of {len(tracked)} layers have running statistics of mean 0 and variance 1, "
+        "as at the start"
+    )
     try:
         stored, batch = in_mode(problem, "stored").evaluate(), in_mode(problem, "batch").evaluate()
     except LandscapeError as exc:
@@ -46,7 +52,10 @@ def check_normalization(problem: Problem) -> Finding:
         message = f"{start}; the two modes cannot be compared: {exc.message}"
         return Finding(_CHECK, severity, message, exc.hint, values)
     values |= {"loss_stored": stored.loss, "loss_batch": batch.loss}
-    message = f"{start}; the loss is {_described(stored)} with them, {_described(batch)} with those of the batches."
+    message = (
+        f"{start}; the loss is {_described(stored)} with them, {_described(batch)} with those of "
+        "the batches."
+    )
     severity = _severity(untouched, stored.loss, batch.loss)
     return Finding(_CHECK, severity, message, "" if severity == Severity.OK else _REMEDY, values)
 

@@ -35,11 +35,10 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
     return Finding(
         "values",
         Severity.PROBLEM,
-        f"{count} of {size} values ({in_percent(count / size)}) are NaN or infinite, in {len(names)} "
-        f"of {len(tensors)} "
-        f"tensors: {listed(names)}.",
-        "Take an earlier snapshot (training with `save_every` keeps them), or train again with a smaller "
-        "`lr`.",
+        f"{count} of {size} values ({in_percent(count / size)}) are NaN or infinite, in "
+        f"{len(names)} of {len(tensors)} tensors: {listed(names)}.",
+        "Take an earlier snapshot (training with `save_every` keeps them), or train again with a "
+        "smaller `lr`.",
         values,
     )
 
@@ -109,7 +108,8 @@ def check_tied(model: nn.Module, state: Mapping[str, Any]) -> Finding:
             "tied weights", Severity.OK, "No tensor of the model has two names.", values=values
         )
     if not apart:
-        message = f"{len(tied)} tensors have several names and count once: {listed([' = '.join(n) for n in tied])}."
+        names = listed([" = ".join(names) for names in tied])
+        message = f"{len(tied)} tensors have several names and count once: {names}."
         return Finding("tied weights", Severity.NOTE, message, values=values)
     return Finding(
         "tied weights",

@@ -68,7 +68,8 @@ def create_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     splits = _call(name, "data", arguments)
     if not (isinstance(splits, tuple | list) and len(splits) == 2):
         raise PluginError(
-            f"`data={name!r}` must return a pair (train, test), it returned {type(splits).__name__}.",
+            f"`data={name!r}` must return a pair (train, test), it returned "
+            f"{type(splits).__name__}.",
             hint="test may be None.",
         )
     return splits[0], splits[1]
@@ -84,7 +85,8 @@ def find_loss(name: str) -> Callable[..., Any]:
         if name not in LOSSES:
             raise PluginError(
                 f"loss must be one of {', '.join(LOSSES)} or an import string, got {name!r}.",
-                hint="Pass `loss='file.py:function'` with function(outputs, targets) -> scalar mean.",
+                hint="Pass `loss='file.py:function'` with function(outputs, targets) -> scalar "
+                "mean.",
             )
         return LOSSES[name]
     return _find(name, "loss")
@@ -134,7 +136,8 @@ def _find(name: str, what: str) -> Callable[..., Any]:
         ) from exc
     if not callable(function):
         raise PluginError(
-            f"{_named(what, name)}: {attribute} must be callable, it is a {type(function).__name__}."
+            f"{_named(what, name)}: {attribute} must be callable, it is a "
+            f"{type(function).__name__}."
         )
     return function
 

@@ -55,10 +55,12 @@ def point_values(surface: Surface) -> dict[str, np.ndarray]:
         "accuracy": surface.accuracy,
         "standard_error": surface.standard_error,
     }
-    named = {
-        f"{name}_{split}": values for name, held in splits.items() for split, values in held.items()
+    return {
+        **{
+            f"{name}_{split}": each for name, held in splits.items() for split, each in held.items()
+        },
+        **surface.maps,
     }
-    return {**named, **surface.maps}
 
 
 def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:

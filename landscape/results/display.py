@@ -1,4 +1,4 @@
-"""How a result shows itself: a line in a console, a table in a notebook, a figure, and a dictionary.
+"""How a result shows itself: a line in a console, a table in a notebook, a figure, a dictionary.
 
 The dictionary is what `--json`, the report and the description of a file read.
 """

@@ -12,16 +12,6 @@ import numpy as np
 from landscape.results.display import Displayed
 from landscape.results.interval import Number
 
-_LATER_COLUMNS = (
-    "ascent_sharpness",
-    "ema_test_loss",
-    "ema_test_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "num_gradients",
-)
-"""Columns of a History that files of earlier versions do not have."""
-
 _AT_THE_END = (
     "train_loss",
     "train_accuracy",
@@ -84,9 +74,8 @@ class History(Displayed):
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in _LATER_COLUMNS:
-            column = getattr(self, name)
-            if column is None or not column.size:  # None in a file of an earlier version
+        for name, column in self.columns.items():
+            if self.epoch.size and not column.size:  # a file of an earlier version lacks some
                 object.__setattr__(self, name, np.full(self.epoch.shape, np.nan))
 
     @property

@@ -277,9 +277,20 @@ class Sharpness(Displayed):
     rescaled: tuple[Rescaled, ...] = ()
 
     def _names(self) -> Sequence[str]:
-        losses = ("loss", "accuracy", "test_loss", "test_accuracy", "generalization_gap")
-        details = ("gradient_norm", "measures", "taylor", "rescaled", "provenance")
-        return ("split", "protocol", *losses, *details)
+        return (
+            "split",
+            "protocol",
+            "loss",
+            "accuracy",
+            "test_loss",
+            "test_accuracy",
+            "generalization_gap",
+            "gradient_norm",
+            "measures",
+            "taylor",
+            "rescaled",
+            "provenance",
+        )
 
     def __getitem__(self, key: tuple[str, float]) -> Measure:
         """Return the measure of a name and radius: `sharpness["asc", 0.05]`.

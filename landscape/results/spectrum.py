@@ -291,7 +291,7 @@ class Spectrum(Displayed):
 
     @property
     def ratio_intervals(self) -> dict[str, list[float] | None]:
-        """Attribute that gives a ratio -> ends of the interval of the ratio, or None as in `ratios`."""
+        """Attribute that gives a ratio -> ends of its interval, or None as in `ratios`."""
         names = ("ratio", "absolute_ratio", "nonconvexity", "top_to_fifth")
         return {
             name: ratio and [ratio.low, ratio.high]
