@@ -117,10 +117,7 @@ def certify(
         )
     ball = Ball.around(problem.weights, p=p, adaptive=adaptive, eta=eta)
     perturbations = [_inside(problem, ball, e, rho) for rho, e in found]
-    objective = Objective(problem)
-    loss, *losses = (
-        value.mean for value in objective.losses([None, *map(objective.at, perturbations)])
-    )
+    loss, *losses = _losses(problem, perturbations)
     if not np.isfinite([loss, *losses]).all():
         raise NotFiniteError(
             "a certificate needs finite losses, and one is NaN or inf.",
@@ -160,24 +157,23 @@ def check(certificate: Certificate, problem: Problem) -> Verdict:
     ball = Ball.around(
         problem.weights, p=certificate.p, adaptive=certificate.adaptive, eta=certificate.eta
     )
-    objective = Objective(problem)
     perturbations = [torch.from_numpy(e).to(problem.weights) for e in certificate.perturbations]
-    found, *losses = (
-        value.mean for value in objective.losses([None, *map(objective.at, perturbations)])
-    )
-    values = zip(
-        certificate.rho.tolist(), perturbations, certificate.losses.tolist(), losses, strict=True
-    )
-    checks = tuple(_checked(rho, ball.norm(e), claimed, loss) for rho, e, claimed, loss in values)
+    found, *losses = _losses(problem, perturbations)
+    norms, claimed = map(ball.norm, perturbations), certificate.losses.tolist()
+    checks = tuple(map(_checked, certificate.rho.tolist(), norms, claimed, losses))
     failures = [each.failure for each in checks if each.failure]
     if not _agree(certificate.loss, found):
         failures.insert(0, _differ("at the weights", certificate.loss, found))
-    hint = (
-        "It was changed, or is of another loss function: pass the `loss` it was made with."
-        if failures
-        else ""
-    )
-    return Verdict(certificate.loss, found, checks, failures[0] if failures else "", hint)
+    if not failures:
+        return Verdict(certificate.loss, found, checks)
+    hint = "It was changed, or is of another loss function: pass the `loss` it was made with."
+    return Verdict(certificate.loss, found, checks, failures[0], hint)
+
+
+def _losses(problem: Problem, perturbations: Sequence[Tensor]) -> list[float]:
+    """Return the mean loss at the weights, and at each perturbation of them."""
+    objective = Objective(problem)
+    return [value.mean for value in objective.losses([None, *map(objective.at, perturbations)])]
 
 
 def _require_exact(problem: Problem) -> None:
@@ -261,17 +257,16 @@ def _undefined(certificate: Certificate) -> str:
 
 
 def _checked(rho: float, norm: float, claimed: float, found: float) -> Check:
-    return Check(rho, norm, claimed, found, _failure(rho, norm, claimed, found))
-
-
-def _failure(rho: float, norm: float, claimed: float, found: float) -> str:
+    failure = ""
     if not 0 < rho < math.inf:
-        return f"rho must be a positive number, the certificate has {rho:g}."
-    if not norm <= rho:  # true of NaN
-        return f"the perturbation is outside its ball: its norm is {norm:.17g}, rho is {rho:.17g}."
-    if not _agree(claimed, found):
-        return _differ(f"at rho {rho:g}", claimed, found)
-    return ""
+        failure = f"rho must be a positive number, the certificate has {rho:g}."
+    elif not norm <= rho:  # true of NaN
+        failure = (
+            f"the perturbation is outside its ball: its norm is {norm:.17g}, rho is {rho:.17g}."
+        )
+    elif not _agree(claimed, found):
+        failure = _differ(f"at rho {rho:g}", claimed, found)
+    return Check(rho, norm, claimed, found, failure)
 
 
 def _agree(claimed: float, found: float) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -220,10 +221,9 @@ class _Search:
             raise _SpentError
         self.num_gradients += 1
         e = self._ball.shrink(e, self._rho)
-        try:
+        found = None
+        with suppress(NotFiniteError):
             found = self._objective.gradient(e)
-        except NotFiniteError:
-            found = None
         if found is None or not math.isfinite(found.loss):
             self.num_not_finite += 1
             return _Point(e, -math.inf, None)
@@ -278,10 +278,12 @@ class _Search:
             point: Where to start; its loss is finite.
             most: Gradients to spend at most.
         """
-        start, stall, length = self.num_gradients, _Stall(self), math.inf
+        start, length = self.num_gradients, math.inf
         recent, num_failures = [point.loss], 0
         model = QuadraticModel(self._scaled_gradient(self._here)) if self._ball.p == 2 else None
-        while self.num_gradients - start < most and not stall.is_over():
+        for _ in self._until_stalled():
+            if self.num_gradients - start >= most:
+                return
             before, aim = point, self._aim(point, length)
             if self._slope(point, aim) <= TOLERANCE * self.rise:
                 self._settled = point
@@ -350,15 +352,24 @@ class _Search:
 
     def _ascend_with_momentum(self) -> None:
         """Take steps of one length, halved where they do not pay."""
-        length, stall, number = 2 * self._rho, _Stall(self), 0
-        was_halved = False
-        while not (self.is_converged or stall.is_over()):
-            num_steps = _CHECKPOINTS[min(number, len(_CHECKPOINTS) - 1)]
+        length, was_halved = 2 * self._rho, False
+        intervals = itertools.chain(_CHECKPOINTS, itertools.repeat(_CHECKPOINTS[-1]))
+        for num_steps, _ in zip(intervals, self._until_stalled(), strict=False):
+            if self.is_converged:
+                return
             before = self.best.loss
             num_rises = self._take_steps(length, num_steps)
             is_stuck = self.best.loss == before and not was_halved
             was_halved = num_rises < _MOMENTUM * num_steps or is_stuck
-            length, number = length / 2 if was_halved else length, number + 1
+            length = length / 2 if was_halved else length
+
+    def _until_stalled(self) -> Iterator[None]:
+        """Yield before each round of a method, until its last gradients together bring too little."""
+        loss, since = self.best.loss, self.num_gradients
+        while self.num_gradients - since < _PATIENCE:
+            yield
+            if self.best.loss - loss > _WORTH * self.rise:
+                loss, since = self.best.loss, self.num_gradients
 
     def _take_steps(self, length: float, num_steps: int) -> int:
         """Take so many steps with momentum from the best point; return how many of them rose."""
@@ -376,18 +387,3 @@ class _Search:
             num_rises += found.loss > point.loss
             previous, point = point.e, found
         return num_rises
-
-
-class _Stall:
-    """Tells when a search has not risen for a while."""
-
-    def __init__(self, search: _Search) -> None:
-        self._search = search
-        self._loss, self._since = search.best.loss, search.num_gradients
-
-    def is_over(self) -> bool:
-        """Whether the last gradients together brought too little."""
-        best, rise = self._search.best.loss, self._search.rise
-        if best - self._loss > _WORTH * rise:
-            self._loss, self._since = best, self._search.num_gradients
-        return self._search.num_gradients - self._since >= _PATIENCE

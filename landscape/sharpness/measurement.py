@@ -166,7 +166,9 @@ def measure_rises(
         here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
         ordered = sorted(measures, key=lambda name: MEASURES[name].is_lower_bound)
         found = work.rises([(name, rho) for rho in sorted(rhos) for name in ordered])
-        tested = None if held_out is None else work.losses_of(held_out)
+        tested = None
+        if held_out is not None:
+            tested = Objective(held_out, count=work.count).losses([None])[0]
     finally:
         progress.stop()
     keys = [(name, rho) for rho in rhos for name in measures]
@@ -224,14 +226,15 @@ class Measurement:
         subsets = batches_of_m(self.problem.num_examples, self.options)
         own = distributed.own_share(torch.arange(len(subsets))).tolist()
         needs_gradient = not all(MEASURES[name].has_directions for name in measures)
-        each = self._cost(num_rhos, measures)
+        is_sample = self.problem.sample is not None and not subsets
+        costs = [MEASURES[name].cost(self.options, is_sample) for name in measures]
         total = None
-        if each is not None:
-            at_weights = 1 + needs_gradient  # the loss, and its gradient
+        if None not in costs:
+            each, at_weights = num_rhos * sum(filter(None, costs)), 1 + needs_gradient
             total = at_weights + num_more
             total += len(own) * (at_weights + each) if subsets else each
         self._progress.start("sharpness", total)
-        whole = Part(Objective(self.problem, count=self._count))
+        whole = Part(Objective(self.problem, count=self.count))
         if needs_gradient:
             self.gradient_norm = norm(whole.gradient)
             self.taylor = Taylor(
@@ -246,21 +249,6 @@ class Measurement:
                 self.sample = Sample(sizes, self.sample.share)
         return whole.here
 
-    def _cost(self, num_rhos: int, measures: Sequence[str]) -> int | None:
-        """Return the evaluations of all measures on one part; None if one of them decides it."""
-        is_sample = self.problem.sample is not None and self.options.m is None
-        total = 0
-        for name in measures:
-            cost = MEASURES[name].cost(self.options, is_sample)
-            if cost is None:
-                return None
-            total += num_rhos * cost
-        return total
-
-    def losses_of(self, problem: Problem) -> Losses:
-        """Return the loss of another problem at its weights."""
-        return Objective(problem, count=self._count).losses([None])[0]
-
     def rises(self, keys: Sequence[Key]) -> dict[Key, Rises]:
         """Return by how much the loss rises by each measure."""
         single = [key for key in keys if not MEASURES[key[0]].has_directions]
@@ -271,13 +259,11 @@ class Measurement:
 
     def _of_part(self, part: Part, keys: Sequence[Key]) -> dict[Key, Rises]:
         found = {(name, rho): MEASURES[name].load()(self, rho, part) for name, rho in keys}
-        if self.is_cut:  # there are many
-            part.forget()
-            return {
-                key: replace(rises, perturbation=None, units=np.empty(0))
-                for key, rises in found.items()
-            }
-        return found
+        if not self.is_cut:
+            return found
+        part.forget()  # there are many
+        nothing = {"perturbation": None, "units": np.empty(0)}
+        return {key: replace(rises, **nothing) for key, rises in found.items()}
 
     def measure(self, key: Key, rises: Rises) -> Measure:
         """Return a measure of which the rises are known."""
@@ -304,7 +290,7 @@ class Measurement:
     def _part(self, rows: Tensor) -> Part:
         size = self.options.m if self.problem.batchnorm == "batch" else None
         problem = self.problem.on(self.problem.data.take(rows), batch_size=size)
-        return Part(Objective(problem, is_local=True, count=self._count))
+        return Part(Objective(problem, is_local=True, count=self.count))
 
     def over_parts(self, own: list[Rises]) -> Rises:
         """Return the mean over all parts, those of other processes included."""
@@ -328,6 +314,7 @@ class Measurement:
             converged=all(rises.converged for rises in every),
         )
 
-    def _count(self, number: int) -> None:
+    def count(self, number: int) -> None:
+        """Tell the progress about evaluations."""
         self._num_done += number
         self._progress.update(self._num_done)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,11 +71,6 @@ class Rescaling:
     output_change: float
     problem: Problem
 
-    @property
-    def num_pairs(self) -> int:
-        """Number of pairs of layers."""
-        return len(self.pairs)
-
 
 def function_preserving_rescalings(
     problem: Problem, *, factor: float = 4.0, progress: Progress = SILENT
@@ -117,26 +113,20 @@ def function_preserving_rescalings(
             f"a factor of rescaling must be positive, finite and not 1, got {factor:g}."
         )
     pairs = _find_pairs(problem, progress)
-    joined = [pair for pair in pairs if pair.norm is None]
-    normalized = [pair for pair in pairs if pair.norm is not None]
     if not pairs:
         raise InputError(
             "rescaling needs layers joined by ReLU or another positively homogeneous function, or "
-            "weights under "
-            "batch normalization with running statistics; this model has neither.",
+            "weights under batch normalization with running statistics; this model has neither.",
             hint="Networks of tanh or GELU have no such freedom: leave `invariance` out.",
         )
-    alternating = [factor if i % 2 == 0 else 1 / factor for i in range(len(joined))]
+    kinds = {
+        "relu": ("layers joined by ReLU", [pair for pair in pairs if pair.norm is None]),
+        "batchnorm": ("weights under BatchNorm", [pair for pair in pairs if pair.norm is not None]),
+    }
     return [
-        *_checked(problem, "layers joined by ReLU", "relu", factor, joined, alternating),
-        *_checked(
-            problem,
-            "weights under BatchNorm",
-            "batchnorm",
-            factor,
-            normalized,
-            [factor] * len(normalized),
-        ),
+        _checked(problem, name, kind, factor, chosen)
+        for kind, (name, chosen) in kinds.items()
+        if chosen
     ]
 
 
@@ -163,9 +153,14 @@ class _Pair:
     def __str__(self) -> str:
         return f"{self.first} -> {self.second}"
 
-    def lies_in(self, layer: str) -> bool:
-        """Whether both layers are parts of another one."""
-        return all(name.startswith(f"{layer}.") for name in (self.first, self.second))
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Both layers."""
+        return self.first, self.second
+
+    def holds(self, other: _Pair) -> bool:
+        """Whether both layers of another pair are parts of one layer of this one."""
+        return any(all(name.startswith(f"{end}.") for name in other.ends) for end in self.ends)
 
 
 @dataclass(frozen=True)
@@ -178,28 +173,24 @@ class _Event:
 
 
 def _checked(
-    problem: Problem,
-    name: str,
-    kind: str,
-    factor: float,
-    pairs: Sequence[_Pair],
-    factors: Sequence[float],
-) -> Iterator[Rescaling]:
-    """Yield the problem with all pairs rescaled at once, if there is any pair."""
-    if not pairs:
-        return
+    problem: Problem, name: str, kind: str, factor: float, pairs: Sequence[_Pair]
+) -> Rescaling:
+    """Return the problem with all pairs rescaled at once."""
+    factors = [factor] * len(pairs)
+    if kind == "relu":
+        factors[1::2] = [1 / factor] * (len(pairs) // 2)
     other = _rescale(problem, pairs, factors)
-    change = _output_change(problem, other)
+    outputs, others = problem.outputs(_NUM_CHECKED), other.outputs(_NUM_CHECKED)
+    change = _relative_change(outputs, others, accumulation_dtype(problem.device))
     has_exact_form = kind == "relu" or problem.batchnorm == "stored"
     allowed = math.sqrt(_DIGITS[problem.plan.dtype])
     if has_exact_form and not change <= allowed:
         raise LandscapeError(
             f"rescaled {name} must change the outputs by rounding only, at most {allowed:.1e} of "
-            "them, "
-            f"they change by {change:.1e}.",
+            f"them, they change by {change:.1e}.",
             hint="Pass `dtype='float64'`, and a factor that is a power of two.",
         )
-    yield Rescaling(name, kind, tuple(map(str, pairs)), factor, change, other)
+    return Rescaling(name, kind, tuple(map(str, pairs)), factor, change, other)
 
 
 def _rescale(problem: Problem, pairs: Sequence[_Pair], factors: Sequence[float]) -> Problem:
@@ -207,16 +198,13 @@ def _rescale(problem: Problem, pairs: Sequence[_Pair], factors: Sequence[float])
     w, buffers = problem.weights.clone(), [buffer.clone() for buffer in problem.buffers]
     weights = problem.spec.views(w)
     for pair, factor in zip(pairs, factors, strict=True):
-        _multiply(weights, pair.multiplied, factor)
-        _multiply(weights, pair.divided, 1 / factor)
+        for number in pair.multiplied:
+            weights[number].mul_(factor)
+        for number in pair.divided:
+            weights[number].mul_(1 / factor)
         if pair.norm is not None:
             _adapt(pair.norm, factor, weights, buffers)
     return problem.with_weights(w).with_buffers(buffers)
-
-
-def _multiply(tensors: Sequence[Tensor], numbers: Sequence[int], factor: float) -> None:
-    for number in numbers:
-        tensors[number].mul_(factor)
 
 
 def _adapt(
@@ -230,16 +218,13 @@ def _adapt(
     weights[norm.scale].mul_(torch.sqrt(variance + norm.eps) / (factor * before))
 
 
-def _output_change(problem: Problem, other: Problem) -> float:
-    """Return the largest output change over the first batches, relative to the largest output."""
-    outputs, others = problem.outputs(_NUM_CHECKED), other.outputs(_NUM_CHECKED)
-    return _relative_change(outputs, others, accumulation_dtype(problem.device))
-
-
 def _relative_change(
     outputs: Sequence[Tensor], others: Sequence[Tensor], dtype: torch.dtype
 ) -> float:
-    """Return NaN where an output is NaN, and 0 where all outputs are 0."""
+    """Return the largest change over the largest output.
+
+    It is NaN where an output is NaN, and 0 where all outputs are 0.
+    """
     pairs = [
         (a.to(dtype), b.to(dtype))
         for a, b in zip(outputs, others, strict=True)
@@ -262,9 +247,7 @@ def _find_pairs(problem: Problem, progress: Progress) -> list[_Pair]:
     progress.start("looking for layers to rescale", len(candidates))
     try:
         for i, (_, place, pair) in enumerate(candidates):
-            holds_a_pair = any(
-                other.lies_in(end) for other in found.values() for end in (pair.first, pair.second)
-            )
+            holds_a_pair = any(pair.holds(other) for other in found.values())
             # The outputs of a layer with a pair inside are no multiple of its weights, so it need
             # not be tried.
             if place not in found and not holds_a_pair and trial.accepts(pair):
@@ -287,12 +270,9 @@ class _Trial:
 
     def accepts(self, pair: _Pair) -> bool:
         """Return whether rescaling the first layer changes the outputs, but not rescaling both."""
+        alone = replace(pair, second="", divided=(), norm=None)
         keeps = all(self._change(pair, factor) <= _ROUNDING for factor in _TRIED)
-        return (
-            keeps
-            and self._change(_Pair(pair.first, "", pair.multiplied, (), None), _TRIED[0])
-            > _ROUNDING
-        )
+        return keeps and self._change(alone, _TRIED[0]) > _ROUNDING
 
     def _change(self, pair: _Pair, factor: float) -> float:
         others = _rescale(self.problem, [pair], [factor]).outputs()
@@ -328,12 +308,8 @@ def _record(module: nn.Module, inputs: Any) -> list[_Event]:
     handles = []
     for name, part in module.named_modules():
         if any(True for _ in trainable_parameters(part)):
-            handles.append(
-                part.register_forward_pre_hook(lambda *_, name=name: order.append((name, True)))
-            )
-            handles.append(
-                part.register_forward_hook(lambda *_, name=name: order.append((name, False)))
-            )
+            start, end = (partial(_note, order, name, is_start) for is_start in (True, False))
+            handles += [part.register_forward_pre_hook(start), part.register_forward_hook(end)]
     try:
         # Fused attention, which has no second derivative, does not execute the layers one by one.
         with repeatable(next(module.parameters()).device), torch.no_grad(), twice_differentiable():
@@ -345,6 +321,11 @@ def _record(module: nn.Module, inputs: Any) -> list[_Event]:
     return [
         _Event(i, name, is_start) for i, (name, is_start) in enumerate(order) if counts[name] == 1
     ]
+
+
+def _note(order: list[tuple[str, bool]], name: str, is_start: bool, *_: Any) -> None:
+    """Serve as a hook: add the start or the end of a module's execution."""
+    order.append((name, is_start))
 
 
 def _meetings(events: Sequence[_Event]) -> Iterator[tuple[list[_Event], list[_Event]]]:
@@ -380,9 +361,12 @@ class _Layers:
         """Return the pair to try, if these two can be one."""
         if self._has_tied(first) or self._has_tied(second):
             return None
-        multiplied, norm = self._weights(first), self._norm(second)
-        divided = () if self._is_norm(second) else self._matrices(second)
-        return _Pair(first, second, multiplied, divided, norm) if divided or norm else None
+        norm, divided = self._norm(second), ()
+        if not self._is_norm(second):  # the matrices that multiply its inputs, or else its parts'
+            own = self._weights(second, min_dimensions=2, recurse=False)
+            divided = own or self._weights(second, min_dimensions=2)
+        pair = _Pair(first, second, self._weights(first), divided, norm)
+        return pair if divided or norm else None
 
     def _has_tied(self, name: str) -> bool:
         return any(id(parameter) in self._tied for parameter in self._modules[name].parameters())
@@ -396,28 +380,14 @@ class _Layers:
             self._numbers[n] for n, p in named if p.requires_grad and p.ndim >= min_dimensions
         )
 
-    def _matrices(self, name: str) -> tuple[int, ...]:
-        """Return the numbers of the matrices that multiply a module's inputs.
-
-        They are the module's own matrices, or those of its parts.
-        """
-        return self._weights(name, min_dimensions=2, recurse=False) or self._weights(
-            name, min_dimensions=2
-        )
-
     def _is_norm(self, name: str) -> bool:
         part = self._modules[name]
         return isinstance(part, _NormBase) and part.running_var is not None
 
     def _norm(self, name: str) -> _Norm | None:
-        """Return where a normalization layer keeps what is adapted.
-
-        The result is None if the module has no scale or is not such a layer.
-        """
+        """Return where a normalization layer with a scale keeps what is adapted; None of others."""
         part, scale = self._modules[name], self._numbers.get(f"{name}.weight")
         if not isinstance(part, _NormBase) or part.running_var is None or scale is None:
             return None
-        mean, variance = (
-            self._buffers[f"{name}.{which}"] for which in ("running_mean", "running_var")
-        )
+        mean, variance = (self._buffers[f"{name}.running_{which}"] for which in ("mean", "var"))
         return _Norm(scale, mean, variance, part.eps)

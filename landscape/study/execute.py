@@ -121,33 +121,16 @@ def make_job(
             f" {_difference(record['train'], run.train)}.",
             hint="Remove that folder to do it anew, or write to another `out`.",
         )
-    stages = [_training(run, folder, commands["train"])]
-    stages += [_measuring(study, run, name, folder, commands[name]) for name in study.measures]
-    return Job(
-        run.name,
-        folder,
-        tuple(stages),
-        tuple(launch),
-        record["threads"] or study.threads or threads,
-    )
-
-
-def _training(run: StudyRun, folder: Path, options: CommandOptions) -> Stage:
-    arguments = ("train", *as_arguments(run.train, options), "--out", str(folder), "--resume")
-    return Stage("train", run.train, arguments)
-
-
-def _measuring(
-    study: Study, run: StudyRun, name: str, folder: Path, options: CommandOptions
-) -> Stage:
-    """Return the stage that measures a finished run, with import strings given again.
-
-    A checkpoint records import strings, but no command takes them from there.
-    """
+    train = ("train", *as_arguments(run.train, commands["train"]), "--out", str(folder), "--resume")
+    stages = [Stage("train", run.train, train)]
+    # A checkpoint records import strings, but no command takes them from there.
     code = {key: run.train[key] for key in CODE if ":" in str(run.train.get(key, ""))}
-    wanted = {**code, **study.measures[name]}
-    arguments = (name, str(folder / "checkpoint.pt"), *as_arguments(wanted, options), "--out")
-    return Stage(name, wanted, (*arguments, str(folder / f"{name}.h5"), "--force"))
+    for name, options in study.measures.items():
+        wanted = {**code, **options}
+        words = (name, str(folder / "checkpoint.pt"), *as_arguments(wanted, commands[name]))
+        stages.append(Stage(name, wanted, (*words, "--out", str(folder / f"{name}.h5"), "--force")))
+    threads = record["threads"] or study.threads or threads
+    return Job(run.name, folder, tuple(stages), tuple(launch), threads)
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -222,17 +205,12 @@ def execute(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcom
             return Outcome(job.name, "stopped")
         log = job.folder / "run.log"
         code, is_stopped = _run(job, log, should_stop)
-        if code == 0:
-            return Outcome(job.name, "finished")
-        return (
-            Outcome(job.name, "stopped")
-            if is_stopped
-            else Outcome(job.name, "failed", log, _last_words(log, code))
-        )
+        if code == 0 or is_stopped:
+            return Outcome(job.name, "stopped" if code else "finished")
+        return Outcome(job.name, "failed", log, _last_words(log, code))
     except OSError as exc:
-        return Outcome(
-            job.name, "failed", None, f"{exc.strerror or exc}: {exc.filename or job.folder}"
-        )
+        reason = f"{exc.strerror or exc}: {exc.filename or job.folder}"
+        return Outcome(job.name, "failed", None, reason)
 
 
 def _run(job: Job, log: Path, should_stop: Callable[[], bool]) -> tuple[int, bool]:

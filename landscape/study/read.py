@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from landscape.errors import InputError, first_line
 from landscape.study.definition import CommandOptions, Study, StudyRun, as_text
@@ -109,12 +109,9 @@ class _Source:
             hint: The remedy.
         """
         line = self._line(section, key, number)
-        brackets = (
-            f", [[{section}]]" if section == "variant" else f", [{section}]" if section else ""
-        )
-        return InputError(
-            f"{self.path}{f', line {line}' if line else ''}{brackets}: {message}", hint=hint
-        )
+        head = f"[[{section}]]" if section == "variant" else f"[{section}]"
+        places = [str(self.path), f"line {line}" if line else "", head if section else ""]
+        return InputError(f"{', '.join(filter(None, places))}: {message}", hint=hint)
 
     def check_keys(
         self, table: Mapping[str, Any], known: Sequence[str], section: str, rule: str
@@ -170,20 +167,19 @@ class _Source:
         if not isinstance(table, dict):
             raise self.error(f"options of {command} must be a section, got {table!r}.", section)
         found: dict[str, Any] = {}
+        usable = [name for name, option in options.items() if not option.is_reserved]
         for key, value in table.items():
             name = key.replace("-", "_")
-            usable = [option for option in options if not options[option].is_reserved]
+            message = hint = ""
             if name in options and options[name].is_reserved and name not in also:
-                raise self.error(
-                    f"{key} is set by the sweep itself.", section, key, number, "Leave it out."
-                )
-            if name not in (*options, *also):
+                message, hint = f"{key} is set by the sweep itself.", "Leave it out."
+            elif name not in (*options, *also):
                 message = f"keys must be options of {command}, got {key!r}."
-                raise self.error(message, section, key, number, _nearest(name, [*usable, *also]))
-            if name in found:
-                raise self.error(
-                    f"{key} is there twice.", section, key, number, "Remove one of them."
-                )
+                hint = _nearest(name, [*usable, *also])
+            elif name in found:
+                message, hint = f"{key} is there twice.", "Remove one of them."
+            if message:
+                raise self.error(message, section, key, number, hint)
             found[name] = value
         return found
 
@@ -204,29 +200,38 @@ class _Source:
         return head
 
 
+class _Listed(list[Any]):
+    """Values that the study lists, even if it is one: they are part of a run's name."""
+
+
+_Lists: TypeAlias = dict[str, list[Any]]
+"""Name of an option -> its values."""
+
+
 class _Runs:
     """The runs of a study, from its sections `train`, `grid` and `variant`."""
 
     def __init__(self, source: _Source, options: CommandOptions) -> None:
         self._source = source
         self._options = options
-        self._common = source.options(
-            source.table("train"), options, "train", "landscape train", also=_SEEDS
-        )
-        self._grid = source.options(
-            source.table("grid"), options, "grid", "landscape train", also=_SEEDS
-        )
+        self._shared = {
+            name: source.options(source.table(name), options, name, "landscape train", also=_SEEDS)
+            for name in ("train", "grid")
+        }
 
     def runs(self) -> Iterator[StudyRun]:
         """Yield the runs of each variant in turn."""
-        common = dict(self._checked_common())
-        grid = dict(self._checked_grid())
+        lists: _Lists = {"seed": [0]}
+        for section, table in self._shared.items():
+            lists |= self._checked(section, table)
         names: dict[str, int] = {}
         for number, (variant, own) in enumerate(self._variants()):
-            lists = {**grid, **dict(self._checked_variant(own, number))}
-            for run in self._combinations(variant, {**common, **lists}):
+            for run in self._combinations(variant, lists | self._checked("variant", own, number)):
                 if run.name in names:
-                    raise self._same(run.name, names[run.name], number)
+                    message = f"each run must have a name of its own, two are {run.name!r}."
+                    is_twice = number == names[run.name]
+                    hint = "List each value once." if is_twice else "Give the variants other names."
+                    raise self._source.error(message, "variant", "name", number, hint)
                 names[run.name] = number
                 yield run
 
@@ -249,36 +254,22 @@ class _Runs:
             found.append((name, own))
         return found
 
-    def _checked_common(self) -> Iterator[tuple[str, list[Any]]]:
-        """Yield options and the one value that they have."""
-        for key, value in self._common.items():
-            if not self._is_single(key, value):
-                raise self._source.error(
-                    f"{key} must be one value, got {value!r}.",
-                    "train",
-                    key,
-                    hint="Lists of values belong to [grid].",
-                )
-            yield _singular(key), [value]
-
-    def _checked_grid(self) -> Iterator[tuple[str, list[Any] | _Listed]]:
-        for key, value in self._grid.items():
-            if self._is_single(key, value) or not value:
-                message = f"{key} must be a list of values, got {value!r}."
-                raise self._source.error(
-                    message, "grid", key, hint="Single values belong to [train]."
-                )
-            yield _singular(key), _Listed(value)
-
-    def _checked_variant(
-        self, own: Mapping[str, Any], number: int
-    ) -> Iterator[tuple[str, list[Any] | _Listed]]:
-        for key, value in own.items():
-            if value == []:
-                raise self._source.error(
-                    f"{key} must be a value or a list of values.", "variant", key, number
-                )
-            yield _singular(key), [value] if self._is_single(key, value) else _Listed(value)
+    def _checked(self, section: str, table: Mapping[str, Any], number: int = 0) -> _Lists:
+        """Return the values of each option of a section, of which `train` has single ones."""
+        found: _Lists = {}
+        for key, value in table.items():
+            is_single, hint = self._is_single(key, value), ""
+            rule, is_right = f"{key} must be a value or a list of values.", value != []
+            if section == "train":
+                rule, is_right = f"{key} must be one value, got {value!r}.", is_single
+                hint = "Lists of values belong to [grid]."
+            elif section == "grid":
+                rule = f"{key} must be a list of values, got {value!r}."
+                is_right, hint = bool(value) and not is_single, "Single values belong to [train]."
+            if not is_right:
+                raise self._source.error(rule, section, key, number, hint)
+            found["seed" if key == "seeds" else key] = [value] if is_single else _Listed(value)
+        return found
 
     def _is_single(self, key: str, value: Any) -> bool:
         """Whether it is one value of an option, not a list of them."""
@@ -287,8 +278,7 @@ class _Runs:
             is_repeatable and all(isinstance(item, str) for item in value)
         )
 
-    def _combinations(self, variant: str, lists: Mapping[str, list[Any]]) -> Iterator[StudyRun]:
-        lists = {"seed": [0], **lists}
+    def _combinations(self, variant: str, lists: _Lists) -> Iterator[StudyRun]:
         listed = [
             key for key, values in lists.items() if isinstance(values, _Listed) and key != "seed"
         ]
@@ -303,19 +293,6 @@ class _Runs:
             ]
             name = "_".join(re.sub(r"[^\w.,=+-]+", "-", part) for part in parts if part)
             yield StudyRun(name, variant, train, factors)
-
-    def _same(self, name: str, first: int, second: int) -> InputError:
-        message = f"each run must have a name of its own, two are {name!r}."
-        hint = "Give the variants other names." if first != second else "List each value once."
-        return self._source.error(message, "variant", "name", second, hint)
-
-
-class _Listed(list[Any]):
-    """Values that the study lists, even if it is one: they are part of a run's name."""
-
-
-def _singular(key: str) -> str:
-    return "seed" if key == "seeds" else key
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:

@@ -24,10 +24,6 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start an epoch."""
         self._sums: dict[str, float | Tensor] = {}
         self.num_examples = 0
         self.num_batches = 0
@@ -97,7 +93,7 @@ def loss_and_correct(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tens
 
 def evaluate(
     module: nn.Module,
-    data: Data,
+    data: Data | None,
     criterion: Callable[[Any, Any], Any],
     *,
     batch_size: int,
@@ -107,11 +103,13 @@ def evaluate(
 
     Args:
         module: Left in evaluation mode, in all processes with the buffers of the first.
-        data: On `device`.
+        data: On the module's device; None gives no columns.
         criterion: Batch mean of the loss.
         batch_size: Examples per pass.
         change: Applied to the inputs of each batch.
     """
+    if data is None:
+        return {}
     module.eval()
     distributed.share(module.buffers())
     meter = Meter()

@@ -110,7 +110,9 @@ class TrainingRun:
                 self.restore(state)
             while len(self.rows) < self.plan.epochs:
                 self.rows.append(self.epoch())
-                self.begin_epoch()
+                self.step, self.seconds_before = 0, 0.0
+                self.meter = Meter()
+                self.order_of_epoch = self.order.get_state()
                 self.hand_over()
         finally:
             self.optimizer.zero_grad()
@@ -118,13 +120,6 @@ class TrainingRun:
                 group["lr"] = group.pop("initial_lr")
             set_rho_factor(self.optimizer, 1.0)
             self.progress.stop()
-
-    def begin_epoch(self) -> None:
-        """Count from 0 again."""
-        self.step = 0
-        self.seconds_before = 0.0
-        self.meter.reset()
-        self.order_of_epoch = self.order.get_state()
 
     def epoch(self) -> dict[str, float]:
         """Do what is left of an epoch and return its row."""
@@ -203,34 +198,27 @@ class TrainingRun:
 
     def evaluate(self) -> dict[str, float]:
         """Columns of what is measured at the end of an epoch, in evaluation mode."""
-        row = self.evaluate_on(self.test, self.module)
-        held_out = self.evaluate_on(self.validation, self.module)
+        plan = self.plan
+        measured = partial(
+            evaluate, criterion=self.test_loss, batch_size=plan.batch_size, change=self.arrange
+        )
+        row = measured(self.module, self.test)
+        held_out = measured(self.module, self.validation)
         row |= {name.replace("test", "validation"): value for name, value in held_out.items()}
         if self.average is not None:
-            averaged = self.evaluate_on(self.test, self.average.module)
-            row |= {
-                f"ema_{name}": averaged[name]
-                for name in ("test_loss", "test_accuracy")
-                if name in averaged
-            }
+            averaged = measured(self.average.module, self.test)
+            names = [name for name in ("test_loss", "test_accuracy") if name in averaged]
+            row |= {f"ema_{name}": averaged[name] for name in names}
         if self.asc_data is not None and distributed.rank() == 0:
-            row["ascent_sharpness"] = self.ascent_sharpness(self.asc_data)
+            row["ascent_sharpness"] = ascent_sharpness(
+                self.module,
+                self.asc_data,
+                self.test_loss,
+                self.radius,
+                batch_size=plan.micro_batch or plan.batch_size,
+                device=self.device,
+            )
         return row
-
-    def evaluate_on(self, data: Data | None, module: nn.Module) -> dict[str, float]:
-        """Plain loss and errors, named as those of the test set; nothing if there are no data."""
-        if data is None:
-            return {}
-        return evaluate(
-            module, data, self.test_loss, batch_size=self.plan.batch_size, change=self.arrange
-        )
-
-    def ascent_sharpness(self, data: Data) -> float:
-        """L^Asc - L of the weights as they are."""
-        size = self.plan.micro_batch or self.plan.batch_size
-        return ascent_sharpness(
-            self.module, data, self.test_loss, self.radius, batch_size=size, device=self.device
-        )
 
     @property
     def radius(self) -> float:
@@ -328,8 +316,7 @@ class TrainingRun:
         if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
             raise InputError(
                 f"a run of {distributed.world_size()} processes and {self.steps_per_epoch} steps "
-                "an epoch cannot go on"
-                f" from step {state.step} of {len(state.meters)} processes.",
+                f"an epoch cannot go on from step {state.step} of {len(state.meters)} processes.",
                 hint="Repeat the data, the batch size and the number of processes of the first "
                 "run.",
             )

@@ -73,33 +73,31 @@ class TrainingPlan:
     sharpness_rho: float = 0.05
 
     def __post_init__(self) -> None:
-        counts = {
-            "epochs": self.epochs,
-            "batch size": self.batch_size,
-            "micro-batch size": self.micro_batch,
+        ema, size = self.ema, self.micro_batch
+        rules = {
+            f"epochs must be at least 1, got {self.epochs}.": self.epochs >= 1,
+            f"batch size must be at least 1, got {self.batch_size}.": self.batch_size >= 1,
+            f"micro-batch size must be at least 1, got {size}.": size is None or size >= 1,
+            f"the decay of the moving average must be in [0, 1), got {ema}.": (
+                ema is None or 0 <= ema < 1
+            ),
+            f"label smoothing must be in [0, 1), got {self.label_smoothing}.": (
+                0 <= self.label_smoothing < 1
+            ),
+            f"seed must be from 0 to 2^64 - 1, got {self.seed}.": 0 <= self.seed < 2**64,
+            f"the radius of the sharpness must be a positive number, got {self.sharpness_rho}.": (
+                0 < self.sharpness_rho < math.inf
+            ),
+            f"the last fraction of SAM must be in [0, 1], got {self.last_fraction}.": (
+                0 <= self.last_fraction <= 1
+            ),
+            f"mixed precision must be bf16 or nothing, got {self.amp!r}.": (
+                self.amp in (None, "bf16")
+            ),
         }
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise InputError(f"{name} must be at least 1, got {count}.")
-        shares = {
-            "the decay of the moving average": self.ema,
-            "label smoothing": self.label_smoothing,
-        }
-        for name, share in shares.items():
-            if share is not None and not 0 <= share < 1:
-                raise InputError(f"{name} must be in [0, 1), got {share}.")
-        if not 0 <= self.seed < 2**64:
-            raise InputError(f"seed must be from 0 to 2^64 - 1, got {self.seed}.")
-        if not 0 < self.sharpness_rho < math.inf:
-            raise InputError(
-                f"the radius of the sharpness must be a positive number, got {self.sharpness_rho}."
-            )
-        if not 0 <= self.last_fraction <= 1:
-            raise InputError(
-                f"the last fraction of SAM must be in [0, 1], got {self.last_fraction}."
-            )
-        if self.amp not in (None, "bf16"):
-            raise InputError(f"mixed precision must be bf16 or nothing, got {self.amp!r}.")
+        for rule, is_kept in rules.items():
+            if not is_kept:
+                raise InputError(rule)
         check_schedule(self.schedule)
         check_schedule(self.rho_schedule)
         get_augmentation(self.augmentation)

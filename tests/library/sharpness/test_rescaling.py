@@ -88,7 +88,7 @@ def rescaled(request):
 
 def test_every_pair_of_layers_of_the_architecture_is_found(rescaled):
     _, found, counts = rescaled
-    assert {r.kind: r.num_pairs for r in found} == counts
+    assert {r.kind: len(r.pairs) for r in found} == counts
 
 
 def test_the_rescaled_network_has_the_outputs_of_the_original_one(rescaled):
