@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from landscape.directions.plane import Plane
@@ -90,12 +90,18 @@ def find_range(
             f"an automatic range needs a finite loss at the centre, got {center}.",
             hint="Pass `range='-1:1'`.",
         )
-    search = _Search(problem, line, rise_level(center, multiple), progress)
+    level, losses = rise_level(center, multiple), [center]
+
+    def is_above(coordinate: float) -> bool:
+        losses.append(problem.loss(line.point(coordinate)))
+        progress.update(len(losses) - 1)
+        return not losses[-1] < level
+
     scale = (norm(line.origin) or 1.0) / norm(line.directions[0])
     with reporting(progress, "range", None):
-        below, above = (search.outermost(sign, scale) for sign in (-1, 1))
+        below, above = (_outermost(is_above, sign, scale) for sign in (-1, 1))
     start, stop = _hold(-below[0], above[0], include)
-    return FoundRange(start, stop, (below[1], above[1]), 1 + search.num_evaluations)
+    return FoundRange(start, stop, (below[1], above[1]), len(losses))
 
 
 def find_common_range(
@@ -141,47 +147,31 @@ def center_on_grid(start: float, stop: float, num_points: int) -> tuple[float, f
     return -num_below * step, (num_points - 1 - num_below) * step
 
 
-class _Search:
-    """Looks for the coordinate at which the loss on a line reaches a level."""
+def _outermost(is_above: Callable[[float], bool], sign: int, scale: float) -> tuple[float, bool]:
+    """Return the distance from the centre to the level on one side, and whether it is reached.
 
-    def __init__(self, problem: Problem, line: Plane, level: float, progress: Progress) -> None:
-        self._problem = problem
-        self._line = line
-        self._level = level
-        self._progress = progress
-        self.num_evaluations = 0
-
-    def outermost(self, sign: int, scale: float) -> tuple[float, bool]:
-        """Return the distance from the centre to the level on one side, and whether it is reached.
-
-        Args:
-            sign: 1 or -1.
-            scale: Coordinate that is as far away as the weights are long.
-        """
-        step = _FIRST * scale
-        if self._is_above(sign * step):
-            while step > _NEAREST * scale and self._is_above(sign * step / 2):
-                step /= 2
-            return self._bisect(step / 2, step, sign), True
-        while step < _FARTHEST * scale:
-            step *= 2
-            if self._is_above(sign * step):
-                return self._bisect(step / 2, step, sign), True
+    Args:
+        is_above: Whether the loss at a coordinate is at least at the level.
+        sign: 1 or -1.
+        scale: Coordinate that is as far away as the weights are long.
+    """
+    step = _FIRST * scale
+    has_reached = is_above(sign * step)
+    while has_reached and step > _NEAREST * scale and is_above(sign * step / 2):
+        step /= 2
+    while not has_reached and step < _FARTHEST * scale:
+        step *= 2
+        has_reached = is_above(sign * step)
+    if not has_reached:
         return _round_up(step), False
-
-    def _bisect(self, below: float, above: float, sign: int) -> float:
-        for _ in range(_NUM_BISECTIONS):
-            middle = math.sqrt(below * above)
-            if self._is_above(sign * middle):
-                above = middle
-            else:
-                below = middle
-        return _round_up(above)
-
-    def _is_above(self, coordinate: float) -> bool:
-        self.num_evaluations += 1
-        self._progress.update(self.num_evaluations)
-        return not self._problem.loss(self._line.point(coordinate)) < self._level
+    below = step / 2
+    for _ in range(_NUM_BISECTIONS):
+        middle = math.sqrt(below * step)
+        if is_above(sign * middle):
+            step = middle
+        else:
+            below = middle
+    return _round_up(step), True
 
 
 def _round_up(value: float, digits: int = 3) -> float:
@@ -194,12 +184,10 @@ def _round_up(value: float, digits: int = 3) -> float:
 
 def _hold(start: float, stop: float, include: Sequence[float]) -> tuple[float, float]:
     """Widen a range where it must, so that what it has to hold is not at its edge."""
-    farthest_below, farthest_above = (
-        max((-c for c in include), default=0.0),
-        max(include, default=0.0),
-    )
-    if farthest_below * _SPARE > -start:
-        start = -_round_up(farthest_below * _SPARE)
-    if farthest_above * _SPARE > stop:
-        stop = _round_up(farthest_above * _SPARE)
+    farthest_below = _SPARE * max((-coordinate for coordinate in include), default=0.0)
+    farthest_above = _SPARE * max(include, default=0.0)
+    if farthest_below > -start:
+        start = -_round_up(farthest_below)
+    if farthest_above > stop:
+        stop = _round_up(farthest_above)
     return start, stop

@@ -156,11 +156,6 @@ class _Work:
     probes: Sequence[Probe]
     center: Mapping[str, Evaluation]
 
-    @property
-    def stack_size(self) -> int:
-        """Points that are best computed together."""
-        return max(problem.plan.points_per_pass for problem in self.problems.values())
-
     def at(self, places: Sequence[_Place]) -> list[_PointValues]:
         """Compute all there is to know at some points."""
         points = [self.point(place) for place in places]
@@ -200,8 +195,8 @@ def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) ->
     Points cost the same, so the shares are fixed. All processes get all values.
     """
     rank, num_processes = distributed.rank(), distributed.world_size()
+    size = max(problem.plan.points_per_pass for problem in work.problems.values())
     for places in _rounds(surface):
-        size = work.stack_size
         stacks = [places[start : start + size] for start in range(0, len(places), size)]
         for start in range(0, len(stacks), num_processes):
             if distributed.from_first(rank == 0 and should_stop()):
@@ -238,7 +233,9 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
         for index in indices:
             needed[index] = True
         yield _missing(surface, indices)
-    checked = _left_out(needed)
+    rest = np.argwhere(~needed)  # of which a few are checked, always the same ones
+    chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
+    checked = [tuple(index) for index in rest[chosen].tolist()]
     yield _missing(surface, checked)
     for split, values in surface.loss.items():
         center = surface.center_loss[split]
@@ -246,13 +243,6 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
         surface.deviations[f"{INTERPOLATION}, {split}"] = max(
             (float(errors[index]) for index in checked), default=0.0
         )
-
-
-def _left_out(needed: np.ndarray) -> list[tuple[int, ...]]:
-    """Return a random but reproducible choice of the points that are to be interpolated."""
-    rest = np.argwhere(~needed)
-    chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
-    return [tuple(index) for index in rest[chosen].tolist()]
 
 
 def _missing(surface: Surface, indices: list[tuple[int, ...]]) -> list[_Place]:

@@ -72,14 +72,14 @@ def axis_grids(shape: tuple[int, ...]) -> np.ndarray:
 def axis_levels(length: int) -> np.ndarray:
     """Return the number of halvings of an axis until each of its points is hit, (length,)."""
     levels = np.zeros(length, dtype=int)
-    intervals, level = [(0, length - 1)], 0
-    while intervals:
-        level += 1
-        halves = []
-        for start, stop in intervals:
-            if stop - start > 1:
-                middle = (start + stop) // 2
-                levels[middle] = level
-                halves += [(start, middle), (middle, stop)]
-        intervals = halves
+    _halve(levels, 1)
     return levels
+
+
+def _halve(levels: np.ndarray, level: int) -> None:
+    """Enter the level of the middle of an interval, and those of its halves; the ends stay."""
+    if len(levels) > 2:
+        middle = (len(levels) - 1) // 2
+        levels[middle] = level
+        _halve(levels[: middle + 1], level + 1)
+        _halve(levels[middle:], level + 1)

@@ -48,7 +48,7 @@ def refined_rounds(
         section 3.
     """
     fields = [_Field(array, centers[split], tolerance) for split, array in values.items()]
-    levels = _point_levels(next(iter(values.values())).shape)
+    levels = axis_grids(next(iter(values.values())).shape).max(axis=0)
     for level in range(int(levels.max()) + 1):
         at_level = levels == level
         needed = at_level & (level <= FIRST_LEVELS)
@@ -70,7 +70,7 @@ def interpolated(values: np.ndarray, known: np.ndarray, center: float) -> np.nda
     Returns:
         A copy; where a point's own parents are not finite it is not either.
     """
-    levels, unit = _point_levels(values.shape), _unit(center)
+    levels, unit = axis_grids(values.shape).max(axis=0), _unit(center)
     filled = np.where(known, np.arcsinh(values / unit), np.nan)
     for level in range(1, int(levels.max()) + 1):
         wanted = (levels == level) & ~known
@@ -136,17 +136,11 @@ def _near(marked: np.ndarray, level: int) -> np.ndarray:
     return near.astype(bool)
 
 
-def _point_levels(shape: tuple[int, ...]) -> np.ndarray:
-    """The level at which each point of a grid appears."""
-    return axis_grids(shape).max(axis=0)
-
-
 def _between_parents(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray:
     """Multilinear interpolation on the whole grid between the points of all coarser levels."""
     result = filled
     for axis, length in enumerate(filled.shape):
-        coarse = np.flatnonzero(axis_levels(length) < level)
-        result = _along(result, axis, coarse)
+        result = _along(result, axis, np.flatnonzero(axis_levels(length) < level))
     return result
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.results.surface import Surface
-from landscape.surface.persistence import Topology, sublevel_topology
+from landscape.surface.persistence import sublevel_topology
 from landscape.surface.refinement import interpolated
 
 SHALLOW = 0.01
@@ -120,14 +120,9 @@ def nearest_point(surface: Surface, coordinates: tuple[float, ...]) -> tuple[int
     Off the grid is more than half a spacing beyond its edge.
     """
     axes = [surface.x] if surface.y is None else [surface.x, surface.y]
-    indices = [
-        _nearest(axis, coordinate) for axis, coordinate in zip(axes, coordinates, strict=True)
-    ]
-    return (
-        None
-        if None in indices
-        else tuple(index for index in reversed(indices) if index is not None)
-    )
+    indices = [_nearest(*each) for each in zip(axes, coordinates, strict=True)]
+    found = tuple(index for index in reversed(indices) if index is not None)
+    return found if len(found) == len(axes) else None
 
 
 def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[int, ...]]:
@@ -167,11 +162,15 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     values = surface_values(surface, split)
     topology = sublevel_topology(values)
     threshold = basin_threshold(values, surface.standard_error.get(split))
+    ends = combinations(checkpoint_points(surface, values).items(), 2)
     return TopologySummary(
         num_basins=topology.num_basins(threshold),
         threshold=threshold,
         second_persistence=float(topology.persistence[1]) if len(topology.births) > 1 else None,
-        barriers=_barriers(surface, values, topology),
+        barriers=tuple(
+            Barrier(first, second, topology.barrier(values, a, b))
+            for (first, a), (second, b) in ends
+        ),
     )
 
 
@@ -180,13 +179,6 @@ def _is_known(surface: Surface) -> bool:
     corners = np.ix_(*[(0, -1)] * surface.done.ndim)
     return surface.is_complete or (
         surface.tolerance is not None and bool(surface.done[corners].all())
-    )
-
-
-def _barriers(surface: Surface, values: np.ndarray, topology: Topology) -> tuple[Barrier, ...]:
-    ends = combinations(checkpoint_points(surface, values).items(), 2)
-    return tuple(
-        Barrier(first, second, topology.barrier(values, a, b)) for (first, a), (second, b) in ends
     )
 
 

@@ -141,7 +141,8 @@ class _OneLook:
                 space.restart(self.ritz, np.sort(self._by_distance()[: self._kept]))
             space.extend()
             self.ritz = space.ritz()
-            beyond = self._by_distance()[: min(self._most, self._num_beyond())]
+            num_beyond = int((self._distances() > 0).sum())
+            beyond = self._by_distance()[: min(self._most, num_beyond)]
         if space.num_matvecs == 0:
             return None
         chosen = beyond[: self._budget - space.num_matvecs]
@@ -167,6 +168,3 @@ class _OneLook:
 
     def _by_distance(self) -> np.ndarray:
         return np.argsort(-self._distances(), kind="stable")
-
-    def _num_beyond(self) -> int:
-        return int((self._distances() > 0).sum())
