@@ -69,11 +69,6 @@ def with_derived(found: Mapping[Quantity, Known]) -> dict[Quantity, Known]:
             interval = (
                 first.interval / second.interval if is_ratio else first.interval - second.interval
             )
-            every[Quantity(name)] = Known(
-                interval, "; ".join(dict.fromkeys(filter(None, _remarks(first, second))))
-            )
+            remarks = dict.fromkeys(filter(None, (first.remark, second.remark)))
+            every[Quantity(name)] = Known(interval, "; ".join(remarks))
     return every
-
-
-def _remarks(*parts: Known) -> list[str]:
-    return [part.remark for part in parts]

@@ -10,6 +10,7 @@ import torch
 
 from landscape.errors import InputError
 from landscape.problem.problem import Problem
+from landscape.results.history import mean_and_deviation
 from landscape.results.interval import CONFIDENCE, half_width
 from landscape.results.sharpness import Difference, GroupValue, Rescaled, Sharpness
 from landscape.sharpness.measurement import Measured
@@ -97,11 +98,12 @@ def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue,
     Args:
         groups: Name -> results of its checkpoints, which have the same measures.
     """
-    return tuple(
-        _group_value(group, *key, [_values(result)[key] for result in results])
-        for group, results in groups.items()
-        for key in _values(results[0])
-    )
+    found = []
+    for group, results in groups.items():
+        for key in _values(results[0]):
+            values = [_values(result)[key] for result in results]
+            found.append(GroupValue(group, *key, *mean_and_deviation(values), len(values)))
+    return tuple(found)
 
 
 def group_differences(
@@ -163,11 +165,6 @@ def _values(result: Sharpness) -> dict[tuple[str, float], float]:
             for name, value in single.items()
         },
     }
-
-
-def _group_value(group: str, name: str, rho: float, values: list[float]) -> GroupValue:
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return GroupValue(group, name, rho, float(np.mean(values)), deviation, len(values))
 
 
 def measure_invariance(

@@ -230,8 +230,15 @@ def prepared(
             "none."
         )
     data = as_data(data)
-    if protocol.num_examples is not None:
-        data = _first(data, protocol.num_examples, protocol.name)
+    count = protocol.num_examples
+    if count is not None:
+        if data.num_examples < count:
+            raise InputError(
+                f"the protocol {protocol.name} takes the first {count} examples of the train "
+                f"split, it has {data.num_examples}.",
+                hint="Take a larger set, or measure without the protocol.",
+            )
+        data = data.take(torch.arange(count))
     if augment is None or protocol.augmentation == "none":
         return data
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _AUGMENTATION)[0])
@@ -327,16 +334,6 @@ def _summed(rises: Rises, factor: float) -> Rises:
     units = factor * rises.units
     value = float(units.mean())
     return replace(rises, loss=rises.loss - rises.value + value, value=value, units=units)
-
-
-def _first(data: Data, count: int, name: str) -> Data:
-    if data.num_examples < count:
-        raise InputError(
-            f"the protocol {name} takes the first {count} examples of the train split, it has "
-            f"{data.num_examples}.",
-            hint="Take a larger set, or measure without the protocol.",
-        )
-    return data.take(torch.arange(count))
 
 
 def _require_problem(protocol: Protocol, problem: Problem) -> None:

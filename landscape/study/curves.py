@@ -53,12 +53,12 @@ def draw_curves(summary: Summary) -> dict[str, Figure]:
     for name, quantity in {**against_both, **_SHARPNESS}.items():
         if not _is_measured(summary, quantity.column):
             continue
-        panels = _panels(summary, quantity, _epochs)
+        panels = _panels(summary, quantity, lambda history: history.epoch.astype(float))
         figures[name] = plot_bands(
             panels, xlabel="epoch", ylabel=_axis_label(summary, quantity), has_whole_x=True
         )
         if name in against_both and _is_measured(summary, "num_gradients"):
-            panels = _panels(summary, quantity, _gradients)
+            panels = _panels(summary, quantity, lambda history: np.cumsum(history.num_gradients))
             figures[f"{name}-gradients"] = plot_bands(
                 panels, xlabel="gradient evaluations", ylabel=quantity.label
             )
@@ -85,14 +85,6 @@ def _is_measured(summary: Summary, column: str) -> bool:
         for setting in summary.chosen
         for h in setting.histories
     )
-
-
-def _epochs(history: History) -> np.ndarray:
-    return history.epoch.astype(float)
-
-
-def _gradients(history: History) -> np.ndarray:
-    return np.cumsum(history.num_gradients)
 
 
 def _panels(

@@ -101,10 +101,5 @@ def _outcome(job: Job, ticket: Any) -> Outcome:
     exception = ticket.exception()
     if exception is None:
         return ticket.result()
-    lines = [line for line in str(exception).splitlines() if line.strip()]
-    return Outcome(
-        job.name,
-        "failed",
-        Path(ticket.paths.stderr),
-        lines[-1] if lines else type(exception).__name__,
-    )
+    lines = list(filter(str.strip, str(exception).splitlines())) or [type(exception).__name__]
+    return Outcome(job.name, "failed", Path(ticket.paths.stderr), lines[-1])

@@ -8,29 +8,17 @@ from collections.abc import Callable
 from landscape.errors import InputError, require_one_of
 
 
-def _constant(done: float) -> float:
-    return 1.0
-
-
-def _cosine(done: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * done))
-
-
 def _step(done: float) -> float:
     if done < 0.5:
         return 1.0
     return 0.1 if done < 0.75 else 0.01
 
 
-def _step_by_fifths(done: float) -> float:
-    return 0.2 ** sum(done >= share for share in (0.3, 0.6, 0.8))
-
-
 SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": _constant,
-    "cosine": _cosine,
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
     "step": _step,
-    "step-0.2": _step_by_fifths,
+    "step-0.2": lambda done: 0.2 ** sum(done >= share for share in (0.3, 0.6, 0.8)),
 }
 """Name -> factor, given the share of all steps that is done, in [0, 1)."""
 
