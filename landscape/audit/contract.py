@@ -80,12 +80,9 @@ class Construction:
             name: options.pop(name) for name in _OPTIONS_OF_SAM if name in options
         }
         own |= {name: model for name in _MODEL_NAMES if name in self.names}
-        if self.form == BASE_CLASS:
-            return self.kind(
-                _params(model, groups), **{self.base_name: base}, **own, **options
-            ), None
-        if self.form == NO_BASE:
-            return self.kind(_params(model, groups), **own, **options), None
+        if self.form in (BASE_CLASS, NO_BASE):
+            given = {self.base_name: base} if self.form == BASE_CLASS else {}
+            return self.kind(_params(model, groups), **given, **own, **options), None
         instance = base(_params(model, groups), **options)
         leading = () if self.form == BASE_FIRST else (_params(model, groups),)
         return self.kind(*leading, **{self.base_name: instance}, **own), instance
@@ -215,9 +212,9 @@ def _callings(kind: Callable[..., Any], optimizer: Any) -> Iterator[Calling]:
     two_steps = next(
         (names for names in _TWO_STEPS if all(hasattr(optimizer, name) for name in names)), None
     )
-    ways = [*([CLOSURE, SECOND_CLOSURE] if arguments else []), *([TWO_STEPS] if two_steps else [])]
-    for way in ways:
-        yield Calling(way, bool(arguments), "scaler" in arguments, two_steps, _switches(kind))
+    for way in (CLOSURE, SECOND_CLOSURE, TWO_STEPS):
+        if two_steps if way == TWO_STEPS else arguments:
+            yield Calling(way, bool(arguments), "scaler" in arguments, two_steps, _switches(kind))
 
 
 def _switches(kind: Callable[..., Any]) -> Any:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from landscape.audit import closed_forms, optimizer_state, restoring, two_passes
-from landscape.audit.audit_report import FAILED, AuditReport, Row, TrapResult
+from torch import nn
+from torch.optim import SGD, Adam
+
+from landscape.audit import state_traps, step_traps
+from landscape.audit.audit_report import FAILED, AuditReport, Row, TrapResult, not_applicable
+from landscape.audit.cases import RunningCenter
 from landscape.audit.contract import Contract, find_contract
-from landscape.audit.trainee import Raised, attempt
+from landscape.audit.trainee import TWO_STEPS, Raised, attempt
 from landscape.runtime.random_state import forked_random_state
 
 
@@ -22,139 +28,176 @@ class Trap:
         name: Short and unique.
         claim: What should hold.
         check: Finds out.
+        needs: What an optimizer must offer, a key of `NEEDS`; empty for nothing.
     """
 
     name: str
     claim: str
     check: Callable[[Contract], TrapResult]
+    needs: str = ""
+
+
+NEEDS: dict[str, tuple[Callable[[Contract], bool], str]] = {
+    "": (lambda contract: True, ""),
+    "base": (lambda contract: contract.has_base, "it goes around no other optimizer"),
+    "adaptive": (lambda contract: contract.takes("adaptive"), "it takes no adaptive"),
+    "p": (lambda contract: contract.takes("p"), "it takes no p"),
+    "closure": (lambda contract: contract.calling.takes_closure, "it has no step(closure)"),
+    "own closure": (lambda contract: contract.calling.way != TWO_STEPS, "it has no step(closure)"),
+    "own passes": (
+        lambda contract: contract.calling.way != TWO_STEPS,
+        "the caller does the second pass, and has to restore the weights",
+    ),
+    "scaler": (
+        lambda contract: contract.calling.can_scale,
+        "step takes no scaler, and there is no place between two steps to unscale once",
+    ),
+}
+"""Name -> whether an optimizer offers it, and the reason why a trap does not apply if not."""
 
 
 TRAPS = (
     Trap(
         "quadratic",
         "SAM on a quadratic follows the closed form.",
-        closed_forms.follow_the_closed_form,
+        partial(step_traps.follow_the_closed_form, base=SGD, options={"lr": 0.1, "momentum": 0.9}),
     ),
     Trap(
         "adam",
         "SAM around Adam follows the closed form.",
-        closed_forms.follow_the_closed_form_around_adam,
+        partial(step_traps.follow_the_closed_form, base=Adam, options={"lr": 0.1}),
+        needs="base",
     ),
     Trap(
         "adaptive",
         "The adaptive ascent is rho T^2 g / ||T g||, T = |w| + eta.",
-        closed_forms.follow_the_adaptive_closed_form,
+        step_traps.follow_the_adaptive_closed_form,
+        needs="adaptive",
     ),
     Trap(
         "other norms",
         "The ascent in a p-ball has radius rho in that norm, and climbs steepest.",
-        closed_forms.follow_the_closed_form_in_other_norms,
+        step_traps.follow_the_closed_form_in_other_norms,
+        needs="p",
     ),
     Trap(
         "rho = 0",
         "Radius zero is the base optimizer, bit for bit, or is refused.",
-        closed_forms.equal_the_base_at_radius_zero,
+        step_traps.equal_the_base_at_radius_zero,
     ),
     Trap(
         "rho per group",
         "Groups of different radius have one ball, or a ball each.",
-        closed_forms.mean_one_ball_or_a_ball_per_group,
+        step_traps.mean_one_ball_or_a_ball_per_group,
     ),
     Trap(
         "exact return",
         "The way back is exact: at learning rate 0 no bit ever changes.",
-        restoring.restore_exactly,
+        state_traps.restore_exactly,
     ),
     Trap(
         "same storage",
         "After every step the weights are in their original memory.",
-        restoring.keep_the_storage,
+        state_traps.keep_the_storage,
     ),
     Trap(
         "no gradient in pass 1",
         "A weight without gradient in the first pass stays where it is.",
-        restoring.bear_no_gradient_in_the_first_pass,
+        partial(state_traps.return_with_a_branch_skipped, skipped=0),
     ),
     Trap(
         "no gradient in pass 2",
         "A weight without gradient in the second pass returns to its place.",
-        restoring.bear_no_gradient_in_the_second_pass,
+        partial(state_traps.return_with_a_branch_skipped, skipped=1),
     ),
     Trap(
         "exception",
         "An exception or Ctrl-C in the second pass leaves the weights as they were, bit for bit.",
-        restoring.survive_an_exception,
+        state_traps.survive_an_exception,
+        needs="own passes",
     ),
     Trap(
         "not finite",
         "A first gradient that is not finite skips the step, and training goes on.",
-        restoring.skip_a_gradient_that_is_not_finite,
+        state_traps.skip_a_gradient_that_is_not_finite,
     ),
     Trap(
         "zero gradient",
         "A first gradient of zero makes a step of the base.",
-        restoring.bear_a_zero_gradient,
+        state_traps.bear_a_zero_gradient,
     ),
     Trap(
         "batchnorm",
         "BatchNorm's running statistics move in the first pass only.",
-        two_passes.move_batchnorm_statistics_once,
+        partial(
+            step_traps.move_once, layer=nn.BatchNorm1d(8), names=["running_mean", "running_var"]
+        ),
     ),
     Trap(
         "other buffers",
         "Buffers of any layer move in the first pass only, BatchNorm's counter included.",
-        two_passes.move_other_buffers_once,
+        partial(
+            step_traps.move_once,
+            layer=nn.Sequential(nn.BatchNorm1d(8), RunningCenter()),
+            names=["num_batches_tracked", "1.mean", "num_passes"],
+        ),
     ),
-    Trap("dropout", "Both passes have the same dropout masks.", two_passes.drop_the_same_features),
+    Trap("dropout", "Both passes have the same dropout masks.", step_traps.drop_the_same_features),
     Trap(
         "closure alone",
         "step(closure) after zero_grad() does both passes or refuses; it does not train the base "
         "alone.",
-        two_passes.train_sam_with_a_closure_alone,
+        step_traps.train_sam_with_a_closure_alone,
+        needs="closure",
     ),
-    Trap("returned loss", "step(closure) returns the loss at w.", two_passes.return_the_loss),
+    Trap(
+        "returned loss",
+        "step(closure) returns the loss at w.",
+        step_traps.return_the_loss,
+        needs="own closure",
+    ),
     Trap(
         "resume",
         "Saved and loaded, training goes on bit for bit: the base's moments are there.",
-        optimizer_state.resume_exactly,
+        state_traps.resume_exactly,
     ),
     Trap(
         "stored once",
         "The state_dict holds no tensor twice and no copy of the weights.",
-        optimizer_state.store_nothing_twice,
+        state_traps.store_nothing_twice,
     ),
     Trap(
         "deepcopy",
         "A copy trains on as the original does.",
-        optimizer_state.keep_the_base_in_a_copy,
+        partial(state_traps.keep_the_base_in_a_duplicate, duplicate=copy.deepcopy),
     ),
     Trap(
         "pickle",
         "What comes out of a pickle trains on as the original does.",
-        optimizer_state.keep_the_base_in_a_pickle,
+        partial(state_traps.keep_the_base_in_a_duplicate, duplicate=state_traps.through_a_pickle),
     ),
-    Trap(
-        "schedule", "A learning rate schedule reaches the base.", optimizer_state.follow_a_schedule
-    ),
+    Trap("schedule", "A learning rate schedule reaches the base.", state_traps.follow_a_schedule),
     Trap(
         "schedule's warning",
         "A schedule does not warn of a step that was made.",
-        optimizer_state.warn_of_no_missing_step,
+        state_traps.warn_of_no_missing_step,
     ),
     Trap(
         "new group",
         "A group that is added later trains as one that was there from the start.",
-        optimizer_state.train_a_new_group,
+        state_traps.train_a_new_group,
     ),
     Trap(
         "scaled losses",
         "With a GradScaler, unscaled once a step, training is the same.",
-        restoring.train_with_scaled_losses,
+        state_traps.train_with_scaled_losses,
+        needs="scaler",
     ),
     Trap(
         "overflow",
         "An overflow in the first pass skips the step and lowers the scale.",
-        restoring.skip_an_overflow,
+        state_traps.skip_an_overflow,
+        needs="scaler",
     ),
 )
 """Every trap, in the order of a report."""
@@ -187,8 +230,10 @@ def audit_optimizer(kind: Callable[..., Any], *, traps: Sequence[Trap] = TRAPS) 
 
 
 def _row(trap: Trap, contract: Contract) -> Row:
+    is_offered, reason = NEEDS[trap.needs]
     with forked_random_state(seed=0):
-        found = attempt(lambda: trap.check(contract))
+        found = attempt(lambda: trap.check(contract)) if is_offered(contract) else None
     if isinstance(found, Raised):
         found = TrapResult(FAILED, f"raised {found.summary}")
+    found = found or not_applicable(reason)
     return Row(trap.name, trap.claim, found.result, found.measured)

@@ -107,41 +107,38 @@ class Trainee:
         self.step(lambda _number: seen.append(self.flat()))
         return seen
 
-    def step(self, watch: Watch | None = None, *, way: str | None = None) -> Any:
-        """Do a step, in the optimizer's own way or in another, and return what it returns."""
-        run = self._passes(watch, None)
+    def step(
+        self, watch: Watch | None = None, *, way: str = "", scaler: GradScaler | None = None
+    ) -> Any:
+        """Do a step and return what the optimizer returns.
+
+        Args:
+            watch: Called after each pass.
+            way: Another way than the optimizer's own.
+            scaler: Scales the losses; the gradients are unscaled once, after the last pass.
+        """
+        run = self._passes(watch, scaler)
         way = way or self.calling.way
-        if way == TWO_STEPS:
-            return self._two_steps(run, None)
-        self.model.zero_grad()
-        if way == SECOND_CLOSURE:
-            run()
-        returned = self.optimizer.step(run)
+        if way == TWO_STEPS or (scaler is not None and not self.calling.scales_by_itself):
+            returned = self._two_steps(run, scaler)
+        else:
+            self.model.zero_grad()
+            if way == SECOND_CLOSURE:
+                run()
+            returned = self.optimizer.step(run, **({} if scaler is None else {"scaler": scaler}))
         self._let_statistics_move(True)
+        if scaler is not None:
+            scaler.update()
         return returned
 
-    def scaled_step(self, scaler: GradScaler, watch: Watch | None = None) -> None:
-        """Do a step with scaled losses, whose gradients are unscaled once, after the last pass."""
-        run = self._passes(watch, scaler)
-        if self.calling.scales_by_itself:
-            self.model.zero_grad()
-            if self.calling.way == SECOND_CLOSURE:
-                run()
-            self.optimizer.step(run, scaler=scaler)
-        else:
-            self._two_steps(run, scaler)
-        scaler.update()
-
     def _two_steps(self, run: Callable[[], Tensor], scaler: GradScaler | None) -> None:
-        assert self.calling.two_steps is not None
-        first, second = (getattr(self.optimizer, name) for name in self.calling.two_steps)
+        first, second = self.calling.two_steps or ("", "")
         run()
-        first()
+        getattr(self.optimizer, first)()
         run()
         if scaler is not None:
             scaler.unscale_(self.holder)
-        second()
-        self._let_statistics_move(True)
+        getattr(self.optimizer, second)()
 
     def _passes(self, watch: Watch | None, scaler: GradScaler | None) -> Callable[..., Tensor]:
         """Return a closure that does one pass after the other."""
