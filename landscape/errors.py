@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -51,6 +52,12 @@ def require_one_of(what: str, value: object, known: Collection[str]) -> None:
     """Raise InputError, which lists the known names, unless `value` is one of them."""
     if value not in known:
         raise InputError(f"{what} must be one of {', '.join(known)}, got {value!r}.")
+
+
+def require_at_least_zero(what: str, value: float) -> None:
+    """Raise InputError unless `value` is a finite number of at least 0."""
+    if not 0 <= value < math.inf:
+        raise InputError(f"{what} must be a finite number of at least 0, got {value}.")
 
 
 @contextmanager
@@ -108,5 +115,5 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether torch could not get the memory that it needed, on an accelerator or on the CPU."""
-    on_accelerator = any(kind.__name__ == "OutOfMemoryError" for kind in type(exc).__mro__)
-    return on_accelerator or "DefaultCPUAllocator" in str(exc)
+    kinds = [kind.__name__ for kind in type(exc).__mro__]
+    return "OutOfMemoryError" in kinds or "DefaultCPUAllocator" in str(exc)

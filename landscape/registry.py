@@ -59,14 +59,15 @@ class Registry:
             InputError: If the name is unknown, or an argument is unknown, missing or of another
                 type.
         """
-        function = self.load(name)
-        signature = inspect.signature(function, eval_str=True)
+        signature = inspect.signature(self.load(name), eval_str=True)
         try:
             bound = signature.bind(**{key: _plain(value) for key, value in kwargs.items()})
             _check_types(bound)
         except TypeError as exc:
-            accepted = ", ".join(str(parameter) for parameter in signature.parameters.values())
-            raise InputError(f"{self.kind} {name}: {exc}.", hint=f"It accepts {accepted}.") from exc
+            raise InputError(
+                f"{self.kind} {name}: {exc}.",
+                hint=f"It accepts {', '.join(map(str, signature.parameters.values()))}.",
+            ) from exc
         bound.apply_defaults()
         return dict(bound.arguments)
 

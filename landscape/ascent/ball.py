@@ -63,17 +63,15 @@ class Ball:
 
     def draw(self, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
         """Return a random e (P,) with ||T^-1 e||_p = 1: T z of Gaussian z, scaled."""
-        like = torch.empty(size, dtype=torch.float64)
+        like = [torch.empty(size, dtype=torch.float64)]
         scaling = None if self.scaling is None else [self.scaling.cpu()]
-        e = draw_on_sphere([like], 1.0, generator=generator, p=self.p, scaling=scaling)[0]
+        (e,) = draw_on_sphere(like, 1.0, generator=generator, p=self.p, scaling=scaling)
         return e.to(device, accumulation_dtype(device))
 
     def draw_gaussian(self, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
         """Return T z (P,) of Gaussian z, of random length: near sqrt(P) for p = 2."""
-        z = torch.randn(size, generator=generator, dtype=torch.float64).to(
-            device, accumulation_dtype(device)
-        )
-        return self.scaled(z)
+        z = torch.randn(size, generator=generator, dtype=torch.float64)
+        return self.scaled(z.to(device, accumulation_dtype(device)))
 
     def scaled(self, z: Tensor) -> Tensor:
         """Return T z (P,)."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import InputError, require_at_least_zero, require_one_of
 from landscape.reductions import accumulation_dtype
 
 RADII = ("path", "sphere", "ball")
@@ -116,8 +116,7 @@ def advance(
     is_last = step == steps - 1
     if steps == 1 or radius == "path" or (radius == "sphere" and not is_last):
         return e
-    norm = _nonzero(ball_norm(e, p=p, scaling=scaling))
-    factor = abs(rho) / norm
+    factor = abs(rho) / _nonzero(ball_norm(e, p=p, scaling=scaling))
     return _scale(e, factor if radius == "sphere" else factor.clamp(max=1.0))
 
 
@@ -211,8 +210,7 @@ def adaptive_scaling(weights: Sequence[Tensor], eta: float = 0.01) -> list[Tenso
     Source:
         Kwon et al. (2021), "ASAM".
     """
-    if not 0 <= eta < math.inf:
-        raise InputError(f"eta must be a finite number of at least 0, got {eta}.")
+    require_at_least_zero("eta", eta)
     return list(torch._foreach_add(torch._foreach_abs(list(weights)), eta)) if weights else []
 
 
@@ -227,9 +225,7 @@ def check_norm(p: float) -> None:
 
 def _conjugate(p: float) -> float:
     """The q with 1/p + 1/q = 1."""
-    if p == 1:
-        return math.inf
-    return 1.0 if math.isinf(p) else p / (p - 1)
+    return {1: math.inf, math.inf: 1.0}.get(p) or p / (p - 1)
 
 
 def _steepest_direction(scaled: list[Tensor], p: float) -> tuple[list[Tensor], Tensor]:
@@ -257,8 +253,9 @@ def _steepest(units: list[Tensor], p: float) -> list[Tensor]:
     """sign(a) |a|^(q-1) of bounded entries."""
     if p == 2:
         return units
-    if p == 1:
-        return _largest_entry(units)
+    if p == 1:  # the first entry of largest magnitude alone
+        owner = _largest_of_each(units).argmax()
+        return [_keep_largest(unit, owner == number) for number, unit in enumerate(units)]
     signs = torch._foreach_sign(units)
     if math.isinf(p):
         return list(signs)
@@ -267,19 +264,14 @@ def _steepest(units: list[Tensor], p: float) -> list[Tensor]:
     )
 
 
-def _largest_entry(units: list[Tensor]) -> list[Tensor]:
-    """The sign of the first entry of largest magnitude, zeros elsewhere."""
-    owner = _largest_of_each(units).argmax()
-    return [_keep_largest(unit, owner == number) for number, unit in enumerate(units)]
-
-
 def _keep_largest(unit: Tensor, is_owner: Tensor) -> Tensor:
+    """The sign of the first entry of largest magnitude, zeros elsewhere; or zeros alone."""
     if not unit.numel():
         return unit
     flat = unit.reshape(-1)
     index = flat.abs().argmax().reshape(1)
-    entry = torch.where(is_owner, flat.gather(0, index).sign(), 0.0)
-    return torch.zeros_like(flat).scatter(0, index, entry).view(unit.shape)
+    sign = torch.where(is_owner, flat.gather(0, index).sign(), 0.0)
+    return torch.zeros_like(flat).scatter(0, index, sign).view(unit.shape)
 
 
 def _safe_norm(tensors: Sequence[Tensor], order: float) -> Tensor:
@@ -300,19 +292,17 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     """The joint norm of bounded entries, accumulated in float64."""
     if math.isinf(order):
         return _largest(units)
-    device = units[0].device
-    if device.type != "cpu":
-        dtype = accumulation_dtype(device)
-        return torch.linalg.vector_norm(
-            torch.stack(list(torch._foreach_norm(list(units), order, dtype=dtype))), order
-        )
+    if units[0].device.type != "cpu":
+        dtype = accumulation_dtype(units[0].device)
+        norms = torch._foreach_norm(list(units), order, dtype=dtype)
+        return torch.linalg.vector_norm(torch.stack(list(norms)), order)
     if sum(unit.numel() for unit in units) <= _SHORT:
         return torch.linalg.vector_norm(_flatten_dense_tensors(units), order, dtype=torch.float64)
     short = [unit for unit in units if unit.numel() <= _SHORT]
     joined = [_flatten_dense_tensors(short)] if short else []
-    long = [unit for unit in units if unit.numel() > _SHORT]
-    parts = torch.cat([_partial_norms(unit, order).to(torch.float64) for unit in joined + long])
-    return torch.linalg.vector_norm(parts, order)
+    joined += [unit for unit in units if unit.numel() > _SHORT]
+    parts = [_partial_norms(unit, order).to(torch.float64) for unit in joined]
+    return torch.linalg.vector_norm(torch.cat(parts), order)
 
 
 def _partial_norms(unit: Tensor, order: float) -> Tensor:

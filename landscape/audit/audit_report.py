@@ -68,11 +68,10 @@ class AuditReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as what JSON knows."""
-        counts = {result.replace(" ", "_"): number for result, number in self.counts.items()}
         return {
             "built": self.built,
             "called": self.called,
-            **counts,
+            **{result.replace(" ", "_"): number for result, number in self.counts.items()},
             "traps": [asdict(row) for row in self.rows],
         }
 

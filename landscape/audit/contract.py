@@ -194,10 +194,13 @@ def find_contract(kind: Callable[..., Any]) -> Contract:
             continue
         for calling in _callings(kind, made[0]):
             contract = Contract(construction, calling)
-            refusal = _refusal(contract)
-            if not refusal:
+            trace = attempt(contract.build(Quadratic(), lr=0.1, rho=0.05).trace)
+            if isinstance(trace, Raised):
+                refusals.append(f"{calling} raised {trace.summary}")
+            elif len(trace) > 1:
                 return contract
-            refusals.append(f"{calling} {refusal}")
+            else:
+                refusals.append(f"{calling} did one pass only")
     raise InputError(
         f"{name_of(kind)} must train in one of the known ways: "
         f"{'; '.join(dict.fromkeys(refusals))}.",
@@ -224,12 +227,3 @@ def _switches(kind: Callable[..., Any]) -> Any:
         if all(found):
             return found
     return None
-
-
-def _refusal(contract: Contract) -> str:
-    """Do a step; return what is wrong with this way of doing it, nothing if it works."""
-    trainee = contract.build(Quadratic(), lr=0.1, rho=0.05)
-    trace = attempt(trainee.trace)
-    if isinstance(trace, Raised):
-        return f"raised {trace.summary}"
-    return "" if len(trace) > 1 else "did one pass only"

@@ -141,7 +141,9 @@ def skip_an_overflow(contract: Contract) -> TrapResult:
 
 def resume_exactly(contract: Contract) -> TrapResult:
     """Saving after 10 steps and going on for 5."""
-    bases = {"SGD with momentum": (SGD, {"lr": 0.1, "momentum": 0.9})}
+    bases: dict[str, tuple[Any, dict[str, Any]]] = {
+        "SGD with momentum": (SGD, {"lr": 0.1, "momentum": 0.9})
+    }
     if contract.has_base:
         bases["Adam"] = (Adam, {"lr": 0.01})
     differences = {}

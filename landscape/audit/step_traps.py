@@ -118,8 +118,8 @@ def move_once(contract: Contract, layer: nn.Module, names: list[str]) -> TrapRes
         if name.endswith(tuple(names)) and not torch.equal(found, expected)
     ]
     switched = ", with its own switch of the statistics" if contract.calling.switches else ""
-    became = "not as after one pass" if wrong else "as after one pass"
-    return passed_if(not wrong, f"{', '.join(wrong or names)} {became}{switched}")
+    no = "not " if wrong else ""
+    return passed_if(not wrong, f"{', '.join(wrong or names)} {no}as after one pass{switched}")
 
 
 def drop_the_same_features(contract: Contract) -> TrapResult:

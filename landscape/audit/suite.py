@@ -49,7 +49,7 @@ NEEDS: dict[str, tuple[Callable[[Contract], bool], str]] = {
         "the caller does the second pass, and has to restore the weights",
     ),
     "scaler": (
-        lambda contract: contract.calling.can_scale,
+        lambda contract: bool(contract.calling.two_steps) or contract.calling.scales_by_itself,
         "step takes no scaler, and there is no place between two steps to unscale once",
     ),
 }

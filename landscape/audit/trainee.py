@@ -57,11 +57,6 @@ class Calling:
         """Whether `step` unscales gradients."""
         return self.takes_scaler and self.takes_closure
 
-    @property
-    def can_scale(self) -> bool:
-        """Whether a gradient scaler can unscale after the last pass."""
-        return self.two_steps is not None or self.scales_by_itself
-
 
 @dataclass
 class Trainee:

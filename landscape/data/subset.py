@@ -39,6 +39,18 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
     return order[:num_samples].sort().values
 
 
+def fixed_subset(data: Data, num_samples: int | None) -> Data:
+    """Return a class-balanced subset of the examples, the same every time; all of them if None.
+
+    Raises:
+        InputError: If there are not so many.
+    """
+    if num_samples is None:
+        return data
+    everything = data.examples
+    return everything.take(balanced_subset(everything.targets, num_samples))
+
+
 def keep_examples(
     examples: tuple[Tensor, Tensor], num_samples: int | None
 ) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,7 @@ def in_mode(problem: Problem, mode: str) -> Problem:
     return Problem(
         _as_stored(problem),
         BatchData(tuple(problem.batches)),
-        problem.criterion,
+        problem.passes.criterion,
         device=str(problem.device),
         dtype=problem.plan.dtype,
         batchnorm=mode,

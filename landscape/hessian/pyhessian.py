@@ -235,7 +235,7 @@ class _Run:
     def _loss(self, outputs: Any, numbers: Tensor) -> Tensor:
         self._num_losses += 1
         self._progress.update(self.num_products)
-        return self._problem.criterion(outputs, self._problem.batches[int(numbers[0])][1])
+        return self._problem.passes.criterion(outputs, self._problem.batches[int(numbers[0])][1])
 
     def _freeze_unused(self, module: nn.Module) -> list[bool]:
         """Freeze parameters with a constant gradient, and return which ones are used.
@@ -243,7 +243,7 @@ class _Run:
         PyHessian fails on parameters with a constant gradient.
         """
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        loss = self._problem.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
+        loss = self._problem.passes.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
         is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
         if not any(is_used):

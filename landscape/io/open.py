@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from landscape.data.subset import balanced_subset
+from landscape.data.subset import fixed_subset
 from landscape.errors import InputError
 from landscape.io.checkpoint import Recipe, load_checkpoint, load_weights
 from landscape.io.plugins import find_loss
@@ -182,7 +182,7 @@ def open_problems(
         data = replace(data, train=prepare(data.train))
     loss = loss or find_loss(recipe.loss or "cross-entropy")
     wholes = {split: require_split(data, split) for split in splits}
-    parts = {split: _subset(whole, choice.samples) for split, whole in wholes.items()}
+    parts = {split: fixed_subset(whole, choice.samples) for split, whole in wholes.items()}
     extra = {split: getattr(data, split) for split in also if split not in wholes}
     parts |= {split: whole for split, whole in extra.items() if whole is not None}
     problems = {}
@@ -218,11 +218,3 @@ def split_names(split: str, *, can_be_both: bool = False) -> tuple[str, ...]:
         return SPLITS
     names = "train, test or both" if can_be_both else "train or test"
     raise InputError(f"split must be {names}, got {split!r}.")
-
-
-def _subset(data: Data, num_samples: int | None) -> Data:
-    """Return a fixed class-balanced subset, or everything."""
-    if num_samples is None:
-        return data
-    everything = data.examples
-    return everything.take(balanced_subset(everything.targets, num_samples))

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import InputError, require_at_least_zero, require_one_of
 from landscape.optim.sam import SAM
 from landscape.optim.variants import GSAM, FriendlySAM
 
-
-@dataclass(frozen=True)
-class BaseOptimizer:
-    """A torch optimizer and the options it has when none are given.
-
-    Attributes:
-        build: Its class.
-        lr: Default learning rate.
-        weight_decay: Default weight decay.
-        momentum: Default momentum, or None if the optimizer has no such option.
-    """
-
-    build: type[Optimizer]
-    lr: float
-    weight_decay: float
-    momentum: float | None = None
-
-
-BASES = {
-    "sgd": BaseOptimizer(SGD, lr=0.05, weight_decay=5e-4, momentum=0.9),
-    "adam": BaseOptimizer(Adam, lr=2e-3, weight_decay=0.0),
-    "adamw": BaseOptimizer(AdamW, lr=2e-3, weight_decay=0.01),
+BASES: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
+    "sgd": (SGD, {"lr": 0.05, "weight_decay": 5e-4, "momentum": 0.9, "nesterov": False}),
+    "adam": (Adam, {"lr": 2e-3, "weight_decay": 0.0}),
+    "adamw": (AdamW, {"lr": 2e-3, "weight_decay": 0.01}),
 }
-"""The optimizers that SAM may wrap, by name."""
+"""The optimizers that SAM may wrap: name -> class, and options that it has when none are given."""
 
 FAMILY: dict[str, tuple[type[SAM], dict[str, Any]]] = {
     "sam": (SAM, {"rho": 0.05}),  # Foret et al. (2021), for CIFAR
@@ -48,6 +27,8 @@ FAMILY: dict[str, tuple[type[SAM], dict[str, Any]]] = {
 }
 """The optimizers that wrap one of `BASES`: name -> class, and options that it has when none are
 given."""
+
+_NUMBERS = {"lr": "the learning rate", "weight_decay": "the weight decay", "momentum": "momentum"}
 
 OPTIMIZERS = (*BASES, *FAMILY)
 """The names that `build_optimizer` knows."""
@@ -124,20 +105,23 @@ def build_optimizer(
     require_one_of("an optimizer", optim, OPTIMIZERS)
     require_one_of("the base", base or "sgd", BASES)
     _check_use(optim, {} if base is None else {"base": base}, sam_options)
-    spec = BASES[base or "sgd"] if optim in FAMILY else BASES[optim]
     weights = [w for w in module.parameters() if w.requires_grad]
     if not weights:
         raise InputError(
             "a model must have trainable parameters, got none that require a gradient."
         )
-    options = _base_options(spec, weights, lr, weight_decay)
-    options |= _momentum_options(spec, momentum, nesterov)
-    if optim in FAMILY:
-        build, preset = FAMILY[optim]
-        if ascent_steps is not None:
-            sam_options["steps"] = sam_options.pop("ascent_steps")
-        return build(weights, spec.build, module=module, **{**preset, **sam_options}, **options)
-    return spec.build(weights, **options)
+    build_base, defaults = BASES[(base or "sgd") if optim in FAMILY else optim]
+    own = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+    options = _base_options(defaults, {**own, "nesterov": nesterov or None})
+    devices = {w.device.type for w in weights}
+    if devices in ({"cpu"}, {"cuda"}) and all(w.is_floating_point() for w in weights):
+        options["fused"] = True
+    if optim not in FAMILY:
+        return build_base(weights, **options)
+    build, preset = FAMILY[optim]
+    if ascent_steps is not None:
+        sam_options["steps"] = sam_options.pop("ascent_steps")
+    return build(weights, build_base, module=module, **{**preset, **sam_options}, **options)
 
 
 def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> None:
@@ -160,43 +144,16 @@ def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> 
         )
 
 
-def _base_options(
-    spec: BaseOptimizer,
-    weights: list[Parameter],
-    lr: float | None,
-    weight_decay: float | None,
-) -> dict[str, Any]:
-    options = {
-        "lr": spec.lr if lr is None else lr,
-        "weight_decay": spec.weight_decay if weight_decay is None else weight_decay,
-    }
-    for option, value in options.items():
-        _check_at_least_zero("the learning rate" if option == "lr" else "the weight decay", value)
-    return {**options, "fused": True} if _are_fusible(weights) else options
-
-
-def _momentum_options(
-    spec: BaseOptimizer, momentum: float | None, nesterov: bool
-) -> dict[str, Any]:
-    if spec.momentum is None:
-        if momentum is not None or nesterov:
-            raise InputError(
-                "momentum and nesterov are options of sgd only.", hint="Leave them out, or use sgd."
-            )
-        return {}
-    momentum = spec.momentum if momentum is None else momentum
-    _check_at_least_zero("momentum", momentum)
-    if nesterov and momentum == 0:
+def _base_options(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a base with the given options, those that are not None, in place."""
+    given = {option: value for option, value in given.items() if value is not None}
+    if not given.keys() <= defaults.keys():
+        raise InputError(
+            "momentum and nesterov are options of sgd only.", hint="Leave them out, or use sgd."
+        )
+    options = {**defaults, **given}
+    for option, name in _NUMBERS.items():
+        require_at_least_zero(name, options.get(option, 0.0))
+    if options.get("nesterov") and options["momentum"] == 0:
         raise InputError("nesterov needs a momentum above 0, got 0.", hint="Set momentum to 0.9.")
-    return {"momentum": momentum, "nesterov": nesterov}
-
-
-def _check_at_least_zero(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
-
-
-def _are_fusible(weights: list[Parameter]) -> bool:
-    """Return whether torch has fused kernels for these: all real, and all on the CPU or CUDA."""
-    devices = {w.device.type for w in weights}
-    return devices in ({"cpu"}, {"cuda"}) and all(w.is_floating_point() for w in weights)
+    return options

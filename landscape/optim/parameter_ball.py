@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.ascent.steepest import adaptive_scaling, advance, check_norm, draw_on_sphere
-from landscape.errors import InputError
+from landscape.ascent.steepest import adaptive_scaling, advance, draw_on_sphere
 
 # Where the norm of a gradient is in this range, rho over it is a number of float32.
 _DIVISORS = (1e-30, 1e30)
@@ -124,14 +122,6 @@ def make_balls(
     return list(balls.values())
 
 
-def check_ball_options(*, rho: float, p: float, eta: float) -> None:
-    """Raise InputError if an option of a ball is out of range."""
-    check_norm(p)
-    for name, value in (("rho", rho), ("eta", eta)):
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
-
-
 class Memory:
     """What is kept from step to step, since to allocate and to look for it takes time.
 
@@ -140,8 +130,7 @@ class Memory:
     """
 
     def __init__(self, module: nn.Module | None) -> None:
-        parts = () if module is None else module.modules()
-        self._registers = [part._buffers for part in parts]
+        self._registers = [] if module is None else [part._buffers for part in module.modules()]
         self._scratch: dict[int, tuple[list[int], list[Tensor]]] = {}
 
     def like(self, weights: list[Tensor], number: int) -> list[Tensor]:

@@ -15,24 +15,18 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from landscape.ascent.steepest import RADII, dual_norm
-from landscape.errors import InputError, require_one_of
-from landscape.optim.closures import (
+from landscape.ascent.steepest import RADII, check_norm, dual_norm
+from landscape.errors import InputError, require_at_least_zero, require_one_of
+from landscape.optim.parameter_ball import Excursion, Memory, ParameterBall, make_balls
+from landscape.optim.wrapping import (
     Closure,
+    WrappingOptimizer,
     as_closures,
     enabled,
     run_pass,
     total_loss,
     unscale,
 )
-from landscape.optim.parameter_ball import (
-    Excursion,
-    Memory,
-    ParameterBall,
-    check_ball_options,
-    make_balls,
-)
-from landscape.optim.wrapping import WrappingOptimizer
 from landscape.reductions import all_finite
 from landscape.runtime.distributed import anywhere, rank
 from landscape.runtime.random_state import (
@@ -138,8 +132,9 @@ class SAM(WrappingOptimizer):
         self.gradient_norm = torch.tensor(math.nan)
         self.num_steps = self.num_ascents = self.skipped_steps = 0
         self._ascent: Excursion | None = None
-        group_options = {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
-        super().__init__(params, base, base_kwargs, group_options)
+        super().__init__(
+            params, base, base_kwargs, {"rho": rho, "p": p, "adaptive": adaptive, "eta": eta}
+        )
         self._memory: Memory | None = None
 
     @torch.no_grad()
@@ -205,7 +200,12 @@ class SAM(WrappingOptimizer):
                 "first_step must be followed by second_step before it is called again.",
                 hint="Call restore() to give up a step.",
             )
-        return self._go_on(scale)
+        norm = float(dual_norm(self._gradients()))
+        self._ascent.is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0)
+        if not (self._ascent.is_finite and is_moving):
+            return False
+        self._climb(self._ascent, scale, None)
+        return True
 
     @torch.no_grad()
     def second_step(self, scaler: GradScaler | None = None) -> None:
@@ -228,10 +228,9 @@ class SAM(WrappingOptimizer):
     @torch.no_grad()
     def restore(self) -> None:
         """Cancel the current step: restore weights and buffers, bit for bit and in place."""
-        if self._ascent is None:
-            return
-        self._ascent.end()
-        self._ascent = None
+        if self._ascent is not None:
+            self._ascent.end()
+            self._ascent = None
 
     def _check_options(self) -> None:
         for name, least in (("steps", 1), ("every", 1), ("seed", 0)):
@@ -248,7 +247,9 @@ class SAM(WrappingOptimizer):
 
     def check_group(self, group: dict[str, Any]) -> None:
         """Raise InputError if the weights or the ball of a parameter group cannot be used."""
-        check_ball_options(**{name: group[name] for name in ("rho", "p", "eta")})
+        check_norm(group["p"])
+        for name in ("rho", "eta"):
+            require_at_least_zero(name, group[name])
         if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
             raise InputError(
                 "SAM needs real weights, got complex ones.", hint="Use torch.view_as_real."
@@ -278,7 +279,7 @@ class SAM(WrappingOptimizer):
         is_last: bool,
     ) -> Any:
         """Do all passes over micro-batches, and add the last gradients to the given ones."""
-        devices = self._devices()
+        devices = list(dict.fromkeys(w.device for w in self._weights()))
         random_states = get_random_states(devices)
         is_common = self.scope == "batch" or not self._is_due()
         self._set_gradients(None)
@@ -316,24 +317,13 @@ class SAM(WrappingOptimizer):
         self._ascent.begin(balls, self._memory)
         self.num_ascents += 1
         is_one_ball = len(balls) == 1 and len(balls[0].weights) == len(gradients)
-        self._climb(scale, norm if is_one_ball else None)
+        self._climb(self._ascent, scale, norm if is_one_ball else None)
         return True
 
-    def _go_on(self, scale: float) -> bool:
-        """Take another ascent step, from where the last one led."""
-        assert self._ascent is not None
-        norm = float(dual_norm(self._gradients()))
-        self._ascent.is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0)
-        if not (self._ascent.is_finite and is_moving):
-            return False
-        self._climb(scale, None)
-        return True
-
-    def _climb(self, scale: float, norm: float | None) -> None:
+    def _climb(self, ascent: Excursion, scale: float, norm: float | None) -> None:
         """Take one ascent step in every ball; `norm` is the gradients', if one has them all."""
-        assert self._ascent is not None
-        step = self._ascent.num_steps
-        for number, ball in enumerate(self._ascent.balls):
+        step = ascent.num_steps
+        for number, ball in enumerate(ascent.balls):
             if self.direction == "random":
                 generator = torch.Generator(ball.weights[0].device)
                 ranks = (rank(),) if self._is_apart() else ()
@@ -345,14 +335,14 @@ class SAM(WrappingOptimizer):
             known = norm if followed is gradients else None
             ball.climb(followed, step=step, steps=self.steps, radius=self.radius, norm=known)
         torch.clear_autocast_cache()  # it holds casts of the weights as they were
-        self._ascent.num_steps = self.steps if self.direction == "random" else step + 1
+        ascent.num_steps = self.steps if self.direction == "random" else step + 1
 
     def _followed(self, ball: ParameterBall, gradients: list[Tensor], scale: float) -> list[Tensor]:
         """Return what an ascent step follows, given a ball's gradients, scaled by a scaler."""
         if not self.decay_in_ascent or not any(ball.decays):
             return gradients
-        decays = torch._foreach_mul(ball.weights, [scale * decay for decay in ball.decays])
-        return list(torch._foreach_add(gradients, decays))
+        factors = [scale * decay for decay in ball.decays]
+        return list(torch._foreach_add(gradients, torch._foreach_mul(ball.weights, factors)))
 
     def _end_ascent(self) -> bool:
         """Return to w; whether all gradients that were climbed were finite."""
@@ -393,6 +383,5 @@ class SAM(WrappingOptimizer):
         if not (self._is_apart() and self._is_due()):
             return is_finite, is_moving
         assert isinstance(self.module, DistributedDataParallel)
-        device = self._weights()[0].device
-        is_lost = anywhere(not is_finite, device=device, group=self.module.process_group)
-        return not is_lost, True
+        device, group = self._weights()[0].device, self.module.process_group
+        return not anywhere(not is_finite, device=device, group=group), True

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 from torch.optim import Optimizer
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require_at_least_zero
 from landscape.optim.parameter_ball import ParameterBall
 from landscape.optim.sam import SAM
 from landscape.reductions import dot
@@ -49,8 +49,7 @@ class GSAM(SAM):
         alpha: float = 0.4,
         **options: Any,
     ) -> None:
-        if not 0 <= alpha < math.inf:
-            raise InputError(f"alpha must be a finite number of at least 0, got {alpha}.")
+        require_at_least_zero("alpha", alpha)
         self.alpha = alpha
         self._first: list[tuple[Tensor, Tensor]] = []
         super().__init__(params, base, **options)
@@ -66,12 +65,9 @@ class GSAM(SAM):
     def _adjust(self) -> None:
         pairs = [(first, w.grad) for w, first in self._first if w.grad is not None]
         self._first = []
-        if pairs:
-            self._subtract_orthogonal_part(
-                [first for first, _ in pairs], [last for _, last in pairs]
-            )
-
-    def _subtract_orthogonal_part(self, first: list[Tensor], last: list[Tensor]) -> None:
+        if not pairs:
+            return
+        first, last = (list(tensors) for tensors in zip(*pairs, strict=True))
         g, s = _flatten_dense_tensors(first), _flatten_dense_tensors(last)
         square = dot(s, s)
         share = dot(g, s) / square if square else 0.0

@@ -1,16 +1,26 @@
-"""An optimizer around another one, whose state and parameter groups it shares."""
+"""An optimizer around another one, and what the caller of its steps hands over.
+
+The two share their state and their parameter groups. A step is given closures, one per micro-batch,
+and a loss scaler.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import LBFGS, Optimizer
 
 from landscape.errors import InputError
+from landscape.runtime.distributed import unsynchronized
+
+Closure: TypeAlias = Callable[[], Any]
+"""Computes the loss of a batch or a micro-batch, calls `backward` on it and returns it."""
 
 
 class WrappingOptimizer(Optimizer):
@@ -71,8 +81,8 @@ class WrappingOptimizer(Optimizer):
         super().load_state_dict({**state_dict, "param_groups": groups})
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in (*self._kept, "_kept")}
-        return {**super().__getstate__(), **kept}
+        own = {name: getattr(self, name) for name in (*self._kept, "_kept")}
+        return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Called by load_state_dict as well, which replaces `state` and `param_groups`.
@@ -108,9 +118,6 @@ class WrappingOptimizer(Optimizer):
             if gradient is not None:
                 w.grad = gradient if w.grad is None else w.grad + gradient
 
-    def _devices(self) -> list[torch.device]:
-        return list(dict.fromkeys(w.device for w in self._weights()))
-
 
 def _make_base(
     params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]
@@ -142,3 +149,59 @@ def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> N
         raise InputError(
             "the base optimizer must hold the same parameters as SAM, got different ones."
         )
+
+
+def as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
+    """Return one or several closures as a list.
+
+    Raises:
+        InputError: If there is none.
+    """
+    closures = [closure] if callable(closure) else list(closure or ())
+    if not closures:
+        raise InputError(
+            "SAM.step needs a closure, which it calls once for each of its passes.",
+            hint="Pass a function that clears the gradients, calls backward and returns the loss,"
+            " or call first_step() and second_step() after the two backward passes.",
+        )
+    return closures
+
+
+def run_pass(
+    closures: Sequence[Closure], module: nn.Module | None, *, is_synchronised: bool
+) -> Any:
+    """Call each closure once and return the total loss.
+
+    Args:
+        closures: One per micro-batch.
+        module: The model, which may be a DistributedDataParallel.
+        is_synchronised: Whether processes exchange gradients at the end of the pass; else never.
+    """
+    losses = []
+    for number, closure in enumerate(closures, start=1):
+        is_shared = is_synchronised and number == len(closures)
+        alone = nullcontext() if is_shared or module is None else unsynchronized(module)
+        with alone, torch.enable_grad():
+            losses.append(closure())
+    return total_loss(losses)
+
+
+def total_loss(losses: list[Any]) -> Any:
+    """Return the sum of the micro-batches' losses; the value of a single closure as it is."""
+    if len(losses) == 1:
+        return losses[0]
+    return None if any(loss is None for loss in losses) else sum(losses)
+
+
+def enabled(scaler: GradScaler | None) -> GradScaler | None:
+    """Return the scaler if it scales."""
+    return scaler if scaler is not None and scaler.is_enabled() else None
+
+
+def unscale(scaler: GradScaler, base: Optimizer) -> None:
+    """Unscale the gradients, unless the caller did, for clipping."""
+    try:
+        scaler.unscale_(base)
+    except RuntimeError as exc:
+        if "already been called" not in str(exc):
+            raise

@@ -93,8 +93,8 @@ class TensorData(_Source):
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the indices (n,) of each batch, in random order drawn by the CPU `generator`."""
-        order = torch.randperm(self.num_examples, generator=generator)
-        return order.to(self.targets.device).split(batch_size)
+        order = torch.randperm(self.num_examples, generator=generator).to(self.targets.device)
+        return order.split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the batch at `indices` (n,), changed and then cut into pieces of `size`, if any."""
@@ -202,8 +202,8 @@ class GraphData(_Source):
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the graphs at `indices` (n,), joined `size` at a time, all if None, and changed."""
-        joined = self.take(indices).batches(size or len(indices))
-        return [(change(inputs), targets) for inputs, targets in joined]
+        batches = self.take(indices).batches(size or len(indices))
+        return [(change(inputs), targets) for inputs, targets in batches]
 
 
 def _join(graphs: Sequence[Any]) -> Batch:
@@ -240,10 +240,9 @@ def as_data(source: Any) -> Data:
 def _read(source: Any) -> Data:
     if isinstance(source, TensorData | BatchData | GraphData):
         return source
-    if _is_tensor_pair(source):
-        return _tensor_data(source[0], source[1])
-    if isinstance(source, TensorDataset) and len(source.tensors) == 2:
-        return _tensor_data(*source.tensors)
+    tensors = source.tensors if isinstance(source, TensorDataset) else source
+    if _is_tensor_pair(tensors):
+        return _tensor_data(*tensors)
     if isinstance(source, DataLoader):
         return BatchData(tuple(map(_as_batch, _reading(source))))
     if isinstance(source, Dataset):
@@ -287,8 +286,12 @@ def _is_graph(value: Any) -> bool:
 
 
 def _is_tensor_pair(source: Any) -> bool:
-    is_pair = isinstance(source, tuple) and len(source) == 2
-    return is_pair and isinstance(source[1], Tensor) and not isinstance(source[0], list)
+    return (
+        isinstance(source, tuple)
+        and len(source) == 2
+        and isinstance(source[1], Tensor)
+        and not isinstance(source[0], list)
+    )
 
 
 def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
@@ -307,8 +310,6 @@ def _collate_dataset(dataset: Dataset) -> Data:
             hint="Wrap it in a DataLoader.",
         )
     length = len(dataset)  # pyright: ignore[reportArgumentType]
-    if length == 0:
-        return BatchData(())
     examples = _reading(dataset[i] for i in range(length))
     if _are_graphs(examples):
         return GraphData(tuple(examples))

@@ -22,6 +22,10 @@ class BatchNorm:
     Args:
         module: The model, in evaluation mode; its buffers as they are now are the stored ones.
         mode: One of `MODES`.
+
+    Attributes:
+        mode: As given.
+        stored: The buffers of the checkpoint.
     """
 
     def __init__(self, module: nn.Module, mode: str) -> None:
@@ -32,15 +36,13 @@ class BatchNorm:
             if isinstance(layer, _NormBase) and layer.running_mean is not None
         ]
         self._buffers = list(module.buffers())
-        self._stored = [buffer.clone() for buffer in self._buffers]
+        self.stored = [buffer.clone() for buffer in self._buffers]
 
     def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
         """Return the same layers with other stored buffers, in the order of `module.buffers()`."""
         other = copy.copy(self)
-        other._stored = [
-            buffer.detach().to(own, copy=True)
-            for buffer, own in zip(buffers, self._buffers, strict=True)
-        ]
+        pairs = zip(buffers, self._buffers, strict=True)
+        other.stored = [buffer.detach().to(own, copy=True) for buffer, own in pairs]
         return other
 
     @contextmanager
@@ -78,15 +80,11 @@ class BatchNorm:
 
     @torch.no_grad()
     def _restore(self) -> None:
-        for buffer, stored in zip(self._buffers, self._stored, strict=True):
+        for buffer, stored in zip(self._buffers, self.stored, strict=True):
             buffer.copy_(stored)
 
     @property
     def moving(self) -> set[int]:
-        """The identities of the buffers that training moves."""
-        return {id(buffer) for layer in self._layers for buffer in layer.buffers(recurse=False)}
-
-    @property
-    def stored(self) -> list[Tensor]:
-        """The buffers of the checkpoint."""
-        return self._stored
+        """The identities of the buffers that an evaluation under the mode moves."""
+        layers = self._layers if self.mode == "batch" else []
+        return {id(buffer) for layer in layers for buffer in layer.buffers(recurse=False)}

@@ -69,7 +69,7 @@ class Derivatives:
     def may_join(self) -> bool:
         """Whether there are batches to join, which the problem's options let it choose."""
         is_cut = isinstance(self.passes.data, TensorData) and len(self.passes.batches) > 1
-        return self._chooses_batches and is_cut
+        return is_cut and self._chooses_batches
 
     def joined(self, count: int) -> Derivatives:
         """Return the derivatives with `count` batches at a time joined; model and data are shared.
@@ -93,8 +93,7 @@ class Derivatives:
         numbers = range(min(count, len(self.passes.batches)))
         shares = [self.gradient_share([number])[1] for number in numbers]
         difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
-        tolerance = math.sqrt(torch.finfo(self.passes.dtype).eps)
-        return difference <= tolerance * sum(map(norm, shares))
+        return difference <= math.sqrt(torch.finfo(self.passes.dtype).eps) * sum(map(norm, shares))
 
     def gradient_share(
         self, numbers: Sequence[int], w: Point | None = None
@@ -130,8 +129,8 @@ class Derivatives:
         self.passes.write(w)
         with self.differentiating():
             for number in range(len(self.passes.batches)):
-                product = self.graph(number).product(parts, is_last=True)
-                self.accumulate(total, spec, product, number)
+                graph = self.graph(number)
+                self.accumulate(total, spec, graph.product(parts, is_last=True), number)
         return total
 
     @contextmanager
@@ -169,8 +168,8 @@ class Derivatives:
         passes = self.passes
         inputs, targets = passes.batches[number]
         # Under autocast the operations choose their dtypes themselves.
-        is_plain = passes.plan.dtype == "bfloat16"
-        cheap = nullcontext() if is_plain else CheapSecondDerivatives(is_full=kind == "hessian")
+        is_cast = passes.plan.dtype == "bfloat16"
+        cheap = nullcontext() if is_cast else CheapSecondDerivatives(is_full=kind == "hessian")
         with self._alone(tensors) as parameters, cheap:
             outputs, loss = passes.forward(inputs, targets, model)
             self._require_twice_differentiable(loss, parameters, tensors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, once_differentiable
 
 from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
+from landscape.problem.batches import tensors_in
 from landscape.problem.second_derivatives import Convolution, CrossEntropy
 
 CURVATURES = ("hessian", "ggn", "fisher")
@@ -88,12 +89,7 @@ class GaussNewtonGraph:
         directions = [parts[i] for i in self._used]
         pushed = _derivative(self._pulled_back, self._dummies, directions, is_last=False)
         bent = self._multiply(pushed)
-        pairs = [
-            (output, t) for output, t in zip(self._outputs, bent, strict=True) if t is not None
-        ]
-        return _derivative(
-            [o for o, _ in pairs], self._parameters, [t for _, t in pairs], is_last=is_last
-        )
+        return _derivative(self._outputs, self._parameters, bent, is_last=is_last)
 
 
 def gauss_newton(
@@ -103,19 +99,16 @@ def gauss_newton(
     curved, gradients = _dependent(_gradients([loss], leaves, None))
 
     def multiply(tensors: Product) -> Product:
-        pairs = [(gradient, tensors[i]) for i, gradient in zip(curved, gradients, strict=True)]
-        used = [(gradient, tensor) for gradient, tensor in pairs if tensor is not None]
-        return _derivative([g for g, _ in used], leaves, [t for _, t in used], is_last=False)
+        return _derivative(gradients, leaves, [tensors[i] for i in curved], is_last=False)
 
     return GaussNewtonGraph(outputs, multiply, parameters, gradients)
 
 
 def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
     """Return the mean of g g' over the examples whose losses (n,) these are."""
-    share = 1 / len(losses)
 
     def multiply(tensors: Product) -> Product:
-        return tuple(None if tensor is None else tensor * share for tensor in tensors)
+        return tuple(None if tensor is None else tensor * (1 / len(losses)) for tensor in tensors)
 
     return GaussNewtonGraph([losses] if losses.requires_grad else [], multiply, parameters)
 
@@ -137,11 +130,19 @@ def _dependent(tensors: Iterable[Tensor | None]) -> tuple[list[int], list[Tensor
     return [i for i, _ in kept], [tensor for _, tensor in kept]
 
 
-def _derivative(tensors: Parts, by: Parts, directions: Parts, *, is_last: bool) -> Product:
-    """Return the sum of the tensors' derivatives times `directions`; zero without any tensors."""
-    if not tensors:
+def _derivative(
+    tensors: Parts, by: Parts, directions: Sequence[Tensor | None], *, is_last: bool
+) -> Product:
+    """Return the sum of the tensors' derivatives times `directions`, those that are not zero."""
+    pairs = [
+        (tensor, direction)
+        for tensor, direction in zip(tensors, directions, strict=True)
+        if direction is not None
+    ]
+    if not pairs:
         return (None,) * len(by)
-    return torch.autograd.grad(tensors, by, directions, retain_graph=not is_last, allow_unused=True)
+    moved, along = zip(*pairs, strict=True)
+    return torch.autograd.grad(moved, by, along, retain_graph=not is_last, allow_unused=True)
 
 
 @contextmanager
@@ -207,11 +208,13 @@ def _function_of(node: Any) -> Any:
 def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) -> None:
     """Raise InputError if a backward makes constants out of gradients that are none."""
     closed: list[str] = []
-    handles = [node.register_hook(_Watch(_function_of(node).__name__, closed)) for node in custom]
+    handles = [
+        node.register_hook(partial(_note_closed, closed, _function_of(node).__name__))
+        for node in custom
+    ]
     try:
         # The seed is no constant, so nothing that comes back from it is.
-        seed = torch.ones_like(loss, requires_grad=True)
-        torch.autograd.grad(loss, parameters, seed, create_graph=True, allow_unused=True)
+        _gradients([loss], parameters, [torch.ones_like(loss, requires_grad=True)])
     finally:
         for handle in handles:
             handle.remove()
@@ -224,20 +227,13 @@ def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) 
         )
 
 
-class _Watch:
-    """Notes the name of a function that makes constants, other than zeros, out of gradients."""
-
-    def __init__(self, name: str, closed: list[str]) -> None:
-        self._name, self._closed = name, closed
-
-    def __call__(
-        self, returned: tuple[Tensor | None, ...], given: tuple[Tensor | None, ...]
-    ) -> None:
-        gradients = [gradient for gradient in returned if gradient is not None]
-        is_open = any(gradient.requires_grad for gradient in gradients)
-        depends = any(gradient is not None and gradient.requires_grad for gradient in given)
-        if depends and not is_open and any(bool(gradient.any()) for gradient in gradients):
-            self._closed.append(self._name)
+def _note_closed(closed: list[str], name: str, returned: Product, given: Product) -> None:
+    """Note the name of a function that makes constants, other than zeros, out of gradients."""
+    gradients = [gradient for gradient in returned if gradient is not None]
+    is_open = any(gradient.requires_grad for gradient in gradients)
+    depends = any(gradient is not None and gradient.requires_grad for gradient in given)
+    if depends and not is_open and any(bool(gradient.any()) for gradient in gradients):
+        closed.append(name)
 
 
 def nodes(roots: Iterable[Tensor]) -> set[Any]:
@@ -275,9 +271,7 @@ def _saved_by(node: Any) -> Iterator[Tensor]:
     values = [getattr(node, name) for name in _saved_names(type(node))]
     if isinstance(node, BackwardCFunction):
         values += [node.saved_tensors, *vars(node).values()]
-    for value in values:
-        items = value if isinstance(value, tuple | list) else [value]
-        yield from (item for item in items if isinstance(item, Tensor))
+    yield from tensors_in(values)
 
 
 @cache

@@ -79,7 +79,6 @@ class Passes:
         batches: The same, cut up, in evaluation order.
         sizes: Examples in each batch (B,).
         num_examples: Examples in all batches.
-        data_hash: SHA-256 of the data as they were read, before they were cast or moved.
         calibration: Batches for `recalibrate`; None for `batches`.
         separate: The criterion for single examples, if their losses are to be measured too.
 
@@ -131,8 +130,8 @@ class Passes:
         self._take_data(resident)
         self.calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
-            calibrating = self._laid_out(self._moved(calibration))
-            self.calibration = calibrating.batches(self.plan.batch_size)
+            moved = self._moved(calibration)
+            self.calibration = self._laid_out(moved).batches(self.plan.batch_size)
         self._require_own_weights(*first)
         self._compiled: Callable[..., Any] = self._module
         if is_compiled:  # a separate program for each batch size
@@ -235,14 +234,20 @@ class Passes:
             return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
 
     def measure_many(
-        self, points: Sequence[Point], batches: Sequence[Batch]
+        self, points: Sequence[Point], batches: Sequence[Batch], size: int | None = None
     ) -> list[dict[str, np.ndarray]]:
-        """Return what `measure_point` does at each point, `plan.points_per_pass` at a time."""
-        size = self.plan.points_per_pass
+        """Return what `measure_point` does at each point, `size` at a time.
+
+        Without a size it is `plan.points_per_pass`.
+        """
+        size = size or self.plan.points_per_pass
         if size == 1:
             return [self.measure_point(point, batches) for point in points]
-        stacks = [points[start : start + size] for start in range(0, len(points), size)]
-        return [found for stack in stacks for found in self.measure_stack(stack, size, batches)]
+        return [
+            found
+            for start in range(0, len(points), size)
+            for found in self.measure_stack(points[start : start + size], size, batches)
+        ]
 
     def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
         """Return by name the values at a point.
@@ -327,8 +332,7 @@ class Passes:
 
     def own_buffers(self) -> OwnBuffers:
         """Return the model with copies of its present buffers; later writing leaves them alone."""
-        ignored = self.norms.moving if self.norms.mode == "batch" else set()
-        return OwnBuffers(self._module, ignored=ignored)
+        return OwnBuffers(self._module, ignored=self.norms.moving)
 
     @property
     def resident(self) -> list[Tensor]:
@@ -346,7 +350,6 @@ class Passes:
 
     def _take_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
-        self.data_hash = resident.hash
         self.data = self._laid_out(resident)
         self._cut()
 
@@ -360,8 +363,7 @@ class Passes:
             return data
         if isinstance(data, TensorData):
             return replace(data, inputs=to_channels_last(data.inputs))
-        items = tuple((to_channels_last(inputs), targets) for inputs, targets in data.items)
-        return replace(data, items=items)
+        return replace(data, items=tuple((to_channels_last(x), y) for x, y in data.items))
 
     def _require_own_weights(self, inputs: Any, targets: Any) -> None:
         """Raise InputError if the model computes with other tensors than its parameters.
@@ -371,8 +373,8 @@ class Passes:
         """
         with self.at(None), twice_differentiable():
             loss = self.forward(inputs, targets)[1]
-        leaves = {getattr(node, "variable", None) for node in nodes([loss])} - {None}
-        if not leaves <= set(self.parameters):
+        leaves = {getattr(node, "variable", None) for node in nodes([loss])}
+        if not leaves <= {None, *self.parameters}:
             raise InputError(
                 "the model computes with parameters that it reaches by another way than its "
                 "attributes.",

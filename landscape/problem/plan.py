@@ -76,8 +76,9 @@ class Plan:
 
     def autocast(self) -> Any:
         """Return a context in which torch computes in the plan's dtype."""
-        is_on = self.dtype == "bfloat16"
-        return torch.autocast(self.device, dtype=torch.bfloat16) if is_on else nullcontext()
+        if self.dtype != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""

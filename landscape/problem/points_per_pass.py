@@ -54,7 +54,7 @@ def reason_for_values(
         alone: Maps the number of a point to its losses (...).
         count: Points a pass.
     """
-    reference = torch.stack([alone(number) for number in range(count)])
+    reference = torch.stack(list(map(alone, range(count))))
     difference = largest_relative_difference(together(range(count)), reference)
     if difference <= AGREEMENT:
         return ""
@@ -167,8 +167,7 @@ def fastest_count(passes: Passes) -> tuple[int, str]:
         reason = "a pass of one point is long enough"
     if reason:
         return 1, reason
-    num_bytes = passes.spec.size * passes.weights.element_size()
-    count = most_productive(partial(_seconds_of_pass, passes, failures), num_bytes)
+    count = most_productive(partial(_seconds_of_pass, passes, failures), passes.weights.nbytes)
     if count == 1:
         return 1, failures[0] if failures else "no other number of points a pass is faster"
     reason = reason_against(passes, count)
@@ -184,23 +183,18 @@ def reason_against(passes: Passes, count: int) -> str:
     """
     ends = [passes.batches[0], passes.batches[-1]]
 
-    def together(numbers: Sequence[int]) -> Tensor:
+    def losses(numbers: Sequence[int], size: int = count) -> Tensor:
         points = [partial(_write_trial, passes, number) for number in numbers]
-        found = passes.measure_stack(points, count, ends)
+        found = passes.measure_many(points, ends, size)
         return torch.from_numpy(np.stack([each["loss"] for each in found]))
-
-    def alone(number: int) -> Tensor:
-        return torch.from_numpy(
-            passes.measure_point(partial(_write_trial, passes, number), ends)["loss"]
-        )
 
     reason = _rule_against(passes)
     if reason:
         return reason
     try:
-        reason = reason_for_bits(together, count)
+        reason = reason_for_bits(losses, count)
         with passes.under(passes.plan.plain()):
-            return reason or reason_for_values(together, alone, count)
+            return reason or reason_for_values(losses, lambda n: losses([n], 1)[0], count)
     except (LandscapeError, RuntimeError) as exc:
         return _in_words(exc)
 
@@ -217,20 +211,13 @@ def _seconds_of_pass(passes: Passes, failures: list[str], count: int) -> float:
     Infinity if it is impossible; `failures` then gets the reason.
     """
     batches, seconds = passes.batches[:1], []
-    run: Callable[[], object] = partial(
-        passes.measure_stack, [passes.weights] * count, count, batches
-    )
-    if count == 1:
-        run = partial(passes.measure_point, passes.weights, batches)
     try:
         while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
             start = time.perf_counter()
-            run()
+            passes.measure_many([passes.weights] * count, batches, count)
             seconds.append(time.perf_counter() - start)
-    except (
-        LandscapeError,
-        RuntimeError,
-    ) as exc:  # what torch.func cannot map over weights, or out of memory
+    # What torch.func cannot map over weights, or out of memory.
+    except (LandscapeError, RuntimeError) as exc:
         failures.append(_in_words(exc))
         return float("inf")
     return min(seconds)

@@ -179,11 +179,6 @@ class Problem:
         return self.passes.norms.mode
 
     @property
-    def criterion(self) -> Loss:
-        """The loss function."""
-        return self.passes.criterion
-
-    @property
     def plan(self) -> Plan:
         """How the problem is evaluated."""
         return self.passes.plan
@@ -206,7 +201,7 @@ class Problem:
     @property
     def data_hash(self) -> str:
         """SHA-256 of the data as they were read, whatever the dtype of the evaluation."""
-        return self.passes.data_hash
+        return self.passes.data.hash
 
     @property
     def weights_hash(self) -> str:
@@ -232,7 +227,7 @@ class Problem:
             InputError: If the device has no float64.
         """
         require_dtype("float64", self.device)
-        criterion = self.criterion
+        criterion = self.passes.criterion
         if isinstance(criterion, nn.Module):
             criterion = copy.deepcopy(criterion).to(self.device, torch.float64)
         calibration = self.passes.calibration
@@ -302,8 +297,6 @@ class Problem:
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
         """
-        if self.plan.points_per_pass == 1:
-            return [self.evaluate(point) for point in points]
         found = self.passes.measure_many(list(points), self.batches)
         return [self.evaluation_of(each) for each in found]
 

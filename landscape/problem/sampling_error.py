@@ -168,8 +168,6 @@ def are_separate(
 def class_numbers(batches: Sequence[tuple[Any, Any]]) -> np.ndarray | None:
     """Return the class number of each example, (n,); None where targets are no class numbers."""
     targets = [targets for _, targets in batches]
-    if not all(
-        isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets
-    ):
-        return None
-    return torch.cat(targets).cpu().numpy()
+    if all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in targets):
+        return torch.cat(targets).cpu().numpy()
+    return None

@@ -46,10 +46,9 @@ class CheapSecondDerivatives(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function of torch's, or what stands in for it."""
-        is_transformed = (
-            torch._C._are_functorch_transforms_active()
-        )  # which our functions do not know
-        return (func if is_transformed else self._replaced.get(func, func))(*args, **(kwargs or {}))
+        if not torch._C._are_functorch_transforms_active():  # which our functions do not know
+            func = self._replaced.get(func, func)
+        return func(*args, **(kwargs or {}))
 
 
 def _convolution(
@@ -64,21 +63,12 @@ def _convolution(
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
-        is_batch = input.ndim == num_dims + 2
-        if (
-            isinstance(padding, str)
-            or not is_batch
-            or input.dtype != weight.dtype
-            or input.is_complex()
-        ):
+        is_batch = input.ndim == num_dims + 2 and not input.is_complex()
+        if isinstance(padding, str) or not is_batch or input.dtype != weight.dtype:
             return func(input, weight, bias, stride, padding, dilation, groups)
         lists = [_one_each(value, num_dims) for value in (stride, padding, dilation)]
-        options = (
-            *lists,
-            False,
-            [0] * num_dims,
-            groups,
-        )  # not transposed, and so without output padding
+        # Not transposed, and so without output padding.
+        options = (*lists, False, [0] * num_dims, groups)
         return Convolution.apply(input, weight, bias, options, is_full)  # pyright: ignore[reportReturnType]
 
     return convolution
@@ -103,11 +93,8 @@ class Convolution(torch.autograd.Function):
     ) -> Tensor:
         """Return what torch does."""
         ctx.save_for_backward(x, weight)
-        ctx.options, ctx.is_full, ctx.bias_size = (
-            options,
-            is_full,
-            None if bias is None else [len(bias)],
-        )
+        ctx.options, ctx.is_full = options, is_full
+        ctx.bias_size = None if bias is None else [len(bias)]
         return _aten.convolution(x, weight, bias, *options)
 
     @staticmethod
@@ -273,9 +260,8 @@ class CrossEntropyGradient(torch.autograd.Function):
         The derivative by the logits is g (p u - p <p, u>) / n.
         """
         (u,), (g, logits, probabilities, gradient, share) = grad_outputs, ctx.saved_tensors
-        if (
-            torch.is_grad_enabled()
-        ):  # a third derivative is wanted, and needs to know where these come from
+        # A third derivative is wanted, and needs to know where these come from.
+        if torch.is_grad_enabled():
             there, probabilities = probabilities, logits.softmax(1)
             gradient = None if gradient is None else gradient + (probabilities - there) * share
         along_g = None if gradient is None else (gradient * u).sum()

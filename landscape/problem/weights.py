@@ -65,7 +65,7 @@ class WeightSpec:
         Raises:
             InputError: If it has no trainable parameter, or one that is not a real floating tensor.
         """
-        weights, start = [], 0
+        weights = []
         heads = _attention_heads(module)
         for name, parameter in trainable_parameters(module):
             if not parameter.is_floating_point():
@@ -73,17 +73,16 @@ class WeightSpec:
                     f"trainable parameters must be real floating tensors, {name} is "
                     f"{parameter.dtype}."
                 )
-            weight = Weight(name, tuple(parameter.shape), start, *heads.get(id(parameter), (0, 1)))
-            weights.append(weight)
-            start = weight.stop
-        if start == 0:
+            head = heads.get(id(parameter), (0, 1))
+            weights.append(Weight(name, tuple(parameter.shape), 0, *head))
+        if not any(weight.stop for weight in weights):
             raise InputError(
                 f"the model must have at least one trainable parameter, {type(module).__name__} "
                 "has none.",
                 hint="Parameters with requires_grad=False are constants; unfreeze what should "
                 "move.",
             )
-        return cls(tuple(weights))
+        return cls(tuple(weights)).only(range(len(weights)))
 
     @property
     def size(self) -> int:

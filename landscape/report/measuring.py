@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from landscape.data.subset import balanced_subset
+from landscape.data.subset import fixed_subset
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
 from landscape.errors import StoreError
@@ -200,13 +200,13 @@ def measure_detail(bench: Bench) -> Detail:
 
 def _losses(problem: Problem) -> np.ndarray:
     """Return the loss of each example (n,); empty if the loss is not a mean of single losses."""
-    separate, every = separate_losses(problem.criterion), problem.outputs()
+    separate, every = separate_losses(problem.passes.criterion), problem.outputs()
     # A model may give several tensors for a batch.
     if separate is None or len(every) != len(problem.batches):
         return np.empty(0)
     found = []
     for outputs, (_, targets) in zip(every, problem.batches, strict=True):
-        if not are_separate(separate, outputs, targets, problem.criterion(outputs, targets)):
+        if not are_separate(separate, outputs, targets, problem.passes.criterion(outputs, targets)):
             return np.empty(0)
         found.append(separate(outputs, targets).double().cpu().numpy())
     return np.concatenate(found)
@@ -248,8 +248,7 @@ def _no_larger(problem: Problem, num_examples: int) -> Problem:
     """Return the problem on a class-balanced subset, where it has more examples."""
     if problem.num_examples <= num_examples:
         return problem
-    everything = problem.data.examples
-    return problem.on(everything.take(balanced_subset(everything.targets, num_examples)))
+    return problem.on(fixed_subset(problem.data, num_examples))
 
 
 def measure_plane(bench: Bench) -> Surface:

@@ -22,10 +22,9 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.has_come = False
-        self._last = time.monotonic()
-        self._end = self._last + seconds
+        self._end = time.monotonic() + seconds
+        self._last: float | None = None
         self._longest = 0.0
-        self._is_first = True
 
     @classmethod
     def after_minutes(cls, minutes: float | None) -> Deadline:
@@ -48,9 +47,9 @@ class Deadline:
                 of use.
         """
         now = time.monotonic()
-        if not self._is_first:
+        if self._last is not None:
             self._longest = max(self._longest, now - self._last)
-        self._is_first, self._last = False, now
+        self._last = now
         is_over = now + num_steps * self._longest > self._end
         self.has_come = self.has_come or is_over
         return is_over

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from landscape.errors import InputError
-from landscape.runtime.sink import Sink
+from landscape.runtime.progress import Sink
 
 T = TypeVar("T")
 
@@ -68,8 +68,9 @@ def joined() -> Iterator[None]:
     # torchrun keeps what an earlier attempt has stored, if it started the processes anew
     store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    group_store = dist.PrefixStore("group", store)
-    dist.init_process_group(backend, store=group_store, rank=rank, world_size=world_size)
+    dist.init_process_group(
+        backend, store=dist.PrefixStore("group", store), rank=rank, world_size=world_size
+    )
     try:
         yield
         anywhere(False)  # nobody leaves while another may still need it
@@ -200,9 +201,8 @@ def parallel(module: nn.Module, *, has_unused_parameters: bool) -> nn.Module:
         return module
     share(module.buffers())
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "`broadcast_buffers`", FutureWarning
-        )  # older torch has no other name
+        # Older torch has no other name.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
         return DistributedDataParallel(
             module, broadcast_buffers=False, find_unused_parameters=has_unused_parameters
         )

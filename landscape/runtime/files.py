@@ -25,14 +25,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(_name_beside(path, str(os.getpid())))
+    beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         yield beside
-        descriptor = os.open(beside, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -108,15 +105,11 @@ def _left_half_written(path: Path) -> list[Path]:
     Files of another output whose name begins like that of `path` are not among them.
     """
     start = f".{path.name}."
-    files = path.parent.glob(f"{escape(start)}[0-9]*")
     return [
-        file for file in files if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()
+        file
+        for file in path.parent.glob(f"{escape(start)}[0-9]*")
+        if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()
     ]
-
-
-def _name_beside(path: Path, process: str) -> str:
-    """The name under which a process writes before it puts the file in its place."""
-    return f".{path.name}.{process}{path.suffix}"
 
 
 def is_hdf5(path: Path) -> bool:

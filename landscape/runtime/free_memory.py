@@ -43,11 +43,8 @@ def _left_in_container() -> list[int]:
     limit, used = _lines(_CGROUP / "memory.max"), _lines(_CGROUP / "memory.current")
     if not limit or not used or limit[0] == "max":
         return []
-    cache = next(
-        (line for line in _lines(_CGROUP / "memory.stat") if line.startswith("inactive_file ")),
-        "x 0",
-    )
-    return [int(limit[0]) - int(used[0]) + int(cache.split()[1])]
+    stat = dict(line.split() for line in _lines(_CGROUP / "memory.stat"))
+    return [int(limit[0]) - int(used[0]) + int(stat.get("inactive_file", 0))]
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,10 +1,12 @@
-"""How a long computation reports where it is, without knowing who listens."""
+"""How a long computation reports where it is and saves what it has, whoever listens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -38,3 +40,20 @@ def reporting(progress: Progress, task: str, total: int | None) -> Iterator[None
         yield
     finally:
         progress.stop()
+
+
+class Sink(Protocol[T]):
+    """Holds the newest state of one result while it is computed."""
+
+    def load(self) -> T | None:
+        """Return what was saved before, or None at a fresh start."""
+
+    def save(self, result: T) -> None:
+        """Take the newest state; may postpone writing it."""
+
+    def flush(self) -> None:
+        """Write the newest state now."""
+
+
+class NullSink(Sink[T]):
+    """A sink that keeps nothing."""

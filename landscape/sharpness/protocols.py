@@ -343,7 +343,7 @@ def _require_problem(protocol: Protocol, problem: Problem) -> None:
             f"{problem.batchnorm}.",
             hint=f"Pass `batchnorm='{protocol.batchnorm}'`.",
         )
-    if problem.criterion is not protocol.loss:
+    if problem.passes.criterion is not protocol.loss:
         raise InputError(
             f"the protocol {protocol.name} measures with a loss of its own, got another.",
             hint="Make the problem with the arguments that the protocol gives for it.",

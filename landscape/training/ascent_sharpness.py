@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from landscape.data.subset import balanced_subset
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
@@ -29,16 +28,6 @@ def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
     balls = {(group["rho"], group["p"], group["adaptive"]) for group in groups}
     radius, p, is_adaptive = balls.pop() if len(balls) == 1 else (rho, 2, False)
     return radius if p == 2 and not is_adaptive and radius else rho
-
-
-def fixed_subset(data: Data, num_samples: int) -> Data:
-    """Return a class-balanced subset of the examples, the same every time.
-
-    Raises:
-        InputError: If there are not so many.
-    """
-    everything = data.examples
-    return everything.take(balanced_subset(everything.targets, num_samples))
 
 
 def ascent_sharpness(

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from landscape.data.subset import fixed_subset
 from landscape.errors import InputError, LandscapeError, copying_a_model
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
@@ -24,7 +25,7 @@ from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states
-from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius, fixed_subset
+from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
 from landscape.training.augmentation import get_augmentation
 from landscape.training.meter import Meter, evaluate, loss_and_correct
 from landscape.training.schedules import factor_at
