@@ -364,7 +364,7 @@ class _Search:
             length = length / 2 if was_halved else length
 
     def _until_stalled(self) -> Iterator[None]:
-        """Yield before each round of a method, until its last gradients together bring too little."""
+        """Yield before each round of a method, until its last gradients bring too little."""
         loss, since = self.best.loss, self.num_gradients
         while self.num_gradients - since < _PATIENCE:
             yield
