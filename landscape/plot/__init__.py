@@ -14,16 +14,14 @@ from landscape.registry import make_callable
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.curvature_history import plot_curvature_history
-    from landscape.plot.density_curves import plot_density
-    from landscape.plot.eigenvalues import plot_eigenvalues, plot_layer_shares
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
     from landscape.plot.kinds import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
-    from landscape.plot.sharpness_curves import plot_sharpness
-    from landscape.plot.sharpness_differences import plot_differences
+    from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
+    from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
     from landscape.plot.surface3d import plot_surface3d
     from landscape.plot.training_curves import plot_history
 
@@ -63,17 +61,17 @@ _MODULES = {
     "kinds_of": "kinds",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "curvature_history",
-    "plot_density": "density_curves",
-    "plot_differences": "sharpness_differences",
-    "plot_eigenvalues": "eigenvalues",
+    "plot_density": "spectrum_figures",
+    "plot_differences": "sharpness_figures",
+    "plot_eigenvalues": "spectrum_figures",
     "plot_filled_contour": "plane_maps",
     "plot_heatmap": "plane_maps",
     "plot_history": "training_curves",
-    "plot_layer_shares": "eigenvalues",
+    "plot_layer_shares": "spectrum_figures",
     "plot_merge_tree": "basins",
     "plot_persistence": "basins",
     "plot_profile": "profile",
-    "plot_sharpness": "sharpness_curves",
+    "plot_sharpness": "sharpness_figures",
     "plot_surface3d": "surface3d",
     "save_figure": "save",
     "save_page": "save",

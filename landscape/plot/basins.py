@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,22 +13,19 @@ from matplotlib.figure import Figure
 
 from landscape.plot.field import Field, choose_splits, select_field
 from landscape.plot.kinds import list_results
-from landscape.plot.legend import Legend
 from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import shortened
-from landscape.plot.scale import Scale, choose_scale
+from landscape.plot.scale import choose_scale, require_finite
 from landscape.plot.style import (
     CROSS,
     LINE_COLORS,
-    ONE_COLUMN,
+    Legend,
     color_of,
     format_value,
     grid_shape,
     key,
-    new_figure,
     set_scale,
     styled,
-    width_of,
     with_note,
 )
 from landscape.results.surface import Surface
@@ -46,11 +43,7 @@ _MAX_PALE = 3  # of which are too shallow to be counted
 _MAX_NAMED = 8  # leaves of a tree whose height is printed
 _BAR, _AXIS = 0.17, 0.75  # inches, of a bar and of the axis with its label
 _GROUP_GAP = 0.6  # bars between groups
-_TREE_HEIGHT = 2.5  # inches
 _MAX_BARRIERS = 3  # that are printed
-_CENTER: dict[str, Any] = {**CROSS, "color": "black"}
-_BAR_LINE: dict[str, Any] = {"linewidth": 3.6, "solid_capstyle": "butt"}
-_LINE: dict[str, Any] = {"color": LINE_COLORS[0], "solid_capstyle": "projecting"}
 _MARGIN = 0.08  # of the length of the axis, below the lowest birth
 _ROOM = 0.13  # of the length of the axis, beyond the last death, for arrows and printed values
 _PALE = 0.65  # share of white in the colour of a basin that is not counted
@@ -59,14 +52,16 @@ _TEXT: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.0}
 
 @dataclass(frozen=True)
 class _Basins:
-    """The topology of one split of one surface, and its label."""
+    """The topology of one split of one surface, its label, and the checkpoints on the grid.
 
-    surface: Surface
+    Each of these has its name, the row of its basin and its height.
+    """
+
     field: Field
-    values: np.ndarray
     topology: Topology
     summary: TopologySummary
     label: str
+    marks: Sequence[tuple[str, int, float]]
 
     @property
     def count(self) -> int:
@@ -111,28 +106,21 @@ def plot_persistence(
         InputError: If a surface has no such split, several lines, or points that were not computed.
     """
     groups = _basins(surfaces, labels, split)
-    heights = _heights(groups, [group.num_shown for group in groups])
-    scale = choose_scale([heights])
-    legend = _bars_legend(groups)
-    num_rows = sum(group.num_shown for group in groups) + _GROUP_GAP * (len(groups) - 1)
-    height = max(1.5, _AXIS + _BAR * (num_rows + 1)) + legend.height(ONE_COLUMN)
-    figure = new_figure(ONE_COLUMN, height)
+    counts = np.array([group.num_shown for group in groups])
+    stops = np.cumsum(counts + _GROUP_GAP) - _GROUP_GAP
+    figure = _bars_legend(groups).new_figure(1, max(1.5, _AXIS + _BAR * (stops[-1] + 1)))
     ax = figure.add_subplot()
-    _set_axis(ax, "x", _name(groups), scale, heights)
-    row, ticks = 0.0, []
-    for index, group in enumerate(groups):
-        _draw_bars(ax, group, row + np.arange(group.num_shown), color_of(index))
-        ticks.append(row + (group.num_shown - 1) / 2)
-        row += group.num_shown + _GROUP_GAP
-    ax.set_ylim(row - _GROUP_GAP, -1.0)
+    _set_axis(ax, "x", groups, _heights(groups, counts))
+    for index, (group, stop) in enumerate(zip(groups, stops, strict=True)):
+        _draw_bars(ax, group, stop - np.arange(group.num_shown, 0, -1), color_of(index))
+    ax.set_ylim(stops[-1], -1.0)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     if len(groups) == 1:
         ax.set_title(groups[0].title())
         ax.set_yticks([])
     else:
-        ax.set_yticks(ticks, [group.title("\n") for group in groups])
-    legend.add_to(figure)
+        ax.set_yticks(stops - (counts + 1) / 2, [group.title("\n") for group in groups])
     return figure
 
 
@@ -154,24 +142,19 @@ def plot_merge_tree(
     Args and errors as for `plot_persistence`.
     """
     groups = _basins(surfaces, labels, split)
-    marked = [height for group in groups for _, _, height in _marked(group)]
+    marked = [height for group in groups for _, _, height in group.marks]
     heights = np.append(_heights(groups, [group.count for group in groups]), marked)
-    scale = choose_scale([heights])
-    legend = _tree_legend(groups)
     rows, columns = grid_shape(len(groups))
-    width = width_of(columns)
-    figure = new_figure(width, _TREE_HEIGHT * rows + legend.height(width))
+    signs = _signs(groups)
+    figure = _tree_legend(groups, signs).new_figure(columns, 2.5 * rows)
     first: Axes | None = None
     for index, group in enumerate(groups):
         ax = figure.add_subplot(rows, columns, index + 1, sharey=first)
         first = first or ax
-        _set_axis(ax, "y", _name(groups), scale, heights)
-        _draw_tree(ax, group, groups)
+        _set_axis(ax, "y", groups, heights)
+        _draw_tree(ax, group, signs, LINE_COLORS[0])
         ax.set_title(group.title())
-        if index % columns:
-            ax.set_ylabel("")
-            ax.tick_params(labelleft=False)
-    legend.add_to(figure)
+        ax.label_outer()
     return figure
 
 
@@ -187,40 +170,47 @@ def _basins(
     for each in splits:
         for surface, name in zip(surfaces, names, strict=True):
             values = surface_values(surface, each)
-            summary = describe_topology(surface, each)
+            topology, summary = sublevel_topology(values), describe_topology(surface, each)
             assert summary is not None  # or there are no values
             label = ", ".join(filter(None, [name, each if len(splits) > 1 else ""]))
             field = select_field(surface, each, "loss")
-            found.append(_Basins(surface, field, values, sublevel_topology(values), summary, label))
+            marks = list(_marks(surface, values, topology, summary.threshold))
+            found.append(_Basins(field, topology, summary, label, marks))
     return found
 
 
-def _heights(groups: Sequence[_Basins], counts: Sequence[int]) -> np.ndarray:
+def _marks(
+    surface: Surface, values: np.ndarray, topology: Topology, threshold: float
+) -> Iterator[tuple[str, int, float]]:
+    """Yield the checkpoints on the grid, each with its basin and its height."""
+    for label, point in checkpoint_points(surface, values).items():
+        if np.isfinite(values[point]):
+            region, height = int(topology.regions[point]), float(values[point])
+            yield label, topology.branch_at(region, height, threshold=threshold), height
+
+
+def _heights(groups: Sequence[_Basins], counts: Iterable[int]) -> np.ndarray:
     """Return the births and deaths that the axis must show, (n,), or all values if none dies."""
     pairs = list(zip(groups, counts, strict=True))
     deaths = np.concatenate([group.topology.deaths[:count] for group, count in pairs])
-    births = np.concatenate([group.topology.births[:count] for group, count in pairs])
+    births = [group.topology.births[:count] for group, count in pairs]
     others = [] if np.isfinite(deaths).any() else [group.field.finite for group in groups]
-    shown = np.concatenate([births, deaths, *others])
-    return shown[np.isfinite(shown)]
+    return require_finite([*births, deaths, *others])
 
 
 def _set_axis(
-    ax: Axes, direction: Literal["x", "y"], name: str, scale: Scale, heights: np.ndarray
+    ax: Axes, direction: Literal["x", "y"], groups: Sequence[_Basins], heights: np.ndarray
 ) -> None:
     """Put the loss on one axis, with room beyond the last death for what does not die."""
+    scale = choose_scale([heights])
     set_scale(ax, scale, direction)
-    transform = (ax.xaxis if direction == "x" else ax.yaxis).get_transform()
+    transform = getattr(ax, f"{direction}axis").get_transform()
     low, high = transform.transform(np.array([heights.min(), heights.max()]))
     span = high - low or abs(high) or 1.0
     limits = transform.inverted().transform(np.array([low - _MARGIN * span, high + _ROOM * span]))
-    ax.set(**{f"{direction}lim": limits, f"{direction}label": with_note(name, scale)})
-
-
-def _name(groups: Sequence[_Basins]) -> str:
-    """Name the loss with its split, where there is one split only."""
-    names = dict.fromkeys(group.field.name for group in groups)
-    return next(iter(names)) if len(names) == 1 else "loss"
+    names = {group.field.name for group in groups}
+    name = with_note(names.pop() if len(names) == 1 else "loss", scale)
+    ax.set(**{f"{direction}lim": limits, f"{direction}label": name})
 
 
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
@@ -232,7 +222,14 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
         is_counted = persistence >= group.summary.threshold
         shade = color if is_counted else tuple(_PALE + (1 - _PALE) * np.array(to_rgb(color)))
         start = max(birth, low)
-        ax.plot([start, min(death, edge)], [row, row], color=shade, **_BAR_LINE, gid="basin")
+        ax.plot(
+            [start, min(death, edge)],
+            [row, row],
+            color=shade,
+            linewidth=3.6,
+            solid_capstyle="butt",
+            gid="basin",
+        )
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
             place = {"xytext": (3, 0), "va": "center", "color": "0.25", **_TEXT}
@@ -241,29 +238,29 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
 
 
-def _draw_tree(ax: Axes, group: _Basins, groups: Sequence[_Basins]) -> None:
+def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -> None:
     """Draw the basins that are deep enough, each joined to its elder, and the marks on them."""
     topology, count = group.topology, group.count
     places = _places(topology, count)
+    line: dict[str, Any] = {"color": color, "solid_capstyle": "projecting"}
     low, edge = ax.get_ylim()
     for row in range(count):
         birth, death = max(topology.births[row], low), min(topology.deaths[row], edge)
-        ax.plot([places[row]] * 2, [birth, death], **_LINE, gid="basin")
-        ax.plot([places[row]], [birth], "o", color=_LINE["color"], gid="minimum")
+        ax.plot([places[row]] * 2, [birth, death], **line, gid="basin")
+        ax.plot([places[row]], [birth], "o", color=color, gid="minimum")
         if topology.elders[row] >= 0:
             across = [places[row], places[topology.elders[row]]]
-            ax.plot(across, [death, death], **_LINE, gid="saddle")
+            ax.plot(across, [death, death], **line, gid="saddle")
         if not np.isfinite(topology.persistence[row]):
-            arrow = {"color": _LINE["color"], "markersize": 6.0, "clip_on": False}
-            ax.plot([places[row]], [edge], "^", **arrow, gid="immortal")
+            ax.plot(
+                places[row], edge, "^", color=color, markersize=6, clip_on=False, gid="immortal"
+            )
         if count <= _MAX_NAMED:
             place = {"xytext": (0, -4), "ha": "center", "va": "top", **_TEXT}
             ax.annotate(format_value(topology.births[row]), (places[row], birth), **place)
-    signs = _signs(groups)
-    for label, row, height in _marked(group):
+    for label, row, height in group.marks:
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
-    ax.set_xlim(-0.75, count - 0.25)
-    ax.set_xticks([])
+    ax.set(xlim=(-0.75, count - 0.25), xticks=[])
     ax.spines[["top", "right", "bottom"]].set_visible(False)
 
 
@@ -281,36 +278,24 @@ def _places(topology: Topology, count: int) -> np.ndarray:
     return np.argsort([row for root in roots for row in around[root]])
 
 
-def _marked(group: _Basins) -> list[tuple[str, int, float]]:
-    """Return the checkpoints on the grid, each with its basin and its height."""
-    found = []
-    for label, point in checkpoint_points(group.surface, group.values).items():
-        height, region = float(group.values[point]), int(group.topology.regions[point])
-        if np.isfinite(height):
-            row = group.topology.branch_at(region, height, threshold=group.summary.threshold)
-            found.append((label, row, height))
-    return found
-
-
 def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
     """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
     marks = mark_signs([group.field for group in groups])
     signs = {label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"}
-    return {CENTER: _CENTER, **signs}
+    return {CENTER: {**CROSS, "color": "black"}, **signs}
 
 
-def _tree_legend(groups: Sequence[_Basins]) -> Legend:
+def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
     """Name the marks, and give the barriers between them and what was left out."""
-    signs = _signs(groups)
-    labels = dict.fromkeys(label for group in groups for label, _, _ in _marked(group))
+    labels = dict.fromkeys(label for group in groups for label, _, _ in group.marks)
     handles = [key(shortened(label), **signs[label]) for label in labels]
-    notes = []
-    if len(groups) == 1 and len(barriers := groups[0].summary.barriers) <= _MAX_BARRIERS:
-        notes = [
-            f"barrier between {shortened(each.first)} and {shortened(each.second)}: "
-            f"{format_value(each.height)}"
-            for each in barriers
-        ]
+    barriers = groups[0].summary.barriers if len(groups) == 1 else ()
+    notes = [
+        f"barrier between {shortened(each.first)} and {shortened(each.second)}: "
+        f"{format_value(each.height)}"
+        for each in barriers
+        if len(barriers) <= _MAX_BARRIERS
+    ]
     if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
     return Legend(handles, "; ".join(notes))

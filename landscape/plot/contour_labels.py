@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
@@ -12,17 +14,11 @@ from landscape.plot.style import format_level
 
 # Lengths in points, which is what a reader sees; the labels are about 15 x 6.
 _FONT_SIZE = 7.0
-_CHARACTER_WIDTH = 0.62 * _FONT_SIZE
-_FROM_CENTER = 18.0
-_FROM_MARKS = 13.0
-_STEP = 4.0  # along a trajectory
-_FROM_FRAME = 12.0
-_FROM_LINES = 4.5
-_FROM_LABELS = 22.0
+_LEAST_DISTANCES = {"center": 18.0, "marks": 13.0, "frame": 12.0, "lines": 4.5, "labels": 22.0}
 _FAR_ENOUGH = 60.0  # beyond this, more distance from other labels is no better
-_MAX_CANDIDATES = 60
+_STEP = 4.0  # along a trajectory
 _CORNERS = np.array([(-9.0, -5.0), (9.0, -5.0), (9.0, 5.0), (-9.0, 5.0), (0.0, 0.0)])
-_MARKS = ("mark", "trajectory")
+_MAX_CANDIDATES = 60
 _MIN_TURNS = 2.5  # label widths that a line must have to keep its shape around a label
 
 
@@ -35,7 +31,7 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
     spots: list[np.ndarray] = []
     for index, level in enumerate(contours.levels):
         others = [piece for i, line in enumerate(pieces) if i != index for piece in line]
-        width = _CHARACTER_WIDTH * len(format_level(level))
+        width = 0.62 * _FONT_SIZE * len(format_level(level))
         candidates, slopes = _candidates(pieces[index], width)
         room = _room(ax, candidates, others, spots)
         if room.size and room.max() > 0:
@@ -49,16 +45,15 @@ def _points_per_pixel(ax: Axes) -> float:
     return 72.0 / ax.figure.dpi
 
 
+def _on_paper(ax: Axes, coordinates: Any) -> np.ndarray:
+    """Return where coordinates, (n, 2), are on paper, in points."""
+    return ax.transData.transform(coordinates) * _points_per_pixel(ax)
+
+
 def _pieces(ax: Axes, path: Path) -> list[np.ndarray]:
     """Return the connected parts of a contour line, each (n, 2), in points on paper."""
-    vertices = ax.transData.transform(path.vertices) * _points_per_pixel(ax)
-    if path.codes is None:
-        return [vertices]
-    return [
-        piece
-        for piece in np.split(vertices, np.flatnonzero(path.codes == Path.MOVETO))
-        if len(piece)
-    ]
+    starts = np.flatnonzero(np.asarray(path.codes) == Path.MOVETO)
+    return [piece for piece in np.split(_on_paper(ax, path.vertices), starts) if len(piece)]
 
 
 def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.ndarray]:
@@ -80,28 +75,23 @@ def _room(
     ax: Axes, places: np.ndarray, others: list[np.ndarray], labels: list[np.ndarray]
 ) -> np.ndarray:
     """Rate places by their distance from what a label must not touch; 0 where it would, (n,)."""
-    center = ax.transData.transform([[0.0, 0.0]]) * _points_per_pixel(ax)
-    marks = np.concatenate(
-        [np.empty((0, 2)), *(_places(ax, line) for line in ax.lines if line.get_gid() in _MARKS)]
-    )
+    marks = [line for line in ax.lines if line.get_gid() in ("mark", "trajectory")]
     frame = np.array(ax.bbox.extents) * _points_per_pixel(ax)
-    from_frame = np.minimum(places - frame[:2], frame[2:] - places).min(axis=1)
-    from_lines = _distance(places, np.concatenate([np.empty((0, 2)), *others]))
-    from_labels = _distance(places, np.array(labels).reshape(-1, 2))
-    is_clear = (
-        (_distance(places, center) > _FROM_CENTER)
-        & (_distance(places, marks) > _FROM_MARKS)
-        & (from_frame > _FROM_FRAME)
-        & (from_lines > _FROM_LINES)
-        & (from_labels > _FROM_LABELS)
-        & ~_is_on_missing(ax, places)
-    )
-    return np.where(is_clear, np.minimum(from_labels, _FAR_ENOUGH), 0.0)
+    distances = {
+        "center": _distance(places, [_on_paper(ax, [[0.0, 0.0]])]),
+        "marks": _distance(places, [_places(ax, line) for line in marks]),
+        "frame": np.minimum(places - frame[:2], frame[2:] - places).min(axis=1),
+        "lines": _distance(places, others),
+        "labels": _distance(places, [np.array(labels).reshape(-1, 2)]),
+    }
+    is_far = [distances[name] > least for name, least in _LEAST_DISTANCES.items()]
+    is_clear = np.all(is_far, axis=0) & ~_is_on_missing(ax, places)
+    return np.where(is_clear, np.minimum(distances["labels"], _FAR_ENOUGH), 0.0)
 
 
 def _places(ax: Axes, line: Line2D) -> np.ndarray:
     """Return places on a line of marks, in points, (n, 2), at most a label's height apart."""
-    corners = ax.transData.transform(np.asarray(line.get_xydata())) * _points_per_pixel(ax)
+    corners = _on_paper(ax, line.get_xydata())
     corners = corners[np.isfinite(corners).all(axis=1)]
     counts = np.ceil(np.hypot(*np.diff(corners, axis=0).T) / _STEP).clip(1, 1000).astype(int)
     pieces = [
@@ -122,9 +112,7 @@ def _is_on_missing(ax: Axes, places: np.ndarray) -> np.ndarray:
     return is_on
 
 
-def _distance(places: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
+def _distance(places: np.ndarray, obstacles: list[np.ndarray]) -> np.ndarray:
     """Return the distance of each place from the nearest obstacle, infinite without one, (n,)."""
-    if not len(obstacles):
-        return np.full(len(places), np.inf)
-    gaps = places[:, None, :] - obstacles[None, :, :]
-    return np.sqrt((gaps**2).sum(axis=2).min(axis=1))
+    gaps = places[:, None, :] - np.concatenate([np.empty((0, 2)), *obstacles])
+    return np.sqrt((gaps**2).sum(axis=2).min(axis=1, initial=np.inf))

@@ -103,13 +103,13 @@ class Field:
         return tuple(mark for mark in self.marks if mark.kind == "snapshot")
 
 
-def select_field(surface: Surface, split: str, quantity: str) -> Field:
-    """Take one quantity of a surface on one split, accuracy in percent.
+def select_field(surface: Surface, split: str | None, quantity: str) -> Field:
+    """Take one quantity of a surface on one split, or on the first if None; accuracy in percent.
 
     Raises:
         InputError: If the surface does not have them.
     """
-    if quantity in QUANTITIES:
+    if quantity in QUANTITIES and split is not None:
         _require_split(split, choose_splits([surface], None, quantity), quantity)
     else:
         split = choose_splits([surface], split, quantity)[0]
@@ -120,7 +120,8 @@ def select_field(surface: Surface, split: str, quantity: str) -> Field:
     is_finite = np.isfinite(raw)
     values = np.ma.masked_array(raw, mask=~(done & is_finite))
     errors = surface.standard_error.get(split) if quantity == "loss" else None
-    center = _center(surface, split, quantity, factor)
+    centers = {"loss": surface.center_loss, "accuracy": surface.center_accuracy}.get(quantity, {})
+    center = centers[split] * factor if split in centers else None  # of a map none is recorded
     tolerance = surface.tolerance if quantity == "loss" else None
     return Field(
         x=np.asarray(surface.x, dtype=np.float64),
@@ -242,21 +243,34 @@ def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated
     On planes, these are the fewer of the evaluated and the interpolated points.
     """
     partial = [field for field in fields if field.is_interpolated.any()]
-    if any(
-        not field.y.size or 2 * field.is_not_done.sum() > field.is_not_done.size
-        for field in partial
-    ):
-        counts, which = [np.sum(~field.is_not_done) for field in partial], "evaluated"
-    else:
-        counts, which = [np.sum(field.is_interpolated) for field in partial], "interpolated"
-    return which if 0 < max(counts, default=0) <= _MOST_DOTS else None
+    is_sparse = any(not field.y.size or field.is_not_done.mean() > 0.5 for field in partial)
+    marked = [~field.is_not_done if is_sparse else field.is_interpolated for field in partial]
+    if not 0 < max((each.sum() for each in marked), default=0) <= _MOST_DOTS:
+        return None
+    return "evaluated" if is_sparse else "interpolated"
 
 
-def interpolation_note(fields: Sequence[Field]) -> str | None:
-    """Say how many points were computed and that others are interpolated; None if none are."""
+def shared_name(fields: Sequence[Field]) -> str:
+    """Name what fields of one quantity show, with the split if it is one field."""
+    return fields[0].name if len(fields) == 1 else quantity_label(fields[0].quantity)
+
+
+def marked_points(field: Field, fields: Sequence[Field]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of the points of a plane that get dots, (n,) each.
+
+    The fields are all that share the figure, as in `dotted_points`.
+    """
+    which, is_interpolated = dotted_points(fields), field.is_interpolated
+    is_marked = ~field.is_not_done if which == "evaluated" else is_interpolated
+    rows, columns = np.nonzero(is_marked & (which is not None and is_interpolated.any()))
+    return rows, columns
+
+
+def interpolation_note(fields: Sequence[Field]) -> str:
+    """Say how many points were computed and that others are interpolated; empty if none are."""
     partial = [field for field in fields if field.is_interpolated.any()]
     if not partial:
-        return None
+        return ""
     counts: dict[int, dict[str, None]] = {}
     for field in partial:
         counts.setdefault(field.is_not_done.size, {})[str(np.sum(~field.is_not_done))] = None
@@ -291,12 +305,6 @@ def _interpolated(
     )
 
 
-def _center(surface: Surface, split: str, quantity: str, factor: float) -> float | None:
-    """Return the value at the origin; None for a map, of which none is recorded."""
-    centers = {"loss": surface.center_loss, "accuracy": surface.center_accuracy}.get(quantity, {})
-    return centers[split] * factor if split in centers else None
-
-
 def _have_both_signs(arrays: Sequence[np.ndarray]) -> bool:
     values = np.concatenate(arrays)
     return bool((values < 0).any() and (values > 0).any())
@@ -313,13 +321,12 @@ def _require_split(split: str | None, splits: Sequence[str], quantity: str) -> N
 
 def _available(surfaces: Sequence[Surface]) -> str:
     """List what the surfaces hold, as `loss (train, test); lambda_max`."""
-    found: dict[str, None] = {}
+    found: list[str] = []
     for surface in surfaces:
-        for quantity in QUANTITIES:
-            if splits := getattr(surface, quantity):
-                found[f"{quantity} ({', '.join(splits)})"] = None
-        found |= dict.fromkeys(map(literal, surface.maps))
-    return "; ".join(found) or "none"
+        stored = {quantity: getattr(surface, quantity) for quantity in QUANTITIES}
+        found += [f"{name} ({', '.join(splits)})" for name, splits in stored.items() if splits]
+        found += map(literal, surface.maps)
+    return "; ".join(dict.fromkeys(found)) or "none"
 
 
 def _describe(coordinates: np.ndarray) -> str:

@@ -9,43 +9,61 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
-from landscape.plot.density_curves import plot_density
-from landscape.plot.eigenvalues import plot_eigenvalues, plot_layer_shares
-from landscape.plot.field import Field, choose_splits, scale_of, select_field, subtract_fields
+from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
 from landscape.plot.kinds import choose_kind, name_results, refuse_other_split, require_loss
-from landscape.plot.legend import legend_of
+from landscape.plot.mark_symbols import draw_snapshots, legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane_maps import (
+    PANEL_HEIGHT,
     add_color_bar,
     draw_field,
     label_lines,
     plot_filled_contour,
-    require_grid,
+    select_plane,
     view_of,
 )
 from landscape.plot.profile import plot_profile, plot_profiles
-from landscape.plot.sharpness_curves import draw_sharpness_panel, plot_sharpness
-from landscape.plot.sharpness_differences import plot_differences
-from landscape.plot.style import figure_of, grid_shape, new_figure, panel_title, styled, width_of
-from landscape.plot.surface3d import draw_relief, new_relief_figure, set_relief_title
+from landscape.plot.scale import choose_scale
+from landscape.plot.sharpness_figures import draw_sharpness_panel, plot_differences, plot_sharpness
+from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
+from landscape.plot.style import (
+    LINE_COLORS,
+    LINE_STYLES,
+    Legend,
+    figure_of,
+    grid_shape,
+    key,
+    panel_title,
+    set_log_ticks,
+    styled,
+    width_of,
+    with_note,
+)
+from landscape.plot.surface3d import draw_relief, new_relief_figure
 from landscape.plot.training_curves import draw_history_panel, plot_history
-from landscape.plot.trajectory_path import draw_trajectory
-from landscape.results.surface import Surface
+from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3
+_OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
+_PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
+_HEIGHT = 1.25  # inches of a panel under the plane
+_ALONE = "Draw each in a figure of its own."
 _NUM_RESULTS = {
-    "difference": (2, "surfaces", "Pass the one to subtract first, the other second."),
-    "trajectory": (1, "surface", "Draw each in a figure of its own."),
-    "layers": (1, "spectrum", "Draw each in a figure of its own."),
-    "differences": (1, "comparison", "Draw each in a figure of its own."),
+    "difference": (
+        2,
+        "a difference is drawn of two surfaces",
+        "Pass the one to subtract first, the other second.",
+    ),
+    "trajectory": (1, "a trajectory is drawn of one surface", _ALONE),
+    "layers": (1, "layers are drawn of one spectrum", _ALONE),
+    "differences": (1, "differences are drawn of one comparison", _ALONE),
 }
-"""Kind of figure -> how many results it is of, their name, and what to do otherwise."""
-
-_VERBS = {"differences": "differences are", "layers": "layers are"}
+"""Kind of figure -> how many results it is of, the rule that says so, and what to do otherwise."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,9 @@ def draw(
     results = list(results)
     kind = choose_kind(results, kind)
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
-    _require_number(results, kind)
+    number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
+    if len(results) != number:
+        raise InputError(f"{rule}, got {len(results)}.", hint=hint)
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
     if title:
         figure.suptitle(literal(title))
@@ -126,9 +146,10 @@ def draw_result(result: Any, ax: Axes | None = None) -> Axes | np.ndarray:
     kind = choose_kind([result], None)
     if kind in _ON_AXES:
         return _ON_AXES[kind](result, ax=ax)
+    plot, draw_first_panel = _PANELLED[kind]
     if ax is None:
-        return np.array(_PANELLED[kind](result).axes)
-    _FIRST_PANEL[kind](ax, result)
+        return np.array(plot(result).axes)
+    draw_first_panel(ax, result)
     return ax
 
 
@@ -138,51 +159,32 @@ _ON_AXES: dict[str, Callable[..., Axes]] = {
     "eigenvalues": plot_eigenvalues,
     "curvature-history": plot_curvature_history,
 }
-_PANELLED: dict[str, Callable[[Any], Figure]] = {
-    "history": plot_history,
-    "sharpness": plot_sharpness,
+_PANELLED: dict[str, tuple[Callable[[Any], Figure], Callable[[Axes, Any], None]]] = {
+    "history": (plot_history, draw_history_panel),
+    "sharpness": (plot_sharpness, draw_sharpness_panel),
 }
-_FIRST_PANEL: dict[str, Callable[[Axes, Any], None]] = {
-    "history": draw_history_panel,
-    "sharpness": draw_sharpness_panel,
-}
+"""Kind -> what draws the figure, and what draws its first panel on given axes."""
 
 
 def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw planes as panels with one scale, one view and one colour bar."""
-    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
-    return _lay_out_planes(fields, titles, request.kind, _grid(len(fields), len(surfaces)))
-
-
-def _draw_difference(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw the second of two surfaces minus the first, a panel per split."""
-    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
-    differences = [
-        subtract_fields(second, first)
-        for first, second in zip(fields[::2], fields[1::2], strict=True)
-    ]
-    label = f"{names[1]} \N{MINUS SIGN} {names[0]}"
-    titles = [
-        label if len(differences) == 1 else f"{label}, {field.split}" for field in differences
-    ]
-    return _lay_out_planes(differences, titles, "filled", _grid(len(differences), 1))
-
-
-def _lay_out_planes(
-    fields: list[Field], titles: list[str], kind: str, grid: tuple[int, int]
-) -> Figure:
-    """Draw fields as panels in rows and columns."""
+    """Draw planes as panels with one scale, one view and one colour bar, or their difference."""
+    fields, titles = _panel_fields(surfaces, names, request)
+    rows, columns = _grid(len(fields), len(surfaces))
+    kind = request.kind
+    if kind == "difference":
+        fields = [subtract_fields(*pair) for pair in zip(fields[1::2], fields[::2], strict=True)]
+        label = f"{names[1]} \N{MINUS SIGN} {names[0]}"
+        titles = [label if len(fields) == 1 else f"{label}, {field.split}" for field in fields]
+        rows, columns = _grid(len(fields), 1)
+        kind = "filled"
     scale = scale_of(fields)
+    panel = (width_of(columns) - 1.4 - 0.15 * (columns - 1)) / columns  # inches
     legend = legend_of(fields, view_of(fields, kind))
-    rows, columns = grid
-    width = width_of(columns)
-    panel = (width - 1.4 - 0.15 * (columns - 1)) / columns  # inches
-    height = 0.45 + rows * (panel + 0.25) + legend.height(width)
-    figure = new_figure(width, height, layout="compressed")
+    figure = legend.new_figure(columns, 0.45 + rows * (panel + 0.25), layout="compressed")
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = []
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
-        mappables.append(draw_field(ax, kind, field, scale, beside=fields))
+        mappables.append(draw_field(ax, kind, field, scale, fields))
         ax.set_title(panel_title(title, field))
         if index % columns:
             ax.set_ylabel("")
@@ -194,13 +196,12 @@ def _lay_out_planes(
     if any(field.name != name for field in fields):
         name = name.replace(f"{fields[0].split} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
-    legend.add_to(figure)
     return figure
 
 
 def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as reliefs with the same heights, colours and view."""
-    fields, titles = _panel_fields(surfaces, names, request.split, request.quantity)
+    fields, titles = _panel_fields(surfaces, names, request)
     scale = scale_of(fields)
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
@@ -209,16 +210,67 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
         len(fields), rows, columns, foot=foot, has_title=request.has_title
     )
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        draw_relief(ax, field, scale, beside=fields)
-        set_relief_title(ax, panel_title(title, field))
+        draw_relief(ax, field, scale, fields, title)
     legend.add_to(figure)
     return figure
 
 
 def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw a surface with its snapshots, and what is known of these under it."""
+    """Draw a plane with snapshots, and under it their losses on and off it and their distances."""
     split = choose_splits(surfaces, request.split, request.quantity)[0]
-    return draw_trajectory(select_field(surfaces[0], split, request.quantity), names[0])
+    field = select_plane(surfaces[0], split, request.quantity)
+    snapshots = field.snapshots
+    if not snapshots:
+        raise InputError(
+            "a trajectory needs a surface with snapshots, got none.",
+            hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
+        )
+    scale = scale_of([field])
+    legend = legend_of([field], view_of([field], "filled"))
+    has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
+    if has_losses:
+        lines = [key("loss of a snapshot", **_OWN), key("loss of its projection", **_PROJECTED)]
+        legend = Legend([*legend.handles, *lines], legend.note)
+    heights = [PANEL_HEIGHT, *[_HEIGHT] * (1 + has_losses)]
+    figure = legend.new_figure(1, sum(heights), layout="compressed")
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    plane, *below = (figure.add_subplot(place) for place in grid)
+    mappable = draw_field(plane, "filled", field, scale, [field])
+    plane.set_title(panel_title(names[0], field))
+    add_color_bar([plane], mappable, field.name, scale)
+    if has_losses:
+        _draw_losses(below[0], snapshots, field.split)
+    _draw_measured(below[-1], np.array([mark.distance for mark in snapshots]))
+    below[-1].set(xlabel="snapshot", ylabel="distance\nout of plane")
+    below[-1].set_ylim(bottom=0.0)
+    for ax in below:
+        ax.set_xlim(0.5, len(snapshots) + 0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.tick_params(labelbottom=ax is below[-1])
+    return figure
+
+
+def _draw_losses(ax: Axes, snapshots: Sequence[Mark], split: str) -> None:
+    """Draw the loss at each snapshot and at its projection on the plane.
+
+    The two differ by what the plane hides.
+    """
+    own = np.array([mark.loss.get(split, np.nan) for mark in snapshots])
+    projected = np.array([mark.plane_loss.get(split, np.nan) for mark in snapshots])
+    ax.plot(np.arange(1, len(snapshots) + 1), projected, **_PROJECTED)
+    _draw_measured(ax, own)
+    ax.set_ylabel(f"{split} loss")
+    known = np.append(own, projected)
+    if np.isfinite(known).any() and (scale := choose_scale([known])).kind == "log":
+        set_log_ticks(ax, scale)
+        ax.set_ylabel(with_note(f"{split} loss", scale, 0))
+
+
+def _draw_measured(ax: Axes, values: np.ndarray) -> None:
+    """Draw what was measured at the snapshots, which have the colours that they have on the plane."""
+    points = np.stack([np.arange(1, len(values) + 1), values])
+    ax.plot(*points, **_OWN)
+    draw_snapshots(ax, points, 12.0, 3)
 
 
 def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
@@ -272,7 +324,7 @@ _DRAWERS: dict[str, _Drawer] = {
     "heatmap": _draw_planes,
     "surface": _draw_reliefs,
     "trajectory": _draw_trajectory,
-    "difference": _draw_difference,
+    "difference": _draw_planes,
     "persistence": _draw_loss(plot_persistence, _BASINS, has_splits=True),
     "merge-tree": _draw_loss(plot_merge_tree, _BASINS, has_splits=True),
     "eigenvalues": _draw_loss(plot_eigenvalues, _CURVATURE),
@@ -288,15 +340,15 @@ _DRAWERS: dict[str, _Drawer] = {
 
 
 def _panel_fields(
-    surfaces: Sequence[Surface], names: Sequence[str], split: str | None, quantity: str
+    surfaces: Sequence[Surface], names: Sequence[str], request: _Request
 ) -> tuple[list[Field], list[str]]:
     """Return the panels in reading order, splits down and surfaces across, with their titles."""
-    splits = choose_splits(surfaces, split, quantity)
-    if split is None:
+    splits = choose_splits(surfaces, request.split, request.quantity)
+    if request.split is None:
         splits = splits[:1]
-    fields = [select_field(surface, each, quantity) for each in splits for surface in surfaces]
-    for field in fields:
-        require_grid(field)
+    fields = [
+        select_plane(surface, each, request.quantity) for each in splits for surface in surfaces
+    ]
     titles = [", ".join(filter(None, [name, each])) for each in splits for name in names]
     return fields, titles if len(splits) > 1 else list(names)
 
@@ -307,12 +359,3 @@ def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
         return grid_shape(num_panels)
     columns = num_surfaces if 1 < num_surfaces <= _MAX_COLUMNS else min(num_panels, _MAX_COLUMNS)
     return -(-num_panels // columns), columns
-
-
-def _require_number(results: list[Any], kind: str) -> None:
-    """Check the number of results of kinds that draw a fixed number."""
-    number, name, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
-    if len(results) != number:
-        verb = _VERBS.get(kind, f"a {kind} is")
-        wanted = {1: "one", 2: "two"}[number]
-        raise InputError(f"{verb} drawn of {wanted} {name}, got {len(results)}.", hint=hint)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
-
-import numpy as np
 
 from landscape.errors import InputError, from_extra
 from landscape.plot.field import (
@@ -24,6 +21,7 @@ from landscape.plot.field import (
 )
 from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.mark_symbols import is_inside
+from landscape.plot.names import printable
 from landscape.plot.page_traces import (
     DOT,
     FLOOR_DROP,
@@ -33,10 +31,9 @@ from landscape.plot.page_traces import (
     panel_place,
     plain,
     plane_traces,
-    printable,
 )
 from landscape.plot.plane_maps import has_equal_units, view_of
-from landscape.plot.scale import Scale, linear_levels, log_levels
+from landscape.plot.scale import Scale, extent, linear_levels, log_levels
 from landscape.plot.style import grid_shape, panel_title
 from landscape.results.surface import Surface
 
@@ -123,11 +120,11 @@ def _layers(surfaces: Sequence[Surface], quantity: str) -> list[list[Field]]:
 
     What has no finite value is left out, unless it was asked for.
     """
-    layers = [
+    layers = (
         [select_field(surface, split, each) for surface in surfaces]
         for each in dict.fromkeys((*QUANTITIES, *surfaces[0].maps))
         for split in shared_splits(surfaces, each)
-    ]
+    )
     return [
         layer
         for layer in layers
@@ -146,18 +143,15 @@ def _choices(layers: Sequence[Sequence[Field]], names: Sequence[str]) -> list[Ch
     for rows in shown:
         scales = _scales([field for row in rows for field in row])
         for scale in scales:
-            choice = Choice(rows, layers, names, scale, "")
-            name = choice.axis["title"]["text"].removesuffix(scale.note)
-            kind = f", {_SCALES[scale.kind]}" if len(scales) > 1 else ""
-            choices.append(replace(choice, label=name + kind))
+            note = f", {_SCALES[scale.kind]}" if len(scales) > 1 else ""
+            choices.append(Choice(rows, layers, names, scale, note))
     return choices
 
 
 def _scales(fields: Sequence[Field]) -> list[Scale]:
     """Return the scale that fits, and the other one of linear and log if it is useful too."""
     scale = scale_of(fields)
-    values = np.concatenate([field.finite for field in fields])
-    low, high = float(values.min()), float(values.max())
+    low, high = extent([field.finite for field in fields])
     if scale.is_diverging:
         low, high = -max(-low, high), max(-low, high)
     if scale.kind != "linear":
@@ -184,7 +178,7 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
     }
     buttons = [
         {
-            "label": choice.label,
+            "label": choice.name + choice.note,
             "method": "update",
             "args": [{"visible": [owner == number for owner in owners]}, _values_layout(choice)],
         }
@@ -196,8 +190,11 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
         menus.append({**place, "x": 1, "xanchor": "right", "buttons": buttons, "active": first})
     if view == "curve":
         labels = dict.fromkeys(plain(field.axis_labels[0]) for field in choices[0].rows[0])
-        title = {"text": " / ".join(labels)}
-        layout["xaxis"] = {"title": title, "zeroline": True, "zerolinecolor": "#bbb"}
+        layout["xaxis"] = {
+            "title": {"text": " / ".join(labels)},
+            "zeroline": True,
+            "zerolinecolor": "#bbb",
+        }
     else:
         layout |= _plane_axes(choices[0])
         views = [_view_button(each, traces, choices[0].rows[0]) for each in _BUTTONS]
@@ -212,11 +209,9 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
 def _update(layout: dict[str, Any], changes: Mapping[str, Any]) -> None:
     """Make the changes of a button, whose names may be `axis.attribute`."""
     for name, value in changes.items():
-        axis, _, attribute = name.partition(".")
-        if attribute:
-            layout[axis][attribute] = value
-        else:
-            layout[axis] = value
+        axis, _, attribute = name.rpartition(".")
+        owner = layout[axis] if axis else layout
+        owner[attribute] = value
 
 
 def _view_button(view: str, traces: Sequence[dict[str, Any]], fields: Sequence[Field]) -> Any:
@@ -325,8 +320,7 @@ def _note(fields: Sequence[Field]) -> str:
     surfaces = {id(field.marks): field for field in fields}.values()
     outside = sum(not is_inside(mark, field.view) for field in surfaces for mark in field.marks)
     notes = [
-        interpolation_note([field for field in fields if field.quantity == fields[0].quantity])
-        or "",
+        interpolation_note([field for field in fields if field.quantity == fields[0].quantity]),
         f"{missing_name(fields)} left empty" if missing_name(fields) else "",
         f"{outside} marks outside" if outside else "",
     ]

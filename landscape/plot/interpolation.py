@@ -27,12 +27,14 @@ def interpolate_plane(
     """
     rows, columns = np.nonzero(done)
     places = np.stack([_scaled(x)[columns], _scaled(y)[rows]], axis=1)
-    if done.all() or not _span_an_area(places):
+    is_line = len(places) < 3 or np.linalg.matrix_rank(places - places[0], tol=_FLAT) < 2
+    if done.all() or is_line:
         return values
     triangulation = Triangulation(*places.T)
     corners = places[triangulation.triangles]
     is_lost = np.ma.getmaskarray(values)[rows, columns][triangulation.triangles].any(axis=1)
-    is_hidden = is_lost | (_areas(corners) < _FLAT)
+    areas = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / 2
+    is_hidden = is_lost | (areas < _FLAT)
     if is_hidden.all():
         return values
     triangulation.set_mask(is_hidden)
@@ -65,14 +67,3 @@ def interpolate_line(
 def _scaled(coordinates: np.ndarray) -> np.ndarray:
     """Map coordinates to [0, 1], so that the shapes of triangles do not depend on the units."""
     return (coordinates - coordinates[0]) / (coordinates[-1] - coordinates[0])
-
-
-def _span_an_area(places: np.ndarray) -> bool:
-    """Return whether points, (n, 2), are not all on one line."""
-    return len(places) >= 3 and bool(np.linalg.matrix_rank(places - places[0], tol=_FLAT) == 2)
-
-
-def _areas(corners: np.ndarray) -> np.ndarray:
-    """Return the areas of triangles, (n, 3, 2) -> (n,)."""
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    return np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2

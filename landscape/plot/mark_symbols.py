@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from landscape.plot.field import Field
+from landscape.plot.field import Field, interpolation_note
 from landscape.plot.names import shortened
-from landscape.plot.style import key
+from landscape.plot.style import Legend, key, missing_handles
 from landscape.results.surface import Mark
 
 View = tuple[tuple[float, float], ...]  # lowest and highest coordinate along each direction
@@ -29,19 +30,16 @@ _CHECKPOINT: dict[str, Any] = {
 _ASCENT = {**_CHECKPOINT, "marker": "X", "markerfacecolor": "#BB5566", "markersize": 6.5}
 _START = {**_CHECKPOINT, "marker": "o", "markerfacecolor": "white"}
 _END = {**_CHECKPOINT, "marker": "*", "markerfacecolor": "#7F0000", "markersize": 9.0}
-_TRAJECTORY: dict[str, Any] = {"color": "white", "linewidth": 1.0}
-_OUTLINE = withStroke(linewidth=2.2, foreground="black")
-_PROGRESS = colormaps["OrRd"]
-_SNAPSHOT: dict[str, Any] = {"s": 9.0, "linewidths": 0.5, "edgecolors": "black"}
-_NEAR = 0.01  # of the ranges, within which one sign covers another
-_ORDER = 4.0  # above contour lines, below the sign of the centre
-_ORDER_3D = 2.0  # above the floor, below the relief
 
 
 def draw_marks(
     ax: Axes, field: Field, fields: Sequence[Field], *, floor: float | None = None
 ) -> None:
-    """Draw the marks of a field on its plane.
+    """Draw the marks of a field on its plane, or on the curve of its values.
+
+    On a curve they are at the loss in the line's weights, and snapshots are not joined: between
+    them the loss is that of the curve. On a plane, the trajectory is under the single marks and its
+    ends are over them; the signs of the ends still show what they cover.
 
     Args:
         ax: Whose limits are set, so that marks do not change them.
@@ -49,16 +47,29 @@ def draw_marks(
         fields: All that are drawn in the figure, so that one sign means one thing.
         floor: Height at which to draw on three-dimensional axes; None for flat ones.
     """
-    _draw(ax, field, fields, [mark.coordinates for mark in field.marks], floor=floor)
+    # Above contour lines and below the sign of the centre, or above the floor and below the relief.
+    order = 4.0 if floor is None else 2.0
+    signs = mark_signs(fields)
+    is_plane = field.y.size > 0
 
+    def place(mark: Mark) -> Sequence[float]:
+        return mark.coordinates if is_plane else (mark.coordinates[0], height_of(mark, field))
 
-def draw_marks_on_curve(ax: Axes, field: Field, fields: Sequence[Field]) -> None:
-    """Draw a field's marks on the curve of its values, at the loss in the line's weights.
+    def draw_line(marks: Sequence[Mark], **style: Any) -> None:
+        if marks:
+            ax.plot(*_columns(ax, list(map(place, marks)), floor), zorder=order, **style)
 
-    Snapshots are not joined: between them the loss is that of the curve.
-    """
-    points = [(mark.coordinates[0], height_of(mark, field)) for mark in field.marks]
-    _draw(ax, field, fields, points, is_joined=False)
+    path = field.snapshots
+    if is_plane:
+        outline = withStroke(linewidth=2.2, foreground="black")
+        draw_line(path, color="white", linewidth=1.0, path_effects=[outline], gid="trajectory")
+    for mark in field.marks:
+        if mark.kind != "snapshot":
+            draw_line([mark], **signs[mark.kind, mark.label], gid="mark")
+    if path:
+        draw_snapshots(ax, _columns(ax, list(map(place, path)), floor), 9.0, order + 0.1)
+    draw_line(path[:1], **_START, gid="mark")
+    draw_line(path[1:][-1:], **_END, gid="mark")
 
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -66,9 +77,7 @@ def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]
     marks = [mark for field in fields for mark in field.marks if mark.kind != "snapshot"]
     signs = {(mark.kind, mark.label): _ASCENT for mark in marks}
     checkpoints = [each for each in signs if each[0] != "ascent"]
-    for number, each in enumerate(checkpoints):
-        face = _FACES[number // len(_MARKERS) % len(_FACES)]
-        marker = _MARKERS[number % len(_MARKERS)]
+    for each, (face, marker) in zip(checkpoints, cycle(product(_FACES, _MARKERS)), strict=False):
         signs[each] = {**_CHECKPOINT, "marker": marker, "markerfacecolor": face}
     return signs
 
@@ -80,15 +89,12 @@ def height_of(mark: Mark, field: Field) -> float:
         known = field.center
     if known is not None and np.isfinite(known):
         return known
-    values = field.summary[0].filled(np.nan)
+    values = np.atleast_2d(field.summary[0].filled(np.nan))
+    outside = {"left": np.nan, "right": np.nan}
+    along_x = [np.interp(mark.coordinates[0], field.x, row, **outside) for row in values]
     if field.y.size:
-        values = np.array([_interpolate(mark.coordinates[0], field.x, row) for row in values])
-    axis = field.y if field.y.size else field.x
-    return _interpolate(mark.coordinates[-1], axis, values)
-
-
-def _interpolate(place: float, places: np.ndarray, values: np.ndarray) -> float:
-    return float(np.interp(place, places, values, left=np.nan, right=np.nan))
+        along_x = [np.interp(mark.coordinates[1], field.y, along_x, **outside)]
+    return float(along_x[0])
 
 
 def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
@@ -114,10 +120,11 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
     return [key(label, **style) for label, style in styles.items()]
 
 
-def extent(coordinates: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the lowest and highest of several sets of coordinates."""
-    together = np.concatenate(coordinates)
-    return float(together.min()), float(together.max())
+def legend_of(fields: Sequence[Field], view: View) -> Legend:
+    """Return what must be explained of fields that are seen in one view."""
+    return Legend(
+        [*mark_handles(fields, view), *missing_handles(fields)], interpolation_note(fields)
+    )
 
 
 def is_inside(mark: Mark, view: View) -> bool:
@@ -128,57 +135,33 @@ def is_inside(mark: Mark, view: View) -> bool:
 def hides_center(field: Field) -> bool:
     """Return whether the sign of a mark is where that of the centre would be."""
     single = [mark for mark in field.marks if mark.kind != "snapshot"]
-    reach = _NEAR * np.array([np.ptp(field.x), np.ptp(field.y)])
+    reach = 0.01 * np.array([np.ptp(field.x), np.ptp(field.y)])  # one sign covers another
     return any(
         bool(np.all(np.abs(mark.coordinates) <= reach))
         for mark in (*single, *field.snapshots[:1], *field.snapshots[-1:])
     )
 
 
-def progress_colors(count: int) -> np.ndarray:
-    """Return the colours of a run's snapshots, from light to dark in time, (count, 4)."""
-    return _PROGRESS(np.linspace(0.0, 1.0, count))
+def draw_snapshots(ax: Axes, columns: np.ndarray, size: float, order: float) -> None:
+    """Draw a run's snapshots, whose coordinates are (2 or 3, n), from light to dark in time."""
+    colors = colormaps["OrRd"](np.linspace(0.0, 1.0, columns.shape[1]))
+    ax.scatter(
+        *columns,
+        s=size,
+        c=colors,
+        linewidths=0.5,
+        edgecolors="black",
+        zorder=order,
+        gid="snapshots",
+    )
 
 
-def _draw(
-    ax: Axes,
-    field: Field,
-    fields: Sequence[Field],
-    points: Sequence[Sequence[float]],
-    *,
-    floor: float | None = None,
-    is_joined: bool = True,
-) -> None:
-    """Draw the trajectory under the single marks and its ends over them.
-
-    The signs of the ends still show what they cover.
-    """
-    signs, order = mark_signs(fields), _ORDER if floor is None else _ORDER_3D
-
-    def draw_line(places: Sequence[Sequence[float]], **style: Any) -> None:
-        ax.plot(*_columns(ax, np.array(places, dtype=float), floor), zorder=order, **style)
-
-    pairs = list(zip(field.marks, points, strict=True))
-    path = [point for mark, point in pairs if mark.kind == "snapshot"]
-    if path and is_joined:
-        draw_line(path, **_TRAJECTORY, path_effects=[_OUTLINE], gid="trajectory")
-    for mark, point in pairs:
-        if mark.kind != "snapshot":
-            draw_line([point], **signs[mark.kind, mark.label], gid="mark")
-    if path:
-        dots = _columns(ax, np.array(path, dtype=float), floor)
-        style = {**_SNAPSHOT, "c": progress_colors(len(path)), "zorder": order + 0.1}
-        ax.scatter(*dots, **style, gid="snapshots")
-        draw_line(path[:1], **_START, gid="mark")
-    if len(path) > 1:
-        draw_line(path[-1:], **_END, gid="mark")
-
-
-def _columns(ax: Axes, points: np.ndarray, floor: float | None) -> np.ndarray:
+def _columns(ax: Axes, places: Sequence[Sequence[float]], floor: float | None) -> np.ndarray:
     """Return the coordinates of points (n, 2), one row each, on the floor of 3D axes if given.
 
     What is outside the view is NaN there: such axes would draw it outside themselves.
     """
+    points = np.array(places, dtype=float)
     if floor is None:
         return points.T
     view = np.array([ax.get_xlim(), ax.get_ylim()])

@@ -9,7 +9,8 @@ import numpy as np
 from landscape.results.surface import Surface
 
 _NORMS = {"filter": "filter norms", "layer": "layer norms", "none": "raw"}
-_MAPS = {
+_QUANTITIES = {
+    "accuracy": "accuracy (%)",
     "lambda_max": r"$\lambda_{\max}$ of the Hessian",
     "lambda_min": r"$\lambda_{\min}$ of the Hessian",
     "lambda_ratio": r"$|\lambda_{\min} / \lambda_{\max}|$",
@@ -21,9 +22,14 @@ _MAPS = {
 _LONGEST = 28  # characters of a name in a legend
 
 
+def printable(text: str) -> str:
+    """Return text with a question mark for each byte that is not a character."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def literal(text: str) -> str:
     """Return text to draw literally, with no dollar-sign mathematics or undecodable bytes."""
-    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def shortened(text: str) -> str:
@@ -39,11 +45,7 @@ def quantity_label(quantity: str) -> str:
 
     A loss has no unit, and a curvature is loss over squared coordinate.
     """
-    if quantity == "accuracy":
-        return "accuracy (%)"
-    return _MAPS.get(
-        quantity, quantity if quantity == "loss" else literal(quantity.replace("_", " "))
-    )
+    return _QUANTITIES.get(quantity, literal(quantity.replace("_", " ")))
 
 
 def axis_labels(surface: Surface) -> tuple[str, str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from landscape.plot.field import Field, dotted_points
+from landscape.plot.field import Field, marked_points, shared_name
 from landscape.plot.mark_symbols import height_of, is_inside
-from landscape.plot.names import quantity_label
+from landscape.plot.names import printable
 from landscape.plot.scale import Scale
 from landscape.plot.style import LINE_COLORS, color_of, format_level
 from landscape.results.surface import Mark
@@ -20,11 +20,8 @@ from landscape.results.surface import Mark
 FLOOR_DROP = 0.35  # of the height of a relief, between it and its contour lines on the floor
 DOT = 2.5  # pixels of a point that was evaluated
 SIZES = {"surface": 5, "contour": 10, "heatmap": 10, "curve": 10}  # pixels of a mark in a view
-_LIFT = 0.012  # of the height, of marks over a relief
-_DIGITS = 6  # of a value in the page
 _MAX_TICKS = 9
 _SIGNS = {r"\lambda": "λ", r"\rho": "ρ", r"_{\max}": "<sub>max</sub>", r"_{\min}": "<sub>min</sub>"}
-_NUM_BANDS = 14
 _FEW_POINTS = 60  # up to which each point of a curve has a marker
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _SYMBOLS = ("square", "diamond", "circle")  # which both two and three dimensions have
@@ -41,23 +38,26 @@ class Choice:
         layers: Fields of every quantity and split, (number of layers, number of panels).
         names: Names of the panels.
         scale: Scale of the values.
-        label: Name on the button.
+        note: What the button says in addition to the name.
     """
 
     rows: Sequence[Sequence[Field]]
     layers: Sequence[Sequence[Field]]
     names: Sequence[str]
     scale: Scale
-    label: str
+    note: str
+
+    @property
+    def name(self) -> str:
+        """Quantity that is shown, with its split if it is one."""
+        return plain(shared_name([row[0] for row in self.rows]))
 
     @property
     def axis(self) -> dict[str, Any]:
         """Title and ticks of an axis or colour bar of the values, which shows heights."""
         levels = self.scale.levels[:: -(-len(self.scale.levels) // _MAX_TICKS)]
-        first = self.rows[0][0]
-        name = first.name if len(self.rows) == 1 else quantity_label(first.quantity)
         return {
-            "title": {"text": plain(name) + self.scale.note},
+            "title": {"text": self.name + self.scale.note},
             "tickvals": self.heights(levels),
             "ticktext": [format_level(level) for level in levels],
         }
@@ -77,7 +77,7 @@ def panel_place(number: int) -> dict[str, str]:
 def plane_traces(choice: Choice, view: str) -> Iterator[dict[str, Any]]:
     """Yield the planes of a choice, the dots of their points, and the marks on them."""
     low, high = choice.scale.limits.tolist()
-    bands = {"start": low, "end": high, "size": (high - low) / _NUM_BANDS}
+    bands = {"start": low, "end": high, "size": (high - low) / 14}
     relief = {"show": True, "usecolormap": True, "project": {"z": True}, "width": 1.5, **bands}
     named: set[str] = set()
     for number, field in enumerate(choice.rows[0]):
@@ -94,9 +94,8 @@ def plane_traces(choice: Choice, view: str) -> Iterator[dict[str, Any]]:
             "lighting": {"ambient": 0.7, "diffuse": 0.55, "specular": 0.05, "roughness": 0.9},
             **_hover(field, [layer[number] for layer in choice.layers]),
         }
-        if which := dotted_points([field]):
-            is_marked = field.is_interpolated if which == "interpolated" else ~field.is_not_done
-            rows, columns = np.nonzero(is_marked)
+        rows, columns = marked_points(field, [field])
+        if rows.size:
             yield {
                 **panel_place(number),
                 "type": "scatter3d" if view == "surface" else "scatter",
@@ -134,9 +133,9 @@ def curve_traces(choice: Choice, view: str) -> Iterator[dict[str, Any]]:
             color = color_of(number)
             if band is not None:
                 edge = {**curve, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-                yield {**edge, "y": choice.heights(band[0])}
-                fill = {"fill": "tonexty", "fillcolor": f"{color}33"}
-                yield {**edge, **fill, "y": choice.heights(band[1])}
+                low, high = map(choice.heights, band)
+                yield {**edge, "y": low}
+                yield {**edge, "fill": "tonexty", "fillcolor": f"{color}33", "y": high}
             place = f"{label}<br>{plain(field.axis_labels[0])}: "
             values = zip(field.x, middle.filled(np.nan), strict=True)
             yield {
@@ -167,7 +166,6 @@ def _mark_traces(
         seen = [mark if is_inside(mark, field.view) else None for mark in marks]
         points = [[None] * 2 if mark is None else list(mark.coordinates) for mark in seen]
         values = [np.nan if mark is None else height_of(mark, field) for mark in seen]
-        heights = choice.heights(values)
         trace = {
             **_TEXT,
             **style,
@@ -178,12 +176,13 @@ def _mark_traces(
             "showlegend": name not in named,
         }
         named.add(name)
+        trace |= {"type": "scatter3d" if view == "surface" else "scatter", "cliponaxis": False}
+        heights = choice.heights(values)
         if view == "curve":
-            yield {**trace, "type": "scatter", "cliponaxis": False, "y": heights}
+            yield {**trace, "y": heights}
             continue
-        kind = {"type": "scatter3d" if view == "surface" else "scatter", "cliponaxis": False}
-        flat = {**trace, **kind, **panel_place(number), "y": [point[1] for point in points]}
-        lift, floor = _LIFT * (high - low), low - FLOOR_DROP * (high - low)
+        flat = {**trace, **panel_place(number), "y": [point[1] for point in points]}
+        lift, floor = 0.012 * (high - low), low - FLOOR_DROP * (high - low)
         yield {**flat, "z": [None if z is None else z + lift for z in heights]}
         # On the floor as well, among the contour lines: in a deep basin the surface hides them.
         yield {**flat, "z": [None if z is None else floor for z in heights], "showlegend": False}
@@ -191,13 +190,12 @@ def _mark_traces(
 
 def _mark_groups(
     layers: Sequence[Field], view: str
-) -> Iterator[tuple[str, list[Mark], dict[str, Any]]]:
+) -> Iterator[tuple[str, Sequence[Mark], dict[str, Any]]]:
     """Yield name, marks and style of a trajectory and of each single mark on the grid."""
-    field, size = layers[0], SIZES[view]
-    snapshots = list(field.snapshots)
+    field, snapshots = layers[0], layers[0].snapshots
+    look = {"size": SIZES[view], "line": _OUTLINE}
     if snapshots:
-        colors = {"color": list(range(len(snapshots))), "colorscale": "Reds"}
-        marker = {"size": size, "line": _OUTLINE, **colors}
+        marker = {**look, "color": list(range(len(snapshots))), "colorscale": "Reds"}
         line = {"color": "black", "width": 2}
         yield "trajectory", snapshots, {"mode": "lines+markers", "line": line, "marker": marker}
     marks = [m for m in field.marks if m.kind != "snapshot" and is_inside(m, field.view)]
@@ -212,7 +210,7 @@ def _mark_groups(
     for number, mark in enumerate(marks):
         own = {"ascent": ("x", LINE_COLORS[1]), "center": ("cross", "white")}
         symbol, color = own.get(mark.kind, (_SYMBOLS[number % len(_SYMBOLS)], "white"))
-        marker = {"symbol": symbol, "color": color, "size": size, "line": _OUTLINE}
+        marker = {"symbol": symbol, "color": color, **look}
         yield html.escape(printable(mark.label)), [mark], {"mode": "markers", "marker": marker}
 
 
@@ -231,17 +229,12 @@ def _mark_text(mark: Mark, field: Field) -> str:
 def _rounded(values: np.ndarray) -> Any:
     """Return numbers as lists, rounded to useful digits; None if masked or not finite."""
     masked = np.ma.masked_invalid(values)
-    digits = np.array([float(f"{value:.{_DIGITS}g}") for value in masked.filled(0.0).ravel()])
+    digits = np.array([float(f"{value:.6g}") for value in masked.filled(0.0).ravel()])
     return np.ma.masked_array(digits.reshape(masked.shape), masked.mask).tolist()
 
 
 def _number(value: float) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "-"
-
-
-def printable(text: str) -> str:
-    """Return text with a question mark for each byte that is not a character."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def plain(text: str) -> str:

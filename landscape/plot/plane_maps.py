@@ -16,10 +16,9 @@ from matplotlib.path import Path
 
 from landscape.errors import InputError
 from landscape.plot.contour_labels import label_contours
-from landscape.plot.field import Field, choose_splits, dotted_points, scale_of, select_field
-from landscape.plot.legend import legend_of
-from landscape.plot.mark_symbols import View, draw_marks, extent, hides_center
-from landscape.plot.scale import Scale
+from landscape.plot.field import Field, marked_points, scale_of, select_field
+from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
+from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     MISSING,
     ONE_COLUMN,
@@ -37,11 +36,6 @@ from landscape.plot.style import (
 from landscape.results.surface import Surface
 
 PANEL_HEIGHT = 2.9  # inches, of one panel on one column
-_LINE_SHARE = 0.82  # of the colour map, for lines: its bright end cannot be seen on white
-_DOT_SHARE = 60.0  # points, which a dot is by the number of points along the axis
-_DOT_SIZES = (0.7, 2.0)  # points, of the smallest and the largest dot
-_FLOOR_SHARE = 0.7  # of that under a relief, where the plane is smaller
-_DIVERGING_SHARE = 0.6  # likewise, of one whose middle is bright
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
 
 
@@ -108,54 +102,47 @@ def plot_heatmap(
 
 
 def draw_field(
-    ax: Axes, kind: str, field: Field, scale: Scale, *, beside: Sequence[Field] = ()
+    ax: Axes, kind: str, field: Field, scale: Scale, fields: Sequence[Field]
 ) -> ScalarMappable:
     """Draw a field as `contour`, `filled` or `heatmap` with axes, marks and center.
 
     Return the colours.
 
-    Points that were not evaluated are drawn as interpolated, and dots show those that were. Fields
-    `beside` it in the figure share the signs of the marks.
+    Points that were not evaluated are drawn as interpolated, and dots show those that were. All
+    fields of the figure, this one included, share the view and the signs of the marks.
 
     The contour lines have no labels yet: these need the final size of the axes (`label_lines`).
     """
-    require_grid(field)
     for patch in missing_patches(field, reach=0.5 if kind == "heatmap" else 1.0):
         ax.add_patch(patch)
     mappable = _DRAWERS[kind](ax, field, scale)
-    draw_dots(ax, field, beside or [field])
+    draw_dots(ax, field, fields)
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
-    is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
     if not hides_center(field):
-        mark_center(
-            ax,
-            "black" if is_on_white else contrasting(mappable.to_rgba(np.array([field.center])))[0],
-        )
-    set_view([ax], beside or [field], kind)
-    draw_marks(ax, field, beside or [field])
+        is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
+        under = np.ones((1, 4)) if is_on_white else mappable.to_rgba(np.array([field.center]))
+        mark_center(ax, contrasting(under)[0])
+    set_view(ax, fields, kind)
+    draw_marks(ax, field, fields)
     return mappable
 
 
-def draw_dots(ax: Axes, field: Field, beside: Sequence[Field], *height: float) -> None:
+def draw_dots(ax: Axes, field: Field, fields: Sequence[Field], *height: float) -> None:
     """Mark the evaluated points of an interpolated field, or the other points if those are fewer.
 
-    Fields `beside` it in the figure have the same ones marked; a height is for three-dimensional
-    axes.
+    All fields of the figure have the same ones marked; a height is for three-dimensional axes.
     """
-    which = dotted_points(beside)
-    if which is None or not field.is_interpolated.any():
+    rows, columns = marked_points(field, fields)
+    if not rows.size:
         return
-    is_marked = ~field.is_not_done if which == "evaluated" else field.is_interpolated
-    rows, columns = np.nonzero(is_marked)
-    share = _DOT_SHARE * (_FLOOR_SHARE if height else 1.0)
-    size = np.clip(share / max(field.values.shape), *_DOT_SIZES)
+    length = 42.0 if height else 60.0  # under a relief the plane is smaller
     ax.plot(
         field.x[columns],
         field.y[rows],
         *(np.full(len(rows), each) for each in height),
         linestyle="none",
         marker="o",
-        markersize=size,
+        markersize=np.clip(length / max(field.values.shape), 0.7, 2.0),
         markeredgewidth=0.0,
         color="0.6",
         zorder=1.5,
@@ -168,9 +155,7 @@ def add_color_bar(
     axes: Sequence[Axes], mappable: ScalarMappable, name: str, scale: Scale
 ) -> Colorbar:
     """Add the colour bar that panels share, with the levels as ticks."""
-    bar = figure_of(axes[0]).colorbar(
-        mappable, ax=list(axes), aspect=22, pad=0.03, ticks=scale.levels
-    )
+    bar = figure_of(axes[0]).colorbar(mappable, ax=list(axes), aspect=22, pad=0.03)
     bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
     bar.minorticks_off()
     bar.set_label(with_note(name, scale))
@@ -188,18 +173,16 @@ def label_lines(ax: Axes) -> None:
 def view_of(fields: Sequence[Field], kind: str) -> View:
     """Return the lowest and highest coordinates, by direction, of a view of all fields."""
     shown = _edges if kind == "heatmap" else np.asarray
-    return extent([shown(field.x) for field in fields]), extent(
-        [shown(field.y) for field in fields]
-    )
+    x, y = [shown(field.x) for field in fields], [shown(field.y) for field in fields]
+    return extent(x), extent(y)
 
 
-def set_view(axes: Sequence[Axes], fields: Sequence[Field], kind: str) -> None:
-    """Give the axes one view of every field, and flat ones equal units if ranges are similar."""
+def set_view(ax: Axes, fields: Sequence[Field], kind: str) -> None:
+    """Give the axes a view of every field, and flat ones equal units if ranges are similar."""
     view = view_of(fields, kind)
-    for ax in axes:
-        ax.set(xlim=view[0], ylim=view[1])
-        if ax.name == "rectilinear" and has_equal_units(view):
-            ax.set_aspect("equal")
+    ax.set(xlim=view[0], ylim=view[1])
+    if ax.name == "rectilinear" and has_equal_units(view):
+        ax.set_aspect("equal")
 
 
 def has_equal_units(view: View) -> bool:
@@ -216,22 +199,27 @@ def missing_patches(field: Field, *, reach: float) -> list[PathPatch]:
         reach: How far from a point its sign extends, in grid spacings: 0.5 for a cell, 1 for
             everything that a contour cannot fill, which ends where the grid does.
     """
-    masks = {"not_done": field.is_unknown, "not_finite": field.is_not_finite}
     return [
         PathPatch(_cells_path(field, mask, reach), **MISSING[name], zorder=0.5, gid="missing")
-        for name, mask in masks.items()
+        for name, mask in (("not_done", field.is_unknown), ("not_finite", field.is_not_finite))
         if mask.any()
     ]
 
 
-def require_grid(field: Field) -> None:
-    """Check that there are two points a direction at least: less has no area."""
+def select_plane(surface: Surface, split: str | None, quantity: str) -> Field:
+    """Take one quantity of a surface on a plane as `select_field`; less than 2 x 2 has no area.
+
+    Raises:
+        InputError: If the surface does not have it, or is smaller.
+    """
+    field = select_field(surface, split, quantity)
     if not field.y.size or min(field.values.shape) < 2:
         raise InputError(
             "a surface must be on a plane with 2 points or more along each direction, "
             f"got the shape {field.values.shape}.",
             hint="Draw a surface on a line as a curve.",
         )
+    return field
 
 
 def _plot(
@@ -244,14 +232,13 @@ def _plot(
     ax: Axes | None,
 ) -> Axes:
     """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
-    field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
-    require_grid(field)
+    field = select_plane(surface, split or None, quantity)
     own_scale = scale or scale_of([field])
     legend = legend_of([field], view_of([field], kind))
     if ax is None:
         height = PANEL_HEIGHT + legend.height(ONE_COLUMN)
-        ax = new_figure(ONE_COLUMN, height, layout="compressed").add_subplot()
-    mappable = draw_field(ax, kind, field, own_scale)
+        ax = new_figure(1, height, layout="compressed").add_subplot()
+    mappable = draw_field(ax, kind, field, own_scale, [field])
     ax.set_title(panel_title(label, field))
     if scale is None:
         add_color_bar([ax], mappable, field.name, own_scale)
@@ -275,25 +262,23 @@ def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
 def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
     colors, norm = color_map(field.quantity, scale), color_norm(scale)
     bands = ax.contourf(field.x, field.y, field.drawn, levels=scale.levels, cmap=colors, norm=norm)
-    levels = scale.levels_within(field.finite)
-    if levels.size:
-        line_colors = contrasting(colors(norm(levels)))
-        _draw_lines(ax, field, scale, levels, colors=line_colors, linewidths=0.6)
+    line_colors = contrasting(colors(norm(scale.levels_within(field.finite))))
+    _draw_lines(ax, field, scale, colors=line_colors, linewidths=0.6)
     return bands
 
 
 def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
     colors, norm = line_color_map(field.quantity, scale), color_norm(scale)
-    levels = scale.levels_within(field.finite)
-    if levels.size:
-        _draw_lines(ax, field, scale, levels, cmap=colors, norm=norm, linewidths=1.1)
+    _draw_lines(ax, field, scale, cmap=colors, norm=norm, linewidths=1.1)
     return ScalarMappable(norm, colors)
 
 
-def _draw_lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> None:
+def _draw_lines(ax: Axes, field: Field, scale: Scale, **style: Any) -> None:
     """Draw contour lines, dashed below 0 if colour, which is lost in grey, tells the sign."""
-    styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
-    ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
+    levels = scale.levels_within(field.finite)
+    if levels.size:
+        styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
+        ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
 
 
 _DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}
@@ -302,11 +287,10 @@ _DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _d
 def line_color_map(quantity: str, scale: Scale) -> Colormap:
     """Return the colour map of a quantity for lines: without a bright end, or a bright middle."""
     full = color_map(quantity, scale)
+    shares = np.linspace(0, 0.82, 256)  # what is brighter cannot be seen on white
     if scale.is_diverging:
-        half = _DIVERGING_SHARE / 2
-        shares = np.concatenate([np.linspace(0, half, 128), np.linspace(1 - half, 1, 128)])
-        return ListedColormap(full(shares), name=f"{full.name}_lines")
-    return ListedColormap(full(np.linspace(0, _LINE_SHARE, 256)), name=f"{full.name}_lines")
+        shares = np.concatenate([np.linspace(0, 0.3, 128), np.linspace(0.7, 1, 128)])
+    return ListedColormap(full(shares), name=f"{full.name}_lines")
 
 
 def _edges(points: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from landscape.runtime.files import replacing
 
 FORMATS = ("png", "svg", "pdf")
 
-_DPI = 200
 # Without the dates and the random ids that would make two files of one figure differ.
 _METADATA = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -46,7 +45,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
             hint=f"For example {path.with_suffix('.png').name if path.name else 'figure.png'}.",
         )
     with _writing(path) as beside, rc_context(_STYLE):
-        figure.savefig(beside, format=suffix, dpi=_DPI, metadata=_METADATA[suffix])
+        figure.savefig(beside, format=suffix, dpi=200, metadata=_METADATA[suffix])
     return path
 
 

@@ -5,7 +5,7 @@ The finite values of everything that is shown together decide it; nothing here d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +75,29 @@ class Scale:
         return self.levels[(self.levels > values.min()) & (self.levels < values.max())]
 
 
+def extent(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the lowest and the highest of the values of several arrays."""
+    together = np.concatenate(arrays)
+    return float(together.min()), float(together.max())
+
+
+def require_finite(
+    arrays: Iterable[np.ndarray],
+    rule: str = "a figure needs at least one finite value",
+    hint: str = "Finish the computation, or look at its file for NaN and inf.",
+) -> np.ndarray:
+    """Join all finite values of arrays of any shape, (n,).
+
+    Raises:
+        InputError: If there are none, with the rule that was broken and the hint.
+    """
+    values = np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        raise InputError(f"{rule}, got none.", hint=hint)
+    return values
+
+
 def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Scale:
     """Choose one scale for all that is shown together.
 
@@ -89,7 +112,7 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
     Raises:
         InputError: If no value is finite.
     """
-    values = _finite(arrays)
+    values = require_finite(arrays)
     low, high = float(values.min()), float(values.max())
     if is_share:
         levels = np.unique(np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0)))
@@ -115,7 +138,7 @@ def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
     Raises:
         InputError: If no value is finite.
     """
-    magnitudes = np.abs(_finite(arrays))
+    magnitudes = np.abs(require_finite(arrays))
     largest = float(magnitudes.max())
     if largest <= _MEDIAN_RATIO * np.median(magnitudes):
         return Scale("linear", linear_levels(-largest, largest), is_diverging=True)
@@ -135,7 +158,7 @@ def choose_share_scale(arrays: Iterable[np.ndarray]) -> Scale:
     Raises:
         InputError: If no value is finite.
     """
-    values = _finite(arrays)
+    values = require_finite(arrays)
     return _linear(0.0, float(values.max())) if 0 < values.max() <= 1 else choose_scale([values])
 
 
@@ -172,18 +195,6 @@ def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.
     stride = -(-(last - first) // (max_levels - 1))
     last = first + stride * -(-(last - first) // stride)
     return np.array([float(f"1e{power}") for power in range(first, last + 1, stride)])
-
-
-def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Join what is finite, (n,)."""
-    values = np.concatenate([np.ravel(array) for array in arrays])
-    values = values[np.isfinite(values)].astype(np.float64)
-    if not values.size:
-        raise InputError(
-            "a figure needs at least one finite value, got none.",
-            hint="Finish the computation, or look at its file for NaN and inf.",
-        )
-    return values
 
 
 def _linear(low: float, high: float) -> Scale:

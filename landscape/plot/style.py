@@ -1,13 +1,16 @@
-"""How figures look: sizes, type, colours, and the signs for what is missing."""
+"""How figures look: sizes, type, colours, legends, and the signs for what is missing."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps, rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
@@ -16,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.scale import SymmetricalLogScale
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from landscape.plot.field import Field, missing_name
 from landscape.plot.scale import Scale
@@ -65,16 +68,23 @@ OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": 
 """Marker of what did not converge, or is known exactly."""
 
 _MAX_TICKS = 8
-_MAX_COLUMNS = 3
-_LONGEST_NAME = 33  # characters along a colour bar in one column
-_NOT_FINITE = {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0}
-_NOT_DONE = {"facecolor": "1.0", "edgecolor": "0.65", "hatch": "\\\\\\\\", "linewidth": 0.0}
-MISSING = {"not_finite": _NOT_FINITE, "not_done": _NOT_DONE}
+MISSING: dict[str, dict[str, Any]] = {
+    "not_finite": {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0},
+    "not_done": {"facecolor": "1.0", "edgecolor": "0.65", "hatch": "\\\\\\\\", "linewidth": 0.0},
+}
+"""Hatching of what is missing."""
+
+_CHARACTER, _HANDLE = 0.062, 0.52  # inches, of 8 point type and of a sign with the space around it
+_ROW, _BORDER = 0.165, 0.1  # inches
+_NOTE_SIZE = 7.5  # points
 
 
-def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
-    """Make a figure that no window and no pyplot knows of; width and height in inches."""
-    figure = Figure(figsize=(width, height), layout=layout)  # pyright: ignore[reportArgumentType]
+def new_figure(columns: int, height: float, *, layout: Any = "constrained") -> Figure:
+    """Make a figure as wide as so many panels, which no window and no pyplot knows of.
+
+    The height is in inches.
+    """
+    figure = Figure(figsize=(width_of(columns), height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -84,10 +94,67 @@ def width_of(columns: int) -> float:
     return ONE_COLUMN if columns == 1 else TWO_COLUMNS
 
 
-def grid_shape(num_panels: int, most: int = _MAX_COLUMNS) -> tuple[int, int]:
+def grid_shape(num_panels: int, most: int = 3) -> tuple[int, int]:
     """Return the rows and columns of so many panels; four are a square."""
     columns = 2 if num_panels == 4 else min(num_panels, most)
     return -(-num_panels // columns), columns
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Signs with their names, and one sentence under them.
+
+    Attributes:
+        handles: In reading order.
+        note: Empty for none.
+    """
+
+    handles: Sequence[Artist]
+    note: str = ""
+
+    def height(self, width: float) -> float:
+        """Return the height on a figure of a width, both in inches; 0 if it is empty."""
+        if not self.handles and not self.note:
+            return 0.0
+        rows = -(-len(self.handles) // self._columns(width)) if self.handles else 0
+        return _BORDER + _ROW * (rows + len(_lines(self.note, width)))
+
+    def new_figure(self, columns: int, height: float, *, layout: str = "constrained") -> Figure:
+        """Make a figure of so many columns with the legend under a height in inches."""
+        height += self.height(width_of(columns))
+        figure = new_figure(columns, height, layout=layout)
+        self.add_to(figure)
+        return figure
+
+    def add_to(self, figure: Figure) -> None:
+        """Put the legend under everything else in a figure; nothing if there is nothing to say."""
+        if not self.handles and not self.note:
+            return
+        width = figure.get_figwidth()
+        legend = figure.legend(
+            handles=list(self.handles),
+            ncols=self._columns(width),
+            loc="outside lower center",
+            title="\n".join(_lines(self.note, width)) or None,
+            title_fontsize=_NOTE_SIZE,
+            borderaxespad=0.2,
+            borderpad=0.2,
+            labelspacing=0.3,
+        )
+        legend.get_title().set_multialignment("center")
+
+    def _columns(self, width: float) -> int:
+        """Return the most columns that fit, each as wide as its longest name."""
+        widths = [_HANDLE + _CHARACTER * len(str(handle.get_label())) for handle in self.handles]
+        for columns in range(len(widths), 1, -1):
+            parts = np.array_split(widths, columns)
+            if sum(part.max() for part in parts) <= width:
+                return columns
+        return 1
+
+
+def _lines(note: str, width: float) -> list[str]:
+    return textwrap.wrap(note, int(width / _CHARACTER * 8 / _NOTE_SIZE))
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -126,6 +193,11 @@ def name_keys(names: Sequence[str], **style: Any) -> list[Line2D]:
     ]
 
 
+def band_key(label: str, color: str, alpha: float) -> Patch:
+    """Return a legend entry that is drawn as bands are."""
+    return Patch(color=color, alpha=alpha, linewidth=0, label=label)
+
+
 def draw_band(
     ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, alpha: float, gid: str
 ) -> None:
@@ -137,8 +209,7 @@ def draw_residuals(ax: Axes, bars: np.ndarray, is_visible: np.ndarray) -> None:
     """Draw error bars, (3, n) for place, value and half length, where they can be seen (n,)."""
     if is_visible.any():
         x, y, residuals = bars[:, is_visible]
-        style = {"fmt": "none", "ecolor": "0.35", "elinewidth": 0.9, "capsize": 2.0}
-        ax.errorbar(x, y, yerr=residuals, **style)
+        ax.errorbar(x, y, residuals, fmt="none", ecolor="0.35", elinewidth=0.9, capsize=2.0)
 
 
 def draw_open_markers(
@@ -185,11 +256,12 @@ def mark_center(ax: Axes, color: str) -> None:
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
     """Put the vertical axis, or the other one, on a log scale whose ticks are the levels."""
     ax.set(**{f"{direction}scale": "log"})
-    axis = ax.xaxis if direction == "x" else ax.yaxis
-    stride = -(-len(scale.levels) // _MAX_TICKS)
-    axis.set_major_locator(FixedLocator(list(scale.levels[::stride])))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: format_level(value)))
-    axis.set_minor_locator(NullLocator())
+    ticks = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
+    getattr(ax, f"{direction}axis").set(
+        major_locator=FixedLocator(list(ticks)),
+        major_formatter=format_level,
+        minor_locator=NullLocator(),
+    )
 
 
 def set_scale(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
@@ -205,15 +277,18 @@ def format_value(value: float) -> str:
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_level(value: float) -> str:
-    """Write a level, which is a rounded number, with all its digits."""
+def format_level(value: float, _position: object = None) -> str:
+    """Write a level, which is a rounded number, with all its digits; also a formatter of ticks."""
     mantissa, _, exponent = f"{value:g}".partition("e")
     text = f"{mantissa}e{int(exponent)}" if exponent else mantissa
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def with_note(name: str, scale: Scale, longest: int = _LONGEST_NAME) -> str:
-    """Return the name of an axis or colour bar with its scale's note, on a new line if long."""
+def with_note(name: str, scale: Scale, longest: int = 33) -> str:
+    """Return the name of an axis or colour bar with its scale's note, on a new line if long.
+
+    Along a colour bar in one column there are some 33 characters.
+    """
     is_long = len(re.sub(r"[\\${}_]", "", name + scale.note)) > longest
     return name + (scale.note.replace(" (", "\n(", 1) if is_long else scale.note)
 
@@ -233,7 +308,7 @@ def missing_handles(fields: Sequence[Field]) -> list[Patch]:
     """Return the legend entries for what is missing in any of the fields; none if nothing is."""
     handles = []
     if name := missing_name(fields):
-        handles.append(Patch(**_NOT_FINITE, label=name))
+        handles.append(Patch(**MISSING["not_finite"], label=name))
     if any(field.is_unknown.any() for field in fields):
-        handles.append(Patch(**_NOT_DONE, label="not computed"))
+        handles.append(Patch(**MISSING["not_done"], label="not computed"))
     return handles

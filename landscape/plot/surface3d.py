@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LightSource, Normalize
@@ -12,14 +13,13 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
 from landscape.errors import InputError
-from landscape.plot.field import Field, choose_splits, scale_of, select_field
-from landscape.plot.legend import legend_of
-from landscape.plot.mark_symbols import draw_marks, hides_center
+from landscape.plot.field import Field, scale_of
+from landscape.plot.mark_symbols import draw_marks, hides_center, legend_of
 from landscape.plot.plane_maps import (
     draw_dots,
     line_color_map,
     missing_patches,
-    require_grid,
+    select_plane,
     set_view,
     view_of,
 )
@@ -36,21 +36,15 @@ from landscape.plot.style import (
 )
 from landscape.results.surface import Surface
 
-_ELEVATION, _AZIMUTH = 30.0, -58.0  # degrees
 _FLOOR_DROP = 0.45  # of the height of the surface, between its lowest level and the floor
-_LIGHT_AZIMUTH, _LIGHT_ALTITUDE = 315.0, 50.0  # degrees, clockwise from the second direction
 _SHADOW = 0.6  # brightness of what no light reaches
 _MAX_TICKS = 6
-_ZOOM = 0.8
 _LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
 _FILLED = 0.87  # of the height of the square of a relief, below its title
 _EMPTY = 0.06  # of that square, at its foot
 _FOOT = 0.05  # inches, under the reliefs
 _HEAD, _TITLE = 0.22, 0.22  # inches, for the panels' titles and that of the figure
-_PAD_PER_CHARACTER = 3.0  # points, by which the label of the height keeps clear of its ticks'
 _LONGEST_NAME = 33  # characters along the height
-_PAD_OF_FORMULA = 2.5  # likewise, for its subscripts
-_SMALL = 2.5  # inches, the width of a panel below which its type is smaller
 
 
 @styled
@@ -81,8 +75,7 @@ def plot_surface3d(
         InputError: If the surface is on a line, or has no such split, quantity or finite value, or
             the axes are not three-dimensional.
     """
-    field = select_field(surface, split or choose_splits([surface], None, quantity)[0], quantity)
-    require_grid(field)
+    field = select_plane(surface, split or None, quantity)
     own_scale = scale or scale_of([field])
     legend = legend_of([field], view_of([field], "surface"))
     if ax is None:
@@ -92,8 +85,7 @@ def plot_surface3d(
             f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
             hint='Make them with figure.add_subplot(projection="3d").',
         )
-    draw_relief(ax, field, own_scale)
-    set_relief_title(ax, panel_title(label, field))
+    draw_relief(ax, field, own_scale, [field], label)
     if scale is None:
         legend.add_to(figure_of(ax))
     return ax
@@ -107,61 +99,54 @@ def new_relief_figure(
     There are `foot` inches under them. The square that each relief is drawn in is empty at its top:
     rows overlap there.
     """
-    width = width_of(columns)
-    side = width / columns
+    side = width_of(columns) / columns
     foot = max(foot - _EMPTY * side, _FOOT)
     height = foot + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
-    figure = new_figure(width, height, layout=None)
+    figure = new_figure(columns, height, layout=None)
     axes = []
     for index in range(num_panels):
         row, column = divmod(index, columns)
-        ax = figure.add_subplot(projection="3d")
-        assert isinstance(ax, Axes3D)
         bottom = foot + (rows - 1 - row) * (side * _FILLED + _HEAD)
+        place = ((column - _LEFT) / columns, bottom / height, 1 / columns, side / height)
+        ax = Axes3D(figure, place)
         ax.patch.set_visible(False)
-        ax.set_position(((column - _LEFT) / columns, bottom / height, 1 / columns, side / height))
-        axes.append(ax)
+        axes.append(figure.add_axes(ax))
     return figure, axes
 
 
-def set_relief_title(ax: Axes3D, title: str) -> None:
-    """Put the title right over the relief."""
-    ax.set_title(title, y=_FILLED, pad=0)
-    ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
-
-
-def draw_relief(ax: Axes3D, field: Field, scale: Scale, *, beside: Sequence[Field] = ()) -> None:
+def draw_relief(
+    ax: Axes3D, field: Field, scale: Scale, fields: Sequence[Field], label: str
+) -> None:
     """Draw a field as a relief over its contour lines, with the same axes for the same scale.
 
-    Fields `beside` it in the figure share the view and the signs of the marks.
+    All fields of the figure, this one included, share the view and the signs of the marks.
     """
     low, high = scale.limits
     floor = float(low - _FLOOR_DROP * (high - low))
-    _draw_floor(ax, field, scale, floor, beside)
+    _draw_floor(ax, field, scale, floor, fields)
     _draw_cells(ax, field, scale)
     _finish_axes(ax, field, scale, (floor, float(high)))
-    set_view([ax], beside or [field], "surface")
-    draw_marks(ax, field, beside or [field], floor=floor)
+    set_view(ax, fields, "surface")
+    draw_marks(ax, field, fields, floor=floor)
+    ax.set_title(panel_title(label, field), y=_FILLED, pad=0)
+    ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
 
 
 def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
     """Draw every cell whose four corners are there."""
     heights = scale.transform(np.asarray(field.drawn.filled(scale.low)))
     x, y = np.meshgrid(field.x, field.y)
-    points = np.stack([x, y, heights], axis=-1)
+    points = np.stack([x, y, heights, np.ma.getmaskarray(field.drawn)], axis=-1)
     corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
-    is_there = ~np.ma.getmaskarray(field.drawn)
-    is_whole = is_there[:-1, :-1] & is_there[:-1, 1:] & is_there[1:, 1:] & is_there[1:, :-1]
-    quads = corners[is_whole]
+    quads = corners[~corners[..., 3].any(axis=2)][..., :3]
     if not len(quads):
         return
     limits = scale.limits
     shares = Normalize(*limits)(quads[..., 2].mean(axis=1))
     colors = color_map(field.quantity, scale)(shares)
     colors[:, :3] *= _brightness(quads, np.ptp(field.x), np.ptp(field.y), np.ptp(limits))[:, None]
-    relief = Poly3DCollection(quads, facecolors=colors, edgecolors=colors, linewidths=0.2, zorder=3)
-    relief.set(rasterized=True, gid="relief")
-    ax.add_collection3d(relief)
+    style: dict[str, Any] = {"linewidths": 0.2, "zorder": 3, "rasterized": True, "gid": "relief"}
+    ax.add_collection3d(Poly3DCollection(quads, facecolors=colors, edgecolors=colors, **style))
 
 
 def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
@@ -169,19 +154,19 @@ def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
     scaled = quads / np.array(spans)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    light = LightSource(azdeg=_LIGHT_AZIMUTH, altdeg=_LIGHT_ALTITUDE).direction
+    light = LightSource(azdeg=315.0, altdeg=50.0).direction  # clockwise from the second direction
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
 
 
 def _draw_floor(
-    ax: Axes3D, field: Field, scale: Scale, floor: float, beside: Sequence[Field]
+    ax: Axes3D, field: Field, scale: Scale, floor: float, fields: Sequence[Field]
 ) -> None:
     """Project contour lines, missing points and the center onto the floor."""
     ax.computed_zorder = False
     for patch in missing_patches(field, reach=1.0):
         ax.add_patch(patch)
         pathpatch_2d_to_3d(patch, z=floor)  # pyright: ignore[reportArgumentType]
-    draw_dots(ax, field, beside or [field], floor)
+    draw_dots(ax, field, fields, floor)
     levels = scale.levels_within(field.finite)
     if levels.size:
         ax.contour(
@@ -197,36 +182,29 @@ def _draw_floor(
             zorder=1,
         )
     if not hides_center(field):
-        style = {"marker": "+", "color": "black", "markersize": 6, "zorder": 2, "gid": "center"}
-        ax.plot([0.0], [0.0], [floor], **style)
+        ax.plot([0], [0], [floor], "+", color="black", markersize=6, zorder=2, gid="center")
 
 
 def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
     """Set view, limits, ticks and labels; the ticks of the height are values, on any scale."""
-    ax.view_init(elev=_ELEVATION, azim=_AZIMUTH)
-    ax.set_box_aspect((1, 1, 0.8), zoom=_ZOOM)  # pyright: ignore[reportArgumentType]
+    ax.view_init(elev=30.0, azim=-58.0)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.8)  # pyright: ignore[reportArgumentType]
     ticks = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
     tick_labels = [format_level(tick) for tick in ticks]
-    is_small = ax.get_window_extent().width / figure_of(ax).dpi < _SMALL
+    is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5  # inches
     font_size = 6.5 if is_small else 8.0
     for set_label, label in zip((ax.set_xlabel, ax.set_ylabel), field.axis_labels, strict=True):
         set_label(label, fontsize=font_size, labelpad=-7 if is_small else -3)
-    name, share = _height_name(field, scale)
-    num_characters = max(0, max(map(len, tick_labels)) - 3)
-    label_pad = (-6.0 if is_small else -3.0) + _PAD_PER_CHARACTER * num_characters
-    label_pad += _PAD_OF_FORMULA * ("$" in name)
-    ax.set_zlabel(name, fontsize=font_size * share, labelpad=label_pad)
-    ax.set_zlim(*limits)
-    ax.set(zticks=scale.transform(ticks), zticklabels=tick_labels)
+    name = field.name + scale.note
+    if len(name) > _LONGEST_NAME:
+        name = name.replace("symmetric log scale", "symlog")
+    share = min(1.0, _LONGEST_NAME / len(name))
+    # Points by which the label keeps clear of its ticks' labels, more for a formula's subscripts.
+    pad = 3.0 * max(0, max(map(len, tick_labels)) - 3) + 2.5 * ("$" in name)
+    pad -= 6.0 if is_small else 3.0
+    ax.set_zlabel(name, fontsize=font_size * share, labelpad=pad)
+    ax.set(zlim=limits, zticks=scale.transform(ticks), zticklabels=tick_labels)
     ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.tick_params(pad=-3 if is_small else -2, labelsize=font_size - 0.5)
     ax.zaxis.set_tick_params(pad=0 if is_small else 1)
-
-
-def _height_name(field: Field, scale: Scale) -> tuple[str, float]:
-    """Return the name of the height, and the relative font size at which it fits along it."""
-    name = field.name + scale.note
-    if len(name) > _LONGEST_NAME:
-        name = name.replace("symmetric log scale", "symlog")
-    return name, min(1.0, _LONGEST_NAME / len(name))

@@ -12,6 +12,7 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.plot.kinds import list_results
 from landscape.plot.names import shortened
+from landscape.plot.scale import require_finite
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.sharpness_measures import MEASURES
 
@@ -127,18 +128,19 @@ def find_curves(
             of batches.
     """
     named = list(_name_checkpoints(*list_results(results, labels)))
-    names = list(dict.fromkeys(name for name, _ in named))
     counts = Counter(name for name, _ in named)
-    curves = [
-        curve
-        for name, result in named
-        for curve in _curves_of(result, names.index(name), is_alone=counts[name] == 1)
-    ]
-    if not any(np.isfinite(curve.values).any() for curve in curves):
-        raise InputError(
-            "sharpness needs at least one finite measure to be drawn, got none.",
-            hint="Look at the loss of the checkpoint for NaN and inf, or pass a smaller `rho`.",
-        )
+    names = list(counts)
+    curves = []
+    for name, result in named:
+        measures = sorted(result.measures, key=lambda each: each.rho)
+        for each in ORDER:
+            if chosen := tuple(measure for measure in measures if measure.name == each):
+                curves.append(Curve(result, names.index(name), chosen, counts[name] == 1))
+    require_finite(
+        [np.empty(0), *(curve.values for curve in curves)],
+        "sharpness needs at least one finite measure to be drawn",
+        "Look at the loss of the checkpoint for NaN and inf, or pass a smaller `rho`.",
+    )
     balls = {(each.p, each.adaptive, each.m) for curve in curves for each in curve.measures}
     if len(balls) > 1:
         found = "; ".join(_ball(*ball) for ball in sorted(balls, key=str))
@@ -178,15 +180,6 @@ def _name_checkpoints(
             own = result.group_of or result.names
             for name, each in zip(own, result.checkpoints, strict=True):
                 yield prefix + shortened(name), each
-
-
-def _curves_of(result: Sharpness, color: int, *, is_alone: bool) -> list[Curve]:
-    by_name: dict[str, list[Measure]] = {}
-    for measure in sorted(result.measures, key=lambda each: each.rho):
-        by_name.setdefault(measure.name, []).append(measure)
-    return [
-        Curve(result, color, tuple(by_name[name]), is_alone) for name in ORDER if name in by_name
-    ]
 
 
 def _ball(p: float, adaptive: bool, m: int | None) -> str:

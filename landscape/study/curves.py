@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.plot.bands import Band, plot_bands
+from landscape.plot.training_curves import Band, plot_bands
 from landscape.results.history import History
 from landscape.study.summary import Setting, Summary, label, over_seeds
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from landscape import plot
 from landscape.errors import InputError
-from landscape.plot.eigenvalues import group_by_layer
+from landscape.plot.spectrum_figures import group_by_layer
 from landscape.results.provenance import Provenance
 from landscape.results.spectrum import CurvatureHistory, Spectrum
 

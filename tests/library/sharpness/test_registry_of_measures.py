@@ -9,7 +9,7 @@ from cases import DUMMY_DATA, Quadratic, quadratic_loss, symmetric_with_spectrum
 
 from landscape import Problem, measure_sharpness
 from landscape.conditions import Quantity, parse_condition
-from landscape.plot.sharpness_curves import measure_title
+from landscape.plot.sharpness_figures import measure_title
 from landscape.report.report_rows import report_rows
 from landscape.results.sharpness_measures import MEASURES, MeasureKind
 

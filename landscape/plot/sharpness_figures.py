@@ -1,0 +1,392 @@
+"""Sharpness against the radius, and paired differences of it.
+
+Next to the curves is what the Taylor expansion of the loss predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.scale import SymmetricalLogScale
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from landscape.errors import InputError
+from landscape.plot.kinds import split_of
+from landscape.plot.names import shortened
+from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
+from landscape.plot.style import (
+    LINE_COLORS,
+    OPEN,
+    Legend,
+    band_key,
+    color_of,
+    draw_band,
+    draw_open_markers,
+    format_level,
+    grid_shape,
+    key,
+    marker_of,
+    name_keys,
+    set_log_ticks,
+    styled,
+    with_note,
+)
+from landscape.plot.taylor_curves import (
+    ORDER,
+    Checkpoints,
+    Curve,
+    ball_of,
+    find_curves,
+    group_by_measure,
+)
+from landscape.results.sharpness import VERDICTS, Difference, Sharpness, SharpnessComparison
+from landscape.results.sharpness_measures import MEASURES
+
+_ROW, _BORDER = 0.17, 0.75  # inches, of a measure and around all, in a figure of one radius
+_GROUP = 0.62  # of the distance between two measures, which the dots of all checkpoints take
+_MAX_DECADES = {"x": 2, "y": 4}  # that have names on each side of 0
+_LOWEST_SHARE = 0.1  # quantile of the magnitudes below which an axis with both signs is linear
+_INTERVAL = "95 % interval"
+_MARGIN = 0.04  # share of a logarithmic axis that is left free at each end
+_FARTHEST = 8.0  # factor beyond the values up to which a prediction is followed
+_MAX_MARKERS = 15  # radii of a curve up to which each has a marker
+_PREDICTIONS: dict[str, dict[str, Any]] = {
+    "first order": {"linestyle": (0, (5.0, 2.0)), "linewidth": 0.9},
+    "second order": {"linestyle": (0, (1.0, 1.3)), "linewidth": 1.3},
+}
+_BAND = 0.18  # opacity
+_LOG_RATIO = 8.0  # largest over smallest value above which the axis of dots is logarithmic
+_DIFFERENCE_ROW, _DIFFERENCE_BORDER = 0.2, 0.6  # inches, likewise of a panel of differences
+_SIGNS: dict[str, dict[str, Any]] = {
+    VERDICTS[0]: {"color": LINE_COLORS[0], "marker": "<", "markersize": 5},
+    VERDICTS[1]: {"color": LINE_COLORS[1], "marker": ">", "markersize": 5},
+    VERDICTS[2]: {"color": "0.45", "marker": "o", "markersize": 5, "markerfacecolor": "white"},
+}
+
+
+@styled
+def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None) -> Figure:
+    """Draw sharpness against the radius, a panel per measure and a colour per checkpoint or group.
+
+    Bands are 95 % intervals; the checkpoints of a group have none, their spread says more. Thin
+    lines of the same colour are what the loss's Taylor expansion predicts, where it is known and of
+    the same examples: dashed the first order, dotted the second. Where a curve leaves its dotted
+    line, the expansion no longer tells how sharp the loss is. Of the maximum there are two dotted
+    lines, between which it is to second order. With a single radius the measures are rows of dots.
+
+    Args:
+        results: One or several, of one ball.
+        labels: One per result, for the legend; a comparison has names of its own.
+
+    Raises:
+        InputError: If nothing finite was measured, or in balls of different norms, scalings or
+            batches.
+    """
+    curves, names = find_curves(results, labels)
+    panels = group_by_measure(curves)
+    shown = [curve for members in panels.values() for curve in members]
+    has_dots = all(len(curve.measures) == 1 for curve in curves)
+    note = "To second order, the maximum is between its two dotted lines."
+    predicted = [[name for name, _ in curve.predictions(curve.rho)] for curve in shown]
+    has_two = any(found.count("second order") > 1 for found in predicted)
+    legend = Legend(_handles(shown, names, has_dots=has_dots), note if has_two else "")
+    if has_dots:
+        figure = legend.new_figure(1, _BORDER + _ROW * len(panels) * max(1.5, len(names)))
+        _draw_rows(figure.add_subplot(), panels, len(names))
+        return figure
+    rows, columns = grid_shape(len(panels))
+    figure = legend.new_figure(columns, 0.2 + rows * 2.25)
+    for index, (name, members) in enumerate(panels.items()):
+        ax = figure.add_subplot(rows, columns, index + 1)
+        _draw_panel(ax, name, members, "" if index % columns else _rise_of(curves))
+        if index + columns < len(panels):
+            ax.set_xlabel("")
+    return figure
+
+
+@styled
+def draw_sharpness_panel(ax: Axes, result: Sharpness | SharpnessComparison) -> None:
+    """Draw the first panel of `plot_sharpness` on given axes; measures of one radius as dots."""
+    curves, names = find_curves(result, None)
+    panels = group_by_measure(curves)
+    name, members = next(iter(panels.items()))
+    has_dots = all(len(curve.measures) == 1 for curve in curves)
+    if has_dots:
+        _draw_rows(ax, panels, len(names))
+        members = [curve for each in panels.values() for curve in each]
+    else:
+        _draw_panel(ax, name, members, _rise_of(curves))
+    ax.legend(handles=_handles(members, names, has_dots=has_dots))
+
+
+def measure_title(name: str, steps: int = 0) -> str:
+    """Name a measure in words."""
+    known = MEASURES.get(name)
+    return known.title.format(steps=steps) if known else name.replace("_", " ")
+
+
+def _rise_label(results: Iterable[Sharpness]) -> str:
+    """Say what sharpness is the rise of."""
+    return f"rise of the {split_of(results)} loss"
+
+
+def _rise_of(curves: Sequence[Curve]) -> str:
+    return _rise_label(curve.result for curve in curves)
+
+
+def _predicted(curves: Sequence[Curve], rho: np.ndarray | None = None) -> np.ndarray:
+    """Return all that is predicted, at the given radii or at those of each curve, (n,)."""
+    predicted = [curve.predictions(curve.rho if rho is None else rho) for curve in curves]
+    return np.concatenate([np.empty(0), *(line for lines in predicted for _, line in lines)])
+
+
+def _draw_panel(ax: Axes, name: str, curves: Sequence[Curve], ylabel: str) -> None:
+    """Draw one measure of all checkpoints, the predictions under the curves."""
+    ax.set_title(measure_title(name, curves[0].measures[0].steps))
+    ax.set(xlabel=rf"radius $\rho$ ({ball_of(curves)})", ylabel=ylabel)
+    rho = np.concatenate([curve.rho for curve in curves])
+    fine = np.geomspace(rho.min(), rho.max(), 200)
+    for curve in curves:
+        _draw_predictions(ax, curve, fine)
+        _draw_curve(ax, curve)
+    _set_log_axis(ax, rho, np.empty(0), "x")
+    values = np.concatenate([curve.values for curve in curves])
+    values = values[np.isfinite(values)]
+    if values.size and values.min() > 0:
+        _set_log_axis(ax, values, _predicted(curves, fine), "y")
+    elif values.size:
+        _set_signed_axis(ax, values, ylabel, "y")
+        ax.axhline(0.0, color="black", linewidth=0.7)
+
+
+def _draw_curve(ax: Axes, curve: Curve) -> None:
+    color = color_of(curve.color)
+    rho, values, errors = curve.rho, curve.values, curve.errors
+    if np.isfinite(errors).any():
+        low = values - errors
+        low = np.where((low <= 0) & (values > 0), 1e-9 * values, low)  # below any log axis
+        draw_band(ax, rho, low, values + errors, color, _BAND, "interval")
+    marker = marker_of(curve.color) if len(rho) <= _MAX_MARKERS else None
+    ax.plot(rho, values, color=color, marker=marker, gid="measured")
+    draw_open_markers(ax, rho, values, ~curve.converged, curve.color)
+
+
+def _draw_predictions(ax: Axes, curve: Curve, rho: np.ndarray) -> None:
+    error = curve.second_order_error(rho)
+    for name, line in curve.predictions(rho):
+        gid = name.replace(" ", "-")
+        ax.plot(rho, line, color=color_of(curve.color), gid=gid, **_PREDICTIONS[name])
+        if name == "second order" and error is not None:
+            draw_band(ax, rho, line - error, line + error, "0.5", _BAND, "trace-error")
+
+
+def _set_log_axis(
+    ax: Axes, values: np.ndarray, others: np.ndarray, direction: Literal["x", "y"]
+) -> None:
+    """Show all values, and of the others those that are not far from them."""
+    near = others[(others > values.min() / _FARTHEST) & (others < values.max() * _FARTHEST)]
+    low, high = extent([near, values])
+    set_log_ticks(ax, Scale("log", log_levels(low, high, 7)), direction)
+    margin = max((high / low) ** _MARGIN, 1 + _MARGIN)
+    ax.set(**{f"{direction}lim": (low / margin, high * margin)})
+
+
+def _set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal["x", "y"]) -> None:
+    """Put values (n,) of both signs on a named axis, logarithmic in magnitude if needed."""
+    axis = getattr(ax, f"{direction}axis")
+    scale = choose_scale([values, -values])
+    if scale.kind == "symlog":
+        threshold, decades = _decades(values, _MAX_DECADES[direction])
+        ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=threshold)})
+        ticks = FixedLocator([0.0, *decades, *(-each for each in decades)])
+        axis.set(major_locator=ticks, minor_locator=NullLocator())
+    elif direction == "x":
+        axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(format_level)
+    transform = axis.get_transform()
+    low, high = transform.transform(np.array([values.min(), values.max()]))
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    limits = transform.inverted().transform(np.array([low - margin, high + margin]))
+    ax.set(**{f"{direction}lim": limits, f"{direction}label": with_note(name, scale).strip()})
+
+
+def _decades(values: np.ndarray, max_decades: int) -> tuple[float, list[float]]:
+    """Return the power of ten below most magnitudes, and evenly spaced powers above it.
+
+    The latter descend from the power of the largest magnitude.
+    """
+    magnitudes = np.abs(values[values != 0])
+    ends = np.quantile(magnitudes, (_LOWEST_SHARE, 1.0))
+    first, last = np.floor(np.log10(ends)).astype(int).tolist()
+    stride = -(-(last - first + 1) // max_decades)
+    return float(f"1e{first}"), [float(f"1e{power}") for power in range(last, first - 1, -stride)]
+
+
+def _draw_rows(ax: Axes, panels: dict[str, list[Curve]], num_names: int) -> None:
+    """Draw measures of one radius as rows, the checkpoints one below the other in a row."""
+    drawn = [curve for members in panels.values() for curve in members]
+    rhos = {curve.measures[0].rho for curve in drawn}
+    titles = []
+    for row, (name, members) in enumerate(panels.items()):
+        for curve in members:
+            place = row + _GROUP * ((curve.color + 0.5) / num_names - 0.5)
+            _draw_dot(ax, curve, place, _GROUP / num_names)
+        one = members[0].measures[0]
+        radius = rf" ($\rho$ = {one.rho:.3g})" if len(rhos) > 1 else ""
+        titles.append(measure_title(name, one.steps) + radius)
+    _set_dot_axis(ax, drawn)
+    ax.set(yticks=range(len(panels)), yticklabels=titles, ylim=(len(panels) - 0.5, -0.5))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=True, axis="x")
+    place = rf"$\rho$ = {drawn[0].measures[0].rho:.3g}, " if len(rhos) == 1 else ""
+    ax.set_xlabel(f"{_rise_of(drawn)}\n({place}{ball_of(drawn)})")
+
+
+def _draw_dot(ax: Axes, curve: Curve, place: float, height: float) -> None:
+    """Draw one measure and its interval at a height, with the predictions as upright strokes."""
+    color, values, errors = color_of(curve.color), curve.values, curve.errors
+    for name, line in curve.predictions(curve.rho):
+        style = {**_PREDICTIONS[name], "color": color, "gid": name.replace(" ", "-")}
+        ax.plot([line[0]] * 2, [place - height / 2, place + height / 2], **style)
+    if np.isfinite(errors).all():
+        ax.errorbar(
+            values, [place], xerr=errors, fmt="none", ecolor=color, elinewidth=1.0, capsize=2.0
+        )
+    ax.plot(
+        values,
+        [place],
+        linestyle="none",
+        marker=marker_of(curve.color),
+        markersize=5,
+        color=color,
+        markerfacecolor=color if curve.converged.all() else "white",
+        gid="measured",
+    )
+
+
+def _set_dot_axis(ax: Axes, curves: Sequence[Curve]) -> None:
+    """Choose the axis by the values; one that is not logarithmic holds 0."""
+    values = require_finite([curve.values for curve in curves])
+    predictions = _predicted(curves)
+    ends = np.concatenate(
+        [curve.values + sign * np.nan_to_num(curve.errors) for sign in (-1, 1) for curve in curves]
+    )
+    if values.min() > 0 and values.max() > _LOG_RATIO * values.min():
+        _set_log_axis(ax, values, np.append(predictions, ends), "x")
+        return
+    near = predictions[np.abs(predictions) < _FARTHEST * np.abs(values).max()]
+    _set_signed_axis(ax, require_finite([np.zeros(1), near, ends]), "", "x")
+    ax.axvline(0.0, color="black", linewidth=0.7)
+
+
+def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -> list[Artist]:
+    """Name the colours, the bands and the predictions, each only where there is one."""
+    handles: list[Artist] = [*name_keys(names)]
+    color = color_of(0) if len(names) == 1 else "0.25"
+    found = {name for curve in curves for name, _ in curve.predictions(curve.rho)}
+    handles += [
+        key(name, color=color, **_PREDICTIONS[name]) for name in _PREDICTIONS if name in found
+    ]
+    if any(np.isfinite(curve.errors).any() for curve in curves):
+        bar = key(_INTERVAL, color=color, linewidth=1.0, marker="|")
+        handles.append(bar if has_dots else band_key(_INTERVAL, color, _BAND))
+    if not all(curve.converged.all() for curve in curves):
+        handles.append(key("not converged", color=color, **OPEN))
+    return handles
+
+
+@styled
+def plot_differences(comparison: SharpnessComparison) -> Figure:
+    """Draw each paired difference as a dot with its confidence interval, a panel per measure.
+
+    An arrow to the left says that the first of the two is lower, one to the right that it is
+    higher; a circle that the interval does not tell. What is the same in all rows stands under the
+    figure.
+
+    Raises:
+        InputError: If there are no differences, or none is finite.
+    """
+    differences = comparison.differences
+    finite = [d for d in differences if np.isfinite([d.value, d.low, d.high]).all()]
+    if not finite:
+        raise InputError(
+            "a figure of differences needs at least one finite difference, got none.",
+            hint="Measure the sharpness of two checkpoints in one call.",
+        )
+    measured = {each.name for each in finite}
+    names = [name for name in ORDER if name in measured] + sorted(measured - set(ORDER))
+    panels = {name: [each for each in finite if each.name == name] for name in names}
+    columns = min(len(panels), 2)
+    rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [
+        _DIFFERENCE_BORDER + _DIFFERENCE_ROW * max(len(panels[name]) for name in row)
+        for row in rows
+    ]
+    found = {each.verdict for each in finite}
+    handles = [key(verdict, **sign) for verdict, sign in _SIGNS.items() if verdict in found]
+    figure = Legend(handles, _note(comparison, finite)).new_figure(columns, 0.15 + sum(heights))
+    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
+    measures = [measure for each in comparison.checkpoints for measure in each.measures]
+    for index, (name, differences) in enumerate(panels.items()):
+        ax = figure.add_subplot(grid[index // columns, index % columns])
+        _draw_differences(ax, differences, "difference" if index + columns >= len(panels) else "")
+        steps = max((measure.steps for measure in measures if measure.name == name), default=0)
+        ax.set_title(measure_title(name, steps))
+        in_first_column = panels[rows[index // columns][0]]
+        if index % columns and _row_names(differences) == _row_names(in_first_column):
+            ax.tick_params(labelleft=False)
+    return figure
+
+
+def _draw_differences(ax: Axes, differences: Sequence[Difference], name: str) -> None:
+    """Draw the differences of one measure from top to bottom."""
+    for row, each in enumerate(differences):
+        sign = _SIGNS[each.verdict]
+        ax.plot(
+            [each.low, each.high],
+            [row, row],
+            color=sign["color"],
+            linewidth=1.4,
+            solid_capstyle="butt",
+            gid="interval",
+        )
+        ax.plot([each.value], [row], linestyle="none", **sign, gid="difference")
+    ax.axvline(0.0, color="black", linewidth=0.7)
+    ends = [end for each in differences for end in (each.low, each.high)]
+    _set_signed_axis(ax, np.array([*ends, 0.0]), name, "x")
+    ticks = range(len(differences))
+    ax.set(yticks=ticks, yticklabels=_row_names(differences), ylim=(len(ticks) - 0.4, -0.6))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=True, axis="x")
+
+
+def _row_names(differences: Sequence[Difference]) -> list[str]:
+    """Say what differs from row to row: of the two that are compared, and the radius."""
+    firsts = [shortened(each.first) for each in differences]
+    seconds = [f"\N{MINUS SIGN} {shortened(each.second)}" for each in differences]
+    radii = [rf"$\rho$ = {each.rho:.3g}" for each in differences]
+    for names in (firsts, seconds, radii):
+        if len(set(names)) == 1:
+            names[:] = [""] * len(names)
+    pairs = [" ".join(filter(None, pair)) for pair in zip(firsts, seconds, strict=True)]
+    return [", ".join(filter(None, parts)) for parts in zip(pairs, radii, strict=True)]
+
+
+def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) -> str:
+    """Say what is subtracted, and what the intervals are."""
+    firsts, seconds = (
+        {shortened(getattr(each, end)) for each in differences} for end in ("first", "second")
+    )
+    first = next(iter(firsts)) if len(firsts) == 1 else "each"
+    pair = f"{first} \N{MINUS SIGN} {next(iter(seconds))}" if len(seconds) == 1 else "differences"
+    rhos = {each.rho for each in differences if each.name in ORDER}
+    radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
+    levels = " and ".join(dict.fromkeys(f"{100 * each.confidence:g} %" for each in differences))
+    sources = " / ".join(dict.fromkeys(each.source for each in differences))
+    rise = f"{_rise_label(comparison.checkpoints)}{radius}"
+    return f"{pair}: {rise}. Intervals: {levels}, from {sources}."

@@ -1,0 +1,388 @@
+"""The spectrum of a Hessian: eigenvalues as bars, their density, and the layers of eigenvectors.
+
+The density is smoothed, on a logarithmic axis that checkpoints share, with exact values marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.patches import Patch
+
+from landscape.errors import InputError
+from landscape.plot.kinds import list_results, split_of
+from landscape.plot.names import shortened
+from landscape.plot.scale import Scale, extent, linear_levels, log_levels, require_finite
+from landscape.plot.style import (
+    OPEN,
+    band_key,
+    color_map,
+    color_of,
+    contrasting,
+    draw_band,
+    draw_residuals,
+    figure_of,
+    format_level,
+    format_value,
+    key,
+    line_style_of,
+    marker_of,
+    new_figure,
+    set_log_ticks,
+    styled,
+)
+from landscape.results.spectral_density import band, kernel_width, smoothed
+from landscape.results.spectrum import Density, Spectrum
+
+_ROW, _BORDER = 0.16, 0.75  # inches, of a row and around all
+_LEAST_HEIGHT = 1.4  # inches, which the name of the colour bar takes
+_PRINTED = 0.005  # share from which a cell has its number
+_GROUP_WIDTH = 0.82  # of the distance between two eigenvalues
+_GAP = 0.5  # extra distance between the largest and the smallest, in the same unit
+_VISIBLE = 0.004  # share of the range of values below which an error bar is thinner than a line
+_FONT_SIZE = 7.0  # points, of the printed values
+_CHARACTER = 0.62 * _FONT_SIZE
+_ROOM = 4.0  # points around a printed value
+_HEADROOM = 0.03  # of the height, above the printed values
+_MAX_BARS = 10  # in one column
+_CONFIDENCE = 0.95
+_FAR = 12.0  # known eigenvalue over outermost node, from which a linear axis shows one line
+_LOG_MARGIN = 1.5  # beyond the outermost eigenvalue of a logarithmic axis
+_LOG_HEADROOM = 2.0  # factor above the highest peak
+_LOWEST = 0.1  # of the height of a single eigenvalue, at the foot of the axis
+_REACH = 5.0  # kernel widths, beyond which a Gaussian is below a 1e-5th of its height
+_BAND_OPACITY = 0.25  # opacity
+_SIGN_LENGTH = 3.0  # length of a line in the legend, in type sizes
+_CURVATURES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
+
+
+@styled
+def plot_eigenvalues(
+    spectra: Spectrum | Sequence[Spectrum],
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the largest and the smallest eigenvalues, in descending order, with their values.
+
+    The residual, within which an eigenvalue lies, is the error bar where it can be seen. Bars of a
+    run that stopped before it converged are hatched.
+
+    Args:
+        spectra: One or several.
+        labels: One per spectrum, for the legend.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If no eigenvalue is finite.
+    """
+    spectra, names = list_results(spectra, labels)
+    values = require_finite(
+        [each for s in spectra for each in (s.eigenvalues, s.bottom_eigenvalues)],
+        "a spectrum needs at least one finite eigenvalue to be drawn",
+        "Look at the loss of the checkpoint for NaN and inf.",
+    )
+    num_top = max(s.eigenvalues.size for s in spectra)
+    num_bottom = max(s.bottom_eigenvalues.size for s in spectra)
+    if ax is None:
+        is_narrow = (num_top + num_bottom) * len(spectra) <= _MAX_BARS
+        ax = new_figure(1 if is_narrow else 2, 2.6).add_subplot()
+    span = float(np.ptp(np.append(values, 0.0))) or 1.0
+    longest = max(len(format_value(value)) for value in values) * _CHARACTER + _ROOM
+    num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
+    is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
+    for index, spectrum in enumerate(spectra):
+        bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
+        width = 0.92 * _GROUP_WIDTH / len(spectra)
+        ax.bar(bars[0], bars[1], width=width, color=color_of(index), **_look(spectrum))
+        draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
+        _print_values(ax, bars, is_upright)
+    _set_axes(ax, spectra, num_top, num_bottom)
+    _leave_room(ax, values, longest if is_upright else _FONT_SIZE + _ROOM)
+    notes = ["" if spectrum.converged else " (not converged)" for spectrum in spectra]
+    handles = [
+        Patch(facecolor=color_of(index), label=f"{name}{note}".strip(), **_look(spectra[index]))
+        for index, (name, note) in enumerate(zip(names, notes, strict=True))
+        if name or note
+    ]
+    if handles:
+        ax.legend(handles=handles)
+    return ax
+
+
+def _look(spectrum: Spectrum) -> dict[str, Any]:
+    """Return how the bars of a run that did not converge differ."""
+    if spectrum.converged:
+        return {}
+    return {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
+
+
+def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.ndarray:
+    """Return position, eigenvalue and residual of each finite bar, descending, (3, n).
+
+    The spectrum is number `index` of `count`.
+    """
+    top = np.arange(spectrum.eigenvalues.size)
+    bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
+    shift = (index - (count - 1) / 2) * _GROUP_WIDTH / count
+    bars = np.stack(
+        [
+            np.append(top, bottom[::-1]) + shift,
+            np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues[::-1]),
+            np.append(spectrum.residuals, spectrum.bottom_residuals[::-1]),
+        ]
+    )
+    return bars[:, np.isfinite(bars[1])]
+
+
+def _print_values(ax: Axes, bars: np.ndarray, is_upright: bool) -> None:
+    """Print each value beyond the end of its bar and of its error bar."""
+    for position, value, residual in bars.T:
+        ax.annotate(
+            format_value(value),
+            (position, value + np.copysign(np.nan_to_num(residual, posinf=0.0), value)),
+            xytext=(0, 2 if value >= 0 else -2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if value >= 0 else "top",
+            rotation=90 if is_upright else 0,
+            fontsize=_FONT_SIZE,
+        )
+
+
+def _size_of(ax: Axes) -> np.ndarray:
+    """Return the width and the height of axes in points."""
+    extent = ax.get_window_extent()
+    return np.array([extent.width, extent.height]) * 72.0 / figure_of(ax).dpi
+
+
+def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
+    """Set limits so that the printed values, some points high, fit above and below the bars."""
+    low, high = extent([values, np.zeros(1)])
+    share = points / _size_of(ax)[1]
+    below, above = share * (low < 0), share * (high > 0)
+    span = (high - low or 1.0) / (1 - below - above)
+    ax.set_ylim(low - below * span, high + (above + _HEADROOM) * span)
+
+
+def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: int) -> None:
+    """Name the eigenvalues by their rank."""
+    ranks = np.arange(num_top + num_bottom)
+    top, bottom = _eigenvalue_names(num_top, num_bottom)
+    ax.set_xticks(ranks + _GAP * (ranks >= num_top), top + bottom[::-1])
+    ax.tick_params(axis="x", length=0)
+    ax.axhline(0.0, color="black", linewidth=0.7)
+    ax.margins(x=0.02)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_ylabel(f"Hessian eigenvalue ({split_of(spectra)} loss)")
+
+
+def _eigenvalue_names(num_top: int, num_bottom: int) -> tuple[list[str], list[str]]:
+    """Name the largest eigenvalues by their rank, and the smallest ones, the smallest first."""
+    top = [rf"$\lambda_{{{i + 1}}}$" for i in range(num_top)]
+    return top, [rf"$\lambda_{{P{-i or ''}}}$" for i in range(num_bottom)]
+
+
+@styled
+def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
+    """Draw the shares of each eigenvector's squared length by layer, in percent, in one column.
+
+    Parameter tensors are rows. Where these would be more than 30, those are one row that have the
+    first parts of their names in common, as many parts as make at most 30: the tensors of a layer,
+    or those of a block.
+
+    Args:
+        spectrum: One that has `layer_shares`.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If it has none.
+    """
+    if not spectrum.layer_shares:
+        raise InputError(
+            "a figure of layers needs the shares of the layers in the eigenvectors, the spectrum "
+            "has none.",
+            hint="Compute the spectrum again.",
+        )
+    shares = group_by_layer(spectrum.layer_shares)
+    table = 100 * np.stack(list(shares.values()))  # (layers, eigenvectors)
+    if ax is None:
+        ax = new_figure(1, max(_BORDER + _ROW * len(table), _LEAST_HEIGHT)).add_subplot()
+    norm = Normalize(0.0, max(float(np.nanmax(table)), 1.0))
+    image = ax.imshow(
+        table, aspect="auto", cmap=color_map("share"), norm=norm, interpolation="nearest"
+    )
+    colors = contrasting(image.to_rgba(table).reshape(-1, 4))
+    for (row, column), color in zip(np.ndindex(table.shape), colors, strict=True):
+        if table[row, column] >= 100 * _PRINTED:
+            style = {"color": color, "ha": "center", "va": "center", "fontsize": 6.5}
+            ax.text(column, row, f"{table[row, column]:.0f}", **style)
+    top, bottom = _eigenvalue_names(spectrum.eigenvalues.size, spectrum.bottom_eigenvalues.size)
+    ax.set(
+        xticks=range(table.shape[1]),
+        xticklabels=top + bottom,
+        yticks=range(len(shares)),
+        yticklabels=[shortened(name) for name in shares],
+        xlabel=f"eigenvector of the Hessian ({spectrum.split} loss)",
+    )
+    ax.tick_params(length=0)
+    figure_of(ax).colorbar(image, ax=ax, label="share (%)", aspect=30)
+    return ax
+
+
+def group_by_layer(shares: Mapping[str, np.ndarray], max_groups: int = 30) -> dict[str, np.ndarray]:
+    """Add up the shares of tensors, in order, into at most so many groups if names allow it.
+
+    Args:
+        shares: Parameter name -> (k,).
+        max_groups: Fewer parts of the names are told apart until there are no more.
+    """
+    groups = dict(shares)
+    for depth in range(max(name.count(".") for name in shares), 0, -1):
+        if len(groups) <= max_groups:
+            break
+        groups = {}
+        for name, share in shares.items():
+            group = ".".join(name.split(".")[:depth])
+            groups[group] = groups.get(group, 0.0) + share
+    return groups
+
+
+@styled
+def plot_density(
+    spectra: Spectrum | Sequence[Spectrum],
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw smoothed spectral densities with bands, and mark the eigenvalues known exactly.
+
+    All have the same kernel, the widest of their defaults, for its width decides the height of a
+    peak. The axis of the eigenvalues is logarithmic outside the range of the nodes where known ones
+    are far out.
+
+    Args:
+        spectra: One or several, each with a density.
+        labels: One per spectrum, for the legend.
+        ax: Where to draw; None for a new figure.
+
+    Raises:
+        InputError: If a spectrum has no density, or none that is finite.
+
+    Source:
+        The form: Ghorbani, Krishnan & Xiao (2019); Yao, Gholami, Keutzer & Mahoney (2020),
+        PyHessian.
+    """
+    spectra, names = list_results(spectra, labels)
+    densities = [_require_density(spectrum) for spectrum in spectra]
+    handles = _density_handles(densities, names)
+    if ax is None:
+        ax = new_figure(len(spectra), 2.8).add_subplot()
+        columns = 2 if len(spectra) == 1 else 5
+        if handles:
+            figure_of(ax).legend(
+                handles=handles,
+                handlelength=_SIGN_LENGTH,
+                loc="outside lower center",
+                ncols=columns,
+            )
+    elif handles:
+        ax.legend(handles=handles, handlelength=_SIGN_LENGTH)
+    width = max(kernel_width(density) for density in densities)
+    nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
+    x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
+    peaks = [_draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)]
+    num_parameters = max(density.num_parameters for density in densities)
+    lowest = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters)
+    highest = _LOG_HEADROOM * max(peaks)
+    set_log_ticks(ax, Scale("log", log_levels(lowest, highest)))
+    ax.set_ylim(lowest, highest)
+    ax.set_ylabel(f"density (log scale,\nkernel width {format_value(width)})")
+    _set_eigenvalues(ax, spectra, nodes, x)
+    return ax
+
+
+def _require_density(spectrum: Spectrum) -> Density:
+    density = spectrum.density
+    if density is None:
+        raise InputError(
+            "a density can only be drawn of a spectrum that has one, got eigenvalues alone.",
+            hint="Compute it with `landscape.hessian(problem, density=True)`.",
+        )
+    if not np.isfinite([*density.outliers, *density.nodes[density.weights > 0]]).all():
+        raise InputError(
+            "a density needs finite eigenvalues to be drawn, got NaN or inf.",
+            hint="Look at the loss of the checkpoint for NaN and inf.",
+        )
+    return density
+
+
+def _abscissae(nodes: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:
+    """Return the eigenvalues to compute the curves at, dense enough for each known peak."""
+    around = np.linspace(-_REACH, _REACH, 41) * width
+    lines = [
+        np.linspace(values.min() + around[0], values.max() + around[-1], 1200)
+        for values in (nodes, np.append(known, nodes))
+        if values.size
+    ]
+    return np.unique(np.concatenate([*lines, (known[:, None] + around).ravel()]))
+
+
+def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: int) -> float:
+    """Draw one density, its band and its known eigenvalues; return its highest value."""
+    color = color_of(index)
+    if len(density.nodes) > 1:
+        low, high = band(density, x, width, confidence=_CONFIDENCE)
+        draw_band(ax, x, low, high, color, _BAND_OPACITY, "band")
+    curve = smoothed(density, x, width)
+    ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
+    if density.outliers.size:
+        style = {**OPEN, "color": color, "marker": marker_of(index), "zorder": 3}
+        ax.plot(density.outliers, smoothed(density, density.outliers, width), **style, gid="known")
+    return float(curve.max())
+
+
+def _set_eigenvalues(
+    ax: Axes, spectra: Sequence[Spectrum], nodes: np.ndarray, x: np.ndarray
+) -> None:
+    """Name the eigenvalue axis, and make it logarithmic outside the nodes for far outliers."""
+    kinds = dict.fromkeys(_CURVATURES.get(each.curvature, each.curvature) for each in spectra)
+    label = f"{' / '.join(kinds)} eigenvalue ({split_of(spectra)} loss)"
+    ends = [x[0], x[-1]]
+    bulk = float(np.abs(nodes).max(initial=0.0))
+    if bulk > 0 and np.abs(x).max() > _FAR * bulk:
+        threshold = float(linear_levels(0.0, bulk)[-1])
+        ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
+        ax.xaxis.set_major_formatter(format_level)
+        ends = [_LOG_MARGIN * end if abs(end) > threshold else end for end in ends]
+        label += f",\nlogarithmic beyond \N{PLUS-MINUS SIGN}{format_level(threshold)}"
+    ax.set(xlim=ends, xlabel=label)
+    ax.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _density_handles(densities: Sequence[Density], names: Sequence[str]) -> list[Artist]:
+    """Name the checkpoints by colour, line and marker, and say what band and markers are."""
+    handles: list[Artist] = [
+        key(
+            name,
+            color=color_of(index),
+            linestyle=line_style_of(index),
+            marker=marker_of(index) if density.outliers.size else None,
+            markerfacecolor="white",
+        )
+        for index, (density, name) in enumerate(zip(densities, names, strict=True))
+        if name
+    ]
+    color = color_of(0) if len(densities) == 1 else "0.35"
+    if any(density.outliers.size for density in densities):
+        handles.append(key("known eigenvalue", color=color, **OPEN))
+    if any(len(density.nodes) > 1 for density in densities):
+        label = f"{100 * _CONFIDENCE:.0f} % over probes"
+        handles.append(band_key(label, color, _BAND_OPACITY))
+    return handles
