@@ -125,9 +125,9 @@ def _as_json(judgement: Judgement, *, lenient: bool) -> dict[str, Any]:
         "condition": judgement.condition,
         "verdict": judgement.verdict,
         "passed": judgement.passes(lenient=lenient),
-        "operands": [dataclasses.asdict(operand) for operand in judgement.operands],
+        "operands": [operand.as_dict() for operand in judgement.operands],
         "quantities": {
-            str(name): {**dataclasses.asdict(known.interval), "remark": known.remark or None}
+            str(name): {**known.interval.as_dict(), "remark": known.remark or None}
             for name, known in judgement.quantities.items()
         },
     }
