@@ -19,6 +19,15 @@ from types import FrameType
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
 
 from landscape.errors import LandscapeError
 
@@ -60,8 +69,6 @@ def answering(command: Callable[..., None]) -> Callable[..., None]:
 
 def show_error(error: LandscapeError) -> None:
     """Print a user's error: one sentence and a hint."""
-    from rich.console import Console
-
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     console.print("Error:", style="bold red", end=" ")
     console.print(error.message, markup=False)
@@ -76,11 +83,6 @@ def is_heard() -> bool:
     Errors are printed by every process that has one.
     """
     return os.environ.get("RANK", "0") == "0"
-
-
-def is_launched() -> bool:
-    """Whether torchrun started this process."""
-    return "TORCHELASTIC_RESTART_COUNT" in os.environ
 
 
 def is_restarted() -> bool:
@@ -106,18 +108,14 @@ def answer_table(
     """Print a table to stdout, leading text columns left-aligned and numbers right-aligned."""
     if not is_heard():
         return
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table()
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < num_texts else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     file = _answers.get() or sys.stdout
-    is_cut = (
-        file.isatty() or "COLUMNS" in os.environ
-    )  # a file or a pipe has room for a line of any length
+    # A file or a pipe has room for a line of any length.
+    is_cut = file.isatty() or "COLUMNS" in os.environ
     console = Console(file=file, width=None if is_cut else _UNLIMITED, highlight=False, emoji=False)
     console.print(title, style="bold", soft_wrap=True, markup=False)
     console.print(table)
@@ -131,6 +129,11 @@ def answer_json(value: Mapping[str, Any]) -> None:
 def number(value: float | None, digits: int = 6) -> str:
     """Format a number for a table; None and NaN are a dash."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
+
+
+def extent(interval: Any) -> str:
+    """Format the ends of an interval for a table."""
+    return f"{number(interval.low)} to {number(interval.high)}"
 
 
 def percent(value: float | None) -> str:
@@ -165,14 +168,15 @@ def resumable(path: Path) -> Iterator[None]:
 
 def to_go_on() -> str:
     """Return the command line that continues this one, introduced."""
-    processes = os.environ.get("LOCAL_WORLD_SIZE")
-    program = (
-        ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"]
-        if processes
-        else ["landscape"]
-    )
-    arguments = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
-    return f"To go on:\n  {shlex.join([*program, *arguments, '--resume'])}"
+    program = ["landscape"]
+    if processes := os.environ.get("LOCAL_WORLD_SIZE"):
+        program = ["torchrun", "--nproc-per-node", processes, "-m", "landscape_cli"]
+    return f"To go on:\n  {shlex.join([*program, *typed_words(), '--resume'])}"
+
+
+def typed_words() -> list[str]:
+    """Return the words of the command line, but for what becomes of earlier results."""
+    return [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
 
 
 class StopSignals:
@@ -220,10 +224,8 @@ class StopSignals:
         is_first = not self.exit_code
         self.exit_code = self.exit_code or 128 + number
         if is_first and self._is_waiting:
-            if is_heard() and not _is_quiet.get():
-                os.write(
-                    2, b"\nFinishing the step; Ctrl-C stops at once.\n"
-                )  # print is not safe in a handler
+            if is_heard() and not _is_quiet.get():  # print is not safe in a handler
+                os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")
             return
         if is_first or number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -243,15 +245,6 @@ class TerminalProgress:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
         console = Console(stderr=True)
         is_terminal = sys.stderr.isatty()  # console.is_terminal is true with FORCE_COLOR
         is_shown = is_terminal and is_heard() and not _is_quiet.get()

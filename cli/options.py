@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from landscape.errors import InputError
+
+T = TypeVar("T")
 
 CheckpointArgument = Annotated[
     Path,
@@ -28,6 +31,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an output that exi
 LARGEST_SEED = 2**32 - 1
 RENAMED = {
     "--bn": "--batchnorm",
+    "--label": "--labels",
     "--measure": "--measures",
     "--probes": "--num-probes",
     "--rel-error": "--relative-error",
@@ -106,13 +110,14 @@ class ModelOptions:
         ),
     ] = None
 
-    def as_choice(self) -> dict[str, Any]:
-        """Return the fields of the library's `ModelChoice`, or of `ProblemChoice`."""
-        return {
-            **vars(self),
-            "model_arg": parse_arguments(self.model_arg, "--model-arg"),
-            "data_arg": parse_arguments(self.data_arg, "--data-arg"),
-        }
+    def choice(self, kind: Callable[..., T]) -> T:
+        """Return the library's `ModelChoice` or `ProblemChoice` of these options."""
+        return call_with_options(
+            kind,
+            vars(self),
+            model_arg=parse_arguments(self.model_arg, "--model-arg"),
+            data_arg=parse_arguments(self.data_arg, "--data-arg"),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +141,26 @@ class ProblemOptions(ModelOptions):
         int | None,
         typer.Option(help="Examples a forward pass; by default chosen for model and device."),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitOptions:
+    """Options."""  # the title of the panel that commands' own options are in
+
+    split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train"
+    seed: Seed = 0
+
+
+def call_with_options(function: Callable[..., T], options: Mapping[str, Any], **others: Any) -> T:
+    """Call a function or a class with those options that are named as its parameters.
+
+    Args:
+        function: What is called; parameters that no option is named as keep their defaults.
+        options: Name -> value.
+        **others: Further arguments, which go before options of the same name.
+    """
+    shared = inspect.signature(function).parameters.keys() & options.keys()
+    return function(**{name: options[name] for name in shared} | others)
 
 
 class Command(TyperCommand):
@@ -170,23 +195,15 @@ def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
-            for name, owner in owners.items():
-                values[name] = owner(
-                    **{field.name: values.pop(field.name) for field in dataclasses.fields(owner)}
-                )
-            command(**values)
+            filled = {name: call_with_options(owner, values) for name, owner in owners.items()}
+            call_with_options(command, values | filled)
 
         parameters = inspect.signature(command).parameters.values()
         expanded = [
             item for parameter in parameters for item in _fields_of(parameter, hints, owners)
         ]
-        required = [
-            parameter for parameter in expanded if parameter.default is inspect.Parameter.empty
-        ]
-        optional = [
-            parameter for parameter in expanded if parameter.default is not inspect.Parameter.empty
-        ]
-        wrapper.__signature__ = inspect.Signature(required + optional)  # pyright: ignore[reportAttributeAccessIssue]
+        required_first = sorted(expanded, key=lambda each: each.default is not each.empty)
+        wrapper.__signature__ = inspect.Signature(required_first)  # pyright: ignore[reportAttributeAccessIssue]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
         return wrapper
 
@@ -196,11 +213,9 @@ def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None
 def _fields_of(
     parameter: inspect.Parameter, hints: dict[str, Any], owners: dict[str, type]
 ) -> list[inspect.Parameter]:
-    if parameter.name not in owners:
-        return [
-            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        ]
-    owner = owners[parameter.name]
+    owner = owners.get(parameter.name)
+    if owner is None:
+        return [parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)]
     field_hints = get_type_hints(owner, include_extras=True)
     return [
         inspect.Parameter(
@@ -234,22 +249,19 @@ def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
     """
     arguments = {}
     for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not (equals and key.strip()):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (equals and key):
             raise InputError(f"{option} must be key=value, got {pair!r}.")
-        arguments[key.strip().replace("-", "_")] = _parse_value(value.strip())
+        arguments[key.replace("-", "_")] = _parse_value(value)
     return arguments
 
 
 def _parse_value(text: str) -> Any:
-    words = {"true": True, "false": False}
-    if text.lower() in words:
-        return words[text.lower()]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,8 +86,7 @@ def output_of_this_run(
     if besides is not None:
         prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
     with locked(path):
-        if (
-            force and console.is_launched()
-        ):  # a process that torchrun starts again goes on with what is there
+        # A process that torchrun starts again goes on with what is there.
+        if force and "TORCHELASTIC_RESTART_COUNT" in os.environ:
             path.unlink(missing_ok=True)
         yield

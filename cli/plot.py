@@ -45,7 +45,7 @@ def plot(
             "the suffix .png."
         ),
     ] = None,
-    label: Annotated[
+    labels: Annotated[
         list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")
     ] = None,
     split: Annotated[
@@ -60,14 +60,14 @@ def plot(
 ) -> None:
     """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale."""
     path = out or default_output(files[0], ".png")
-    labels = _labels(files, label)
+    titles = _labels(files, labels)
     prepare_output(path, force=force, inputs=files)
     from landscape.io.layouts import read_any
     from landscape.plot import draw, draw_page, save_figure, save_page
 
     results = [read_any(file)[0] for file in files]
     settings = {
-        "labels": labels,
+        "labels": titles,
         "kind": kind,
         "split": split,
         "quantity": quantity,
@@ -88,7 +88,7 @@ def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:
     if given:
         if len(given) != len(files):
             raise InputError(
-                f"there must be one --label for each file, got {len(given)} for {len(files)}."
+                f"there must be one --labels for each file, got {len(given)} for {len(files)}."
             )
         return given
     return names_apart([file.with_name(file.name.removesuffix(".h5")) for file in files])

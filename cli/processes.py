@@ -23,7 +23,7 @@ def open_checkpoint(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
 ) -> OpenedProblems:
     """Open a checkpoint, with the arguments of `open_problems`, and record the command."""
-    opened = open_problems(checkpoint, ProblemChoice(**options.as_choice()), splits, **arguments)
+    opened = open_problems(checkpoint, options.choice(ProblemChoice), splits, **arguments)
     return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
 
 

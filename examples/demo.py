@@ -92,7 +92,7 @@ def draw() -> list[str]:
         "eigenvalues.png": ("hessian.h5", "eigenvalues"),
         "training.png": ("history.h5", "history"),
     }
-    labels = [word for optimizer in OPTIMIZERS for word in ("--label", optimizer.upper())]
+    labels = [word for optimizer in OPTIMIZERS for word in ("--labels", optimizer.upper())]
     return [
         landscape(
             "plot",

@@ -23,7 +23,7 @@ def compare(
     ],
     problem: ProblemOptions,
     what: ReportOptions,
-    label: Annotated[
+    labels: Annotated[
         list[str] | None,
         typer.Option(help="Name of each checkpoint, in order; repeatable.", metavar="NAME"),
     ] = None,
@@ -45,7 +45,7 @@ def compare(
             checkpoints,
             problem,
             what,
-            labels=label,
+            labels=labels,
             out=out,
             seed=seed,
             resume=resume,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from landscape.errors import CheckpointError, InputError, StoreError
 from landscape.io.checkpoint import Recipe
 from landscape.io.recipe import Splits, load_splits
 from landscape.io.store import read_result
+from landscape.report.compare import measure_entries, now, result_files
 from landscape.report.document import Report
 from landscape.report.entry import RESULTS, Entry
-from landscape.report.measuring import MEASURERS, Bench, MeasuringPlan, num_threads_of
+from landscape.report.measuring import Bench, MeasuringPlan, num_threads_of
 from landscape.report.page import write_report
 from landscape.results.history import History
 from landscape.runtime.deadline import Deadline
@@ -34,6 +34,7 @@ from ..sharpness.options import parse_norm, parse_radii
 from .options import ReportOptions
 
 _QUICK = {
+    "rho": (0.02, 0.1),
     "num_directions": 3,
     "max_gradients": 20,
     "max_matvecs": 100,
@@ -41,7 +42,7 @@ _QUICK = {
     "grid": 9,
     "num_lines": 3,
 }
-_QUICK_SAMPLES, _QUICK_RHO = 256, "0.02,0.1"
+_QUICK_SAMPLES = 256
 
 
 def compare_checkpoints(
@@ -67,9 +68,21 @@ def compare_checkpoints(
         entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
         if force:
             _discard(entries)
-        measured = _measured(entries, problem, plan, deadline, resume=resume)
-        report = Report(measured, plan, _command(), out, _now())
-        page = _written(report, out)
+        measured = measure_entries(
+            entries,
+            partial(
+                _bench,
+                problem=problem,
+                plan=plan,
+                deadline=deadline,
+                load=LastData(),
+                resume=resume,
+            ),
+            should_stop=deadline.is_reached,
+            announce=console.say,
+        )
+        report = Report(measured, plan, console.typed_words(), out, now())
+        page = write_report(report, out)
     if as_json:
         console.answer_json(report.as_json())
     else:
@@ -106,14 +119,14 @@ def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
         )
     if labels is not None and len(labels) != len(checkpoints):
         raise InputError(
-            f"there must be one --label for each checkpoint, got {len(labels)} for "
+            f"there must be one --labels for each checkpoint, got {len(labels)} for "
             f"{len(checkpoints)}."
         )
     names = labels or _without_common_end(names_apart(checkpoints))
     if len({_file_name(name) for name in names}) < len(names):
         raise InputError(
             f"the names of checkpoints must differ in letters and digits, got {', '.join(names)}.",
-            hint="Pass --label NAME for each.",
+            hint="Pass --labels NAME for each.",
         )
     return names
 
@@ -131,52 +144,23 @@ def _file_name(name: str) -> str:
 
 def _plan(what: ReportOptions, seed: int) -> MeasuringPlan:
     """Return what is measured of every checkpoint."""
-    start, stop = _ends(what.range)
+    (found,) = parse_ranges(what.range, 1)
+    if found.ends is None:
+        raise InputError(
+            f"--range must be the same for all checkpoints, got {what.range!r}.",
+            hint="Pass both ends: --range -1:1.",
+        )
+    start, stop = found.ends
     options: dict[str, Any] = {**(_QUICK if what.quick else {}), "start": start, "stop": stop}
-    rho = what.rho or (_QUICK_RHO if what.quick else None)
-    if rho is not None:
-        options["rhos"] = tuple(sorted(set(parse_radii(rho))))
+    if what.rho is not None:
+        options["rho"] = tuple(sorted(set(parse_radii(what.rho))))
     if what.grid is not None:
         options["grid"] = what.grid
     return MeasuringPlan(**options, p=parse_norm(what.p), adaptive=what.adaptive, seed=seed)
 
 
-def _ends(text: str) -> tuple[float, float]:
-    (found,) = parse_ranges(text, 1)
-    if found.ends is None:
-        raise InputError(
-            f"--range must be the same for all checkpoints, got {text!r}.",
-            hint="Pass both ends: --range -1:1.",
-        )
-    return found.ends
-
-
-def _measured(
-    entries: Sequence[Entry],
-    problem: ProblemOptions,
-    plan: MeasuringPlan,
-    deadline: Deadline,
-    *,
-    resume: bool,
-) -> list[Entry]:
-    """Measure each result for all checkpoints before the next one.
-
-    In this way, the results so far can be compared at any time.
-    """
-    found, load = list(entries), LastData()
-    for result, measure in MEASURERS.items():
-        for number, entry in enumerate(found):
-            if deadline.is_reached():
-                break
-            console.say(f"{entry.name}: {result}")
-            bench = _bench(entry, problem, plan, deadline, load, resume=resume)
-            found[number] = entry.with_result(result, measure(bench))
-    return found
-
-
 def _entry(name: str, path: Path, out: Path) -> Entry:
-    results = out / "results"
-    files = {result: results / f"{_file_name(name)}.{result}.h5" for result in RESULTS}
+    files = result_files(out, _file_name(name))
     beside = path.with_name("history.h5")
     history = read_result(beside) if beside.exists() else None
     if not isinstance(history, History):
@@ -212,11 +196,11 @@ class LastData:
 
 def _bench(
     entry: Entry,
+    *,
     problem: ProblemOptions,
     plan: MeasuringPlan,
     deadline: Deadline,
     load: LastData,
-    *,
     resume: bool,
 ) -> Bench:
     """Open a checkpoint, under the execution plan of what was measured of it before."""
@@ -227,19 +211,6 @@ def _bench(
     return Bench(
         opened.problems, opened.settings, entry.files, plan, resume, deadline.is_reached, progress
     )
-
-
-def _command() -> list[str]:
-    """Return the typed words without those that say what to do with an earlier report."""
-    return [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _written(report: Report, out: Path) -> Path:
-    return write_report(report, out)
 
 
 def _show(report: Report) -> None:

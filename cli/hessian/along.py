@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -21,43 +20,53 @@ from landscape.runtime.deadline import Deadline
 from .. import console
 from ..outputs import default_output, output_of_this_run
 from ..processes import open_together, working_together
-from .options import Asked, ExtrasOptions
+from .options import HessianOptions
 from .run import asked_together
 
 _ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
 
+_NOT_IN_JSON = ("provenance", "weights_hashes")
+
 
 def curvature_along_run(
-    folder: Path, asked: Asked, out: Path | None, *, resume: bool, force: bool, as_json: bool
+    folder: Path,
+    asked: HessianOptions,
+    out: Path | None,
+    *,
+    resume: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Measure the snapshots of a run, one after the other, saved as they are done."""
-    deadline = Deadline.after_minutes(asked.limits.minutes)
+    deadline = Deadline.after_minutes(asked.minutes)
     _require(asked)
     path = out or default_output(folder / "curvature", ".h5")
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
         split_names(asked.split)
         paths = find_snapshots(folder)
-        opened = open_together(paths[-1], asked.problem, (asked.split,))
+        opened = open_together(paths[-1], asked, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
         result = curvature_along(
             points,
-            top_k=asked.extremes.top_k,
-            bottom_k=asked.bottom_k,
-            every=asked.extras.every,
-            tolerance=asked.extremes.tolerance,
-            max_matvecs=asked.extremes.max_matvecs,
+            top_k=asked.top_k,
+            bottom_k=asked.num_smallest,
+            every=asked.every,
+            tolerance=asked.tolerance,
+            max_matvecs=asked.max_matvecs,
             seed=asked.seed,
             split=asked.split,
-            settings={**opened.settings, "curvature": asked.extremes.curvature},
-            operator=partial(CurvatureOperator, kind=asked.extremes.curvature),
+            settings={**opened.settings, "curvature": asked.curvature},
+            operator=partial(CurvatureOperator, kind=asked.curvature),
             sink=distributed.FirstSink(FileSink(path, resume=resume)),
             should_stop=partial(asked_together, deadline),
             progress=console.TerminalProgress(),
         )
-    console.answer_json({"out": str(path), **_as_json(result)}) if as_json else _show(
-        result, folder
-    )
+    if as_json:
+        found = {key: each for key, each in result.as_dict().items() if key not in _NOT_IN_JSON}
+        console.answer_json({"out": str(path), **found})
+    else:
+        _show(result, folder)
     console.say(f"Saved to {path}. To draw it: landscape plot {path}")
     if deadline.has_come and not result.done.all():
         console.say(f"Stopped in time. {console.to_go_on()}")
@@ -65,34 +74,24 @@ def curvature_along_run(
         raise typer.Exit(1)
 
 
-def _require(asked: Asked) -> None:
+def _require(asked: HessianOptions) -> None:
     """Refuse options that are of one checkpoint."""
-    default = ExtrasOptions()
     for name in _ALONE:
-        if getattr(asked.extras, name) != getattr(default, name):
+        if getattr(asked, name) != getattr(HessianOptions, name):
             raise InputError(
                 f"--{name.replace('_', '-')} is measured at one checkpoint, got a folder.",
                 hint="Pass one of its snapshots.",
             )
-    if asked.extremes.polish or asked.limits.memory is not None:
+    if asked.polish or asked.memory is not None:
         raise InputError(
             "--polish and --memory are of one checkpoint, got a folder.",
             hint="Pass one of its snapshots.",
         )
-    if (
-        asked.extremes.engine != "lanczos"
-        or asked.extremes.verify
-        or asked.extremes.which != "algebraic"
-    ):
+    if asked.engine != "lanczos" or asked.verify or asked.which != "algebraic":
         raise InputError(
             "snapshots are measured by Lanczos, at both ends of the spectrum.",
             hint="Pass one snapshot.",
         )
-
-
-def _as_json(result: CurvatureHistory) -> dict[str, Any]:
-    found = result.as_dict()
-    return {key: each for key, each in found.items() if key not in ("provenance", "weights_hashes")}
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:

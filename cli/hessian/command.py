@@ -10,11 +10,11 @@ import typer
 from landscape.errors import InputError
 
 from .. import console
-from ..options import Force, Json, ProblemOptions, Seed, expand
-from .options import Asked, ExtrasOptions, ExtremesOptions, LimitOptions
+from ..options import Force, Json, expand
+from .options import HessianOptions
 
 
-@expand(ProblemOptions, ExtremesOptions, ExtrasOptions, LimitOptions)
+@expand(HessianOptions)
 def hessian(
     checkpoint: Annotated[
         Path,
@@ -22,12 +22,7 @@ def hessian(
             help="Checkpoint, or the folder of a training run with snapshots.", metavar="CKPT"
         ),
     ],
-    problem: ProblemOptions,
-    extremes: ExtremesOptions,
-    extras: ExtrasOptions,
-    limits: LimitOptions,
-    split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
-    seed: Seed = 0,
+    asked: HessianOptions,
     out: Annotated[
         Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")
     ] = None,
@@ -45,7 +40,6 @@ def hessian(
     as_json: Json = False,
 ) -> None:
     """Compute certified eigenvalues at both ends of the Hessian; exit 1 if not converged."""
-    asked = Asked(problem, extremes, extras, limits, split, seed)
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
     if checkpoint.is_dir():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ..options import ProblemOptions, parse_bytes
+from ..options import ProblemOptions, SplitOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,47 +122,10 @@ class LimitOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """All that was asked for of one checkpoint or of several."""
-
-    problem: ProblemOptions
-    extremes: ExtremesOptions
-    extras: ExtrasOptions
-    limits: LimitOptions
-    split: str
-    seed: int
+class HessianOptions(SplitOptions, LimitOptions, ExtrasOptions, ExtremesOptions, ProblemOptions):
+    """All that is measured, of one checkpoint or of several, and how."""
 
     @property
-    def bottom_k(self) -> int:
+    def num_smallest(self) -> int:
         """Number of smallest eigenvalues; by default one, or none if chosen by magnitude."""
-        return (
-            self.extremes.bottom_k
-            if self.extremes.bottom_k is not None
-            else int(self.extremes.which == "algebraic")
-        )
-
-    @property
-    def num_eigenvalues(self) -> int:
-        """At both ends together."""
-        return self.extremes.top_k + self.bottom_k
-
-    @property
-    def memory(self) -> int | None:
-        """Bytes; None if not said."""
-        return parse_bytes(self.limits.memory, "--memory") if self.limits.memory else None
-
-    def measures(self) -> dict[str, Any]:
-        """Return the arguments of `hessian_spectrum` for what is measured next to eigenvalues."""
-        names = ("trace", "relative_error", "density", "num_probes", "blocks")
-        return {name: getattr(self.extras, name) for name in names}
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of a `Spectrum` that are fixed by what was asked for; None for any."""
-        return {
-            "curvature": self.extremes.curvature,
-            "which": self.extremes.which,
-            "engine": self.extremes.engine,
-            "polished": self.extremes.polish,
-            "tolerance": self.extremes.tolerance,
-            "aligned_with": self.extras.align and str(self.extras.align),
-        }
+        return int(self.which == "algebraic") if self.bottom_k is None else self.bottom_k

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -28,15 +29,16 @@ from landscape.runtime import distributed
 from landscape.runtime.deadline import Deadline
 
 from .. import console
+from ..options import call_with_options, parse_bytes
 from ..outputs import output_of_this_run
 from ..processes import open_together, working_together
-from .options import Asked
+from .options import HessianOptions
 from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
 
 
 def curvature_of(
     checkpoint: Path,
-    asked: Asked,
+    asked: HessianOptions,
     out: Path | None,
     *,
     save_vectors: bool,
@@ -45,32 +47,42 @@ def curvature_of(
     as_json: bool,
 ) -> None:
     """Measure one checkpoint, and end with 1 where it is not what was asked for."""
-    deadline = Deadline.after_minutes(asked.limits.minutes)
+    deadline = Deadline.after_minutes(asked.minutes)
     _require(asked, out, save_vectors=save_vectors, resume=resume)
-    inputs = [checkpoint, *filter(None, [asked.extras.align])]
+    inputs = [checkpoint, *filter(None, [asked.align])]
     agreement = None
     with _output(out, inputs, force=force, resume=resume):
         split_names(asked.split)
-        others = _stored_vectors(asked.extras.align)
-        opened = open_together(checkpoint, asked.problem, (asked.split,))
+        others = _stored_vectors(asked.align)
+        opened = open_together(checkpoint, asked, (asked.split,))
         problem = opened.problems[asked.split]
         result = _finished(out, problem, asked, save_vectors=save_vectors) if resume else None
+        is_new = result is None
         if result is None:
             result = _measure(
                 opened, asked, out, deadline, save_vectors=save_vectors, resume=resume
             )
             if others is not None:
-                result = _aligned(result, others, asked.extras.align)
-            is_done = result.converged and not _left(result, problem, asked)
-            if out is not None and console.is_heard():
-                _save(
-                    out,
-                    result if save_vectors else dataclasses.replace(result, vectors=None),
-                    is_done=is_done,
+                assert result.vectors is not None
+                cosines = alignment(result.vectors, others.vectors)
+                result = dataclasses.replace(
+                    result, alignment=cosines, aligned_with=str(asked.align)
                 )
         left = _left(result, problem, asked)
-        if asked.extremes.verify is not None:
-            agreement = _verified(result, problem, asked)
+        if is_new and out is not None and console.is_heard():
+            write_result(out, result if save_vectors else dataclasses.replace(result, vectors=None))
+            if result.converged and not left:  # the basis is needed no more
+                _krylov_path(out).unlink(missing_ok=True)
+        if asked.verify is not None:
+            theirs = power_iteration(
+                problem,
+                top_k=asked.top_k,
+                tolerance=asked.tolerance,
+                max_matvecs=asked.max_matvecs,
+                seed=asked.seed,
+                progress=console.TerminalProgress(),
+            )
+            agreement = verify(result, theirs, which=result.which)
     _show(result, agreement, out, as_json)
     _say_what_is_left(result, left, deadline, asked, out)
     if not result.converged or left or (agreement is not None and not agreement.agrees):
@@ -82,27 +94,25 @@ def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
     return distributed.from_first(deadline.is_reached(num_steps))
 
 
-def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
+def _require(asked: HessianOptions, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
     """Refuse options that would do nothing, before anything is computed."""
     for option, is_given in (("--save-vectors", save_vectors), ("--resume", resume)):
         if is_given and out is None:
             raise InputError(f"{option} needs a file, and there is none.", hint="Pass --out FILE.")
-    if asked.extremes.verify not in (None, "pyhessian"):
-        raise InputError(f"--verify must be pyhessian, got {asked.extremes.verify!r}.")
-    if asked.extremes.verify == asked.extremes.engine:
+    if asked.verify not in (None, "pyhessian"):
+        raise InputError(f"--verify must be pyhessian, got {asked.verify!r}.")
+    if asked.verify == asked.engine:
         raise InputError(
             "--verify compares two engines, got the same one twice.", hint="Leave --engine out."
         )
-    if asked.extremes.verify is not None and asked.extremes.curvature != "hessian":
+    if asked.verify is not None and asked.curvature != "hessian":
         raise InputError(
-            "--verify compares eigenvalues of the Hessian, got --curvature "
-            f"{asked.extremes.curvature}.",
+            f"--verify compares eigenvalues of the Hessian, got --curvature {asked.curvature}.",
             hint="PyHessian knows no other matrix; leave one of the two out.",
         )
-    if asked.extras.every != 1:
+    if asked.every != 1:
         raise InputError(
-            f"--every {asked.extras.every} takes snapshots from a folder, and this is one "
-            "checkpoint.",
+            f"--every {asked.every} takes snapshots from a folder, and this is one checkpoint.",
             hint="Pass the folder of the training run.",
         )
 
@@ -110,15 +120,13 @@ def _require(asked: Asked, out: Path | None, *, save_vectors: bool, resume: bool
 @contextmanager
 def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) -> Iterator[None]:
     """Keep the output, if there is one, and work together with the other processes of torchrun."""
-    if out is None:
-        with working_together(Path()):
-            yield
-        return
-    basis = _krylov_path(out)
-    with (
-        output_of_this_run(out, inputs, force=force, resume=resume, besides=basis),
-        working_together(basis),
-    ):
+    basis = Path() if out is None else _krylov_path(out)
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(
+                output_of_this_run(out, inputs, force=force, resume=resume, besides=basis)
+            )
+        stack.enter_context(working_together(basis))
         yield
 
 
@@ -127,7 +135,7 @@ def _krylov_path(out: Path) -> Path:
 
 
 def _finished(
-    out: Path | None, problem: Problem, asked: Asked, *, save_vectors: bool
+    out: Path | None, problem: Problem, asked: HessianOptions, *, save_vectors: bool
 ) -> Spectrum | None:
     """Return the finished result in a file if it is the requested one."""
     if out is None or not out.exists() or _krylov_path(out).exists():
@@ -139,7 +147,9 @@ def _finished(
         )
     require_same(
         out,
-        spectrum_traits(found, problem, asked.split, asked.num_eigenvalues, asked.fields()),
+        spectrum_traits(
+            found, problem, asked.split, asked.top_k + asked.num_smallest, _fixed_fields(asked)
+        ),
         hint="Run with the same settings, or pass --force to replace it, or another --out.",
     )
     if not found.converged:
@@ -157,14 +167,23 @@ def _finished(
     return found
 
 
-def _left(result: Spectrum, problem: Problem, asked: Asked) -> list[str]:
+def _fixed_fields(asked: HessianOptions) -> dict[str, Any]:
+    """Return the fields of a `Spectrum` that are fixed by what was asked for; None for any."""
+    return {
+        **{name: getattr(asked, name) for name in ("curvature", "which", "engine", "tolerance")},
+        "polished": asked.polish,
+        "aligned_with": asked.align and str(asked.align),
+    }
+
+
+def _left(result: Spectrum, problem: Problem, asked: HessianOptions) -> list[str]:
     """Return by name what was asked for beside the eigenvalues, and was not reached."""
-    return parts_left(result, problem, folds=asked.extras.folds, **asked.measures())
+    return call_with_options(parts_left, vars(asked), found=result, problem=problem)
 
 
 def _measure(
     opened: OpenedProblems,
-    asked: Asked,
+    asked: HessianOptions,
     out: Path | None,
     deadline: Deadline,
     *,
@@ -172,64 +191,50 @@ def _measure(
     resume: bool,
 ) -> Spectrum:
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
-    wanted = asked.extremes
-    result = hessian_spectrum(
-        problem,
-        top_k=wanted.top_k,
-        bottom_k=asked.bottom_k,
-        which=wanted.which,
-        curvature=wanted.curvature,
-        tolerance=wanted.tolerance,
-        max_matvecs=wanted.max_matvecs,
-        seed=asked.seed,
-        engine=wanted.engine,
-        polish=wanted.polish,
-        memory=asked.memory,
-        **asked.measures(),
-        split=asked.split,
-        save_vectors=save_vectors or asked.extras.align is not None,
+    result = call_with_options(
+        hessian_spectrum,
+        vars(asked),
+        problem=problem,
+        bottom_k=asked.num_smallest,
+        memory=parse_bytes(asked.memory, "--memory") if asked.memory else None,
+        save_vectors=save_vectors or asked.align is not None,
         settings={**opened.settings, "seed": asked.seed},
         sink=_krylov_sink(problem, asked, out, resume=resume),
         should_stop=partial(asked_together, deadline),
         announce=console.say,
         progress=progress,
     )
-    if asked.extras.folds is None:
+    if asked.folds is None:
         return result
     found = folds(
         problem,
         opened.data[asked.split],
-        folds=asked.extras.folds,
-        num_samples=asked.problem.samples,
-        tolerance=wanted.tolerance,
-        max_matvecs=wanted.max_matvecs,
+        folds=asked.folds,
+        num_samples=asked.samples,
+        tolerance=asked.tolerance,
+        max_matvecs=asked.max_matvecs,
         seed=asked.seed,
-        operator=partial(CurvatureOperator, kind=wanted.curvature),
+        operator=partial(CurvatureOperator, kind=asked.curvature),
         should_stop=partial(asked_together, deadline),
         progress=progress,
     )
     return dataclasses.replace(result, folds=found)
 
 
-def _krylov_sink(problem: Problem, asked: Asked, out: Path | None, *, resume: bool) -> KrylovSink:
+def _krylov_sink(
+    problem: Problem, asked: HessianOptions, out: Path | None, *, resume: bool
+) -> KrylovSink:
     """Return what keeps the basis beside the output, of the first process."""
-    if out is None or asked.extremes.engine != "lanczos":
+    if out is None or asked.engine != "lanczos":
         return NOT_SAVED
     identity = {
         "weights": problem.weights_hash,
         "data": problem.data_hash,
         "batch normalization": problem.batchnorm,
-        "curvature": asked.extremes.curvature,
+        "curvature": asked.curvature,
         **{f"plan: {name}": str(value) for name, value in problem.plan.as_dict().items()},
     }
     return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))
-
-
-def _save(out: Path, result: Spectrum, *, is_done: bool) -> None:
-    """Write the result; where nothing is left to compute, the basis is needed no more."""
-    write_result(out, result)
-    if is_done:
-        _krylov_path(out).unlink(missing_ok=True)
 
 
 def _stored_vectors(file: Path | None) -> Spectrum | None:
@@ -244,28 +249,10 @@ def _stored_vectors(file: Path | None) -> Spectrum | None:
     return found
 
 
-def _aligned(result: Spectrum, others: Spectrum, file: Path | None) -> Spectrum:
-    assert result.vectors is not None
-    return dataclasses.replace(
-        result, alignment=alignment(result.vectors, others.vectors), aligned_with=str(file)
-    )
-
-
-def _verified(result: Spectrum, problem: Problem, asked: Asked) -> Agreement:
-    theirs = power_iteration(
-        problem,
-        top_k=asked.extremes.top_k,
-        tolerance=asked.extremes.tolerance,
-        max_matvecs=asked.extremes.max_matvecs,
-        seed=asked.seed,
-        progress=console.TerminalProgress(),
-    )
-    return verify(result, theirs, which=result.which)
-
-
 def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_json: bool) -> None:
     if as_json:
-        console.answer_json({**spectrum_as_json(result), **agreement_as_json(agreement)})
+        compared = {} if agreement is None else agreement_as_json(agreement)
+        console.answer_json(spectrum_as_json(result) | compared)
     else:
         show_spectrum(result)
         if agreement is not None:
@@ -275,15 +262,14 @@ def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_js
 
 
 def _say_what_is_left(
-    result: Spectrum, left: list[str], deadline: Deadline, asked: Asked, out: Path | None
+    result: Spectrum, left: list[str], deadline: Deadline, asked: HessianOptions, out: Path | None
 ) -> None:
     """Say what was not reached, and what helps."""
     if not result.converged:
         console.say(
             f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector "
-            "products; "
-            "the residuals say how far each value can be "
-            f"off.{'' if deadline.has_come else _remedy(result, asked)}"
+            "products; the residuals say how far each value can be off."
+            f"{'' if deadline.has_come else _remedy(result, asked)}"
         )
     if left:
         console.say(f"Not reached: {', '.join(left)}.")
@@ -293,8 +279,11 @@ def _say_what_is_left(
         )
 
 
-def _remedy(result: Spectrum, asked: Asked) -> str:
+def _remedy(result: Spectrum, asked: HessianOptions) -> str:
     """Return what to pass: where products were left, their rounding ended the run."""
-    if result.num_matvecs < asked.extremes.max_matvecs:
-        return f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype float64, or raise --tolerance."
+    if result.num_matvecs < asked.max_matvecs:
+        return (
+            f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype "
+            "float64, or raise --tolerance."
+        )
     return " Raise --max-matvecs or --tolerance."

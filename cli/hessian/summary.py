@@ -33,7 +33,14 @@ _SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
 def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     """Return the object that --json prints."""
     found = {key: each for key, each in result.as_dict().items() if key not in _NOT_IN_JSON}
-    return {**found, "aligned_with": result.aligned_with or None, "density": _density(result)}
+    density = result.density and {
+        "num_probes": result.density.num_probes,
+        "num_matvecs": result.density.num_matvecs,
+        "near_zero_width": near_zero_width(result.density),
+        "mass_near_zero": mass_near_zero(result.density).as_dict(),
+        "mass_below_zero": mass_below_zero(result.density).as_dict(),
+    }
+    return {**found, "aligned_with": result.aligned_with or None, "density": density}
 
 
 def show_spectrum(result: Spectrum) -> None:
@@ -54,11 +61,21 @@ def show_spectrum(result: Spectrum) -> None:
             "Whole spectrum", ["quantity", "value", "interval"], list(_whole(result))
         )
     if result.blocks:
-        console.answer_table("Layers", ["layer", "parameters", "lambda_max", "residual", "trace", "error"], [
-            [block.name, str(block.num_parameters), console.number(block.lambda_max), console.number(block.residual, 2),
-             console.number(block.trace), console.number(block.trace_error, 2)]
-            for block in result.blocks
-        ])  # fmt: skip
+        console.answer_table(
+            "Layers",
+            ["layer", "parameters", "lambda_max", "residual", "trace", "error"],
+            [
+                [
+                    block.name,
+                    str(block.num_parameters),
+                    console.number(block.lambda_max),
+                    console.number(block.residual, 2),
+                    console.number(block.trace),
+                    console.number(block.trace_error, 2),
+                ]
+                for block in result.blocks
+            ],
+        )
     if result.folds:
         console.answer_table(
             f"{len(result.folds)} disjoint subsets of {result.folds[0].num_examples} examples",
@@ -83,18 +100,25 @@ def show_spectrum(result: Spectrum) -> None:
 
 def show_agreement(agreement: Agreement) -> None:
     """Print what two engines say of each eigenvalue."""
-    console.answer_table("Two engines", ["lanczos", "pyhessian", "difference", "allowed", "verdict"], [
-        [*(console.number(value) for value in (each.ours, each.theirs)), console.number(each.difference, 2),
-         console.number(each.allowed, 2), each.verdict]
-        for each in agreement.comparisons
-    ])  # fmt: skip
+    console.answer_table(
+        "Two engines",
+        ["lanczos", "pyhessian", "difference", "allowed", "verdict"],
+        [
+            [
+                console.number(each.ours),
+                console.number(each.theirs),
+                console.number(each.difference, 2),
+                console.number(each.allowed, 2),
+                each.verdict,
+            ]
+            for each in agreement.comparisons
+        ],
+    )
     console.answer(agreement.summary())
 
 
-def agreement_as_json(agreement: Agreement | None) -> dict[str, Any]:
-    """Return the keys that a comparison adds; none where there was none."""
-    if agreement is None:
-        return {}
+def agreement_as_json(agreement: Agreement) -> dict[str, Any]:
+    """Return the keys that a comparison adds."""
     return {
         "agrees": agreement.agrees,
         "comparisons": [
@@ -129,17 +153,12 @@ def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
 def _row(name: str, ratio: Interval | None) -> list[str]:
     if ratio is None:
         return [name, _UNDEFINED, ""]
-    return [
-        name,
-        console.number(ratio.value),
-        f"{console.number(ratio.low)} to {console.number(ratio.high)}",
-    ]
+    return [name, console.number(ratio.value), console.extent(ratio)]
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
     if (found := result.trace) is not None:
-        share = f"{100 * found.confidence:g} %"
-        interval = f"{console.number(found.low)} to {console.number(found.high)} ({share})"
+        interval = f"{console.extent(found)} ({100 * found.confidence:g} %)"
         yield ["trace", console.number(found.value), interval]
     if result.density is not None:
         near, below = mass_near_zero(result.density), mass_below_zero(result.density)
@@ -154,18 +173,6 @@ def _mass(mass: Mass) -> list[str]:
         console.percent(mass.value),
         f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}",
     ]
-
-
-def _density(result: Spectrum) -> dict[str, Any] | None:
-    if result.density is None:
-        return None
-    return {
-        "num_probes": result.density.num_probes,
-        "num_matvecs": result.density.num_matvecs,
-        "near_zero_width": near_zero_width(result.density),
-        "mass_near_zero": mass_near_zero(result.density).as_dict(),
-        "mass_below_zero": mass_below_zero(result.density).as_dict(),
-    }
 
 
 def _remarks(result: Spectrum) -> Iterator[str]:
@@ -198,8 +205,8 @@ def _remarks(result: Spectrum) -> Iterator[str]:
         )
     if result.trace is not None and not result.trace.converged:
         yield "The trace ended before what was asked for; its interval says how far it can be off."
-    if (
-        "samples" in result.provenance.settings
-        and result.provenance.settings["samples"] is not None
-    ):
-        yield "Extremes of a subset are biased outwards; --folds says how much, and brackets the whole set's."
+    if result.provenance.settings.get("samples") is not None:
+        yield (
+            "Extremes of a subset are biased outwards; --folds says how much, and brackets the "
+            "whole set's."
+        )

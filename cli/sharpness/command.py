@@ -9,14 +9,13 @@ import typer
 
 from landscape.errors import InputError
 
-from ..options import Force, Json, ProblemOptions, Seed, expand
-from .options import Asked, MeasureOptions, parse_groups, parse_radii
+from ..options import Force, Json, expand
+from .options import MeasurementOptions, parse_groups
 
 
-@expand(ProblemOptions, MeasureOptions)
+@expand(MeasurementOptions)
 def sharpness(
-    problem: ProblemOptions,
-    measures: MeasureOptions,
+    *,
     checkpoints: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -30,8 +29,7 @@ def sharpness(
             help="Checkpoints of several seeds, in place of CKPT; repeatable.", metavar="NAME=FILES"
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train",
-    seed: Seed = 0,
+    asked: MeasurementOptions,
     out: Annotated[
         Path | None, typer.Option(help="Results file (HDF5); by default nothing is saved.")
     ] = None,
@@ -50,7 +48,6 @@ def sharpness(
             hint="Pass CKPT, or --group NAME=FILES twice.",
         )
     paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
-    asked = Asked(problem, measures, parse_radii(measures.rho), split, seed)
-    from .run import Outputs, sharpness_of
+    from .run import sharpness_of
 
-    sharpness_of(paths, groups, asked, Outputs(out, certify, force), as_json=as_json)
+    sharpness_of(paths, groups, asked, out=out, certificate=certify, force=force, as_json=as_json)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import glob
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from landscape.errors import InputError
 from landscape.results.sharpness_measures import MEASURES
 
-from ..options import ProblemOptions, parse_numbers
-
-if TYPE_CHECKING:
-    from landscape.sharpness import SharpnessOptions
+from ..options import ProblemOptions, SplitOptions, parse_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,49 +96,29 @@ class MeasureOptions:
             else [name.strip() for name in self.measures.split(",")]
         )
 
-    def plan(self, seed: int) -> SharpnessOptions:
-        """Return the library's options, whose fields are named as these.
 
-        Raises:
-            InputError: If a value is out of range.
-        """
-        from landscape.sharpness import SharpnessOptions
-
-        names = {field.name for field in dataclasses.fields(SharpnessOptions)} & vars(self).keys()
-        values = {name: getattr(self, name) for name in names}
-        return SharpnessOptions(**{**values, "p": parse_norm(self.p), "seed": seed})
+@dataclasses.dataclass(frozen=True)
+class MeasurementOptions(SplitOptions, MeasureOptions, ProblemOptions):
+    """All that is measured of a checkpoint, and how."""
 
 
 _FREE = ("protocol", "invariance")  # what may stand beside a protocol, which fixes the rest
 
 
-def require_protocol_alone(measures: MeasureOptions, problem: ProblemOptions, split: str) -> None:
+def require_protocol_alone(asked: MeasurementOptions) -> None:
     """Refuse what a protocol fixes.
 
     Raises:
         InputError: If anything of that was asked for.
     """
-    fields = [field for field in dataclasses.fields(measures) if field.name not in _FREE]
-    typed = [field.name for field in fields if getattr(measures, field.name) != field.default]
-    typed += [name for name in ("samples", "loss") if getattr(problem, name) is not None]
-    typed += ["batchnorm"] * (problem.batchnorm != "stored") + ["split"] * (split != "train")
-    if typed:
-        option = "all" if typed[0] == "all_measures" else typed[0].replace("_", "-")
-        raise InputError(
-            f"--protocol {measures.protocol} fixes --{option} too.",
-            hint="Leave one of the two out.",
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """All that was asked for."""
-
-    problem: ProblemOptions
-    measures: MeasureOptions
-    rhos: Sequence[float]
-    split: str
-    seed: int
+    measures = [each.name for each in dataclasses.fields(MeasureOptions) if each.name not in _FREE]
+    for name in (*measures, "samples", "loss", "batchnorm", "split"):
+        if getattr(asked, name) != getattr(MeasurementOptions, name):
+            option = name.removesuffix("_measures").replace("_", "-")
+            raise InputError(
+                f"--protocol {asked.protocol} fixes --{option} too.",
+                hint="Leave one of the two out.",
+            )
 
 
 def parse_norm(text: str) -> float:
@@ -167,25 +145,19 @@ def parse_radii(text: str) -> list[float]:
         f"--rho must be numbers or first:last:count, got {text!r}.",
         hint="Pass --rho 0.01:0.5:10log.",
     )
-    parts = text.split(":")
-    is_log = parts[-1].endswith("log")
     try:
-        first, last, count = float(parts[0]), float(parts[1]), int(parts[2].removesuffix("log"))
-    except (ValueError, IndexError) as exc:
+        start, stop, number = text.split(":")
+        first, last, count = float(start), float(stop), int(number.removesuffix("log"))
+    except ValueError as exc:
         raise error from exc
-    if (
-        len(parts) != 3
-        or count < 2
-        or not (math.isfinite(first) and math.isfinite(last))
-        or not 0 < first < last
-    ):
+    if count < 2 or not 0 < first < last < math.inf:
         raise error
-    shares = [i / (count - 1) for i in range(count)]
-    inner = [
-        first * (last / first) ** share if is_log else first + (last - first) * share
-        for share in shares
-    ]
-    return [first, *inner[1:-1], last]
+    shares = [i / (count - 1) for i in range(1, count - 1)]
+    if number.endswith("log"):
+        inner = [first * (last / first) ** share for share in shares]
+    else:
+        inner = [first + (last - first) * share for share in shares]
+    return [first, *inner, last]
 
 
 def parse_groups(groups: Sequence[str]) -> Mapping[str, list[Path]]:
@@ -212,8 +184,6 @@ def parse_groups(groups: Sequence[str]) -> Mapping[str, list[Path]]:
 
 def _by_numbers(path: str) -> list[Any]:
     """Sort seed 10 after seed 9."""
-    import re
-
     return [
         (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path)
     ]

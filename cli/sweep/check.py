@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from torch import nn
@@ -10,13 +9,12 @@ from torch import nn
 from landscape.data.subset import check_share
 from landscape.errors import InputError, LandscapeError
 from landscape.io.checkpoint import Recipe
-from landscape.io.plugins import find_loss
-from landscape.io.recipe import ModelChoice, training_recipe
+from landscape.io.recipe import ModelChoice, loss_if_chosen, training_recipe
 from landscape.study.definition import CODE, Study, StudyRun
 
-from ..options import ModelOptions
+from ..options import ModelOptions, call_with_options
 from ..train.options import TrainOptions
-from ..train.run import make_optimizer
+from ..train.run import make_optimizer, make_plan
 from .command_table import CommandTable
 
 
@@ -64,19 +62,13 @@ def options_of(
         LandscapeError: If it refuses them.
     """
     values = commands.parse("train", run.train, where)
-    model, training = (
-        kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
-        for kind in (ModelOptions, TrainOptions)
-    )
-    assert isinstance(model, ModelOptions)
-    assert isinstance(training, TrainOptions)
-    return training_recipe(ModelChoice(**model.as_choice())), training
+    model = call_with_options(ModelOptions, values)
+    return training_recipe(model.choice(ModelChoice)), call_with_options(TrainOptions, values)
 
 
 def _check_training(recipe: Recipe, options: TrainOptions) -> None:
     """Make all checks of a training run that need no data and no model."""
     optimizer = make_optimizer(options, nn.Linear(1, 1), options.seed or 0)
-    criterion = None if recipe.loss in (None, "cross-entropy") else find_loss(recipe.loss)
-    options.plan().check(optimizer, criterion)
+    make_plan(options).check(optimizer, loss_if_chosen(recipe))
     if recipe.validation is not None:
         check_share(recipe.validation)

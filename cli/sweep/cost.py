@@ -11,8 +11,7 @@ from torch import nn
 
 from landscape.errors import DataError
 from landscape.io.checkpoint import Recipe
-from landscape.io.plugins import find_loss
-from landscape.io.recipe import load_splits, require_split, seeded_model
+from landscape.io.recipe import load_splits, loss_if_chosen, require_split, seeded_model
 from landscape.problem.batches import Data
 from landscape.problem.plan import choose_device
 from landscape.study.cost import num_gradients, seconds_per_gradient
@@ -21,7 +20,7 @@ from landscape.study.execute import Job
 
 from .. import console
 from ..train.options import TrainOptions
-from ..train.run import make_optimizer
+from ..train.run import make_optimizer, make_plan
 from .check import options_of
 from .command_table import CommandTable
 
@@ -118,7 +117,7 @@ class _Plan:
         self, run: StudyRun, recipe: Recipe, options: TrainOptions, data: Data
     ) -> float | None:
         """Time a gradient, once for all runs whose model, data and batches are the same."""
-        device, plan = run.train.get("device", "auto"), options.plan()
+        device, plan = run.train.get("device", "auto"), make_plan(options)
         key = repr((recipe, device, plan.batch_size, plan.micro_batch, plan.amp))
         if key not in self._timed:
             self._timed[key] = self._time(recipe, options, data, device)
@@ -132,11 +131,9 @@ class _Plan:
             model,
             data,
             make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
-            options.plan(),
+            make_plan(options),
             device=device,
-            criterion=find_loss(recipe.loss)
-            if recipe.loss and recipe.loss != "cross-entropy"
-            else None,
+            criterion=loss_if_chosen(recipe),
         )
 
 

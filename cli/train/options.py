@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..options import LARGEST_SEED
-
-if TYPE_CHECKING:
-    from landscape.training import TrainingPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +136,3 @@ class TrainOptions(OptimizerOptions):
         int | None,
         typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random numbers; by default 0."),
     ] = None
-
-    def plan(self) -> TrainingPlan:
-        """Return the library's plan, whose fields are named as the options.
-
-        Raises:
-            InputError: If a value is out of range.
-        """
-        from landscape.training import TrainingPlan
-
-        shared = {field.name for field in dataclasses.fields(TrainingPlan)} & vars(self).keys()
-        values = {name: getattr(self, name) for name in shared}
-        return TrainingPlan(**{**values, "seed": self.seed or 0})

@@ -22,10 +22,11 @@ from landscape.io.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from landscape.io.plugins import find_loss
 from landscape.io.recipe import (
     ModelChoice,
+    Splits,
     load_splits,
+    loss_if_chosen,
     require_split,
     seeded_model,
     training_recipe,
@@ -38,19 +39,24 @@ from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
 from landscape.runtime import distributed
 from landscape.runtime.distributed import local_device
-from landscape.training import loop
+from landscape.training import TrainingPlan, loop
 from landscape.training.ascent_sharpness import euclidean_radius
 from landscape.training.training_state import Interrupted, TrainingState
 
 from .. import console
-from ..options import LARGEST_SEED, ModelOptions
+from ..options import LARGEST_SEED, ModelOptions, call_with_options
 from ..outputs import prepare_output
+from ..processes import working_together
 from .options import OptimizerOptions, TrainOptions
 
 _MAY_CHANGE = {"data_dir"}
 """What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
 
 _REPEAT = "Repeat the options of the first run, or write to another --out."
+_LONGER = (
+    "More epochs are another run, for schedules stretch over all epochs; to train these weights "
+    "further, pass --init {} and another --out."
+)
 
 
 def train_runs(
@@ -117,10 +123,8 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
     """
     try:
         try:
-            with distributed.joined():
+            with working_together():
                 yield
-        except distributed.FailedElsewhereError as exc:
-            raise typer.Exit(1) from exc
         except Interrupted as stop:
             step = f"epoch {stop.epoch}, after step {stop.step} of {stop.num_steps}"
             console.say(
@@ -147,26 +151,27 @@ class _Work:
     """What is trained on what: loaded once."""
 
     recipe: Recipe
-    train: Data
-    validation: Data | None
-    test: Data | None
+    splits: Splits
     init: Checkpoint | None
     hashes: Mapping[str, Any]
     device: torch.device
 
+    def data(self, split: str, dtype: torch.dtype) -> Data | None:
+        """Return the examples of a split where they are needed; None without any."""
+        found: Data | None = getattr(self.splits, split)
+        return None if found is None else found.to(self.device, dtype)
+
 
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     start = None if init is None else load_checkpoint(init)
-    recipe = training_recipe(ModelChoice(**problem.as_choice()), start)
+    recipe = training_recipe(problem.choice(ModelChoice), start)
     splits = load_splits(recipe)
-    train_data = require_split(splits, "train")
     hashes = {
-        "train_data": train_data.hash,
+        "train_data": require_split(splits, "train").hash,
         "test_data": splits.test and splits.test.hash,
+        "init": start and hash_tensors(tensors_in(start.state_dict)),
     }
-    hashes["init"] = start and hash_tensors(tensors_in(start.state_dict))
-    own_device = local_device(choose_device(device))
-    return _Work(recipe, train_data, splits.validation, splits.test, start, hashes, own_device)
+    return _Work(recipe, splits, start, hashes, local_device(choose_device(device)))
 
 
 @dataclasses.dataclass
@@ -209,12 +214,16 @@ class _Run:
     def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
         """Train from the start or from what was saved."""
         options, recipe = self.options, work.recipe
-        settings = {**dataclasses.asdict(recipe), **dataclasses.asdict(options), **work.hashes}
-        settings["processes"] = distributed.world_size()
-        settings["save_every"] = self.save_every  # or a resumed run's snapshots would have gaps
+        settings = {
+            **dataclasses.asdict(recipe),
+            **dataclasses.asdict(options),
+            **work.hashes,
+            "processes": distributed.world_size(),
+            "save_every": self.save_every,  # or a resumed run's snapshots would have gaps
+        }
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
-        plan = options.plan()
+        plan = make_plan(options)
         model = seeded_model(recipe, plan.seed)
         if work.init is not None:
             load_weights(model, work.init)
@@ -229,14 +238,12 @@ class _Run:
         signals.wait_for_step()
         return loop.train(
             model,
-            work.train.to(work.device, dtype),
-            None if work.test is None else work.test.to(work.device, dtype),
+            require_split(work.splits, "train").to(work.device, dtype),
+            work.data("test", dtype),
             optimizer,
             plan,
-            validation=None if work.validation is None else work.validation.to(work.device, dtype),
-            criterion=find_loss(recipe.loss)
-            if recipe.loss and recipe.loss != "cross-entropy"
-            else None,
+            validation=work.data("validation", dtype),
+            criterion=loss_if_chosen(recipe),
             device=work.device,
             progress=console.TerminalProgress(),
             state=state,
@@ -306,17 +313,9 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
         is_longer = name == "epochs" and value > recorded
         raise CheckpointError(
             f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
-            hint=_how_to_train_longer(path) if is_longer else _REPEAT,
+            hint=_LONGER.format(path) if is_longer else _REPEAT,
         )
     return TrainingState(**training["state"])
-
-
-def _how_to_train_longer(path: Path) -> str:
-    return (
-        "More epochs are another run, for schedules stretch over all epochs; to train these "
-        "weights further,"
-        f" pass --init {path} and another --out."
-    )
 
 
 def _as_json(history: History, run: _Run) -> dict[str, Any]:
@@ -340,17 +339,12 @@ def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
 
 
 def _show(history: History, path: Path) -> None:
-    is_held_out = not math.isnan(history.validation_loss[-1])
-    held_out = (
-        {"validation accuracy": console.percent(history.validation_accuracy[-1])}
-        if is_held_out
-        else {}
-    )
+    held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])}
     shown = {
         "epochs": str(int(history.epoch[-1])),
         "train loss": console.number(history.train_loss[-1], 4),
         "train accuracy": console.percent(history.train_accuracy[-1]),
-        **held_out,
+        **({} if math.isnan(history.validation_loss[-1]) else held_out),
         "test loss": console.number(history.test_loss[-1], 4),
         "test accuracy": console.percent(history.test_accuracy[-1]),
         "top-5 error": console.percent(history.test_top5_error[-1]),
@@ -363,20 +357,27 @@ def _show(history: History, path: Path) -> None:
 def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
     losses = [history.test_loss[-1] for history in histories]
     accuracies = [history.test_accuracy[-1] for history in histories]
-    rows = [
-        [str(run.options.seed), console.number(loss, 4), console.percent(accuracy)]
-        for run, loss, accuracy in zip(runs, losses, accuracies, strict=True)
+    columns = [
+        [*(str(run.options.seed) for run in runs), "mean", "standard deviation"],
+        [console.number(each, 4) for each in (*losses, *mean_and_deviation(losses))],
+        [console.percent(each) for each in (*accuracies, *mean_and_deviation(accuracies))],
     ]
-    names = ("mean", "standard deviation")
-    for name, loss, accuracy in zip(
-        names, mean_and_deviation(losses), mean_and_deviation(accuracies), strict=True
-    ):
-        rows.append([name, console.number(loss, 4), console.percent(accuracy)])
     console.answer_table(
-        f"Training, {len(runs)} seeds", ["seed", "test loss", "test accuracy"], rows
+        f"Training, {len(runs)} seeds",
+        ["seed", "test loss", "test accuracy"],
+        list(zip(*columns, strict=True)),
     )
     for run in runs:
         console.answer(f"Saved to {run.path}.")
+
+
+def make_plan(options: TrainOptions) -> TrainingPlan:
+    """Return the library's plan, whose fields are named as the options.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+    return call_with_options(TrainingPlan, vars(options), seed=options.seed or 0)
 
 
 def make_optimizer(options: OptimizerOptions, module: nn.Module, seed: int) -> Optimizer:
@@ -385,22 +386,11 @@ def make_optimizer(options: OptimizerOptions, module: nn.Module, seed: int) -> O
     Raises:
         InputError: If an option is out of range, or not one of the optimizer's.
     """
-    return build_optimizer(
-        options.optim,
-        module,
-        lr=options.lr,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-        base=options.base,
-        rho=options.rho,
-        p=options.p,
+    return call_with_options(
+        build_optimizer,
+        vars(options),
+        module=module,
         adaptive=options.adaptive or None,
-        eta=options.eta,
-        ascent_steps=options.ascent_steps,
-        radius=options.radius,
-        every=options.every,
-        scope=options.scope,
         decay_in_ascent=options.decay_in_ascent or None,
         seed=seed if options.optim in FAMILY else None,
     )

@@ -15,9 +15,10 @@ from landscape.data.label_noise import with_noisy_targets
 from landscape.data.subset import held_out
 from landscape.errors import CheckpointError, DataError, InputError, PluginError
 from landscape.io.checkpoint import Checkpoint, Recipe
-from landscape.io.plugins import create_data, create_model, is_import_string
+from landscape.io.plugins import create_data, create_model, find_loss, is_import_string
 from landscape.models import MODELS, model_arguments
 from landscape.problem.batches import Data, as_data
+from landscape.problem.passes import Loss
 from landscape.runtime.random_state import forked_random_state
 
 DEFAULT_RECIPE = Recipe(model="mlp", data="digits", loss="cross-entropy")
@@ -168,6 +169,11 @@ def seeded_model(recipe: Recipe, seed: int) -> nn.Module:
         raise InputError("a model is needed.", hint=_MODEL_HINT)
     with forked_random_state(seed=seed):
         return create_model(recipe.model, recipe.model_args)
+
+
+def loss_if_chosen(recipe: Recipe) -> Loss | None:
+    """Return the recipe's loss, or None for the cross-entropy, which training has of its own."""
+    return find_loss(recipe.loss) if recipe.loss not in (None, "", "cross-entropy") else None
 
 
 def load_splits(recipe: Recipe) -> Splits:

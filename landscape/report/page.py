@@ -169,7 +169,7 @@ def _plot_command(report: Report, figure: Figure) -> str:
     if not figure.sources:
         return ""
     files = [report.relative(path) for path in figure.sources]
-    labels = [word for entry in report.entries for word in ("--label", entry.name)]
+    labels = [word for entry in report.entries for word in ("--labels", entry.name)]
     if len(report.entries) != len(files):
         labels = []
     end = [*labels, "--out", f"{figure.name}.pdf"]
@@ -181,7 +181,7 @@ def _settings(report: Report) -> dict[str, str]:
     plan = report.plan
     return {
         "Sets and precision": report.settings_line(),
-        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rhos)}; {plan.num_directions} "
+        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rho)}; {plan.num_directions} "
         "antithetic pairs of "
         f"random directions, at most {plan.max_gradients} gradients a maximum",
         "Hessian": f"{plan.top_k} largest and 1 smallest eigenvalues by Lanczos in at most "

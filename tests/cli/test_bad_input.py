@@ -292,7 +292,7 @@ def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path
         (("{checkpoint}",), "is damaged or is no HDF5 file"),
         (("{history}", "--kind", "contour"), "contour"),
         (("{history}", "--out", "f.gif"), ".png"),
-        (("{history}", "--label", "a", "--label", "b"), "one --label for each file"),
+        (("{history}", "--labels", "a", "--labels", "b"), "one --labels for each file"),
     ],
 )
 def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, message):
@@ -506,7 +506,14 @@ def test_a_label_is_no_mathematics(run, trained, tmp_path):
     out = tmp_path / "f.png"
     assert (
         run(
-            "plot", trained / "history.h5", "--label", r"$\frac{$", "--title", "$x^{$", "--out", out
+            "plot",
+            trained / "history.h5",
+            "--labels",
+            r"$\frac{$",
+            "--title",
+            "$x^{$",
+            "--out",
+            out,
         ).code
         == 0
     )

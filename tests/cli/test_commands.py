@@ -277,7 +277,7 @@ def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, s
 
 def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
     out = tmp_path / "surface.html"
-    assert run("plot", plane["out"], "--label", "SGD", "--out", out).out.strip() == str(out)
+    assert run("plot", plane["out"], "--labels", "SGD", "--out", out).out.strip() == str(out)
     assert "<title>SGD</title>" in out.read_text(encoding="utf-8")
 
 
@@ -288,7 +288,7 @@ def test_plot_names_its_files_in_json(run, plane, tmp_path):
 
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     out = tmp_path / "pair.png"
-    answer = run("plot", plane["out"], plane["out"], "--label", "a", "--label", "b", "--out", out)
+    answer = run("plot", plane["out"], plane["out"], "--labels", "a", "--labels", "b", "--out", out)
     assert answer.code == 0
     assert answer.out.strip() == str(out)
 
