@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import landscape
 from landscape.errors import LandscapeError
 
 from . import console
@@ -63,9 +64,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import version
-
-        typer.echo(f"landscape {version('landscape-toolkit')}")
+        typer.echo(f"landscape {landscape.__version__}")
         raise typer.Exit
 
 

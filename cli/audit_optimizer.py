@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import console
 from .options import Json
-
-if TYPE_CHECKING:
-    from landscape.audit.audit_report import AuditReport
 
 
 def audit_optimizer(
@@ -37,17 +34,12 @@ def audit_optimizer(
     if as_json:
         console.answer_json({"optimizer": optimizer, **report.as_dict()})
     else:
-        _answer(optimizer, report)
+        rows = [(row.trap, row.result, row.measured) for row in report.rows]
+        console.answer_table(optimizer, ["trap", "result", "measured"], rows, num_texts=3)
+        console.answer(f"Built as {report.built}; each step is {report.called}.")
+        for row in report.failed:
+            console.answer(f"Failed {row.trap}: {row.claim}")
+        counts = ", ".join(f"{number} {result}" for result, number in report.counts.items())
+        console.answer(f"{counts}.")
     if report.failed:
         raise typer.Exit(1)
-
-
-def _answer(optimizer: str, report: AuditReport) -> None:
-    rows = [(row.trap, row.result, row.measured) for row in report.rows]
-    console.answer_table(optimizer, ["trap", "result", "measured"], rows, num_texts=3)
-    console.answer(f"Built as {report.built}; each step is {report.called}.")
-    for row in report.failed:
-        console.answer(f"Failed {row.trap}: {row.claim}")
-    console.answer(
-        ", ".join(f"{number} {result}" for result, number in report.counts.items()) + "."
-    )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from landscape.data.publications import PUBLICATIONS, Availability, find_publication, look_for
+
 from . import console
 from .options import Json
-
-if TYPE_CHECKING:
-    from landscape.data.publications import Availability
 
 Folder = Annotated[
     Path, typer.Option("--data-dir", help="Folder of the published files.", metavar="DIR")
@@ -27,15 +26,14 @@ data = typer.Typer(
 @console.answering
 def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """List the built-in data sets and whether a folder has their files, without reading them."""
-    from landscape.data.publications import PUBLICATIONS, look_for
-
     found = [look_for(publication, data_dir) for publication in PUBLICATIONS.values()]
     if as_json:
         console.answer_json({"data_dir": str(data_dir), "data": [_as_json(item) for item in found]})
         return
     console.answer(f"Files looked for in {data_dir}")
     for item in found:
-        console.answer(f"{item.publication.name:<15}{item.publication.summary:<48}{_state(item)}")
+        state = item.state if item.folder is None else f"{item.state} in {item.folder}"
+        console.answer(f"{item.publication.name:<15}{item.publication.summary:<48}{state}")
         if _remark(item):
             console.answer(f"{'':<15}{_remark(item)}")
     console.answer("To download one: landscape data fetch NAME")
@@ -52,7 +50,6 @@ def fetch_data(
 ) -> None:
     """Download the published files of a data set, unless they are there, and check them."""
     from landscape.data.download import fetch
-    from landscape.data.publications import find_publication
 
     fetched = fetch(find_publication(name), data_dir, progress=console.TerminalProgress())
     for file in fetched:
@@ -66,10 +63,6 @@ def fetch_data(
         console.answer(
             f"{name} is embedded, there is nothing to download. To use it: --data {name}"
         )
-
-
-def _state(item: Availability) -> str:
-    return item.state if item.folder is None else f"{item.state} in {item.folder}"
 
 
 def _remark(item: Availability) -> str:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from . import console
 from .hints import in_options
 from .options import CheckpointArgument, Json, ProblemOptions, Seed, expand
-
-if TYPE_CHECKING:
-    from landscape.doctor import Finding
 
 
 @expand(ProblemOptions)
@@ -47,15 +41,11 @@ def doctor(
         rows = [dataclasses.asdict(each) for each in findings]
         console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
     else:
-        _answer(checkpoint, findings, counts)
+        rows = [(each.check, each.severity, each.message) for each in findings]
+        console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
+        for each in findings:
+            if each.remedy:
+                console.answer(f"{each.check}: {each.remedy}")
+        console.answer(", ".join(f"{n} {severity}" for severity, n in counts.items()) + ".")
     if any(each.severity == Severity.PROBLEM for each in findings):
         raise typer.Exit(1)
-
-
-def _answer(checkpoint: Path, findings: Sequence[Finding], counts: Mapping[str, int]) -> None:
-    rows = [(each.check, each.severity, each.message) for each in findings]
-    console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
-    for each in findings:
-        if each.remedy:
-            console.answer(f"{each.check}: {each.remedy}")
-    console.answer(", ".join(f"{count} {severity}" for severity, count in counts.items()) + ".")

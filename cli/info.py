@@ -12,8 +12,8 @@ from . import console
 from .options import Json
 
 _TABLES = (
-    "splits", "maps", "directions", "marks", "checkpoints", "measures", "rescaled", "differences", "groups",
-    "certificates", "blocks", "folds", "snapshots",
+    "splits", "maps", "directions", "marks", "checkpoints", "measures", "rescaled", "differences",
+    "groups", "certificates", "blocks", "folds", "snapshots",
 )  # fmt: skip
 _EMPTY = (None, "", [], (), {})
 _LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "file", "kind")

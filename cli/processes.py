@@ -22,8 +22,17 @@ from .options import ProblemOptions
 def open_checkpoint(
     checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
 ) -> OpenedProblems:
-    """Open a checkpoint, with the arguments of `open_problems`, and record the command."""
-    opened = open_problems(checkpoint, options.choice(ProblemChoice), splits, **arguments)
+    """Open a checkpoint on this process's device, and record the command.
+
+    Args:
+        checkpoint: Checkpoint file.
+        options: How it is evaluated, and on what.
+        splits: Splits to open.
+        **arguments: Further arguments of `open_problems`.
+    """
+    device = distributed.local_device(choose_device(options.device))
+    choice = dataclasses.replace(options.choice(ProblemChoice), device=str(device))
+    opened = open_problems(checkpoint, choice, splits, **arguments)
     return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
 
 
@@ -36,13 +45,3 @@ def working_together(path: Path | None = None) -> Iterator[None]:
                 yield
         except distributed.FailedElsewhereError as exc:
             raise typer.Exit(1) from exc
-
-
-def open_together(
-    checkpoint: Path, options: ProblemOptions, splits: Sequence[str], **arguments: Any
-) -> OpenedProblems:
-    """Open a checkpoint on this process's device, with the arguments of `open_checkpoint`."""
-    device = distributed.local_device(choose_device(options.device))
-    return open_checkpoint(
-        checkpoint, dataclasses.replace(options, device=str(device)), splits, **arguments
-    )

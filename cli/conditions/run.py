@@ -18,7 +18,7 @@ from landscape.io.store import kind_of
 from landscape.runtime.files import is_hdf5
 
 from .. import console
-from ..options import ProblemOptions
+from ..options import ProblemOptions, call_with_options
 from .options import EffortOptions
 
 
@@ -74,14 +74,14 @@ def _measured(
 ) -> Mapping[Quantity, Known]:
     from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
 
-    from ..processes import open_together, working_together  # a stored result needs no torch
+    from ..processes import open_checkpoint, working_together  # a stored result needs no torch
 
     with working_together():
-        opened = open_together(file, problem, splits_of(wanted))
+        opened = open_checkpoint(file, problem, splits_of(wanted))
         return measure_quantities(
             opened.problems,
             wanted,
-            effort=Effort(effort.tolerance, effort.max_matvecs, effort.num_directions, effort.seed),
+            effort=call_with_options(Effort, vars(effort)),
             progress=console.TerminalProgress(),
         )
 
@@ -105,19 +105,16 @@ def _answer(
         return
     width = max(map(len, JUDGEMENTS))
     for each in judgements:
-        values = ", ".join(f"{name} = {_shown(known)}" for name, known in each.quantities.items())
+        values = ", ".join(
+            ", ".join(filter(None, (f"{name} = {known.interval.text}", known.remark)))
+            for name, known in each.quantities.items()
+        )
         console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")
     if counts[UNDECIDED] and not lenient:
         console.say(
-            "Undecided counts as failed. To decide: a smaller --tolerance, more --num-directions or "
-            "--samples, or"
-            " --dtype float64; --lenient lets it pass."
+            "Undecided counts as failed. To decide: a smaller --tolerance, more --num-directions "
+            "or --samples, or --dtype float64; --lenient lets it pass."
         )
-
-
-def _shown(known: Known) -> str:
-    """Write value, error and remark."""
-    return ", ".join(filter(None, (known.interval.text, known.remark)))
 
 
 def _as_json(judgement: Judgement, *, lenient: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from landscape.runtime.deadline import Deadline
 
 from .. import console
 from ..outputs import default_output, output_of_this_run
-from ..processes import open_together, working_together
+from ..processes import open_checkpoint, working_together
 from .options import HessianOptions
 from .run import asked_together
 
@@ -45,7 +45,7 @@ def curvature_along_run(
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
         split_names(asked.split)
         paths = find_snapshots(folder)
-        opened = open_together(paths[-1], asked, (asked.split,))
+        opened = open_checkpoint(paths[-1], asked, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
         result = curvature_along(
             points,

@@ -31,7 +31,7 @@ from landscape.runtime.deadline import Deadline
 from .. import console
 from ..options import call_with_options, parse_bytes
 from ..outputs import output_of_this_run
-from ..processes import open_together, working_together
+from ..processes import open_checkpoint, working_together
 from .options import HessianOptions
 from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
 
@@ -54,7 +54,7 @@ def curvature_of(
     with _output(out, inputs, force=force, resume=resume):
         split_names(asked.split)
         others = _stored_vectors(asked.align)
-        opened = open_together(checkpoint, asked, (asked.split,))
+        opened = open_checkpoint(checkpoint, asked, (asked.split,))
         problem = opened.problems[asked.split]
         result = _finished(out, problem, asked, save_vectors=save_vectors) if resume else None
         is_new = result is None

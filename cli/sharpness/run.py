@@ -38,7 +38,7 @@ from landscape.training.augmentation import get_augmentation
 from .. import console
 from ..options import call_with_options
 from ..outputs import output_of_this_run
-from ..processes import open_together, working_together
+from ..processes import open_checkpoint, working_together
 from .options import MeasurementOptions, parse_norm, parse_radii, require_protocol_alone
 from .summary import show_comparison, show_sharpness
 
@@ -95,7 +95,7 @@ def _require_certifiable(paths: Sequence[Path], asked: MeasurementOptions) -> No
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: MeasurementOptions) -> None:
     """Evaluate the perturbations of `max` in float64 on all data, and write them."""
     exact = dataclasses.replace(asked, dtype="float64", samples=None)
-    opened = open_together(checkpoint, exact, (asked.split,))
+    opened = open_checkpoint(checkpoint, exact, (asked.split,))
     options = _plan(asked)
     certificate = certify(
         opened.problems[asked.split],
@@ -165,13 +165,13 @@ def _open(path: Path, asked: MeasurementOptions) -> OpenedProblems:
     if asked.protocol is None:
         is_cuda = choose_device(asked.device).type == "cuda"
         points_per_pass = None if is_cuda and "avg" in asked.names else 1
-        return open_together(
+        return open_checkpoint(
             path, asked, (asked.split,), also=also, points_per_pass=points_per_pass
         )
     protocol = get_protocol(asked.protocol)
     require_protocol_alone(asked)
     augment = get_augmentation(protocol.augmentation)
-    return open_together(
+    return open_checkpoint(
         path,
         dataclasses.replace(asked, batchnorm=protocol.batchnorm),
         (asked.split,),

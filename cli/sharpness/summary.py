@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,62 +73,60 @@ def _show_rescaled(result: Sharpness) -> None:
     """Print a table for each rescaling."""
     for name in dict.fromkeys(row.rescaling for row in result.rescaled):
         found = [row for row in result.rescaled if row.rescaling == name]
-        rows = [
+        console.answer_table(
+            f"The same function: {name} by {found[0].factor:g}, outputs changed by "
+            f"{found[0].output_change:.1g}; sharpness x 10^3",
+            ["measure", "rho", "before", "after", "after / before", "verdict"],
             [
-                row.name,
-                console.number(row.rho),
-                _scaled(row.before, 4),
-                _scaled(row.after, 4),
-                console.number(row.after / row.before if row.before else math.nan, 4),
-                "moved" if row.has_moved else "not moved",
-            ]
-            for row in found
-        ]
-        columns = ["measure", "rho", "before", "after", "after / before", "verdict"]
-        title = f"The same function: {name} by {found[0].factor:g}, outputs changed by {found[0].output_change:.1g}"
-        console.answer_table(f"{title}; sharpness x 10^3", columns, rows)
+                [
+                    row.name,
+                    console.number(row.rho),
+                    _scaled(row.before, 4),
+                    _scaled(row.after, 4),
+                    console.number(row.after / row.before if row.before else None, 4),
+                    "moved" if row.has_moved else "not moved",
+                ]
+                for row in found
+            ],
+        )
 
 
 def _show_checkpoints(result: SharpnessComparison) -> None:
-    first = result.checkpoints[0]
-    columns = ["checkpoint", "loss", "accuracy", "test accuracy", "gap x 10^3"]
-    rows = [
+    console.answer_table(
+        "At the weights",
+        ["checkpoint", "loss", "accuracy", "test accuracy", "gap x 10^3"],
         [
-            name,
-            console.number(each.loss),
-            console.percent(each.accuracy),
-            console.percent(each.test_accuracy),
-            _scaled(each.generalization_gap, 4),
-        ]
-        for name, each in zip(result.names, result.checkpoints, strict=True)
-    ]
-    console.answer_table("At the weights", columns, rows)
-    columns = ["measure", "rho", *result.names]
-    rows = [
+            [
+                name,
+                console.number(each.loss),
+                console.percent(each.accuracy),
+                console.percent(each.test_accuracy),
+                _scaled(each.generalization_gap, 4),
+            ]
+            for name, each in zip(result.names, result.checkpoints, strict=True)
+        ],
+    )
+    console.answer_table(
+        f"{_title(result.checkpoints[0])}, x 10^3",
+        ["measure", "rho", *result.names],
         [
-            measure.name,
-            console.number(measure.rho),
-            *(_with_error(each.measures[i]) for each in result.checkpoints),
-        ]
-        for i, measure in enumerate(first.measures)
-    ]
-    console.answer_table(f"{_title(first)}, x 10^3", columns, rows)
+            [row[0].name, console.number(row[0].rho), *map(_with_error, row)]
+            for row in zip(*(each.measures for each in result.checkpoints), strict=True)
+        ],
+    )
 
 
 def _show_groups(values: Sequence[GroupValue]) -> None:
     """Print a row for each quantity and a column for each group."""
+    counts = {value.group: value.count for value in reversed(values)}
     names = list(dict.fromkeys(value.group for value in values))
-    keys = list(dict.fromkeys((value.name, console.number(value.rho)) for value in values))
+    keys = dict.fromkeys((value.name, console.number(value.rho)) for value in values)
     cells = {(value.group, value.name, console.number(value.rho)): value for value in values}
-    rows = [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys]
-    title = "Mean ± sample standard deviation; sharpness and gap x 10^3"
     console.answer_table(
-        title, ["quantity", "rho", *(f"{group} ({_count(values, group)})" for group in names)], rows
+        "Mean ± sample standard deviation; sharpness and gap x 10^3",
+        ["quantity", "rho", *(f"{group} ({counts[group]})" for group in names)],
+        [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys],
     )
-
-
-def _count(values: Sequence[GroupValue], group: str) -> int:
-    return next(value.count for value in values if value.group == group)
 
 
 def _mean(value: GroupValue) -> str:
@@ -141,20 +138,22 @@ def _show_differences(differences: Sequence[Difference]) -> None:
     """Print a table for each that is compared with the first."""
     confidence = f"{100 * differences[0].confidence:g} % interval"
     for first, second in dict.fromkeys((found.first, found.second) for found in differences):
-        rows = [
+        console.answer_table(
+            f"{first} minus {second}, x 10^3",
+            ["measure", "rho", "difference", confidence, "error from", "verdict"],
             [
-                found.name,
-                console.number(found.rho),
-                _scaled(found.value, 4),
-                f"{_scaled(found.low, 4)} to {_scaled(found.high, 4)}",
-                found.source,
-                found.verdict,
-            ]
-            for found in differences
-            if found.first == first
-        ]
-        columns = ["measure", "rho", "difference", confidence, "error from", "verdict"]
-        console.answer_table(f"{first} minus {second}, x 10^3", columns, rows)
+                [
+                    found.name,
+                    console.number(found.rho),
+                    _scaled(found.value, 4),
+                    f"{_scaled(found.low, 4)} to {_scaled(found.high, 4)}",
+                    found.source,
+                    found.verdict,
+                ]
+                for found in differences
+                if found.first == first
+            ],
+        )
 
 
 def _title(result: Sharpness) -> str:
@@ -191,7 +190,7 @@ def _with_error(measure: Measure) -> str:
 
 
 def _scaled(value: float | None, digits: int) -> str:
-    return "-" if value is None or math.isnan(value) else f"{SCALE * value:.{digits}g}"
+    return console.number(None if value is None else SCALE * value, digits)
 
 
 def _show_limits(results: Sequence[Sharpness]) -> None:
@@ -212,4 +211,5 @@ def _limit(measure: Measure) -> str:
     """Say how far a measure is that did not reach its goal."""
     if measure.name == "avg":
         return f"did not reach --relative-error with {measure.num_directions} pairs"
-    return f"ended after {measure.steps} gradients with a gap of {console.number(measure.gap, 2)}, not yet a maximum"
+    gap = console.number(measure.gap, 2)
+    return f"ended after {measure.steps} gradients with a gap of {gap}, not yet a maximum"

@@ -37,14 +37,12 @@ def surface(
     path = out or default_output(checkpoint, ".surface.h5")
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
-    spec = plane.spec()
     with console.resumable(path):
         from .run import surface_of
 
         surface_of(
             checkpoint,
             plane,
-            spec,
             problem,
             work,
             split=split,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.directions.spec import FORMS, PlaneSpec
+from landscape.directions.spec import FORMS
 
 from ..options import Seed
 
@@ -80,11 +80,6 @@ class PlaneOptions:
         Path | None,
         typer.Option(help="Write the directions to this file, for --directions.", metavar="FILE"),
     ] = None
-
-    def spec(self) -> PlaneSpec:
-        """Return the plane or lines, checked."""
-        names = [field.name for field in dataclasses.fields(PlaneSpec)]
-        return PlaneSpec(**{name: getattr(self, name) for name in names})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ra
 from landscape.errors import StoreError
 from landscape.io.open import OpenedProblems, split_names
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.problem.plan import choose_device
 from landscape.problem.problem import Problem
 from landscape.results.surface import Surface
 from landscape.runtime import distributed
@@ -32,7 +31,7 @@ from landscape.surface.probes import PlaneCurvature, SpectrumMap
 
 from .. import console
 from ..hints import in_options
-from ..options import ProblemOptions
+from ..options import ProblemOptions, call_with_options
 from ..outputs import output_of_this_run
 from ..processes import open_checkpoint, working_together
 from .options import PlaneOptions, WorkOptions
@@ -42,7 +41,6 @@ from .summary import show_surface
 def surface_of(
     checkpoint: Path,
     plane: PlaneOptions,
-    spec: PlaneSpec,
     problem: ProblemOptions,
     work: WorkOptions,
     *,
@@ -54,6 +52,7 @@ def surface_of(
     as_json: bool,
 ) -> None:
     """Compute a surface, with the other processes of torchrun, and show it."""
+    spec = call_with_options(PlaneSpec, vars(plane))
     deadline = Deadline.after_minutes(work.minutes)
     stored_directions = read_direction_file(spec)
     dims = count_dimensions(spec, stored_directions)
@@ -134,8 +133,6 @@ def _open(
     stored: Surface | None,
 ) -> OpenedProblems:
     """Open the checkpoint under the recorded execution plan, or the first process's choice."""
-    device = distributed.local_device(choose_device(problem.device))
-    problem = dataclasses.replace(problem, device=str(device))
     plan = None if stored is None else stored.provenance.plan
     opened = None
     if distributed.rank() == 0:

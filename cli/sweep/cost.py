@@ -42,22 +42,26 @@ def show_plan(
     if as_json:
         console.answer_json({**total, "runs": rows})
         return
-    cells = [
+    console.answer_table(
+        str(study.path),
+        ["run", "state", "gradients", "seconds"],
         [
-            row["name"],
-            row["state"],
-            _count(row["num_gradients"]),
-            console.number(row["seconds"], 3),
-        ]
-        for row in rows
-    ]
-    console.answer_table(str(study.path), ["run", "state", "gradients", "seconds"], cells)
+            [
+                row["name"],
+                row["state"],
+                _count(row["num_gradients"]),
+                console.number(row["seconds"], 3),
+            ]
+            for row in rows
+        ],
+    )
     console.answer(
         f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of "
         "a batch, about"
         f" {console.number(total['seconds'], 3)} seconds of training, {num_parallel} at a time."
     )
-    for why in plan.unreadable:
+    unreadable = (str(found) for found in plan.data.values() if isinstance(found, DataError))
+    for why in dict.fromkeys(unreadable):
         console.answer(f"Not counted: {why}")
     console.answer(
         "Seconds are gradients times one step, timed; they leave out starting, evaluation and "
@@ -71,7 +75,7 @@ class _Plan:
     def __init__(self, study: Study, jobs: Sequence[Job], commands: CommandTable) -> None:
         self._study = study
         self._commands = commands
-        self._data: dict[str, Data | DataError] = {}
+        self.data: dict[str, Data | DataError] = {}
         self._timed: dict[str, float | None] = {}
         self._threads = jobs[0].threads
 
@@ -82,19 +86,12 @@ class _Plan:
         data = self._train(recipe)
         if isinstance(data, DataError):
             return {**known, "num_gradients": None, "seconds": None}
-        gradients = _gradients(data, options)
+        num_steps = options.epochs * len(data.batches(options.batch_size))
+        optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
+        gradients = num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
         per_gradient = self._seconds(run, recipe, options, data)
         seconds = None if per_gradient is None else per_gradient * gradients
         return {**known, "num_gradients": gradients, "seconds": seconds}
-
-    @property
-    def unreadable(self) -> list[str]:
-        """Why data cannot be read, each reason once."""
-        return list(
-            dict.fromkeys(
-                str(found) for found in self._data.values() if isinstance(found, DataError)
-            )
-        )
 
     def _state(self, run: StudyRun, job: Job) -> str:
         if not job.remaining:
@@ -106,42 +103,32 @@ class _Plan:
         key = repr(
             [getattr(recipe, name) for name in ("data", "data_args", "data_dir", "validation")]
         )
-        if key not in self._data:
+        if key not in self.data:
             try:
-                self._data[key] = require_split(load_splits(recipe), "train")
+                self.data[key] = require_split(load_splits(recipe), "train")
             except DataError as exc:
-                self._data[key] = exc
-        return self._data[key]
+                self.data[key] = exc
+        return self.data[key]
 
     def _seconds(
         self, run: StudyRun, recipe: Recipe, options: TrainOptions, data: Data
     ) -> float | None:
         """Time a gradient, once for all runs whose model, data and batches are the same."""
-        device, plan = run.train.get("device", "auto"), make_plan(options)
+        device = choose_device(run.train.get("device", "auto"))
+        plan = make_plan(options)
         key = repr((recipe, device, plan.batch_size, plan.micro_batch, plan.amp))
         if key not in self._timed:
-            self._timed[key] = self._time(recipe, options, data, device)
+            torch.set_num_threads(self._threads)
+            model = seeded_model(recipe, 0).to(device)
+            self._timed[key] = seconds_per_gradient(
+                model,
+                data,
+                make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
+                plan,
+                device=device,
+                criterion=loss_if_chosen(recipe),
+            )
         return self._timed[key]
-
-    def _time(self, recipe: Recipe, options: TrainOptions, data: Data, name: str) -> float | None:
-        torch.set_num_threads(self._threads)
-        device = torch.device(choose_device(name))
-        model = seeded_model(recipe, 0).to(device)
-        return seconds_per_gradient(
-            model,
-            data,
-            make_optimizer(dataclasses.replace(options, lr=0.0), model, 0),
-            make_plan(options),
-            device=device,
-            criterion=loss_if_chosen(recipe),
-        )
-
-
-def _gradients(data: Data, options: TrainOptions) -> int:
-    """Count those of a run."""
-    num_steps = options.epochs * len(data.batches(options.batch_size))
-    optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
-    return num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
 
 
 def _sum(values: Sequence[Any]) -> Any:

@@ -12,8 +12,10 @@ from typing import Any
 
 import typer
 
+from landscape.plot import save_figure
 from landscape.runtime.deadline import Deadline
 from landscape.runtime.files import locked, replacing
+from landscape.study.curves import draw_curves
 from landscape.study.definition import Study
 from landscape.study.execute import Job, Outcome, execute_all, make_job
 from landscape.study.read import read_study
@@ -45,8 +47,12 @@ def sweep_study(
     """Do, plan or report the runs of a study; exit with 1 if any failed or is left."""
     commands = CommandTable(application)
     deadline = Deadline.after_minutes(minutes)
-    planned = _read(study, out, allowed, commands)
-    work = _make_jobs(planned, jobs, commands)
+    planned = read_study(study, commands.options)
+    check_code(planned, allowed)
+    check_runs(planned, commands)
+    planned = dataclasses.replace(planned, out=out or planned.out)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    work = [make_job(planned, run, commands.options, _LAUNCH, threads) for run in planned.runs]
     if report:
         _report(planned, work, as_json)
     elif dry_run:
@@ -64,19 +70,6 @@ def sweep_study(
         _show(planned, outcomes, as_json)
         if any(outcome.state != "finished" for outcome in outcomes):
             raise typer.Exit(signals.exit_code or 1)
-
-
-def _read(path: Path, out: Path | None, allowed: Sequence[str], commands: CommandTable) -> Study:
-    """Read a study and check each of its runs as far as that goes without training."""
-    planned = read_study(path, commands.options)
-    check_code(planned, allowed)
-    check_runs(planned, commands)
-    return planned if out is None else dataclasses.replace(planned, out=out)
-
-
-def _make_jobs(planned: Study, num_parallel: int, commands: CommandTable) -> list[Job]:
-    threads = max(1, (os.cpu_count() or 1) // num_parallel)
-    return [make_job(planned, run, commands.options, _LAUNCH, threads) for run in planned.runs]
 
 
 def _do(
@@ -126,9 +119,6 @@ def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
 
 def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
     """Write tables and figures beside the runs, and print the tables."""
-    from landscape.plot import save_figure
-    from landscape.study.curves import draw_curves
-
     summary, folder = summarise(planned, work), planned.out / "report"
     tables = {
         "results": (results_table(summary), summary.chosen),

@@ -12,8 +12,8 @@ from landscape.results.sharpness import Certificate
 from landscape.sharpness.certificate import Verdict, check
 
 from .. import console
-from ..options import ProblemOptions
-from ..processes import open_together, working_together
+from ..options import ProblemOptions, call_with_options
+from ..processes import open_checkpoint, working_together
 from .options import ExactOptions
 
 
@@ -21,11 +21,16 @@ def verify_certificate(
     certificate: Path, checkpoint: Path, options: ExactOptions, *, as_json: bool
 ) -> None:
     """Check a certificate, show what was found, and raise an error where it does not hold."""
-    found = _read(certificate)
+    found = read_result(certificate)
+    if not isinstance(found, Certificate):
+        raise InputError(
+            f"{certificate} holds no certificate.",
+            hint="Write one by landscape sharpness CKPT --certify FILE.",
+        )
     with working_together():
         (split,) = split_names(found.split)
         verdict = check(
-            found, open_together(checkpoint, _exact(options, found), (split,)).problems[split]
+            found, open_checkpoint(checkpoint, _exact(options, found), (split,)).problems[split]
         )
     if as_json:
         console.answer_json(
@@ -37,30 +42,15 @@ def verify_certificate(
         raise LandscapeError(verdict.failure, hint=verdict.hint)
 
 
-def _read(path: Path) -> Certificate:
-    found = read_result(path)
-    if not isinstance(found, Certificate):
-        raise InputError(
-            f"{path} holds no certificate.",
-            hint="Write one by landscape sharpness CKPT --certify FILE.",
-        )
-    return found
-
-
 def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
     """Return a problem's options in float64 on all data, by default as the certificate records."""
-    typed = dataclasses.asdict(options)
     origin = certificate.provenance
-    batchnorm = options.batchnorm or origin.batchnorm
-    batch_size = options.batch_size or origin.plan.get("batch_size")
-    return ProblemOptions(
-        **{
-            **typed,
-            "batchnorm": batchnorm,
-            "batch_size": batch_size,
-            "dtype": "float64",
-            "samples": None,
-        }
+    return call_with_options(
+        ProblemOptions,
+        vars(options),
+        batchnorm=options.batchnorm or origin.batchnorm,
+        batch_size=options.batch_size or origin.plan.get("batch_size"),
+        dtype="float64",
     )
 
 

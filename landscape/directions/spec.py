@@ -163,14 +163,8 @@ class PlaneSpec:
         return specs
 
     def _refuse_texts_next_to_file(self) -> None:
-        given = {
-            "x": self.x,
-            "y": self.y,
-            "repeats": self.repeats > 1,
-            "with_1d": self.with_1d,
-        }
-        for name, value in given.items():
-            if value:
+        for name in ("x", "y", "repeats", "with_1d"):
+            if getattr(self, name) != getattr(PlaneSpec, name):
                 raise InputError(
                     f"`directions={str(self.directions)!r}` has the directions already, got "
                     f"`{name}` too.",

@@ -91,14 +91,12 @@ def recorded_recipe(choice: ModelChoice, checkpoint: Checkpoint) -> Recipe:
                 "code.",
                 hint=f"If you trust it, pass `{option}={code!r}`.",
             )
-    if choice.model is None and recorded.model is None:
-        raise CheckpointError(
-            f"{checkpoint.path} does not say which model it belongs to.", hint=_MODEL_HINT
-        )
-    if choice.data is None and recorded.data is None:
-        raise CheckpointError(
-            f"{checkpoint.path} does not say which data it was trained on.", hint=_DATA_HINT
-        )
+    for known, what, hint in (
+        (choice.model or recorded.model, "model it belongs to", _MODEL_HINT),
+        (choice.data or recorded.data, "data it was trained on", _DATA_HINT),
+    ):
+        if known is None:
+            raise CheckpointError(f"{checkpoint.path} does not say which {what}.", hint=hint)
     return _merged(choice, recorded)
 
 

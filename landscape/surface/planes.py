@@ -110,7 +110,8 @@ def build_planes(
 
     Args:
         spec: Which plane or lines.
-        problems: A problem, or split name -> problem; the first decides directions that depend on the loss.
+        problems: A problem, or split name -> problem; the first decides directions that depend on
+            the loss.
         checkpoint: File of the origin, which names it among other checkpoints.
         stored: Directions in the file that the specification names, see `read_direction_file`.
         progress: Counts products and snapshots.
@@ -133,18 +134,17 @@ def build_planes(
         require_spanning(group)
     origin = finder.problem.weights
     planes = tuple(Plane(origin, tuple(each.vector for each in group)) for group in groups)
-    settings = {
-        "seed": spec.seed,
-        "with_1d": spec.with_1d,
-        "directions": [{"name": direction.name, **direction.facts} for direction in found],
-        "directions_file": None if spec.directions is None else str(spec.directions),
-    }
     return BuiltPlanes(
         directions=found,
         planes=planes,
         marks=mark_directions(found, finder.labels[finder.checkpoint], planes[0], problems),
         normalization=normalization,
-        settings=settings,
+        settings={
+            "seed": spec.seed,
+            "with_1d": spec.with_1d,
+            "directions": [{"name": direction.name, **direction.facts} for direction in found],
+            "directions_file": None if spec.directions is None else str(spec.directions),
+        },
         remarks=tuple(_remarks(found)),
         problem=finder.problem,
     )
@@ -284,16 +284,15 @@ def find_ranges(
     """
     found: list[dict[str, Any]] = []
     for number, (asked, size) in enumerate(zip(ranges, sizes, strict=True)):
-        if asked.ends is not None:
-            found.append({"asked": asked.text, "start": asked.ends[0], "stop": asked.ends[1]})
-            continue
-        common = find_common_range(
-            built.problem,
-            [Plane(plane.origin, (plane.directions[number],)) for plane in built.planes],
-            multiple=asked.multiple,
-            include=[mark.coordinates[number] for mark in built.marks],
-            progress=progress,
-        )
-        start, stop = center_on_grid(common.start, common.stop, size)
-        found.append({"asked": asked.text, **asdict(common), "start": start, "stop": stop})
+        ends, facts = asked.ends, {}
+        if ends is None:
+            common = find_common_range(
+                built.problem,
+                [Plane(plane.origin, (plane.directions[number],)) for plane in built.planes],
+                multiple=asked.multiple,
+                include=[mark.coordinates[number] for mark in built.marks],
+                progress=progress,
+            )
+            ends, facts = center_on_grid(common.start, common.stop, size), asdict(common)
+        found.append({"asked": asked.text, **facts, "start": ends[0], "stop": ends[1]})
     return found
