@@ -182,7 +182,7 @@ class Report:
             "complete": self.is_complete,
             "plan": {
                 **dataclasses.asdict(self.plan),
-                "rhos": list(self.plan.rho),
+                "rhos": list(self.plan.rhos),
                 "p": _finite(self.plan.p),
             },
             "rho": _finite(self.rho),

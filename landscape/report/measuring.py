@@ -40,7 +40,7 @@ class MeasuringPlan:
     """What is measured of every checkpoint.
 
     Attributes:
-        rho: Radii of the sharpness measures.
+        rhos: Radii of the sharpness measures.
         p: Norm of the ball.
         adaptive: Whether the ball is scaled elementwise.
         num_directions: Antithetic pairs of `avg`.
@@ -55,7 +55,7 @@ class MeasuringPlan:
         seed: Of all random numbers.
     """
 
-    rho: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    rhos: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
     p: float = 2.0
     adaptive: bool = False
     num_directions: int = 10
@@ -77,8 +77,7 @@ class MeasuringPlan:
             "line": ("grid", "start", "stop", "num_lines", "seed"),
             "plane": ("grid", "start", "stop", "seed"),
         }[name]
-        known = {**asdict(self), "rhos": self.rho}  # the name that results have for the radii
-        return {key: str(value) for key, value in known.items() if key in fields}
+        return {key: str(value) for key, value in asdict(self).items() if key in fields}
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ def measure_detail(bench: Bench) -> Detail:
     options = SharpnessOptions(**{name: getattr(plan, name) for name in names})
     measured = measure_rises(
         bench.train,
-        plan.rho,
+        plan.rhos,
         options,
         held_out=held_out,
         directions=top_directions(
