@@ -40,11 +40,11 @@ class CountingProblem(Problem):
 
     count = 0
 
-    def evaluate(self, w=None):
+    def evaluation_of(self, found):
         """Evaluate slowly."""
         self.count += 1
         time.sleep(0.002)
-        return super().evaluate(w)
+        return super().evaluation_of(found)
 
 
 def surface(case: str, sink=None, **options) -> tuple[Surface, int]:

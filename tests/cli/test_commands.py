@@ -176,18 +176,18 @@ def test_a_complete_surface_is_resumed_at_once_with_the_same_numbers(run, plane,
 def test_an_interrupted_surface_is_kept_and_continued(run, checkpoint, tmp_path, monkeypatch):
     arguments = ("surface", checkpoint, "--grid", 3, "--out", tmp_path / "s.h5")
     assert run("surface", checkpoint, "--grid", 3, "--out", tmp_path / "whole.h5").code == 0
-    evaluate, num_calls = Problem.evaluate, 0
+    evaluation_of, num_calls = Problem.evaluation_of, 0
 
-    def evaluate_and_stop(self, w=None):
+    def evaluation_and_stop(self, found):
         nonlocal num_calls
         num_calls += 1
         if num_calls == 5:
             raise KeyboardInterrupt
-        return evaluate(self, w)
+        return evaluation_of(self, found)
 
-    monkeypatch.setattr(Problem, "evaluate", evaluate_and_stop)
+    monkeypatch.setattr(Problem, "evaluation_of", evaluation_and_stop)
     stopped = run(*arguments)
-    monkeypatch.setattr(Problem, "evaluate", evaluate)
+    monkeypatch.setattr(Problem, "evaluation_of", evaluation_of)
     assert stopped.code == 130
     assert "To go on:" in stopped.err
     assert read_result(tmp_path / "s.h5").done.sum() == 3

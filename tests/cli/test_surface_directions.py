@@ -216,21 +216,21 @@ def test_a_resumed_surface_with_an_automatic_range_is_the_same_bit_for_bit_witho
 ):
     options = ("--dims", 1, "--range", "auto", "--grid", 5, "--repeats", 2)
     whole = surface(*options)
-    evaluate, num_calls = Problem.evaluate, 0
+    evaluation_of, num_calls = Problem.evaluation_of, 0
 
-    def evaluate_and_stop(self, w=None):
+    def evaluation_and_stop(self, found):
         nonlocal num_calls
         num_calls += 1
         if num_calls == 3 + whole.provenance.settings["ranges"][0]["num_evaluations"]:
             raise KeyboardInterrupt
-        return evaluate(self, w)
+        return evaluation_of(self, found)
 
     arguments = ("surface", checkpoint, *QUICK, *options, "--out", tmp_path / "parts.h5")
-    monkeypatch.setattr(Problem, "evaluate", evaluate_and_stop)
+    monkeypatch.setattr(Problem, "evaluation_of", evaluation_and_stop)
     assert run(*arguments).code == 130
     done = read_result(tmp_path / "parts.h5").done.sum()
     monkeypatch.setattr("landscape.surface.auto_range.find_range", None)  # whoever calls it fails
-    monkeypatch.setattr(Problem, "evaluate", evaluate)
+    monkeypatch.setattr(Problem, "evaluation_of", evaluation_of)
     resumed = run(*arguments, "--resume")
     assert resumed.code == 0, resumed.err
     assert 0 < done < 10

@@ -220,16 +220,16 @@ def test_a_resumed_surface_has_the_trajectory_of_an_uninterrupted_one(
     from landscape.problem.problem import Problem
 
     words = ("surface", folder / "checkpoint.pt", "--x", f"pca:{folder}", *FAST, "--split", "both")
-    evaluate, num_evaluations = Problem.evaluate, 0
+    evaluation_of, num_evaluations = Problem.evaluation_of, 0
 
-    def evaluate_and_stop(self, w=None):
+    def evaluation_and_stop(self, found):
         nonlocal num_evaluations
         num_evaluations += 1
         if num_evaluations == stop_at:
             raise KeyboardInterrupt
-        return evaluate(self, w)
+        return evaluation_of(self, found)
 
-    monkeypatch.setattr(Problem, "evaluate", evaluate_and_stop)
+    monkeypatch.setattr(Problem, "evaluation_of", evaluation_and_stop)
     stop_at = None
     assert run(*words, "--out", tmp_path / "whole.h5").code == 0
     stop_at, num_evaluations = num_evaluations - 4, 0  # two points before the end
