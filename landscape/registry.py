@@ -1,4 +1,4 @@
-"""Functions by name, imported when they are asked for: built-ins, and what packages are called for."""
+"""Functions by name, imported when they are asked for."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _command(words: list[str]) -> None:
     from landscape_cli.app import main
 
     sys.argv = ["landscape", *words]
-    main()
+    run_job()
 
 
 def start_cli(*words: object, cwd: Path | None = None, **environment: str) -> Started:
@@ -196,14 +196,14 @@ class RunOfStudy:
 
 def _do_run(job: str, log: str) -> None:
     """Be `python -m landscape_cli.sweep.run`, in a session of its own."""
-    from landscape_cli.sweep.run import main
+    from landscape_cli.sweep.run import run_job
 
     os.setsid()
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["run", job]
-    main()
+    run_job()
 
 
 def fork_runs_of_studies(patch: pytest.MonkeyPatch) -> None:

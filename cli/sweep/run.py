@@ -16,7 +16,7 @@ from ..app import app
 from ..hints import as_typed
 
 
-def main() -> None:
+def run_job() -> None:
     """Do what is left of a job, alone in its folder."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = Job.from_json(sys.argv[1])
@@ -46,4 +46,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_job()

@@ -267,7 +267,7 @@ def _draw_losses(ax: Axes, snapshots: Sequence[Mark], split: str) -> None:
 
 
 def _draw_measured(ax: Axes, values: np.ndarray) -> None:
-    """Draw what was measured at the snapshots, which have the colours that they have on the plane."""
+    """Draw what was measured at the snapshots, in the colours that they have on the plane."""
     points = np.stack([np.arange(1, len(values) + 1), values])
     ax.plot(*points, **_OWN)
     draw_snapshots(ax, points, 12.0, 3)

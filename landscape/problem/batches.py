@@ -97,7 +97,7 @@ class TensorData(_Source):
         return order.split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the batch at `indices` (n,), changed and then cut into pieces of `size`, if any."""
+        """Return the batch at `indices` (n,), changed, then cut into pieces of `size`, if any."""
         part = self.take(indices)
         inputs = change(part.inputs)
         if size is None:
@@ -201,7 +201,7 @@ class GraphData(_Source):
         return torch.randperm(self.num_examples, generator=generator).split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
-        """Return the graphs at `indices` (n,), joined `size` at a time, all if None, and changed."""
+        """Return the graphs at `indices` (n,), changed, `size` at a time or all joined."""
         batches = self.take(indices).batches(size or len(indices))
         return [(change(inputs), targets) for inputs, targets in batches]
 

@@ -53,12 +53,12 @@ class Problem:
     touched. The same `w` gives the same number, bit for bit, under the same `plan`. Batches count
     by their size, per-batch values are summed in float64. The model runs in evaluation mode.
 
-    Losses can be computed at K points per forward pass, the weights stacked along a first dimension,
-    with `stored` batch normalization. On a plane of two directions this takes, in addition to model
-    and data, K + 3 vectors (P,) - the K points (none if K is 1: the model's own weights are written
-    over), `weights` and both directions - and the activations of K batches, if points are given as
-    functions that write them. Measured as peak resident memory, perceptrons keep to that; a
-    convolution on the CPU also rearranges a copy of its layer's weights.
+    Losses can be computed at K points per forward pass, the weights stacked along a first
+    dimension, with `stored` batch normalization. On a plane of two directions this takes, in
+    addition to model and data, K + 3 vectors (P,) - the K points (none if K is 1: the model's own
+    weights are written over), `weights` and both directions - and the activations of K batches, if
+    points are given as functions that write them. Measured as peak resident memory, perceptrons
+    keep to that; a convolution on the CPU also rearranges a copy of its layer's weights.
 
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.

@@ -181,7 +181,9 @@ class _Search:
     def gap(self) -> float:
         """Gap at the best point, over its rise."""
         gap, rise = self._gap(self.best), self.rise
-        return gap / rise if rise > 0 else math.inf if gap > 0 else 0.0
+        if rise > 0:
+            return gap / rise
+        return math.inf if gap > 0 else 0.0
 
     @property
     def is_converged(self) -> bool:

@@ -1,4 +1,4 @@
-"""What `import landscape` offers: short verbs with typed signatures over the library's functions."""
+"""What `import landscape` offers: short verbs with typed signatures."""
 
 import inspect
 
