@@ -124,7 +124,7 @@ def _command(words: list[str]) -> None:
     from landscape_cli.app import main
 
     sys.argv = ["landscape", *words]
-    run_job()
+    main()
 
 
 def start_cli(*words: object, cwd: Path | None = None, **environment: str) -> Started:
