@@ -33,7 +33,7 @@ from landscape.io.recipe import (
 )
 from landscape.io.store import write_result
 from landscape.optim.factory import FAMILY, build_optimizer
-from landscape.problem.batches import Data, hash_tensors, tensors_in
+from landscape.problem.batches import hash_tensors, tensors_in
 from landscape.problem.plan import choose_device
 from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
@@ -77,7 +77,7 @@ def train_runs(
         _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
         for seed, folder in _seeds_and_folders(options.seed, seeds, out)
     ]
-    replaced = [run.prepare(force=force) for run in runs]
+    replaced = [run.prepare(init, force=force) for run in runs]
     with console.StopSignals() as signals, _joined(runs, signals):
         work = _load(problem, init, device)
         histories = [
@@ -156,11 +156,6 @@ class _Work:
     hashes: Mapping[str, Any]
     device: torch.device
 
-    def data(self, split: str, dtype: torch.dtype) -> Data | None:
-        """Return the examples of a split where they are needed; None without any."""
-        found: Data | None = getattr(self.splits, split)
-        return None if found is None else found.to(self.device, dtype)
-
 
 def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
     start = None if init is None else load_checkpoint(init)
@@ -199,14 +194,19 @@ class _Run:
         """Where the averaged weights are."""
         return self.folder / "checkpoint-ema.pt"
 
-    def prepare(self, *, force: bool) -> list[Path]:
-        """Reject a folder that already holds a run, unless it may be replaced or resumed.
+    def prepare(self, init: Path | None, *, force: bool) -> list[Path]:
+        """Reject a folder that holds a run, unless it may be replaced or resumed, or holds `init`.
 
         Return the files that are to be replaced, the checkpoint first.
         """
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
         outputs = [self.path, self.history_path, *averaged, *snapshots]
+        if force and init is not None and init.resolve() in [each.resolve() for each in outputs]:
+            raise InputError(
+                f"--init {init} is in the folder of this run, where it would be replaced.",
+                hint="Write to another --out.",
+            )
         for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
         return outputs if force else []
@@ -230,7 +230,6 @@ class _Run:
         model = model.to(work.device)
         optimizer = make_optimizer(options, model, plan.seed)
         settings["sharpness_rho"] = euclidean_radius(optimizer, plan.sharpness_rho)
-        dtype = next(model.parameters()).dtype
         start = (
             None if state else {name: value.clone() for name, value in model.state_dict().items()}
         )
@@ -238,11 +237,11 @@ class _Run:
         signals.wait_for_step()
         return loop.train(
             model,
-            require_split(work.splits, "train").to(work.device, dtype),
-            work.data("test", dtype),
+            require_split(work.splits, "train"),
+            work.splits.test,
             optimizer,
             plan,
-            validation=work.data("validation", dtype),
+            validation=work.splits.validation,
             criterion=loss_if_chosen(recipe),
             device=work.device,
             progress=console.TerminalProgress(),

@@ -74,3 +74,19 @@ def test_resuming_from_another_start_is_refused(run, checkpoint, tmp_path, other
     answer = run(*words, *other, "--out", tmp_path / "run", "--resume")
     assert answer.code == 1
     assert "was trained with init" in answer.err
+
+
+def test_the_checkpoint_that_a_run_starts_from_is_never_replaced(run, tmp_path):
+    folder = tmp_path / "run"
+    first = ("--model-arg", "width=4", "--epochs", 1, "--save-every", 1, "--out", folder)
+    assert run("train", *first).code == 0
+    snapshot = folder / "snapshots" / "epoch-0001.pt"
+    for init in (folder / "checkpoint.pt", folder / "." / "checkpoint.pt", snapshot):
+        before = init.read_bytes()
+        answer = run("train", "--init", init, *STILL, "--out", folder, "--force")
+        assert answer.code == 1
+        assert answer.err.splitlines() == [
+            f"Error: --init {init} is in the folder of this run, where it would be replaced.",
+            "Hint: Write to another --out.",
+        ]
+        assert init.read_bytes() == before
