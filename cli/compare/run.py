@@ -34,7 +34,7 @@ from ..sharpness.options import parse_norm, parse_radii
 from .options import ReportOptions
 
 _QUICK = {
-    "rhos": (0.02, 0.1),
+    "rho": (0.02, 0.1),
     "num_directions": 3,
     "max_gradients": 20,
     "max_matvecs": 100,
@@ -153,7 +153,7 @@ def _plan(what: ReportOptions, seed: int) -> MeasuringPlan:
     start, stop = found.ends
     options: dict[str, Any] = {**(_QUICK if what.quick else {}), "start": start, "stop": stop}
     if what.rho is not None:
-        options["rhos"] = tuple(sorted(set(parse_radii(what.rho))))
+        options["rho"] = tuple(sorted(set(parse_radii(what.rho))))
     if what.grid is not None:
         options["grid"] = what.grid
     return MeasuringPlan(**options, p=parse_norm(what.p), adaptive=what.adaptive, seed=seed)

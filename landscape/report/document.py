@@ -181,8 +181,8 @@ class Report:
             "versions": self.versions,
             "complete": self.is_complete,
             "plan": {
-                **dataclasses.asdict(self.plan),
-                "rhos": list(self.plan.rhos),
+                **self.plan.as_dict(),
+                "rhos": list(self.plan.rho),
                 "p": _finite(self.plan.p),
             },
             "rho": _finite(self.rho),

@@ -40,7 +40,7 @@ class MeasuringPlan:
     """What is measured of every checkpoint.
 
     Attributes:
-        rhos: Radii of the sharpness measures.
+        rho: Radii of the sharpness measures.
         p: Norm of the ball.
         adaptive: Whether the ball is scaled elementwise.
         num_directions: Antithetic pairs of `avg`.
@@ -55,7 +55,7 @@ class MeasuringPlan:
         seed: Of all random numbers.
     """
 
-    rhos: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    rho: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
     p: float = 2.0
     adaptive: bool = False
     num_directions: int = 10
@@ -69,6 +69,10 @@ class MeasuringPlan:
     num_lines: int = 5
     seed: int = 0
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as files have it: by the fields' names, and the radii as `rhos`."""
+        return {"rhos" if key == "rho" else key: value for key, value in asdict(self).items()}
+
     def part(self, name: str) -> dict[str, Any]:
         """Return what one of the results depends on, as it is recorded with it."""
         fields = {
@@ -77,7 +81,7 @@ class MeasuringPlan:
             "line": ("grid", "start", "stop", "num_lines", "seed"),
             "plane": ("grid", "start", "stop", "seed"),
         }[name]
-        return {key: str(value) for key, value in asdict(self).items() if key in fields}
+        return {key: str(value) for key, value in self.as_dict().items() if key in fields}
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def measure_detail(bench: Bench) -> Detail:
     options = SharpnessOptions(**{name: getattr(plan, name) for name in names})
     measured = measure_rises(
         bench.train,
-        plan.rhos,
+        plan.rho,
         options,
         held_out=held_out,
         directions=top_directions(

@@ -181,7 +181,7 @@ def _settings(report: Report) -> dict[str, str]:
     plan = report.plan
     return {
         "Sets and precision": report.settings_line(),
-        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rhos)}; {plan.num_directions} "
+        "Sharpness": f"rho = {', '.join(f'{rho:.4g}' for rho in plan.rho)}; {plan.num_directions} "
         "antithetic pairs of "
         f"random directions, at most {plan.max_gradients} gradients a maximum",
         "Hessian": f"{plan.top_k} largest and 1 smallest eigenvalues by Lanczos in at most "

@@ -133,7 +133,7 @@ def measure_sharpness(
 
 def measure_rises(
     problem: Problem,
-    rhos: Sequence[float],
+    rho: Sequence[float],
     options: SharpnessOptions | None = None,
     *,
     measures: Sequence[str] = tuple(MEASURES),
@@ -160,18 +160,18 @@ def measure_rises(
     and errors are those of `measure_sharpness`.
     """
     options = options or SharpnessOptions()
-    require_arguments(problem.num_examples, rhos, measures, options)
+    require_arguments(problem.num_examples, rho, measures, options)
     work = Measurement(problem, options, directions, progress)
     try:
-        here = work.begin(len(rhos), measures, num_more=int(held_out is not None))
+        here = work.begin(len(rho), measures, num_more=int(held_out is not None))
         ordered = sorted(measures, key=lambda name: MEASURES[name].is_lower_bound)
-        found = work.rises([(name, rho) for rho in sorted(rhos) for name in ordered])
+        found = work.rises([(name, radius) for radius in sorted(rho) for name in ordered])
         tested = None
         if held_out is not None:
             tested = Objective(held_out, count=work.count).losses([None])[0]
     finally:
         progress.stop()
-    keys = [(name, rho) for rho in rhos for name in measures]
+    keys = [(name, radius) for radius in rho for name in measures]
     result = Sharpness(
         loss=here.mean,
         accuracy=here.accuracy,
@@ -215,11 +215,11 @@ class Measurement:
         self._progress = progress
         self._num_done = 0
 
-    def begin(self, num_rhos: int, measures: Sequence[str], *, num_more: int) -> Losses:
+    def begin(self, num_radii: int, measures: Sequence[str], *, num_more: int) -> Losses:
         """Evaluate loss and gradient at the weights; return the loss on all examples.
 
         Args:
-            num_rhos: Number of radii.
+            num_radii: Number of radii.
             measures: Names.
             num_more: Evaluations that will follow in addition to those of the measures.
         """
@@ -230,7 +230,7 @@ class Measurement:
         costs = [MEASURES[name].cost(self.options, is_sample) for name in measures]
         total = None
         if None not in costs:
-            each, at_weights = num_rhos * sum(filter(None, costs)), 1 + needs_gradient
+            each, at_weights = num_radii * sum(filter(None, costs)), 1 + needs_gradient
             total = at_weights + num_more
             total += len(own) * (at_weights + each) if subsets else each
         self._progress.start("sharpness", total)

@@ -284,12 +284,12 @@ def measure_by(
     """
     _require_problem(protocol, problem)
     names: dict[tuple[float, ...], list[str]] = {}
-    for name, rhos in protocol.radii.items():
-        names.setdefault(rhos, []).append(name)
+    for name, rho in protocol.radii.items():
+        names.setdefault(rho, []).append(name)
     parts = [
         measure_rises(
             problem,
-            rhos,
+            rho,
             replace(protocol.options, seed=seed),
             measures=group,
             held_out=held_out,
@@ -299,7 +299,7 @@ def measure_by(
             settings=settings,
             progress=progress,
         )
-        for rhos, group in names.items()
+        for rho, group in names.items()
     ]
     found = Measured(
         replace(

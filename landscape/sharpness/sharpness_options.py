@@ -82,19 +82,19 @@ class SharpnessOptions:
 
 
 def require_arguments(
-    num_examples: int, rhos: Sequence[float], measures: Sequence[str], options: SharpnessOptions
+    num_examples: int, rho: Sequence[float], measures: Sequence[str], options: SharpnessOptions
 ) -> None:
     """Raise an InputError unless radii, names and batches can be measured on so many examples."""
-    for rho in rhos:
-        if not (np.isfinite(rho) and rho > 0):
+    for radius in rho:
+        if not (np.isfinite(radius) and radius > 0):
             raise InputError(
-                f"rho must be a positive number to measure sharpness, got {rho:g}.",
+                f"rho must be a positive number to measure sharpness, got {radius:g}.",
                 hint="Pass `rho=0.05`.",
             )
     for name in measures:
         if name not in MEASURES:
             raise InputError(f"measures are {', '.join(MEASURES)}, got {name!r}.")
-    if not rhos or not measures:
+    if not rho or not measures:
         raise InputError("sharpness needs at least one radius and one measure.")
     if options.m is not None and not 1 <= options.m <= num_examples:
         raise InputError(

@@ -110,7 +110,7 @@ def test_a_typo_is_answered_by_its_name(problem):
 def test_a_comparison_has_a_column_for_each_problem_and_writes_where_asked(problem, tmp_path):
     moved = problem.with_weights(problem.weights * 1.5)
     plan = landscape.MeasuringPlan(
-        rhos=(0.05,), num_directions=2, max_gradients=4, num_probes=2, grid=3, num_lines=2
+        rho=(0.05,), num_directions=2, max_gradients=4, num_probes=2, grid=3, num_lines=2
     )
     report = landscape.compare({"own": problem, "moved": moved}, plan=plan)
     assert report.is_complete

@@ -176,8 +176,8 @@ def test_andriushchenko2023_averages_over_gaussian_noise_scaled_by_the_weights(a
 def test_the_measures_are_those_of_the_protocol(andriushchenko):
     assert list(andriushchenko[0]) == [
         (name, rho)
-        for name, rhos in get_protocol("andriushchenko2023").radii.items()
-        for rho in rhos
+        for name, radii in get_protocol("andriushchenko2023").radii.items()
+        for rho in radii
     ]
 
 
