@@ -142,7 +142,11 @@ def by_landscape(
         seed=seed,
         **WITHOUT_LOOKING_TWICE,
     )
-    return Found(pairs.top, float(pairs.bottom[0]) if bottom_k else None, pairs.num_matvecs)
+    return Found(
+        pairs.eigenvalues,
+        float(pairs.bottom_eigenvalues[0]) if bottom_k else None,
+        pairs.num_matvecs,
+    )
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def curvature_along(
             before = pairs.vectors
             sink.save(history)
             sink.flush()
-            progress.update(index + 1, lambda_max=float(pairs.top[0]))
+            progress.update(index + 1, lambda_max=float(pairs.eigenvalues[0]))
     return history
 
 
@@ -179,9 +179,9 @@ def _write(
 ) -> None:
     """Put what was computed at a snapshot into the arrays."""
     found = {
-        "eigenvalues": pairs.top,
-        "residuals": pairs.top_residuals,
-        "bottom_eigenvalues": pairs.bottom,
+        "eigenvalues": pairs.eigenvalues,
+        "residuals": pairs.residuals,
+        "bottom_eigenvalues": pairs.bottom_eigenvalues,
         "bottom_residuals": pairs.bottom_residuals,
         "num_matvecs": pairs.num_matvecs,
         "converged": pairs.converged,
@@ -189,7 +189,7 @@ def _write(
         "done": True,
     }
     if before is not None:
-        top_k = len(pairs.top)
+        top_k = len(pairs.eigenvalues)
         found["overlaps"] = subspace_overlap(pairs.vectors[:top_k], before[:top_k])
     for name, value in found.items():
         getattr(history, name)[index] = value

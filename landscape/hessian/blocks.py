@@ -88,8 +88,8 @@ def _curvature_of(
     return BlockCurvature(
         name=name,
         num_parameters=operator.size,
-        lambda_max=float(pairs.top[0]),
-        residual=float(pairs.top_residuals[0]),
+        lambda_max=float(pairs.eigenvalues[0]),
+        residual=float(pairs.residuals[0]),
         trace=whole.value,
         trace_error=whole.standard_error,
         num_matvecs=pairs.num_matvecs + whole.num_matvecs,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.results.spectrum import SecondLook
+from landscape.results.spectrum import Extremes, SecondLook
 
 
 def gaps_between(values: np.ndarray) -> np.ndarray:
@@ -86,25 +86,14 @@ class Subspace(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Eigenpairs:
+@dataclass(frozen=True, kw_only=True)
+class Eigenpairs(Extremes):
     """Ritz pairs at both ends of a spectrum.
 
     Attributes:
-        top: The algebraically largest eigenvalues, or the largest in magnitude, descending, (k,).
-        top_residuals: ||A v - theta v|| of each, computed with a product of its own, (k,): an
-            eigenvalue lies within.
-        bottom: The algebraically smallest, ascending, (kb,).
-        bottom_residuals: Likewise, (kb,).
         vectors: Unit vectors, (k + kb, P), top ones first, in the accumulation dtype.
-        num_matvecs: Products used in all.
-        converged: Whether every pair met the tolerance, and none that was found to be missed was
-            left out.
-        tolerance: The relative tolerance.
-        floor: The absolute error that counts as rounding; a pair also meets the tolerance within
-            it.
         gaps: Distance of each to the nearest other Ritz value of the space that it comes from, in
-            the order of `vectors`; None where there was no such space.
+            the order of `vectors`; 0 where unknown.
         second_look: What a second run saw beside these; None where there was none.
         asymmetry: Largest |u'Av - v'Au| / |lambda|_max of the basis vectors; None where it was not
             seen.
@@ -113,16 +102,8 @@ class Eigenpairs:
         remark: What was asked for and not found; empty if there is nothing.
     """
 
-    top: np.ndarray
-    top_residuals: np.ndarray
-    bottom: np.ndarray
-    bottom_residuals: np.ndarray
     vectors: Tensor
-    num_matvecs: int
-    converged: bool
-    tolerance: float
-    floor: float
-    gaps: np.ndarray | None = None
+    gaps: np.ndarray
     second_look: SecondLook | None = None
     asymmetry: float | None = None
     memory: str = ""
@@ -130,23 +111,11 @@ class Eigenpairs:
     remark: str = ""
 
     @property
-    def estimates(self) -> np.ndarray:
-        """Estimated, not certified, errors at the top, (k,): r^2 / gap, or r where it is less."""
-        return self.pairs.errors[: len(self.top)]
-
-    @property
-    def bottom_estimates(self) -> np.ndarray:
-        """Likewise at the bottom, (kb,)."""
-        return self.pairs.errors[len(self.top) :]
-
-    @property
     def pairs(self) -> RitzPairs:
         """All of them, in the order of `vectors`."""
-        values = np.append(self.top, self.bottom)
-        residuals = np.append(self.top_residuals, self.bottom_residuals)
         return RitzPairs(
-            values,
-            residuals,
-            np.zeros(len(values)) if self.gaps is None else self.gaps,
+            np.append(self.eigenvalues, self.bottom_eigenvalues),
+            np.append(self.residuals, self.bottom_residuals),
+            self.gaps,
             self.vectors,
         )

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from landscape.errors import InputError
-from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.results.spectrum import Spectrum
+from landscape.results.spectrum import Extremes
 
 _WIDE = 0.1
 """Share of a value beyond which an interval says too little to confirm another value."""
@@ -109,15 +108,14 @@ class _Found:
     num_top: int
 
     @classmethod
-    def of(cls, result: Eigenpairs | Spectrum) -> _Found:
+    def of(cls, result: Extremes) -> _Found:
         """Read either kind of result."""
-        if isinstance(result, Spectrum):
-            top, bottom = result.eigenvalues, result.bottom_eigenvalues
-            radii, rounding = (result.residuals, result.bottom_residuals), result.noise_floor
-        else:
-            top, bottom = result.top, result.bottom
-            radii, rounding = (result.top_residuals, result.bottom_residuals), result.floor
-        found = cls(np.concatenate([top, bottom]), np.concatenate(radii), rounding, len(top))
+        found = cls(
+            np.append(result.eigenvalues, result.bottom_eigenvalues),
+            np.append(result.residuals, result.bottom_residuals),
+            result.noise_floor,
+            len(result.eigenvalues),
+        )
         if not (np.isfinite(found.values).all() and np.isfinite(found.radii).all()):
             raise InputError(
                 "eigenvalues and residuals must be finite to be compared, some are NaN or inf."
@@ -152,9 +150,7 @@ class _Found:
         return float(keys[part][last] + self.radii[part][last])
 
 
-def verify(
-    ours: Eigenpairs | Spectrum, theirs: Eigenpairs | Spectrum, *, which: str = "algebraic"
-) -> Agreement:
+def verify(ours: Extremes, theirs: Extremes, *, which: str = "algebraic") -> Agreement:
     """Compare the eigenvalues of two engines by their certified intervals.
 
     Two values may be the same eigenvalue if |theta - theta'| <= r + r' + rounding. They are matched

@@ -93,9 +93,9 @@ def _fold(pairs: Eigenpairs, num_examples: int, outside: SymmetricOperator) -> F
     top = pairs.vectors[0]
     return Fold(
         num_examples=num_examples,
-        lambda_max=float(pairs.top[0]),
-        lambda_min=float(pairs.bottom[0]),
-        residual=float(max(pairs.top_residuals[0], pairs.bottom_residuals[0])),
+        lambda_max=float(pairs.eigenvalues[0]),
+        lambda_min=float(pairs.bottom_eigenvalues[0]),
+        residual=float(max(pairs.residuals[0], pairs.bottom_residuals[0])),
         held_out=dot(top, outside.matvec(top)),
         converged=pairs.converged,
     )

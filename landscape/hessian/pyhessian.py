@@ -311,15 +311,16 @@ def _certify(
     floor = noise_floor(operator.dtype) * float(np.abs(found.values).max(initial=0.0))
     is_close = found.residuals <= np.maximum(tolerance**0.5 * np.abs(found.values), floor)
     return Eigenpairs(
-        top=found.values,
-        top_residuals=found.residuals,
-        bottom=np.empty(0),
+        eigenvalues=found.values,
+        residuals=found.residuals,
+        bottom_eigenvalues=np.empty(0),
         bottom_residuals=np.empty(0),
         vectors=found.vectors,
         num_matvecs=num_products + len(units),
         converged=len(units) == wanted[0] and bool(is_close.all()),
         tolerance=tolerance,
-        floor=floor,
+        noise_floor=floor,
+        gaps=found.gaps,
         remark=_remark(len(units), *wanted),
     )
 

@@ -170,7 +170,7 @@ def hessian_spectrum(
             residuals=known.residuals,
             vectors=known.vectors,
             num_probes=num_probes,
-            floor=pairs.floor,
+            floor=pairs.noise_floor,
             **run,
         )
     if blocks:
@@ -234,23 +234,24 @@ def _spectrum(
     measured: dict[str, Any],
 ) -> Spectrum:
     here = problem.evaluate()
+    errors = np.split(pairs.pairs.errors, [len(pairs.eigenvalues)])
     gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)
     return Spectrum(
-        eigenvalues=pairs.top,
-        residuals=pairs.top_residuals,
-        bottom_eigenvalues=pairs.bottom,
+        eigenvalues=pairs.eigenvalues,
+        residuals=pairs.residuals,
+        bottom_eigenvalues=pairs.bottom_eigenvalues,
         bottom_residuals=pairs.bottom_residuals,
         num_matvecs=pairs.num_matvecs,
         converged=pairs.converged,
         tolerance=pairs.tolerance,
-        noise_floor=pairs.floor,
+        noise_floor=pairs.noise_floor,
         loss=here.loss,
         accuracy=here.accuracy,
         split=split,
         provenance=make_provenance({split: problem}, settings),
         vectors=pairs.vectors.cpu().numpy() if save_vectors else None,
-        estimates=pairs.estimates,
-        bottom_estimates=pairs.bottom_estimates,
+        estimates=errors[0],
+        bottom_estimates=errors[1],
         second_look=pairs.second_look,
         asymmetry=pairs.asymmetry,
         memory=pairs.memory,

@@ -169,19 +169,36 @@ def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
 
 
 @dataclass(frozen=True, repr=False)
-class Spectrum(Displayed):
-    """Eigenvalues of a Hessian at both ends of its spectrum, with what is known of their error.
+class Extremes:
+    """Eigenvalues of a matrix at both ends of its spectrum, with what is known of their error.
 
     Attributes:
         eigenvalues: The algebraically largest ones, descending, (k,).
-        residuals: ||H v - lambda v|| of each, (k,): an eigenvalue lies within it.
+        residuals: ||A v - lambda v|| of each, (k,): an eigenvalue lies within it.
         bottom_eigenvalues: The algebraically smallest ones, ascending, (kb,).
         bottom_residuals: Their residuals, (kb,).
-        num_matvecs: Hessian-vector products used, those for the residuals included.
+        num_matvecs: Products used, those for the residuals included.
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
         noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within
             it.
+    """
+
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    bottom_eigenvalues: np.ndarray
+    bottom_residuals: np.ndarray
+    num_matvecs: int
+    converged: bool
+    tolerance: float
+    noise_floor: float
+
+
+@dataclass(frozen=True, repr=False)
+class Spectrum(Extremes, Displayed):
+    """Eigenvalues of a Hessian at both ends of its spectrum, and what else is known of it.
+
+    Attributes:
         engine: `lanczos` or `pyhessian`.
         loss: Mean loss at the weights.
         accuracy: Accuracy there, or None if it does not exist.
@@ -214,14 +231,6 @@ class Spectrum(Displayed):
         remark: What was asked for and not found; empty if there is nothing.
     """
 
-    eigenvalues: np.ndarray
-    residuals: np.ndarray
-    bottom_eigenvalues: np.ndarray
-    bottom_residuals: np.ndarray
-    num_matvecs: int
-    converged: bool
-    tolerance: float
-    noise_floor: float
     engine: str
     loss: float
     accuracy: float | None

@@ -127,7 +127,7 @@ def measure_taylor(
     )
     return replace(
         found,
-        lambda_max=float(pairs.top[0]),
+        lambda_max=float(pairs.eigenvalues[0]),
         trace=whole.value,
         trace_error=whole.standard_error,
     )

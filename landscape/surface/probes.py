@@ -90,7 +90,7 @@ class SpectrumMap:
             )
         except NotFiniteError:
             return dict.fromkeys(self.names, math.nan)
-        largest, smallest = float(pairs.top[0]), float(pairs.bottom[0])
+        largest, smallest = float(pairs.eigenvalues[0]), float(pairs.bottom_eigenvalues[0])
         ratio = abs(smallest / largest) if largest else math.nan
-        error = max(float(pairs.top_residuals[0]), float(pairs.bottom_residuals[0]))
+        error = max(float(pairs.residuals[0]), float(pairs.bottom_residuals[0]))
         return dict(zip(self.names, (largest, smallest, ratio, error), strict=True))

@@ -281,7 +281,7 @@ def test_a_disagreement_exits_with_one(run, checkpoint, monkeypatch):
     def tampered(*args, **kwargs):
         pairs = honest(*args, **kwargs)
         return dataclasses.replace(
-            pairs, top=pairs.top * 1.01, top_residuals=pairs.top_residuals * 0
+            pairs, eigenvalues=pairs.eigenvalues * 1.01, residuals=pairs.residuals * 0
         )
 
     monkeypatch.setattr("landscape_cli.hessian.run.power_iteration", tampered)

@@ -117,15 +117,15 @@ def lanczos(
         )
     pairs, k = seen.pairs, wanted.top
     return Eigenpairs(
-        top=pairs.values[:k],
-        top_residuals=pairs.residuals[:k],
-        bottom=pairs.values[k:],
+        eigenvalues=pairs.values[:k],
+        residuals=pairs.residuals[:k],
+        bottom_eigenvalues=pairs.values[k:],
         bottom_residuals=pairs.residuals[k:],
         vectors=pairs.vectors,
         num_matvecs=num_matvecs + (seen.report.num_matvecs if seen.report else 0),
         converged=seen.is_complete and goal.is_met_by(pairs, scale),
         tolerance=goal.relative,
-        floor=goal.noise * scale,
+        noise_floor=goal.noise * scale,
         gaps=pairs.gaps,
         second_look=seen.report,
         asymmetry=space.deviation / scale if scale else 0.0,

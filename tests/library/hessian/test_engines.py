@@ -28,15 +28,16 @@ def _pairs(top, bottom=(), radius=1e-6, floor=1e-9):
     top, bottom = np.array(top, dtype=float), np.array(bottom, dtype=float)
     radii = np.broadcast_to(radius, len(top) + len(bottom)).astype(float)
     return Eigenpairs(
-        top=top,
-        top_residuals=radii[: len(top)],
-        bottom=bottom,
+        eigenvalues=top,
+        residuals=radii[: len(top)],
+        bottom_eigenvalues=bottom,
         bottom_residuals=radii[len(top) :],
         vectors=torch.empty(0, 9),
         num_matvecs=1,
         converged=True,
         tolerance=1e-6,
-        floor=floor,
+        noise_floor=floor,
+        gaps=np.zeros(len(radii)),
     )
 
 
@@ -89,9 +90,9 @@ def test_a_value_that_was_tampered_with_contradicts(place, factor):
     ours = lanczos(CurvatureOperator(problem), top_k=3, bottom_k=1)
     theirs = power_iteration(problem, top_k=3, max_matvecs=1000)
     assert verify(ours, theirs).agrees
-    top = ours.top.copy()
+    top = ours.eigenvalues.copy()
     top[place] *= factor
-    agreement = verify(replace(ours, top=top), theirs)
+    agreement = verify(replace(ours, eigenvalues=top), theirs)
     assert agreement.contradicts
     assert not agreement.agrees
 
@@ -171,7 +172,7 @@ def test_an_interval_that_is_wide_decides_nothing():
 def test_opposite_eigenvalues_that_pyhessian_mixes_up_are_not_confirmed():
     problem = _quadratic([1.0, -0.999, *np.linspace(-0.5, 0.5, 20).tolist()])
     theirs = power_iteration(problem, top_k=2, tolerance=1e-3)
-    assert np.abs(np.abs(theirs.top) - 1).max() > 0.1  # what it returns is no eigenvalue
+    assert np.abs(np.abs(theirs.eigenvalues) - 1).max() > 0.1  # what it returns is no eigenvalue
     agreement = _both(problem, top_k=2, tolerance=1e-3)
     assert not agreement.agrees
     assert "undecided" in [comparison.verdict for comparison in agreement.comparisons]

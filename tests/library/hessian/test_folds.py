@@ -62,7 +62,7 @@ def trained():
 def test_small_subsets_enclose_the_largest_eigenvalue_of_all_data_on_average(trained):
     model, data = trained
     problem = Problem(model, data, device="cpu", batch_size=2000)
-    truth = lanczos(CurvatureOperator(problem), top_k=1).top[0]
+    truth = lanczos(CurvatureOperator(problem), top_k=1).eigenvalues[0]
     found = folds(problem, data, folds=10, num_samples=50, tolerance=1e-2)
     summary = fold_summary(found)
     below, above = summary["held_out"], summary["lambda_max"]

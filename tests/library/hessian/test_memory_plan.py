@@ -134,8 +134,8 @@ def test_every_place_gives_the_same_eigenvalues(plan, precision):
         tolerance=1e-9,
         memory=plan,
     )
-    np.testing.assert_allclose(found.top, VALUES[:5], rtol=precision)
-    np.testing.assert_allclose(found.bottom, [-2.0], rtol=precision)
+    np.testing.assert_allclose(found.eigenvalues, VALUES[:5], rtol=precision)
+    np.testing.assert_allclose(found.bottom_eigenvalues, [-2.0], rtol=precision)
     assert found.converged
     assert found.space.size <= plan.vectors
 
@@ -148,7 +148,7 @@ def test_a_budget_in_bytes_makes_the_plan():
         memory=len(VALUES) * (11 * 8 + 60 * 4),
     )
     assert "up to 44 vectors of 401 float32 numbers, then a thick restart" in found.memory
-    np.testing.assert_allclose(found.top, VALUES[:5], rtol=1e-8)
+    np.testing.assert_allclose(found.eigenvalues, VALUES[:5], rtol=1e-8)
 
 
 @pytest.mark.gpu
@@ -158,4 +158,4 @@ def test_every_place_of_a_gpu_gives_the_same_eigenvalues(is_on_host, vectors):
     plan = MemoryPlan(len(VALUES), CUDA, torch.float32, is_on_host, vectors, 400, 20, 20, 0, 0)
     matrix = symmetric_with_spectrum(VALUES).cuda()
     found = lanczos(MatrixOperator(matrix), top_k=5, bottom_k=1, tolerance=1e-9, memory=plan)
-    np.testing.assert_allclose(found.top, VALUES[:5], rtol=1e-9)
+    np.testing.assert_allclose(found.eigenvalues, VALUES[:5], rtol=1e-9)

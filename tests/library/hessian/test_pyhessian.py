@@ -85,8 +85,8 @@ def test_its_largest_eigenvalue_is_that_of_lanczos(build):
     problem = Problem(_seeded(build), classification(), device="cpu", dtype="float64", batch_size=7)
     theirs = power_iteration(problem, top_k=1, tolerance=1e-9, max_matvecs=3000)
     ends = lanczos(CurvatureOperator(problem), top_k=1, bottom_k=1)
-    expected = max(ends.top[0], ends.bottom[0], key=abs)
-    assert theirs.top[0] == pytest.approx(expected, rel=1e-6)
+    expected = max(ends.eigenvalues[0], ends.bottom_eigenvalues[0], key=abs)
+    assert theirs.eigenvalues[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_inputs_may_be_dicts():
@@ -98,7 +98,7 @@ def test_inputs_may_be_dicts():
     tensor = power_iteration(
         Problem(tiny_mlp(), (2 * inputs, targets), device="cpu", dtype="float64"), top_k=1
     )
-    assert theirs.top[0] == pytest.approx(tensor.top[0], rel=1e-6)
+    assert theirs.eigenvalues[0] == pytest.approx(tensor.eigenvalues[0], rel=1e-6)
 
 
 def test_batches_may_be_graphs():
@@ -117,8 +117,8 @@ def test_batches_may_be_graphs():
 
     batch = geometric.data.Batch.from_data_list([graph, graph])
     problem = Problem(Net(), [batch], device="cpu", dtype="float64")
-    expected = lanczos(CurvatureOperator(problem), top_k=1).top[0]
-    assert power_iteration(problem, top_k=1).top[0] == pytest.approx(expected, rel=1e-6)
+    expected = lanczos(CurvatureOperator(problem), top_k=1).eigenvalues[0]
+    assert power_iteration(problem, top_k=1).eigenvalues[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_products_it_counts_are_those_of_the_whole_data():
@@ -146,7 +146,8 @@ def test_products_stay_within_the_limit_with_the_residuals():
 def test_the_same_seed_gives_the_same_pairs_and_another_one_others():
     problem = Problem(tiny_mlp(), classification(), device="cpu")
     first, again, other = (
-        power_iteration(problem, top_k=1, max_matvecs=6, seed=seed).top[0] for seed in (0, 0, 1)
+        power_iteration(problem, top_k=1, max_matvecs=6, seed=seed).eigenvalues[0]
+        for seed in (0, 0, 1)
     )
     assert first == again
     assert first != other
@@ -171,20 +172,20 @@ def test_copies_of_an_eigenvector_are_left_out_and_remarked_on():
     found = power_iteration(
         _diagonal([4.0, 0.0, 0.0]), top_k=3
     )  # beyond the rank, rounding grows to the first one
-    assert found.top.tolist() == pytest.approx([4.0])
+    assert found.eigenvalues.tolist() == pytest.approx([4.0])
     assert "found 1 of 3 eigenvalues" in found.remark
     assert not found.converged
 
 
 def test_repeated_eigenvalues_are_no_copies():
-    assert power_iteration(_diagonal([4.0, 4.0, 1.0]), top_k=2).top.tolist() == pytest.approx(
-        [4.0, 4.0]
-    )
+    assert power_iteration(
+        _diagonal([4.0, 4.0, 1.0]), top_k=2
+    ).eigenvalues.tolist() == pytest.approx([4.0, 4.0])
 
 
 def test_vectors_of_zero_are_left_out():
     found = power_iteration(_diagonal([0.0, 0.0]), top_k=2)
-    assert (len(found.top), found.converged) == (0, False)
+    assert (len(found.eigenvalues), found.converged) == (0, False)
 
 
 def test_a_loss_that_is_linear_is_refused():
@@ -285,7 +286,7 @@ def test_its_density_does_fail_on_this_torch():
 
 def test_networks_with_batch_normalization_are_evaluated_in_evaluation_mode():
     problem = Problem(tiny_cnn().train(), images(), device="cpu", dtype="float64", batch_size=7)
-    expected = lanczos(CurvatureOperator(problem), top_k=1).top[0]
-    assert power_iteration(problem, top_k=1, tolerance=1e-9).top[0] == pytest.approx(
+    expected = lanczos(CurvatureOperator(problem), top_k=1).eigenvalues[0]
+    assert power_iteration(problem, top_k=1, tolerance=1e-9).eigenvalues[0] == pytest.approx(
         expected, rel=1e-6
     )

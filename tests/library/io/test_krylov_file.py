@@ -49,9 +49,9 @@ def _file(path, **options):
 
 
 def _assert_equal(found, expected):
-    np.testing.assert_array_equal(found.top, expected.top)
-    np.testing.assert_array_equal(found.bottom, expected.bottom)
-    np.testing.assert_array_equal(found.top_residuals, expected.top_residuals)
+    np.testing.assert_array_equal(found.eigenvalues, expected.eigenvalues)
+    np.testing.assert_array_equal(found.bottom_eigenvalues, expected.bottom_eigenvalues)
+    np.testing.assert_array_equal(found.residuals, expected.residuals)
     np.testing.assert_array_equal(found.space.projected, expected.space.projected)
     assert torch.equal(found.vectors, expected.vectors)
     assert (found.num_matvecs, found.asymmetry) == (expected.num_matvecs, expected.asymmetry)
@@ -179,7 +179,7 @@ def test_a_larger_limit_a_finer_tolerance_and_more_eigenvalues_go_on(tmp_path):
     assert not first.converged
     operator = _Stopping(MATRIX, 1000)
     further = _run(operator, _file(path), top_k=5, tolerance=1e-9)
-    np.testing.assert_allclose(further.top, np.sort(VALUES)[::-1][:5], atol=1e-8)
+    np.testing.assert_allclose(further.eigenvalues, np.sort(VALUES)[::-1][:5], atol=1e-8)
     assert 1000 - operator.left == further.num_matvecs - 12
 
 
@@ -200,7 +200,7 @@ def test_a_basis_that_has_more_than_the_plan_is_cut(tmp_path):
     path, large = tmp_path / "k.h5", replace(NARROW, vectors=200, kept=20)
     _run(sink=_file(path), plan=large, max_matvecs=30)
     found = _run(sink=_file(path), plan=NARROW)
-    np.testing.assert_allclose(found.top, VALUES[:4], rtol=1e-6)
+    np.testing.assert_allclose(found.eigenvalues, VALUES[:4], rtol=1e-6)
     assert found.converged
     assert found.space.size <= 17
 

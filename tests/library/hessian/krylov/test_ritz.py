@@ -48,16 +48,16 @@ def _polished(matrix=MATRIX, **options):
 def test_polishing_takes_float32_values_to_ten_digits():
     rough = lanczos(MatrixOperator(MATRIX.float()), top_k=5, bottom_k=1)
     fine = _polished(top_k=5, bottom_k=1, tolerance=1e-11)
-    assert np.abs(rough.top - VALUES[:5]).max() > 1e-7
-    np.testing.assert_allclose(fine.top, VALUES[:5], rtol=1e-10)
-    np.testing.assert_allclose(fine.bottom, [-4.0], rtol=1e-10)
+    assert np.abs(rough.eigenvalues - VALUES[:5]).max() > 1e-7
+    np.testing.assert_allclose(fine.eigenvalues, VALUES[:5], rtol=1e-10)
+    np.testing.assert_allclose(fine.bottom_eigenvalues, [-4.0], rtol=1e-10)
     assert fine.converged
 
 
 def test_polishing_sets_the_tolerance_of_the_precise_products():
     found = _polished(top_k=2)
     assert found.tolerance == 1e-8
-    assert found.floor < 1e-12
+    assert found.noise_floor < 1e-12
 
 
 def test_polishing_uses_one_precise_product_an_eigenvalue():
@@ -68,12 +68,12 @@ def test_polishing_uses_one_precise_product_an_eigenvalue():
 
 def test_polished_residuals_are_those_of_the_precise_matrix():
     found = _polished(top_k=3, bottom_k=2)
-    values = np.append(found.top, found.bottom)
+    values = np.append(found.eigenvalues, found.bottom_eigenvalues)
     residuals = (found.vectors @ MATRIX - torch.from_numpy(values)[:, None] * found.vectors).norm(
         dim=1
     )
     np.testing.assert_allclose(
-        np.append(found.top_residuals, found.bottom_residuals), residuals, rtol=1e-6
+        np.append(found.residuals, found.bottom_residuals), residuals, rtol=1e-6
     )
 
 
@@ -84,7 +84,7 @@ def test_polishing_a_run_that_ended_early_does_not_make_it_converged():
 def test_a_copy_that_a_second_look_finds_is_polished_too():
     values = [3.0, 3.0, 2.5, 2.0, 1.5, *np.linspace(-0.1, 0.5, 300).tolist()]
     found = _polished(symmetric_with_spectrum(values), top_k=3, tolerance=1e-6)
-    np.testing.assert_allclose(found.top, [3.0, 3.0, 2.5], rtol=1e-7)
+    np.testing.assert_allclose(found.eigenvalues, [3.0, 3.0, 2.5], rtol=1e-7)
     assert found.converged
 
 

@@ -20,7 +20,7 @@ def _find(values, **options):
 def test_copies_of_the_largest_eigenvalue_are_found(copies):
     values = [3.0] * copies + [2.5, 2.0, 1.5, 1.0]
     found = _find(values, top_k=5)
-    np.testing.assert_allclose(found.top, values[:5], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues, values[:5], rtol=1e-3)
     assert found.second_look.num_missed_top == copies - 1
     assert found.converged
 
@@ -30,35 +30,37 @@ def test_copies_of_the_largest_eigenvalue_are_found(copies):
 def test_copies_are_accurate_at_the_default_tolerance(copies, sign):
     values = np.sort(sign * np.array([3.0] * copies + [2.5, 2.0, 1.5, 1.0, *REST]))
     found = lanczos(MatrixOperator(symmetric_with_spectrum(values.tolist())), top_k=5, bottom_k=3)
-    np.testing.assert_allclose(found.top, values[::-1][:5], atol=1e-8)
-    np.testing.assert_allclose(found.bottom, values[:3], atol=1e-8)
+    np.testing.assert_allclose(found.eigenvalues, values[::-1][:5], atol=1e-8)
+    np.testing.assert_allclose(found.bottom_eigenvalues, values[:3], atol=1e-8)
 
 
 def test_without_a_second_look_they_are_missed():
     values = [3.0, 3.0, 2.5, 2.0, 1.5, 1.0]
     found = _find(values, top_k=5, num_check_matvecs=0)
-    np.testing.assert_allclose(found.top, [3.0, 2.5, 2.0, 1.5, 1.0], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues, [3.0, 2.5, 2.0, 1.5, 1.0], rtol=1e-3)
     assert found.second_look is None
 
 
 @pytest.mark.parametrize("copies", [2, 3])
 def test_copies_of_the_smallest_eigenvalue_are_found(copies):
     found = _find([*[-3.0] * copies, -2.0, -1.0, 4.0], top_k=1, bottom_k=3)
-    np.testing.assert_allclose(found.bottom, [*[-3.0] * copies, -2.0, -1.0][:3], rtol=1e-3)
+    np.testing.assert_allclose(
+        found.bottom_eigenvalues, [*[-3.0] * copies, -2.0, -1.0][:3], rtol=1e-3
+    )
     assert found.second_look.num_missed_bottom == copies - 1
     assert found.second_look.num_missed_top == 0
 
 
 def test_copies_at_both_ends_are_found_together():
     found = _find([4.0, 4.0, 2.0, -3.0, -3.0, -2.0], top_k=2, bottom_k=2)
-    np.testing.assert_allclose(found.top, [4.0, 4.0], rtol=1e-3)
-    np.testing.assert_allclose(found.bottom, [-3.0, -3.0], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues, [4.0, 4.0], rtol=1e-3)
+    np.testing.assert_allclose(found.bottom_eigenvalues, [-3.0, -3.0], rtol=1e-3)
     assert (found.second_look.num_missed_top, found.second_look.num_missed_bottom) == (1, 1)
 
 
 def test_copies_among_the_largest_in_magnitude_are_found_at_both_ends():
     found = _find([3.0, 3.0, 2.0, 1.0, -2.5, -2.5, -1.5], top_k=5, which="magnitude")
-    np.testing.assert_allclose(found.top, [3.0, 3.0, 2.0, -2.5, -2.5], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues, [3.0, 3.0, 2.0, -2.5, -2.5], rtol=1e-3)
     assert (found.second_look.num_missed_top, found.second_look.num_missed_bottom) == (1, 1)
 
 
@@ -68,9 +70,10 @@ def test_vectors_of_copies_are_orthonormal_eigenvectors():
     np.testing.assert_allclose((found.vectors @ found.vectors.T).numpy(), np.eye(4), atol=1e-10)
     matrix = symmetric_with_spectrum([*values, *REST])
     residuals = (
-        found.vectors @ matrix - found.vectors * found.vectors.new_tensor(found.top)[:, None]
+        found.vectors @ matrix
+        - found.vectors * found.vectors.new_tensor(found.eigenvalues)[:, None]
     ).norm(dim=1)
-    np.testing.assert_allclose(found.top_residuals, residuals, atol=1e-12)
+    np.testing.assert_allclose(found.residuals, residuals, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,9 @@ def test_the_rounding_of_the_basis_is_no_eigenvalue():
     found = lanczos(
         MatrixOperator(symmetric_with_spectrum(values)), top_k=1, bottom_k=2, memory=plan
     )
-    np.testing.assert_allclose([*found.top, *found.bottom], [-1.0, -3.0, -3.0], rtol=1e-7)
+    np.testing.assert_allclose(
+        [*found.eigenvalues, *found.bottom_eigenvalues], [-1.0, -3.0, -3.0], rtol=1e-7
+    )
     assert found.second_look.largest == pytest.approx(-1.0, abs=1e-6)
     assert found.second_look.num_missed_top == 0
     assert found.converged
@@ -121,7 +126,9 @@ def test_a_missed_copy_that_the_limit_leaves_out_is_not_called_converged():
 
 def test_the_complement_of_all_vectors_is_not_looked_at():
     found = lanczos(MatrixOperator(symmetric_with_spectrum([2.0, 2.0, 1.0])), top_k=2, bottom_k=1)
-    np.testing.assert_allclose([*found.top, *found.bottom], [2.0, 2.0, 1.0], rtol=1e-12)
+    np.testing.assert_allclose(
+        [*found.eigenvalues, *found.bottom_eigenvalues], [2.0, 2.0, 1.0], rtol=1e-12
+    )
     assert found.second_look is None
 
 
@@ -134,5 +141,5 @@ def test_a_small_basis_finds_the_same_copies():
     size = len(values) + len(REST)
     found = _find(values, top_k=5, memory=size * (8 * 10 + 4 * 30))
     assert "thick restart" in found.memory
-    np.testing.assert_allclose(found.top, values[:5], rtol=1e-6)
+    np.testing.assert_allclose(found.eigenvalues, values[:5], rtol=1e-6)
     assert found.second_look.num_missed_top == 2
