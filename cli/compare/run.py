@@ -23,8 +23,8 @@ from landscape.report.entry import RESULTS, Entry
 from landscape.report.measuring import Bench, MeasuringPlan, num_threads_of
 from landscape.report.page import write_report
 from landscape.results.history import History
-from landscape.runtime.deadline import Deadline
 from landscape.runtime.files import locked, names_apart
+from landscape.runtime.progress import Deadline
 
 from .. import console
 from ..options import ProblemOptions

@@ -15,7 +15,7 @@ from landscape.io.snapshots import SnapshotFiles, find_snapshots
 from landscape.io.store import FileSink
 from landscape.results.spectrum import CurvatureHistory
 from landscape.runtime import distributed
-from landscape.runtime.deadline import Deadline
+from landscape.runtime.progress import Deadline
 
 from .. import console
 from ..outputs import default_output, output_of_this_run

@@ -26,7 +26,7 @@ from landscape.problem.problem import Problem
 from landscape.results.identity import require_same
 from landscape.results.spectrum import Spectrum
 from landscape.runtime import distributed
-from landscape.runtime.deadline import Deadline
+from landscape.runtime.progress import Deadline
 
 from .. import console
 from ..options import call_with_options, parse_bytes

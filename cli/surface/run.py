@@ -17,7 +17,7 @@ from landscape.io.store import FileSink, read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.results.surface import Surface
 from landscape.runtime import distributed
-from landscape.runtime.deadline import Deadline
+from landscape.runtime.progress import Deadline
 from landscape.surface.evaluate import Probe, evaluate_surface
 from landscape.surface.grid import Axis
 from landscape.surface.planes import (

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from landscape.plot import save_figure
-from landscape.runtime.deadline import Deadline
 from landscape.runtime.files import locked, replacing
+from landscape.runtime.progress import Deadline
 from landscape.study.curves import draw_curves
 from landscape.study.definition import Study
 from landscape.study.execute import Job, Outcome, execute_all, make_job

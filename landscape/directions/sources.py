@@ -17,9 +17,9 @@ from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
 from landscape.problem.weights import trainable_parameters
 from landscape.reductions import norm
-from landscape.results.directions import Directions
 from landscape.results.provenance import by_split
 from landscape.results.spectrum import Spectrum
+from landscape.results.surface import Directions
 from landscape.runtime.progress import SILENT, Progress
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from landscape.errors import InputError
 from landscape.problem.weights import WeightSpec
-from landscape.results.directions import Directions
+from landscape.results.surface import Directions
 
 _Tensors: TypeAlias = list[tuple[str, tuple[int, ...]]]
 """Name and shape of each."""

@@ -26,8 +26,7 @@ from landscape.results.identity import (
 )
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import CurvatureHistory
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, reporting
+from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, never, reporting
 
 _SAME_SETTINGS = (*MODEL_AND_DATA, "curvature", "tolerance", "max_matvecs", "seed")
 

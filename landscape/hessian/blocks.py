@@ -10,8 +10,7 @@ from landscape.hessian.trace import trace
 from landscape.problem.problem import Problem
 from landscape.problem.weights import layers_of
 from landscape.results.spectrum import BlockCurvature
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress, reporting
+from landscape.runtime.progress import SILENT, Progress, never, reporting
 
 NUM_TRACE_SAMPLES = 10
 """Random vectors for the trace of a block, beside the Krylov space of its largest eigenvalue."""

@@ -16,8 +16,7 @@ from landscape.hessian.memory_plan import plan_memory
 from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.reductions import accumulation_dtype
 from landscape.results.spectrum import Density
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress, reporting
+from landscape.runtime.progress import SILENT, Progress, never, reporting
 
 _STREAM = 1 << 16  # tells the probes from other random vectors of the same seed
 

@@ -15,8 +15,7 @@ from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
 from landscape.reductions import dot
 from landscape.results.spectrum import Fold
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress, reporting
+from landscape.runtime.progress import SILENT, Progress, never, reporting
 
 
 def folds(

@@ -26,8 +26,7 @@ from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import Density, Spectrum
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, never
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
 

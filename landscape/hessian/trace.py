@@ -15,8 +15,7 @@ from landscape.hessian.operator import SymmetricOperator
 from landscape.reductions import accumulation_dtype, dot
 from landscape.results.interval import half_width
 from landscape.results.spectrum import Trace
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress, reporting
+from landscape.runtime.progress import SILENT, Progress, never, reporting
 from landscape.runtime.random_state import derived_seeds
 
 DEFAULT_NUM_SAMPLES = 50

@@ -14,7 +14,6 @@ import numpy as np
 from landscape.errors import StoreError
 from landscape.io.layouts import read_any
 from landscape.io.store import kind_of, read_schema
-from landscape.results.directions import Directions
 from landscape.results.display import as_plain
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
@@ -26,7 +25,7 @@ from landscape.results.sharpness import (
     norm_as_json,
 )
 from landscape.results.spectrum import CurvatureHistory, Spectrum
-from landscape.results.surface import Surface
+from landscape.results.surface import Directions, Surface
 from landscape.runtime.files import is_hdf5
 
 Description = dict[str, Any]

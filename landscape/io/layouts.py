@@ -12,11 +12,10 @@ from landscape.io import li2018
 from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result
 from landscape.io.table import write_table
 from landscape.io.vtk import write_mesh
-from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
-from landscape.results.surface import Surface
+from landscape.results.surface import Directions, Surface
 
 Writer = Callable[[Path, Any], tuple[str, ...]]
 """Writes a result, and says what of it is lost."""

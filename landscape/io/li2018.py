@@ -20,9 +20,8 @@ import numpy as np
 
 from landscape.errors import InputError, StoreError
 from landscape.io.store import array_of, require_file, writing
-from landscape.results.directions import Directions
 from landscape.results.provenance import Provenance
-from landscape.results.surface import Surface
+from landscape.results.surface import Directions, Surface
 
 _GROUPS = ("xdirection", "ydirection")
 _AXES = ("xcoordinates", "ycoordinates")

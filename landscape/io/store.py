@@ -20,7 +20,6 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError, first_line
-from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -42,7 +41,7 @@ from landscape.results.spectrum import (
     Spectrum,
     Trace,
 )
-from landscape.results.surface import Mark, Surface
+from landscape.results.surface import Directions, Mark, Surface
 from landscape.runtime.files import replacing
 
 Result: TypeAlias = (

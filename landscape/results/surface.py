@@ -1,4 +1,4 @@
-"""The loss on lines and planes, and the points of interest on them."""
+"""The loss on lines and planes, the points of interest on them, and the vectors that span them."""
 
 from __future__ import annotations
 
@@ -177,6 +177,27 @@ class Surface(Displayed):
             split: float(values.max()) if values.size else None for split, values in finite.items()
         }
         return lowest, highest
+
+
+@dataclass(frozen=True)
+class Directions(Record):
+    """Vectors that span a line or a plane in weight space, to be evaluated again or elsewhere.
+
+    Attributes:
+        vectors: (number of directions, P).
+        names: Name of each direction, as it was asked for.
+        weight_names: Name of each parameter tensor, in the order of the flat vector.
+        weight_shapes: Shape of each parameter tensor.
+        normalization: Scaling of the directions: `filter`, `layer` or `none`.
+        origin: Weights at the origin of the plane, (P,), or None if unknown.
+    """
+
+    vectors: np.ndarray
+    names: tuple[str, ...]
+    weight_names: tuple[str, ...]
+    weight_shapes: tuple[tuple[int, ...], ...]
+    normalization: str
+    origin: np.ndarray | None = None
 
 
 def _largest_gap(marks: tuple[Mark, ...], split: str) -> float:

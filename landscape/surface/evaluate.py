@@ -31,8 +31,7 @@ from landscape.results.identity import (
 from landscape.results.provenance import Provenance, by_split, make_provenance
 from landscape.results.surface import INTERPOLATION, Mark, Surface
 from landscape.runtime import distributed
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, reporting
+from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, never, reporting
 from landscape.surface.grid import Axis, coarse_to_fine
 from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
 

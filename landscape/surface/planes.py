@@ -30,10 +30,9 @@ from landscape.io.layouts import read_any
 from landscape.io.snapshots import SnapshotFiles, find_snapshots
 from landscape.io.store import read_result
 from landscape.problem.problem import Problem
-from landscape.results.directions import Directions
 from landscape.results.provenance import by_split
 from landscape.results.spectrum import Spectrum
-from landscape.results.surface import Mark
+from landscape.results.surface import Directions, Mark
 from landscape.runtime.files import names_apart
 from landscape.runtime.progress import SILENT, Progress
 from landscape.surface.auto_range import center_on_grid, find_common_range

@@ -187,7 +187,7 @@ def test_a_basis_that_a_killed_run_left_is_not_replaced_unasked(run, checkpoint,
 @pytest.fixture
 def out_of_time_after(monkeypatch):
     """Let the time be over at the n-th time that it is asked for."""
-    from landscape.runtime.deadline import Deadline
+    from landscape.runtime.progress import Deadline
 
     def end(times):
         asked = iter(range(times))

@@ -18,8 +18,7 @@ from landscape.hessian.krylov.second_look import Look, Seen, look_again
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
-from landscape.runtime.deadline import never
-from landscape.runtime.progress import SILENT, Progress, reporting
+from landscape.runtime.progress import SILENT, Progress, never, reporting
 
 _CHECKED_SHARE = (
     32  # convergence is looked at after each product up to 64, then after each 32nd part of them

@@ -7,7 +7,7 @@ from torch import nn
 from landscape.directions.stored import directions_for, left_out
 from landscape.errors import InputError
 from landscape.problem.weights import WeightSpec
-from landscape.results.directions import Directions
+from landscape.results.surface import Directions
 
 
 def _numbered(tensors):

@@ -10,7 +10,6 @@ from landscape.io import li2018
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.description import describe_file
 from landscape.io.store import write_result
-from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.sharpness import (
     Difference,
@@ -29,7 +28,7 @@ from landscape.results.spectrum import (
     Spectrum,
     Trace,
 )
-from landscape.results.surface import Mark, Surface
+from landscape.results.surface import Directions, Mark, Surface
 
 
 def _described(path, result):

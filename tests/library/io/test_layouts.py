@@ -6,8 +6,8 @@ from landscape.errors import InputError, StoreError
 from landscape.io import li2018
 from landscape.io.layouts import LAYOUTS, convert, read_any
 from landscape.io.store import read_result, write_result
-from landscape.results.directions import Directions
 from landscape.results.spectrum import Spectrum
+from landscape.results.surface import Directions
 
 DIRECTIONS = Directions(
     np.arange(12, dtype=np.float32).reshape(2, 6),

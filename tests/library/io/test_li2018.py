@@ -8,9 +8,8 @@ import pytest
 
 from landscape.errors import InputError, StoreError
 from landscape.io import li2018
-from landscape.results.directions import Directions
 from landscape.results.provenance import Provenance
-from landscape.results.surface import Mark, Surface
+from landscape.results.surface import Directions, Mark, Surface
 
 DIRECTION_FILE = "net_weights_xignore=biasbn_xnorm=filter_yignore=biasbn_ynorm=filter.h5"
 

@@ -9,7 +9,6 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.results.directions import Directions
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -29,7 +28,7 @@ from landscape.results.spectrum import (
     Spectrum,
     Trace,
 )
-from landscape.results.surface import Mark, Surface
+from landscape.results.surface import Directions, Mark, Surface
 
 PROVENANCE = Provenance(
     weights_hash="ab",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from landscape import plot
 from landscape.errors import InputError
 from landscape.io.store import read_result
-from landscape.results.directions import Directions
+from landscape.results.surface import Directions
 
 FILES = Path(__file__).resolve().parents[2] / "written_by_0_1"
 DRAWN = ("surface", "lines", "spectrum", "along", "sharpness", "comparison", "history")

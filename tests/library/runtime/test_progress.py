@@ -3,8 +3,8 @@
 import pytest
 
 from landscape.errors import InputError
-from landscape.runtime import deadline
-from landscape.runtime.deadline import Deadline
+from landscape.runtime import progress
+from landscape.runtime.progress import Deadline
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(deadline, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     return clock
 
 
