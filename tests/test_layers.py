@@ -36,7 +36,7 @@ FENCES = {
     "filelock": ["landscape/runtime/files.py"],
     "jinja2": ["landscape/report/page.py"],
     "plotly": ["landscape/plot/interactive.py"],
-    "meshio": ["landscape/io/vtk.py"],
+    "meshio": ["landscape/io/layouts.py"],
     "pooch": ["landscape/data/download.py"],
     "submitit": ["landscape/study/slurm.py"],
     "sklearn": ["landscape/data/digits.py"],

@@ -169,23 +169,23 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         (checkpoint.state_dict, strip_prefixes(checkpoint.state_dict)),
         key=lambda state: len(state.keys() ^ want.keys()),
     )
-    missing = [key for key in want if key not in have and not key.endswith(_COUNTER)]
-    unexpected = [key for key in have if key not in want]
-    reshaped = [
-        f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
-        for key in want
-        if key in have and _shape(have[key]) != _shape(want[key])
-    ]
-    unfit = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    shared = [key for key in want if key in have]
+    unfit = {
+        "missing": [key for key in want if key not in have and not key.endswith(_COUNTER)],
+        "unexpected": [key for key in have if key not in want],
+        "of another shape": [
+            f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
+            for key in shared
+            if _shape(have[key]) != _shape(want[key])
+        ],
+    }
     if any(unfit.values()):
         counts = (f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names)
         raise CheckpointError(
             f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
             hint="Check `model` and `model_arg`.",
         )
-    odd = [
-        key for key in want if key in have and have[key].is_complex() and not want[key].is_complex()
-    ]
+    odd = [key for key in shared if have[key].is_complex() and not want[key].is_complex()]
     if odd:
         raise CheckpointError(
             f"{checkpoint.path} holds complex tensors where the model has real ones: {odd[0]}."

@@ -13,7 +13,7 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.hessian.krylov.krylov_sink import KrylovHead, StoredKrylov
-from landscape.io.store import saying_why_not, writing
+from landscape.io.store import saying_why_not, write_members, writing
 from landscape.results.identity import item_traits, require_same
 
 _FORMAT = "landscape-krylov"
@@ -76,8 +76,9 @@ class KrylovFile:
         with saying_why_not(self._path):
             with self._open("r") as file:
                 is_full = self._num_steps == len(file["steps"])
-            if is_full:
-                self._grow()
+            if is_full:  # a run goes on with a larger limit than the file was made for
+                head, steps = self._read_numbers()
+                self._write(head, steps, self._rows(), 2 * max(len(steps), 8))
             with self._open("r+") as file:
                 if row is not None:
                     file["basis"][self._num_kept + 1 + self._num_steps] = row
@@ -92,11 +93,6 @@ class KrylovFile:
     def _open(self, mode: str) -> Any:
         """Open the file, whose members h5py's types do not tell apart."""
         return h5py.File(self._path, mode, locking=False)
-
-    def _grow(self) -> None:
-        """Give the file twice the room: a run goes on with a larger limit than it was made for."""
-        head, steps = self._read_numbers()
-        self._write(head, steps, self._rows(), 2 * max(len(steps), 8))
 
     def _read_numbers(self) -> tuple[KrylovHead, np.ndarray]:
         """Return what the space begins with, and the valid steps.
@@ -142,16 +138,8 @@ class KrylovFile:
         numbers = np.full((capacity, 3), np.nan)
         numbers[: len(steps)] = steps
         with writing(self._path) as beside, h5py.File(beside, "w") as file:
-            file.attrs.update(
-                {
-                    "format": _FORMAT,
-                    "schema": _SCHEMA,
-                    "facts": json.dumps(self._facts),
-                    "num_matvecs": head.num_matvecs,
-                    "deviation": head.deviation,
-                }
-            )
-            file["values"], file["couplings"], file["steps"] = head.values, head.couplings, numbers
+            about = {"format": _FORMAT, "schema": _SCHEMA, "facts": json.dumps(self._facts)}
+            write_members(file, {**about, **vars(head), "steps": numbers})
             shape = (len(head.values) + 1 + capacity, len(first))
             basis = _reserve(file, "basis", shape, first.dtype)
             for index, row in enumerate(chain([first], rows)):

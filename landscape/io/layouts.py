@@ -1,29 +1,249 @@
-"""The layouts of files that results come from and can be converted to."""
+"""The layouts of files that results come from and can be converted to: ours and others'.
+
+A table of comma-separated values is for spreadsheets and data frames, a mesh for readers of VTK
+such as ParaView. The only module that imports meshio.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from landscape.errors import InputError
+import numpy as np
+
+from landscape.errors import InputError, from_extra
 from landscape.io import li2018
-from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result
-from landscape.io.table import write_table
-from landscape.io.vtk import write_mesh
+from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result, writing
 from landscape.results.history import History
-from landscape.results.sharpness import Sharpness, SharpnessComparison
+from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
 from landscape.results.surface import Directions, Surface
 
-Writer = Callable[[Path, Any], tuple[str, ...]]
-"""Writes a result, and says what of it is lost."""
+Writer: TypeAlias = Callable[[Path, Any], tuple[str, ...] | None]
+"""Writes a result, and says what of it is lost, if anything."""
+
+Columns: TypeAlias = dict[str, Iterable[Any]]
+"""Name -> values, one per row."""
+
+_MESH_SUFFIXES = (".vtu", ".vtk")
+_NOT_ROWS = {
+    "marks": "marks are left out: they are no points of the grid",
+    "differences": "differences are left out: they are no measures",
+    "groups": "values of groups are left out: they are no measures",
+}
+"""Attribute that neither a table nor a mesh holds -> what is said of it, after their number."""
 
 
-def _write_ours(path: Path, result: Result) -> tuple[str, ...]:
-    write_result(path, result)
-    return ()
+def write_table(
+    path: Path,
+    result: Surface | Spectrum | CurvatureHistory | Sharpness | SharpnessComparison | History,
+) -> tuple[str, ...]:
+    """Write a result as a table with a header, whole or not at all.
+
+    A surface has a row for each point that is done, with its coordinates; several lines have a
+    column `line` that counts them from 0. A spectrum has a row for each eigenvalue, the curvature
+    along a run one for each snapshot that is done, sharpness one for each measure, a comparison of
+    it one for each measure of each checkpoint, a history one for each epoch. Numbers read back as
+    they were; NaN and inf are written as nan and inf.
+
+    Returns:
+        What the table cannot hold of the result, a sentence each.
+
+    Raises:
+        StoreError: If the file cannot be written; an older one of that name stays.
+    """
+    columns = _COLUMNS[type(result)](result)
+    with writing(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return _left_out(result)
+
+
+def _left_out(result: Result) -> tuple[str, ...]:
+    counts = {name: len(getattr(result, name, ())) for name in _NOT_ROWS}
+    return tuple(
+        f"Its {counts[name]} {sentence}." for name, sentence in _NOT_ROWS.items() if counts[name]
+    )
+
+
+def _point_values(surface: Surface) -> dict[str, np.ndarray]:
+    """Return the known values by name (loss_train, accuracy_train, ...), shaped as the surface."""
+    by_split = {
+        f"{name}_{split}": values
+        for name in ("loss", "accuracy", "standard_error")
+        for split, values in getattr(surface, name).items()
+    }
+    return {**by_split, **surface.maps}
+
+
+def _point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
+    """Return the coordinates of every point by name, each shaped as the surface.
+
+    The names are `x`, and `y` for a plane or `line` for several lines.
+    """
+    if surface.y is not None:
+        x, y = np.meshgrid(surface.x, surface.y)
+        return {"x": x, "y": y}
+    if surface.done.ndim == 1:
+        return {"x": surface.x}
+    lines, x = np.meshgrid(np.arange(len(surface.done)), surface.x, indexing="ij")
+    return {"line": lines, "x": x}
+
+
+def _of_surface(surface: Surface) -> Columns:
+    at_points = {**_point_coordinates(surface), **_point_values(surface)}
+    return {name: values[surface.done].tolist() for name, values in at_points.items()}
+
+
+def _of_spectrum(spectrum: Spectrum) -> Columns:
+    """Take what is known of each eigenvalue; columns that are not known are left out."""
+    num_top, num_bottom = len(spectrum.eigenvalues), len(spectrum.bottom_eigenvalues)
+    columns = {
+        "eigenvalue": np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues),
+        "residual": np.append(spectrum.residuals, spectrum.bottom_residuals),
+        "estimate": np.append(spectrum.estimates, spectrum.bottom_estimates),
+        "gradient_overlap": spectrum.gradient_overlaps,
+        **{f"share_{name}": shares for name, shares in spectrum.layer_shares.items()},
+    }
+    known = {
+        name: values.tolist()
+        for name, values in columns.items()
+        if len(values) == num_top + num_bottom
+    }
+    return {"end": ["top"] * num_top + ["bottom"] * num_bottom, **known}
+
+
+def _of_curvature_history(history: CurvatureHistory) -> Columns:
+    """Number the eigenvalues of a snapshot from 1 at each end."""
+    done = history.done.astype(bool)
+    by_end = {
+        "lambda_top": history.eigenvalues,
+        "residual_top": history.residuals,
+        "lambda_bottom": history.bottom_eigenvalues,
+        "residual_bottom": history.bottom_residuals,
+    }
+    names = ("epoch", "learning_rate", "loss", "converged", "num_matvecs", "overlaps")
+    return {
+        **{name: getattr(history, name)[done].tolist() for name in names},
+        **{
+            f"{name}_{i}": column[done].tolist()
+            for name, each in by_end.items()
+            for i, column in enumerate(each.T, 1)
+        },
+    }
+
+
+def _of_measures(measures: Sequence[Measure]) -> Columns:
+    return {
+        field.name: [getattr(measure, field.name) for measure in measures]
+        for field in fields(Measure)
+    }
+
+
+def _of_comparison(comparison: SharpnessComparison) -> Columns:
+    """Put the checkpoint's name before its measures, and its group's name if there are groups."""
+    counts = [len(each.measures) for each in comparison.checkpoints]
+    names = {"checkpoint": comparison.names, "group": comparison.group_of}
+    measures = [measure for each in comparison.checkpoints for measure in each.measures]
+    return {
+        **{key: np.repeat(held, counts).tolist() for key, held in names.items() if held},
+        **_of_measures(measures),
+    }
+
+
+_COLUMNS: dict[type, Callable[[Any], Columns]] = {
+    Surface: _of_surface,
+    Spectrum: _of_spectrum,
+    CurvatureHistory: _of_curvature_history,
+    Sharpness: lambda sharpness: _of_measures(sharpness.measures),
+    SharpnessComparison: _of_comparison,
+    History: lambda history: {name: each.tolist() for name, each in history.columns.items()},
+}
+
+
+def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
+    """Write the points of a surface that are done as a flat mesh, whole or not at all.
+
+    Points are at (x, y, 0): the filter Warp By Scalar lifts them. Their data are loss, accuracy,
+    standard error and maps, and the common logarithm of the loss (NaN where the loss is not
+    positive). A whole plane is a mesh of quadrilaterals; of one with points left out, what is there
+    is joined by triangles. A line is a chain of segments; several lines lie on each other and are
+    told apart by the data `line`.
+
+    Args:
+        path: With the suffix .vtu (XML) or .vtk (legacy).
+        surface: With one point done at least.
+
+    Returns:
+        What the mesh cannot hold of it, a sentence each.
+
+    Raises:
+        InputError: If no point is done, the suffix is another, or meshio is not installed.
+        StoreError: If the file cannot be written; an older one of that name stays.
+    """
+    if path.suffix not in _MESH_SUFFIXES:
+        raise InputError(
+            f"a VTK file has the suffix {' or '.join(_MESH_SUFFIXES)}, got {path.name!r}.",
+            hint="Pass `out='a.vtu'`.",
+        )
+    if not surface.done.any():
+        raise InputError("a mesh needs a point at least, none of this surface is done.")
+    with from_extra("vtk", "meshio"):
+        import meshio
+    mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=_point_data(surface))
+    with writing(path) as beside:
+        mesh.write(beside)
+    return _left_out(surface)
+
+
+def _positions(surface: Surface) -> np.ndarray:
+    """Return (number of points done, 3)."""
+    coordinates = _point_coordinates(surface)
+    zeros = np.zeros(surface.done.shape)
+    axes = (coordinates["x"], coordinates.get("y", zeros), zeros)
+    return np.stack([axis[surface.done] for axis in axes], axis=1)
+
+
+def _point_data(surface: Surface) -> dict[str, Any]:
+    data = {}
+    for name, values in _point_values(surface).items():
+        data[name] = np.asarray(values[surface.done], dtype=np.float64)
+        if name.startswith("loss_"):
+            unknown = np.full_like(data[name], np.nan)
+            data[f"log10_{name}"] = np.log10(data[name], out=unknown, where=data[name] > 0)
+    lines = _point_coordinates(surface).get("line")
+    return data if lines is None else {**data, "line": lines[surface.done].astype(np.int32)}
+
+
+def _cells(surface: Surface) -> list[Any]:
+    """Join neighbouring points, numbered as in `_positions`; isolated points become vertices."""
+    numbers = np.full(surface.done.shape, -1)
+    numbers[surface.done] = np.arange(surface.done.sum())
+    if surface.y is None:
+        rows = [row[row >= 0] for row in np.atleast_2d(numbers)]
+        cells = [("line", np.concatenate([np.stack([row[:-1], row[1:]], axis=1) for row in rows]))]
+    elif surface.is_complete:
+        corners = (numbers[:-1, :-1], numbers[:-1, 1:], numbers[1:, 1:], numbers[1:, :-1])
+        cells = [("quad", np.stack([corner.reshape(-1) for corner in corners], axis=1))]
+    else:
+        cells = [("triangle", _triangles(np.argwhere(surface.done)))]
+    alone = np.setdiff1d(np.arange(surface.done.sum()), cells[0][1])
+    cells.append(("vertex", alone[:, None]))
+    return [(kind, members) for kind, members in cells if len(members)]
+
+
+def _triangles(indices: np.ndarray) -> np.ndarray:
+    """Triangulate grid points (n, 2) by their indices, so that axis scales do not matter."""
+    from scipy.spatial import Delaunay, QhullError
+
+    try:
+        return Delaunay(indices).simplices
+    except (QhullError, ValueError):  # too few, or all on one line
+        return np.empty((0, 3), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -40,18 +260,12 @@ class Layout:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "landscape": Layout(".landscape.h5", dict.fromkeys(RESULT_KINDS.values(), _write_ours)),
+    "landscape": Layout(".landscape.h5", dict.fromkeys(RESULT_KINDS.values(), write_result)),
     "li2018": Layout(
         ".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}
     ),
     "vtk": Layout(".vtu", {Surface: write_mesh}),
-    "csv": Layout(
-        ".csv",
-        dict.fromkeys(
-            (Surface, Spectrum, CurvatureHistory, Sharpness, SharpnessComparison, History),
-            write_table,
-        ),
-    ),
+    "csv": Layout(".csv", dict.fromkeys(_COLUMNS, write_table)),
 }
 """Name -> layout."""
 
@@ -110,4 +324,4 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
             f"the layout {to} is not for a {kind_of(result)} file, got {source}.",
             hint=f"Pass {' or '.join(f'`to={name!r}`' for name in fitting)}.",
         )
-    return layout.writers[type(result)](target, result)
+    return layout.writers[type(result)](target, result) or ()

@@ -20,7 +20,7 @@ from landscape.io.store import read_result
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec, trainable_parameters
 from landscape.results.history import History
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 _SUFFIXES = (".pt", ".pth", ".th", ".t7", ".ckpt", ".safetensors")
 
@@ -97,32 +97,26 @@ class SnapshotFiles:
         ]
 
     def __iter__(self) -> Iterator[Landmark]:
-        self._progress.start("snapshots", len(self._paths))
-        try:
+        with reporting(self._progress, "snapshots", len(self._paths)):
             for number, path in enumerate(self._paths, start=1):
-                yield self._point(path)
+                w = self._read(path)
+                loss = {split: self._problem(split).loss(w) for split in self._problems}
+                yield Landmark(_label(path), "snapshot", w, loss)
                 self._progress.update(number)
-        finally:
-            self._progress.stop()
-
-    def _point(self, path: Path) -> Landmark:
-        w = self._read(path)
-        buffers = list(self._module.buffers())
-        loss = {
-            split: problem.with_buffers(buffers).loss(w)
-            for split, problem in self._problems.items()
-        }
-        return Landmark(_label(path), "snapshot", w, loss)
 
     def _load(self, path: Path, split: str) -> Problem:
         w = self._read(path)
-        return self._problems[split].with_buffers(list(self._module.buffers())).with_weights(w)
+        return self._problem(split).with_weights(w)
 
     def _read(self, path: Path) -> Tensor:
         load_weights(self._module, load_checkpoint(path))
         return self._spec.flatten(
             [parameter.detach() for _, parameter in trainable_parameters(self._module)]
         )
+
+    def _problem(self, split: str) -> Problem:
+        """Return the problem of a split with the running statistics of what was read last."""
+        return self._problems[split].with_buffers(list(self._module.buffers()))
 
 
 def _label(path: Path) -> str:
@@ -135,13 +129,9 @@ def _epoch(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _epochs(paths: Sequence[Path]) -> list[int]:
-    named = [_epoch(path) for path in paths]
-    return (
-        list(range(len(paths)))
-        if None in named
-        else [epoch for epoch in named if epoch is not None]
-    )
+def _epochs(paths: Sequence[Path]) -> Sequence[int]:
+    named = [epoch for epoch in map(_epoch, paths) if epoch is not None]
+    return named if len(named) == len(paths) else range(len(paths))
 
 
 def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:

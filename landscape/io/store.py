@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -104,7 +104,7 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
     """
     with writing(Path(path)) as beside, h5py.File(beside, "w") as file:
         file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind_of(result)})
-        _write_fields(file, result)
+        write_members(file, vars(result))
 
 
 def kind_of(result: Result) -> str:
@@ -160,7 +160,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     try:
         with h5py.File(path, "r") as file:
             _require_ours(path, file)
-            return _read_fields(file, RESULT_KINDS[str(file.attrs["kind"])])
+            return _read_record(file, RESULT_KINDS[str(file.attrs["kind"])])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
         raise StoreError(
             f"{path} is damaged or is no HDF5 file of this toolkit.",
@@ -194,67 +194,50 @@ def _require_ours(path: Path, file: h5py.File) -> None:
         )
 
 
-def _write_fields(group: h5py.Group, record: Any) -> None:
-    for field in dataclasses.fields(record):
-        _write(group, field.name, getattr(record, field.name))
+def write_members(group: h5py.Group, members: Mapping[str, Any]) -> None:
+    """Write values by name, each as its type is stored; None is left out."""
+    for name, value in members.items():
+        if isinstance(value, np.ndarray):
+            group.create_dataset(name, data=value)
+        elif isinstance(value, bool | int | float | str):
+            group.attrs[name] = value
+        elif isinstance(value, Density | Sharpness):
+            write_members(group.create_group(name), vars(value))
+        elif name in _LISTS_OF_GROUPS:
+            write_members(
+                group.create_group(name), {str(i): record for i, record in enumerate(value)}
+            )
+        elif _is_dict_of_arrays(value):
+            write_members(group.create_group(name, track_order=True), value)
+        elif value is not None:
+            group.create_dataset(name, data=json.dumps(value, default=dataclasses.asdict))
 
 
-def _write(file: h5py.Group, name: str, value: Any) -> None:
-    if value is None:
-        return
-    if name in _GROUPS:
-        _write_fields(file.create_group(name), value)
-    elif name in _LISTS_OF_GROUPS:
-        group = file.create_group(name)
-        for number, record in enumerate(value):
-            _write_fields(group.create_group(str(number)), record)
-    elif isinstance(value, np.ndarray):
-        file.create_dataset(name, data=value)
-    elif _is_dict_of_arrays(value):
-        group = file.create_group(name, track_order=True)
-        for key, array in value.items():
-            group.create_dataset(key, data=array)
-    elif isinstance(value, bool | int | float | str):
-        file.attrs[name] = value
-    else:
-        file.create_dataset(name, data=json.dumps(value, default=dataclasses.asdict))
+def _read_record(group: h5py.Group, cls: type[Any]) -> Any:
+    """Read a dataclass; a field that the file does not have has its default, None without one."""
+    fields = dataclasses.fields(cls)
+    required = [
+        each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING
+    ]
+    stored = [each.name for each in fields if each.name in group or each.name in group.attrs]
+    return cls(**{**dict.fromkeys(required), **{name: _read(group, name) for name in stored}})
 
 
-def _read_fields(group: h5py.Group, cls: type[Any]) -> Any:
-    return cls(
-        **{
-            field.name: _read(group, field)
-            for field in dataclasses.fields(cls)
-            if _is_there(group, field)
-        }
-    )
-
-
-def _is_there(file: h5py.Group, field: dataclasses.Field[Any]) -> bool:
-    """Whether a field is to be read: one that an earlier version did not write has its default."""
-    has_default = (
-        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-    )
-    return not has_default or field.name in file.attrs or field.name in file
-
-
-def _read(file: h5py.Group, field: dataclasses.Field[Any]) -> Any:
-    name = field.name
-    if name in file.attrs:
-        value = file.attrs[name]
+def _read(group: h5py.Group, name: str) -> Any:
+    if name in group.attrs:
+        value = group.attrs[name]
         return value.item() if isinstance(value, np.generic) else value
-    if name not in file:
-        return None
-    item = file[name]
-    if isinstance(item, h5py.Group):
-        if name in _GROUPS:
-            return _read_fields(item, _GROUPS[name])
-        if name in _LISTS_OF_GROUPS:
-            groups: list[Any] = [item[str(number)] for number in range(len(item))]
-            return tuple(_read_fields(group, _LISTS_OF_GROUPS[name]) for group in groups)
-        return {key: array_of(item[key]) for key in item}
-    value = array_of(item)
-    return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
+    item = group[name]
+    if isinstance(item, h5py.Dataset):
+        value = array_of(item)
+        return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
+    members: Any = item
+    if name in _GROUPS:
+        return _read_record(members, _GROUPS[name])
+    if name in _LISTS_OF_GROUPS:
+        cls = _LISTS_OF_GROUPS[name]
+        return tuple(_read_record(members[str(i)], cls) for i in range(len(members)))
+    return {key: array_of(members[key]) for key in members}
 
 
 def array_of(dataset: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
 from landscape.errors import StoreError
-from landscape.io.table import write_table
+from landscape.io.layouts import write_table
 from landscape.results.history import History
 from landscape.results.sharpness import Difference, Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum

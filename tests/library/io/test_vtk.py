@@ -8,7 +8,7 @@ import pytest
 from surfaces import formula, line_surface, plane_surface
 
 from landscape.errors import InputError, StoreError
-from landscape.io.vtk import write_mesh
+from landscape.io.layouts import write_mesh
 from landscape.results.surface import Mark
 
 
