@@ -13,22 +13,17 @@ import landscape
 from landscape.errors import LandscapeError
 
 from . import console
-from .audit_optimizer import audit_optimizer
+from .checks.command import assert_conditions, audit_optimizer, doctor, verify
 from .compare.command import compare
-from .conditions.command import assert_conditions
-from .convert import convert
 from .data import data
-from .doctor import doctor
+from .files import convert, info, plot
 from .hessian.command import hessian
 from .hints import as_typed, learn_options
-from .info import info
 from .options import Command
-from .plot import plot
 from .sharpness.command import sharpness
 from .surface.command import surface
 from .sweep.command import sweep
 from .train.command import train
-from .verify.command import verify
 
 
 class _Group(TyperGroup):
@@ -97,8 +92,8 @@ for command in (
     doctor,
     audit_optimizer,
 ):
-    app.command(cls=Command)(console.answering(command))
-app.command("assert", cls=Command)(console.answering(assert_conditions))
+    app.command(cls=Command)(command)
+app.command("assert", cls=Command)(assert_conditions)
 app.add_typer(data, name="data")
 
 

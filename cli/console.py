@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 import math
 import os
@@ -11,12 +9,12 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -38,33 +36,22 @@ TERMINATED = 128 + signal.SIGTERM
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print answers and errors only.")]
 _UNLIMITED = 10_000  # columns
 
 
-def answering(command: Callable[..., None]) -> Callable[..., None]:
-    """Keep stdout for the answers of a command, and give it --quiet.
+@contextmanager
+def answering(*, is_quiet: bool) -> Iterator[None]:
+    """Keep stdout for the answers of a command, of which a quiet one prints nothing else.
 
     Whatever else is printed, by the user's code, goes to stderr.
     """
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, quiet: bool = False, **kwargs: Any) -> None:
-        answers, is_quiet = _answers.set(sys.stdout), _is_quiet.set(quiet)
-        try:
-            with redirect_stdout(sys.stderr):
-                command(*args, **kwargs)
-        finally:
-            _answers.reset(answers)
-            _is_quiet.reset(is_quiet)
-
-    hints = {**get_type_hints(command, include_extras=True), "quiet": _Quiet}
-    added = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
-    parameters = [*inspect.signature(command).parameters.values(), added]
-    typed = [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
-    wrapper.__signature__ = inspect.Signature(typed)  # pyright: ignore[reportAttributeAccessIssue]
-    wrapper.__annotations__ = hints
-    return wrapper
+    answers, quiet = _answers.set(sys.stdout), _is_quiet.set(is_quiet)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.reset(answers)
+        _is_quiet.reset(quiet)
 
 
 def show_error(error: LandscapeError) -> None:

@@ -10,7 +10,7 @@ import typer
 from landscape.data.publications import PUBLICATIONS, Availability, find_publication, look_for
 
 from . import console
-from .options import Json
+from .options import Json, command
 
 Folder = Annotated[
     Path, typer.Option("--data-dir", help="Folder of the published files.", metavar="DIR")
@@ -23,7 +23,7 @@ data = typer.Typer(
 
 
 @data.command("list")
-@console.answering
+@command()
 def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """List the built-in data sets and whether a folder has their files, without reading them."""
     found = [look_for(publication, data_dir) for publication in PUBLICATIONS.values()]
@@ -40,7 +40,7 @@ def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 
 
 @data.command("fetch")
-@console.answering
+@command()
 def fetch_data(
     name: Annotated[
         str, typer.Argument(help="Built-in data set, as landscape data list names it.")

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperCommand
 
 from landscape.errors import InputError
+
+from . import console
 
 T = TypeVar("T")
 
@@ -27,6 +29,7 @@ CheckpointArgument = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print answers and errors only.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 LARGEST_SEED = 2**32 - 1
 RENAMED = {
@@ -182,63 +185,77 @@ def _renamed(word: str, known: set[str]) -> str:
     return f"{new}{equals}{value}"
 
 
-def expand(*options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace each parameter of a command that is annotated with an options class by its fields.
+def command(*options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function: with --quiet, and with stdout for its answers alone.
+
+    Each parameter that is annotated with an options class is replaced by the fields of the class.
 
     Args:
         *options: Dataclasses whose fields are annotated as Typer parameters.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(command, include_extras=True)
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
         owners = {name: hint for name, hint in hints.items() if hint in options}
 
-        @functools.wraps(command)
-        def wrapper(**values: Any) -> None:
+        @functools.wraps(function)
+        def wrapper(*, quiet: bool, **values: Any) -> None:
             filled = {name: call_with_options(owner, values) for name, owner in owners.items()}
-            call_with_options(command, values | filled)
+            with console.answering(is_quiet=quiet):
+                call_with_options(function, values | filled)
 
-        parameters = inspect.signature(command).parameters.values()
-        expanded = [
-            item for parameter in parameters for item in _fields_of(parameter, hints, owners)
+        parameters = [
+            *(
+                item
+                for each in inspect.signature(function).parameters.values()
+                for item in (
+                    _fields_of(owners[each.name])
+                    if each.name in owners
+                    else [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)]
+                )
+            ),
+            inspect.Parameter(
+                "quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet
+            ),
         ]
-        required_first = sorted(expanded, key=lambda each: each.default is not each.empty)
-        wrapper.__signature__ = inspect.Signature(required_first)  # pyright: ignore[reportAttributeAccessIssue]
-        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
+        parameters.sort(key=lambda each: each.default is not each.empty)  # required ones first
+        wrapper.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
         return wrapper
 
     return decorate
 
 
-def _fields_of(
-    parameter: inspect.Parameter, hints: dict[str, Any], owners: dict[str, type]
-) -> list[inspect.Parameter]:
-    owner = owners.get(parameter.name)
-    if owner is None:
-        return [parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)]
-    field_hints = get_type_hints(owner, include_extras=True)
-    return [
-        inspect.Parameter(
+def _fields_of(owner: type) -> Iterator[inspect.Parameter]:
+    """Yield the fields of an options class as parameters, which the help shows with their kind.
+
+    That is the first line of the docstring of the class that defines the field.
+    """
+    hints = get_type_hints(owner, include_extras=True)
+    for field in dataclasses.fields(owner):
+        kind = next(base for base in owner.__mro__ if field.name in inspect.get_annotations(base))
+        option = copy.copy(hints[field.name].__metadata__[0])
+        option.rich_help_panel = str(kind.__doc__).splitlines()[0].rstrip(".")
+        yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=_in_panel(field_hints[field.name], _title(owner, field.name)),
+            annotation=Annotated[hints[field.name].__origin__, option],
         )
-        for field in dataclasses.fields(owner)
+
+
+def typed_options(options: Any, names: Iterable[str] | None = None) -> list[str]:
+    """Return those options that are not at their defaults, as they are typed, without dashes.
+
+    Args:
+        options: An options class with values.
+        names: Fields of it; None for all.
+    """
+    return [
+        name.replace("_", "-")
+        for name in names or vars(options)
+        if getattr(options, name) != getattr(type(options), name)
     ]
-
-
-def _in_panel(hint: Any, title: str) -> Any:
-    """Let the help show an option among its own kind."""
-    option = copy.copy(hint.__metadata__[0])
-    option.rich_help_panel = title
-    return Annotated[hint.__origin__, option]
-
-
-def _title(owner: type, name: str) -> str:
-    """The first line of the docstring of the options class that defines the field."""
-    definer = next(base for base in owner.__mro__ if name in vars(base).get("__annotations__", {}))
-    return str(definer.__doc__).splitlines()[0].rstrip(".")
 
 
 def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from .. import console
-from ..options import Force, Json, ProblemOptions, Seed, expand
+from ..options import Force, Json, ProblemOptions, Seed, command
 from .options import ReportOptions
 
 
-@expand(ProblemOptions, ReportOptions)
+@command(ProblemOptions, ReportOptions)
 def compare(
     checkpoints: Annotated[
         list[Path],

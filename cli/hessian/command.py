@@ -10,11 +10,11 @@ import typer
 from landscape.errors import InputError
 
 from .. import console
-from ..options import Force, Json, expand
+from ..options import Force, Json, command
 from .options import HessianOptions
 
 
-@expand(HessianOptions)
+@command(HessianOptions)
 def hessian(
     checkpoint: Annotated[
         Path,

@@ -9,11 +9,11 @@ import typer
 
 from landscape.errors import InputError
 
-from ..options import Force, Json, expand
+from ..options import Force, Json, command
 from .options import MeasurementOptions, parse_groups
 
 
-@expand(MeasurementOptions)
+@command(MeasurementOptions)
 def sharpness(
     *,
     checkpoints: Annotated[

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from .. import console
-from ..options import CheckpointArgument, Force, Json, ProblemOptions, expand
+from ..options import CheckpointArgument, Force, Json, ProblemOptions, command
 from ..outputs import default_output
 from .options import PlaneOptions, WorkOptions
 
 
-@expand(PlaneOptions, ProblemOptions, WorkOptions)
+@command(PlaneOptions, ProblemOptions, WorkOptions)
 def surface(
     checkpoint: CheckpointArgument,
     plane: PlaneOptions,

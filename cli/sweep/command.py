@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..options import Json
+from ..options import Json, command
 
 
+@command()
 def sweep(
     ctx: typer.Context,
     study: Annotated[Path, typer.Argument(help="Study, a TOML file.", metavar="STUDY")],

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..options import Force, Json, ModelOptions, expand
+from ..options import Force, Json, ModelOptions, command
 from .options import TrainOptions
 
 
-@expand(ModelOptions, TrainOptions)
+@command(ModelOptions, TrainOptions)
 def train(
     problem: ModelOptions,
     options: TrainOptions,

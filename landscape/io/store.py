@@ -168,6 +168,23 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         ) from exc
 
 
+def read_as(path: str | os.PathLike[str], kind: type[R], *, hint: str) -> R:
+    """Read a result of one kind.
+
+    Args:
+        path: HDF5 file.
+        kind: Class of the result.
+        hint: What to do where the file holds another kind.
+
+    Raises:
+        StoreError: If the file cannot be read, or holds another kind.
+    """
+    found = read_result(path)
+    if not isinstance(found, kind):
+        raise StoreError(f"{path} holds no {kind.__name__.lower()}.", hint=hint)
+    return found
+
+
 def require_file(path: Path) -> None:
     """Raise a StoreError unless a results file exists."""
     if not path.exists():

@@ -1,4 +1,4 @@
-"""The options of `landscape assert`."""
+"""The options of the commands that check something."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Seed
+from ..options import ModelOptions, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,3 +27,20 @@ class EffortOptions:
         int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
     ] = 5
     seed: Seed = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactOptions(ModelOptions):
+    """How a checkpoint is evaluated: in float64, on all examples."""
+
+    batchnorm: Annotated[
+        str | None,
+        typer.Option(
+            help="Batch normalization: stored, batch or recalibrate; by default the certificate's."
+        ),
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Examples a forward pass; by default the certificate's.", metavar="N"),
+    ] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from landscape.io.store import kind_of
 from landscape.runtime.files import is_hdf5
 
 from .. import console
-from ..options import ProblemOptions, call_with_options
+from ..options import ProblemOptions, typed_options
 from .options import EffortOptions
 
 
@@ -36,10 +35,12 @@ def check_conditions(
     wanted = list(
         dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities)
     )
-    kind, known = _look_up(file, wanted, problem, effort) or (
-        "checkpoint",
-        _measured(file, wanted, problem, effort),
-    )
+    if file.is_file() and is_hdf5(file):
+        kind, known = _look_up(file, wanted, problem, effort)
+    else:
+        from .run import measure_checkpoint  # a stored result needs no torch
+
+        kind, known = "checkpoint", measure_checkpoint(file, wanted, problem, effort)
     judgements = [judge(condition, known) for condition in parsed]
     _answer(file, kind, judgements, lenient=lenient, as_json=as_json)
     if not all(each.passes(lenient=lenient) for each in judgements):
@@ -48,42 +49,19 @@ def check_conditions(
 
 def _look_up(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
-) -> tuple[str, Mapping[Quantity, Known]] | None:
-    """Return the kind of a results file and what it has of the wanted; None of a checkpoint."""
-    if not (file.is_file() and is_hdf5(file)):
-        return None
+) -> tuple[str, Mapping[Quantity, Known]]:
+    """Return the kind of a results file and what it has of the wanted.
+
+    Options are refused, for a stored result is not computed anew.
+    """
     for options in (problem, effort):
-        _refuse_typed(file, options)
-    result, _ = read_any(file)
-    return kind_of(result), look_up(wanted, stored_quantities(result), str(file))
-
-
-def _refuse_typed(file: Path, options: ProblemOptions | EffortOptions) -> None:
-    """Refuse options that change nothing, as a stored result is not computed anew."""
-    for field in dataclasses.fields(options):
-        if getattr(options, field.name) != field.default:
+        for name in typed_options(options):
             raise InputError(
-                f"--{field.name.replace('_', '-')} is of a computation, and {file} is a results "
-                "file.",
+                f"--{name} is of a computation, and {file} is a results file.",
                 hint="Leave it out, or pass the checkpoint.",
             )
-
-
-def _measured(
-    file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
-) -> Mapping[Quantity, Known]:
-    from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
-
-    from ..processes import open_checkpoint, working_together  # a stored result needs no torch
-
-    with working_together():
-        opened = open_checkpoint(file, problem, splits_of(wanted))
-        return measure_quantities(
-            opened.problems,
-            wanted,
-            effort=call_with_options(Effort, vars(effort)),
-            progress=console.TerminalProgress(),
-        )
+    result, _ = read_any(file)
+    return kind_of(result), look_up(wanted, stored_quantities(result), str(file))
 
 
 def _answer(

@@ -1,0 +1,138 @@
+"""What is computed to check conditions, certificates, checkpoints and optimizers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+from landscape.audit.suite import audit_optimizer
+from landscape.conditions import Known, Quantity
+from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
+from landscape.doctor import Severity, examine
+from landscape.errors import LandscapeError
+from landscape.io.open import split_names
+from landscape.io.plugins import find_optimizer
+from landscape.io.store import read_as
+from landscape.results.sharpness import Certificate
+from landscape.sharpness.certificate import Verdict, check
+
+from .. import console
+from ..hints import in_options
+from ..options import ProblemOptions, call_with_options
+from ..processes import open_checkpoint, working_together
+from .options import EffortOptions, ExactOptions
+
+
+def measure_checkpoint(
+    checkpoint: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
+) -> Mapping[Quantity, Known]:
+    """Measure the quantities that conditions name."""
+    with working_together():
+        opened = open_checkpoint(checkpoint, problem, splits_of(wanted))
+        return measure_quantities(
+            opened.problems,
+            wanted,
+            effort=call_with_options(Effort, vars(effort)),
+            progress=console.TerminalProgress(),
+        )
+
+
+def verify_certificate(
+    certificate: Path, checkpoint: Path, options: ExactOptions, *, as_json: bool
+) -> None:
+    """Check a certificate, show what was found, and raise an error where it does not hold."""
+    found = read_as(
+        certificate, Certificate, hint="Write one by landscape sharpness CKPT --certify FILE."
+    )
+    with working_together():
+        (split,) = split_names(found.split)
+        verdict = check(
+            found, open_checkpoint(checkpoint, _exact(options, found), (split,)).problems[split]
+        )
+    if as_json:
+        console.answer_json(
+            {**dataclasses.asdict(verdict), "holds": verdict.holds, "file": str(certificate)}
+        )
+    else:
+        _show_verdict(found, verdict)
+    if not verdict.holds:
+        raise LandscapeError(verdict.failure, hint=verdict.hint)
+
+
+def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
+    """Return a problem's options in float64 on all data, by default as the certificate records."""
+    origin = certificate.provenance
+    return call_with_options(
+        ProblemOptions,
+        vars(options),
+        batchnorm=options.batchnorm or origin.batchnorm,
+        batch_size=options.batch_size or origin.plan.get("batch_size"),
+        dtype="float64",
+    )
+
+
+def _show_verdict(certificate: Certificate, verdict: Verdict) -> None:
+    for each in verdict.checks:
+        ball = f"||e||_{certificate.p:g} {each.norm:.12g} of rho {each.rho:g}"
+        console.answer(
+            f"{certificate.measure}, {ball}: loss {each.claimed:.12g} claimed, {each.found:.12g} "
+            "found: "
+            f"{'does not hold' if each.failure else 'holds'}"
+        )
+    if verdict.holds:
+        origin = certificate.provenance
+        console.answer(
+            f"At the weights: loss {verdict.claimed:.12g} claimed, {verdict.found:.12g} found. All "
+            "of "
+            f"{origin.num_examples[certificate.split]} {certificate.split} examples, float64, "
+            f"BatchNorm {origin.batchnorm}."
+        )
+
+
+def examine_checkpoint(
+    checkpoint: Path, problem: ProblemOptions, *, seed: int, as_json: bool
+) -> None:
+    """Look for what would make a landscape look wrong, and exit with 1 on a problem."""
+    findings = [
+        dataclasses.replace(each, message=in_options(each.message), remedy=in_options(each.remedy))
+        for each in examine(
+            checkpoint,
+            lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
+            seed=seed,
+        )
+    ]
+    counts = {
+        severity.value: sum(each.severity == severity for each in findings) for severity in Severity
+    }
+    if as_json:
+        rows = [dataclasses.asdict(each) for each in findings]
+        console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
+    else:
+        rows = [(each.check, each.severity, each.message) for each in findings]
+        console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
+        for each in findings:
+            if each.remedy:
+                console.answer(f"{each.check}: {each.remedy}")
+        console.answer(", ".join(f"{n} {severity}" for severity, n in counts.items()) + ".")
+    if counts[Severity.PROBLEM]:
+        raise typer.Exit(1)
+
+
+def audit(optimizer: str, *, as_json: bool) -> None:
+    """Try an optimizer on the traps, and exit with 1 if it fails any."""
+    report = audit_optimizer(find_optimizer(optimizer))
+    if as_json:
+        console.answer_json({"optimizer": optimizer, **report.as_dict()})
+    else:
+        rows = [(row.trap, row.result, row.measured) for row in report.rows]
+        console.answer_table(optimizer, ["trap", "result", "measured"], rows, num_texts=3)
+        console.answer(f"Built as {report.built}; each step is {report.called}.")
+        for row in report.failed:
+            console.answer(f"Failed {row.trap}: {row.claim}")
+        counts = ", ".join(f"{number} {result}" for result, number in report.counts.items())
+        console.answer(f"{counts}.")
+    if report.failed:
+        raise typer.Exit(1)

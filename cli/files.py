@@ -1,0 +1,214 @@
+"""`landscape info`, `convert` and `plot`: the commands that read files and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import landscape.plot as figures
+from landscape.errors import InputError
+from landscape.runtime.files import names_apart
+
+from . import console
+from .options import Force, Json, command
+from .outputs import default_output, prepare_output
+
+_TABLES = (
+    "splits", "maps", "directions", "marks", "checkpoints", "measures", "rescaled", "differences",
+    "groups", "certificates", "blocks", "folds", "snapshots",
+)  # fmt: skip
+_EMPTY = (None, "", [], (), {})
+_LEFT_TO_JSON = ("tensors", "cosines", "layer_shares", "alignment", "file", "kind")
+
+
+@command()
+def info(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Results file, file in Li et al.'s layout, or checkpoint.", metavar="FILE"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say what a results file or a checkpoint holds: extent, values, directions and origin."""
+    from landscape.io.description import describe_file
+
+    found = describe_file(file)
+    if as_json:
+        console.answer_json(found)
+        return
+    tables = {name: _rows(found[name]) for name in _TABLES if found.get(name)}
+    rest = {name: value for name, value in found.items() if name not in (*_TABLES, *_LEFT_TO_JSON)}
+    provenance = rest.pop("provenance", {})
+    console.answer(f"{file}: {found['kind']}")
+    _answer_lines(list(_flat(rest)))
+    for name, rows in tables.items():
+        console.answer(name)
+        _answer_lines([list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)])
+    if provenance:
+        console.answer("provenance")
+        _answer_lines(list(_flat(provenance)))
+
+
+def _rows(
+    items: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Return one row per item, led by its name if it has one, without empty columns."""
+    rows = (
+        [{"name": key, **item} for key, item in items.items()]
+        if isinstance(items, Mapping)
+        else list(items)
+    )
+    empty = [name for name in rows[0] if all(row[name] in _EMPTY for row in rows)]
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def _answer_lines(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of words, column below column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        words = (word.ljust(width) for word, width in zip(row, widths, strict=True))
+        console.answer(f"  {'  '.join(words)}".rstrip())
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted names and values, those that are missing or empty left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value not in _EMPTY:
+            yield f"{prefix}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Write a value of a description as one word, or several in a row."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(_shown, value))
+    if isinstance(value, float) or value is None:
+        return console.number(value)
+    return str(value)
+
+
+@command()
+def convert(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Results file, or a surface or direction file in Li et al.'s layout.",
+            metavar="FILE",
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="li2018 (Li et al.'s HDF5), vtk (for ParaView), csv, or landscape (ours).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; by default FILE with .li2018.h5, .vtu, .csv or .landscape.h5."
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a results file in another layout, or Li et al.'s file in ours."""
+    from landscape.io import layouts
+
+    path = out or default_output(file, layouts.find_layout(to).suffix)
+    prepare_output(path, force=force, inputs=[file])
+    remarks = layouts.convert(file, path, to)
+    for remark in remarks:
+        console.say(remark)
+    if as_json:
+        console.answer_json(
+            {"file": str(file), "out": str(path), "layout": to, "remarks": list(remarks)}
+        )
+    else:
+        console.answer(str(path))
+
+
+@command()
+def plot(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Results files of one kind, or surfaces in Li et al.'s layout; several are drawn "
+            "side by side.",
+            metavar="FILE...",
+        ),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' "
+            "losses), difference (of "
+            "two files, the second minus the first), persistence (of the basins), merge-tree, "
+            "eigenvalues, density (of "
+            "them), layers (of the eigenvectors), history, curvature-history, sharpness (against "
+            "the radius) or "
+            "differences (of the sharpness of checkpoints, with intervals); chosen by the file if "
+            "not given."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Figure (.png, .svg or .pdf) or interactive page (.html); by default FILE with "
+            "the suffix .png."
+        ),
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Data split, or all of them, where the file holds several.")
+    ] = None,
+    quantity: Annotated[
+        str, typer.Option(help="loss, accuracy, or a map in the file, such as lambda_max.")
+    ] = "loss",
+    title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale."""
+    path = out or default_output(files[0], ".png")
+    titles = _labels(files, labels)
+    prepare_output(path, force=force, inputs=files)
+    from landscape.io.layouts import read_any
+
+    results = [read_any(file)[0] for file in files]
+    settings = {
+        "labels": titles,
+        "kind": kind,
+        "split": split,
+        "quantity": quantity,
+        "title": title,
+    }
+    if path.suffix.lower() == ".html":
+        figures.save_page(figures.draw_page(results, **settings), path)
+    else:
+        figures.save_figure(figures.draw(results, **settings), path)
+    if as_json:
+        console.answer_json({"files": list(map(str, files)), "out": str(path)})
+    else:
+        console.answer(str(path))
+
+
+def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:
+    """Return the labels given, or what tells the files' paths apart: their folder or their name."""
+    if given:
+        if len(given) != len(files):
+            raise InputError(
+                f"there must be one --labels for each file, got {len(given)} for {len(files)}."
+            )
+        return given
+    return names_apart([file.with_name(file.name.removesuffix(".h5")) for file in files])
