@@ -244,6 +244,20 @@ def _fields_of(owner: type) -> Iterator[inspect.Parameter]:
         )
 
 
+def refuse(*rows: tuple[bool, str, str]) -> None:
+    """Raise an error for the first row whose condition is true.
+
+    Args:
+        *rows: Condition, message and hint.
+
+    Raises:
+        InputError: If one is true.
+    """
+    for is_wrong, message, hint in rows:
+        if is_wrong:
+            raise InputError(message, hint=hint)
+
+
 def typed_options(options: Any, names: Iterable[str] | None = None) -> list[str]:
     """Return those options that are not at their defaults, as they are typed, without dashes.
 

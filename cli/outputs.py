@@ -12,6 +12,7 @@ from landscape.errors import InputError, StoreError
 from landscape.runtime.files import folder_of, locked
 
 from . import console
+from .options import refuse
 
 
 def default_output(source: Path, suffix: str) -> Path:
@@ -28,9 +29,9 @@ def default_output(source: Path, suffix: str) -> Path:
 
 
 def prepare_output(
-    path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path] = ()
+    path: Path, *, force: bool, resume: bool | None = None, inputs: Sequence[Path | None] = ()
 ) -> None:
-    """Raise StoreError if an output cannot be written, or exists and may not be touched.
+    """Raise an error if an output cannot be written, or exists and may not be touched.
 
     An existing output may be touched only if it is to be replaced or continued.
 
@@ -38,26 +39,38 @@ def prepare_output(
         path: The output; its folder need not be there.
         force: Whether it is to be replaced.
         resume: Whether it is to be continued; None where the command cannot do that.
-        inputs: Files that the command reads, or writes besides, which it never replaces.
+        inputs: Files that the command reads, or writes besides, which it never replaces; None for
+            no file.
 
     Raises:
-        StoreError: If it is refused.
+        InputError: If it is refused.
+        StoreError: If it cannot be written.
     """
-    if force and resume:
-        raise InputError("--force and --resume exclude each other.", hint="Pass one of them.")
-    if path.resolve() in [other.resolve() for other in inputs]:
-        raise StoreError(
-            f"output {path} is another file of this command.", hint="Name another file."
-        )
+    go_on = "" if resume is None else "--resume to continue it, "
+    others = [other.resolve() for other in inputs if other is not None]
     try:
-        if path.exists() and not path.is_file():
-            raise StoreError(f"output {path} is no regular file.", hint="Name a file.")
-        if path.exists() and not (force or resume):
-            go_on = "" if resume is None else "--resume to continue it, "
-            raise StoreError(
+        refuse(
+            (
+                force and bool(resume),
+                "--force and --resume exclude each other.",
+                "Pass one of them.",
+            ),
+            (
+                path.resolve() in others,
+                f"output {path} is another file of this command.",
+                "Name another file.",
+            ),
+            (
+                path.exists() and not path.is_file(),
+                f"output {path} is no regular file.",
+                "Name a file.",
+            ),
+            (
+                path.exists() and not (force or resume),
                 f"output {path} exists.",
-                hint=f"Pass {go_on}--force to replace it, or another --out.",
-            )
+                f"Pass {go_on}--force to replace it, or another --out.",
+            ),
+        )
         with folder_of(path), tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as exc:
@@ -68,18 +81,23 @@ def prepare_output(
 
 @contextmanager
 def output_of_this_run(
-    path: Path, inputs: Sequence[Path], *, force: bool, resume: bool, besides: Path | None = None
+    path: Path | None,
+    inputs: Sequence[Path | None],
+    *,
+    force: bool,
+    resume: bool,
+    besides: Path | None = None,
 ) -> Iterator[None]:
     """Keep an output for this run, whose first process writes it.
 
     Args:
-        path: The output.
-        inputs: Files that the command reads.
+        path: The output; None for none.
+        inputs: Files that the command reads, or writes besides; None for no file.
         force: Whether it is to be replaced.
         resume: Whether it is to be continued.
         besides: Another file that the command writes.
     """
-    if not console.is_heard():
+    if path is None or not console.is_heard():
         yield
         return
     prepare_output(path, force=force, resume=resume, inputs=inputs)

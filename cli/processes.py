@@ -14,6 +14,7 @@ import typer
 from landscape.io.open import OpenedProblems, ProblemChoice, open_problems
 from landscape.problem.plan import choose_device
 from landscape.runtime import distributed
+from landscape.runtime.progress import Deadline
 
 from . import console
 from .options import ProblemOptions
@@ -34,6 +35,11 @@ def open_checkpoint(
     choice = dataclasses.replace(options.choice(ProblemChoice), device=str(device))
     opened = open_problems(checkpoint, choice, splits, **arguments)
     return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
+
+
+def reached_together(deadline: Deadline, num_steps: int = 1) -> bool:
+    """Whether the first process has to stop, for all of them: more steps would end too late."""
+    return distributed.from_first(deadline.is_reached(num_steps))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from landscape.errors import InputError
 from landscape.hessian.along_training import curvature_along
 from landscape.hessian.operator import CurvatureOperator
 from landscape.io.open import split_names
@@ -18,10 +17,10 @@ from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
 
 from .. import console
+from ..options import refuse, typed_options
 from ..outputs import default_output, output_of_this_run
-from ..processes import open_checkpoint, working_together
+from ..processes import open_checkpoint, reached_together, working_together
 from .options import HessianOptions
-from .run import asked_together
 
 _ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
@@ -34,13 +33,31 @@ def curvature_along_run(
     asked: HessianOptions,
     out: Path | None,
     *,
+    save_vectors: bool,
     resume: bool,
     force: bool,
     as_json: bool,
 ) -> None:
     """Measure the snapshots of a run, one after the other, saved as they are done."""
+    one_of_them = "Pass one of its snapshots."
+    refuse(
+        (save_vectors, "--save-vectors is of one checkpoint, got a folder.", one_of_them),
+        *(
+            (True, f"--{name} is measured at one checkpoint, got a folder.", one_of_them)
+            for name in typed_options(asked, _ALONE)
+        ),
+        (
+            asked.polish or asked.memory is not None,
+            "--polish and --memory are of one checkpoint, got a folder.",
+            one_of_them,
+        ),
+        (
+            asked.engine != "lanczos" or asked.verify is not None or asked.which != "algebraic",
+            "snapshots are measured by Lanczos, at both ends of the spectrum.",
+            "Pass one snapshot.",
+        ),
+    )
     deadline = Deadline.after_minutes(asked.minutes)
-    _require(asked)
     path = out or default_output(folder / "curvature", ".h5")
     with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
         split_names(asked.split)
@@ -59,7 +76,7 @@ def curvature_along_run(
             settings={**opened.settings, "curvature": asked.curvature},
             operator=partial(CurvatureOperator, kind=asked.curvature),
             sink=distributed.FirstSink(FileSink(path, resume=resume)),
-            should_stop=partial(asked_together, deadline),
+            should_stop=partial(reached_together, deadline),
             progress=console.TerminalProgress(),
         )
     if as_json:
@@ -72,26 +89,6 @@ def curvature_along_run(
         console.say(f"Stopped in time. {console.to_go_on()}")
     if not result.converged.all():
         raise typer.Exit(1)
-
-
-def _require(asked: HessianOptions) -> None:
-    """Refuse options that are of one checkpoint."""
-    for name in _ALONE:
-        if getattr(asked, name) != getattr(HessianOptions, name):
-            raise InputError(
-                f"--{name.replace('_', '-')} is measured at one checkpoint, got a folder.",
-                hint="Pass one of its snapshots.",
-            )
-    if asked.polish or asked.memory is not None:
-        raise InputError(
-            "--polish and --memory are of one checkpoint, got a folder.",
-            hint="Pass one of its snapshots.",
-        )
-    if asked.engine != "lanczos" or asked.verify or asked.which != "algebraic":
-        raise InputError(
-            "snapshots are measured by Lanczos, at both ends of the spectrum.",
-            hint="Pass one snapshot.",
-        )
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from landscape.errors import InputError
-
 from .. import console
 from ..options import Force, Json, command
 from .options import HessianOptions
@@ -42,24 +40,14 @@ def hessian(
     """Compute certified eigenvalues at both ends of the Hessian; exit 1 if not converged."""
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
-    if checkpoint.is_dir():
-        if save_vectors:
-            raise InputError(
-                "--save-vectors is of one checkpoint, got a folder.",
-                hint="Pass one of its snapshots.",
-            )
-        from .along import curvature_along_run
+    from .run import curvature_of
 
-        curvature_along_run(checkpoint, asked, out, resume=resume, force=force, as_json=as_json)
-    else:
-        from .run import curvature_of
-
-        curvature_of(
-            checkpoint,
-            asked,
-            out,
-            save_vectors=save_vectors,
-            resume=resume,
-            force=force,
-            as_json=as_json,
-        )
+    curvature_of(
+        checkpoint,
+        asked,
+        out,
+        save_vectors=save_vectors,
+        resume=resume,
+        force=force,
+        as_json=as_json,
+    )

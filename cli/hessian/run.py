@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from landscape.errors import InputError, StoreError
 from landscape.hessian.eigenvectors import alignment
-from landscape.hessian.engines import Agreement, verify
+from landscape.hessian.engines import verify
 from landscape.hessian.folds import folds
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink, KrylovSink
 from landscape.hessian.operator import CurvatureOperator
@@ -21,19 +18,19 @@ from landscape.hessian.pyhessian import power_iteration
 from landscape.hessian.spectrum import hessian_spectrum, parts_left, spectrum_traits
 from landscape.io.krylov_file import KrylovFile
 from landscape.io.open import OpenedProblems, split_names
-from landscape.io.store import read_result, write_result
+from landscape.io.store import read_as, read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.results.identity import require_same
 from landscape.results.spectrum import Spectrum
-from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import call_with_options, parse_bytes
+from ..options import call_with_options, parse_bytes, refuse
 from ..outputs import output_of_this_run
-from ..processes import open_checkpoint, working_together
+from ..processes import open_checkpoint, reached_together, working_together
+from .along import curvature_along_run
 from .options import HessianOptions
-from .summary import agreement_as_json, show_agreement, show_spectrum, spectrum_as_json
+from .summary import show_spectrum
 
 
 def curvature_of(
@@ -46,12 +43,26 @@ def curvature_of(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Measure one checkpoint, and end with 1 where it is not what was asked for."""
+    """Measure one checkpoint or a run's, and end with 1 where it is not what was asked for."""
+    if checkpoint.is_dir():
+        curvature_along_run(
+            checkpoint,
+            asked,
+            out,
+            save_vectors=save_vectors,
+            resume=resume,
+            force=force,
+            as_json=as_json,
+        )
+        return
     deadline = Deadline.after_minutes(asked.minutes)
     _require(asked, out, save_vectors=save_vectors, resume=resume)
-    inputs = [checkpoint, *filter(None, [asked.align])]
     agreement = None
-    with _output(out, inputs, force=force, resume=resume):
+    basis = Path() if out is None else _krylov_path(out)
+    output = output_of_this_run(
+        out, [checkpoint, asked.align], force=force, resume=resume, besides=basis
+    )
+    with output, working_together(basis):
         split_names(asked.split)
         others = _stored_vectors(asked.align)
         opened = open_checkpoint(checkpoint, asked, (asked.split,))
@@ -59,8 +70,9 @@ def curvature_of(
         result = _finished(out, problem, asked, save_vectors=save_vectors) if resume else None
         is_new = result is None
         if result is None:
+            keep_vectors = save_vectors or others is not None
             result = _measure(
-                opened, asked, out, deadline, save_vectors=save_vectors, resume=resume
+                opened, asked, out, deadline, save_vectors=keep_vectors, resume=resume
             )
             if others is not None:
                 assert result.vectors is not None
@@ -72,7 +84,7 @@ def curvature_of(
         if is_new and out is not None and console.is_heard():
             write_result(out, result if save_vectors else dataclasses.replace(result, vectors=None))
             if result.converged and not left:  # the basis is needed no more
-                _krylov_path(out).unlink(missing_ok=True)
+                basis.unlink(missing_ok=True)
         if asked.verify is not None:
             theirs = power_iteration(
                 problem,
@@ -83,51 +95,41 @@ def curvature_of(
                 progress=console.TerminalProgress(),
             )
             agreement = verify(result, theirs, which=result.which)
-    _show(result, agreement, out, as_json)
+    show_spectrum(result, agreement, as_json)
+    if out is not None:
+        console.say(f"Saved to {out}. To draw it: landscape plot {out}")
     _say_what_is_left(result, left, deadline, asked, out)
     if not result.converged or left or (agreement is not None and not agreement.agrees):
         raise typer.Exit(1)
 
 
-def asked_together(deadline: Deadline, num_steps: int = 1) -> bool:
-    """Whether the first process has to stop, for all of them: more steps would end too late."""
-    return distributed.from_first(deadline.is_reached(num_steps))
-
-
 def _require(asked: HessianOptions, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
     """Refuse options that would do nothing, before anything is computed."""
-    for option, is_given in (("--save-vectors", save_vectors), ("--resume", resume)):
-        if is_given and out is None:
-            raise InputError(f"{option} needs a file, and there is none.", hint="Pass --out FILE.")
-    if asked.verify not in (None, "pyhessian"):
-        raise InputError(f"--verify must be pyhessian, got {asked.verify!r}.")
-    if asked.verify == asked.engine:
-        raise InputError(
-            "--verify compares two engines, got the same one twice.", hint="Leave --engine out."
-        )
-    if asked.verify is not None and asked.curvature != "hessian":
-        raise InputError(
+    no_file = "{} needs a file, and there is none."
+    refuse(
+        (save_vectors and out is None, no_file.format("--save-vectors"), "Pass --out FILE."),
+        (resume and out is None, no_file.format("--resume"), "Pass --out FILE."),
+        (
+            asked.verify not in (None, "pyhessian"),
+            f"--verify must be pyhessian, got {asked.verify!r}.",
+            "",
+        ),
+        (
+            asked.verify == asked.engine,
+            "--verify compares two engines, got the same one twice.",
+            "Leave --engine out.",
+        ),
+        (
+            asked.verify is not None and asked.curvature != "hessian",
             f"--verify compares eigenvalues of the Hessian, got --curvature {asked.curvature}.",
-            hint="PyHessian knows no other matrix; leave one of the two out.",
-        )
-    if asked.every != 1:
-        raise InputError(
+            "PyHessian knows no other matrix; leave one of the two out.",
+        ),
+        (
+            asked.every != 1,
             f"--every {asked.every} takes snapshots from a folder, and this is one checkpoint.",
-            hint="Pass the folder of the training run.",
-        )
-
-
-@contextmanager
-def _output(out: Path | None, inputs: list[Path], *, force: bool, resume: bool) -> Iterator[None]:
-    """Keep the output, if there is one, and work together with the other processes of torchrun."""
-    basis = Path() if out is None else _krylov_path(out)
-    with ExitStack() as stack:
-        if out is not None:
-            stack.enter_context(
-                output_of_this_run(out, inputs, force=force, resume=resume, besides=basis)
-            )
-        stack.enter_context(working_together(basis))
-        yield
+            "Pass the folder of the training run.",
+        ),
+    )
 
 
 def _krylov_path(out: Path) -> Path:
@@ -140,16 +142,15 @@ def _finished(
     """Return the finished result in a file if it is the requested one."""
     if out is None or not out.exists() or _krylov_path(out).exists():
         return None
-    found = read_result(out)
-    if not isinstance(found, Spectrum):
-        raise StoreError(
-            f"{out} holds no spectrum.", hint="Pass --force to replace it, or another --out."
-        )
+    found = read_as(out, Spectrum, hint="Pass --force to replace it, or another --out.")
+    fixed = {
+        **{name: getattr(asked, name) for name in ("curvature", "which", "engine", "tolerance")},
+        "polished": asked.polish,
+        "aligned_with": asked.align and str(asked.align),
+    }
     require_same(
         out,
-        spectrum_traits(
-            found, problem, asked.split, asked.top_k + asked.num_smallest, _fixed_fields(asked)
-        ),
+        spectrum_traits(found, problem, asked.split, asked.top_k + asked.num_smallest, fixed),
         hint="Run with the same settings, or pass --force to replace it, or another --out.",
     )
     if not found.converged:
@@ -165,15 +166,6 @@ def _finished(
         )
     console.say(f"{out} is complete; nothing is left to compute.")
     return found
-
-
-def _fixed_fields(asked: HessianOptions) -> dict[str, Any]:
-    """Return the fields of a `Spectrum` that are fixed by what was asked for; None for any."""
-    return {
-        **{name: getattr(asked, name) for name in ("curvature", "which", "engine", "tolerance")},
-        "polished": asked.polish,
-        "aligned_with": asked.align and str(asked.align),
-    }
 
 
 def _left(result: Spectrum, problem: Problem, asked: HessianOptions) -> list[str]:
@@ -197,10 +189,10 @@ def _measure(
         problem=problem,
         bottom_k=asked.num_smallest,
         memory=parse_bytes(asked.memory, "--memory") if asked.memory else None,
-        save_vectors=save_vectors or asked.align is not None,
+        save_vectors=save_vectors,
         settings={**opened.settings, "seed": asked.seed},
         sink=_krylov_sink(problem, asked, out, resume=resume),
-        should_stop=partial(asked_together, deadline),
+        should_stop=partial(reached_together, deadline),
         announce=console.say,
         progress=progress,
     )
@@ -215,7 +207,7 @@ def _measure(
         max_matvecs=asked.max_matvecs,
         seed=asked.seed,
         operator=partial(CurvatureOperator, kind=asked.curvature),
-        should_stop=partial(asked_together, deadline),
+        should_stop=partial(reached_together, deadline),
         progress=progress,
     )
     return dataclasses.replace(result, folds=found)
@@ -247,18 +239,6 @@ def _stored_vectors(file: Path | None) -> Spectrum | None:
             hint="Write it by landscape hessian CKPT --save-vectors --out FILE.",
         )
     return found
-
-
-def _show(result: Spectrum, agreement: Agreement | None, out: Path | None, as_json: bool) -> None:
-    if as_json:
-        compared = {} if agreement is None else agreement_as_json(agreement)
-        console.answer_json(spectrum_as_json(result) | compared)
-    else:
-        show_spectrum(result)
-        if agreement is not None:
-            show_agreement(agreement)
-    if out is not None:
-        console.say(f"Saved to {out}. To draw it: landscape plot {out}")
 
 
 def _say_what_is_left(

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from landscape.hessian.engines import Agreement
-from landscape.results.interval import Interval
 from landscape.results.spectral_density import (
-    Mass,
     mass_below_zero,
     mass_near_zero,
     near_zero_width,
@@ -30,8 +28,52 @@ _SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
 """Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
 
 
-def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
-    """Return the object that --json prints."""
+def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) -> None:
+    """Print all there is as tables and what to think of it, or as one JSON object."""
+    if as_json:
+        compared = {} if agreement is None else _agreement_as_json(agreement)
+        console.answer_json(_spectrum_as_json(result) | compared)
+        return
+    size = result.provenance.num_parameters
+    examples = result.provenance.num_examples[result.split]
+    console.answer_table(
+        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
+        "examples",
+        ["eigenvalue", "value", "residual", "estimated error", "|cos| to gradient"],
+        _eigenvalues(result, size),
+    )
+    console.answer_table(
+        "Ratios",
+        ["ratio", "value", "interval"],
+        [
+            [name, _UNDEFINED, ""]
+            if ratio is None
+            else [name, console.number(ratio.value), console.extent(ratio)]
+            for name, ratio in result.ratios.items()
+        ],
+    )
+    _show_extras(result)
+    for remark in _remarks(result):
+        console.answer(remark)
+    if agreement is not None:
+        console.answer_table(
+            "Two engines",
+            ["lanczos", "pyhessian", "difference", "allowed", "verdict"],
+            [
+                [
+                    console.number(each.ours),
+                    console.number(each.theirs),
+                    console.number(each.difference, 2),
+                    console.number(each.allowed, 2),
+                    each.verdict,
+                ]
+                for each in agreement.comparisons
+            ],
+        )
+        console.answer(agreement.summary())
+
+
+def _spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     found = {key: each for key, each in result.as_dict().items() if key not in _NOT_IN_JSON}
     density = result.density and {
         "num_probes": result.density.num_probes,
@@ -43,19 +85,18 @@ def spectrum_as_json(result: Spectrum) -> dict[str, Any]:
     return {**found, "aligned_with": result.aligned_with or None, "density": density}
 
 
-def show_spectrum(result: Spectrum) -> None:
-    """Print all there is as tables, and what to think of it."""
-    size = result.provenance.num_parameters
-    examples = result.provenance.num_examples[result.split]
-    console.answer_table(
-        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
-        "examples",
-        ["eigenvalue", "value", "residual", "estimated error", "|cos| to gradient"],
-        list(_eigenvalues(result, size)),
-    )
-    console.answer_table(
-        "Ratios", ["ratio", "value", "interval"], [_row(*item) for item in result.ratios.items()]
-    )
+def _agreement_as_json(agreement: Agreement) -> dict[str, Any]:
+    return {
+        "agrees": agreement.agrees,
+        "comparisons": [
+            {**dataclasses.asdict(each), "difference": each.difference}
+            for each in agreement.comparisons
+        ],
+    }
+
+
+def _show_extras(result: Spectrum) -> None:
+    """Print what was measured next to the eigenvalues."""
     if result.trace is not None or result.density is not None:
         console.answer_table(
             "Whole spectrum", ["quantity", "value", "interval"], list(_whole(result))
@@ -94,42 +135,10 @@ def show_spectrum(result: Spectrum) -> None:
                 for i, row in enumerate(result.alignment, 1)
             ],
         )
-    for remark in _remarks(result):
-        console.answer(remark)
 
 
-def show_agreement(agreement: Agreement) -> None:
-    """Print what two engines say of each eigenvalue."""
-    console.answer_table(
-        "Two engines",
-        ["lanczos", "pyhessian", "difference", "allowed", "verdict"],
-        [
-            [
-                console.number(each.ours),
-                console.number(each.theirs),
-                console.number(each.difference, 2),
-                console.number(each.allowed, 2),
-                each.verdict,
-            ]
-            for each in agreement.comparisons
-        ],
-    )
-    console.answer(agreement.summary())
-
-
-def agreement_as_json(agreement: Agreement) -> dict[str, Any]:
-    """Return the keys that a comparison adds."""
-    return {
-        "agrees": agreement.agrees,
-        "comparisons": [
-            {**dataclasses.asdict(each), "difference": each.difference}
-            for each in agreement.comparisons
-        ],
-    }
-
-
-def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
-    """Yield name, value, residual, estimate and overlap with the gradient of each, descending."""
+def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
+    """Return name, value, residual, estimate and overlap with the gradient of each, descending."""
     num_top = result.eigenvalues.size
     names = [
         f"lambda_{i}" if result.which == "algebraic" else f"value {i}"
@@ -146,14 +155,7 @@ def _eigenvalues(result: Spectrum, size: int) -> Iterator[list[str]]:
         [name, console.number(value), *(console.number(each, 2) for each in rest)]
         for name, value, *rest in zip(names, *columns, strict=True)
     ]
-    yield from rows[:num_top]
-    yield from reversed(rows[num_top:])
-
-
-def _row(name: str, ratio: Interval | None) -> list[str]:
-    if ratio is None:
-        return [name, _UNDEFINED, ""]
-    return [name, console.number(ratio.value), console.extent(ratio)]
+    return [*rows[:num_top], *reversed(rows[num_top:])]
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
@@ -161,18 +163,15 @@ def _whole(result: Spectrum) -> Iterator[list[str]]:
         interval = f"{console.extent(found)} ({100 * found.confidence:g} %)"
         yield ["trace", console.number(found.value), interval]
     if result.density is not None:
-        near, below = mass_near_zero(result.density), mass_below_zero(result.density)
         width = console.number(near_zero_width(result.density), 2)
-        yield [f"eigenvalues within {width} of 0", *_mass(near)]
-        yield [f"eigenvalues below -{width}", *_mass(below)]
-
-
-def _mass(mass: Mass) -> list[str]:
-    error = "" if mass.standard_error is None else f", +- {console.percent(mass.standard_error)}"
-    return [
-        console.percent(mass.value),
-        f"{console.percent(mass.low)} to {console.percent(mass.high)}{error}",
-    ]
+        for name, mass in (
+            (f"eigenvalues within {width} of 0", mass_near_zero(result.density)),
+            (f"eigenvalues below -{width}", mass_below_zero(result.density)),
+        ):
+            interval = f"{console.percent(mass.low)} to {console.percent(mass.high)}"
+            if mass.standard_error is not None:
+                interval += f", +- {console.percent(mass.standard_error)}"
+            yield [name, console.percent(mass.value), interval]
 
 
 def _remarks(result: Spectrum) -> Iterator[str]:

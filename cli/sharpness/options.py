@@ -15,7 +15,7 @@ import typer
 from landscape.errors import InputError
 from landscape.results.sharpness_measures import MEASURES
 
-from ..options import ProblemOptions, SplitOptions, parse_numbers
+from ..options import ProblemOptions, SplitOptions, parse_numbers, typed_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +112,11 @@ def require_protocol_alone(asked: MeasurementOptions) -> None:
         InputError: If anything of that was asked for.
     """
     measures = [each.name for each in dataclasses.fields(MeasureOptions) if each.name not in _FREE]
-    for name in (*measures, "samples", "loss", "batchnorm", "split"):
-        if getattr(asked, name) != getattr(MeasurementOptions, name):
-            option = name.removesuffix("_measures").replace("_", "-")
-            raise InputError(
-                f"--protocol {asked.protocol} fixes --{option} too.",
-                hint="Leave one of the two out.",
-            )
+    for name in typed_options(asked, (*measures, "samples", "loss", "batchnorm", "split")):
+        raise InputError(
+            f"--protocol {asked.protocol} fixes --{name.removesuffix('-measures')} too.",
+            hint="Leave one of the two out.",
+        )
 
 
 def parse_norm(text: str) -> float:

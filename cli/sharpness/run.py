@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.ascent.ball import Ball
 from landscape.errors import InputError
 from landscape.io.open import OpenedProblems, split_names
-from landscape.io.store import read_result, write_result
+from landscape.io.store import read_as, write_result
 from landscape.problem.plan import choose_device
 from landscape.problem.problem import Problem
 from landscape.results.sharpness import SharpnessComparison
@@ -36,11 +34,11 @@ from landscape.sharpness.second_order import measure_taylor, top_eigenvector
 from landscape.training.augmentation import get_augmentation
 
 from .. import console
-from ..options import call_with_options
+from ..options import call_with_options, refuse
 from ..outputs import output_of_this_run
 from ..processes import open_checkpoint, working_together
 from .options import MeasurementOptions, parse_norm, parse_radii, require_protocol_alone
-from .summary import show_comparison, show_sharpness
+from .summary import show_sharpness
 
 
 def sharpness_of(
@@ -57,9 +55,14 @@ def sharpness_of(
     parse_radii(asked.rho)  # what is no radius is refused before anything is computed
     if certificate is not None:
         _require_certifiable(paths, asked)
-    with _writing(out, certificate, paths, force=force):
+    with (
+        output_of_this_run(out, [*paths, certificate], force=force, resume=False),
+        output_of_this_run(certificate, [*paths, out], force=force, resume=False),
+        working_together(),
+    ):
         split_names(asked.split)
-        spectra = [_read_spectrum(path) for path in asked.hessian or []]
+        hint = "Write it by landscape hessian CKPT --out FILE."
+        spectra = [read_as(path, Spectrum, hint=hint) for path in asked.hessian or []]
         names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
         measured = _measure_each(paths, names, asked, spectra)
         result = measured[0].result if len(paths) == 1 else _compared(names, measured, groups)
@@ -67,10 +70,7 @@ def sharpness_of(
             write_result(out, result)
         if certificate is not None:
             _certify(certificate, paths[0], measured[0], asked)
-    if isinstance(result, SharpnessComparison):
-        show_comparison(result, as_json)
-    else:
-        show_sharpness(result, as_json)
+    show_sharpness(result, as_json)
     if certificate is not None:
         words = ["landscape", "verify", str(certificate), str(paths[0])]
         console.say(f"Certified in {certificate}. To check it: {shlex.join(words)}")
@@ -86,10 +86,7 @@ def _require_certifiable(paths: Sequence[Path], asked: MeasurementOptions) -> No
         (asked.m is not None, "one perturbation, and --m has one for each batch"),
         (asked.protocol is not None, "one set and loss, and --protocol has its own"),
     ):
-        if is_wrong:
-            raise InputError(
-                f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE."
-            )
+        refuse((is_wrong, f"--certify is of {what}.", "Pass one CKPT with --all --certify FILE."))
 
 
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: MeasurementOptions) -> None:
@@ -112,20 +109,6 @@ def _certify(path: Path, checkpoint: Path, measured: Measured, asked: Measuremen
     )
     if console.is_heard():
         write_result(path, certificate)
-
-
-@contextmanager
-def _writing(
-    out: Path | None, certificate: Path | None, inputs: Sequence[Path], *, force: bool
-) -> Iterator[None]:
-    """Reserve the outputs, if there are any, and work with the other processes of torchrun."""
-    with ExitStack() as stack:
-        for path, other in ((out, certificate), (certificate, out)):
-            if path is not None:
-                taken = [*inputs, *filter(None, [other])]
-                stack.enter_context(output_of_this_run(path, taken, force=force, resume=False))
-        stack.enter_context(working_together())
-        yield
 
 
 def _measure_each(
@@ -187,8 +170,9 @@ def _measure(
     """Measure one checkpoint, and, if that is asked for, again at rescaled weights."""
     problem, progress = opened.problems[asked.split], console.TerminalProgress()
     spectrum = _spectrum_of(problem, spectra, opened)
-    ball, taylor = _ball(problem, asked), None
+    taylor = None
     if asked.taylor or spectrum is not None:
+        ball = _plan(asked).ball(problem)
         taylor = measure_taylor(problem, ball, spectrum, seed=asked.seed, progress=progress)
     found = _measure_problem(
         problem,
@@ -208,14 +192,14 @@ def _measure(
 def _measure_problem(
     problem: Problem, asked: MeasurementOptions, spectrum: Spectrum | None = None, **arguments: Any
 ) -> Measured:
-    protocol = None if asked.protocol is None else get_protocol(asked.protocol)
-    names = asked.names if protocol is None else protocol.measures
+    protocol = asked.protocol and get_protocol(asked.protocol)
+    names = protocol.measures if protocol else asked.names
     arguments |= {
         "directions": _directions(problem, asked, spectrum) if "max" in names else [],
         "split": asked.split,
         "progress": console.TerminalProgress(),
     }
-    if protocol is not None:
+    if protocol:
         return measure_by(protocol, problem, seed=asked.seed, **arguments)
     return measure_rises(problem, parse_radii(asked.rho), _plan(asked), measures=names, **arguments)
 
@@ -236,15 +220,10 @@ def _spectrum_of(
     return found
 
 
-def _ball(problem: Problem, asked: MeasurementOptions) -> Ball:
-    """Return the ball in which there is a search for the maximum."""
-    name = asked.protocol
-    options = _plan(asked) if name is None else get_protocol(name).options
-    return options.ball(problem)
-
-
 def _plan(asked: MeasurementOptions) -> SharpnessOptions:
-    """Return the library's options, whose fields are named as the command's."""
+    """Return the protocol's options, or those whose fields are named as the command's."""
+    if asked.protocol is not None:
+        return get_protocol(asked.protocol).options
     return call_with_options(SharpnessOptions, vars(asked), p=parse_norm(asked.p))
 
 
@@ -255,20 +234,11 @@ def _directions(
     if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
         return [torch.from_numpy(spectrum.vectors[0])]
     try:
-        ball, progress = _ball(problem, asked), console.TerminalProgress()
+        ball, progress = _plan(asked).ball(problem), console.TerminalProgress()
         return [top_eigenvector(problem, ball, seed=asked.seed, progress=progress)]
     except InputError as exc:
         console.say(f"max starts from no eigenvector: {exc.message}")
         return []
-
-
-def _read_spectrum(path: Path) -> Spectrum:
-    found = read_result(path)
-    if not isinstance(found, Spectrum):
-        raise InputError(
-            f"{path} holds no spectrum.", hint="Write it by landscape hessian CKPT --out FILE."
-        )
-    return found
 
 
 def _compared(

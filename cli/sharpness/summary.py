@@ -18,24 +18,56 @@ from landscape.results.sharpness_measures import MEASURES
 
 from .. import console
 
-_COLUMNS = ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"]
 
-
-def sharpness_as_json(result: Sharpness) -> dict[str, Any]:
-    """Return the object that --json prints of one checkpoint."""
-    found = {**result.as_dict(), "protocol": result.protocol or None}
-    origin = found.pop("provenance")
-    found["num_examples"] = origin["num_examples"][result.split]
-    return {**found, "batchnorm": origin["batchnorm"], "dtype": origin["dtype"]}
-
-
-def show_sharpness(result: Sharpness, as_json: bool) -> None:
-    """Print the measures of one checkpoint."""
+def show_sharpness(result: Sharpness | SharpnessComparison, as_json: bool) -> None:
+    """Print the measures of one checkpoint, or of several with their differences."""
     if as_json:
-        console.answer_json(sharpness_as_json(result))
-        return
-    title = f"{_title(result)}; sharpness and error x 10^3"
-    console.answer_table(title, _COLUMNS, [_row(measure) for measure in result.measures])
+        console.answer_json(_as_json(result))
+    elif isinstance(result, Sharpness):
+        _show_checkpoint(result)
+        _show_rescaled(result)
+        _show_limits([result])
+    else:
+        _show_checkpoints(result)
+        _show_groups(result.groups)
+        _show_differences(result.differences)
+        for each in result.checkpoints:
+            _show_rescaled(each)
+        _show_limits(result.checkpoints)
+
+
+def _as_json(result: Sharpness | SharpnessComparison) -> dict[str, Any]:
+    """Return the object that --json prints."""
+    found = result.as_dict()
+    if isinstance(result, SharpnessComparison):
+        rows = zip(found.pop("names"), map(_as_json, result.checkpoints), strict=True)
+        return {**found, "checkpoints": [{"name": name, **each} for name, each in rows]}
+    origin = found.pop("provenance")
+    return {
+        **found,
+        "protocol": result.protocol or None,
+        "num_examples": origin["num_examples"][result.split],
+        "batchnorm": origin["batchnorm"],
+        "dtype": origin["dtype"],
+    }
+
+
+def _show_checkpoint(result: Sharpness) -> None:
+    console.answer_table(
+        f"{_title(result)}; sharpness and error x 10^3",
+        ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"],
+        [
+            [
+                _name(measure),
+                console.number(measure.rho),
+                console.number(measure.loss),
+                _scaled(measure.sharpness, 4),
+                _scaled(measure.error, 2),
+                console.number(measure.radius_share, 3),
+            ]
+            for measure in result.measures
+        ],
+    )
     slope = "" if result.gradient_norm is None else f", gradient norm {result.gradient_norm:.4g}"
     console.answer(
         f"At the weights: loss {result.loss:.6g}, accuracy "
@@ -47,26 +79,6 @@ def show_sharpness(result: Sharpness, as_json: bool) -> None:
             f"{console.percent(result.test_accuracy)}; "
             f"generalization gap x 10^3: {_scaled(result.generalization_gap, 4)}."
         )
-    _show_rescaled(result)
-    _show_limits([result])
-
-
-def show_comparison(result: SharpnessComparison, as_json: bool) -> None:
-    """Print the measures of several checkpoints, their differences and what these say."""
-    if as_json:
-        found = result.as_dict()
-        rows = zip(found.pop("names"), map(sharpness_as_json, result.checkpoints), strict=True)
-        found["checkpoints"] = [{"name": name, **each} for name, each in rows]
-        console.answer_json(found)
-        return
-    _show_checkpoints(result)
-    if result.groups:
-        _show_groups(result.groups)
-    if result.differences:
-        _show_differences(result.differences)
-    for each in result.checkpoints:
-        _show_rescaled(each)
-    _show_limits(result.checkpoints)
 
 
 def _show_rescaled(result: Sharpness) -> None:
@@ -110,7 +122,11 @@ def _show_checkpoints(result: SharpnessComparison) -> None:
         f"{_title(result.checkpoints[0])}, x 10^3",
         ["measure", "rho", *result.names],
         [
-            [row[0].name, console.number(row[0].rho), *map(_with_error, row)]
+            [
+                row[0].name,
+                console.number(row[0].rho),
+                *(Number(each.sharpness, each.error).times(SCALE).text for each in row),
+            ]
             for row in zip(*(each.measures for each in result.checkpoints), strict=True)
         ],
     )
@@ -118,26 +134,29 @@ def _show_checkpoints(result: SharpnessComparison) -> None:
 
 def _show_groups(values: Sequence[GroupValue]) -> None:
     """Print a row for each quantity and a column for each group."""
+    if not values:
+        return
     counts = {value.group: value.count for value in reversed(values)}
     names = list(dict.fromkeys(value.group for value in values))
+    scales = {"loss": 1.0, "accuracy": 1.0}
     keys = dict.fromkeys((value.name, console.number(value.rho)) for value in values)
-    cells = {(value.group, value.name, console.number(value.rho)): value for value in values}
+    cells = {
+        (value.group, value.name, console.number(value.rho)): Number(value.mean, value.deviation)
+        .times(scales.get(value.name, SCALE))
+        .text
+        for value in values
+    }
     console.answer_table(
         "Mean ± sample standard deviation; sharpness and gap x 10^3",
         ["quantity", "rho", *(f"{group} ({counts[group]})" for group in names)],
-        [[name, rho, *(_mean(cells[group, name, rho]) for group in names)] for name, rho in keys],
+        [[name, rho, *(cells[group, name, rho] for group in names)] for name, rho in keys],
     )
-
-
-def _mean(value: GroupValue) -> str:
-    scale = 1.0 if value.name in ("loss", "accuracy") else SCALE
-    return Number(value.mean, value.deviation).times(scale).text
 
 
 def _show_differences(differences: Sequence[Difference]) -> None:
     """Print a table for each that is compared with the first."""
-    confidence = f"{100 * differences[0].confidence:g} % interval"
     for first, second in dict.fromkeys((found.first, found.second) for found in differences):
+        confidence = f"{100 * differences[0].confidence:g} % interval"
         console.answer_table(
             f"{first} minus {second}, x 10^3",
             ["measure", "rho", "difference", confidence, "error from", "verdict"],
@@ -168,25 +187,12 @@ def _title(result: Sharpness) -> str:
     )
 
 
-def _row(measure: Measure) -> list[str]:
-    return [
-        _name(measure),
-        console.number(measure.rho),
-        console.number(measure.loss),
-        _scaled(measure.sharpness, 4),
-        _scaled(measure.error, 2),
-        console.number(measure.radius_share, 3),
-    ]
-
-
 def _name(measure: Measure) -> str:
-    if measure.name == "nstep":
-        return f"nstep, {measure.steps} steps"
-    return f"avg, {measure.num_directions} pairs" if measure.name == "avg" else measure.name
-
-
-def _with_error(measure: Measure) -> str:
-    return Number(measure.sharpness, measure.error).times(SCALE).text
+    details = {
+        "nstep": f", {measure.steps} steps",
+        "avg": f", {measure.num_directions} pairs",
+    }
+    return measure.name + details.get(measure.name, "")
 
 
 def _scaled(value: float | None, digits: int) -> str:
@@ -204,12 +210,10 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
         )
     for measure in found:
         if not measure.converged:
-            console.say(f"{measure.name} at rho = {console.number(measure.rho)} {_limit(measure)}.")
-
-
-def _limit(measure: Measure) -> str:
-    """Say how far a measure is that did not reach its goal."""
-    if measure.name == "avg":
-        return f"did not reach --relative-error with {measure.num_directions} pairs"
-    gap = console.number(measure.gap, 2)
-    return f"ended after {measure.steps} gradients with a gap of {gap}, not yet a maximum"
+            limit = (
+                f"ended after {measure.steps} gradients with a gap of "
+                f"{console.number(measure.gap, 2)}, not yet a maximum"
+            )
+            if measure.name == "avg":
+                limit = f"did not reach --relative-error with {measure.num_directions} pairs"
+            console.say(f"{measure.name} at rho = {console.number(measure.rho)} {limit}.")
