@@ -18,7 +18,7 @@ from .compare.command import compare
 from .data import data
 from .files import convert, info, plot
 from .hessian.command import hessian
-from .hints import as_typed, learn_options
+from .hints import learn_options
 from .options import Command
 from .sharpness.command import sharpness
 from .surface.command import surface
@@ -33,7 +33,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LandscapeError as error:
-            console.show_error(as_typed(error))
+            console.show_error(error)
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has seen enough

@@ -29,6 +29,8 @@ from rich.table import Table
 
 from landscape.errors import LandscapeError
 
+from .hints import in_options
+
 CTRL_C = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 """Exit codes of a command that was stopped."""
@@ -55,13 +57,13 @@ def answering(*, is_quiet: bool) -> Iterator[None]:
 
 
 def show_error(error: LandscapeError) -> None:
-    """Print a user's error: one sentence and a hint."""
+    """Print a user's error, as a command line has it: one sentence and a hint."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     console.print("Error:", style="bold red", end=" ")
-    console.print(error.message, markup=False)
+    console.print(in_options(error.message), markup=False)
     if error.hint:
         console.print("Hint:", style="bold", end=" ")
-        console.print(error.hint, markup=False)
+        console.print(in_options(error.hint), markup=False)
 
 
 def is_heard() -> bool:

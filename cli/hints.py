@@ -9,8 +9,6 @@ from collections.abc import Iterator, Set
 from contextvars import ContextVar
 from typing import Any
 
-from landscape.errors import LandscapeError
-
 _names: ContextVar[frozenset[str]] = ContextVar("names", default=frozenset())
 
 
@@ -31,11 +29,6 @@ def option_names(application: Any) -> frozenset[str]:
         for option in parameter.opts
         if option.startswith("--")
     )
-
-
-def as_typed(error: LandscapeError) -> LandscapeError:
-    """Return a user's error as a command line has it."""
-    return LandscapeError(in_options(error.message), hint=in_options(error.hint))
 
 
 def in_options(text: str, names: Set[str] | None = None) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from landscape_cli.app import app
-from landscape_cli.sweep.check import check_code, check_runs, options_of
-from landscape_cli.sweep.command_table import CommandTable
+from landscape_cli.sweep.command_table import CommandTable, check_code, check_runs, options_of
 from typer.main import get_command
 
 from landscape.data import build_data

@@ -21,8 +21,7 @@ from landscape.study.execute import Job
 from .. import console
 from ..train.options import TrainOptions
 from ..train.run import make_optimizer, make_plan
-from .check import options_of
-from .command_table import CommandTable
+from .command_table import CommandTable, options_of
 
 
 def show_plan(
@@ -82,21 +81,19 @@ class _Plan:
     def row(self, run: StudyRun, job: Job) -> dict[str, Any]:
         """Return name, state, gradients and seconds."""
         recipe, options = options_of(run, self._commands)
-        known = {"name": run.name, "state": self._state(run, job)}
+        state = "finished"
+        if job.remaining:
+            has_begun = (self._study.folder(run) / "checkpoint.pt").exists()
+            state = "begun" if has_begun else "to do"
+        gradients = seconds = None
         data = self._train(recipe)
-        if isinstance(data, DataError):
-            return {**known, "num_gradients": None, "seconds": None}
-        num_steps = options.epochs * len(data.batches(options.batch_size))
-        optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
-        gradients = num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
-        per_gradient = self._seconds(run, recipe, options, data)
-        seconds = None if per_gradient is None else per_gradient * gradients
-        return {**known, "num_gradients": gradients, "seconds": seconds}
-
-    def _state(self, run: StudyRun, job: Job) -> str:
-        if not job.remaining:
-            return "finished"
-        return "begun" if (self._study.folder(run) / "checkpoint.pt").exists() else "to do"
+        if not isinstance(data, DataError):
+            num_steps = options.epochs * len(data.batches(options.batch_size))
+            optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
+            gradients = num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
+            per_gradient = self._seconds(run, recipe, options, data)
+            seconds = None if per_gradient is None else per_gradient * gradients
+        return {"name": run.name, "state": state, "num_gradients": gradients, "seconds": seconds}
 
     def _train(self, recipe: Recipe) -> Data | DataError:
         """Return the training set, or why it cannot be read."""

@@ -13,7 +13,6 @@ from landscape.study.execute import Job, complete
 
 from .. import console
 from ..app import app
-from ..hints import as_typed
 
 
 def run_job() -> None:
@@ -24,7 +23,7 @@ def run_job() -> None:
         with locked(job.folder / "checkpoint.pt"):
             sys.exit(complete(job, _call))
     except LandscapeError as error:
-        console.show_error(as_typed(error))
+        console.show_error(error)
         sys.exit(1)
 
 

@@ -24,8 +24,7 @@ from landscape.study.study_tables import as_dict, numbers_table, results_table, 
 from landscape.study.summary import summarise
 
 from .. import console
-from .check import check_code, check_runs
-from .command_table import CommandTable
+from .command_table import CommandTable, check_code, check_runs
 from .cost import show_plan
 
 _LAUNCH = (sys.executable, "-m", "landscape_cli.sweep.run")

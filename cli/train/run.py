@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,12 @@ from landscape.problem.plan import choose_device
 from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
 from landscape.runtime import distributed
-from landscape.runtime.distributed import local_device
 from landscape.training import TrainingPlan, loop
 from landscape.training.ascent_sharpness import euclidean_radius
 from landscape.training.training_state import Interrupted, TrainingState
 
 from .. import console
-from ..options import LARGEST_SEED, ModelOptions, call_with_options
+from ..options import LARGEST_SEED, ModelOptions, call_with_options, refuse
 from ..outputs import prepare_output
 from ..processes import working_together
 from .options import OptimizerOptions, TrainOptions
@@ -77,13 +77,19 @@ def train_runs(
         _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
         for seed, folder in _seeds_and_folders(options.seed, seeds, out)
     ]
-    replaced = [run.prepare(init, force=force) for run in runs]
+    for run in runs:
+        run.prepare(init, force=force)
     with console.StopSignals() as signals, _joined(runs, signals):
-        work = _load(problem, init, device)
-        histories = [
-            run.train(work, signals, snapshots)
-            for run, snapshots in zip(runs, replaced, strict=True)
-        ]
+        start = None if init is None else load_checkpoint(init)
+        recipe = training_recipe(problem.choice(ModelChoice), start)
+        splits = load_splits(recipe)  # once for all runs
+        hashes = {
+            "train_data": require_split(splits, "train").hash,
+            "test_data": splits.test and splits.test.hash,
+            "init": start and hash_tensors(tensors_in(start.state_dict)),
+        }
+        place = distributed.local_device(choose_device(device))
+        histories = [run.train(recipe, splits, start, hashes, place, signals) for run in runs]
     if as_json:
         found = [_as_json(history, run) for history, run in zip(histories, runs, strict=True)]
         console.answer_json(
@@ -99,18 +105,24 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
     """Return the seed and the folder of each run."""
     if seeds is None:
         return [(seed or 0, out)]
-    if seed is not None:
-        raise InputError("--seed and --seeds exclude each other.", hint="Pass one of them.")
     words = [word.strip() for word in seeds.split(",")]
-    if not all(word.isdecimal() and int(word) <= LARGEST_SEED for word in words):
-        raise InputError(
+    refuse(
+        (seed is not None, "--seed and --seeds exclude each other.", "Pass one of them."),
+        (
+            not all(word.isdecimal() and int(word) <= LARGEST_SEED for word in words),
             f"--seeds must be whole numbers from 0 to {LARGEST_SEED}, separated by commas, got "
             f"{seeds!r}.",
-            hint="Pass --seeds 0,1,2.",
-        )
+            "Pass --seeds 0,1,2.",
+        ),
+    )
     numbers = [int(word) for word in words]
-    if len(set(numbers)) < len(numbers):
-        raise InputError(f"--seeds must differ from each other, got {seeds}.")
+    refuse(
+        (
+            len(set(numbers)) < len(numbers),
+            f"--seeds must differ from each other, got {seeds}.",
+            "",
+        )
+    )
     return [(number, Path(f"{out}-{number}")) for number in numbers]
 
 
@@ -146,29 +158,6 @@ def _last_saved(runs: Sequence[_Run]) -> Path | None:
     return next((run.path for run in reversed(runs) if run.has_saved), None)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """What is trained on what: loaded once."""
-
-    recipe: Recipe
-    splits: Splits
-    init: Checkpoint | None
-    hashes: Mapping[str, Any]
-    device: torch.device
-
-
-def _load(problem: ModelOptions, init: Path | None, device: str) -> _Work:
-    start = None if init is None else load_checkpoint(init)
-    recipe = training_recipe(problem.choice(ModelChoice), start)
-    splits = load_splits(recipe)
-    hashes = {
-        "train_data": require_split(splits, "train").hash,
-        "test_data": splits.test and splits.test.hash,
-        "init": start and hash_tensors(tensors_in(start.state_dict)),
-    }
-    return _Work(recipe, splits, start, hashes, local_device(choose_device(device)))
-
-
 @dataclasses.dataclass
 class _Run:
     """One run and the folder that it is kept in."""
@@ -178,6 +167,7 @@ class _Run:
     save_every: int | None
     resume: bool
     has_saved: bool = False
+    replaced: Sequence[Path] = ()
 
     @property
     def path(self) -> Path:
@@ -194,10 +184,10 @@ class _Run:
         """Where the averaged weights are."""
         return self.folder / "checkpoint-ema.pt"
 
-    def prepare(self, init: Path | None, *, force: bool) -> list[Path]:
+    def prepare(self, init: Path | None, *, force: bool) -> None:
         """Reject a folder that holds a run, unless it may be replaced or resumed, or holds `init`.
 
-        Return the files that are to be replaced, the checkpoint first.
+        Note the files that are to be replaced, the checkpoint first.
         """
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
@@ -209,83 +199,81 @@ class _Run:
             )
         for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
-        return outputs if force else []
+        self.replaced = outputs if force else ()
 
-    def train(self, work: _Work, signals: console.StopSignals, replaced: Sequence[Path]) -> History:
+    def train(
+        self,
+        recipe: Recipe,
+        splits: Splits,
+        init: Checkpoint | None,
+        hashes: Mapping[str, Any],
+        device: torch.device,
+        signals: console.StopSignals,
+    ) -> History:
         """Train from the start or from what was saved."""
-        options, recipe = self.options, work.recipe
         settings = {
             **dataclasses.asdict(recipe),
-            **dataclasses.asdict(options),
-            **work.hashes,
+            **dataclasses.asdict(self.options),
+            **hashes,
             "processes": distributed.world_size(),
             "save_every": self.save_every,  # or a resumed run's snapshots would have gaps
         }
         state = _load_state(self.path, settings) if self.resume and self.path.exists() else None
         self.has_saved = state is not None
-        plan = make_plan(options)
+        plan = make_plan(self.options)
         model = seeded_model(recipe, plan.seed)
-        if work.init is not None:
-            load_weights(model, work.init)
-        model = model.to(work.device)
-        optimizer = make_optimizer(options, model, plan.seed)
+        if init is not None:
+            load_weights(model, init)
+        model = model.to(device)
+        optimizer = make_optimizer(self.options, model, plan.seed)
         settings["sharpness_rho"] = euclidean_radius(optimizer, plan.sharpness_rho)
         start = (
             None if state else {name: value.clone() for name, value in model.state_dict().items()}
         )
-        save = self._saver(recipe, settings, start, replaced)
         signals.wait_for_step()
         return loop.train(
             model,
-            require_split(work.splits, "train"),
-            work.splits.test,
+            require_split(splits, "train"),
+            splits.test,
             optimizer,
             plan,
-            validation=work.splits.validation,
+            validation=splits.validation,
             criterion=loss_if_chosen(recipe),
-            device=work.device,
+            device=device,
             progress=console.TerminalProgress(),
             state=state,
-            save=save,
+            save=partial(self._save, recipe, settings, start),
             should_stop=signals.is_received,
         )
 
-    def _saver(
+    def _save(
         self,
         recipe: Recipe,
         settings: Mapping[str, Any],
         start: Mapping[str, Any] | None,
-        replaced: Sequence[Path],
-    ) -> Callable[[TrainingState], None]:
-        """Return what saves history, snapshots and checkpoints.
+        state: TrainingState,
+    ) -> None:
+        """Save history, snapshots and checkpoints.
 
         A run goes on from checkpoint.pt, so that is written last and removed first: whatever was
         written when the process is killed in between, the run that goes on writes again.
 
-        The first time it also saves a snapshot of the weights at the start, and ends the `replaced`
-        files of an earlier run: until then that run is whole.
+        The first time also save a snapshot of the weights at the start, and end the files of an
+        earlier run that are to be replaced: until then that run is whole.
         """
-
-        def save(state: TrainingState) -> None:
-            if not self.has_saved:
-                for file in replaced:
-                    file.unlink(missing_ok=True)
-                if self.save_every is not None and start is not None:
-                    self._save_snapshot(0, start, recipe)
-            write_result(self.history_path, make_history(state.rows, settings))
-            if (
-                self.save_every is not None
-                and state.step == 0
-                and state.epoch % self.save_every == 0
-            ):
-                self._save_snapshot(state.epoch, state.module, recipe)
-            if state.average is not None:
-                save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
-            training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
-            save_checkpoint(self.path, state.module, recipe, training)
-            self.has_saved = True
-
-        return save
+        if not self.has_saved:
+            for file in self.replaced:
+                file.unlink(missing_ok=True)
+            if self.save_every is not None and start is not None:
+                self._save_snapshot(0, start, recipe)
+        write_result(self.history_path, make_history(state.rows, settings))
+        if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
+            self._save_snapshot(state.epoch, state.module, recipe)
+        if state.average is not None:
+            save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
+        training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
+        save_checkpoint(self.path, state.module, recipe, training)
+        self.has_saved = True
 
     def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
         save_checkpoint(
