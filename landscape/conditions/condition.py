@@ -23,6 +23,10 @@ _EXAMPLE = (
     "Write a condition such as 'lambda_max < 50', '0 < asc@0.05 < 0.02' or 'abs(trace) / 100 <= 3'."
 )
 
+_EVERY_NAME = (
+    f"the known ones are {', '.join((*PLAIN, *ALIASES, *(f'{name}@RHO' for name in MEASURES)))}"
+)
+
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 JUDGEMENTS = (HOLDS, FAILS, UNDECIDED)
 
@@ -150,21 +154,32 @@ class _Reader:
             )
         operands = tuple(map(self._operand, (tree.left, *tree.comparators)))
         if not self._quantities:
-            self._refuse(tree, f"a condition must name a quantity: {_every_name()}")
+            self._refuse(tree, f"a condition must name a quantity: {_EVERY_NAME}")
         return Condition(self._text, operands, tuple(comparisons), tuple(self._quantities))
 
     def _operand(self, node: ast.expr) -> Operand:
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return self._number(node, value)
+                exact = Interval.exact(float(value))  # integers of so many digits are finite
+                if math.isinf(exact.value):
+                    self._refuse(node, "a number must be finite")
+                return lambda _: exact
             case ast.Name(id=name):
-                return self._quantity(self._plain(node, name))
+                if name in MEASURES:
+                    self._refuse(node, f"{name} needs a radius, as in {name}@0.05")
+                if name not in (*PLAIN, *ALIASES):
+                    self._refuse_name(node, name)
+                return self._quantity(Quantity(ALIASES.get(name, name)))
             case ast.UnaryOp(op=ast.USub(), operand=inner):
                 return _applied(Interval.__neg__, self._operand(inner))
             case ast.UnaryOp(op=ast.UAdd(), operand=inner):
                 return self._operand(inner)
-            case ast.BinOp(left=left, op=ast.MatMult(), right=radius):
-                return self._at(left, self._radius(radius))
+            case ast.BinOp(
+                left=left, op=ast.MatMult(), right=ast.Constant(value=int() | float() as rho)
+            ) if not isinstance(rho, bool) and 0 < rho < math.inf:
+                return self._at(left, float(rho))
+            case ast.BinOp(op=ast.MatMult(), right=radius):
+                self._refuse(radius, "the radius after @ must be a positive number")
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
                 return _applied(_ARITHMETIC[type(op)], self._operand(left), self._operand(right))
             case ast.Call(func=ast.Name(id="abs"), args=[inner], keywords=[]):
@@ -193,27 +208,6 @@ class _Reader:
                 self._refuse_name(node, name)
         self._refuse(node, f"before @ must be one of {', '.join(MEASURES)}")
 
-    def _radius(self, node: ast.expr) -> float:
-        match node:
-            case ast.Constant(value=int() | float() as value) if (
-                not isinstance(value, bool) and 0 < value < math.inf
-            ):
-                return float(value)
-        self._refuse(node, "the radius after @ must be a positive number")
-
-    def _number(self, node: ast.expr, value: float) -> Operand:
-        exact = Interval.exact(float(value))  # an integer of so many digits as fit is finite
-        if math.isinf(exact.value):
-            self._refuse(node, "a number must be finite")
-        return lambda _: exact
-
-    def _plain(self, node: ast.expr, name: str) -> Quantity:
-        if name in MEASURES:
-            self._refuse(node, f"{name} needs a radius, as in {name}@0.05")
-        if name not in (*PLAIN, *ALIASES):
-            self._refuse_name(node, name)
-        return Quantity(ALIASES.get(name, name))
-
     def _quantity(self, quantity: Quantity) -> Operand:
         self._quantities[quantity] = None
         return lambda known: known[quantity]
@@ -224,19 +218,13 @@ class _Reader:
         nearest = (
             f"the nearest known {'are' if len(near) > 1 else 'is'} {', '.join(near)}"
             if near
-            else _every_name()
+            else _EVERY_NAME
         )
         self._refuse(node, f"{name} is no known quantity: {nearest}")
 
     def _refuse(self, node: ast.expr, rule: str) -> NoReturn:
         place = len(self._text.encode()[: node.col_offset].decode())  # ast counts bytes
         raise _pointing(self._text, place, f"{rule}.")
-
-
-def _every_name() -> str:
-    return (
-        f"the known ones are {', '.join((*PLAIN, *ALIASES, *(f'{name}@RHO' for name in MEASURES)))}"
-    )
 
 
 def _applied(function: Callable[..., Interval], *operands: Operand) -> Operand:

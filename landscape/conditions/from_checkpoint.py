@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-
-from torch import Tensor
+from dataclasses import dataclass
 
 from landscape.ascent.ball import Ball
-from landscape.conditions import estimates
 from landscape.conditions.quantities import (
     CURVATURES,
-    EVALUATED,
     Known,
     Quantity,
+    known_curvatures,
     with_derived,
     with_parents,
 )
@@ -94,26 +91,25 @@ def measure_quantities(
 
 
 def _evaluated(problem: Problem, split: str, needed: set[Quantity]) -> dict[Quantity, Known]:
-    names = [quantity.name for quantity in needed if quantity.name in EVALUATED]
-    if not any(name.startswith(split) for name in names):
+    """Return loss and accuracy of a split, if anything of it is needed."""
+    loss, accuracy = Quantity(f"{split}_loss"), Quantity(f"{split}_accuracy")
+    if needed.isdisjoint((loss, accuracy)):
         return {}
     here = problem.evaluate()
-    found = {Quantity(f"{split}_loss"): estimates.of_mean(here.loss, here.standard_error)}
-    if f"{split}_accuracy" in names:
-        found[Quantity(f"{split}_accuracy")] = _accuracy(here.accuracy, problem)
-    return found
-
-
-def _accuracy(value: float | None, problem: Problem) -> Known:
-    if value is None:
-        raise InputError(
-            "an accuracy needs scores of classes and class numbers as targets; this model or these "
-            "data have others.",
-            hint="Leave conditions on the accuracy out.",
+    found = {loss: Known.of_mean(here.loss, here.standard_error)}
+    if accuracy in needed:
+        if here.accuracy is None:
+            raise InputError(
+                "an accuracy needs scores of classes and class numbers as targets; this model or "
+                "these data have others.",
+                hint="Leave conditions on the accuracy out.",
+            )
+        found[accuracy] = (
+            Known.of_mean(here.accuracy)
+            if problem.sample is None
+            else Known.of_share(here.accuracy, problem.num_examples, problem.sample.share)
         )
-    if problem.sample is None:
-        return estimates.of_mean(value, None)
-    return estimates.of_share(value, problem.num_examples, problem.sample.share)
+    return found
 
 
 def _curvature(
@@ -129,18 +125,11 @@ def _curvature(
         trace="trace" in names,
         progress=progress,
     )
-    found = {name: known for name, known in estimates.of_extremes(result).items() if name in names}
-    if result.trace is not None:
-        found["trace"] = estimates.of_trace(result.trace)
-    return {Quantity(name): _of_sample(known, problem) for name, known in found.items()}
-
-
-def _of_sample(known: Known, problem: Problem) -> Known:
-    """Say that the error of a subset is not counted, where there is one."""
-    if problem.sample is None:
-        return known
-    remark = f"of a subset of {problem.num_examples} examples, whose own error is not counted"
-    return replace(known, remark=", ".join(filter(None, (known.remark, remark))))
+    remark = ""
+    if problem.sample is not None:
+        remark = f"of a subset of {problem.num_examples} examples, whose own error is not counted"
+    found = known_curvatures(result)
+    return {Quantity(name): found[name].but(remark) for name in found.keys() & names}
 
 
 def _sharpness(
@@ -153,9 +142,11 @@ def _sharpness(
             at.setdefault(quantity.rho, []).append(quantity.name)
     if needs_gradient := Quantity("gradient_norm") in needed:
         at.setdefault(_RHO, []).append("first_order")
-    directions: list[Tensor] = []
-    if any("max" in names for names in at.values()):
-        directions = top_directions(problem, Ball(), seed=effort.seed, progress=progress)
+    directions = (
+        top_directions(problem, Ball(), seed=effort.seed, progress=progress)
+        if any("max" in names for names in at.values())
+        else []
+    )
     found = {}
     for rho, names in at.items():
         result = measure_sharpness(
@@ -167,10 +158,10 @@ def _sharpness(
             seed=effort.seed,
             progress=progress,
         )
-        found |= {Quantity(*each.key): estimates.of_measure(each) for each in result.measures}
+        found |= {Quantity(*each.key): Known.of_measure(each) for each in result.measures}
         if needs_gradient and rho == _RHO:
             error = next(m.data_error for m in result.measures if m.name == "first_order")
-            found[Quantity("gradient_norm")] = estimates.of_mean(
+            found[Quantity("gradient_norm")] = Known.of_mean(
                 result.gradient_norm or 0.0, None if error is None else error / _RHO
             )
     return found

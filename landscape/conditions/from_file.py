@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from landscape.conditions import estimates
-from landscape.conditions.quantities import CURVATURES, EVALUATED, Known, Quantity, with_derived
+from landscape.conditions.quantities import (
+    CURVATURES,
+    EVALUATED,
+    Known,
+    Quantity,
+    known_curvatures,
+    with_derived,
+)
 from landscape.errors import InputError
 from landscape.results.history import History
 from landscape.results.interval import Interval
@@ -23,7 +28,6 @@ from landscape.results.surface import Surface
 Found = Iterator[tuple[Quantity, Known]]
 
 _SUBSET = "of a subset of the data"
-_AS_TRAINED = "mean over the last epoch, as training saw it"
 
 
 def stored_quantities(result: Any) -> dict[Quantity, Known]:
@@ -95,16 +99,17 @@ def _is_sampled(origin: Provenance) -> bool:
 
 
 def _loss(value: float, origin: Provenance) -> Known:
+    """Return a loss or a norm; nobody knows how far that of a subset is off."""
     if _is_sampled(origin):
-        return estimates.of_unknown_error(value, _SUBSET)
-    return estimates.of_mean(value, None)
+        return Known(Interval.around(value, math.nan), _SUBSET)
+    return Known.of_mean(value)
 
 
 def _share(value: float, origin: Provenance, split: str) -> Known:
     """Return an accuracy; how large the set is that a subset was drawn from is not stored."""
-    if not _is_sampled(origin):
-        return estimates.of_mean(value, None)
-    return replace(estimates.of_share(value, origin.num_examples[split]), remark=_SUBSET)
+    if _is_sampled(origin):
+        return Known.of_share(value, origin.num_examples[split]).but(_SUBSET)
+    return Known.of_mean(value)
 
 
 def _at_the_weights(
@@ -120,9 +125,8 @@ def _at_the_weights(
 
 def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Known:
     """Add which set it is of, where that is not the whole train split."""
-    remarks = [known.remark, _SUBSET if _is_sampled(result.provenance) else ""]
-    remarks.append("of the test split" if result.split == "test" else "")
-    return replace(known, remark=", ".join(filter(None, remarks)))
+    subset = _SUBSET if _is_sampled(result.provenance) else ""
+    return known.but(subset, "of the test split" if result.split == "test" else "")
 
 
 def _around_the_weights(result: Spectrum | Sharpness) -> Found:
@@ -137,10 +141,7 @@ def _of_spectrum(result: Spectrum) -> Found:
     yield from _around_the_weights(result)
     if result.curvature != "hessian":
         return
-    found = estimates.of_extremes(result) if result.which == "algebraic" else {}
-    if result.trace is not None:
-        found["trace"] = estimates.of_trace(result.trace)
-    for name, known in found.items():
+    for name, known in known_curvatures(result).items():
         yield Quantity(name), _of_set(known, result)
 
 
@@ -148,9 +149,9 @@ def _of_sharpness(result: Sharpness) -> Found:
     yield from _around_the_weights(result)
     for name in ("test_loss", "test_accuracy") if result.split == "train" else ():
         if (value := getattr(result, name)) is not None:
-            yield Quantity(name), estimates.of_mean(value, None)
+            yield Quantity(name), Known.of_mean(value)
     for measure in result.measures:
-        yield Quantity(*measure.key), _of_set(estimates.of_measure(measure), result)
+        yield Quantity(*measure.key), _of_set(Known.of_measure(measure), result)
 
 
 def _of_surface(result: Surface) -> Found:
@@ -166,12 +167,12 @@ def _of_curvature_history(result: CurvatureHistory) -> Found:
         return
     last = int(np.flatnonzero(result.done)[-1])
     yield from _at_the_weights({result.split: float(result.loss[last])}, {}, result.provenance)
-    for name, known in estimates.of_extremes(result, snapshot=last).items():
+    for name, known in known_curvatures(result, snapshot=last).items():
         yield Quantity(name), _of_set(known, result)
 
 
 def _of_certificate(result: Certificate) -> Found:
-    yield Quantity(f"{result.split}_loss"), estimates.of_mean(result.loss, None)
+    yield Quantity(f"{result.split}_loss"), Known.of_mean(result.loss)
     for rho, loss in zip(result.rho.tolist(), result.losses.tolist(), strict=True):
         rise = loss - result.loss
         yield Quantity("max", rho), Known(Interval(rise, rise, math.inf), "certified from below")
@@ -179,8 +180,11 @@ def _of_certificate(result: Certificate) -> Found:
 
 def _of_history(result: History) -> Found:
     for name in EVALUATED if result.epoch.size else ():
-        known = estimates.of_mean(float(getattr(result, name)[-1]), None)
-        yield Quantity(name), replace(known, remark=_AS_TRAINED if "train" in name else "")
+        known = Known.of_mean(float(getattr(result, name)[-1]))
+        yield (
+            Quantity(name),
+            known.but("mean over the last epoch, as training saw it" if "train" in name else ""),
+        )
 
 
 _READ: dict[type, Callable[[Any], Found]] = {
