@@ -48,6 +48,18 @@ class StoreError(LandscapeError):
     """A results file that cannot be read or written, or that holds something else."""
 
 
+def require(condition: object, message: str, hint: str = "") -> None:
+    """Raise InputError unless the condition holds.
+
+    Args:
+        condition: What must be true.
+        message: The rule and what was received, as one sentence; made whether or not it is shown.
+        hint: What to do about it; may be empty.
+    """
+    if not condition:
+        raise InputError(message, hint)
+
+
 def require_one_of(what: str, value: object, known: Collection[str]) -> None:
     """Raise InputError, which lists the known names, unless `value` is one of them."""
     if value not in known:

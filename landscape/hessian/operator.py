@@ -50,6 +50,22 @@ class SymmetricOperator(Protocol):
         ...
 
 
+def finite_product(operator: SymmetricOperator, v: Tensor) -> Tensor:
+    """Return the product with `v` (P,).
+
+    Raises:
+        NotFiniteError: If it is not finite.
+    """
+    product = operator.matvec(v)
+    if not torch.isfinite(product).all():
+        raise NotFiniteError(
+            "a Hessian-vector product holds NaN or inf.",
+            hint="Pass `dtype='float64'`, or check the loss at these weights with "
+            "`landscape.sharpness(problem)`.",
+        )
+    return product
+
+
 _BATCH_BYTES = 16 << 20
 """Of a batch's graph on the CPU. With a smaller one, calling the kernels takes longer than what
 they do; one that is much larger no longer stays in the cache."""

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError, NotFiniteError
-from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.eigenpairs import Eigenpairs, certified_pairs
 from landscape.hessian.krylov.goal import noise_floor, require_tolerance
-from landscape.hessian.krylov.ritz import certified_pairs
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.trace import error_of_mean
 from landscape.problem.batches import batch_length

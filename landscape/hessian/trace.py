@@ -10,8 +10,7 @@ import torch
 
 from landscape.errors import InputError
 from landscape.hessian.eigenpairs import Subspace
-from landscape.hessian.krylov.ritz import finite_product
-from landscape.hessian.operator import SymmetricOperator
+from landscape.hessian.operator import SymmetricOperator, finite_product
 from landscape.reductions import accumulation_dtype, dot
 from landscape.results.interval import half_width
 from landscape.results.spectrum import Trace

@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs, gaps_between
+from landscape.hessian.eigenpairs import (
+    Eigenpairs,
+    RitzPairs,
+    certified_pairs,
+    gaps_between,
+    rayleigh_ritz,
+)
 from landscape.hessian.krylov.goal import Tolerance, Wanted, noise_floor, require_tolerance
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
-from landscape.hessian.krylov.ritz import certified_pairs, rayleigh_ritz
-from landscape.hessian.krylov.second_look import Look, Seen, look_again
+from landscape.hessian.krylov.second_look import Look, Seen
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
@@ -110,7 +115,7 @@ def lanczos(
         scale = max(float(np.abs(values).max()) for values in (ritz.values, pairs.values))
         num_matvecs = space.num_matvecs + wanted.count
         seen = (
-            look_again(look, pairs, scale, num_matvecs)
+            look.again(pairs, scale, num_matvecs)
             if goal.is_met_by(pairs, scale)
             else Seen(pairs, None, True)
         )

@@ -11,13 +11,27 @@ from itertools import count
 
 import numpy as np
 
-from landscape.hessian.eigenpairs import RitzPairs, gaps_between
+from landscape.hessian.eigenpairs import RitzPairs, certified_pairs, gaps_between
 from landscape.hessian.krylov.goal import Tolerance, Wanted, noise_floor
-from landscape.hessian.krylov.ritz import certified_pairs
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import MemoryPlan, num_kept
 from landscape.hessian.operator import Deflated, SymmetricOperator
 from landscape.results.spectrum import SecondLook
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known after all looks.
+
+    Attributes:
+        pairs: Those that were known or better ones, in the order of `Wanted.indices`.
+        report: None if nothing was done.
+        is_complete: Whether the last look found nothing.
+    """
+
+    pairs: RitzPairs
+    report: SecondLook | None
+    is_complete: bool
 
 
 @dataclass(frozen=True)
@@ -46,125 +60,96 @@ class Look:
     seed: int
     should_stop: Callable[[int], bool]
 
+    def again(self, pairs: RitzPairs, scale: float, num_matvecs: int) -> Seen:
+        """Search the complement of converged `pairs` for missed eigenvalues, until none is found.
 
-@dataclass(frozen=True)
-class Seen:
-    """What is known after all looks.
+        A Ritz value of the complement never lies beyond the extreme eigenvalue there: one that
+        reaches into the range of those that are known, by more than their errors, proves that one
+        was missed. It is followed until its pair has converged, and that takes the place of the
+        least of them.
 
-    Attributes:
-        pairs: Those that were known or better ones, in the order of `Wanted.indices`.
-        report: None if nothing was done.
-        is_complete: Whether the last look found nothing.
-    """
+        Args:
+            pairs: In the order of `Wanted.indices`.
+            scale: |lambda|_max.
+            num_matvecs: Products made before.
+        """
+        report, is_complete = SecondLook(0, np.nan, np.nan), True
+        for stream in count(1):
+            budget = self.max_matvecs - num_matvecs - report.num_matvecs
+            if self.num_matvecs == 0 or budget < 2 or self.operator.size == self.wanted.count:
+                break
+            seen = self._beyond(pairs, scale, stream, budget)
+            if seen is None:
+                break
+            found, one = seen
+            joined = pairs.joined(found)
+            chosen = self.wanted.indices(joined.values)
+            is_new = chosen >= len(pairs.values)
+            is_at_top = (
+                joined.values[chosen] > 0
+                if self.wanted.by_magnitude
+                else np.arange(len(chosen)) < self.wanted.top
+            )
+            report = replace(
+                one,
+                num_matvecs=report.num_matvecs + one.num_matvecs,
+                num_missed_top=report.num_missed_top + int((is_new & is_at_top).sum()),
+                num_missed_bottom=report.num_missed_bottom + int((is_new & ~is_at_top).sum()),
+            )
+            pairs = joined.take(chosen)
+            is_complete = not is_new.any()
+            if is_complete:
+                break
+        return Seen(pairs, report if report.num_matvecs else None, is_complete)
 
-    pairs: RitzPairs
-    report: SecondLook | None
-    is_complete: bool
-
-
-def look_again(look: Look, pairs: RitzPairs, scale: float, num_matvecs: int) -> Seen:
-    """Search the complement of converged `pairs` for missed eigenvalues, until none is found.
-
-    A Ritz value of the complement never lies beyond the extreme eigenvalue there: one that reaches
-    into the range of those that are known, by more than their errors, proves that one was missed.
-    It is followed until its pair has converged, and that takes the place of the least of them.
-
-    Args:
-        look: How.
-        pairs: In the order of `Wanted.indices`.
-        scale: |lambda|_max.
-        num_matvecs: Products made before.
-    """
-    report, is_complete = SecondLook(0, np.nan, np.nan), True
-    for stream in count(1):
-        budget = look.max_matvecs - num_matvecs - report.num_matvecs
-        if look.num_matvecs == 0 or budget < 2 or look.operator.size == look.wanted.count:
-            break
-        one = _OneLook(look, pairs, scale, stream, budget)
-        found = one.run()
-        if found is None:
-            break
-        joined = pairs.joined(found)
-        chosen = look.wanted.indices(joined.values)
-        is_new = chosen >= len(pairs.values)
-        is_at_top = (
-            joined.values[chosen] > 0
-            if look.wanted.by_magnitude
-            else np.arange(len(chosen)) < look.wanted.top
-        )
-        report = SecondLook(
-            num_matvecs=report.num_matvecs + one.space.num_matvecs + len(found.values),
-            largest=float(one.ritz.values[-1]),
-            smallest=float(one.ritz.values[0]),
-            num_missed_top=report.num_missed_top + int((is_new & is_at_top).sum()),
-            num_missed_bottom=report.num_missed_bottom + int((is_new & ~is_at_top).sum()),
-        )
-        pairs = joined.take(chosen)
-        is_complete = not is_new.any()
-        if is_complete:
-            break
-    return Seen(pairs, report if report.num_matvecs else None, is_complete)
-
-
-class _OneLook:
-    """A Krylov space on the complement of known pairs, and its values that lie beyond them."""
-
-    def __init__(
-        self, look: Look, pairs: RitzPairs, scale: float, stream: int, budget: int
-    ) -> None:
-        upper, lower = look.wanted.edges(pairs.values)
-        slack = pairs.errors.sum()
-        rounding = max(noise_floor(look.operator.dtype), noise_floor(look.plan.dtype))
-        visible = replace(look.tolerance, noise=rounding)
-        self._look = look
-        self._upper = upper + slack + visible.allowed(upper, scale)
-        self._lower = lower - slack - visible.allowed(lower, scale)
-        self._budget = budget
-        between = (upper + lower) / 2 if np.isfinite(lower) else upper
-        self._deflated = Deflated(look.operator, pairs.vectors, between)
-        vectors = look.plan.look_vectors or look.num_matvecs
-        start = self._deflated.project(random_vector(look.operator, look.seed, stream))
-        plan = replace(look.plan, vectors=vectors)
-        self._most = max(1, vectors // 2)  # that are followed at once, so that a restart keeps them
-        self._kept = num_kept(vectors, self._most)
-        self.space = KrylovSpace(self._deflated, plan, seed=look.seed, stream=stream, start=start)
-        self.ritz = RitzDecomposition(np.empty(0), np.empty(0), np.empty((0, 0)))
-
-    def run(self) -> RitzPairs | None:
-        """Return the pairs beyond the known ones, certified by products; None without time.
+    def _beyond(
+        self, pairs: RitzPairs, scale: float, stream: int, budget: int
+    ) -> tuple[RitzPairs, SecondLook] | None:
+        """Return the pairs of the complement beyond the known ones, certified by products.
 
         The result is None if no time was left for a single product.
         """
-        space, beyond = self.space, np.empty(0, dtype=int)
-        while not (self._look.should_stop(1 + len(beyond)) or self._is_over(beyond)):
+        upper, lower = self.wanted.edges(pairs.values)
+        deflated = Deflated(
+            self.operator, pairs.vectors, (upper + lower) / 2 if np.isfinite(lower) else upper
+        )
+        vectors = self.plan.look_vectors or self.num_matvecs
+        most = max(1, vectors // 2)  # that are followed at once, so that a restart keeps them
+        start = deflated.project(random_vector(self.operator, self.seed, stream))
+        plan = replace(self.plan, vectors=vectors)
+        space = KrylovSpace(deflated, plan, seed=self.seed, stream=stream, start=start)
+        rounding = max(noise_floor(self.operator.dtype), noise_floor(self.plan.dtype))
+        visible = replace(self.tolerance, noise=rounding)
+        upper = upper + pairs.errors.sum() + visible.allowed(upper, scale)
+        lower = lower - pairs.errors.sum() - visible.allowed(lower, scale)
+        ritz = RitzDecomposition(np.empty(0), np.empty(0), np.empty((0, 0)))
+        order = beyond = np.empty(0, dtype=int)
+        while not (self.should_stop(1 + len(beyond)) or self._is_over(space, ritz, beyond, budget)):
             if space.is_full:
-                space.restart(self.ritz, np.sort(self._by_distance()[: self._kept]))
+                space.restart(ritz, np.sort(order[: num_kept(vectors, most)]))
             space.extend()
-            self.ritz = space.ritz()
-            num_beyond = int((self._distances() > 0).sum())
-            beyond = self._by_distance()[: min(self._most, num_beyond)]
+            ritz = space.ritz()
+            distances = np.maximum(ritz.values - upper, lower - ritz.values)
+            order = np.argsort(-distances, kind="stable")
+            beyond = order[: min(most, int((distances > 0).sum()))]
         if space.num_matvecs == 0:
             return None
-        chosen = beyond[: self._budget - space.num_matvecs]
-        vectors = (
-            self._deflated.project(space.vector(self.ritz.weights[:, index])) for index in chosen
+        beyond = beyond[: budget - space.num_matvecs]
+        found = certified_pairs(
+            self.certifier,
+            (deflated.project(space.vector(ritz.weights[:, index])) for index in beyond),
+            gaps_between(ritz.values)[beyond],
         )
-        return certified_pairs(
-            self._look.certifier, vectors, gaps_between(self.ritz.values)[chosen]
-        )
+        largest, smallest = float(ritz.values[-1]), float(ritz.values[0])
+        return found, SecondLook(space.num_matvecs + len(beyond), largest, smallest)
 
-    def _is_over(self, beyond: np.ndarray) -> bool:
-        space, look = self.space, self._look
-        if space.num_matvecs + max(1, len(beyond)) >= self._budget or space.is_invariant:
+    def _is_over(
+        self, space: KrylovSpace, ritz: RitzDecomposition, beyond: np.ndarray, budget: int
+    ) -> bool:
+        if space.num_matvecs + max(1, len(beyond)) >= budget or space.is_invariant:
             return True
-        if space.num_matvecs >= look.operator.size - look.wanted.count:
+        if space.num_matvecs >= self.operator.size - self.wanted.count:
             return True
-        return space.num_matvecs >= look.num_matvecs and (
-            not len(beyond) or look.tolerance.is_met(self.ritz.values, self.ritz.residuals, beyond)
+        return space.num_matvecs >= self.num_matvecs and (
+            not len(beyond) or self.tolerance.is_met(ritz.values, ritz.residuals, beyond)
         )
-
-    def _distances(self) -> np.ndarray:
-        return np.maximum(self.ritz.values - self._upper, self._lower - self.ritz.values)
-
-    def _by_distance(self) -> np.ndarray:
-        return np.argsort(-self._distances(), kind="stable")

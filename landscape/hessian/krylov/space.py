@@ -15,9 +15,8 @@ from torch import Tensor
 from landscape.errors import InputError
 from landscape.hessian.krylov.basis import Basis
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink
-from landscape.hessian.krylov.ritz import finite_product
 from landscape.hessian.memory_plan import MemoryPlan
-from landscape.hessian.operator import SymmetricOperator
+from landscape.hessian.operator import SymmetricOperator, finite_product
 from landscape.reductions import accumulation_dtype, norm
 from landscape.runtime.random_state import derived_seeds
 

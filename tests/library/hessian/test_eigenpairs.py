@@ -4,8 +4,8 @@ import torch
 from cases import symmetric_with_spectrum
 
 from landscape.errors import InputError
+from landscape.hessian.eigenpairs import rayleigh_ritz
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.krylov.ritz import rayleigh_ritz
 from landscape.hessian.operator import MatrixOperator
 
 VALUES = [50.0, 40.0, 30.0, 20.0, 10.0, *np.linspace(-0.5, 0.5, 114).tolist(), -4.0]
