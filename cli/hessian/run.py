@@ -11,9 +11,9 @@ import typer
 from landscape.errors import InputError, StoreError
 from landscape.hessian.eigenvectors import alignment
 from landscape.hessian.engines import verify
-from landscape.hessian.folds import folds
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink, KrylovSink
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.parts import folds
 from landscape.hessian.pyhessian import power_iteration
 from landscape.hessian.spectrum import hessian_spectrum, parts_left, spectrum_traits
 from landscape.io.krylov_file import KrylovFile

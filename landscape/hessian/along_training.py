@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.eigenvectors import subspace_overlap
 from landscape.hessian.krylov.lanczos import lanczos
@@ -99,8 +99,8 @@ def curvature_along(
     asked = {"tolerance": tolerance, "max_matvecs": max_matvecs, "seed": seed}
     history = _empty_history(points, top_k, bottom_k, split, {**(settings or {}), **asked})
     if (stored := sink.load()) is not None:
-        described = "the curvature along a run"
-        require_unchanged(stored, CurvatureHistory, described, _traits(stored, history))
+        traits = _traits(stored, history)
+        require_unchanged(stored, CurvatureHistory, "the curvature along a run", traits)
         history = stored
 
     def eigenpairs(problem: Problem, before: Tensor | None) -> Eigenpairs:
@@ -133,10 +133,8 @@ def curvature_along(
 
 
 def _chosen(points: Sequence[TrainingPoint], every: int) -> list[TrainingPoint]:
-    if every < 1:
-        raise InputError(f"every must be at least 1, got {every}.", hint="Pass `every=5`.")
-    if not points:
-        raise InputError("curvature along training needs at least one snapshot, got none.")
+    require(every >= 1, f"every must be at least 1, got {every}.", "Pass `every=5`.")
+    require(points, "curvature along training needs at least one snapshot, got none.")
     taken = list(points[::every])
     return taken if (len(points) - 1) % every == 0 else [*taken, points[-1]]
 
@@ -153,7 +151,6 @@ def _start(before: Tensor, seed: int) -> Tensor:
 def _empty_history(
     points: Sequence[TrainingPoint], top_k: int, bottom_k: int, split: str, settings: dict[str, Any]
 ) -> CurvatureHistory:
-    hashes = tuple(point.load().weights_hash for point in points)
     count = len(points)
     return CurvatureHistory(
         epoch=np.array([point.epoch for point in points], dtype=float),
@@ -169,7 +166,7 @@ def _empty_history(
         done=np.zeros(count, dtype=bool),
         split=split,
         provenance=make_provenance({split: points[-1].load()}, settings),
-        weights_hashes=hashes,
+        weights_hashes=tuple(point.load().weights_hash for point in points),
     )
 
 
@@ -177,6 +174,7 @@ def _write(
     history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None
 ) -> None:
     """Put what was computed at a snapshot into the arrays."""
+    top_k = len(pairs.eigenvalues)
     found = {
         "eigenvalues": pairs.eigenvalues,
         "residuals": pairs.residuals,
@@ -186,10 +184,10 @@ def _write(
         "converged": pairs.converged,
         "loss": loss,
         "done": True,
+        "overlaps": np.nan
+        if before is None
+        else subspace_overlap(pairs.vectors[:top_k], before[:top_k]),
     }
-    if before is not None:
-        top_k = len(pairs.eigenvalues)
-        found["overlaps"] = subspace_overlap(pairs.vectors[:top_k], before[:top_k])
     for name, value in found.items():
         getattr(history, name)[index] = value
 

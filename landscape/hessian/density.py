@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import plan_memory
 from landscape.hessian.operator import Deflated, SymmetricOperator
@@ -71,8 +71,18 @@ def density(
         eigenvalue density, algorithm 1. There all eigenvalues are probed; here the known ones are
         exact, which leaves the nodes to the others.
     """
-    _require_positive(num_probes, num_steps)
-    _require_fitting(outliers, residuals, vectors, operator.size)
+    require(
+        num_probes >= 1 and num_steps >= 1,
+        f"a density needs at least 1 probe and 1 step, got {num_probes} and {num_steps}.",
+        "5 probes of 40 steps are usual.",
+    )
+    require(
+        len(outliers) == len(residuals) == len(vectors)
+        and (not len(vectors) or vectors.shape[1] == operator.size),
+        f"each outlier must have a residual and a vector of {operator.size} entries, got "
+        f"{len(outliers)} outliers, {len(residuals)} residuals and vectors of shape "
+        f"{tuple(vectors.shape)}.",
+    )
     num_steps = min(num_steps, operator.size - len(outliers))
     plan = plan_memory(
         operator.size,
@@ -111,27 +121,6 @@ def density(
         num_parameters=operator.size,
         noise_floor=floor,
     )
-
-
-def _require_positive(num_probes: int, num_steps: int) -> None:
-    if num_probes < 1 or num_steps < 1:
-        raise InputError(
-            f"a density needs at least 1 probe and 1 step, got {num_probes} and {num_steps}.",
-            hint="5 probes of 40 steps are usual.",
-        )
-
-
-def _require_fitting(
-    outliers: np.ndarray, residuals: np.ndarray, vectors: Tensor, size: int
-) -> None:
-    if not len(outliers) == len(residuals) == len(vectors) or (
-        len(vectors) and vectors.shape[1] != size
-    ):
-        raise InputError(
-            f"each outlier must have a residual and a vector of {size} entries, got "
-            f"{len(outliers)} outliers, "
-            f"{len(residuals)} residuals and vectors of shape {tuple(vectors.shape)}."
-        )
 
 
 def _padded(rows: Sequence[np.ndarray], length: int, value: float) -> np.ndarray:

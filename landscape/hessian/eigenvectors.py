@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec
 from landscape.reductions import accumulation_dtype, norm
@@ -32,10 +32,10 @@ def layer_shares(spec: WeightSpec, vectors: Any) -> dict[str, np.ndarray]:
         InputError: If the vectors are not of these weights.
     """
     rows = _rows(vectors)
-    if rows.shape[1] != spec.size:
-        raise InputError(
-            f"vectors must be of the model's {spec.size} weights, got {rows.shape[1]} entries."
-        )
+    require(
+        rows.shape[1] == spec.size,
+        f"vectors must be of the model's {spec.size} weights, got {rows.shape[1]} entries.",
+    )
     squares = np.array(
         [[norm(row[w.start : w.stop]) ** 2 for row in rows] for w in spec.weights]
     )  # (tensors, k)
@@ -114,21 +114,21 @@ def subspace_overlap(vectors: Any, others: Any) -> float:
 
 def _rows(vectors: Any) -> Tensor:
     rows = torch.as_tensor(vectors)
-    if rows.ndim != 2:
-        raise InputError(
-            f"vectors must be the rows of a matrix (k, P), got shape {tuple(rows.shape)}."
-        )
+    require(
+        rows.ndim == 2,
+        f"vectors must be the rows of a matrix (k, P), got shape {tuple(rows.shape)}.",
+    )
     return rows
 
 
 def _matching(vectors: Any, others: Any) -> tuple[Tensor, Tensor]:
     rows, columns = _rows(vectors), _rows(others)
-    if rows.shape[1] != columns.shape[1]:
-        raise InputError(
-            f"vectors that are compared must be of one model, got {rows.shape[1]} and "
-            f"{columns.shape[1]} entries.",
-            hint="Pass eigenvectors of the same architecture.",
-        )
+    require(
+        rows.shape[1] == columns.shape[1],
+        f"vectors that are compared must be of one model, got {rows.shape[1]} and "
+        f"{columns.shape[1]} entries.",
+        "Pass eigenvectors of the same architecture.",
+    )
     return rows, columns
 
 

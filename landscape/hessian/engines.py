@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.results.spectrum import Extremes
 
 _WIDE = 0.1
@@ -64,20 +64,6 @@ class Agreement:
         """
         return any(comparison.verdict in ("differs", "missing") for comparison in self.comparisons)
 
-    @property
-    def only_ours(self) -> tuple[float, ...]:
-        """Eigenvalues that they ought to have and have not."""
-        return tuple(
-            c.ours for c in self.comparisons if c.verdict == "missing" and c.ours is not None
-        )
-
-    @property
-    def only_theirs(self) -> tuple[float, ...]:
-        """Eigenvalues that we ought to have and have not."""
-        return tuple(
-            c.theirs for c in self.comparisons if c.verdict == "missing" and c.theirs is not None
-        )
-
     def summary(self) -> str:
         """Return one sentence."""
         counts = Counter(comparison.verdict for comparison in self.comparisons)
@@ -116,19 +102,19 @@ class _Found:
             result.noise_floor,
             len(result.eigenvalues),
         )
-        if not (np.isfinite(found.values).all() and np.isfinite(found.radii).all()):
-            raise InputError(
-                "eigenvalues and residuals must be finite to be compared, some are NaN or inf."
-            )
+        require(
+            np.isfinite(found.values).all() and np.isfinite(found.radii).all(),
+            "eigenvalues and residuals must be finite to be compared, some are NaN or inf.",
+        )
         return found
 
     def unknown(self, which: str) -> tuple[float, float]:
         """Return the range in which eigenvalues may be missing, given its own intervals."""
-        top, bottom = slice(self.num_top), slice(self.num_top, None)
         if which == "magnitude":
             last = self._weakest(np.abs(self.values), slice(None))
             return -last, last
-        return -self._weakest(-self.values, bottom), self._weakest(self.values, top)
+        bottom = self._weakest(-self.values, slice(self.num_top, None))
+        return -bottom, self._weakest(self.values, slice(self.num_top))
 
     def reach(self, i: int) -> float:
         """Return how far the eigenvalue in the interval of value i can be from it."""
@@ -171,19 +157,27 @@ def verify(ours: Extremes, theirs: Extremes, *, which: str = "algebraic") -> Agr
         InputError: If a value or a residual is not finite.
     """
     a, b = _Found.of(ours), _Found.of(theirs)
-    same = _matched(_differences(a, b), _allowed(a, b))
-    left_a, left_b = (
-        [i for i in range(len(found.values)) if i not in {pair[side] for pair in same}]
-        for side, found in enumerate((a, b))
-    )
+    differences, radii = np.abs(a.values[:, None] - b.values), a.radii[:, None] + b.radii
+    allowed = radii + a.rounding + b.rounding
+    sizes = np.maximum(np.abs(a.values)[:, None], np.abs(b.values))
+    is_wide = radii > np.maximum(_WIDE * sizes, a.rounding + b.rounding)
+    same = _matched(differences, allowed)
+    left_a = np.setdiff1d(np.arange(len(a.values)), [i for i, _ in same]).tolist()
+    left_b = np.setdiff1d(np.arange(len(b.values)), [j for _, j in same]).tolist()
     missing_a = [i for i in left_a if a.is_outside(i, b.unknown("magnitude"))]
     missing_b = [j for j in left_b if b.is_outside(j, a.unknown(which))]
-    nearest = _matched(_differences(a, b)[np.ix_(missing_a, missing_b)])
+    nearest = _matched(differences[np.ix_(missing_a, missing_b)])
     apart = [(missing_a[i], missing_b[j]) for i, j in nearest]
+    paired = [
+        *((i, j, "undecided" if is_wide[i, j] else "agrees") for i, j in same),
+        *((i, j, "differs") for i, j in apart),
+    ]
     shown_a, shown_b = {i for i, _ in apart}, {j for _, j in apart}
     comparisons = [
-        *(_pair(a, b, i, j, "undecided" if _is_wide(a, b, i, j) else "agrees") for i, j in same),
-        *(_pair(a, b, i, j, "differs") for i, j in apart),
+        *(
+            Comparison(float(a.values[i]), float(b.values[j]), float(allowed[i, j]), verdict)
+            for i, j, verdict in paired
+        ),
         *(
             Comparison(float(a.values[i]), None, a.reach(i), _alone(i in missing_a))
             for i in left_a
@@ -198,14 +192,6 @@ def verify(ours: Extremes, theirs: Extremes, *, which: str = "algebraic") -> Agr
     return Agreement(tuple(sorted(comparisons, key=_place)))
 
 
-def _differences(a: _Found, b: _Found) -> np.ndarray:
-    return np.abs(a.values[:, None] - b.values)
-
-
-def _allowed(a: _Found, b: _Found) -> np.ndarray:
-    return a.radii[:, None] + b.radii + a.rounding + b.rounding
-
-
 def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> list[tuple[int, int]]:
     """Match rows and columns one to one at the smallest sum of differences.
 
@@ -214,18 +200,8 @@ def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> li
     is_allowed = difference <= allowed
     cost = np.where(is_allowed, difference, 1 + difference + difference.sum())
     rows, columns = linear_sum_assignment(cost)
-    return [
-        (i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if is_allowed[i, j]
-    ]
-
-
-def _is_wide(a: _Found, b: _Found, i: int, j: int) -> bool:
-    size = max(abs(a.values[i]), abs(b.values[j]))
-    return bool(a.radii[i] + b.radii[j] > max(_WIDE * size, a.rounding + b.rounding))
-
-
-def _pair(a: _Found, b: _Found, i: int, j: int, verdict: str) -> Comparison:
-    return Comparison(float(a.values[i]), float(b.values[j]), float(_allowed(a, b)[i, j]), verdict)
+    kept = is_allowed[rows, columns]
+    return list(zip(rows[kept].tolist(), columns[kept].tolist(), strict=True))
 
 
 def _alone(is_missing: bool) -> str:

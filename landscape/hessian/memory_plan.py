@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
 from landscape.runtime.free_memory import free_memory
@@ -138,15 +138,14 @@ def plan_memory(
     ample = min(longest, max(_AMPLE, 2 * wanted + _KEPT))
     roomiest = max(plans[1:], key=lambda plan: plan.vectors)
     chosen = next((plan for plan in plans if plan.vectors >= ample), roomiest)
-    if working > budget or chosen.vectors < least:
-        raise InputError(
-            "the vectors of a Lanczos run must fit into memory: the least for "
-            f"{size} parameters and {wanted} eigenvalues is "
-            f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
-            f"{in_gib(budget)} may be used.",
-            hint="Pass a larger `memory`, of which vectors may take half, or ask for fewer "
-            "eigenvalues.",
-        )
+    require(
+        working <= budget and chosen.vectors >= least,
+        f"the vectors of a Lanczos run must fit into memory: the least for {size} parameters and "
+        f"{wanted} eigenvalues is "
+        f"{in_gib(working + (least + least_look + _BEHIND) * size * torch.float32.itemsize)}, "
+        f"{in_gib(budget)} may be used.",
+        "Pass a larger `memory`, of which vectors may take half, or ask for fewer eigenvalues.",
+    )
     return chosen
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from landscape.errors import NotFiniteError, require_one_of
 from landscape.hessian.memory_plan import half_of_free_memory
-from landscape.problem.batches import batch_length
 from landscape.problem.curvature_graphs import (
     CURVATURES,
     CurvatureGraph,
@@ -210,8 +208,8 @@ class CurvatureOperator:
         self._passes.write(self._w)
         self._version = self._passes.version
         self._bytes, self._reason = 0, ""
-        is_free = self._given_bytes is None
-        self._budget = half_of_free_memory(self.device) if is_free else int(self._given_bytes or 0)
+        given = self._given_bytes
+        self._budget = half_of_free_memory(self.device) if given is None else given
         if self._budget > 0:
             self._retain()
 
@@ -273,20 +271,18 @@ class CurvatureOperator:
 
     def _first_bad(self, parts: list[Tensor]) -> str:
         """Say where the first batch with a non-finite product is; empty if there is none."""
-        bad = len(self._passes.batches)
+        sizes = self._passes.sizes.astype(int)
         with self._multiplying():
-            for number in self._numbers:
-                if not all_finite(
-                    [tensor for tensor in self._product(number, parts) if tensor is not None]
-                ):
-                    bad = number
-                    break
+            products = ((number, self._product(number, parts)) for number in self._numbers)
+            bad = next(
+                (n for n, found in products if not all_finite([t for t in found if t is not None])),
+                len(sizes),
+            )
         bad = min(distributed.gathered(bad))
-        stops = list(accumulate(map(batch_length, self._passes.batches)))
-        if bad == len(stops):
+        if bad == len(sizes):
             return ""
-        first = stops[bad] - batch_length(self._passes.batches[bad])
-        return f" in batch {bad + 1} of {len(stops)}, examples {first} to {stops[bad] - 1}"
+        first, last = sizes[:bad].sum(), sizes[: bad + 1].sum() - 1
+        return f" in batch {bad + 1} of {len(sizes)}, examples {first} to {last}"
 
 
 def _size(num_bytes: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import InputError, NotFiniteError, require
 from landscape.hessian.eigenpairs import Eigenpairs, certified_pairs
 from landscape.hessian.krylov.goal import noise_floor, require_tolerance
 from landscape.hessian.operator import CurvatureOperator
@@ -95,7 +95,15 @@ def power_iteration(
     Source:
         Yao et al. (2020), PyHessian: Neural Networks Through the Lens of the Hessian.
     """
-    _require_counts(problem.spec.size, top_k, max_matvecs)
+    size = problem.spec.size
+    require(
+        1 <= top_k <= size,
+        f"top-k must be between 1 and the number of parameters {size}, got {top_k}.",
+    )
+    require(
+        max_matvecs >= 2 * top_k,
+        f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got {max_matvecs}.",
+    )
     tolerance = require_tolerance(tolerance, CurvatureOperator(problem).dtype)
     max_iterations = (max_matvecs - top_k) // top_k
     with _running(problem, seed, progress) as run:
@@ -135,10 +143,10 @@ def pyhessian_trace(
     Source:
         Hutchinson (1989), Commun. Stat. Simul. Comput. 18(3).
     """
-    if num_samples < 2:
-        raise InputError(
-            f"a trace with a standard error needs at least 2 samples, got {num_samples}."
-        )
+    require(
+        num_samples >= 2,
+        f"a trace with a standard error needs at least 2 samples, got {num_samples}.",
+    )
     with _running(problem, seed, progress) as run:
         samples = np.array(run.engine.trace(maxIter=num_samples, tol=-math.inf))
     if not np.isfinite(samples).all():
@@ -150,22 +158,19 @@ def pyhessian_trace(
     return Trace(mean, error, mean - reach, mean + reach, CONFIDENCE, num_samples, run.num_products)
 
 
-def _require_counts(size: int, top_k: int, max_matvecs: int) -> None:
-    if not 1 <= top_k <= size:
-        raise InputError(
-            f"top-k must be between 1 and the number of parameters {size}, got {top_k}."
-        )
-    if max_matvecs < 2 * top_k:
-        raise InputError(
-            f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got "
-            f"{max_matvecs}."
-        )
-
-
 @contextmanager
 def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
     """Prepare PyHessian on a copy of the model, and explain a loss on which it fails."""
-    _require_kind(problem)
+    require(
+        problem.batchnorm == "stored",
+        f"PyHessian evaluates with stored batch-norm statistics only, got {problem.batchnorm!r}.",
+        "Pass `batchnorm='stored'`, or `engine='lanczos'`.",
+    )
+    require(
+        problem.device.type in ("cpu", "cuda"),
+        f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
+        "Pass `device='cpu'`.",
+    )
     is_cuda = problem.device.type == "cuda"
     try:
         with (
@@ -188,20 +193,6 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
             problem.weights
         )  # where the loss is at fault, this says in what
         raise
-
-
-def _require_kind(problem: Problem) -> None:
-    if problem.batchnorm != "stored":
-        raise InputError(
-            "PyHessian evaluates with stored batch-norm statistics only, got "
-            f"{problem.batchnorm!r}.",
-            hint="Pass `batchnorm='stored'`, or `engine='lanczos'`.",
-        )
-    if problem.device.type not in ("cpu", "cuda"):
-        raise InputError(
-            f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
-            hint="Pass `device='cpu'`.",
-        )
 
 
 class _Run:
@@ -245,11 +236,11 @@ class _Run:
         loss = self._problem.passes.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
         is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
-        if not any(is_used):
-            raise InputError(
-                "PyHessian needs a loss that is curved, this one is linear in every weight.",
-                hint=_NATIVE,
-            )
+        require(
+            any(is_used),
+            "PyHessian needs a loss that is curved, this one is linear in every weight.",
+            _NATIVE,
+        )
         for parameter, used in zip(parameters, is_used, strict=True):
             parameter.requires_grad_(used)
         return is_used

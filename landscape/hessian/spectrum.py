@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.errors import InputError, require_one_of
-from landscape.hessian.blocks import block_curvatures
+from landscape.errors import require, require_one_of
 from landscape.hessian.density import density as estimate_density
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
@@ -19,6 +18,7 @@ from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.parts import block_curvatures
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
 from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
@@ -113,7 +113,16 @@ def hessian_spectrum(
     if engine == "pyhessian":
         asked = {"density": density, "blocks": blocks, curvature: True}
         require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
-        _require_native(which, polish, relative_error)
+        require(
+            which == "algebraic" and not polish,
+            "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
+            "Pass `engine='lanczos'` for `which` and `polish`.",
+        )
+        require(
+            relative_error is None,
+            "PyHessian's trace has a fixed number of samples.",
+            "Leave `relative_error` out.",
+        )
         pairs = power_iteration(
             problem,
             top_k=top_k,
@@ -184,19 +193,6 @@ def hessian_spectrum(
     return _spectrum(
         problem, pairs, split, save_vectors, settings or {}, {**measured, "polished": polish}
     )
-
-
-def _require_native(which: str, polish: bool, relative_error: float | None) -> None:
-    """Refuse what PyHessian's algorithms do not have."""
-    if which != "algebraic" or polish:
-        raise InputError(
-            "PyHessian finds eigenvalues that are largest in magnitude, in the dtype of the run.",
-            hint="Pass `engine='lanczos'` for `which` and `polish`.",
-        )
-    if relative_error is not None:
-        raise InputError(
-            "PyHessian's trace has a fixed number of samples.", hint="Leave `relative_error` out."
-        )
 
 
 def _known_pairs(pairs: Eigenpairs) -> RitzPairs:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.eigenpairs import Subspace
 from landscape.hessian.operator import SymmetricOperator, finite_product
 from landscape.reductions import accumulation_dtype, dot
@@ -120,27 +120,29 @@ def trace(
 def _require_valid(
     num_samples: int | None, relative_error: float | None, max_matvecs: int, confidence: float
 ) -> None:
-    if num_samples is not None and relative_error is not None:
-        raise InputError(
+    if relative_error is not None:
+        require(
+            num_samples is None,
             f"a trace takes a number of samples or a relative error, got both, {num_samples} and "
             f"{relative_error:g}.",
-            hint="Leave one of them out.",
+            "Leave one of them out.",
         )
-    if num_samples is not None and num_samples < 2:
-        raise InputError(
-            f"a trace needs at least 2 samples, got {num_samples}.", hint="50 are usual."
-        )
-    if relative_error is not None and not relative_error > 0:
-        raise InputError(
+        require(
+            relative_error > 0,
             f"the relative error of a trace must be a positive number, got {relative_error:g}.",
-            hint="Pass 0.01.",
+            "Pass 0.01.",
         )
-    if max_matvecs < 2:
-        raise InputError(f"max-matvecs of a trace must be at least 2, got {max_matvecs}.")
-    if not 0 < confidence < 1:
-        raise InputError(
-            f"a confidence must be between 0 and 1, got {confidence:g}.", hint="Pass 0.95."
-        )
+    require(
+        num_samples is None or num_samples >= 2,
+        f"a trace needs at least 2 samples, got {num_samples}.",
+        "50 are usual.",
+    )
+    require(max_matvecs >= 2, f"max-matvecs of a trace must be at least 2, got {max_matvecs}.")
+    require(
+        0 < confidence < 1,
+        f"a confidence must be between 0 and 1, got {confidence:g}.",
+        "Pass 0.95.",
+    )
 
 
 def _sample(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import require, require_one_of
 from landscape.hessian.eigenpairs import RitzPairs, estimated_errors, gaps_between
 
 WHICH = ("algebraic", "magnitude")
@@ -41,21 +41,21 @@ class Wanted:
             InputError: If there is no such thing.
         """
         require_one_of("which", which, WHICH)
-        if top_k < 1 or bottom_k < 0:
-            raise InputError(
-                f"top-k must be at least 1 and bottom-k at least 0, got {top_k} and {bottom_k}."
-            )
-        if which == "magnitude" and bottom_k:
-            raise InputError(
-                f"bottom-k must be 0 where the largest in magnitude are asked for, got {bottom_k}.",
-                hint="Pass `bottom_k=0`, or `which='algebraic'`.",
-            )
-        if top_k + bottom_k > size:
-            raise InputError(
-                f"top-k + bottom-k must be at most the number of parameters {size}, got {top_k} + "
-                f"{bottom_k}.",
-                hint="Ask for fewer eigenvalues.",
-            )
+        require(
+            top_k >= 1 and bottom_k >= 0,
+            f"top-k must be at least 1 and bottom-k at least 0, got {top_k} and {bottom_k}.",
+        )
+        require(
+            which != "magnitude" or not bottom_k,
+            f"bottom-k must be 0 where the largest in magnitude are asked for, got {bottom_k}.",
+            "Pass `bottom_k=0`, or `which='algebraic'`.",
+        )
+        require(
+            top_k + bottom_k <= size,
+            f"top-k + bottom-k must be at most the number of parameters {size}, got {top_k} + "
+            f"{bottom_k}.",
+            "Ask for fewer eigenvalues.",
+        )
         return cls(top_k, bottom_k, which == "magnitude")
 
     @property
@@ -113,11 +113,11 @@ def require_tolerance(tolerance: float | None, dtype: torch.dtype) -> float:
     """
     if tolerance is None:
         return _TOLERANCES.get(dtype, _COARSE)
-    if not tolerance > 0:
-        raise InputError(
-            f"tolerance must be a positive number, got {tolerance:g}.",
-            hint="Pass `tolerance=1e-4`.",
-        )
+    require(
+        tolerance > 0,
+        f"tolerance must be a positive number, got {tolerance:g}.",
+        "Pass `tolerance=1e-4`.",
+    )
     return tolerance
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.eigenpairs import (
     Eigenpairs,
     RitzPairs,
@@ -89,7 +89,15 @@ def lanczos(
         Parlett (1998), The Symmetric Eigenvalue Problem, chapters 11 and 13.
     """
     wanted = Wanted.checked(operator.size, top_k, bottom_k, which)
-    _require_products(wanted.count, max_matvecs, num_check_matvecs)
+    require(
+        max_matvecs >= 2 * wanted.count,
+        f"max-matvecs must be at least twice the number of eigenvalues {wanted.count}, got "
+        f"{max_matvecs}.",
+    )
+    require(
+        num_check_matvecs >= 0,
+        f"the products of a second look must be at least 0, got {num_check_matvecs}.",
+    )
     certifier = operator if polish is None else polish
     goal = Tolerance(require_tolerance(tolerance, certifier.dtype), noise_floor(certifier.dtype))
     plan = (
@@ -186,15 +194,3 @@ def _certified(
     else:
         pairs = certified_pairs(certifier, vectors, gaps[indices])
     return pairs.take(wanted.indices(pairs.values))
-
-
-def _require_products(num_eigenvalues: int, max_matvecs: int, num_check_matvecs: int) -> None:
-    if max_matvecs < 2 * num_eigenvalues:
-        raise InputError(
-            f"max-matvecs must be at least twice the number of eigenvalues {num_eigenvalues}, got "
-            f"{max_matvecs}."
-        )
-    if num_check_matvecs < 0:
-        raise InputError(
-            f"the products of a second look must be at least 0, got {num_check_matvecs}."
-        )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.krylov.basis import Basis
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink
 from landscape.hessian.memory_plan import MemoryPlan
@@ -230,12 +230,13 @@ def random_vector(operator: SymmetricOperator, *numbers: int) -> Tensor:
 
 
 def _unit(v: Tensor, operator: SymmetricOperator) -> Tensor:
-    if v.shape != (operator.size,):
-        raise InputError(f"a start vector must have {operator.size} entries, got {tuple(v.shape)}.")
+    require(
+        v.shape == (operator.size,),
+        f"a start vector must have {operator.size} entries, got {tuple(v.shape)}.",
+    )
     v = v.to(operator.device).to(accumulation_dtype(operator.device))
     length = norm(v)
-    if not 0 < length < np.inf:
-        raise InputError(f"a start vector must have a positive length, got {length:g}.")
+    require(0 < length < np.inf, f"a start vector must have a positive length, got {length:g}.")
     return v / length
 
 

@@ -8,9 +8,9 @@ from torch import nn
 from landscape import Problem
 from landscape.data import build_data
 from landscape.data.subset import disjoint_subsets
-from landscape.hessian.folds import folds
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.parts import folds
 from landscape.problem.batches import as_data
 from landscape.results.spectrum import Fold, fold_summary
 
