@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from landscape.doctor.findings import Finding, Severity, in_percent
 from landscape.problem.batches import BatchData, tensors_in
@@ -30,7 +30,8 @@ def check_inputs(problem: Problem) -> Finding:
     """Look at the inputs' numbers."""
     count = bad = 0
     total = squares = 0.0
-    for tensor in _floating_inputs(problem):
+    tensors = chain.from_iterable(tensors_in(inputs) for inputs, _ in problem.batches)
+    for tensor in (each.cpu() for each in tensors if each.is_floating_point()):
         is_finite = torch.isfinite(tensor)
         values = tensor[is_finite].double()
         count, bad = count + tensor.numel(), bad + int((~is_finite).sum())
@@ -38,9 +39,12 @@ def check_inputs(problem: Problem) -> Finding:
     if not count:
         return Finding("inputs", Severity.OK, "The inputs are no floating numbers.")
     if bad:
-        message = f"{bad} of {count} input values are NaN or infinite."
         return Finding(
-            "inputs", Severity.PROBLEM, message, "Clean the data.", {"num_not_finite": bad}
+            "inputs",
+            Severity.PROBLEM,
+            f"{bad} of {count} input values are NaN or infinite.",
+            "Clean the data.",
+            {"num_not_finite": bad},
         )
     mean = total / count
     deviation = math.sqrt(max(squares / count - mean**2, 0.0))
@@ -50,11 +54,6 @@ def check_inputs(problem: Problem) -> Finding:
         message += ": they look as if they were not normalized."
         return Finding("inputs", Severity.WARNING, message, _CHECK_DATA, found)
     return Finding("inputs", Severity.OK, f"{message}.", values=found)
-
-
-def _floating_inputs(problem: Problem) -> Iterator[Tensor]:
-    for inputs, _ in problem.batches:
-        yield from (tensor.cpu() for tensor in tensors_in(inputs) if tensor.is_floating_point())
 
 
 def check_classes(problem: Problem) -> Finding:
@@ -90,10 +89,8 @@ def check_classes(problem: Problem) -> Finding:
 
 def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> Finding:
     """Compare the test accuracy with that of the last epoch of training."""
-    recorded, found = (
-        _recorded_accuracy(training),
-        None if test is None else test.evaluate().accuracy,
-    )
+    recorded = _recorded_accuracy(training)
+    found = None if test is None else test.evaluate().accuracy
     if recorded is None or found is None:
         missing = (
             "this checkpoint records none" if recorded is None else "there is none of these data"
@@ -106,10 +103,9 @@ def check_recorded(training: Mapping[str, Any] | None, test: Problem | None) -> 
     difference = abs(found - recorded)
     if difference <= _DIFFERENT:
         return Finding("test accuracy", Severity.OK, message, values=values)
-    severity = Severity.PROBLEM if difference > _VERY_DIFFERENT else Severity.WARNING
     return Finding(
         "test accuracy",
-        severity,
+        Severity.PROBLEM if difference > _VERY_DIFFERENT else Severity.WARNING,
         message,
         f"{_CHECK_DATA} Leave `batchnorm` and `dtype` out.",
         values,
@@ -134,24 +130,31 @@ def check_augmentation(
     """Compare the loss with that on inputs that are changed as in training."""
     settings = (training or {}).get("settings", {})
     if "augmentation" not in settings:
-        message = "How it was trained is not recorded; landscapes are of data without augmentation."
-        return Finding("augmentation", Severity.NOTE, message)
+        return Finding(
+            "augmentation",
+            Severity.NOTE,
+            "How it was trained is not recorded; landscapes are of data without augmentation.",
+        )
     name = settings["augmentation"]
     if name == "none":
         return Finding("augmentation", Severity.OK, "It was trained without augmentation.")
-    plain, changed = (
-        problem.loss(),
-        problem.on(BatchData(tuple(_augmented(problem, name, seed)))).loss(),
-    )
+    augment = get_augmentation(name)
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed)[0])
+    batches = tuple((augment(inputs, generator), targets) for inputs, targets in problem.batches)
+    plain, changed = problem.loss(), problem.on(BatchData(batches)).loss()
     message = (
         f"It was trained with {name}: the loss is {changed:.4g} with that, {plain:.4g} without, "
         "as landscapes are"
     )
     values = {"loss_augmented": changed, "loss": plain}
     if changed > _FACTOR * plain and changed - plain > _LEAST:
-        message += "; the minimum of the one is not that of the other."
-        remedy = "Compare only with checkpoints of the same `augmentation`."
-        return Finding("augmentation", Severity.WARNING, message, remedy, values)
+        return Finding(
+            "augmentation",
+            Severity.WARNING,
+            f"{message}; the minimum of the one is not that of the other.",
+            "Compare only with checkpoints of the same `augmentation`.",
+            values,
+        )
     return Finding("augmentation", Severity.NOTE, f"{message}.", values=values)
 
 
@@ -168,12 +171,3 @@ def check_smoothing(training: Mapping[str, Any] | None) -> Finding:
         "Pass `loss='file.py:function'` with a smoothed loss to see that of training.",
         {"label_smoothing": smoothing},
     )
-
-
-def _augmented(problem: Problem, name: str, seed: int) -> Iterator[tuple[Any, Tensor]]:
-    augment, generator = (
-        get_augmentation(name),
-        torch.Generator().manual_seed(derived_seeds(1, seed)[0]),
-    )
-    for inputs, targets in problem.batches:
-        yield augment(inputs, generator), targets

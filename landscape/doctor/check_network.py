@@ -1,16 +1,20 @@
-"""What the loss around the weights says: a minimum or not, dead filters, the range to look at."""
+"""What the network at its weights says: normalization, filters, the loss around them."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from landscape.directions.plane import Plane
 from landscape.directions.random import random_directions
 from landscape.doctor.findings import Finding, Severity, in_percent
-from landscape.errors import listed
-from landscape.problem.problem import Gradient, Problem
+from landscape.errors import LandscapeError, listed
+from landscape.problem.batches import BatchData
+from landscape.problem.problem import Evaluation, Gradient, Problem
 from landscape.reductions import norm
 from landscape.surface.auto_range import LEAST_RISE, MULTIPLE, rise_level
 
@@ -22,14 +26,21 @@ _LONGER, _SHORTER = (
     2.0,
     4.0,
 )  # factors of the next step, after one that lowered the loss and one that did not
-_FALL, _LEAST_FALL = 0.1, 0.05  # share of the loss, and loss, by which it must fall for a warning
-_DEEP_FALL, _LEAST_DEEP_FALL = 0.5, 0.1  # and for a problem
+_FALLS = {Severity.PROBLEM: (0.5, 0.1), Severity.WARNING: (0.1, 0.05)}
+"""Share of the loss, and loss, by which it must fall in the descent; the worst severity first."""
 _DEAD = 1e-6  # norm of a filter that counts as none, as a share of the largest one of its layer
 _TOO_HIGH = (
     100.0  # rise at the end of the range, in rises to the level that an automatic range ends at
 )
 _TOO_LOW = 0.01  # of the loss, likewise
 _LOWER = 0.05
+_NORMALIZATION = "batch normalization"
+_APART, _LEAST_APART = 2.0, 0.1
+"""Of the larger loss to the smaller one, and their difference, from which they disagree."""
+_OTHER_MODES = (
+    "Pass `batchnorm='recalibrate'`, or `batchnorm='batch'`, to surface, hessian and sharpness, "
+    "and compare."
+)
 
 
 def check_minimum(problem: Problem) -> Finding:
@@ -48,7 +59,15 @@ def check_minimum(problem: Problem) -> Finding:
         f"{here.loss:.4g} to "
         f"{there:.4g}."
     )
-    severity = _how_far_from_minimum(here.loss - there, abs(here.loss))
+    fall = here.loss - there
+    severity = next(
+        (
+            severity
+            for severity, (share, least) in _FALLS.items()
+            if fall > max(share * abs(here.loss), least)
+        ),
+        Severity.OK,
+    )
     remedy = "Train on with `init=CKPT`, or take the last checkpoint, and not one on the way."
     return Finding("minimum", severity, message, "" if severity == Severity.OK else remedy, values)
 
@@ -70,24 +89,16 @@ def _descended(problem: Problem, here: Gradient, step: float) -> float:
     return loss
 
 
-def _how_far_from_minimum(fall: float, loss: float) -> Severity:
-    if fall > max(_DEEP_FALL * loss, _LEAST_DEEP_FALL):
-        return Severity.PROBLEM
-    return Severity.WARNING if fall > max(_FALL * loss, _LEAST_FALL) else Severity.OK
-
-
 def check_filters(problem: Problem) -> Finding:
     """Count filters without a length, which a normalized direction leaves where they are."""
     spec = problem.spec
-    dead, total = {}, 0
+    counts = {}  # parameter name -> dead filters, all filters
     for weight, tensor in zip(spec.weights, spec.views(problem.weights), strict=True):
-        if len(weight.shape) < 2 or not tensor.numel():
-            continue
-        norms = torch.linalg.vector_norm(weight.filters(tensor).flatten(1).double(), dim=1)
-        total += len(norms)
-        if count := int((norms <= _DEAD * norms.max()).sum()):
-            dead[weight.name] = (count, len(norms))
-    count = sum(number for number, _ in dead.values())
+        if len(weight.shape) >= 2 and tensor.numel():
+            norms = torch.linalg.vector_norm(weight.filters(tensor).flatten(1).double(), dim=1)
+            counts[weight.name] = (int((norms <= _DEAD * norms.max()).sum()), len(norms))
+    dead = {name: found for name, found in counts.items() if found[0]}
+    count, total = (sum(each[i] for each in counts.values()) for i in (0, 1))
     values = {
         "num_filters": total,
         "num_dead": count,
@@ -129,18 +140,90 @@ def check_range(problem: Problem, *, seed: int) -> Finding:
         f"{above:.4g} at 1"
     )
     rise = max(x if math.isfinite(x) else math.inf for x in (below, above)) - center
-    if rise > _TOO_HIGH * (rise_level(center, MULTIPLE) - center):
-        message, remedy = (
-            f"{where}: too far to see the minimum on a linear scale.",
-            "Draw the surface with `range='auto'`.",
+    scale, automatic = max(abs(center), LEAST_RISE), "Draw the surface with `range='auto'`."
+    is_high = rise > _TOO_HIGH * (rise_level(center, MULTIPLE) - center)
+    is_lower = min(below, above) < center - _LOWER * scale
+    for is_so, what, remedy in (
+        (is_high, "too far to see the minimum on a linear scale", automatic),
+        (is_lower, "lower than at the weights", "See the finding on the minimum."),
+        (rise < _TOO_LOW * scale, "too near to see it rise", automatic),
+    ):
+        if is_so:
+            return Finding("range", Severity.WARNING, f"{where}: {what}.", remedy, values)
+    return Finding("range", Severity.OK, f"{where}.", values=values)
+
+
+def check_normalization(problem: Problem) -> Finding:
+    """Check the running statistics, and compare the loss with that under batch statistics."""
+    layers: list[Any] = [m for m in _as_stored(problem).modules() if isinstance(m, _NormBase)]
+    if not layers:
+        return Finding(_NORMALIZATION, Severity.OK, "The model has no batch normalization.")
+    tracked = [layer for layer in layers if layer.running_mean is not None]
+    if not tracked:
+        return Finding(
+            _NORMALIZATION,
+            Severity.NOTE,
+            f"{len(layers)} layers keep no running statistics: each batch is normalized by its "
+            "own, and the loss "
+            "depends on `batch_size`.",
+            "Pass the same `batch_size` to all commands.",
         )
-    elif min(below, above) < center - _LOWER * max(abs(center), LEAST_RISE):
-        message, remedy = f"{where}: lower than at the weights.", "See the finding on the minimum."
-    elif rise < _TOO_LOW * max(abs(center), LEAST_RISE):
-        message, remedy = (
-            f"{where}: too near to see it rise.",
-            "Draw the surface with `range='auto'`.",
+    untouched = sum(
+        bool((layer.running_mean == 0).all() and (layer.running_var == 1).all())
+        for layer in tracked
+    )
+    values = {"num_layers": len(tracked), "num_initial": untouched}
+    start = (
+        f"{untouched} of {len(tracked)} layers have running statistics of mean 0 and variance 1, "
+        "as at the start"
+    )
+    try:
+        stored, batch = in_mode(problem, "stored").evaluate(), in_mode(problem, "batch").evaluate()
+    except LandscapeError as exc:
+        return Finding(
+            _NORMALIZATION,
+            Severity.WARNING if untouched else Severity.NOTE,
+            f"{start}; the two modes cannot be compared: {exc.message}",
+            exc.hint,
+            values,
         )
-    else:
-        return Finding("range", Severity.OK, f"{where}.", values=values)
-    return Finding("range", Severity.WARNING, message, remedy, values)
+    values |= {"loss_stored": stored.loss, "loss_batch": batch.loss}
+    message = (
+        f"{start}; the loss is {_described(stored)} with them, {_described(batch)} with those of "
+        "the batches."
+    )
+    is_apart = not math.isfinite(stored.loss) or (
+        max(stored.loss, batch.loss) > _APART * min(stored.loss, batch.loss)
+        and abs(stored.loss - batch.loss) > _LEAST_APART
+    )
+    num_signs = int(is_apart) + int(untouched > 0)
+    severity = (Severity.OK, Severity.WARNING, Severity.PROBLEM)[num_signs]
+    return Finding(_NORMALIZATION, severity, message, _OTHER_MODES if num_signs else "", values)
+
+
+def in_mode(problem: Problem, mode: str) -> Problem:
+    """Return the same problem with another batch normalization, on the same batches."""
+    if problem.batchnorm == mode:
+        return problem
+    return Problem(
+        _as_stored(problem),
+        BatchData(tuple(problem.batches)),
+        problem.passes.criterion,
+        device=str(problem.device),
+        dtype=problem.plan.dtype,
+        batchnorm=mode,
+        batch_size=problem.plan.batch_size,
+    )
+
+
+def _as_stored(problem: Problem) -> nn.Module:
+    """Return a copy of the model with the checkpoint's buffers, which `recalibrate` replaces."""
+    module = problem.copy_module()
+    for buffer, stored in zip(module.buffers(), problem.buffers, strict=True):
+        buffer.copy_(stored)
+    return module
+
+
+def _described(value: Evaluation) -> str:
+    accuracy = "" if value.accuracy is None else f" (accuracy {in_percent(value.accuracy)})"
+    return f"{value.loss:.4g}{accuracy}"

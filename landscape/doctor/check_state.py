@@ -86,8 +86,7 @@ def check_names(state: Mapping[str, Any]) -> Finding:
 
 def _bare(name: str) -> str:
     """Return a name without the prefixes that it has."""
-    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), None)
-    return name if prefix is None else _bare(name.removeprefix(prefix))
+    return _bare(name.removeprefix(_prefix([name]))) if name.startswith(PREFIXES) else name
 
 
 def _prefix(prefixed: list[str]) -> str:
@@ -101,16 +100,25 @@ def check_tied(model: nn.Module, state: Mapping[str, Any]) -> Finding:
         groups.setdefault(id(parameter), []).append(name)
     tied = [names for names in groups.values() if len(names) > 1]
     bare = strip_prefixes(dict(state))
-    apart = [names for names in tied if _differ([bare[name] for name in names if name in bare])]
+    read = [[bare[name] for name in names if name in bare] for names in tied]
+    apart = [
+        names
+        for names, tensors in zip(tied, read, strict=True)
+        if not all(torch.equal(tensor, tensors[0]) for tensor in tensors[1:])
+    ]
     values = {"num_tied": len(tied), "num_different": len(apart)}
     if not tied:
         return Finding(
             "tied weights", Severity.OK, "No tensor of the model has two names.", values=values
         )
     if not apart:
-        names = listed([" = ".join(names) for names in tied])
-        message = f"{len(tied)} tensors have several names and count once: {names}."
-        return Finding("tied weights", Severity.NOTE, message, values=values)
+        return Finding(
+            "tied weights",
+            Severity.NOTE,
+            f"{len(tied)} tensors have several names and count once: "
+            f"{listed([' = '.join(names) for names in tied])}.",
+            values=values,
+        )
     return Finding(
         "tied weights",
         Severity.PROBLEM,
@@ -120,7 +128,3 @@ def check_tied(model: nn.Module, state: Mapping[str, Any]) -> Finding:
         "Pass `model` with the model that wrote the file, or save it again after tying them.",
         values,
     )
-
-
-def _differ(tensors: list[Tensor]) -> bool:
-    return any(not torch.equal(tensor, tensors[0]) for tensor in tensors[1:])

@@ -14,10 +14,15 @@ from landscape.doctor.check_data import (
     check_recorded,
     check_smoothing,
 )
-from landscape.doctor.check_network import check_filters, check_minimum, check_range
-from landscape.doctor.check_normalization import check_normalization
+from landscape.doctor.check_network import (
+    check_filters,
+    check_minimum,
+    check_normalization,
+    check_range,
+)
 from landscape.doctor.check_state import check_finite, check_names, check_tied
-from landscape.doctor.findings import Finding, Severity, until_error
+from landscape.doctor.findings import Finding, Severity
+from landscape.errors import LandscapeError
 from landscape.io.checkpoint import load_checkpoint
 from landscape.problem.problem import Problem
 
@@ -42,7 +47,15 @@ def examine(
     Returns:
         One finding a check, those that found nothing included.
     """
-    return list(until_error(_findings(Path(path), open_problems, seed)))
+    return list(_until_error(_findings(Path(path), open_problems, seed)))
+
+
+def _until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield findings; an error that ends the examination is the last of them."""
+    try:
+        yield from findings
+    except LandscapeError as exc:
+        yield Finding("loading", Severity.PROBLEM, exc.message, exc.hint)
 
 
 def _findings(
@@ -63,11 +76,10 @@ def _findings(
     yield check_filters(problem)
     loss = problem.loss()
     if not math.isfinite(loss):
-        message = f"The loss at the weights is {loss}."
         yield Finding(
             "minimum",
             Severity.PROBLEM,
-            message,
+            f"The loss at the weights is {loss}.",
             "Pass `dtype='float64'`, or `batchnorm='recalibrate'`.",
         )
         return

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-
-from landscape.errors import LandscapeError
 
 
 class Severity(StrEnum):
@@ -35,14 +33,6 @@ class Finding:
     message: str
     remedy: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
-
-
-def until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield findings; an error that ends the examination is the last of them."""
-    try:
-        yield from findings
-    except LandscapeError as exc:
-        yield Finding("loading", Severity.PROBLEM, exc.message, exc.hint)
 
 
 def in_percent(share: float) -> str:

@@ -4,7 +4,7 @@ from cases import images, seeded, tiny_cnn, tiny_mlp
 from torch import nn
 from torch.nn import functional as F
 
-from landscape.doctor.check_normalization import check_normalization, in_mode
+from landscape.doctor.check_network import check_normalization, in_mode
 from landscape.doctor.findings import Severity
 from landscape.problem.problem import Problem
 

@@ -4,8 +4,7 @@ from cases import tiny_mlp
 from networks import Tied
 
 from landscape.doctor.check_state import check_finite, check_names, check_tied
-from landscape.doctor.findings import Finding, Severity, until_error
-from landscape.errors import CheckpointError
+from landscape.doctor.findings import Severity
 
 
 @pytest.fixture
@@ -89,17 +88,3 @@ def test_tied_weights_that_differ_in_the_file_are_a_problem():
     found = check_tied(model, state)
     assert (found.severity, found.values["num_different"]) == (Severity.PROBLEM, 1)
     assert "first.weight = second.weight" in found.message
-
-
-def test_an_error_on_the_way_is_the_last_finding():
-    def findings():
-        yield Finding("names", Severity.OK, "fine")
-        raise CheckpointError("it is damaged.", hint="Copy it again.")
-
-    *_, last = until_error(findings())
-    assert (last.check, last.severity, last.message, last.remedy) == (
-        "loading",
-        Severity.PROBLEM,
-        "it is damaged.",
-        "Copy it again.",
-    )

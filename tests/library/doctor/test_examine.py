@@ -4,6 +4,7 @@ from cases import classification, tiny_mlp
 from networks import NETWORKS, network
 
 from landscape.doctor import Severity, examine
+from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
 
 ALL = [
@@ -52,3 +53,17 @@ def test_a_loss_of_zero_is_a_minimum(saved):
     found = examine(saved(model.state_dict()), lambda: {"train": problem})
     assert next(each for each in found if each.check == "minimum").severity == Severity.OK
     assert found[-1].message.endswith("too near to see it rise.")
+
+
+def test_an_error_on_the_way_is_the_last_finding(saved):
+    def fails():
+        raise CheckpointError("it is damaged.", hint="Copy it again.")
+
+    *before, last = examine(saved(tiny_mlp().state_dict()), fails)
+    assert [each.check for each in before] == ALL[:2]
+    assert (last.check, last.severity, last.message, last.remedy) == (
+        "loading",
+        Severity.PROBLEM,
+        "it is damaged.",
+        "Copy it again.",
+    )
