@@ -55,7 +55,6 @@ WITHOUT_TORCH = (
     "landscape/surface/topology.py",
     "landscape/io/store.py",
     "landscape/io/li2018.py",
-    "landscape/audit/audit_report.py",
     "landscape/conditions/condition.py",
     "landscape/conditions/from_file.py",
     "landscape/report/document.py",

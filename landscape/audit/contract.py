@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch.optim import SGD, Optimizer
 
-from landscape.audit.cases import Case, Quadratic
 from landscape.audit.trainee import (
     CLOSURE,
     SECOND_CLOSURE,
     TWO_STEPS,
     Calling,
+    Case,
+    Quadratic,
     Raised,
     Trainee,
     attempt,
@@ -42,33 +44,44 @@ _FACTORY = (
 
 
 @dataclass(frozen=True)
-class Construction:
-    """How a class is built.
+class Contract:
+    """How a class is built and called.
 
     Attributes:
         kind: The class, or a function that returns an optimizer.
         form: Where the base optimizer goes.
         base_name: Name of the argument that it goes in; empty if there is none.
         names: Names of the arguments.
+        calling: How its optimizers do a step.
     """
 
     kind: Callable[..., Any]
     form: str
     base_name: str
     names: tuple[str, ...]
+    calling: Calling = field(default_factory=Calling)
 
     def __str__(self) -> str:
         return f"{name_of(self.kind)}{_WRITTEN[self.form]}"
 
-    def make(
+    @property
+    def has_base(self) -> bool:
+        """Whether it goes around any optimizer."""
+        return self.form != NO_BASE
+
+    def takes(self, name: str) -> bool:
+        """Return whether there is an argument of this name."""
+        return name in self.names
+
+    def build(
         self,
         model: Case,
         groups: Sequence[Mapping[str, Any]] | None = None,
         *,
         base: type[Optimizer] = SGD,
         **options: Any,
-    ) -> tuple[Any, Optimizer | None]:
-        """Build an optimizer, and its base where that is made beside it.
+    ) -> Trainee:
+        """Build an optimizer for a model.
 
         Args:
             model: What shall be trained.
@@ -82,18 +95,16 @@ class Construction:
         own |= {name: model for name in _MODEL_NAMES if name in self.names}
         if self.form in (BASE_CLASS, NO_BASE):
             given = {self.base_name: base} if self.form == BASE_CLASS else {}
-            return self.kind(_params(model, groups), **given, **own, **options), None
+            optimizer = self.kind(_params(model, groups), **given, **own, **options)
+            return Trainee(self.calling, model, optimizer)
         instance = base(_params(model, groups), **options)
         leading = () if self.form == BASE_FIRST else (_params(model, groups),)
-        return self.kind(*leading, **{self.base_name: instance}, **own), instance
+        optimizer = self.kind(*leading, **{self.base_name: instance}, **own)
+        return Trainee(self.calling, model, optimizer, instance)
 
 
-def find_constructions(kind: Callable[..., Any]) -> list[Construction]:
-    """Return the ways in which a class may want to be built; none if it takes no rho.
-
-    Args:
-        kind: The class, or a function that returns an optimizer.
-    """
+def _ways_to_build(kind: Callable[..., Any]) -> list[Contract]:
+    """Return the ways in which a class may want to be built; none if it takes no rho."""
     names, takes_more = _argument_names(kind)
     if not ("rho" in names or takes_more):
         return []
@@ -103,9 +114,9 @@ def find_constructions(kind: Callable[..., Any]) -> list[Construction]:
         if ("base" in name or "optim" in name) and not name.endswith(("args", "options"))
     ]
     if not bases:
-        return [Construction(kind, NO_BASE, "", names)]
+        return [Contract(kind, NO_BASE, "", names)]
     forms = [BASE_FIRST] if bases[0] == names[0] else [BASE_CLASS, BASE_BESIDE]
-    return [Construction(kind, form, bases[0], names) for form in forms]
+    return [Contract(kind, form, bases[0], names) for form in forms]
 
 
 def name_of(kind: Callable[..., Any]) -> str:
@@ -144,32 +155,6 @@ def _signatures(kind: Callable[..., Any]) -> Iterator[list[inspect.Parameter]]:
             yield list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
 
 
-@dataclass(frozen=True)
-class Contract:
-    """How a class is built and called.
-
-    Attributes:
-        construction: How it is built.
-        calling: How its optimizers do a step.
-    """
-
-    construction: Construction
-    calling: Calling
-
-    @property
-    def has_base(self) -> bool:
-        """Whether it goes around any optimizer."""
-        return self.construction.form != NO_BASE
-
-    def takes(self, name: str) -> bool:
-        """Return whether there is an argument of this name."""
-        return name in self.construction.names
-
-    def build(self, model: Case, *args: Any, **options: Any) -> Trainee:
-        """Build an optimizer for a model; arguments as for `Construction.make`."""
-        return Trainee(self.calling, model, *self.construction.make(model, *args, **options))
-
-
 def find_contract(kind: Callable[..., Any]) -> Contract:
     """Find out how a class is built and called.
 
@@ -179,21 +164,19 @@ def find_contract(kind: Callable[..., Any]) -> Contract:
     Raises:
         InputError: If it takes no rho, or can be built and called in none of the known ways.
     """
-    constructions = attempt(lambda: find_constructions(kind))
-    if not constructions or isinstance(constructions, Raised):
+    ways = attempt(lambda: _ways_to_build(kind))
+    if not ways or isinstance(ways, Raised):
         raise InputError(
             f"a sharpness-aware optimizer must take rho, {name_of(kind)} does not.", hint=_FACTORY
         )
     refusals: list[str] = []
-    for construction in constructions:
-        made = attempt(
-            lambda construction=construction: construction.make(Quadratic(), lr=0.1, rho=0.05)
-        )
-        if isinstance(made, Raised):
-            refusals.append(f"{construction} raised {made.summary}")
+    for way in ways:
+        built = attempt(partial(way.build, Quadratic(), lr=0.1, rho=0.05))
+        if isinstance(built, Raised):
+            refusals.append(f"{way} raised {built.summary}")
             continue
-        for calling in _callings(kind, made[0]):
-            contract = Contract(construction, calling)
+        for calling in _callings(kind, built.optimizer):
+            contract = replace(way, calling=calling)
             trace = attempt(contract.build(Quadratic(), lr=0.1, rho=0.05).trace)
             if isinstance(trace, Raised):
                 refusals.append(f"{calling} raised {trace.summary}")

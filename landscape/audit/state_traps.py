@@ -20,18 +20,24 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from landscape.audit.audit_report import TrapResult, not_applicable, passed_if
-from landscape.audit.cases import START, Branches, Network, Quadratic
 from landscape.audit.contract import Contract
 from landscape.audit.trainee import (
+    START,
     TWO_STEPS,
+    Branches,
+    Network,
+    Quadratic,
     Raised,
     Trainee,
+    TrapResult,
     Watch,
     are_close,
     attempt,
     farthest,
     moved,
+    not_applicable,
+    passed_if,
+    passed_if_agreed,
 )
 from landscape.problem.batches import tensors_in
 
@@ -118,11 +124,8 @@ def train_with_scaled_losses(contract: Contract) -> TrapResult:
     scaler = GradScaler("cpu", init_scale=_SCALE)
     for _ in range(3):
         scaled.step(scaler=scaler)
-    found, expected = scaled.flat(), plain.steps(3)
-    return passed_if(
-        are_close(found, expected),
-        f"{farthest(found, expected)} from unscaled losses after 3 steps, {_way(contract)}",
-    )
+    measured = f"from unscaled losses after 3 steps, {_way(contract)}"
+    return passed_if_agreed(scaled.flat(), plain.steps(3), measured, holds=are_close)
 
 
 def skip_an_overflow(contract: Contract) -> TrapResult:
@@ -176,8 +179,8 @@ def store_nothing_twice(contract: Contract) -> TrapResult:
     )
     weights += [w.detach().clone() for w in trainee.model.parameters()]
     stored = [t for t in tensors_in(trainee.holder.state_dict()) if t.numel() > 1]
-    copies = sum(any(_are_same(tensor, w) for w in weights) for tensor in stored)
-    twice = sum(_are_same(first, second) for first, second in combinations(stored, 2))
+    copies = sum(any(torch.equal(tensor, w) for w in weights) for tensor in stored)
+    twice = sum(torch.equal(first, second) for first, second in combinations(stored, 2))
     return passed_if(
         not copies and not twice,
         f"{len(stored)} tensors: {copies} copies of weights, {twice} held twice",
@@ -189,10 +192,7 @@ def keep_the_base_in_a_duplicate(contract: Contract, duplicate: Callable[[Any], 
     trainee = contract.build(Network(), **_OPTIONS)
     trainee.steps(2)
     other = Trainee(trainee.calling, *duplicate((trainee.model, trainee.optimizer, trainee.base)))
-    expected, found = trainee.steps(3), other.steps(3)
-    return passed_if(
-        torch.equal(found, expected), f"{farthest(found, expected)} apart, 3 steps later"
-    )
+    return passed_if_agreed(other.steps(3), trainee.steps(3), "apart, 3 steps later")
 
 
 def through_a_pickle(objects: Any) -> Any:
@@ -239,10 +239,8 @@ def train_a_new_group(contract: Contract) -> TrapResult:
         return not_applicable(f"it refuses groups: {reference.summary}")
     trainee = contract.build(late, [{"params": [late.parts[0]]}], **_OPTIONS)
     trainee.optimizer.add_param_group({"params": [late.parts[1]]})
-    expected, found = reference.steps(3), trainee.steps(3)
-    return passed_if(
-        torch.equal(found, expected), f"{farthest(found, expected)} from a group given at the start"
-    )
+    measured = "from a group given at the start"
+    return passed_if_agreed(trainee.steps(3), reference.steps(3), measured)
 
 
 def _overflowing(trainee: Trainee) -> Watch:
@@ -273,7 +271,7 @@ def _lost(contract: Contract, error: Callable[[], BaseException]) -> float:
 
 
 def _way(contract: Contract) -> str:
-    if contract.calling.two_steps is None or contract.calling.scales_by_itself:
+    if contract.calling.two_steps is None or contract.calling.takes_scaler:
         return "by step(closure, scaler=scaler)"
     return f"by unscale_ before {contract.calling.two_steps[1]}()"
 
@@ -290,7 +288,3 @@ def _warns(contract: Contract, way: str) -> bool:
 
 def _one_step_schedule(trainee: Trainee) -> LambdaLR:
     return LambdaLR(trainee.holder, lambda epoch: float(epoch == 0))
-
-
-def _are_same(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and torch.equal(first, second)

@@ -1,11 +1,11 @@
-"""The table of traps, and an optimizer tried on all of them."""
+"""The table of traps, and the report of an optimizer tried on all of them."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,73 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from landscape.audit import state_traps, step_traps
-from landscape.audit.audit_report import FAILED, AuditReport, Row, TrapResult, not_applicable
-from landscape.audit.cases import RunningCenter
 from landscape.audit.contract import Contract, find_contract
-from landscape.audit.trainee import TWO_STEPS, Raised, attempt
+from landscape.audit.trainee import (
+    FAILED,
+    NOT_APPLICABLE,
+    PASSED,
+    TWO_STEPS,
+    Raised,
+    RunningCenter,
+    TrapResult,
+    attempt,
+    not_applicable,
+)
 from landscape.runtime.random_state import forked_random_state
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a report.
+
+    Attributes:
+        trap: Name.
+        claim: What should hold.
+        result: As in `TrapResult`.
+        measured: As in `TrapResult`.
+    """
+
+    trap: str
+    claim: str
+    result: str
+    measured: str
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All traps, for one optimizer.
+
+    Attributes:
+        built: How it was built.
+        called: How it was made to do a step.
+        rows: One a trap.
+    """
+
+    built: str
+    called: str
+    rows: tuple[Row, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many traps came to each result."""
+        return {
+            result: sum(row.result == result for row in self.rows)
+            for result in (PASSED, FAILED, NOT_APPLICABLE)
+        }
+
+    @property
+    def failed(self) -> list[Row]:
+        """The rows of the traps that failed."""
+        return [row for row in self.rows if row.result == FAILED]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as what JSON knows."""
+        return {
+            "built": self.built,
+            "called": self.called,
+            **{result.replace(" ", "_"): number for result, number in self.counts.items()},
+            "traps": [asdict(row) for row in self.rows],
+        }
 
 
 @dataclass(frozen=True)
@@ -49,7 +111,7 @@ NEEDS: dict[str, tuple[Callable[[Contract], bool], str]] = {
         "the caller does the second pass, and has to restore the weights",
     ),
     "scaler": (
-        lambda contract: bool(contract.calling.two_steps) or contract.calling.scales_by_itself,
+        lambda contract: bool(contract.calling.two_steps) or contract.calling.takes_scaler,
         "step takes no scaler, and there is no place between two steps to unscale once",
     ),
 }
@@ -226,7 +288,7 @@ def audit_optimizer(kind: Callable[..., Any], *, traps: Sequence[Trap] = TRAPS) 
         warnings.simplefilter("ignore")
         contract = find_contract(kind)
         rows = tuple(_row(trap, contract) for trap in traps)
-    return AuditReport(built=str(contract.construction), called=str(contract.calling), rows=rows)
+    return AuditReport(built=str(contract), called=str(contract.calling), rows=rows)
 
 
 def _row(trap: Trap, contract: Contract) -> Row:

@@ -1,8 +1,8 @@
-"""A tiny model in the hands of the audited optimizer, and what is measured of both."""
+"""Tiny models in the hands of an audited optimizer, and what is measured of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -10,12 +10,128 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from landscape.audit.cases import Case
 from landscape.errors import first_line
 
 T = TypeVar("T")
+
+MATRIX = torch.tensor([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
+"""Of the quadratic w'Aw/2."""
+
+START = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+"""Where the quadratic's weights begin."""
+
+
+class Case(nn.Module):
+    """A model that knows its data and its loss.
+
+    Attributes:
+        pass_number: Which pass of a step comes next, from 0.
+    """
+
+    pass_number = 0
+
+    def loss(self) -> Tensor:
+        """Return the loss of the one batch that there is."""
+        raise NotImplementedError
+
+
+class Quadratic(Case):
+    """The loss w'Aw/2 of three weights in float64.
+
+    Args:
+        sizes: How the weights are divided over parameters.
+        start: Their values, (3,).
+    """
+
+    def __init__(self, sizes: Sequence[int] = (3,), start: Tensor = START) -> None:
+        super().__init__()
+        self.parts = nn.ParameterList([part.clone() for part in start.split(list(sizes))])
+
+    def loss(self) -> Tensor:
+        """Return w'Aw/2."""
+        w = torch.cat(list(self.parts))
+        return w @ MATRIX @ w / 2
+
+
+class Network(Case):
+    """A network with one hidden layer and fixed first weights, and 20 examples in 3 classes.
+
+    Args:
+        middle: Layers between, which keep 8 features.
+        dtype: Of weights and inputs.
+    """
+
+    def __init__(self, *middle: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.layers = nn.Sequential(nn.Linear(6, 8), *middle, nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+        for w in self.parameters():
+            nn.init.normal_(w, std=0.4, generator=generator)
+        self.inputs = torch.randn(20, 6, generator=generator, dtype=dtype)
+        self.targets = torch.randint(3, (20,), generator=generator)
+
+    def loss(self) -> Tensor:
+        """Return the mean cross-entropy."""
+        return F.cross_entropy(self.layers(self.inputs), self.targets)
+
+
+class Branches(Case):
+    """Two weight vectors, one of which is unused in one pass, as when layers are randomly dropped.
+
+    Args:
+        skipped: Number of that pass.
+    """
+
+    def __init__(self, skipped: int) -> None:
+        super().__init__()
+        self.skipped = skipped
+        self.often = nn.Parameter(torch.tensor([0.3, -0.7, 1.1]))
+        self.seldom = nn.Parameter(torch.tensor([-0.2, 0.9]))
+
+    def loss(self) -> Tensor:
+        """Return the mean of the squares of what takes part."""
+        loss = self.often.square().mean()
+        return loss if self.pass_number == self.skipped else loss + self.seldom.square().mean()
+
+
+class RunningCenter(nn.Module):
+    """A normalization layer of no library: it subtracts batch means and keeps a running mean."""
+
+    mean: Tensor
+    num_passes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("num_passes", torch.tensor(0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Center the features."""
+        mean = inputs.mean(0)
+        self.mean.lerp_(mean.detach(), 0.1)
+        self.num_passes += 1
+        return inputs - mean
+
+
+class RecordedDropout(nn.Module):
+    """Dropout of half the features.
+
+    Attributes:
+        masks: What every pass multiplied with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: list[Tensor] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Drop features."""
+        self.masks.append(F.dropout(torch.ones_like(inputs), 0.5))
+        return inputs * self.masks[-1]
+
 
 Watch = Callable[[int], None]
 """Called after the backward pass of each pass of a step, with its number from 0."""
@@ -32,17 +148,17 @@ class Calling:
     Attributes:
         way: One of the three.
         takes_closure: Whether there is a `step` with an argument.
-        takes_scaler: Whether `step` takes a gradient scaler.
+        takes_scaler: Whether `step` takes a gradient scaler, and so unscales by itself.
         two_steps: Names of the methods between which the caller does the second pass; None if there
             are none.
         switches: Functions of a model that let BatchNorm's statistics move and keep them from it.
     """
 
-    way: str
-    takes_closure: bool
-    takes_scaler: bool
-    two_steps: tuple[str, str] | None
-    switches: tuple[Callable[[nn.Module], Any], Callable[[nn.Module], Any]] | None
+    way: str = CLOSURE
+    takes_closure: bool = True
+    takes_scaler: bool = False
+    two_steps: tuple[str, str] | None = None
+    switches: tuple[Callable[[nn.Module], Any], Callable[[nn.Module], Any]] | None = None
 
     def __str__(self) -> str:
         first, second = self.two_steps or ("", "")
@@ -51,11 +167,6 @@ class Calling:
             SECOND_CLOSURE: "backward(), step(closure)",
             TWO_STEPS: f"backward(), {first}(), backward(), {second}()",
         }[self.way]
-
-    @property
-    def scales_by_itself(self) -> bool:
-        """Whether `step` unscales gradients."""
-        return self.takes_scaler and self.takes_closure
 
 
 @dataclass
@@ -72,7 +183,7 @@ class Trainee:
     calling: Calling
     model: Case
     optimizer: Any
-    base: Optimizer | None
+    base: Optimizer | None = None
 
     @property
     def holder(self) -> Any:
@@ -114,7 +225,7 @@ class Trainee:
         """
         run = self._passes(watch, scaler)
         way = way or self.calling.way
-        if way == TWO_STEPS or (scaler is not None and not self.calling.scales_by_itself):
+        if way == TWO_STEPS or (scaler is not None and not self.calling.takes_scaler):
             returned = self._two_steps(run, scaler)
         else:
             self.model.zero_grad()
@@ -198,3 +309,41 @@ def moved(after: Tensor, before: Tensor) -> str:
         if lost
         else f"weights moved by {farthest(after, before)}"
     )
+
+
+PASSED, FAILED, NOT_APPLICABLE = "passed", "failed", "not applicable"
+"""What a trap may come to."""
+
+
+@dataclass(frozen=True)
+class TrapResult:
+    """What one trap came to.
+
+    Attributes:
+        result: `passed`, `failed` or `not applicable`.
+        measured: What was measured, or why nothing was.
+    """
+
+    result: str
+    measured: str
+
+
+def passed_if(holds: bool, measured: str) -> TrapResult:
+    """Return `passed` or `failed`."""
+    return TrapResult(PASSED if holds else FAILED, measured)
+
+
+def not_applicable(reason: str) -> TrapResult:
+    """Return `not applicable`."""
+    return TrapResult(NOT_APPLICABLE, reason)
+
+
+def passed_if_agreed(
+    found: Tensor,
+    expected: Tensor,
+    measured: str,
+    *,
+    holds: Callable[[Tensor, Tensor], bool] = torch.equal,
+) -> TrapResult:
+    """Return `passed` if two vectors agree, with their distance in front of what was measured."""
+    return passed_if(holds(found, expected), f"{farthest(found, expected)} {measured}")

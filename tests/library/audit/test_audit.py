@@ -8,8 +8,7 @@ import torch
 from sam_classes import Naive
 from torch.optim import SGD
 
-from landscape.audit.audit_report import AuditReport, Row
-from landscape.audit.suite import TRAPS, audit_optimizer
+from landscape.audit.suite import TRAPS, AuditReport, Row, audit_optimizer
 from landscape.errors import InputError
 from landscape.optim import SAM
 
