@@ -33,15 +33,14 @@ from landscape.io.recipe import (
     training_recipe,
 )
 from landscape.io.store import write_result
-from landscape.optim.factory import FAMILY, build_optimizer
+from landscape.optim.family import FAMILY, build_optimizer
 from landscape.problem.batches import hash_tensors, tensors_in
 from landscape.problem.plan import choose_device
 from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
 from landscape.runtime import distributed
-from landscape.training import TrainingPlan, loop
-from landscape.training.ascent_sharpness import euclidean_radius
-from landscape.training.training_state import Interrupted, TrainingState
+from landscape.training import Interrupted, TrainingPlan, TrainingState, loop
+from landscape.training.meter import euclidean_radius
 
 from .. import console
 from ..options import LARGEST_SEED, ModelOptions, call_with_options, refuse

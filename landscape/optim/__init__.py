@@ -33,8 +33,7 @@ the loss; call `scaler.update()` after it. Gradients are unscaled once, after th
 
 from __future__ import annotations
 
-from landscape.optim.factory import OPTIMIZERS, build_optimizer
+from landscape.optim.family import GSAM, OPTIMIZERS, FriendlySAM, build_optimizer
 from landscape.optim.sam import SAM
-from landscape.optim.variants import GSAM, FriendlySAM
 
 __all__ = ["GSAM", "OPTIMIZERS", "SAM", "FriendlySAM", "build_optimizer"]

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from landscape.ascent.steepest import RADII, check_norm, dual_norm
-from landscape.errors import InputError, require_at_least_zero, require_one_of
+from landscape.errors import require, require_at_least_zero, require_one_of
 from landscape.optim.parameter_ball import Excursion, Memory, ParameterBall, make_balls
 from landscape.optim.wrapping import (
     Closure,
@@ -195,11 +195,11 @@ class SAM(WrappingOptimizer):
         scale = 1.0 if scaler is None else scaler.get_scale()
         if self._ascent is None:
             return self._begin_ascent(scale)
-        if self._ascent.num_steps == self.steps or not self._ascent.balls:
-            raise InputError(
-                "first_step must be followed by second_step before it is called again.",
-                hint="Call restore() to give up a step.",
-            )
+        require(
+            self._ascent.num_steps != self.steps and self._ascent.balls,
+            "first_step must be followed by second_step before it is called again.",
+            hint="Call restore() to give up a step.",
+        )
         norm = float(dual_norm(self._gradients()))
         self._ascent.is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0)
         if not (self._ascent.is_finite and is_moving):
@@ -218,8 +218,7 @@ class SAM(WrappingOptimizer):
         Raises:
             InputError: If `first_step` was not called, or there is no gradient.
         """
-        if self._ascent is None:
-            raise InputError("second_step must follow first_step.")
+        require(self._ascent is not None, "second_step must follow first_step.")
         is_finite = self._end_ascent()
         # A scheduler warns unless it saw step(), which a hand-written loop does not call.
         self._opt_called = True
@@ -235,25 +234,28 @@ class SAM(WrappingOptimizer):
     def _check_options(self) -> None:
         for name, least in (("steps", 1), ("every", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"{name} must be a whole number of at least {least}, got {value}.")
+            require(
+                isinstance(value, int) and value >= least,
+                f"{name} must be a whole number of at least {least}, got {value}.",
+            )
         for name, known in (("radius", RADII), ("direction", DIRECTIONS), ("scope", SCOPES)):
             require_one_of(name, getattr(self, name), known)
-        if self.direction == "random" and (self.steps > 1 or self.decay_in_ascent):
-            raise InputError(
-                "a random direction has no use for several ascent steps or for the weight decay.",
-                hint="Leave them out, or use the direction gradient.",
-            )
+        require(
+            self.direction != "random" or (self.steps == 1 and not self.decay_in_ascent),
+            "a random direction has no use for several ascent steps or for the weight decay.",
+            hint="Leave them out, or use the direction gradient.",
+        )
 
     def check_group(self, group: dict[str, Any]) -> None:
         """Raise InputError if the weights or the ball of a parameter group cannot be used."""
         check_norm(group["p"])
         for name in ("rho", "eta"):
             require_at_least_zero(name, group[name])
-        if any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]):
-            raise InputError(
-                "SAM needs real weights, got complex ones.", hint="Use torch.view_as_real."
-            )
+        require(
+            not any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]),
+            "SAM needs real weights, got complex ones.",
+            hint="Use torch.view_as_real.",
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the base's state and parameter groups, and under `sam` what SAM itself counts."""
@@ -300,10 +302,11 @@ class SAM(WrappingOptimizer):
     def _begin_ascent(self, scale: float) -> bool:
         is_random = self.direction == "random"
         gradients = self._gradients(is_needed=not is_random)
-        if any(gradient.is_sparse for gradient in gradients):
-            raise InputError(
-                "SAM needs dense gradients, got a sparse one.", hint="Use sparse=False."
-            )
+        require(
+            not any(gradient.is_sparse for gradient in gradients),
+            "SAM needs dense gradients, got a sparse one.",
+            hint="Use sparse=False.",
+        )
         self.gradient_norm = dual_norm(gradients) if gradients else torch.tensor(math.nan)
         norm = float(self.gradient_norm) if gradients else 0.0
         self.gradient_norm = self.gradient_norm / scale

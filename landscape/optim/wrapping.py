@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import LBFGS, Optimizer
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.runtime.distributed import unsynchronized
 
 Closure: TypeAlias = Callable[[], Any]
@@ -102,11 +102,11 @@ class WrappingOptimizer(Optimizer):
 
     def _gradients(self, *, is_needed: bool = True) -> list[Tensor]:
         gradients = [gradient for w in self._weights() if (gradient := w.grad) is not None]
-        if is_needed and not gradients:
-            raise InputError(
-                "SAM needs a gradient, and no parameter has one.",
-                hint="Call backward() on the loss inside the closure, or before first_step().",
-            )
+        require(
+            gradients or not is_needed,
+            "SAM needs a gradient, and no parameter has one.",
+            hint="Call backward() on the loss inside the closure, or before first_step().",
+        )
         return gradients
 
     def _set_gradients(self, gradients: list[Tensor | None] | None) -> None:
@@ -123,32 +123,33 @@ def _make_base(
     params: Iterable[Any], base: type[Optimizer] | Optimizer, options: dict[str, Any]
 ) -> Optimizer:
     kind = base if isinstance(base, type) else type(base)
-    if not issubclass(kind, Optimizer):
-        raise InputError(f"the base must be a torch optimizer or a class of them, got {base!r}.")
-    if issubclass(kind, WrappingOptimizer):
-        raise InputError(
-            "the base optimizer must not be SAM itself.", hint="Use torch.optim.SGD, say."
-        )
-    if issubclass(kind, LBFGS):
-        raise InputError("the base optimizer must step without a closure, LBFGS does not.")
+    require(
+        issubclass(kind, Optimizer),
+        f"the base must be a torch optimizer or a class of them, got {base!r}.",
+    )
+    require(
+        not issubclass(kind, WrappingOptimizer),
+        "the base optimizer must not be SAM itself.",
+        hint="Use torch.optim.SGD, say.",
+    )
+    require(
+        not issubclass(kind, LBFGS),
+        "the base optimizer must step without a closure, LBFGS does not.",
+    )
     if isinstance(base, type):
         return base(params, **options)
-    _check_fit(list(params), base, options)
-    return base
-
-
-def _check_fit(params: list[Any], base: Optimizer, options: dict[str, Any]) -> None:
-    """Raise InputError unless an existing optimizer can serve for the given parameters."""
-    if options or any(isinstance(item, dict) for item in params):
-        raise InputError(
-            "options and parameter groups cannot be given beside an optimizer that exists already.",
-            hint="Give them to the base optimizer, or pass its class.",
-        )
+    params = list(params)
+    require(
+        not options and not any(isinstance(item, dict) for item in params),
+        "options and parameter groups cannot be given beside an optimizer that exists already.",
+        hint="Give them to the base optimizer, or pass its class.",
+    )
     given = {id(item[1] if isinstance(item, tuple) else item) for item in params}
-    if given != {id(w) for group in base.param_groups for w in group["params"]}:
-        raise InputError(
-            "the base optimizer must hold the same parameters as SAM, got different ones."
-        )
+    require(
+        given == {id(w) for group in base.param_groups for w in group["params"]},
+        "the base optimizer must hold the same parameters as SAM, got different ones.",
+    )
+    return base
 
 
 def as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
@@ -158,12 +159,12 @@ def as_closures(closure: Closure | Sequence[Closure] | None) -> list[Closure]:
         InputError: If there is none.
     """
     closures = [closure] if callable(closure) else list(closure or ())
-    if not closures:
-        raise InputError(
-            "SAM.step needs a closure, which it calls once for each of its passes.",
-            hint="Pass a function that clears the gradients, calls backward and returns the loss,"
-            " or call first_step() and second_step() after the two backward passes.",
-        )
+    require(
+        closures,
+        "SAM.step needs a closure, which it calls once for each of its passes.",
+        hint="Pass a function that clears the gradients, calls backward and returns the loss,"
+        " or call first_step() and second_step() after the two backward passes.",
+    )
     return closures
 
 

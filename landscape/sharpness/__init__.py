@@ -2,8 +2,8 @@
 
 from landscape.registry import make_callable
 from landscape.results.sharpness_measures import MEASURES
-from landscape.sharpness.measurement import Measured, measure_rises, measure_sharpness
-from landscape.sharpness.sharpness_options import SharpnessOptions
+from landscape.sharpness.measurement import SharpnessOptions, measure_rises, measure_sharpness
+from landscape.sharpness.rises import Measured
 
 __all__ = ["MEASURES", "Measured", "SharpnessOptions", "measure_rises", "measure_sharpness"]
 

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from landscape.ascent.ball import Ball
-from landscape.ascent.steepest import check_norm
-from landscape.errors import InputError, NotFiniteError
+from landscape.errors import NotFiniteError, require
 from landscape.problem.problem import Problem
 from landscape.results.provenance import make_provenance
 from landscape.results.sharpness import Certificate
-from landscape.sharpness.objective import Objective
+from landscape.sharpness.rises import Objective
 
 LOSS_TOLERANCE = 1e-9
 """Of a loss that is evaluated again, relative: float64 sums in another order differ by some
@@ -110,11 +109,11 @@ def certify(
         NotFiniteError: If a loss is not finite.
     """
     _require_exact(problem)
-    if not found:
-        raise InputError(
-            "a certificate needs at least one perturbation.",
-            hint="Measure max, at one radius or more.",
-        )
+    require(
+        found,
+        "a certificate needs at least one perturbation.",
+        hint="Measure max, at one radius or more.",
+    )
     ball = Ball.around(problem.weights, p=p, adaptive=adaptive, eta=eta)
     perturbations = [_inside(problem, ball, e, rho) for rho, e in found]
     loss, *losses = _losses(problem, perturbations)
@@ -177,15 +176,16 @@ def _losses(problem: Problem, perturbations: Sequence[Tensor]) -> list[float]:
 
 
 def _require_exact(problem: Problem) -> None:
-    if problem.plan.dtype != "float64":
-        raise InputError(f"certificates are in float64, the problem is in {problem.plan.dtype}.")
-    sample = problem.sample
-    if sample is not None and sample.share < 1:
-        raise InputError(
-            f"certificates are of all data, the problem has {problem.num_examples} examples out of "
-            "more.",
-            hint="Leave out `samples`.",
-        )
+    require(
+        problem.plan.dtype == "float64",
+        f"certificates are in float64, the problem is in {problem.plan.dtype}.",
+    )
+    require(
+        problem.sample is None or problem.sample.share >= 1,
+        f"certificates are of all data, the problem has {problem.num_examples} examples out of "
+        "more.",
+        hint="Leave out `samples`.",
+    )
 
 
 def _inside(problem: Problem, ball: Ball, e: Tensor, rho: float) -> Tensor:
@@ -193,8 +193,10 @@ def _inside(problem: Problem, ball: Ball, e: Tensor, rho: float) -> Tensor:
     problem.spec.require_vector(e, "e")
     e = e.to(problem.weights)
     length = ball.norm(e)
-    if not length <= rho * (1 + _ROUNDING):
-        raise InputError(f"a perturbation of norm {length:g} is not in the ball of radius {rho:g}.")
+    require(
+        length <= rho * (1 + _ROUNDING),
+        f"a perturbation of norm {length:g} is not in the ball of radius {rho:g}.",
+    )
     most = rho * (1 - _INSIDE)
     return e if length <= most else e * (most / length)
 
@@ -208,64 +210,67 @@ def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
     number, size = (
         certificate.perturbations.shape if certificate.perturbations.ndim == 2 else (0, 0)
     )
-    if size != problem.spec.size:
-        return (
+    plan_size = origin.plan.get("batch_size")
+    # Files of version 0.1.0 have the hash of the data after their cast to the dtype.
+    hashes = (problem.data_hash, replace(problem.data, digest=None).hash)
+    columns = (certificate.rho, certificate.losses)
+    are_whole = number and all(
+        values.shape == (number,) and values.dtype.kind == "f" for values in columns
+    )
+    rules = (
+        (
+            size == problem.spec.size,
             f"the certificate is of {size} parameters, the model has {problem.spec.size}.",
             "Name its checkpoint.",
-        )
-    columns = (certificate.rho, certificate.losses)
-    if not number or any(
-        values.shape != (number,) or values.dtype.kind != "f" for values in columns
-    ):
-        return "the certificate has not one radius and one loss for each perturbation.", _CHANGED
-    if origin.batchnorm != problem.batchnorm:
-        return (
+        ),
+        (
+            are_whole,
+            "the certificate has not one radius and one loss for each perturbation.",
+            _CHANGED,
+        ),
+        (
+            origin.batchnorm == problem.batchnorm,
             f"the certificate is with batch normalization {origin.batchnorm}, this is "
             f"{problem.batchnorm}.",
             f"Pass `batchnorm='{origin.batchnorm}'`.",
-        )
-    if origin.weights_hash != problem.weights_hash:
-        return "the certificate is of other weights.", "Name the checkpoint that it was made from."
-    # Files of version 0.1.0 have the hash of the data after their cast to the dtype.
-    hashes = (problem.data_hash, replace(problem.data, digest=None).hash)
-    if origin.data_hash.get(split) not in hashes:
-        return (
+        ),
+        (
+            origin.weights_hash == problem.weights_hash,
+            "the certificate is of other weights.",
+            "Name the checkpoint that it was made from.",
+        ),
+        (
+            origin.data_hash.get(split) in hashes,
             f"the certificate is of other data than this {split} split.",
             "Pass the same `data` and `data_arg`.",
-        )
-    if origin.batchnorm != "stored" and origin.plan.get("batch_size") != problem.plan.batch_size:
-        size = origin.plan.get("batch_size")
-        return (
-            f"the certificate is with statistics of batches of {size}.",
-            f"Pass `batch_size={size}`.",
-        )
-    return _undefined(certificate), _CHANGED
+        ),
+        (
+            origin.batchnorm == "stored" or plan_size == problem.plan.batch_size,
+            f"the certificate is with statistics of batches of {plan_size}.",
+            f"Pass `batch_size={plan_size}`.",
+        ),
+        (certificate.p >= 1, f"p must be at least 1, got {certificate.p}.", _CHANGED),
+        (
+            not certificate.adaptive or 0 <= certificate.eta < math.inf,
+            f"eta must be a finite number of at least 0, got {certificate.eta:g}.",
+            _CHANGED,
+        ),
+    )
+    return next(((failure, hint) for is_kept, failure, hint in rules if not is_kept), ("", ""))
 
 
 _CHANGED = "The file was changed after it was written."
 
 
-def _undefined(certificate: Certificate) -> str:
-    """Return a sentence if the certificate's ball is none."""
-    try:
-        check_norm(certificate.p)
-    except InputError as exc:
-        return exc.message
-    if certificate.adaptive and not 0 <= certificate.eta < math.inf:
-        return f"eta must be a finite number of at least 0, got {certificate.eta:g}."
-    return ""
-
-
 def _checked(rho: float, norm: float, claimed: float, found: float) -> Check:
-    failure = ""
-    if not 0 < rho < math.inf:
-        failure = f"rho must be a positive number, the certificate has {rho:g}."
-    elif not norm <= rho:  # true of NaN
-        failure = (
-            f"the perturbation is outside its ball: its norm is {norm:.17g}, rho is {rho:.17g}."
-        )
-    elif not _agree(claimed, found):
-        failure = _differ(f"at rho {rho:g}", claimed, found)
+    rules = {
+        f"rho must be a positive number, the certificate has {rho:g}.": 0 < rho < math.inf,
+        f"the perturbation is outside its ball: its norm is {norm:.17g}, rho is {rho:.17g}.": (
+            norm <= rho  # false of NaN
+        ),
+        _differ(f"at rho {rho:g}", claimed, found): _agree(claimed, found),
+    }
+    failure = next((failure for failure, is_kept in rules.items() if not is_kept), "")
     return Check(rho, norm, claimed, found, failure)
 
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.problem import Problem
 from landscape.results.history import mean_and_deviation
 from landscape.results.interval import CONFIDENCE, half_width
 from landscape.results.sharpness import Difference, GroupValue, Rescaled, Sharpness
-from landscape.sharpness.measurement import Measured
 from landscape.sharpness.rescaling import Rescaling
-from landscape.sharpness.rises import standard_error
+from landscape.sharpness.rises import Measured, standard_error
 
 _ROUNDING = {
     "tf32": 2.0**-11,
@@ -46,16 +45,15 @@ def differences(
     """
     first = measured[0]
     for name, other in zip(names, measured, strict=True):
-        if other.result.provenance.data_hash != first.result.provenance.data_hash:
-            raise InputError(
-                f"checkpoints that are compared must be measured on the same data, {name} is not.",
-                hint="Measure it in a call of its own.",
-            )
+        require(
+            other.result.provenance.data_hash == first.result.provenance.data_hash,
+            f"checkpoints that are compared must be measured on the same data, {name} is not.",
+            hint="Measure it in a call of its own.",
+        )
     keys = [measure.key for measure in first.result.measures]
-    pairs = list(zip(names, measured, strict=True))[1:]
     return tuple(
         _difference(key, (name, other), (names[0], first), confidence)
-        for name, other in pairs
+        for name, other in zip(names[1:], measured[1:], strict=True)
         for key in keys
     )
 
@@ -98,12 +96,15 @@ def group_values(groups: Mapping[str, Sequence[Sharpness]]) -> tuple[GroupValue,
     Args:
         groups: Name -> results of its checkpoints, which have the same measures.
     """
-    found = []
-    for group, results in groups.items():
-        for key in _values(results[0]):
-            values = [_values(result)[key] for result in results]
-            found.append(GroupValue(group, *key, *mean_and_deviation(values), len(values)))
-    return tuple(found)
+    columns = {
+        (group, *key): [_values(result)[key] for result in results]
+        for group, results in groups.items()
+        for key in _values(results[0])
+    }
+    return tuple(
+        GroupValue(*key, *mean_and_deviation(values), len(values))
+        for key, values in columns.items()
+    )
 
 
 def group_differences(
@@ -121,12 +122,12 @@ def group_differences(
     """
     (base, basis), *others = groups.items()
     for name, results in groups.items():
-        if len(results) != len(basis) or len(results) < 2:
-            raise InputError(
-                f"groups are compared pair by pair and need as many checkpoints, at least 2, "
-                f"got {len(results)} for {name} and {len(basis)} for {base}.",
-                hint="Name the same seeds in every group.",
-            )
+        require(
+            len(results) == len(basis) and len(results) > 1,
+            f"groups are compared pair by pair and need as many checkpoints, at least 2, "
+            f"got {len(results)} for {name} and {len(basis)} for {base}.",
+            hint="Name the same seeds in every group.",
+        )
     keys = [measure.key for measure in basis[0].measures]
     return tuple(
         _paired(key, name, results, base, basis, confidence)
@@ -153,17 +154,9 @@ def _paired(
 
 def _values(result: Sharpness) -> dict[tuple[str, float], float]:
     """Return what a group has a mean of, by name and radius."""
-    single = {
-        "loss": result.loss,
-        "accuracy": result.accuracy,
-        "generalization_gap": result.generalization_gap,
-    }
-    return {
-        **{measure.key: measure.sharpness for measure in result.measures},
-        **{
-            (name, _NO_RADIUS): math.nan if value is None else value
-            for name, value in single.items()
-        },
+    single = [(name, getattr(result, name)) for name in ("loss", "accuracy", "generalization_gap")]
+    return {measure.key: measure.sharpness for measure in result.measures} | {
+        (name, _NO_RADIUS): math.nan if value is None else value for name, value in single
     }
 
 
@@ -194,21 +187,22 @@ def measure_invariance(
 
 
 def _rescaled_rows(before: Measured, rescaling: Rescaling, after: Measured) -> list[Rescaled]:
-    found = []
-    pairs = zip(before.result.measures, after.result.measures, strict=True)
     changes = differences(("before", rescaling.name), (before, after))
-    for (one, other), change in zip(pairs, changes, strict=True):
-        is_visible = abs(change.value) > _UNMOVED * abs(one.sharpness)
-        found.append(
-            Rescaled(
-                rescaling=rescaling.name,
-                factor=rescaling.factor,
-                output_change=rescaling.output_change,
-                name=one.name,
-                rho=one.rho,
-                before=one.sharpness,
-                after=other.sharpness,
-                has_moved=is_visible and change.verdict != "not distinguishable",
-            )
+    return [
+        Rescaled(
+            rescaling=rescaling.name,
+            factor=rescaling.factor,
+            output_change=rescaling.output_change,
+            name=one.name,
+            rho=one.rho,
+            before=one.sharpness,
+            after=other.sharpness,
+            has_moved=(
+                abs(change.value) > _UNMOVED * abs(one.sharpness)
+                and change.verdict != "not distinguishable"
+            ),
         )
-    return found
+        for one, other, change in zip(
+            before.result.measures, after.result.measures, changes, strict=True
+        )
+    ]

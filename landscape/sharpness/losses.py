@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 _SMALLEST_NORM = 1e-10  # of centred outputs, below which they are divided by this
 
@@ -78,9 +78,9 @@ def _require_classes(outputs: Any, targets: Any) -> None:
     are_classes = (
         isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
     )
-    if not (are_scores and are_classes):
-        raise InputError(
-            "the loss of this protocol needs outputs (N, C), at least 2 classes, and class numbers "
-            "(N,) as targets.",
-            hint="Measure without the protocol, by the options that it fixes.",
-        )
+    require(
+        are_scores and are_classes,
+        "the loss of this protocol needs outputs (N, C), at least 2 classes, and class numbers "
+        "(N,) as targets.",
+        hint="Measure without the protocol, by the options that it fixes.",
+    )

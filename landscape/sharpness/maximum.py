@@ -15,8 +15,8 @@ from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
 from landscape.problem.problem import Gradient
 from landscape.reductions import accumulation_dtype, dot
-from landscape.sharpness.objective import Objective
 from landscape.sharpness.quadratic_model import QuadraticModel
+from landscape.sharpness.rises import Objective
 
 TOLERANCE = 1e-7
 """Of the gap, relative to the rise. The error is larger where the ascent is slow: on a quadratic
@@ -130,11 +130,16 @@ class _SpentError(Exception):
 
 @dataclass(frozen=True)
 class _Point:
-    """A perturbation e (P,), its loss, and its gradient (P,), or None if not finite."""
+    """A perturbation e (P,), its loss, and its gradient (P,): -inf and 0 if not finite."""
 
     e: Tensor
     loss: float
-    gradient: Tensor | None
+    gradient: Tensor
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are."""
+        return math.isfinite(self.loss)
 
 
 class _Search:
@@ -198,11 +203,11 @@ class _Search:
     def _starts(self, starts: Sequence[Tensor], directions: Sequence[Tensor]) -> list[Tensor]:
         """Return what to start from, each once; the step from 0 comes first."""
         zero = self._here.e
-        first = [self._uphill(self._here), *(e.to(zero) for e in starts)]
         lines = [self._to_surface(v.to(zero)) for v in directions]
         ends = [sign * e for e in lines for sign in (1, -1)]
+        given = [e.to(zero) for e in starts]
         chosen: list[Tensor] = []
-        for e in [*first, *ends, self._random()]:
+        for e in [self._uphill(self._here), *given, *ends, self._random()]:
             if e.any() and not any(torch.equal(e, other) for other in chosen):
                 chosen.append(e)
         return chosen
@@ -228,7 +233,7 @@ class _Search:
             found = self._objective.gradient(e)
         if found is None or not math.isfinite(found.loss):
             self.num_not_finite += 1
-            return _Point(e, -math.inf, None)
+            return _Point(e, -math.inf, torch.zeros_like(e))
         point = _Point(e, found.loss, found.vector)
         if point.loss > self.best.loss:
             self.best = point
@@ -236,11 +241,9 @@ class _Search:
 
     def _uphill(self, point: _Point) -> Tensor:
         """Return the e of the ball where the linear model at a point is largest."""
-        assert point.gradient is not None
         return self._ball.steepest(point.gradient, self._rho)
 
     def _gap(self, point: _Point) -> float:
-        assert point.gradient is not None
         return max(0.0, self._rho * self._ball.gain(point.gradient) - dot(point.gradient, point.e))
 
     def _try(self, e: Tensor) -> None:
@@ -248,7 +251,7 @@ class _Search:
         point = self._visit(e)
         for _ in range(_TRIAL - 1):
             before = point
-            if point.gradient is None or not point.gradient.any():
+            if not point.gradient.any():
                 return
             point = self._visit(self._uphill(point))
             if point.loss <= before.loss:
@@ -265,7 +268,7 @@ class _Search:
         before, settled = self.best.loss, self._settled
         displaced = (1 - _DISPLACEMENT) * self.best.e + _DISPLACEMENT * self._random()
         point = self._visit(displaced)
-        if point.gradient is not None:
+        if point.is_finite:
             self._ascend_spectrally(point, _ESCAPE)
         if self.best.loss == before:
             self._settled = settled
@@ -296,7 +299,7 @@ class _Search:
                 model = model if num_failures < _MOST_FAILURES else None
                 found = self._search_line(before, aim, min(recent[-_MEMORY:]))
             point = found
-            if point.gradient is None or point.loss < min(recent[-_MEMORY:]):
+            if point.loss < min(recent[-_MEMORY:]):
                 return
             recent.append(point.loss)
             length = self._spectral_length(before, point)
@@ -312,15 +315,12 @@ class _Search:
 
     def _scaled_gradient(self, point: _Point) -> Tensor:
         """Return T g (P,), the gradient in the coordinates T^-1 e."""
-        assert point.gradient is not None
         return self._ball.scaled(point.gradient)
 
     def _aim(self, point: _Point, length: float) -> Tensor:
         """Return the e of the ball to go towards; the way there rises."""
-        gradient = point.gradient
-        assert gradient is not None
         if math.isfinite(length):
-            preconditioned = self._ball.scaled(self._ball.scaled(gradient))
+            preconditioned = self._ball.scaled(self._ball.scaled(point.gradient))
             e = self._ball.project(point.e + length * preconditioned, self._rho)
             if self._slope(point, e) > 0:
                 return e
@@ -328,7 +328,6 @@ class _Search:
 
     def _slope(self, point: _Point, aim: Tensor) -> float:
         """Return by how much the linear model at a point is larger at `aim`."""
-        assert point.gradient is not None
         return dot(point.gradient, aim - point.e)
 
     def _search_line(self, point: _Point, aim: Tensor, reference: float) -> _Point:
@@ -377,7 +376,7 @@ class _Search:
         """Take so many steps with momentum from the best point; return how many of them rose."""
         point, previous, num_rises = self.best, self.best.e, 0
         for number in range(num_steps):
-            if point.gradient is None:
+            if not point.is_finite:
                 break
             aim = self._ball.project(
                 point.e + self._ball.steepest(point.gradient, length), self._rho

@@ -1,4 +1,4 @@
-"""Measurement of one checkpoint: the evaluations of each measure, on all data or by batch."""
+"""Measurement of one checkpoint: its options, and each measure on all data or by batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.ascent.ball import Ball
+from landscape.ascent.steepest import RADII, check_norm
+from landscape.errors import require, require_one_of
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
 from landscape.reductions import norm
@@ -18,31 +21,102 @@ from landscape.results.sharpness import Measure, Sharpness, Taylor
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, Progress
-from landscape.sharpness.objective import Losses, Objective
-from landscape.sharpness.rises import Part, Rises, standard_error
-from landscape.sharpness.sharpness_options import (
-    SharpnessOptions,
-    batches_of_m,
-    require_arguments,
-)
+from landscape.runtime.random_state import derived_seeds
+from landscape.sharpness.rises import Key, Losses, Measured, Objective, Part, Rises, standard_error
 
-Key = tuple[str, float]
-"""Name and radius of a measure."""
+_BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A result, and what it was computed from.
+class SharpnessOptions:
+    """How the measures of a call are taken.
 
     Attributes:
-        result: The measures.
-        rises: Rises of each measure, by name and radius.
-        sample: How the units were drawn from a larger set; None if they are all there is.
+        p: Norm of the ball, at least 1; may be infinite.
+        adaptive: Whether the ball is scaled by T = |w| + eta.
+        eta: Smallest scale of an adaptive ball.
+        steps: Number of gradient steps of `nstep`.
+        radius: What keeps `nstep` in the ball, see `landscape.ascent.steepest.advance`.
+        m: Examples in each of the disjoint batches over which the values are averaged (m-sharpness,
+            Foret et al. 2021, section 4.1); None for the whole set at once.
+        is_shuffled: Whether the batches of m are drawn at random; else they are consecutive
+            examples.
+        num_directions: Antithetic pairs of `avg`, at least 2.
+        relative_error: Draw pairs until the standard error is this share of the mean rise; None for
+            `num_directions`.
+        is_gaussian: Whether `avg` perturbs by rho T z with Gaussian z, of length near rho sqrt(P),
+            in place of the sphere (Andriushchenko et al. 2023).
+        max_gradients: Limit on the gradients of one `max`.
+        seed: Seed of directions and batches; the same for checkpoints that are compared.
+
+    Raises:
+        InputError: If a value is out of range.
     """
 
-    result: Sharpness
-    rises: Mapping[Key, Rises]
-    sample: Sample | None = None
+    p: float = 2.0
+    adaptive: bool = False
+    eta: float = 0.01
+    steps: int = 5
+    radius: str = "path"
+    m: int | None = None
+    is_shuffled: bool = True
+    num_directions: int = 5
+    relative_error: float | None = None
+    is_gaussian: bool = False
+    max_gradients: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_norm(self.p)
+        require_one_of("radius", self.radius, RADII)
+        error = 1.0 if self.relative_error is None else self.relative_error
+        require(self.steps >= 1, f"steps must be at least 1, got {self.steps}.")
+        require(
+            self.num_directions >= 2,
+            f"num-directions must be at least 2 for a standard error, got {self.num_directions}.",
+        )
+        require(
+            error > 0,
+            f"the relative error must be a positive number, got {error:g}.",
+            hint="Pass 0.05.",
+        )
+        require(
+            self.max_gradients >= 1, f"max-gradients must be at least 1, got {self.max_gradients}."
+        )
+
+    def ball(self, problem: Problem) -> Ball:
+        """Return the ball around a problem's weights, of any radius."""
+        return Ball.around(problem.weights, p=self.p, adaptive=self.adaptive, eta=self.eta)
+
+
+def require_arguments(
+    num_examples: int, rho: Sequence[float], measures: Sequence[str], options: SharpnessOptions
+) -> None:
+    """Raise an InputError unless radii, names and batches can be measured on so many examples."""
+    for radius in rho:
+        require(
+            np.isfinite(radius) and radius > 0,
+            f"rho must be a positive number to measure sharpness, got {radius:g}.",
+            hint="Pass `rho=0.05`.",
+        )
+    for name in measures:
+        require(name in MEASURES, f"measures are {', '.join(MEASURES)}, got {name!r}.")
+    require(rho and measures, "sharpness needs at least one radius and one measure.")
+    require(
+        options.m is None or 1 <= options.m <= num_examples,
+        f"m must be from 1 to the {num_examples} examples of the set, got {options.m}.",
+        hint="Leave it out to take the whole set at once.",
+    )
+
+
+def batches_of_m(num_examples: int, options: SharpnessOptions) -> tuple[Tensor, ...]:
+    """Cut the examples into batches of m; the last one may be smaller, and counts by its size."""
+    if options.m is None:
+        return ()
+    if not options.is_shuffled:
+        return torch.arange(num_examples).split(options.m)
+    generator = torch.Generator().manual_seed(derived_seeds(1, options.seed, _BATCHES)[0])
+    return torch.randperm(num_examples, generator=generator).split(options.m)
 
 
 def measure_sharpness(

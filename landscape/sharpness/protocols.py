@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import require, require_one_of
 from landscape.problem.batches import BatchData, Data, TensorData, as_data
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
@@ -20,9 +20,8 @@ from landscape.results.sharpness import SCALE, Taylor
 from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.random_state import derived_seeds
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measurement import Measured, measure_rises
-from landscape.sharpness.rises import Rises
-from landscape.sharpness.sharpness_options import SharpnessOptions
+from landscape.sharpness.measurement import SharpnessOptions, measure_rises
+from landscape.sharpness.rises import Measured, Rises
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
 _AT_A_TIME = 1000  # examples that are augmented together, to bound the memory
@@ -81,15 +80,12 @@ _ALL = (
         source="S001, 1st-Order Magic, section 4.1 and Table 2",
         fixes=(
             "The standardized sharpness L(w + e1) - L(w), e1 one ascent step of length rho = 0.05 "
-            "in the Euclidean "
-            "norm whatever the training used, times 1000, beside 1000 times the generalization "
-            "gap, test loss minus "
-            "train loss."
+            "in the Euclidean norm whatever the training used, times 1000, beside 1000 times the "
+            "generalization gap, test loss minus train loss."
         ),
         left_open=(
             "The set and the batches: all training examples at once. BatchNorm: stored. "
-            "Augmentation: none. "
-            "Number of runs: not stated."
+            "Augmentation: none. Number of runs: not stated."
         ),
         radii={"asc": (0.05,)},
         has_gap=True,
@@ -100,15 +96,13 @@ _ALL = (
         source="S003, Proposition 1, Algorithm 1 and section III.A",
         fixes=(
             "The sum of rho times the Euclidean norm of the gradient over batches of 128, with "
-            "random crops and "
-            "flips, divided by the last index of the batches, which is their number minus 1."
+            "random crops and flips, divided by the last index of the batches, which is their "
+            "number minus 1."
         ),
         left_open=(
             "rho: 0.05. Loss: plain cross-entropy. BatchNorm: batch, as in training. The paper "
-            "takes each batch at "
-            "the weights of its step of an epoch: here all batches are taken at the checkpoint. "
-            "Crops are padded with "
-            "0 after the images are standardised."
+            "takes each batch at the weights of its step of an epoch: here all batches are taken "
+            "at the checkpoint. Crops are padded with 0 after the images are standardised."
         ),
         radii={"first_order": (0.05,)},
         options=SharpnessOptions(m=128),
@@ -121,14 +115,13 @@ _ALL = (
         source="the code of S003, github.com/mukherjeesohom/OptML_Project, sam/sam_train_models.py",
         fixes=(
             "As s003-text, but adaptive: rho = 2 times the Euclidean norm of |w| g, without eta; "
-            "the loss is the "
-            "divergence from targets smoothed by 0.1 over the other classes; BatchNorm batch."
+            "the loss is the divergence from targets smoothed by 0.1 over the other classes; "
+            "BatchNorm batch."
         ),
         left_open=(
             "Its train.py and two of its notebooks cut out squares too; the script that its README "
-            "names for the "
-            "results, and that records sharpness, does not: no cutout. Checkpoint and padding: as "
-            "s003-text."
+            "names for the results, and that records sharpness, does not: no cutout. Checkpoint "
+            "and padding: as s003-text."
         ),
         radii={"first_order": (2.0,)},
         options=SharpnessOptions(m=128, adaptive=True, eta=0.0),
@@ -143,13 +136,12 @@ _ALL = (
         "github.com/google-research/sam",
         fixes=(
             "m-sharpness in the Euclidean ball with the one ascent step of Eq. 2, rho = 0.05; in "
-            "the code BatchNorm "
-            "is in training mode, and m the batch of one accelerator, 128 over their number."
+            "the code BatchNorm is in training mode, and m the batch of one accelerator, 128 over "
+            "their number."
         ),
         left_open=(
             "Number of accelerators: one, m = 128. Augmentation: none, where training has crops "
-            "and flips. Weight "
-            "decay: not in the gradient of the ascent, where the code has it."
+            "and flips. Weight decay: not in the gradient of the ascent, where the code has it."
         ),
         radii={"asc": (0.05,)},
         options=SharpnessOptions(m=128),
@@ -161,17 +153,14 @@ _ALL = (
         "github.com/tml-epfl/sharpness-vs-generalization",
         fixes=(
             "The first 1024 training examples, not augmented, in batches of 128, each for itself; "
-            "outputs centred and "
-            "divided by their norm; BatchNorm stored; perturbations scaled by |w|: the maximum in "
-            "the box with 20 "
-            "gradients, and the mean over Gaussian noise of standard deviation rho |w|, 20 "
-            "evaluations; the radii that "
-            "the code takes for ResNet-18."
+            "outputs centred and divided by their norm; BatchNorm stored; perturbations scaled by "
+            "|w|: the maximum in the box with 20 gradients, and the mean over Gaussian noise of "
+            "standard deviation rho |w|, 20 evaluations; the radii that the code takes for "
+            "ResNet-18."
         ),
         left_open=(
             "The maximum is sought by the iteration of this toolkit, not by theirs; both are lower "
-            "bounds. Noise: 10 "
-            "antithetic pairs, the same for all batches, for 20 single draws."
+            "bounds. Noise: 10 antithetic pairs, the same for all batches, for 20 single draws."
         ),
         radii={"max": (0.001, 0.002, 0.004, 0.008), "avg": (0.05, 0.1, 0.2, 0.4)},
         options=SharpnessOptions(
@@ -224,20 +213,19 @@ def prepared(
         InputError: If there are fewer examples than the protocol takes, or no augmentation where it
             has one.
     """
-    if augment is None and protocol.augmentation != "none":
-        raise InputError(
-            f"the protocol {protocol.name} needs the augmentation {protocol.augmentation}, got "
-            "none."
-        )
+    require(
+        augment is not None or protocol.augmentation == "none",
+        f"the protocol {protocol.name} needs the augmentation {protocol.augmentation}, got none.",
+    )
     data = as_data(data)
     count = protocol.num_examples
     if count is not None:
-        if data.num_examples < count:
-            raise InputError(
-                f"the protocol {protocol.name} takes the first {count} examples of the train "
-                f"split, it has {data.num_examples}.",
-                hint="Take a larger set, or measure without the protocol.",
-            )
+        require(
+            data.num_examples >= count,
+            f"the protocol {protocol.name} takes the first {count} examples of the train split, "
+            f"it has {data.num_examples}.",
+            hint="Take a larger set, or measure without the protocol.",
+        )
         data = data.take(torch.arange(count))
     if augment is None or protocol.augmentation == "none":
         return data
@@ -337,21 +325,20 @@ def _summed(rises: Rises, factor: float) -> Rises:
 
 
 def _require_problem(protocol: Protocol, problem: Problem) -> None:
-    if problem.batchnorm != protocol.batchnorm:
-        raise InputError(
-            f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got "
-            f"{problem.batchnorm}.",
-            hint=f"Pass `batchnorm='{protocol.batchnorm}'`.",
-        )
-    if problem.passes.criterion is not protocol.loss:
-        raise InputError(
-            f"the protocol {protocol.name} measures with a loss of its own, got another.",
-            hint="Make the problem with the arguments that the protocol gives for it.",
-        )
-    m = protocol.options.m
-    fewest = m + 1 if m is not None and protocol.is_short_by_one else m or 1
-    if problem.num_examples < fewest:
-        raise InputError(
-            f"the protocol {protocol.name} needs at least {fewest} examples, got "
-            f"{problem.num_examples}."
-        )
+    fewest = (protocol.options.m or 1) + protocol.is_short_by_one
+    require(
+        problem.batchnorm == protocol.batchnorm,
+        f"the protocol {protocol.name} measures with BatchNorm {protocol.batchnorm}, got "
+        f"{problem.batchnorm}.",
+        hint=f"Pass `batchnorm='{protocol.batchnorm}'`.",
+    )
+    require(
+        problem.passes.criterion is protocol.loss,
+        f"the protocol {protocol.name} measures with a loss of its own, got another.",
+        hint="Make the problem with the arguments that the protocol gives for it.",
+    )
+    require(
+        problem.num_examples >= fewest,
+        f"the protocol {protocol.name} needs at least {fewest} examples, got "
+        f"{problem.num_examples}.",
+    )

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import LandscapeError, require
 from landscape.problem.batches import BatchData, tensors_in
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
@@ -108,17 +108,17 @@ def function_preserving_rescalings(
     Source:
         Dinh et al. (2017), arXiv:1703.04933, Definition 5 and Section 5.
     """
-    if not (0 < factor < math.inf and factor != 1):
-        raise InputError(
-            f"a factor of rescaling must be positive, finite and not 1, got {factor:g}."
-        )
+    require(
+        0 < factor < math.inf and factor != 1,
+        f"a factor of rescaling must be positive, finite and not 1, got {factor:g}.",
+    )
     pairs = _find_pairs(problem, progress)
-    if not pairs:
-        raise InputError(
-            "rescaling needs layers joined by ReLU or another positively homogeneous function, or "
-            "weights under batch normalization with running statistics; this model has neither.",
-            hint="Networks of tanh or GELU have no such freedom: leave `invariance` out.",
-        )
+    require(
+        pairs,
+        "rescaling needs layers joined by ReLU or another positively homogeneous function, or "
+        "weights under batch normalization with running statistics; this model has neither.",
+        hint="Networks of tanh or GELU have no such freedom: leave `invariance` out.",
+    )
     kinds = {
         "relu": ("layers joined by ReLU", [pair for pair in pairs if pair.norm is None]),
         "batchnorm": ("weights under BatchNorm", [pair for pair in pairs if pair.norm is not None]),

@@ -1,16 +1,146 @@
-"""By how much the loss rises, in parts of which a measure is the mean."""
+"""The loss around the weights of a problem, and by how much it rises there."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from landscape.ascent.ball import Ball
-from landscape.sharpness.objective import Objective
+from landscape.errors import NotFiniteError
+from landscape.problem.batches import Batch
+from landscape.problem.passes import Point
+from landscape.problem.problem import Gradient, Problem
+from landscape.problem.sampling_error import Sample
+from landscape.results.sharpness import Sharpness
+from landscape.runtime import distributed
+
+Key = tuple[str, float]
+"""Name and radius of a measure."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Mean loss at a point.
+
+    Attributes:
+        mean: Over all examples.
+        accuracy: Share of correct examples; None where that does not exist.
+        units: Loss of each example, or of each batch where there are no single ones, (n,).
+    """
+
+    mean: float
+    accuracy: float | None
+    units: np.ndarray
+
+
+class Objective:
+    """Loss and gradient of a problem at its own weights w plus a perturbation e (P,).
+
+    Inside `landscape.runtime.distributed.joined` each process evaluates its own share of the
+    batches, unless `is_local`; all get the same losses as one process alone would, bit for bit, and
+    the same gradient up to rounding.
+
+    Args:
+        problem: The loss.
+        is_local: Whether other processes know nothing of it.
+        count: Called after every evaluation of the loss or the gradient with the number of such.
+
+    Attributes:
+        problem: As given.
+        weights: w (P,); do not write into it.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        is_local: bool = False,
+        count: Callable[[int], None] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.weights = problem.weights
+        self._is_shared = distributed.is_on() and not is_local
+        numbers = torch.arange(len(problem.batches))
+        self._numbers: list[int] = (
+            distributed.own_share(numbers) if self._is_shared else numbers
+        ).tolist()
+        self._count = count
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.problem.spec.size
+
+    def at(self, e: Tensor) -> Point:
+        """Return the point w + e."""
+        return partial(torch.add, self.weights, e.to(self.weights))
+
+    def losses(self, points: Sequence[Point | None]) -> list[Losses]:
+        """Return the loss at each point, or at w where the point is None.
+
+        `plan.points_per_pass` points are evaluated at a time.
+        """
+        size = self.problem.plan.points_per_pass
+        batches = [self.problem.batches[i] for i in self._numbers]
+        found: list[Losses] = []
+        for start in range(0, len(points), size):
+            some = points[start : start + size]
+            found += self._losses([self.weights if w is None else w for w in some], batches)
+            self._has_evaluated(len(some))
+        return found
+
+    def loss(self, e: Tensor) -> float:
+        """Return the mean loss at w + e."""
+        return self.losses([self.at(e)])[0].mean
+
+    def gradient(self, e: Tensor | None = None) -> Gradient:
+        """Return mean loss and gradient (P,) at w + e, at w if None.
+
+        Raises:
+            NotFiniteError: If the gradient holds NaN or inf.
+        """
+        losses, vector = self.problem.derivatives.gradient_share(
+            self._numbers, None if e is None else self.at(e)
+        )
+        if self._is_shared:
+            losses = np.concatenate(distributed.gathered(losses))
+            distributed.add_up(vector)
+        if not torch.isfinite(vector).all():
+            raise NotFiniteError(
+                "the gradient holds NaN or inf, so there is no direction of ascent.",
+                hint="Check the loss at these weights; pass a smaller `rho` or `dtype='float64'`.",
+            )
+        self._has_evaluated(1)
+        return Gradient(self.problem.passes.mean(losses), vector)
+
+    def _losses(self, points: Sequence[Point], batches: Sequence[Batch]) -> list[Losses]:
+        rows: list[dict[str, np.ndarray]] = [{} for _ in points]
+        if batches:
+            rows = self.problem.passes.measure_many(points, batches)
+        if self._is_shared:
+            rows = [_joined(shares) for shares in zip(*distributed.gathered(rows), strict=True)]
+        found = [self.problem.evaluation_of(row) for row in rows]
+        return [
+            Losses(value.loss, value.accuracy, row.get("losses", row["loss"]))
+            for value, row in zip(found, rows, strict=True)
+        ]
+
+    def _has_evaluated(self, number: int) -> None:
+        if self._count is not None:
+            self._count(number)
+
+
+def _joined(shares: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Put the shares of all processes one after another; a process without batches has none."""
+    full = [share for share in shares if share]
+    return {name: np.concatenate([share[name] for share in full]) for name in full[0]}
 
 
 @dataclass(frozen=True)
@@ -39,6 +169,21 @@ class Rises:
     radius_share: float | None = None
     gap: float | None = None
     converged: bool = True
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, and what it was computed from.
+
+    Attributes:
+        result: The measures.
+        rises: Rises of each measure, by name and radius.
+        sample: How the units were drawn from a larger set; None if they are all there is.
+    """
+
+    result: Sharpness
+    rises: Mapping[Key, Rises]
+    sample: Sample | None = None
 
 
 class Part:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.ascent.ball import Ball
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.hessian.trace import trace
@@ -139,13 +139,13 @@ def _scaled(operator: CurvatureOperator, ball: Ball) -> SymmetricOperator:
 
 def _require_same(problem: Problem, spectrum: Spectrum) -> None:
     recorded = spectrum.provenance
-    if recorded.weights_hash != problem.weights_hash:
-        raise InputError(
-            "the spectrum must be of the same weights, batch statistics and dtype.",
-            hint="Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",
-        )
-    if recorded.data_hash.get(spectrum.split) != problem.data_hash:
-        raise InputError(
-            "the spectrum must be of the same data.",
-            hint="Pass the same `split`, `samples` and `data` to both.",
-        )
+    require(
+        recorded.weights_hash == problem.weights_hash,
+        "the spectrum must be of the same weights, batch statistics and dtype.",
+        hint="Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",
+    )
+    require(
+        recorded.data_hash.get(spectrum.split) == problem.data_hash,
+        "the spectrum must be of the same data.",
+        hint="Pass the same `split`, `samples` and `data` to both.",
+    )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from landscape.training.augmentation import AUGMENTATIONS
 from landscape.training.loop import train
-from landscape.training.schedules import SCHEDULES, factor_at
-from landscape.training.training_plan import TrainingPlan
-from landscape.training.training_state import Interrupted, TrainingState
+from landscape.training.training_plan import (
+    SCHEDULES,
+    Interrupted,
+    TrainingPlan,
+    TrainingState,
+    factor_at,
+)
 
 __all__ = [
     "AUGMENTATIONS",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 PADDING = 4
 """Pixels added on each side before a crop."""
@@ -79,11 +79,11 @@ def cutout(images: Any, generator: torch.Generator) -> Tensor:
     """
     images = _check_images(images)
     count, _, height, width = images.shape
-    if min(height, width) <= HOLE:
-        raise InputError(
-            f"cutout needs images of more than {HOLE}x{HOLE} pixels, got {height}x{width}.",
-            hint="Leave cutout out of the augmentation.",
-        )
+    require(
+        min(height, width) > HOLE,
+        f"cutout needs images of more than {HOLE}x{HOLE} pixels, got {height}x{width}.",
+        hint="Leave cutout out of the augmentation.",
+    )
     rows, columns = (_is_in_hole(size, count, generator) for size in (height, width))
     is_cut = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
     return images.masked_fill(is_cut.to(images.device), 0)
@@ -122,13 +122,12 @@ def get_augmentation(name: str) -> Callable[[Any, torch.Generator], Any]:
         InputError: If there is none.
     """
     parts = [] if name == "none" else name.split("-")
-    if len(set(parts)) < len(parts) or not set(parts) <= set(AUGMENTATIONS):
-        known = ", ".join(AUGMENTATIONS)
-        raise InputError(
-            f"an augmentation must be one of none and {known}, or some joined by dashes, got "
-            f"{name!r}.",
-            hint="Pass `augmentation='crop-flip-cutout'`.",
-        )
+    require(
+        len(set(parts)) == len(parts) and set(parts) <= set(AUGMENTATIONS),
+        f"an augmentation must be one of none and {', '.join(AUGMENTATIONS)}, or some joined by "
+        f"dashes, got {name!r}.",
+        hint="Pass `augmentation='crop-flip-cutout'`.",
+    )
     return partial(_apply, [AUGMENTATIONS[part] for part in parts])
 
 
@@ -143,11 +142,10 @@ def _apply(
 
 
 def _check_images(inputs: Any) -> Tensor:
-    if isinstance(inputs, Tensor) and inputs.ndim == 4:
-        return inputs
     shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-    names = ", ".join(AUGMENTATIONS)
-    raise InputError(
-        f"{names} need images of shape (N, C, H, W), got {shape}.",
+    require(
+        isinstance(inputs, Tensor) and inputs.ndim == 4,
+        f"{', '.join(AUGMENTATIONS)} need images of shape (N, C, H, W), got {shape}.",
         hint="Use the augmentation none.",
     )
+    return inputs

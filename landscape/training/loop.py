@@ -20,8 +20,7 @@ from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.random_state import forked_random_state
 from landscape.training.run import TrainingRun
 from landscape.training.step import data_parallel
-from landscape.training.training_plan import Criterion, TrainingPlan
-from landscape.training.training_state import TrainingState
+from landscape.training.training_plan import Criterion, TrainingPlan, TrainingState
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Sums over the batches of an epoch, and what is summed."""
+"""What is measured in training: sums over the batches of an epoch, a test set, sharpness."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from landscape.optim.sam import SAM
 from landscape.problem.batches import Data, batch_length
 from landscape.problem.forward import has_accuracy, outputs_and_loss
+from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
+from landscape.sharpness import measure_sharpness
 
 
 class Meter:
@@ -130,3 +134,50 @@ def evaluate(
         "test_top1_error": 1 - accuracy,
         "test_top5_error": 1 - meter.per_example("among_five"),
     }
+
+
+def euclidean_radius(optimizer: Optimizer, rho: float) -> float:
+    """Return the radius of the sharpness: SAM's if it is usable, and otherwise `rho`.
+
+    SAM's radius is usable if its ball is a single Euclidean ball and not a point.
+
+    Args:
+        optimizer: SAM or any other.
+        rho: A radius.
+    """
+    groups = optimizer.param_groups if isinstance(optimizer, SAM) else []
+    balls = {(group["rho"], group["p"], group["adaptive"]) for group in groups}
+    radius, p, is_adaptive = balls.pop() if len(balls) == 1 else (rho, 2, False)
+    return radius if p == 2 and not is_adaptive and radius else rho
+
+
+def ascent_sharpness(
+    module: nn.Module,
+    data: Data,
+    criterion: Callable[[Any, Any], Any],
+    rho: float,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> float:
+    """Return L^Asc - L of a module as it is, in evaluation mode and in float32 or float64.
+
+    It is computed in float64 if that is the module's dtype, and in float32 otherwise.
+
+    Args:
+        module: Left as it is.
+        data: What L is the mean over.
+        criterion: Batch mean of the loss.
+        rho: Radius.
+        batch_size: Examples a pass.
+        device: Of module and data.
+
+    Source:
+        S001 Table 1 and section 4.1.
+    """
+    is_double = next(module.parameters()).dtype == torch.float64
+    dtype = "float64" if is_double else "float32"
+    problem = Problem(
+        module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size
+    )
+    return measure_sharpness(problem, [rho], measures=("asc",)).measures[0].sharpness

@@ -18,20 +18,30 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from landscape.data.subset import fixed_subset
-from landscape.errors import InputError, LandscapeError, copying_a_model
+from landscape.errors import LandscapeError, copying_a_model, require
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
 from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states
-from landscape.training.ascent_sharpness import ascent_sharpness, euclidean_radius
 from landscape.training.augmentation import get_augmentation
-from landscape.training.meter import Meter, evaluate, loss_and_correct
-from landscape.training.schedules import factor_at
+from landscape.training.meter import (
+    Meter,
+    ascent_sharpness,
+    euclidean_radius,
+    evaluate,
+    loss_and_correct,
+)
 from landscape.training.step import Piece, cut, set_rho_factor, take_step
-from landscape.training.training_plan import Criterion, TrainingPlan
-from landscape.training.training_state import Interrupted, TrainingState, copied
+from landscape.training.training_plan import (
+    Criterion,
+    Interrupted,
+    TrainingPlan,
+    TrainingState,
+    copied,
+    factor_at,
+)
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -125,8 +135,12 @@ class TrainingRun:
     def epoch(self) -> dict[str, float]:
         """Do what is left of an epoch and return its row."""
         clock = _Clock(self.seconds_before)
-        row = {"epoch": len(self.rows) + 1, **self.train_epoch(clock), **self.evaluate()}
-        return {**row, "seconds": clock.seconds()}
+        return {
+            "epoch": len(self.rows) + 1,
+            **self.train_epoch(clock),
+            **self.evaluate(),
+            "seconds": clock.seconds(),
+        }
 
     def train_epoch(self, clock: _Clock) -> dict[str, float]:
         """Run through what is left of the training set."""
@@ -309,22 +323,22 @@ class TrainingRun:
 
     def restore(self, state: TrainingState) -> None:
         """Go to a captured state."""
-        if state.epoch > self.plan.epochs:
-            raise InputError(
-                f"a run of {self.plan.epochs} epochs cannot go on from epoch {state.epoch}.",
-                hint=f"Pass epochs={state.epoch} or more.",
-            )
-        if len(state.meters) != distributed.world_size() or state.step > self.steps_per_epoch:
-            raise InputError(
-                f"a run of {distributed.world_size()} processes and {self.steps_per_epoch} steps "
-                f"an epoch cannot go on from step {state.step} of {len(state.meters)} processes.",
-                hint="Repeat the data, the batch size and the number of processes of the first "
-                "run.",
-            )
-        if (self.average is None) != (state.average is None):
-            raise InputError(
-                "a run goes on with a moving average if it had one before, and only then."
-            )
+        num_processes = distributed.world_size()
+        require(
+            state.epoch <= self.plan.epochs,
+            f"a run of {self.plan.epochs} epochs cannot go on from epoch {state.epoch}.",
+            hint=f"Pass epochs={state.epoch} or more.",
+        )
+        require(
+            len(state.meters) == num_processes and state.step <= self.steps_per_epoch,
+            f"a run of {num_processes} processes and {self.steps_per_epoch} steps an epoch cannot "
+            f"go on from step {state.step} of {len(state.meters)} processes.",
+            hint="Repeat the data, the batch size and the number of processes of the first run.",
+        )
+        require(
+            (self.average is None) == (state.average is None),
+            "a run goes on with a moving average if it had one before, and only then.",
+        )
         self.module.load_state_dict(state.module)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.order.set_state(state.order.cpu())

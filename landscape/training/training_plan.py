@@ -1,22 +1,73 @@
-"""How a model is trained: the numbers and names that a run is made of, checked once."""
+"""What a training run is made of: its schedules, its plan, and the state it resumes from."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from landscape.errors import InputError
+from landscape.errors import require, require_one_of
 from landscape.optim.sam import SAM
 from landscape.training.augmentation import get_augmentation
-from landscape.training.schedules import check_schedule
 
 Criterion = Callable[[Any, Any], Tensor]
 """A loss of outputs and targets that returns the batch mean."""
+
+
+def _step(done: float) -> float:
+    if done < 0.5:
+        return 1.0
+    return 0.1 if done < 0.75 else 0.01
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "step": _step,
+    "step-0.2": lambda done: 0.2 ** sum(done >= share for share in (0.3, 0.6, 0.8)),
+}
+"""Name -> factor, given the share of all steps that is done, in [0, 1)."""
+
+
+def factor_at(schedule: str, step: int, num_steps: int) -> float:
+    """Return the factor of the initial learning rate or radius at optimizer step `step`.
+
+    `constant` is 1; `cosine` falls from 1 to 0, (1 + cos(pi step / num_steps)) / 2, anew at every
+    step; `step` is 1, 0.1 from half of all steps on, and 0.01 from three quarters on (half and
+    three quarters of the epochs, since all epochs have the same number of steps). `step-0.2` is 1,
+    0.2 from 30 % of all steps on, 0.04 from 60 % on and 0.008 from 80 % on.
+
+    Args:
+        schedule: `constant`, `cosine`, `step` or `step-0.2`.
+        step: From 0, the first step; `num_steps` is the end of the run.
+        num_steps: Optimizer steps in the whole run.
+
+    Returns:
+        A factor in [0, 1].
+
+    Raises:
+        InputError: If the schedule is unknown, or `step` is not in the run.
+
+    Source:
+        Cosine: Loshchilov and Hutter (2017), "SGDR", Eq. 5, without restarts.
+        `step-0.2`: Zagoruyko and Komodakis (2016), "Wide Residual Networks", section 3.
+    """
+    check_schedule(schedule)
+    require(
+        0 <= step <= num_steps and num_steps > 0,
+        f"step must be from 0 to the number of steps, got {step} of {num_steps}.",
+    )
+    return SCHEDULES[schedule](step / num_steps)
+
+
+def check_schedule(name: str) -> None:
+    """Raise an InputError that lists the known names if `name` is not one of them."""
+    require_one_of("a schedule", name, SCHEDULES)
 
 
 @dataclass(frozen=True)
@@ -32,7 +83,7 @@ class TrainingPlan:
             gradients of consecutive pieces of a batch are added up. None for whole batches. The
             step is that of the whole batch up to rounding, unless the model computes statistics of
             what it is given, as BatchNorm does.
-        schedule: Name of the learning rate's schedule in `landscape.training.schedules`.
+        schedule: Name of the learning rate's schedule, one of `landscape.training.SCHEDULES`.
         rho_schedule: Name of the schedule of SAM's radii; with that of `schedule`, a radius stays
             proportional to the learning rate.
         last_fraction: Share of all steps, in [0, 1], that are SAM's, the last ones; those before
@@ -96,8 +147,7 @@ class TrainingPlan:
             ),
         }
         for rule, is_kept in rules.items():
-            if not is_kept:
-                raise InputError(rule)
+            require(is_kept, rule)
         check_schedule(self.schedule)
         check_schedule(self.rho_schedule)
         get_augmentation(self.augmentation)
@@ -109,20 +159,75 @@ class TrainingPlan:
             optimizer: SAM or any other.
             criterion: The loss; None for the cross-entropy.
         """
-        if self.label_smoothing and criterion is not None:
-            raise InputError(
-                "label smoothing is an option of the default cross-entropy only.",
-                hint="Smooth the labels in your own loss, or leave it out.",
-            )
         is_sam = isinstance(optimizer, SAM)
-        if (self.rho_schedule != "constant" or self.last_fraction != 1) and not is_sam:
-            raise InputError(
-                "a rho schedule and a last fraction are options of SAM, got "
-                f"{type(optimizer).__name__}.",
-                hint="Leave them out, or use the optimizer sam.",
-            )
-        if is_sam and optimizer.scope == "micro-batch" and self.micro_batch is None:
-            raise InputError(
-                "SAM cannot make an ascent for each micro-batch without micro-batches.",
-                hint="Set the micro-batch size, `micro_batch`, or the scope batch.",
-            )
+        require(
+            criterion is None or not self.label_smoothing,
+            "label smoothing is an option of the default cross-entropy only.",
+            hint="Smooth the labels in your own loss, or leave it out.",
+        )
+        require(
+            is_sam or (self.rho_schedule == "constant" and self.last_fraction == 1),
+            "a rho schedule and a last fraction are options of SAM, got "
+            f"{type(optimizer).__name__}.",
+            hint="Leave them out, or use the optimizer sam.",
+        )
+        require(
+            not is_sam or optimizer.scope != "micro-batch" or self.micro_batch is not None,
+            "SAM cannot make an ascent for each micro-batch without micro-batches.",
+            hint="Set the micro-batch size, `micro_batch`, or the scope batch.",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that an exact resume after any step needs; tensors, numbers and strings only.
+
+    Random numbers of a step depend on its place in the run alone, so only the order's are kept.
+
+    Attributes:
+        epoch: Number of whole epochs done.
+        step: Optimizer steps done in the epoch after them.
+        module: Copy of the module's state_dict.
+        optimizer: Copy of the optimizer's state_dict, initial learning rates included.
+        order: State of the generator of the order, before it drew that epoch's.
+        meters: What each process has measured in that epoch, by rank.
+        seconds: Time spent in that epoch.
+        rows: One dict a whole epoch, named as the columns of `landscape.results.history.History`.
+        average: Copy of the state_dict of the module with averaged weights; None if none is kept.
+    """
+
+    epoch: int
+    step: int
+    module: dict[str, Any]
+    optimizer: dict[str, Any]
+    order: Tensor
+    meters: list[dict[str, Any]]
+    seconds: float
+    rows: list[dict[str, float]]
+    average: dict[str, Any] | None = None
+
+
+class Interrupted(BaseException):
+    """A run stopped before its end because it was asked to; its state has been handed over.
+
+    Like KeyboardInterrupt, it is no error, and nothing that handles errors takes it for one.
+
+    Attributes:
+        epoch: The epoch under way, from 1.
+        step: Optimizer steps done in it.
+        num_steps: Optimizer steps of an epoch.
+    """
+
+    def __init__(self, epoch: int, step: int, num_steps: int) -> None:
+        super().__init__(f"stopped in epoch {epoch}, after step {step} of {num_steps}")
+        self.epoch = epoch
+        self.step = step
+        self.num_steps = num_steps
+
+
+def copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state_dict that shares nothing with the original."""
+    return {
+        name: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v)
+        for name, v in values.items()
+    }

@@ -8,7 +8,7 @@ from landscape.ascent.ball import Ball
 from landscape.io.store import read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.sharpness.certificate import certify
-from landscape.sharpness.objective import Objective
+from landscape.sharpness.rises import Objective
 
 
 @pytest.fixture(scope="session")

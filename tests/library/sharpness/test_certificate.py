@@ -14,7 +14,7 @@ from landscape.io.description import describe_file
 from landscape.io.store import read_result, write_result
 from landscape.sharpness.certificate import certify, check
 from landscape.sharpness.maximum import maximise
-from landscape.sharpness.objective import Objective
+from landscape.sharpness.rises import Objective
 
 RHOS = (0.1, 0.3)
 

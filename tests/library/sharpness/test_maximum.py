@@ -19,8 +19,8 @@ from landscape import Problem
 from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
 from landscape.sharpness.maximum import TOLERANCE, maximise
-from landscape.sharpness.objective import Objective
 from landscape.sharpness.quadratic_model import QuadraticModel, largest_in_ball
+from landscape.sharpness.rises import Objective
 
 SIZE = 20
 

@@ -18,8 +18,8 @@ from landscape.errors import InputError
 from landscape.problem.batches import BatchData
 from landscape.problem.sampling_error import separate_losses
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
+from landscape.sharpness.measurement import batches_of_m
 from landscape.sharpness.protocols import PROTOCOLS, get_protocol, measure_by, prepared
-from landscape.sharpness.sharpness_options import batches_of_m
 from landscape.training.augmentation import get_augmentation
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocols.md"

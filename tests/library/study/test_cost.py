@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.optim.factory import build_optimizer
+from landscape.optim.family import build_optimizer
 from landscape.problem.batches import TensorData
 from landscape.study.cost import num_gradients, seconds_per_gradient
 from landscape.training import TrainingPlan

@@ -3,7 +3,7 @@ import torch
 
 from landscape.data import build_data
 from landscape.models import build_model
-from landscape.optim.factory import BASES, FAMILY, build_optimizer
+from landscape.optim.family import BASES, FAMILY, build_optimizer
 from landscape.problem.batches import as_data
 from landscape.training import TrainingPlan, train
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.optim.factory import build_optimizer
+from landscape.optim.family import build_optimizer
 from landscape.problem.batches import TensorData
 from landscape.training import Interrupted
 from tests.training_runs import train

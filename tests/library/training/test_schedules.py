@@ -3,7 +3,7 @@ import math
 import pytest
 
 from landscape.errors import InputError
-from landscape.training.schedules import SCHEDULES, factor_at
+from landscape.training import SCHEDULES, factor_at
 
 
 def test_constant_is_one_throughout():
