@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
-from landscape.errors import InputError, require_at_least_zero, require_one_of
+from landscape.errors import require, require_at_least_zero, require_one_of
 from landscape.reductions import accumulation_dtype
 
 RADII = ("path", "sphere", "ball")
@@ -108,8 +108,7 @@ def advance(
         InputError: If an option is out of range.
     """
     require_one_of("radius", radius, RADII)
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}.")
+    require(steps >= 1, f"steps must be at least 1, got {steps}.")
     e = ascend(gradients, rho if radius == "ball" else rho / steps, p=p, scaling=scaling)
     if perturbation is not None:
         e = list(torch._foreach_add(list(perturbation), e))
@@ -216,11 +215,11 @@ def adaptive_scaling(weights: Sequence[Tensor], eta: float = 0.01) -> list[Tenso
 
 def check_norm(p: float) -> None:
     """Raise an InputError unless the p-ball is convex: 1 <= p <= inf."""
-    if not p >= 1:
-        raise InputError(
-            f"p must be at least 1, got {p}.",
-            hint="Use p = 2 for the Euclidean ball, or inf for the box.",
-        )
+    require(
+        p >= 1,
+        f"p must be at least 1, got {p}.",
+        hint="Use p = 2 for the Euclidean ball, or inf for the box.",
+    )
 
 
 def _conjugate(p: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.reductions import dot
 
 
@@ -38,14 +38,16 @@ class Plane:
     directions: tuple[Tensor, ...]
 
     def __post_init__(self) -> None:
-        if len(self.directions) not in (1, 2):
-            raise InputError(f"a plane has one or two directions, got {len(self.directions)}.")
+        require(
+            len(self.directions) in (1, 2),
+            f"a plane has one or two directions, got {len(self.directions)}.",
+        )
         for direction in self.directions:
-            if direction.shape != self.origin.shape:
-                raise InputError(
-                    f"directions must have the shape of the weights {tuple(self.origin.shape)}, "
-                    f"got {tuple(direction.shape)}."
-                )
+            require(
+                direction.shape == self.origin.shape,
+                f"directions must have the shape of the weights {tuple(self.origin.shape)}, "
+                f"got {tuple(direction.shape)}.",
+            )
 
     def point(self, *coordinates: float, out: Tensor | None = None) -> Tensor:
         """Return origin + sum of coordinate times direction, (P,), computed afresh from the origin.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import require, require_one_of
 from landscape.problem.weights import Weight, WeightSpec
 from landscape.reductions import dot, norm
 
@@ -171,23 +171,23 @@ def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
 def require_spanning(directions: Sequence[Direction]) -> None:
     """Raise InputError unless one direction, or two not parallel, are finite and nonzero."""
     for direction in directions:
-        if not torch.isfinite(direction.vector).all():
-            raise InputError(
-                f"a direction must be finite, {direction.name} holds NaN or inf.",
-                hint="Check the loss at these weights with `landscape.sharpness(problem)`.",
-            )
-        if not direction.vector.any():
-            raise InputError(
-                f"a direction must not be zero, {direction.name} is: nothing would move.",
-                hint="Random directions leave biases and other 1-D tensors where they are; "
-                "`with_1d=True` moves them.",
-            )
+        require(
+            torch.isfinite(direction.vector).all(),
+            f"a direction must be finite, {direction.name} holds NaN or inf.",
+            hint="Check the loss at these weights with `landscape.sharpness(problem)`.",
+        )
+        require(
+            direction.vector.any(),
+            f"a direction must not be zero, {direction.name} is: nothing would move.",
+            hint="Random directions leave biases and other 1-D tensors where they are; "
+            "`with_1d=True` moves them.",
+        )
     if len(directions) != 2:
         return
     x, y = directions
     cosine = dot(x.vector, y.vector) / (norm(x.vector) * norm(y.vector))
-    if abs(cosine) > _PARALLEL:
-        raise InputError(
-            f"two directions must not be parallel, {x.name} and {y.name} have cosine {cosine:.7g}.",
-            hint="Choose another `y`, or draw a line with `dims=1`.",
-        )
+    require(
+        not abs(cosine) > _PARALLEL,
+        f"two directions must not be parallel, {x.name} and {y.name} have cosine {cosine:.7g}.",
+        hint="Choose another `y`, or draw a line with `dims=1`.",
+    )

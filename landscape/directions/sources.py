@@ -12,7 +12,7 @@ from landscape.ascent.steepest import ascend
 from landscape.directions.random import Direction, Landmark
 from landscape.directions.stored import directions_for, left_out
 from landscape.directions.trajectory import Snapshot, principal_directions
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
 from landscape.problem.weights import trainable_parameters
@@ -45,12 +45,12 @@ def checkpoint_direction(
     w = first.spec.flatten(
         [parameter.detach() for _, parameter in trainable_parameters(module)]
     ).to(first.weights)
-    if torch.equal(w, first.weights):
-        raise InputError(
-            f"a direction must lead to another checkpoint, {name} has the weights of the one at "
-            "the origin.",
-            hint="Name another checkpoint, or another kind of direction.",
-        )
+    require(
+        not torch.equal(w, first.weights),
+        f"a direction must lead to another checkpoint, {name} has the weights of the one at "
+        "the origin.",
+        hint="Name another checkpoint, or another kind of direction.",
+    )
     buffers = list(module.buffers())
     loss = {split: problem.with_buffers(buffers).loss(w) for split, problem in problems.items()}
     return Direction(name, w - first.weights, points=(Landmark(label, "checkpoint", w, loss),))
@@ -117,33 +117,32 @@ def eigenvector_direction(
 
 
 def _require_eigenvector(spectrum: Spectrum, number: int, problem: Problem, name: str) -> None:
-    if number == 0:
-        raise InputError(f"eigenvectors are numbered from 1, or from -1 at the bottom, got {name}.")
-    if spectrum.vectors is None:
-        raise InputError(
-            f"{name} needs the eigenvectors, and the file holds eigenvalues only.",
-            hint="Keep them: `landscape.hessian(problem, save_vectors=True)`.",
-        )
+    require(number != 0, f"eigenvectors are numbered from 1, or from -1 at the bottom, got {name}.")
+    require(
+        spectrum.vectors is not None,
+        f"{name} needs the eigenvectors, and the file holds eigenvalues only.",
+        hint="Keep them: `landscape.hessian(problem, save_vectors=True)`.",
+    )
     known = len(spectrum.eigenvalues if number > 0 else spectrum.bottom_eigenvalues)
-    if abs(number) > known:
-        end, option = ("largest", "top_k") if number > 0 else ("smallest", "bottom_k")
-        raise InputError(
-            f"{name} asks for more than the {known} {end} eigenvalues that are known.",
-            hint=f"Compute more: `landscape.hessian(problem, {option}={abs(number)})`.",
-        )
+    end, option = ("largest", "top_k") if number > 0 else ("smallest", "bottom_k")
+    require(
+        abs(number) <= known,
+        f"{name} asks for more than the {known} {end} eigenvalues that are known.",
+        hint=f"Compute more: `landscape.hessian(problem, {option}={abs(number)})`.",
+    )
     there = spectrum.provenance
-    if there.dtype != problem.plan.dtype:  # on which the hash depends
-        raise InputError(
-            f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in "
-            f"{there.dtype}.",
-            hint=f"Pass `dtype='{there.dtype}'`, or compute the file with "
-            f"`dtype='{problem.plan.dtype}'`.",
-        )
-    if there.weights_hash != problem.weights_hash:
-        raise InputError(
-            f"{name} must be at the weights of this checkpoint, the file is at others.",
-            hint="Run `landscape.hessian(problem)` on this checkpoint.",
-        )
+    require(
+        there.dtype == problem.plan.dtype,  # on which the hash depends
+        f"{name} must be in the dtype of the surface, {problem.plan.dtype}, the file is in "
+        f"{there.dtype}.",
+        hint=f"Pass `dtype='{there.dtype}'`, or compute the file with "
+        f"`dtype='{problem.plan.dtype}'`.",
+    )
+    require(
+        there.weights_hash == problem.weights_hash,
+        f"{name} must be at the weights of this checkpoint, the file is at others.",
+        hint="Run `landscape.hessian(problem)` on this checkpoint.",
+    )
 
 
 def principal_components(
@@ -204,8 +203,11 @@ def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
     Raises:
         InputError: If rho is not positive and finite, or the gradient is zero.
     """
-    if not 0 < rho < float("inf"):
-        raise InputError(f"rho must be a positive number, got {rho:g}.", hint="Pass ascent:0.05.")
+    require(
+        0 < rho < float("inf"),
+        f"rho must be a positive number, got {rho:g}.",
+        hint="Pass ascent:0.05.",
+    )
     e = ascend([_nonzero_gradient(problem, name)], rho)[0].to(problem.weights)
     point = Landmark(f"ascent, rho = {rho:g}", "ascent", problem.weights + e)
     return Direction(name, e, points=(point,), facts={"rho": rho})
@@ -213,11 +215,11 @@ def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
 
 def _nonzero_gradient(problem: Problem, name: str) -> Tensor:
     gradient = problem.gradient().vector
-    if not gradient.any():
-        raise InputError(
-            f"{name} needs a gradient, and it is zero at these weights.",
-            hint="Choose another kind of direction.",
-        )
+    require(
+        gradient.any(),
+        f"{name} needs a gradient, and it is zero at these weights.",
+        hint="Choose another kind of direction.",
+    )
     return gradient
 
 

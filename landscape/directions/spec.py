@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 
 FORMS = {
     "random": "random",
@@ -72,18 +72,17 @@ def parse_direction(text: str, name: str = "x", number: int = 0) -> DirectionSpe
     """
     kind, colon, argument = text.partition(":")
     is_wrong = (kind in _WITHOUT_ARGUMENT and colon) or (kind in _WITH_ARGUMENT and not argument)
-    if kind not in FORMS or is_wrong:
-        raise InputError(
-            f"`{name}` must be {', '.join(FORMS.values())}, got {text!r}.",
-            hint=f"Pass `{name}={_EXAMPLES.get(kind, 'random')!r}`.",
-        )
+    require(
+        kind in FORMS and not is_wrong,
+        f"`{name}` must be {', '.join(FORMS.values())}, got {text!r}.",
+        hint=f"Pass `{name}={_EXAMPLES.get(kind, 'random')!r}`.",
+    )
     spec = DirectionSpec(text, kind, argument, number)
-    if kind == "eigen" and not _is_number_of_eigenvector(argument.partition(":")[0]):
-        raise InputError(
-            "eigenvectors are numbered from 1, the largest, or from -1, the smallest, got "
-            f"{text!r}.",
-            hint="Pass eigen:1.",
-        )
+    require(
+        kind != "eigen" or _is_number_of_eigenvector(argument.partition(":")[0]),
+        f"eigenvectors are numbered from 1, the largest, or from -1, the smallest, got {text!r}.",
+        hint="Pass eigen:1.",
+    )
     if kind == "ascent":
         try:
             float(argument or 0.05)
@@ -140,36 +139,36 @@ class PlaneSpec:
             return ()
         x, dims = self.x or "random", self.dims or 2
         is_random, is_pca = (x.partition(":")[0] == kind for kind in ("random", "pca"))
-        if self.y is not None and dims == 1:
-            raise InputError(
-                f"a line has no second direction, got `y={self.y!r}` with `dims=1`.",
-                hint="Pass `dims=2`.",
-            )
-        if self.repeats > 1 and not (dims == 1 and is_random):
-            raise InputError(
-                f"`repeats={self.repeats}` draws several random lines, got `dims={dims}` and "
-                f"`x={x!r}`.",
-                hint="Pass `dims=1` and leave `x='random'`.",
-            )
+        require(
+            self.y is None or dims != 1,
+            f"a line has no second direction, got `y={self.y!r}` with `dims=1`.",
+            hint="Pass `dims=2`.",
+        )
+        require(
+            self.repeats <= 1 or (dims == 1 and is_random),
+            f"`repeats={self.repeats}` draws several random lines, got `dims={dims}` and "
+            f"`x={x!r}`.",
+            hint="Pass `dims=1` and leave `x='random'`.",
+        )
         if dims == 1:
             return tuple(parse_direction(x, "x", number) for number in range(self.repeats))
         y = self.y or (x if is_pca else "random")
         specs = (parse_direction(x, "x", 0), parse_direction(y, "y", 1))
-        if len({spec.path for spec in specs if spec.kind == "pca"}) > 1:
-            raise InputError(
-                f"a plane shows the trajectory of one folder, got `x={x!r}` and `y={y!r}`.",
-                hint="Pass one of them, and to:CKPT for the other run's checkpoint.",
-            )
+        require(
+            len({spec.path for spec in specs if spec.kind == "pca"}) <= 1,
+            f"a plane shows the trajectory of one folder, got `x={x!r}` and `y={y!r}`.",
+            hint="Pass one of them, and to:CKPT for the other run's checkpoint.",
+        )
         return specs
 
     def _refuse_texts_next_to_file(self) -> None:
         for name in ("x", "y", "repeats", "with_1d"):
-            if getattr(self, name) != getattr(PlaneSpec, name):
-                raise InputError(
-                    f"`directions={str(self.directions)!r}` has the directions already, got "
-                    f"`{name}` too.",
-                    hint="Pass one of them.",
-                )
+            require(
+                getattr(self, name) == getattr(PlaneSpec, name),
+                f"`directions={str(self.directions)!r}` has the directions already, got "
+                f"`{name}` too.",
+                hint="Pass one of them.",
+            )
 
     @property
     def input_files(self) -> list[Path]:
@@ -255,6 +254,7 @@ def _for_each(items: Sequence[Any], num_dimensions: int, problem: str) -> tuple[
     """Return one item for each direction; the only one serves all of them."""
     if len(items) == 1:
         return tuple(items) * num_dimensions
-    if len(items) != num_dimensions:
-        raise InputError(problem, hint="Pass one for all directions, or one for each.")
+    require(
+        len(items) == num_dimensions, problem, hint="Pass one for all directions, or one for each."
+    )
     return tuple(items)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.reductions import accumulation_dtype, all_finite, dot, norm
 
 _MEMORY = 4 << 30  # bytes that the snapshots in memory may take together
@@ -83,13 +83,12 @@ def principal_directions(
         block_size = max(1, _MEMORY // (2 * origin.numel() * origin.element_size()))
     gram = _gram_matrix(snapshots, origin, block_size)
     rows = gram if (np.diag(gram) == 0).any() else np.pad(gram, (0, 1))  # the origin too
-    if len(rows) <= num_directions:
-        raise InputError(
-            f"principal components in {num_directions} directions need at least "
-            f"{num_directions + 1} snapshots, the"
-            f" checkpoint counted, got {len(rows)}.",
-            hint="Training with `save_every=1` keeps one per epoch.",
-        )
+    require(
+        len(rows) > num_directions,
+        f"principal components in {num_directions} directions need at least "
+        f"{num_directions + 1} snapshots, the checkpoint counted, got {len(rows)}.",
+        hint="Training with `save_every=1` keeps one per epoch.",
+    )
     centred = rows - rows.mean(axis=0) - rows.mean(axis=0)[:, None] + rows.mean()
     values, vectors = (
         np.flip(part, axis=-1)[..., :num_directions] for part in np.linalg.eigh(centred)
@@ -177,17 +176,16 @@ def _add(
 def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:
     """Read a snapshot in the dtype of the origin, checked."""
     w = snapshot.load()
-    if w.shape != origin.shape:
-        raise InputError(
-            f"{snapshot.label} must be a flat vector of the model's {origin.numel()} weights, got "
-            "shape"
-            f" {tuple(w.shape)}."
-        )
-    if not all_finite([w]):
-        raise InputError(
-            f"snapshots must be finite, {snapshot.label} holds NaN or inf.",
-            hint="The training diverged; take away the snapshots from there on.",
-        )
+    require(
+        w.shape == origin.shape,
+        f"{snapshot.label} must be a flat vector of the model's {origin.numel()} weights, got "
+        f"shape {tuple(w.shape)}.",
+    )
+    require(
+        all_finite([w]),
+        f"snapshots must be finite, {snapshot.label} holds NaN or inf.",
+        hint="The training diverged; take away the snapshots from there on.",
+    )
     return w.to(origin)
 
 
@@ -195,15 +193,12 @@ def _require_rank(values: np.ndarray, variance: float, num_rows: int, origin: Te
     """Raise InputError if a variance may be due to rounding of the weights and sums alone."""
     step = torch.finfo(origin.dtype).eps / 2 * norm(origin)
     rank = int((values > num_rows * (step**2 + _ROUNDING * variance)).sum())
-    if rank == 0:
-        raise InputError(
-            "the snapshots must differ from each other, all are the same up to rounding."
-        )
-    if rank < len(values):
-        raise InputError(
-            "the snapshots must span a plane, all are on one line up to rounding.",
-            hint="Pass `dims=1` for that line.",
-        )
+    require(rank > 0, "the snapshots must differ from each other, all are the same up to rounding.")
+    require(
+        rank == len(values),
+        "the snapshots must span a plane, all are on one line up to rounding.",
+        hint="Pass `dims=1` for that line.",
+    )
 
 
 def _signs(coordinates: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from landscape.errors import InputError, first_line, from_extra
+from landscape.errors import InputError, first_line, from_extra, require
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
@@ -152,11 +152,11 @@ class BatchData(_Source):
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the batch at `indices` (1,), its inputs changed; InputError if a size is given."""
-        if size is not None:
-            raise InputError(
-                "batches that the user made cannot be cut into pieces or shared between processes.",
-                hint="Give the data as a Dataset or as a pair of tensors.",
-            )
+        require(
+            size is None,
+            "batches that the user made cannot be cut into pieces or shared between processes.",
+            hint="Give the data as a Dataset or as a pair of tensors.",
+        )
         inputs, targets = self.items[int(indices)]
         return [(change(inputs), targets)]
 
@@ -232,8 +232,7 @@ def as_data(source: Any) -> Data:
         InputError: If it is none of these, or is empty.
     """
     data = _read(source)
-    if data.num_examples == 0:
-        raise InputError("data must hold at least one example, got none.")
+    require(data.num_examples > 0, "data must hold at least one example, got none.")
     return data
 
 
@@ -296,19 +295,19 @@ def _is_tensor_pair(source: Any) -> bool:
 
 def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
     lengths = {len(t) if t.ndim else 0 for t in [*tensors_in(inputs), targets]}
-    if len(lengths) != 1:
-        raise InputError(
-            f"inputs and targets must have the same length, got lengths {sorted(lengths)}."
-        )
+    require(
+        len(lengths) == 1,
+        f"inputs and targets must have the same length, got lengths {sorted(lengths)}.",
+    )
     return TensorData(inputs, targets)
 
 
 def _collate_dataset(dataset: Dataset) -> Data:
-    if not hasattr(dataset, "__len__"):
-        raise InputError(
-            "a Dataset must have a length, an iterable one has none.",
-            hint="Wrap it in a DataLoader.",
-        )
+    require(
+        hasattr(dataset, "__len__"),
+        "a Dataset must have a length, an iterable one has none.",
+        hint="Wrap it in a DataLoader.",
+    )
     length = len(dataset)  # pyright: ignore[reportArgumentType]
     examples = _reading(dataset[i] for i in range(length))
     if _are_graphs(examples):

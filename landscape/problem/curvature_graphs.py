@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction, once_differentiable
 
-from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
+from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory, require
 from landscape.problem.batches import tensors_in
 from landscape.problem.second_derivatives import Convolution, CrossEntropy
 
@@ -187,12 +187,12 @@ def require_twice_differentiable(loss: Tensor, parameters: Parts) -> None:
         if isinstance(node, BackwardCFunction) and _function_of(node) not in _OURS
     ]
     for node in custom:
-        if _function_of(node).backward.__code__ is _ONCE:
-            raise InputError(
-                f"the loss cannot be differentiated twice: {_function_of(node).__name__}.backward "
-                "is marked once_differentiable.",
-                hint=_HINT,
-            )
+        require(
+            _function_of(node).backward.__code__ is not _ONCE,
+            f"the loss cannot be differentiated twice: {_function_of(node).__name__}.backward "
+            "is marked once_differentiable.",
+            hint=_HINT,
+        )
     if custom:
         _require_open_backwards(loss, parameters, custom)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory
+from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory, require
 
 _ONE_VALUE = "Expected more than 1 value per channel when training"
 """What torch's batch normalization says."""
@@ -89,21 +89,21 @@ def outputs_and_loss(
             f"model, loss and data do not fit: {type(exc).__name__}: {first_line(exc)}",
             hint=f"The inputs are {_describe(inputs)}, the targets are {_describe(targets)}.",
         ) from exc
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        raise InputError(
-            "loss(outputs, targets) must return a scalar tensor, the mean over the batch, got "
-            f"{_describe(loss)}."
-        )
+    require(
+        isinstance(loss, Tensor) and loss.ndim == 0,
+        "loss(outputs, targets) must return a scalar tensor, the mean over the batch, got "
+        f"{_describe(loss)}.",
+    )
     return outputs, loss
 
 
 def require_differentiable(loss: Tensor) -> None:
     """Raise InputError unless the loss has a gradient."""
-    if not loss.requires_grad:
-        raise InputError(
-            "the loss does not depend on the weights in a differentiable way.",
-            hint="Check that model and loss do not detach, round or convert to numpy.",
-        )
+    require(
+        loss.requires_grad,
+        "the loss does not depend on the weights in a differentiable way.",
+        hint="Check that model and loss do not detach, round or convert to numpy.",
+    )
 
 
 def has_accuracy(outputs: Any, targets: Any) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.errors import InputError, copying_a_model
+from landscape.errors import copying_a_model, require
 from landscape.problem.batches import (
     Batch,
     Data,
@@ -374,13 +374,13 @@ class Passes:
         with self.at(None), twice_differentiable():
             loss = self.forward(inputs, targets)[1]
         leaves = {getattr(node, "variable", None) for node in nodes([loss])}
-        if not leaves <= {None, *self.parameters}:
-            raise InputError(
-                "the model computes with parameters that it reaches by another way than its "
-                "attributes.",
-                hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList "
-                "or nn.ModuleList.",
-            )
+        require(
+            leaves <= {None, *self.parameters},
+            "the model computes with parameters that it reaches by another way than its "
+            "attributes.",
+            hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList "
+            "or nn.ModuleList.",
+        )
 
 
 def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:

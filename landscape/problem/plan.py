@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.errors import InputError, first_line, require_one_of
+from landscape.errors import InputError, first_line, require, require_one_of
 from landscape.runtime.random_state import forked_random_state
 
 DTYPES = {
@@ -131,10 +131,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind = name.split(":")[0]
-    if kind not in available:
-        raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
-    if not available[kind]:
-        raise InputError(f"device {name} is not available here.", hint="Pass `device='auto'`.")
+    require(kind in available, f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
+    require(available[kind], f"device {name} is not available here.", hint="Pass `device='auto'`.")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as exc:
@@ -148,15 +146,16 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
         InputError: If it is unknown, or the device lacks it.
     """
     require_one_of("dtype", name, DTYPES)
-    if name == "float64" and device.type == "mps":
-        raise InputError(
-            "float64 does not exist on MPS.", hint="Pass `device='cpu'` or `dtype='float32'`."
-        )
-    if name == "tf32" and not _has_tf32(device):
-        raise InputError(
-            f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
-            hint="Pass `dtype='float32'`, or bfloat16.",
-        )
+    require(
+        name != "float64" or device.type != "mps",
+        "float64 does not exist on MPS.",
+        hint="Pass `device='cpu'` or `dtype='float32'`.",
+    )
+    require(
+        name != "tf32" or _has_tf32(device),
+        f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
+        hint="Pass `dtype='float32'`, or bfloat16.",
+    )
     return DTYPES[name]
 
 

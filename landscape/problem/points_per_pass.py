@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, LandscapeError, first_line
+from landscape.errors import LandscapeError, first_line, require
 from landscape.problem.passes import Passes, Point
 
 AGREEMENT = 1e-6
@@ -114,8 +114,7 @@ def choose_count(passes: Passes, wanted: int | None) -> tuple[int, str]:
     if wanted is None:
         return fastest_count(passes)
     reason = reason_against(passes, wanted) if wanted > 1 else ""
-    if reason:
-        raise InputError(f"a pass of {wanted} points is not possible: {reason}.", hint=_ONE_POINT)
+    require(not reason, f"a pass of {wanted} points is not possible: {reason}.", hint=_ONE_POINT)
     return wanted, ""
 
 

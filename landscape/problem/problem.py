@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import require, require_one_of
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.batchnorm import MODES
 from landscape.problem.curvature import Derivatives
@@ -109,8 +109,7 @@ class Problem:
     ) -> None:
         require_one_of("batchnorm", batchnorm, MODES)
         for name, count in (("batch size", batch_size), ("points per pass", points_per_pass)):
-            if count is not None and count < 1:
-                raise InputError(f"{name} must be at least 1, got {count}.")
+            require(count is None or count >= 1, f"{name} must be at least 1, got {count}.")
         self.passes = Passes(
             model,
             data,
@@ -134,11 +133,11 @@ class Problem:
         passes = self.passes
         if num_population is None or num_population == self.num_examples:
             return None
-        if num_population < self.num_examples:
-            raise InputError(
-                f"a set must have at least as many examples as what was drawn from it, "
-                f"got {num_population} for {self.num_examples}."
-            )
+        require(
+            num_population >= self.num_examples,
+            f"a set must have at least as many examples as what was drawn from it, "
+            f"got {num_population} for {self.num_examples}.",
+        )
         share = self.num_examples / num_population
         passes.separate = passes.find_separate((self.batches[0], self.batches[-1]), SAME_MEAN)
         if passes.separate is None:

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,18 @@ class WeightSpec:
         weights = []
         heads = _attention_heads(module)
         for name, parameter in trainable_parameters(module):
-            if not parameter.is_floating_point():
-                raise InputError(
-                    f"trainable parameters must be real floating tensors, {name} is "
-                    f"{parameter.dtype}."
-                )
+            require(
+                parameter.is_floating_point(),
+                f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.",
+            )
             head = heads.get(id(parameter), (0, 1))
             weights.append(Weight(name, tuple(parameter.shape), 0, *head))
-        if not any(weight.stop for weight in weights):
-            raise InputError(
-                f"the model must have at least one trainable parameter, {type(module).__name__} "
-                "has none.",
-                hint="Parameters with requires_grad=False are constants; unfreeze what should "
-                "move.",
-            )
+        require(
+            any(weight.stop for weight in weights),
+            f"the model must have at least one trainable parameter, {type(module).__name__} "
+            "has none.",
+            hint="Parameters with requires_grad=False are constants; unfreeze what should move.",
+        )
         return cls(tuple(weights)).only(range(len(weights)))
 
     @property
@@ -115,13 +113,13 @@ class WeightSpec:
             return tuple(range(len(self.weights)))
         places = {name: i for i, name in enumerate(self.names)}
         found = {places.get(t, -1) if isinstance(t, str) else int(t) for t in tensors}
-        if not found or not found <= set(places.values()):
-            raise InputError(
-                f"parameter tensors must be at least one of the model's {len(places)}, got "
-                f"{list(tensors)}.",
-                hint="Their names are "
-                f"{', '.join(self.names[:5])}{', ...' if len(places) > 5 else ''}.",
-            )
+        require(
+            found and found <= set(places.values()),
+            f"parameter tensors must be at least one of the model's {len(places)}, got "
+            f"{list(tensors)}.",
+            hint="Their names are "
+            f"{', '.join(self.names[:5])}{', ...' if len(places) > 5 else ''}.",
+        )
         return tuple(sorted(found))
 
     def only(self, indices: Sequence[int]) -> WeightSpec:
@@ -134,11 +132,11 @@ class WeightSpec:
 
     def require_vector(self, vector: Tensor, name: str) -> None:
         """Raise InputError unless `vector` is (P,)."""
-        if tuple(vector.shape) != (self.size,):
-            raise InputError(
-                f"{name} must be a flat vector of the model's {self.size} weights, got shape "
-                f"{tuple(vector.shape)}."
-            )
+        require(
+            tuple(vector.shape) == (self.size,),
+            f"{name} must be a flat vector of the model's {self.size} weights, got shape "
+            f"{tuple(vector.shape)}.",
+        )
 
     def require_finite(self, w: Tensor) -> None:
         """Raise InputError, which names the tensors, unless all weights `w` (P,) are finite."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from landscape.directions.plane import Plane
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
 from landscape.runtime.progress import SILENT, Progress, reporting
@@ -79,17 +79,17 @@ def find_range(
         InputError: If the multiple is not greater than 1, or the loss at the centre is not finite.
     """
     multiple = MULTIPLE if multiple is None else multiple
-    if not 1 < multiple < math.inf:
-        raise InputError(
-            f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
-            hint="Pass `range='auto:5'`.",
-        )
+    require(
+        1 < multiple < math.inf,
+        f"the multiple of an automatic range must be greater than 1, got {multiple:g}.",
+        hint="Pass `range='auto:5'`.",
+    )
     center = problem.loss(line.origin)
-    if not math.isfinite(center):
-        raise InputError(
-            f"an automatic range needs a finite loss at the centre, got {center}.",
-            hint="Pass `range='-1:1'`.",
-        )
+    require(
+        math.isfinite(center),
+        f"an automatic range needs a finite loss at the centre, got {center}.",
+        hint="Pass `range='-1:1'`.",
+    )
     level, losses = rise_level(center, multiple), [center]
 
     def is_above(coordinate: float) -> bool:

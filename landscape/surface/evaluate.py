@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from landscape.directions.plane import Plane
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.batches import hash_tensors
 from landscape.problem.passes import Point
 from landscape.problem.points_per_pass import largest_deviation
@@ -269,24 +269,26 @@ def _place(surface: Surface, index: tuple[int, ...]) -> _Place:
 
 def _require_match(planes: Sequence[Plane], axes: Sequence[Axis], refine: float | None) -> None:
     """Check that axes fit directions, and that several planes are lines that are not refined."""
-    if not planes:
-        raise InputError("a surface needs a plane, got none.")
+    require(planes, "a surface needs a plane, got none.")
     for plane in planes:
-        if len(axes) != len(plane.directions):
-            raise InputError(
-                f"a plane of {len(plane.directions)} directions needs as many axes, got "
-                f"{len(axes)}."
-            )
-    if len(planes) > 1 and len(axes) > 1:
-        raise InputError(
-            "several directions at once must be lines, got planes.", hint="Pass `dims=1`."
+        require(
+            len(axes) == len(plane.directions),
+            f"a plane of {len(plane.directions)} directions needs as many axes, got {len(axes)}.",
         )
-    if refine is not None and not 0 < refine < np.inf:
-        raise InputError(f"the tolerance of a refinement must be a positive number, got {refine}.")
-    if refine is not None and len(planes) > 1:
-        raise InputError(
-            "several lines cannot be refined.", hint="Leave out `refine` or `repeats`."
-        )
+    require(
+        1 in (len(planes), len(axes)),
+        "several directions at once must be lines, got planes.",
+        hint="Pass `dims=1`.",
+    )
+    require(
+        refine is None or 0 < refine < np.inf,
+        f"the tolerance of a refinement must be a positive number, got {refine}.",
+    )
+    require(
+        refine is None or len(planes) == 1,
+        "several lines cannot be refined.",
+        hint="Leave out `refine` or `repeats`.",
+    )
 
 
 def _shown(surface: Surface) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 _MOST_POINTS = 10_000  # along one axis
 
@@ -26,22 +26,21 @@ class Axis:
     num_points: int
 
     def __post_init__(self) -> None:
-        if self.num_points < 2:
-            raise InputError(
-                f"grid must have at least 2 points per axis, got {self.num_points}.",
-                hint="Pass `grid=21`.",
-            )
-        if not (np.isfinite([self.start, self.stop]).all() and self.start < self.stop):
-            raise InputError(
-                "range must go from a smaller to a larger number, got "
-                f"{self.start:g}:{self.stop:g}.",
-                hint="Pass `range='-1:1'`.",
-            )
-        if self.num_points > _MOST_POINTS or not np.isfinite(self.stop - self.start):
-            raise InputError(
-                f"an axis must be a finite range of at most {_MOST_POINTS} points, "
-                f"got {self.start:g}:{self.stop:g} in {self.num_points}."
-            )
+        require(
+            self.num_points >= 2,
+            f"grid must have at least 2 points per axis, got {self.num_points}.",
+            hint="Pass `grid=21`.",
+        )
+        require(
+            np.isfinite([self.start, self.stop]).all() and self.start < self.stop,
+            f"range must go from a smaller to a larger number, got {self.start:g}:{self.stop:g}.",
+            hint="Pass `range='-1:1'`.",
+        )
+        require(
+            self.num_points <= _MOST_POINTS and np.isfinite(self.stop - self.start),
+            f"an axis must be a finite range of at most {_MOST_POINTS} points, "
+            f"got {self.start:g}:{self.stop:g} in {self.num_points}.",
+        )
 
     def coordinates(self) -> np.ndarray:
         """Return the coordinates (num_points,); one that is 0 up to rounding is exactly 0."""

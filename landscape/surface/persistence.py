@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import minimum_filter
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 _HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are their mirror images
 
@@ -311,9 +311,9 @@ def _require_value(values: np.ndarray, point: tuple[int, ...]) -> None:
     is_inside = len(point) == len(shape) and all(
         0 <= index < size for index, size in zip(point, shape, strict=True)
     )
-    if not is_inside or np.isnan(values[point]):
-        raise InputError(
-            f"the ends of a barrier must be points of the grid with a value, got {point} "
-            f"{'where the value is NaN' if is_inside else f'on a grid of shape {shape}'}.",
-            hint="Pass the indices of computed points, (row, column) on a plane.",
-        )
+    require(
+        is_inside and not np.isnan(values[point]),
+        f"the ends of a barrier must be points of the grid with a value, got {point} "
+        f"{'where the value is NaN' if is_inside else f'on a grid of shape {shape}'}.",
+        hint="Pass the indices of computed points, (row, column) on a plane.",
+    )

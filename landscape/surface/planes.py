@@ -24,7 +24,7 @@ from landscape.directions.sources import (
     to_store,
 )
 from landscape.directions.spec import DirectionSpec, PlaneSpec, RangeSpec
-from landscape.errors import InputError, StoreError
+from landscape.errors import StoreError, require
 from landscape.io.checkpoint import load_checkpoint, load_weights
 from landscape.io.layouts import read_any
 from landscape.io.snapshots import SnapshotFiles, find_snapshots
@@ -82,11 +82,11 @@ def read_direction_file(spec: PlaneSpec) -> Directions | None:
             f"{path} holds a {type(found).__name__.lower()}, not directions.",
             hint="Write directions by `landscape.surface(problem, save_directions=FILE)`.",
         )
-    if spec.dims == 2 and len(found.vectors) != 2:
-        raise InputError(
-            f"`dims=2` needs two directions, {path} has {len(found.vectors)}.",
-            hint="Pass `dims=1`.",
-        )
+    require(
+        spec.dims != 2 or len(found.vectors) == 2,
+        f"`dims=2` needs two directions, {path} has {len(found.vectors)}.",
+        hint="Pass `dims=1`.",
+    )
     return found
 
 

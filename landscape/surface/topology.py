@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.results.surface import Surface
 from landscape.surface.persistence import sublevel_topology
 from landscape.surface.refinement import interpolated
@@ -92,22 +92,22 @@ def surface_values(surface: Surface, split: str) -> np.ndarray:
             were not computed yet: the gaps of a grid that is filled coarse to fine would separate
             every point from every other.
     """
-    if split not in surface.loss:
-        raise InputError(
-            f"the split must be one that was evaluated, got {split!r}.",
-            hint=f"Splits: {', '.join(surface.loss)}.",
-        )
-    if surface.num_lines not in (None, 1):
-        raise InputError(
-            f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
-            hint="Compute a surface without `repeats`.",
-        )
-    if not _is_known(surface):
-        raise InputError(
-            f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that "
-            "were not computed.",
-            hint="Finish it with `resume=True`.",
-        )
+    require(
+        split in surface.loss,
+        f"the split must be one that was evaluated, got {split!r}.",
+        hint=f"Splits: {', '.join(surface.loss)}.",
+    )
+    require(
+        surface.num_lines in (None, 1),
+        f"the topology is that of a plane or of one line, got {surface.num_lines} lines.",
+        hint="Compute a surface without `repeats`.",
+    )
+    require(
+        _is_known(surface),
+        f"the topology is that of a whole grid, got {int((~surface.done).sum())} points that "
+        "were not computed.",
+        hint="Finish it with `resume=True`.",
+    )
     values, done = np.asarray(surface.loss[split], dtype=np.float64), surface.done
     if surface.y is None:
         values, done = values.ravel(), done.ravel()
