@@ -23,7 +23,7 @@ from adaptive import Learner2D
 from scipy.interpolate import RegularGridInterpolator
 
 from landscape import read_result
-from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
+from landscape.surface.grid import interpolated, refined_rounds, relative_errors
 
 TOLERANCES = (0.1, 0.03, 0.01)
 FUNCTIONS = {

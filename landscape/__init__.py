@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.registry import imported
 
 if TYPE_CHECKING:
-    from landscape.directions.plane import Plane
-    from landscape.directions.random import random_directions
+    from landscape.directions.plane import Plane, random_directions
     from landscape.errors import LandscapeError
     from landscape.hessian.spectrum import hessian_spectrum
     from landscape.hessian.spectrum import hessian_spectrum as hessian
@@ -58,7 +57,7 @@ _PLACES = {
     "evaluate_surface": "landscape.surface.evaluate:evaluate_surface",
     "hessian_spectrum": "landscape.hessian.spectrum:hessian_spectrum",
     "measure_sharpness": "landscape.sharpness.measurement:measure_sharpness",
-    "random_directions": "landscape.directions.random:random_directions",
+    "random_directions": "landscape.directions.plane:random_directions",
     "read_result": "landscape.io.store:read_result",
     "write_result": "landscape.io.store:write_result",
 }

@@ -50,7 +50,6 @@ WITHOUT_TORCH = (
     "landscape/results/",
     "landscape/plot/",
     "landscape/surface/grid.py",
-    "landscape/surface/refinement.py",
     "landscape/surface/persistence.py",
     "landscape/surface/topology.py",
     "landscape/io/store.py",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from landscape.directions.random import explained_variance
+from landscape.directions.plane import explained_variance
 from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ranges
 from landscape.errors import StoreError
 from landscape.io.open import OpenedProblems, split_names

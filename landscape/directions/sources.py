@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.ascent.steepest import ascend
-from landscape.directions.random import Direction, Landmark
+from landscape.directions.plane import Direction, Landmark
 from landscape.directions.stored import directions_for, left_out
 from landscape.directions.trajectory import Snapshot, principal_directions
 from landscape.errors import require

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from landscape.directions.plane import Plane
-from landscape.directions.random import random_directions
+from landscape.directions.plane import Plane, random_directions
 from landscape.doctor.findings import Finding, Severity, in_percent
 from landscape.errors import LandscapeError, listed
 from landscape.problem.batches import BatchData

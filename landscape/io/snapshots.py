@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from landscape.directions.random import Landmark
+from landscape.directions.plane import Landmark
 from landscape.directions.trajectory import Snapshot
 from landscape.errors import CheckpointError
 from landscape.hessian.along_training import TrainingPoint

@@ -14,7 +14,7 @@ from landscape.plot.kinds import QUANTITIES
 from landscape.plot.names import axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
 from landscape.results.surface import Mark, Surface
-from landscape.surface.refinement import interpolated
+from landscape.surface.grid import interpolated
 
 _MOST_DOTS = 8000  # on a plane
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split

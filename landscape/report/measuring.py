@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from landscape.data.subset import fixed_subset
-from landscape.directions.plane import Plane
-from landscape.directions.random import random_directions
+from landscape.directions.plane import Plane, random_directions
 from landscape.errors import StoreError
 from landscape.hessian.spectrum import hessian_spectrum, parts_left
 from landscape.io.store import FileSink, read_result, write_result

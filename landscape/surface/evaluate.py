@@ -32,8 +32,13 @@ from landscape.results.provenance import Provenance, by_split, make_provenance
 from landscape.results.surface import INTERPOLATION, Mark, Surface
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, never, reporting
-from landscape.surface.grid import Axis, coarse_to_fine
-from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
+from landscape.surface.grid import (
+    Axis,
+    coarse_to_fine,
+    interpolated,
+    refined_rounds,
+    relative_errors,
+)
 
 _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
@@ -81,7 +86,7 @@ def evaluate_surface(
         explained_variance: Share of a trajectory's variance along each direction, to be recorded.
         settings: What the user asked for, to be recorded.
         refine: Leave out points that interpolation gives to this error, by estimate, relative to
-            the larger of the loss there and at the centre (`landscape.surface.refinement`); None
+            the larger of the loss there and at the centre (`landscape.surface.grid`); None
             computes all. A surface that is continued may have another one than before.
         probes: Measure more at each point.
         sink: Takes the surface after each point.

@@ -6,13 +6,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from landscape.directions.plane import Plane
-from landscape.directions.random import Direction, random_directions, require_spanning
+from landscape.directions.plane import (
+    Direction,
+    Landmark,
+    Plane,
+    random_directions,
+    require_spanning,
+)
 from landscape.directions.sources import (
     ascent_direction,
     checkpoint_direction,
@@ -36,7 +42,6 @@ from landscape.results.surface import Directions, Mark
 from landscape.runtime.files import names_apart
 from landscape.runtime.progress import SILENT, Progress
 from landscape.surface.auto_range import center_on_grid, find_common_range
-from landscape.surface.landmarks import mark_directions
 
 
 @dataclass(frozen=True)
@@ -295,3 +300,63 @@ def find_ranges(
             ends, facts = center_on_grid(common.start, common.stop, size), asdict(common)
         found.append({"asked": asked.text, **facts, "start": ends[0], "stop": ends[1]})
     return found
+
+
+def make_mark(
+    label: str,
+    kind: str,
+    w: Tensor,
+    plane: Plane,
+    problems: Problem | Mapping[str, Problem],
+    *,
+    loss: Mapping[str, float] | None = None,
+) -> Mark:
+    """Project a point onto a plane, and evaluate the loss at the point and at its projection.
+
+    Args:
+        label: As a legend names it.
+        kind: `checkpoint`, `snapshot` or `ascent`.
+        w: The point (P,).
+        plane: A line or a plane.
+        problems: A problem, or split name -> problem.
+        loss: Split name -> loss at the point itself, where more than `w` decides it, such as
+            running statistics of its own; evaluated at `w` if None.
+    """
+    problems, found = by_split(problems), plane.project(w)
+    nearest = plane.point(*found.coordinates.tolist())
+    return Mark(
+        label=label,
+        kind=kind,
+        coordinates=tuple(found.coordinates.tolist()),
+        distance=found.distance,
+        loss=dict(loss)
+        if loss is not None
+        else {split: problem.loss(w) for split, problem in problems.items()},
+        plane_loss={split: problem.loss(nearest) for split, problem in problems.items()},
+    )
+
+
+def mark_directions(
+    directions: Sequence[Direction],
+    label: str,
+    plane: Plane,
+    problems: Problem | Mapping[str, Problem],
+) -> tuple[Mark, ...]:
+    """Mark a plane's origin and its directions' points of interest; nothing without any points.
+
+    Args:
+        directions: Of the plane.
+        label: Of the checkpoint at the origin.
+        plane: A line or a plane.
+        problems: A problem, or split name -> problem.
+    """
+    if not any(direction.points for direction in directions):
+        return ()
+    points = chain(
+        [Landmark(label, "checkpoint", plane.origin)],
+        *(direction.points for direction in directions),
+    )
+    return tuple(
+        make_mark(point.label, point.kind, point.w, plane, problems, loss=point.loss)
+        for point in points
+    )

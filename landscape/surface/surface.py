@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from landscape.directions.random import explained_variance
+from landscape.directions.plane import explained_variance
 from landscape.directions.spec import PlaneSpec, parse_grid, parse_ranges
 from landscape.io.store import FileSink, write_result
 from landscape.problem.problem import Problem

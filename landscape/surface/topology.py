@@ -12,8 +12,8 @@ import numpy as np
 
 from landscape.errors import require
 from landscape.results.surface import Surface
+from landscape.surface.grid import interpolated
 from landscape.surface.persistence import sublevel_topology
-from landscape.surface.refinement import interpolated
 
 SHALLOW = 0.01
 """Share of the height of the median value over the lowest one below which a dip is not counted as a

@@ -4,7 +4,7 @@ from cases import seeded, tiny_cnn
 from scipy import stats
 from torch import nn
 
-from landscape.directions.random import (
+from landscape.directions.plane import (
     NORMALIZATIONS,
     Direction,
     random_directions,

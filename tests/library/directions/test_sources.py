@@ -17,7 +17,7 @@ from reference import dense_hessian
 from torch import nn
 
 from landscape import Axis, Plane, Problem, evaluate_surface, hessian_spectrum, measure_sharpness
-from landscape.directions.random import Direction
+from landscape.directions.plane import Direction
 from landscape.directions.sources import (
     ascent_direction,
     checkpoint_direction,
@@ -28,7 +28,7 @@ from landscape.directions.sources import (
     to_store,
 )
 from landscape.errors import InputError
-from landscape.surface.landmarks import mark_directions
+from landscape.surface.planes import mark_directions
 
 MATRIX, LINEAR = (
     symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]),

@@ -18,7 +18,7 @@ from figures import (
 from landscape import plot
 from landscape.plot.field import select_field
 from landscape.plot.interpolation import interpolate_line, interpolate_plane
-from landscape.surface.refinement import interpolated, refined_rounds, relative_errors
+from landscape.surface.grid import interpolated, refined_rounds, relative_errors
 
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface")
 

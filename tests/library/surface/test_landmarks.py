@@ -4,7 +4,7 @@ import torch
 from cases import DUMMY_DATA, Quadratic, quadratic_loss, symmetric_with_spectrum
 
 from landscape import Axis, Plane, Problem, evaluate_surface
-from landscape.surface.landmarks import make_mark
+from landscape.surface.planes import make_mark
 
 MATRIX, LINEAR = (
     symmetric_with_spectrum([5.0, 2.0, 0.5, -1.0]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landscape.surface.refinement import interpolated, refined_rounds
+from landscape.surface.grid import interpolated, refined_rounds
 
 FUNCTIONS = {
     "bowl": lambda x, y: 1 + x**2 + 3 * y**2 + x * y,
