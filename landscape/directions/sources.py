@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,17 +13,21 @@ from torch import Tensor, nn
 
 from landscape.ascent.steepest import ascend
 from landscape.directions.plane import Direction, Landmark
-from landscape.directions.stored import directions_for, left_out
 from landscape.directions.trajectory import Snapshot, principal_directions
 from landscape.errors import require
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
-from landscape.problem.weights import trainable_parameters
+from landscape.problem.weights import WeightSpec, trainable_parameters
 from landscape.reductions import norm
 from landscape.results.provenance import by_split
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions
 from landscape.runtime.progress import SILENT, Progress
+
+_Tensors: TypeAlias = list[tuple[str, tuple[int, ...]]]
+"""Name and shape of each."""
+
+_COUNTER = "num_batches_tracked"  # of BatchNorm; state dicts of old versions of torch lack it
 
 
 def checkpoint_direction(
@@ -204,7 +211,7 @@ def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:
         InputError: If rho is not positive and finite, or the gradient is zero.
     """
     require(
-        0 < rho < float("inf"),
+        0 < rho < math.inf,
         f"rho must be a positive number, got {rho:g}.",
         hint="Pass ascent:0.05.",
     )
@@ -229,11 +236,9 @@ def stored_directions(stored: Directions, problem: Problem) -> tuple[Direction, 
     Raises:
         InputError: If the shapes differ, naming the first tensor that does.
     """
-    module = problem.copy_module()
-    vectors = directions_for(stored, problem.spec, module)
-    facts = {"left_out": left_out(stored, problem.spec, module)}
+    vectors, left_out = directions_for(stored, problem.spec, problem.copy_module())
     return tuple(
-        Direction(name, v.to(problem.weights), facts=facts)
+        Direction(name, v.to(problem.weights), facts={"left_out": left_out})
         for name, v in zip(stored.names, vectors, strict=True)
     )
 
@@ -248,3 +253,78 @@ def to_store(directions: Sequence[Direction], problem: Problem, normalization: s
         normalization=normalization,
         origin=problem.weights.cpu().numpy(),
     )
+
+
+def directions_for(
+    directions: Directions, spec: WeightSpec, module: nn.Module | None = None
+) -> tuple[tuple[Tensor, ...], list[str]]:
+    """Find in stored directions the tensors of a model's weights, exactly as they are stored.
+
+    Tensors are matched in order: by name and shape where the file names them, by shape where it
+    numbers them, as Li et al.'s files do. Those may also have one for each entry of the state dict,
+    or for frozen parameters; which of them are weights shows only given the module. The others,
+    such as running statistics, are left out.
+
+    Args:
+        directions: As read from a file.
+        spec: Of the model's weights.
+        module: The model; None if the directions have nothing but its weights.
+
+    Returns:
+        Vectors (P,) on the CPU, in the dtype of the file; and the names of the tensors, other than
+        weights, that the directions would move.
+
+    Raises:
+        InputError: Naming the first tensor that differs, if they belong to another model.
+    """
+    layout = _find_layout(directions, spec, module)
+    names, sizes = [name for name, _ in layout], [math.prod(shape) for _, shape in layout]
+    vectors = map(torch.from_numpy, directions.vectors)
+    parts = [dict(zip(names, vector.split(sizes), strict=True)) for vector in vectors]
+    others = [name for name in names if name not in spec.names]
+    return (
+        tuple(torch.cat([part[name] for name in spec.names]) for part in parts),
+        [name for name in others if any(part[name].any() for part in parts)],
+    )
+
+
+def _find_layout(directions: Directions, spec: WeightSpec, module: nn.Module | None) -> _Tensors:
+    """Return what the tensors of stored directions are, in order.
+
+    Li et al.'s code may have written of a model: all parameters, or all state.
+    """
+    stored = list(zip(directions.weight_names, directions.weight_shapes, strict=True))
+    layouts: list[_Tensors] = [[(weight.name, weight.shape) for weight in spec.weights]]
+    if module is not None:
+        state = [(name, tuple(value.shape)) for name, value in module.state_dict().items()]
+        layouts += [
+            [(name, tuple(parameter.shape)) for name, parameter in module.named_parameters()],
+            state,
+            [(name, shape) for name, shape in state if not name.endswith(_COUNTER)],
+        ]
+    differences = [_first_difference(stored, layout) for layout in layouts]
+    place = max(differences)
+    nearest = layouts[differences.index(place)]
+    require(
+        place == math.inf,
+        f"stored directions must fit the model, the file has {_tensor(stored, place)} where the "
+        f"model has {_tensor(nearest, place)}.",
+        hint="Use the model that they were made for.",
+    )
+    return nearest
+
+
+def _first_difference(stored: _Tensors, layout: _Tensors) -> float:
+    """Return the index of the first tensor that does not match, or infinity."""
+    pairs = zip_longest(stored, layout, fillvalue=("", None))
+    for i, ((name, shape), (own_name, own_shape)) in enumerate(pairs):
+        if shape != own_shape or not (name.isdecimal() or name == own_name):
+            return i
+    return math.inf
+
+
+def _tensor(tensors: _Tensors, place: float) -> str:
+    if place >= len(tensors):
+        return "no more tensors"
+    name, shape = tensors[int(place)]
+    return f"{name} of shape {shape}"

@@ -50,7 +50,7 @@ def read_directions(path: Path) -> Directions:
     """Read the directions of a file, exactly as they are stored.
 
     Their code writes one tensor a parameter, or one an entry of the state dict, by number and
-    without names; `landscape.directions.stored.directions_for` finds out which, given a model.
+    without names; `landscape.directions.sources.directions_for` finds out which, given a model.
 
     Returns:
         One or two directions. Tensors are named '0', '1', ...; the normalization is `none`: as

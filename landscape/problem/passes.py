@@ -25,9 +25,8 @@ from landscape.problem.batches import (
     batch_length,
     tensors_in,
 )
-from landscape.problem.batchnorm import BatchNorm
 from landscape.problem.curvature_graphs import nodes
-from landscape.problem.forward import OwnBuffers, has_accuracy, outputs_and_loss
+from landscape.problem.forward import BatchNorm, OwnBuffers, has_accuracy, outputs_and_loss
 from landscape.problem.plan import (
     Plan,
     choose_device,
@@ -61,7 +60,7 @@ class Passes:
         criterion: The loss function.
         device: Name of the device, or `auto`.
         dtype: One of `landscape.problem.plan.DTYPES`.
-        batchnorm: One of `landscape.problem.batchnorm.MODES`.
+        batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.
         batch_size: Examples per forward pass; None to choose by the kind of model.
         calibration: Data for `recalibrate`; None for `data`.
         is_compiled: Whether `measure_point` uses `torch.compile`'s version of the model.

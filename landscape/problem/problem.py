@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from landscape.errors import require, require_one_of
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
-from landscape.problem.batchnorm import MODES
 from landscape.problem.curvature import Derivatives
+from landscape.problem.forward import BATCHNORM_MODES
 from landscape.problem.passes import Loss, Passes, Point
 from landscape.problem.plan import Plan, require_dtype
 from landscape.problem.points_per_pass import choose_count
@@ -66,7 +66,7 @@ class Problem:
         loss: `loss(outputs, targets)`, the mean over a batch; default cross-entropy.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `float64`, `bfloat16` (float32 weights under autocast), or on CUDA `tf32`.
-        batchnorm: `stored`, `batch` or `recalibrate`, see `landscape.problem.batchnorm.MODES`.
+        batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.
         batch_size: Examples per forward pass; chosen by the kind of model if None. Batches that the
             user made keep their size.
         calibration: Data for `recalibrate`; default `data`.
@@ -107,7 +107,7 @@ class Problem:
         num_population: int | None = None,
         is_stratified: bool = False,
     ) -> None:
-        require_one_of("batchnorm", batchnorm, MODES)
+        require_one_of("batchnorm", batchnorm, BATCHNORM_MODES)
         for name, count in (("batch size", batch_size), ("points per pass", points_per_pass)):
             require(count is None or count >= 1, f"{name} must be at least 1, got {count}.")
         self.passes = Passes(

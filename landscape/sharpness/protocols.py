@@ -38,7 +38,7 @@ class Protocol:
         left_open: What it does not state, or what is done otherwise here, and what is taken.
         radii: Measure -> radii.
         options: Ball, batches and effort.
-        batchnorm: One of `landscape.problem.batchnorm.MODES`.
+        batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.
         loss: `loss(outputs, targets)`.
         num_examples: The first so many of the train split, in their order; None for all.
         augmentation: Name of what is done to the images, once, as in training; `none` for nothing.

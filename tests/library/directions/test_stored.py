@@ -4,7 +4,7 @@ import torch
 from cases import tiny_cnn
 from torch import nn
 
-from landscape.directions.stored import directions_for, left_out
+from landscape.directions.sources import directions_for
 from landscape.errors import InputError
 from landscape.problem.weights import WeightSpec
 from landscape.results.surface import Directions
@@ -36,7 +36,7 @@ def _weights_of(module, tensors):
 def test_one_tensor_a_parameter_is_taken_whole():
     module = tiny_cnn()
     directions = _numbered(list(module.parameters()))
-    (vector,) = directions_for(directions, WeightSpec.from_module(module))
+    (vector,), _ = directions_for(directions, WeightSpec.from_module(module))
     np.testing.assert_array_equal(vector, directions.vectors[0])
 
 
@@ -49,7 +49,7 @@ def test_of_a_state_dict_the_parameters_are_taken_and_the_buffers_left_out(has_c
         if has_counters or "num_batches" not in name
     ]
     assert len(state) > len(list(module.parameters())), "the model has no buffers"
-    (vector,) = directions_for(_numbered(state), WeightSpec.from_module(module), module)
+    (vector,), _ = directions_for(_numbered(state), WeightSpec.from_module(module), module)
     np.testing.assert_array_equal(vector, _weights_of(module, state))
 
 
@@ -65,7 +65,7 @@ def test_frozen_parameters_are_left_out():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     module[0].weight.requires_grad_(False)
     parameters = list(module.parameters())
-    (vector,) = directions_for(_numbered(parameters), WeightSpec.from_module(module), module)
+    (vector,), _ = directions_for(_numbered(parameters), WeightSpec.from_module(module), module)
     np.testing.assert_array_equal(vector, _weights_of(module, parameters))
 
 
@@ -87,7 +87,7 @@ def test_names_in_the_file_must_be_those_of_the_model():
     module = nn.Linear(2, 2)
     vectors = np.ones((1, 6), np.float32)
     named = Directions(vectors, ("random",), ("weight", "bias"), ((2, 2), (2,)), "filter")
-    assert directions_for(named, WeightSpec.from_module(module))[0].tolist() == [1.0] * 6
+    assert directions_for(named, WeightSpec.from_module(module))[0][0].tolist() == [1.0] * 6
     swapped = Directions(vectors, ("random",), ("kernel", "bias"), ((2, 2), (2,)), "filter")
     with pytest.raises(InputError, match="kernel"):
         directions_for(swapped, WeightSpec.from_module(module))
@@ -96,7 +96,7 @@ def test_names_in_the_file_must_be_those_of_the_model():
 def test_stored_values_are_not_rounded():
     vectors = np.array([[1 / 3, 2 / 3]])
     directions = Directions(vectors, ("x",), ("0",), ((1, 2),), "none")
-    (vector,) = directions_for(directions, WeightSpec.from_module(nn.Linear(2, 1, bias=False)))
+    (vector,), _ = directions_for(directions, WeightSpec.from_module(nn.Linear(2, 1, bias=False)))
     assert vector.dtype == torch.float64
     assert vector.tolist() == vectors[0].tolist()
 
@@ -109,9 +109,9 @@ def test_what_is_no_weight_and_would_move_is_named():
         for name, value in module.state_dict().items()
     }
     state["1.running_mean"] += 1.0
-    stored = _stored_state(state)
-    assert left_out(stored, spec, module) == ["1.running_mean"]
-    assert not directions_for(stored, spec, module)[0].any()
+    (vector,), left_out = directions_for(_stored_state(state), spec, module)
+    assert left_out == ["1.running_mean"]
+    assert not vector.any()
 
 
 def _stored_state(state):
