@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from landscape.directions.plane import explained_variance
 from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ranges
 from landscape.errors import StoreError
 from landscape.io.open import OpenedProblems, split_names
@@ -89,7 +88,7 @@ def surface_of(
             normalization=built.normalization,
             direction_names=tuple(direction.name for direction in built.directions),
             marks=built.marks,
-            explained_variance=explained_variance(built.directions),
+            explained_variance=built.explained_variance,
             settings={**opened.settings, **built.settings, "ranges": found},
             refine=work.refine,
             probes=_make_probes(work, built.problem, dims),

@@ -234,17 +234,6 @@ NORMALIZATIONS: dict[str, Callable[[Tensor, Tensor, WeightSpec, bool], Tensor]] 
 move."""
 
 
-def explained_variance(directions: Sequence[Direction]) -> np.ndarray | None:
-    """Return the share of a trajectory's variance along each direction, NaN if unknown.
-
-    If all shares are unknown, return None.
-    """
-    shares = [direction.explained_variance for direction in directions]
-    if all(share is None for share in shares):
-        return None
-    return np.array([np.nan if share is None else share for share in shares])
-
-
 def require_spanning(directions: Sequence[Direction]) -> None:
     """Raise InputError unless one direction, or two not parallel, are finite and nonzero."""
     for direction in directions:

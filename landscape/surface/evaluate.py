@@ -42,9 +42,11 @@ from landscape.surface.grid import (
 
 _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
-_PointValues: TypeAlias = tuple[
-    dict[str, Evaluation], dict[str, float]
-]  # by split, and the probe's by name
+
+_Index: TypeAlias = tuple[int, ...]
+
+_PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]
+"""By split, and what probes measure by name."""
 
 _UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
 _SAME_ORIGIN = ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm")
@@ -119,13 +121,13 @@ def evaluate_surface(
     if (stored := own_sink.load()) is not None:
         require_unchanged(stored, Surface, "a surface", _traits(stored, surface))
         surface = replace(stored, tolerance=refine, deviations={})
-    work = _Work(problems, planes, probes, center)
-    surface.deviations.update(_deviations(surface, work))
+    work = _Work(surface, problems, planes, probes, center)
+    surface.deviations.update(_deviations(work))
     listener = progress if distributed.rank() == 0 else SILENT
     num_before, start = int(surface.done.sum()), time.perf_counter()
     with reporting(listener, "surface", surface.done.size):
         try:
-            for _ in _computed(surface, work, should_stop):
+            for _ in _computed(work, should_stop):
                 own_sink.save(surface)
                 num_done = int(surface.done.sum())
                 rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
@@ -152,73 +154,73 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class _Work:
-    """What is computed at a point."""
+    """What is computed at the points of a surface, whose indices are those of its arrays."""
 
+    surface: Surface
     problems: Mapping[str, Problem]
     planes: Sequence[Plane]
     probes: Sequence[Probe]
     center: Mapping[str, Evaluation]
 
-    def at(self, places: Sequence[_Place]) -> list[_PointValues]:
+    def at(self, indices: Sequence[_Index]) -> list[_PointValues]:
         """Compute all there is to know at some points."""
-        points = [self.point(place) for place in places]
+        points = [self.point(index) for index in indices]
         values = {split: problem.evaluate_many(points) for split, problem in self.problems.items()}
         losses = [
             dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)
         ]
         return [
-            (each if any(place.coordinates) else dict(self.center), self._probed(place))
-            for each, place in zip(losses, places, strict=True)
+            (each if any(self._place(index)[1]) else dict(self.center), self._probed(index))
+            for each, index in zip(losses, indices, strict=True)
         ]
 
-    def point(self, place: _Place) -> Point:
+    def point(self, index: _Index) -> Point:
         """Return what writes the weights at a point."""
-        return partial(self.planes[place.line].point, *place.coordinates)
+        plane, coordinates = self._place(index)
+        return partial(plane.point, *coordinates)
 
-    def _probed(self, place: _Place) -> dict[str, float]:
-        if not self.probes:
-            return {}
-        plane = self.planes[place.line]
-        w = plane.point(*place.coordinates)
-        return {name: value for probe in self.probes for name, value in probe(plane, w).items()}
+    def _place(self, index: _Index) -> tuple[Plane, tuple[float, ...]]:
+        """Return the line or plane of a point, and its coordinates there, x first."""
+        x, y = float(self.surface.x[index[-1]]), self.surface.y
+        if y is not None:
+            return self.planes[0], (x, float(y[index[0]]))
+        return self.planes[index[0] if len(index) == 2 else 0], (x,)
 
-
-@dataclass(frozen=True)
-class _Place:
-    """A point of the grid: its array index, its line or plane, and its coordinates, x first."""
-
-    index: tuple[int, ...]
-    line: int
-    coordinates: tuple[float, ...]
+    def _probed(self, index: _Index) -> dict[str, float]:
+        plane, coordinates = self._place(index)
+        found = [probe(plane, plane.point(*coordinates)) for probe in self.probes]
+        return {name: value for each in found for name, value in each.items()}
 
 
-def _computed(surface: Surface, work: _Work, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Fill the arrays of `surface`, and stop at each turn, in which each process does one stack.
+def _computed(work: _Work, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Fill the arrays of the surface, and stop at each turn, in which each process does one stack.
 
     Points cost the same, so the shares are fixed. All processes get all values.
     """
     rank, num_processes = distributed.rank(), distributed.world_size()
     size = max(problem.plan.points_per_pass for problem in work.problems.values())
-    for places in _rounds(surface):
-        stacks = [places[start : start + size] for start in range(0, len(places), size)]
+    for asked in _rounds(work.surface):
+        missing = [index for index in asked if not work.surface.done[index]]
+        stacks = [missing[start : start + size] for start in range(0, len(missing), size)]
         for start in range(0, len(stacks), num_processes):
             if distributed.from_first(rank == 0 and should_stop()):
                 return
             turn = stacks[start : start + num_processes]
             own = [work.at(stack) for stack in turn[rank : rank + 1]]
             values = chain.from_iterable(distributed.gathered(own))
-            for place, value in zip(
+            for index, value in zip(
                 chain.from_iterable(turn), chain.from_iterable(values), strict=True
             ):
-                _write(surface, place.index, value)
+                _write(work.surface, index, value)
             yield
 
 
-def _deviations(surface: Surface, work: _Work) -> dict[str, float]:
+def _deviations(work: _Work) -> dict[str, float]:
     """Measure what is not plain float32, at some points chosen at random but always the same."""
-    chosen = np.random.default_rng(0).permutation(surface.done.size)[:_CHECKED_POINTS_OF_A_PLAN]
-    indices = np.stack(np.unravel_index(chosen, surface.done.shape), axis=1)
-    points = [work.point(_place(surface, tuple(index))) for index in indices.tolist()]
+    done = work.surface.done
+    chosen = np.random.default_rng(0).permutation(done.size)[:_CHECKED_POINTS_OF_A_PLAN]
+    indices = np.stack(np.unravel_index(chosen, done.shape), axis=1)
+    points = [work.point(tuple(index)) for index in indices.tolist()]
     return {
         f"{name}, {split}": value
         for split, problem in work.problems.items()
@@ -226,20 +228,20 @@ def _deviations(surface: Surface, work: _Work) -> dict[str, float]:
     }
 
 
-def _rounds(surface: Surface) -> Iterator[list[_Place]]:
-    """Yield the points that are missing, in lists that need the values of the lists before."""
+def _rounds(surface: Surface) -> Iterator[list[_Index]]:
+    """Yield the points that are needed, in lists that need the values of the lists before."""
     if surface.tolerance is None:
-        yield _missing(surface, coarse_to_fine(surface.done.shape))
+        yield coarse_to_fine(surface.done.shape)
         return
     needed = np.zeros(surface.done.shape, dtype=bool)
     for indices in refined_rounds(surface.loss, surface.center_loss, surface.tolerance):
         for index in indices:
             needed[index] = True
-        yield _missing(surface, indices)
+        yield indices
     rest = np.argwhere(~needed)  # of which a few are checked, always the same ones
     chosen = np.random.default_rng(0).permutation(len(rest))[:_CHECKED_POINTS]
     checked = [tuple(index) for index in rest[chosen].tolist()]
-    yield _missing(surface, checked)
+    yield checked
     for split, values in surface.loss.items():
         center = surface.center_loss[split]
         errors = relative_errors(interpolated(values, needed, center), values, center)
@@ -248,11 +250,7 @@ def _rounds(surface: Surface) -> Iterator[list[_Place]]:
         )
 
 
-def _missing(surface: Surface, indices: list[tuple[int, ...]]) -> list[_Place]:
-    return [_place(surface, index) for index in indices if not surface.done[index]]
-
-
-def _write(surface: Surface, index: tuple[int, ...], values: _PointValues) -> None:
+def _write(surface: Surface, index: _Index, values: _PointValues) -> None:
     """Put what was computed at a point into the arrays."""
     for split, value in values[0].items():
         surface.loss[split][index] = value.loss
@@ -263,13 +261,6 @@ def _write(surface: Surface, index: tuple[int, ...], values: _PointValues) -> No
     for name, measured in values[1].items():
         surface.maps[name][index] = measured
     surface.done[index] = True
-
-
-def _place(surface: Surface, index: tuple[int, ...]) -> _Place:
-    x = float(surface.x[index[-1]])
-    if surface.y is not None:
-        return _Place(index, 0, (x, float(surface.y[index[0]])))
-    return _Place(index, index[0] if len(index) == 2 else 0, (x,))
 
 
 def _require_match(planes: Sequence[Plane], axes: Sequence[Axis], refine: float | None) -> None:
@@ -312,12 +303,10 @@ def _empty_surface(
     """Return a surface of which the centre alone is known."""
     lines = (len(planes),) if len(planes) > 1 else ()
     shape = lines + tuple(axis.num_points for axis in reversed(axes))
-    directions = [direction for plane in planes for direction in plane.directions]
     accuracy = {
         split: value.accuracy for split, value in center.items() if value.accuracy is not None
     }
     sampled = [split for split, value in center.items() if value.standard_error is not None]
-    maps = [name for probe in probes for name in probe.names]
     unknown = partial(np.full, shape, np.nan)
     return Surface(
         x=axes[0].coordinates(),
@@ -329,11 +318,11 @@ def _empty_surface(
         center_accuracy=accuracy,
         normalization="none",
         direction_norms=np.concatenate([plane.norms for plane in planes]),
-        direction_hashes=tuple(hash_tensors([direction]) for direction in directions),
+        direction_hashes=tuple(hash_tensors([d]) for plane in planes for d in plane.directions),
         cosine=planes[0].cosine,
         provenance=Provenance(),
         standard_error={split: unknown() for split in sampled},
-        maps={name: unknown() for name in maps},
+        maps={name: unknown() for probe in probes for name in probe.names},
     )
 
 
@@ -359,11 +348,9 @@ def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
 
 def _axis(values: np.ndarray | None) -> str:
     """Describe coordinates so that evenly spaced axes read the same only if they are equal."""
-    return (
-        "none"
-        if values is None
-        else f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
-    )
+    if values is None:
+        return "none"
+    return f"{float(values[0])!r}:{float(values[-1])!r} in {len(values)} points"
 
 
 def _bits(values: Mapping[str, float]) -> str:

@@ -18,28 +18,6 @@ _HALF = [(0, 1), (1, -1), (1, 0), (1, 1)]  # of the neighbours; the others are t
 
 
 @dataclass(frozen=True)
-class MergeTree:
-    """How the components of the sublevel sets merge as the level rises.
-
-    The tree is a forest if holes separate parts.
-
-    The leaves are minima, every other node is a saddle at which two components become one. Children
-    come before their parents; several merges at one height are as many nodes.
-
-    Attributes:
-        heights: Value at each node, (m,).
-        points: Indices of the node's point of the grid, (m, dimensions).
-        parents: The node above, (m,); -1 where there is none.
-        basins: For a leaf its row in the topology, (m,); -1 for a saddle.
-    """
-
-    heights: np.ndarray
-    points: np.ndarray
-    parents: np.ndarray
-    basins: np.ndarray
-
-
-@dataclass(frozen=True)
 class Topology:
     """The basins of a field on a grid: first those that never die, then by falling persistence.
 
@@ -84,24 +62,31 @@ class Topology:
         """
         height = -np.inf
         while first != second:
-            if (self.elders[first] < 0, self.deaths[first]) > (
-                self.elders[second] < 0,
-                self.deaths[second],
-            ):
-                first, second = second, first
+            first, second = sorted(
+                (first, second), key=lambda row: (self.elders[row] < 0, self.deaths[row])
+            )
             if self.elders[first] < 0:
                 return np.inf
             height, first = float(self.deaths[first]), int(self.elders[first])
         return height
 
     def barrier(self, values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-        """Return how far above the higher of two points every path between them has to climb.
+        """Return how far above the higher of two points every path on the grid has to climb.
 
         Args:
             values: The field.
-            a: Indices of one point, not a hole.
+            a: Indices of one point: (row, column) on a plane.
             b: Indices of the other.
+
+        Returns:
+            The height of the lowest pass minus that of the higher end; inf where no path joins
+            them.
+
+        Raises:
+            InputError: If a point is not on the grid, or is a hole.
         """
+        for point in (a, b):
+            _require_value(values, point)
         higher = float(max(values[a], values[b]))
         lowest_pass = self.pass_height(int(self.regions[a]), int(self.regions[b]))
         return lowest_pass - higher if lowest_pass > higher else 0.0
@@ -118,30 +103,6 @@ class Topology:
         while self.elders[row] >= 0 and (self.deaths[row] <= height or row >= count):
             row = int(self.elders[row])
         return row
-
-    def merge_tree(self, threshold: float = 0.0) -> MergeTree:
-        """Return the merge tree of the basins whose persistence is at least the threshold.
-
-        Other basins are treated as if they did not exist.
-        """
-        count = self.num_basins(threshold)  # the first ones, and so are their elders
-        rows = np.arange(count)
-        dying = rows[self.elders[:count] >= 0]
-        dying = dying[
-            np.lexsort((-dying, self.deaths[dying]))
-        ]  # at one height the younger ones first
-        parents = np.full(count + len(dying), -1)
-        top = list(range(count))
-        for node, basin in enumerate(dying.tolist(), start=count):
-            elder = int(self.elders[basin])
-            parents[[top[basin], top[elder]]] = node
-            top[elder] = node
-        return MergeTree(
-            heights=np.concatenate([self.births[:count], self.deaths[dying]]),
-            points=np.concatenate([self.minima[:count], self.saddles[dying]]),
-            parents=parents,
-            basins=np.concatenate([rows, np.full(len(dying), -1)]),
-        )
 
 
 def sublevel_topology(values: np.ndarray) -> Topology:
@@ -161,25 +122,6 @@ def sublevel_topology(values: np.ndarray) -> Topology:
     merges = _merge(descent)
     is_plateau = descent.heights[descent.minima[merges[0]]] == descent.heights[merges[2]]
     return _ordered(descent, merges[:, ~is_plateau], merges[:, is_plateau])
-
-
-def barrier(values: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Return how far above the higher of two points every path on the grid has to climb.
-
-    Args:
-        values: (ny, nx) for a plane, (nx,) for a line; NaN is a hole.
-        a: Indices of one point: (row, column) on a plane.
-        b: Indices of the other.
-
-    Returns:
-        The height of the lowest pass minus that of the higher end; inf where no path joins them.
-
-    Raises:
-        InputError: If a point is not on the grid, or is a hole.
-    """
-    for point in (a, b):
-        _require_value(values, point)
-    return sublevel_topology(values).barrier(values, a, b)
 
 
 @dataclass(frozen=True)
@@ -211,9 +153,8 @@ class _Descent:
 def _descend(values: np.ndarray) -> _Descent:
     """Number the points, let each descend by lowest neighbours, and find what touches."""
     flat = np.ravel(values)
-    places = np.argsort(flat, kind="stable")[
-        : np.count_nonzero(~np.isnan(flat))
-    ]  # NaN is sorted last
+    # NaN is sorted last.
+    places = np.argsort(flat, kind="stable")[: np.count_nonzero(~np.isnan(flat))]
     numbers = np.full(flat.size, len(places), dtype=np.int32)
     numbers[places] = np.arange(len(places), dtype=np.int32)
     numbers = np.pad(numbers.reshape(-1, values.shape[-1]), 1, constant_values=len(places))
@@ -263,9 +204,7 @@ def _merge(descent: _Descent) -> np.ndarray:
         while roots[second] != second:
             roots[second] = second = roots[roots[second]]
         if first != second:
-            young, elder = (
-                (first, second) if first > second else (second, first)
-            )  # minima are numbered from below
+            elder, young = sorted((first, second))  # minima are numbered from below
             roots[young] = elder
             merges.append((young, elder, point))
     return np.array(merges, dtype=int).reshape(-1, 3).T
@@ -284,9 +223,8 @@ def _ordered(descent: _Descent, merges: np.ndarray, plateaus: np.ndarray) -> Top
     order = np.lexsort((basins, -_persistence(births, deaths, is_dying), is_dying))
     rows = np.full(len(descent.minima), -1)
     rows[basins[order]] = np.arange(len(basins))
-    for part, elder in zip(
-        *plateaus[:2, ::-1].tolist(), strict=True
-    ):  # the last merges first: an elder has its row
+    # The last merges come first, so that an elder has its row.
+    for part, elder in zip(*plateaus[:2, ::-1].tolist(), strict=True):
         rows[part] = rows[elder]
     regions = np.full(int(np.prod(descent.shape)), -1)
     regions[descent.places] = rows[descent.basins]

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from landscape.directions.plane import (
@@ -65,6 +66,15 @@ class BuiltPlanes:
     settings: Mapping[str, Any]
     remarks: tuple[str, ...]
     problem: Problem
+
+    @property
+    def explained_variance(self) -> np.ndarray | None:
+        """Share of a trajectory's variance along each direction, NaN if unknown; None if all are.
+
+        The shape is (number of directions,).
+        """
+        shares = np.array([each.explained_variance for each in self.directions], dtype=np.float64)
+        return None if np.isnan(shares).all() else shares
 
     def as_stored(self) -> Directions:
         """Return the directions as a file has them."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from landscape.directions.plane import explained_variance
 from landscape.directions.spec import PlaneSpec, parse_grid, parse_ranges
 from landscape.io.store import FileSink, write_result
 from landscape.problem.problem import Problem
@@ -117,7 +116,7 @@ def surface(
         normalization=built.normalization,
         direction_names=tuple(direction.name for direction in built.directions),
         marks=built.marks,
-        explained_variance=explained_variance(built.directions),
+        explained_variance=built.explained_variance,
         settings={**built.settings, "ranges": found},
         refine=refine,
         probes=[*probes, SpectrumMap(built.problem)] if spectrum else probes,

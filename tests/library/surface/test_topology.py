@@ -7,7 +7,7 @@ import pytest
 from landscape.errors import InputError
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Mark, Surface
-from landscape.surface.persistence import barrier, sublevel_topology
+from landscape.surface.persistence import sublevel_topology
 from landscape.surface.topology import (
     STANDARD_ERRORS,
     Barrier,
@@ -137,28 +137,18 @@ def test_a_barrier_is_the_lowest_level_at_which_flooding_reaches_the_other_end(s
         for a, b in list(combinations(points, 2))[::7]:
             reached = [level for level in levels(values) if b in flood(values, a, level)]
             expected = min(reached, default=np.inf) - max(values[a], values[b])
-            assert barrier(values, a, b) == expected
+            assert sublevel_topology(values).barrier(values, a, b) == expected
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_two_leaves_of_the_merge_tree_meet_at_the_pass_between_them(shape):
+def test_two_basins_are_one_from_the_lowest_level_that_floods_both(shape):
     for values in random_fields(shape):
         topology = sublevel_topology(values)
-        tree = topology.merge_tree()
         for one, other in combinations(range(len(topology.births)), 2):
-            ends = [tuple(topology.minima[row].tolist()) for row in (one, other)]
-            above = [ancestors(tree, leaf) for leaf in (one, other)]
-            common = [node for node in above[0] if node in above[1]]
-            height = tree.heights[common[0]] if common else np.inf
+            a, b = (tuple(topology.minima[row].tolist()) for row in (one, other))
+            reached = [level for level in levels(values) if b in flood(values, a, level)]
             if np.isfinite(topology.births[[one, other]]).all():
-                assert barrier(values, *ends) == height - topology.births[[one, other]].max()
-
-
-def ancestors(tree, node):
-    found = []
-    while (node := int(tree.parents[node])) >= 0:
-        found.append(node)
-    return found
+                assert topology.pass_height(one, other) == min(reached, default=np.inf)
 
 
 def test_every_field_of_noise_has_basins_in_falling_order_after_their_elders():
@@ -188,20 +178,24 @@ def test_the_egg_box_has_four_minima_that_meet_at_zero():
 
 def test_the_barrier_of_a_double_well_is_the_height_of_its_middle():
     x = np.linspace(-2, 2, 41)
-    assert barrier((x**2 - 1) ** 2, (10,), (30,)) == pytest.approx(1, rel=1e-12)
-    assert barrier(double_well().loss["train"], (5, 10), (5, 30)) == pytest.approx(1, rel=1e-12)
+    for values, *ends in [
+        ((x**2 - 1) ** 2, (10,), (30,)),
+        (double_well().loss["train"], (5, 10), (5, 30)),
+    ]:
+        height = sublevel_topology(values).barrier(values, *ends)
+        assert height == pytest.approx(1, rel=1e-12)
 
 
 def test_within_one_basin_there_is_no_barrier():
     x = np.linspace(-1, 1, 21)
-    assert barrier(x**2, (0,), (10,)) == 0
+    assert sublevel_topology(x**2).barrier(x**2, (0,), (10,)) == 0
 
 
 def test_a_path_goes_around_a_hill():
     values = np.zeros((5, 5))
     values[2, :4] = 7
     values[2, 4] = 3
-    assert barrier(values, (0, 0), (4, 0)) == 3
+    assert sublevel_topology(values).barrier(values, (0, 0), (4, 0)) == 3
 
 
 def test_a_field_of_one_value_is_one_basin():
@@ -262,12 +256,13 @@ def test_basins_below_the_threshold_are_not_counted():
     assert counts == [4, 4, 3, 3, 2, 2, 1]
 
 
-def test_a_pruned_merge_tree_is_that_of_the_remaining_basins():
+def test_the_basins_that_are_left_above_a_threshold_have_each_other_for_elders():
     values = np.array([0.0, 5, 3, 6, 5.5, 7, 1, 9])
-    tree = sublevel_topology(values).merge_tree(1.0)
-    assert tree.heights.tolist() == [0, 1, 3, 5, 7]
-    assert tree.parents.tolist() == [3, 4, 3, 4, -1]
-    assert tree.basins.tolist() == [0, 1, 2, -1, -1]
+    topology = sublevel_topology(values)
+    count = topology.num_basins(1.0)
+    assert topology.births[:count].tolist() == [0, 1, 3]
+    assert topology.deaths[:count].tolist() == [np.inf, 7, 5]
+    assert topology.elders[:count].tolist() == [-1, 0, 0]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -289,10 +284,11 @@ def test_a_basin_that_is_too_shallow_is_part_of_its_elder():
     assert topology.branch_at(shallow, 5.5, threshold=1.0) == 0
 
 
-def test_merges_at_one_height_are_nodes_above_each_other():
-    tree = sublevel_topology(np.array([2.0, 5, 1, 5, 0])).merge_tree()
-    assert tree.heights.tolist() == [0, 1, 2, 5, 5]
-    assert tree.parents.tolist() == [4, 3, 3, 4, -1]
+def test_of_merges_at_one_height_the_younger_comes_first():
+    topology = sublevel_topology(np.array([2.0, 5, 1, 5, 0]))
+    assert topology.births.tolist() == [0, 1, 2]
+    assert topology.deaths.tolist() == [np.inf, 5, 5]
+    assert topology.elders.tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("point", [(0, 9), (-1, 0), (0,), (1, 1)])
@@ -300,7 +296,7 @@ def test_an_end_of_a_barrier_without_a_value_is_an_error(point):
     values = np.zeros((3, 3))
     values[1, 1] = np.nan
     with pytest.raises(InputError, match="must be points of the grid with a value"):
-        barrier(values, (0, 0), point)
+        sublevel_topology(values).barrier(values, (0, 0), point)
 
 
 def test_the_default_threshold_does_not_depend_on_how_high_the_rim_is():
