@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -166,32 +167,12 @@ def random_directions(
         InputError: If the normalization is unknown.
     """
     require_one_of("normalization", normalization, NORMALIZATIONS)
-    normalize = NORMALIZATIONS[normalization]
     generator = torch.Generator().manual_seed(seed)
     noise = (
         torch.randn(spec.size, generator=generator).to(w) for _ in range(skip + num_directions)
     )
+    normalize = NORMALIZATIONS[normalization]
     return tuple(normalize(d, w, spec, with_1d) for d in islice(noise, skip, None))
-
-
-def normalize_filters(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool = False) -> Tensor:
-    """Scale each filter of `d` (P,) to the norm of the same filter of `w` (P,).
-
-    A filter is a slice along dimension 0 of a tensor with two or more dimensions: an output filter
-    of a convolution, a row of a linear layer or of an embedding; in `nn.MultiheadAttention` the
-    part of a projection that belongs to one head, see `landscape.problem.weights.Weight`. A filter
-    of norm 0 stays where it is.
-
-    Source:
-        Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 4; 1-D tensors by
-        default as with their code's `ignore=biasbn`.
-    """
-    return _scale(d, w, spec, with_1d, Weight.filters)
-
-
-def normalize_layers(d: Tensor, w: Tensor, spec: WeightSpec, with_1d: bool = False) -> Tensor:
-    """Scale each tensor of `d` (P,) to the norm of the same tensor of `w` (P,)."""
-    return _scale(d, w, spec, with_1d, lambda _, tensor: tensor[None])
 
 
 def _scale(
@@ -226,12 +207,23 @@ def _block_norms(blocks: Tensor) -> Tensor:
 
 
 NORMALIZATIONS: dict[str, Callable[[Tensor, Tensor, WeightSpec, bool], Tensor]] = {
-    "filter": normalize_filters,
-    "layer": normalize_layers,
+    "filter": partial(_scale, blocks=Weight.filters),
+    "layer": partial(_scale, blocks=lambda _, tensor: tensor[None]),
     "none": lambda d, w, spec, with_1d: d,
 }
 """Name -> function of direction, weights, specification and whether tensors with one dimension
-move."""
+move.
+
+`filter` scales each filter of the direction to the norm of the same filter of the weights, `layer`
+each tensor. A filter is a slice along dimension 0 of a tensor with two or more dimensions: an
+output filter of a convolution, a row of a linear layer or of an embedding; in
+`nn.MultiheadAttention` the part of a projection that belongs to one head, see
+`landscape.problem.weights.Weight`. A filter of norm 0 stays where it is.
+
+Source:
+    Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 4; 1-D tensors by
+    default as with their code's `ignore=biasbn`.
+"""
 
 
 def require_spanning(directions: Sequence[Direction]) -> None:

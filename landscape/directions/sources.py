@@ -195,8 +195,7 @@ def gradient_direction(problem: Problem, *, name: str) -> Direction:
     """
     gradient = _nonzero_gradient(problem, name)
     length = norm(gradient)
-    unit = (gradient / length).to(problem.weights)
-    return Direction(name, unit, facts={"gradient_norm": length})
+    return Direction(name, (gradient / length).to(problem.weights), facts={"gradient_norm": length})
 
 
 def ascent_direction(problem: Problem, rho: float, *, name: str) -> Direction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,28 +77,25 @@ def parse_direction(text: str, name: str = "x", number: int = 0) -> DirectionSpe
         f"`{name}` must be {', '.join(FORMS.values())}, got {text!r}.",
         hint=f"Pass `{name}={_EXAMPLES.get(kind, 'random')!r}`.",
     )
-    spec = DirectionSpec(text, kind, argument, number)
     require(
-        kind != "eigen" or _is_number_of_eigenvector(argument.partition(":")[0]),
+        kind != "eigen" or _number(int, argument.partition(":")[0]),
         f"eigenvectors are numbered from 1, the largest, or from -1, the smallest, got {text!r}.",
         hint="Pass eigen:1.",
     )
-    if kind == "ascent":
-        try:
-            float(argument or 0.05)
-        except ValueError as exc:
-            raise InputError(
-                f"the radius of an ascent must be a number, got {text!r}.",
-                hint="Pass ascent:0.05.",
-            ) from exc
-    return spec
+    require(
+        kind != "ascent" or _number(float, argument or "0.05") is not None,
+        f"the radius of an ascent must be a number, got {text!r}.",
+        hint="Pass ascent:0.05.",
+    )
+    return DirectionSpec(text, kind, argument, number)
 
 
-def _is_number_of_eigenvector(text: str) -> bool:
+def _number(convert: Callable[[str], float], text: str) -> float | None:
+    """Return the number that a text is, or None if it is none."""
     try:
-        return int(text) != 0
+        return convert(text)
     except ValueError:
-        return False
+        return None
 
 
 @dataclass(frozen=True)
@@ -236,13 +233,12 @@ def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:
     Raises:
         InputError: If it is not one number, or one for each direction.
     """
-    try:
-        sizes = [int(part) for part in text.lower().split("x")]
-    except ValueError as exc:
-        raise InputError(
-            f"`grid` must be N or NxM, got {text!r}.",
-            hint="Pass `grid='21'` or `grid='21x11'`.",
-        ) from exc
+    sizes = [_number(int, part) for part in text.lower().split("x")]
+    require(
+        None not in sizes,
+        f"`grid` must be N or NxM, got {text!r}.",
+        hint="Pass `grid='21'` or `grid='21x11'`.",
+    )
     return _for_each(
         sizes,
         num_dimensions,

@@ -95,10 +95,9 @@ def principal_directions(
     )
     variance = float(np.trace(centred))
     _require_rank(values, variance, len(rows), origin)
-    coefficients = (vectors - vectors.mean(axis=0))[
-        : len(snapshots)
-    ]  # what is left of the mean is rounding
-    coefficients = coefficients * _signs(gram @ coefficients)
+    # What is left of the mean is rounding.
+    coefficients = (vectors - vectors.mean(axis=0))[: len(snapshots)]
+    coefficients *= _signs(gram @ coefficients)
     return PrincipalDirections(_combine(snapshots, origin, coefficients), values / variance)
 
 
@@ -154,23 +153,16 @@ def _combine(
         torch.zeros_like(origin, dtype=accumulation_dtype(origin.device)) for _ in coefficients.T
     ]
     for snapshot, shares in zip(snapshots, coefficients, strict=True):
-        _add(snapshot, origin, shares.tolist(), sums)
+        w = _load(snapshot, origin)
+        for part in _parts(origin):
+            (displacement,) = _displacements([w], origin, part)
+            for vector, share in zip(sums, shares.tolist(), strict=True):
+                vector[part].add_(displacement, alpha=share)
     for i, vector in enumerate(sums):
         for before in sums[:i]:
             vector.sub_(before, alpha=dot(before, vector))
         vector.div_(norm(vector))
     return tuple(vector.to(origin.dtype) for vector in sums)
-
-
-def _add(
-    snapshot: Snapshot, origin: Tensor, shares: Sequence[float], sums: Sequence[Tensor]
-) -> None:
-    """Add a share of the displacement of a snapshot to each sum."""
-    w = _load(snapshot, origin)
-    for part in _parts(origin):
-        (displacement,) = _displacements([w], origin, part)
-        for vector, share in zip(sums, shares, strict=True):
-            vector[part].add_(displacement, alpha=share)
 
 
 def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:

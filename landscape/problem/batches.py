@@ -99,10 +99,7 @@ class TensorData(_Source):
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
         """Return the batch at `indices` (n,), changed, then cut into pieces of `size`, if any."""
         part = self.take(indices)
-        inputs = change(part.inputs)
-        if size is None:
-            return [(inputs, part.targets)]
-        return TensorData(inputs, part.targets).batches(size)
+        return replace(part, inputs=change(part.inputs)).batches(size or len(indices))
 
 
 @dataclass(frozen=True)
@@ -240,7 +237,8 @@ def _read(source: Any) -> Data:
     if isinstance(source, TensorData | BatchData | GraphData):
         return source
     tensors = source.tensors if isinstance(source, TensorDataset) else source
-    if _is_tensor_pair(tensors):
+    is_pair = isinstance(tensors, tuple) and len(tensors) == 2 and isinstance(tensors[1], Tensor)
+    if is_pair and not isinstance(tensors[0], list):
         return _tensor_data(*tensors)
     if isinstance(source, DataLoader):
         return BatchData(tuple(map(_as_batch, _reading(source))))
@@ -284,15 +282,6 @@ def _is_graph(value: Any) -> bool:
     return geometric is not None and isinstance(value, geometric.Data)
 
 
-def _is_tensor_pair(source: Any) -> bool:
-    return (
-        isinstance(source, tuple)
-        and len(source) == 2
-        and isinstance(source[1], Tensor)
-        and not isinstance(source[0], list)
-    )
-
-
 def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
     lengths = {len(t) if t.ndim else 0 for t in [*tensors_in(inputs), targets]}
     require(
@@ -308,8 +297,7 @@ def _collate_dataset(dataset: Dataset) -> Data:
         "a Dataset must have a length, an iterable one has none.",
         hint="Wrap it in a DataLoader.",
     )
-    length = len(dataset)  # pyright: ignore[reportArgumentType]
-    examples = _reading(dataset[i] for i in range(length))
+    examples = _reading(dataset[i] for i in range(len(dataset)))  # pyright: ignore[reportArgumentType]
     if _are_graphs(examples):
         return GraphData(tuple(examples))
     try:
@@ -345,9 +333,7 @@ def _as_batch(item: Any) -> Batch:
 def batch_length(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its targets."""
     targets = batch[1]
-    if isinstance(targets, Tensor):
-        return targets.shape[0] if targets.ndim else 1
-    return len(targets)
+    return 1 if isinstance(targets, Tensor) and not targets.ndim else len(targets)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -393,6 +379,5 @@ def hash_tensors(tensors: Sequence[Tensor]) -> str:
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         dense = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
-        flat = dense.cpu().contiguous().view(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
+        digest.update(dense.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

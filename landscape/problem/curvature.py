@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,7 +21,7 @@ from landscape.problem.curvature_graphs import (
     gauss_newton,
     require_twice_differentiable,
 )
-from landscape.problem.forward import require_differentiable
+from landscape.problem.forward import changed, require_differentiable
 from landscape.problem.passes import Passes, Point
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
@@ -58,12 +57,12 @@ class Derivatives:
             passes: Passes of the same model.
             chooses_batches: Whether nobody asked for batches of this size either.
         """
-        other = copy.copy(self)
-        other.passes = passes
-        other._chooses_batches = self._chooses_batches and chooses_batches
-        if passes.batches is not self.passes.batches:
-            other._joinable = {}
-        return other
+        return changed(
+            self,
+            passes=passes,
+            _chooses_batches=self._chooses_batches and chooses_batches,
+            _joinable=self._joinable if passes.batches is self.passes.batches else {},
+        )
 
     @property
     def may_join(self) -> bool:

@@ -122,12 +122,9 @@ def _gradients(tensors: Parts, by: Parts, seeds: Parts | None) -> Product:
 
 def _dependent(tensors: Iterable[Tensor | None]) -> tuple[list[int], list[Tensor]]:
     """Return the places, and themselves, of those that can be differentiated."""
-    kept = [
-        (i, tensor)
-        for i, tensor in enumerate(tensors)
-        if tensor is not None and tensor.requires_grad
-    ]
-    return [i for i, _ in kept], [tensor for _, tensor in kept]
+    kept = {i: tensor for i, tensor in enumerate(tensors) if tensor is not None}
+    curved = {i: tensor for i, tensor in kept.items() if tensor.requires_grad}
+    return list(curved), list(curved.values())
 
 
 def _derivative(
@@ -251,27 +248,18 @@ def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:
     """Yield the tensors in the graph of some tensors, themselves included; some repeatedly."""
     yield from roots
     for node in nodes(roots):
-        yield from _saved_by(node)
+        yield from tensors_in([getattr(node, name) for name in _saved_names(type(node))])
+        if isinstance(node, BackwardCFunction):
+            yield from tensors_in([node.saved_tensors, *vars(node).values()])
 
 
 def added_bytes(tensors: Iterable[Tensor], known: set[int]) -> int:
     """Return the bytes of storages whose addresses are not `known`, and make them known."""
-    total = 0
-    for tensor in tensors:
-        if tensor.layout != torch.strided:
-            continue
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            known.add(storage.data_ptr())
-            total += storage.nbytes()
-    return total
-
-
-def _saved_by(node: Any) -> Iterator[Tensor]:
-    values = [getattr(node, name) for name in _saved_names(type(node))]
-    if isinstance(node, BackwardCFunction):
-        values += [node.saved_tensors, *vars(node).values()]
-    yield from tensors_in(values)
+    storages = (tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided)
+    found = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    new = found.keys() - known
+    known |= new
+    return sum(found[address] for address in new)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,17 @@ BATCHNORM_MODES = ("stored", "batch", "recalibrate")
 `recalibrate`: running statistics estimated afresh at every w, the mean over the calibration
 batches."""
 
+T = TypeVar("T")
+
 _ONE_VALUE = "Expected more than 1 value per channel when training"
 """What torch's batch normalization says."""
+
+
+def changed(value: T, **attributes: Any) -> T:
+    """Return a shallow copy of an object with other attributes."""
+    other = copy.copy(value)
+    vars(other).update(attributes)
+    return other
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
@@ -116,11 +125,10 @@ def require_differentiable(loss: Tensor) -> None:
 
 def has_accuracy(outputs: Any, targets: Any) -> bool:
     """Whether outputs are scores of classes (N, C) and targets are class numbers (N,)."""
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.ndim != 2:
         return False
-    is_shaped = outputs.ndim == 2 and targets.ndim == 1 and len(outputs) == len(targets)
     is_integer = not (targets.is_floating_point() or targets.is_complex())
-    return is_shaped and is_integer and outputs.shape[1] > 1
+    return is_integer and targets.shape == outputs.shape[:1] and outputs.shape[1] > 1
 
 
 def _describe(value: Any) -> str:
@@ -153,10 +161,8 @@ class BatchNorm:
 
     def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
         """Return the same layers with other stored buffers, in the order of `module.buffers()`."""
-        other = copy.copy(self)
         pairs = zip(buffers, self._buffers, strict=True)
-        other.stored = [buffer.detach().to(own, copy=True) for buffer, own in pairs]
-        return other
+        return changed(self, stored=[buffer.detach().to(own, copy=True) for buffer, own in pairs])
 
     @contextmanager
     def evaluation(self, calibrate: Callable[[], None]) -> Iterator[None]:

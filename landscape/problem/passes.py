@@ -26,7 +26,7 @@ from landscape.problem.batches import (
     tensors_in,
 )
 from landscape.problem.curvature_graphs import nodes
-from landscape.problem.forward import BatchNorm, OwnBuffers, has_accuracy, outputs_and_loss
+from landscape.problem.forward import BatchNorm, OwnBuffers, changed, has_accuracy, outputs_and_loss
 from landscape.problem.plan import (
     Plan,
     choose_device,
@@ -139,18 +139,15 @@ class Passes:
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Passes:
         """Return these passes with other stored buffers; model and data are shared."""
-        other = copy.copy(self)
-        other.norms = self.norms.with_stored(buffers)
-        return other
+        return changed(self, norms=self.norms.with_stored(buffers))
 
     def with_weights(self, w: Tensor) -> Passes:
         """Return these passes with other own weights `w` (P,); model and data are shared."""
         self.spec.require_vector(w, "w")
-        other = copy.copy(self)
-        other.weights = w.detach().to(self.device, self.dtype, copy=True)
-        self.spec.require_finite(other.weights)
-        other._own_version = None  # what the model reads are the weights of this one
-        return other
+        weights = w.detach().to(self.device, self.dtype, copy=True)
+        self.spec.require_finite(weights)
+        # What the model reads are the weights of this one.
+        return changed(self, weights=weights, _own_version=None)
 
     def on(self, data: Any, batch_size: int | None = None) -> Passes:
         """Return these passes over other data, without single losses; the model is shared.
@@ -159,16 +156,15 @@ class Passes:
             data: What `landscape.problem.batches.as_data` reads.
             batch_size: Examples per forward pass; None for the plan's own.
         """
-        other = copy.copy(self)
-        other.plan = replace(self.plan, batch_size=batch_size or self.plan.batch_size)
+        plan = replace(self.plan, batch_size=batch_size or self.plan.batch_size)
+        other = changed(self, plan=plan, separate=None)
         other._take_data(self._moved(data))
-        other.separate = None
         return other
 
     def joined(self, count: int) -> Passes:
         """Return these passes with `count` batches at a time joined; model and data are shared."""
-        other = copy.copy(self)
-        other.plan = replace(self.plan, batch_size=count * self.plan.batch_size)
+        plan = replace(self.plan, batch_size=count * self.plan.batch_size)
+        other = changed(self, plan=plan)
         other._cut()
         return other
 

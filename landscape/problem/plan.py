@@ -24,7 +24,7 @@ DTYPES = {
 """Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights
 whose products tensor cores round to 10 bits of mantissa."""
 
-_TENSOR_CORES_FROM = (8, 0)  # compute capability of the first devices with TF32
+_AMPERE = (8, 0)  # compute capability of the first devices with TF32
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -151,16 +151,13 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
         "float64 does not exist on MPS.",
         hint="Pass `device='cpu'` or `dtype='float32'`.",
     )
+    is_recent = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _AMPERE
     require(
-        name != "tf32" or _has_tf32(device),
+        name != "tf32" or is_recent,
         f"tf32 needs a CUDA device with tensor cores that have it, got {device.type}.",
         hint="Pass `dtype='float32'`, or bfloat16.",
     )
     return DTYPES[name]
-
-
-def _has_tf32(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TENSOR_CORES_FROM
 
 
 @contextmanager

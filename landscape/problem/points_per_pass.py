@@ -195,7 +195,7 @@ def reason_against(passes: Passes, count: int) -> str:
         with passes.under(passes.plan.plain()):
             return reason or reason_for_values(losses, lambda n: losses([n], 1)[0], count)
     except (LandscapeError, RuntimeError) as exc:
-        return _in_words(exc)
+        return first_line(exc).rstrip(".")
 
 
 def _rule_against(passes: Passes) -> str:
@@ -209,15 +209,15 @@ def _seconds_of_pass(passes: Passes, failures: list[str], count: int) -> float:
 
     Infinity if it is impossible; `failures` then gets the reason.
     """
-    batches, seconds = passes.batches[:1], []
+    seconds: list[float] = []
     try:
         while len(seconds) < _NUM_TIMED and sum(seconds) < _LONG_TRIAL:
             start = time.perf_counter()
-            passes.measure_many([passes.weights] * count, batches, count)
+            passes.measure_many([passes.weights] * count, passes.batches[:1], count)
             seconds.append(time.perf_counter() - start)
     # What torch.func cannot map over weights, or out of memory.
     except (LandscapeError, RuntimeError) as exc:
-        failures.append(_in_words(exc))
+        failures.append(first_line(exc).rstrip("."))
         return float("inf")
     return min(seconds)
 
@@ -231,7 +231,3 @@ def _write_trial(passes: Passes, number: int, out: Tensor) -> None:
     out.normal_(generator=torch.Generator(out.device).manual_seed(number))
     for part, own in zip(passes.spec.views(out), passes.spec.views(passes.weights), strict=True):
         part.mul_(scale * torch.linalg.vector_norm(own) / max(own.numel(), 1) ** 0.5).add_(own)
-
-
-def _in_words(exc: Exception) -> str:
-    return first_line(exc).rstrip(".")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landscape.errors import require, require_one_of
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
-from landscape.problem.forward import BATCHNORM_MODES
+from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
 from landscape.problem.plan import Plan, require_dtype
 from landscape.problem.points_per_pass import choose_count
@@ -267,17 +267,14 @@ class Problem:
             data: What `landscape.problem.batches.as_data` reads; kept on the device.
             batch_size: Examples per forward pass; None for the plan's own.
         """
-        passes = self.passes.on(data, batch_size)
-        other = self.through(passes, chooses_batches=batch_size is None)
-        other.sample = None
-        return other
+        chooses = batch_size is None
+        other = self.through(self.passes.on(data, batch_size), chooses_batches=chooses)
+        return changed(other, sample=None)
 
     def through(self, passes: Passes, *, chooses_batches: bool = True) -> Problem:
         """Return this problem as other passes of the same model evaluate it."""
-        other = copy.copy(self)
-        other.passes = passes
-        other.derivatives = self.derivatives.of(passes, chooses_batches=chooses_batches)
-        return other
+        derivatives = self.derivatives.of(passes, chooses_batches=chooses_batches)
+        return changed(self, passes=passes, derivatives=derivatives)
 
     def evaluate(self, w: Point | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
@@ -296,8 +293,7 @@ class Problem:
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
         """
-        found = self.passes.measure_many(list(points), self.batches)
-        return [self.evaluation_of(each) for each in found]
+        return list(map(self.evaluation_of, self.passes.measure_many(list(points), self.batches)))
 
     def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
         """Return the means of what `Passes.measure_point` gives for all batches."""

@@ -34,9 +34,10 @@ class CheapSecondDerivatives(TorchFunctionMode):
         self._replaced: dict[Any, Callable[..., Any]] = {
             F.batch_norm: _batch_norm,
             F.cross_entropy: _cross_entropy,
+            torch.conv1d: _convolution(torch.conv1d, 1, is_full),
+            torch.conv2d: _convolution(torch.conv2d, 2, is_full),
+            torch.conv3d: _convolution(torch.conv3d, 3, is_full),
         }
-        for func, num_dims in ((torch.conv1d, 1), (torch.conv2d, 2), (torch.conv3d, 3)):
-            self._replaced[func] = _convolution(func, num_dims, is_full)
 
     def __torch_function__(
         self,

@@ -100,8 +100,12 @@ def find_range(
     scale = (norm(line.origin) or 1.0) / norm(line.directions[0])
     with reporting(progress, "range", None):
         below, above = (_outermost(is_above, sign, scale) for sign in (-1, 1))
-    start, stop = _hold(-below[0], above[0], include)
-    return FoundRange(start, stop, (below[1], above[1]), len(losses))
+    return FoundRange(
+        start=-_hold(below[0], [-coordinate for coordinate in include]),
+        stop=_hold(above[0], include),
+        has_reached=(below[1], above[1]),
+        num_evaluations=len(losses),
+    )
 
 
 def find_common_range(
@@ -177,17 +181,11 @@ def _outermost(is_above: Callable[[float], bool], sign: int, scale: float) -> tu
 def _round_up(value: float, digits: int = 3) -> float:
     """Round a positive number up to some significant digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-    return float(
-        f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.{digits}g}"
-    )  # a short number stays as it is
+    # A short number stays as it is.
+    return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.{digits}g}")
 
 
-def _hold(start: float, stop: float, include: Sequence[float]) -> tuple[float, float]:
-    """Widen a range where it must, so that what it has to hold is not at its edge."""
-    farthest_below = _SPARE * max((-coordinate for coordinate in include), default=0.0)
-    farthest_above = _SPARE * max(include, default=0.0)
-    if farthest_below > -start:
-        start = -_round_up(farthest_below)
-    if farthest_above > stop:
-        stop = _round_up(farthest_above)
-    return start, stop
+def _hold(distance: float, include: Sequence[float]) -> float:
+    """Widen one side of a range where it must, so that what it has to hold is not at its edge."""
+    farthest = _SPARE * max(include, default=0.0)
+    return _round_up(farthest) if farthest > distance else distance

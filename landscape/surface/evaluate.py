@@ -252,13 +252,12 @@ def _rounds(surface: Surface) -> Iterator[list[_Index]]:
 
 def _write(surface: Surface, index: _Index, values: _PointValues) -> None:
     """Put what was computed at a point into the arrays."""
-    for split, value in values[0].items():
-        surface.loss[split][index] = value.loss
-        if value.accuracy is not None:
-            surface.accuracy[split][index] = value.accuracy
-        if value.standard_error is not None:
-            surface.standard_error[split][index] = value.standard_error
-    for name, measured in values[1].items():
+    evaluations, probed = values
+    for split, evaluation in evaluations.items():
+        for name, value in vars(evaluation).items():
+            if value is not None:
+                getattr(surface, name)[split][index] = value
+    for name, measured in probed.items():
         surface.maps[name][index] = measured
     surface.done[index] = True
 
