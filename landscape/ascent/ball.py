@@ -63,9 +63,9 @@ class Ball:
 
     def draw(self, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
         """Return a random e (P,) with ||T^-1 e||_p = 1: T z of Gaussian z, scaled."""
-        like = [torch.empty(size, dtype=torch.float64)]
+        like = torch.empty(size, dtype=torch.float64)
         scaling = None if self.scaling is None else [self.scaling.cpu()]
-        (e,) = draw_on_sphere(like, 1.0, generator=generator, p=self.p, scaling=scaling)
+        (e,) = draw_on_sphere([like], 1.0, generator=generator, p=self.p, scaling=scaling)
         return e.to(device, accumulation_dtype(device))
 
     def draw_gaussian(self, size: int, generator: torch.Generator, device: torch.device) -> Tensor:

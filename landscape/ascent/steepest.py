@@ -172,7 +172,8 @@ def dual_norm(
         InputError: If p < 1.
     """
     check_norm(p)
-    return _safe_norm(_multiply(gradients, scaling), _conjugate(p))
+    conjugate = {1: math.inf, math.inf: 1.0}.get(p) or p / (p - 1)
+    return _safe_norm(_multiply(gradients, scaling), conjugate)
 
 
 @torch.no_grad()
@@ -220,11 +221,6 @@ def check_norm(p: float) -> None:
         f"p must be at least 1, got {p}.",
         hint="Use p = 2 for the Euclidean ball, or inf for the box.",
     )
-
-
-def _conjugate(p: float) -> float:
-    """The q with 1/p + 1/q = 1."""
-    return {1: math.inf, math.inf: 1.0}.get(p) or p / (p - 1)
 
 
 def _steepest_direction(scaled: list[Tensor], p: float) -> tuple[list[Tensor], Tensor]:
@@ -298,8 +294,8 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     if sum(unit.numel() for unit in units) <= _SHORT:
         return torch.linalg.vector_norm(_flatten_dense_tensors(units), order, dtype=torch.float64)
     short = [unit for unit in units if unit.numel() <= _SHORT]
-    joined = [_flatten_dense_tensors(short)] if short else []
-    joined += [unit for unit in units if unit.numel() > _SHORT]
+    long = [unit for unit in units if unit.numel() > _SHORT]
+    joined = [_flatten_dense_tensors(short), *long] if short else long
     parts = [_partial_norms(unit, order).to(torch.float64) for unit in joined]
     return torch.linalg.vector_norm(torch.cat(parts), order)
 

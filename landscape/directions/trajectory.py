@@ -153,16 +153,23 @@ def _combine(
         torch.zeros_like(origin, dtype=accumulation_dtype(origin.device)) for _ in coefficients.T
     ]
     for snapshot, shares in zip(snapshots, coefficients, strict=True):
-        w = _load(snapshot, origin)
-        for part in _parts(origin):
-            (displacement,) = _displacements([w], origin, part)
-            for vector, share in zip(sums, shares.tolist(), strict=True):
-                vector[part].add_(displacement, alpha=share)
+        _add(snapshot, origin, shares.tolist(), sums)
     for i, vector in enumerate(sums):
         for before in sums[:i]:
             vector.sub_(before, alpha=dot(before, vector))
         vector.div_(norm(vector))
     return tuple(vector.to(origin.dtype) for vector in sums)
+
+
+def _add(
+    snapshot: Snapshot, origin: Tensor, shares: Sequence[float], sums: Sequence[Tensor]
+) -> None:
+    """Add a share of the displacement of a snapshot, which is forgotten then, to each sum."""
+    w = _load(snapshot, origin)
+    for part in _parts(origin):
+        (displacement,) = _displacements([w], origin, part)
+        for vector, share in zip(sums, shares, strict=True):
+            vector[part].add_(displacement, alpha=share)
 
 
 def _load(snapshot: Snapshot, origin: Tensor) -> Tensor:

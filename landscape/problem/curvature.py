@@ -166,10 +166,10 @@ class Derivatives:
         """
         passes = self.passes
         inputs, targets = passes.batches[number]
+        cheap = CheapSecondDerivatives(is_full=kind == "hessian")
         # Under autocast the operations choose their dtypes themselves.
-        is_cast = passes.plan.dtype == "bfloat16"
-        cheap = nullcontext() if is_cast else CheapSecondDerivatives(is_full=kind == "hessian")
-        with self._alone(tensors) as parameters, cheap:
+        chosen = nullcontext() if passes.plan.dtype == "bfloat16" else cheap
+        with self._alone(tensors) as parameters, chosen:
             outputs, loss = passes.forward(inputs, targets, model)
             self._require_twice_differentiable(loss, parameters, tensors)
             if kind == "hessian":

@@ -209,10 +209,8 @@ def _matmul_tf32(is_allowed: bool) -> Iterator[None]:
             f"torch must say in which precision it multiplies float32 matrices: {first_line(exc)}",
             hint="Set it by torch.set_float32_matmul_precision, not by fp32_precision.",
         ) from exc
-    if (before != "highest") == is_allowed:
-        yield
-        return
-    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    if (before != "highest") != is_allowed:
+        torch.backends.cuda.matmul.allow_tf32 = is_allowed
     try:
         yield
     finally:

@@ -65,22 +65,24 @@ class WeightSpec:
         Raises:
             InputError: If it has no trainable parameter, or one that is not a real floating tensor.
         """
-        weights = []
         heads = _attention_heads(module)
-        for name, parameter in trainable_parameters(module):
+        parameters = dict(trainable_parameters(module))
+        for name, parameter in parameters.items():
             require(
                 parameter.is_floating_point(),
                 f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.",
             )
-            head = heads.get(id(parameter), (0, 1))
-            weights.append(Weight(name, tuple(parameter.shape), 0, *head))
+        weights = tuple(
+            Weight(name, tuple(parameter.shape), 0, *heads.get(id(parameter), (0, 1)))
+            for name, parameter in parameters.items()
+        )
         require(
             any(weight.stop for weight in weights),
             f"the model must have at least one trainable parameter, {type(module).__name__} "
             "has none.",
             hint="Parameters with requires_grad=False are constants; unfreeze what should move.",
         )
-        return cls(tuple(weights)).only(range(len(weights)))
+        return cls(weights).only(range(len(weights)))
 
     @property
     def size(self) -> int:

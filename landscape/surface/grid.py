@@ -83,18 +83,13 @@ def axis_grids(shape: tuple[int, ...]) -> np.ndarray:
 
 def axis_levels(length: int) -> np.ndarray:
     """Return the number of halvings of an axis until each of its points is hit, (length,)."""
-    levels = np.zeros(length, dtype=int)
-    _halve(levels, 1)
+    if length < 3:
+        return np.zeros(length, dtype=int)
+    middle = (length - 1) // 2
+    levels = np.concatenate([axis_levels(middle + 1), axis_levels(length - middle)[1:]])
+    levels[levels > 0] += 1
+    levels[middle] = 1
     return levels
-
-
-def _halve(levels: np.ndarray, level: int) -> None:
-    """Enter the level of the middle of an interval, and those of its halves; the ends stay."""
-    if len(levels) > 2:
-        middle = (len(levels) - 1) // 2
-        levels[middle] = level
-        _halve(levels[: middle + 1], level + 1)
-        _halve(levels[middle:], level + 1)
 
 
 def refined_rounds(

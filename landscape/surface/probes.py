@@ -15,9 +15,6 @@ from landscape.hessian.operator import CurvatureOperator
 from landscape.problem.problem import Problem
 from landscape.reductions import dot
 
-SPECTRUM = ("lambda_max", "lambda_min", "lambda_ratio", "lambda_error")
-_AXES = "xy"
-
 
 class PlaneCurvature:
     """Exact curvature of a loss in a plane: `curvature_xx`, `curvature_xy`, `curvature_yy`.
@@ -33,7 +30,7 @@ class PlaneCurvature:
     def __init__(self, problem: Problem, num_directions: int) -> None:
         self._problem = problem
         self._pairs = list(combinations_with_replacement(range(num_directions), 2))
-        self.names = tuple(f"curvature_{_AXES[i]}{_AXES[j]}" for i, j in self._pairs)
+        self.names = tuple(f"curvature_{'xy'[i]}{'xy'[j]}" for i, j in self._pairs)
 
     def __call__(self, plane: Plane, w: Tensor) -> Mapping[str, float]:
         """Return name -> second derivative at weights `w` (P,)."""
@@ -68,7 +65,7 @@ class SpectrumMap:
         ratio).
     """
 
-    names: tuple[str, ...] = SPECTRUM
+    names: tuple[str, ...] = ("lambda_max", "lambda_min", "lambda_ratio", "lambda_error")
 
     def __init__(
         self, problem: Problem, *, tolerance: float = 1e-2, max_matvecs: int = 100
