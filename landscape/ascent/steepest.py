@@ -112,8 +112,7 @@ def advance(
     e = ascend(gradients, rho if radius == "ball" else rho / steps, p=p, scaling=scaling)
     if perturbation is not None:
         e = list(torch._foreach_add(list(perturbation), e))
-    is_last = step == steps - 1
-    if steps == 1 or radius == "path" or (radius == "sphere" and not is_last):
+    if steps == 1 or radius == "path" or (radius == "sphere" and step != steps - 1):
         return e
     factor = abs(rho) / _nonzero(ball_norm(e, p=p, scaling=scaling))
     return _scale(e, factor if radius == "sphere" else factor.clamp(max=1.0))
@@ -288,8 +287,7 @@ def _norm(units: Sequence[Tensor], order: float) -> Tensor:
     if math.isinf(order):
         return _largest(units)
     if units[0].device.type != "cpu":
-        dtype = accumulation_dtype(units[0].device)
-        norms = torch._foreach_norm(list(units), order, dtype=dtype)
+        norms = torch._foreach_norm(list(units), order, dtype=accumulation_dtype(units[0].device))
         return torch.linalg.vector_norm(torch.stack(list(norms)), order)
     if sum(unit.numel() for unit in units) <= _SHORT:
         return torch.linalg.vector_norm(_flatten_dense_tensors(units), order, dtype=torch.float64)

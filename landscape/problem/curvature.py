@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.problem.batches import TensorData, map_tensors, tensors_in
 from landscape.problem.curvature_graphs import (
     CurvatureGraph,
-    HessianGraph,
+    GradientGraph,
     empirical_fisher,
     explained_derivatives,
     gauss_newton,
@@ -67,8 +67,8 @@ class Derivatives:
     @property
     def may_join(self) -> bool:
         """Whether there are batches to join, which the problem's options let it choose."""
-        is_cut = isinstance(self.passes.data, TensorData) and len(self.passes.batches) > 1
-        return is_cut and self._chooses_batches
+        data, batches = self.passes.data, self.passes.batches
+        return self._chooses_batches and isinstance(data, TensorData) and len(batches) > 1
 
     def joined(self, count: int) -> Derivatives:
         """Return the derivatives with `count` batches at a time joined; model and data are shared.
@@ -128,8 +128,8 @@ class Derivatives:
         self.passes.write(w)
         with self.differentiating():
             for number in range(len(self.passes.batches)):
-                graph = self.graph(number)
-                self.accumulate(total, spec, graph.product(parts, is_last=True), number)
+                product = self.graph(number).product(parts, is_last=True)
+                self.accumulate(total, spec, product, number)
         return total
 
     @contextmanager
@@ -173,7 +173,7 @@ class Derivatives:
             outputs, loss = passes.forward(inputs, targets, model)
             self._require_twice_differentiable(loss, parameters, tensors)
             if kind == "hessian":
-                return HessianGraph(loss, parameters)
+                return GradientGraph([loss], parameters)
             if kind == "fisher":
                 return empirical_fisher(self._losses_apart(outputs, targets), parameters)
             leaves = map_tensors(lambda t: t.detach().requires_grad_(t.requires_grad), outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any, Protocol, TypeAlias
 
@@ -24,7 +24,7 @@ matrix of cross-entropy is the GGN."""
 Parts: TypeAlias = Sequence[Tensor]
 """One tensor a parameter."""
 
-Product: TypeAlias = tuple[Tensor | None, ...]
+Product: TypeAlias = Sequence[Tensor | None]
 """One tensor a parameter; None means zero."""
 
 _REFUSALS = ("derivative for", "differentiate", "call numpy()", "Checkpointing is not compatible")
@@ -42,28 +42,34 @@ class CurvatureGraph(Protocol):
 
     roots: list[Tensor]
 
-    def product(self, parts: Parts, *, is_last: bool) -> Product:
+    def product(self, parts: Product, *, is_last: bool) -> Product:
         """Return the product with a vector; after the last one the graph is void."""
         ...
 
 
-class HessianGraph:
-    """The Hessian of a loss, by differentiating its gradient."""
+class GradientGraph:
+    """The Hessian of a loss or the Jacobian of outputs, by differentiating gradients.
 
-    def __init__(self, loss: Tensor, parameters: Parts) -> None:
-        self._parameters = parameters
-        self._curved, self.roots = _dependent(_gradients([loss], parameters, None))
+    The Hessian is the derivative of a loss's gradient. u -> J' u is linear, J being the Jacobian of
+    outputs, so differentiating it by u in the direction v gives J v.
 
-    def product(self, parts: Parts, *, is_last: bool) -> Product:
-        """Return H v."""
-        directions = [parts[i] for i in self._curved]
-        return _derivative(self.roots, self._parameters, directions, is_last=is_last)
+    Args:
+        tensors: The loss, or the outputs.
+        parameters: What they are differentiated by.
+        seeds: u, tensors like the outputs; None for a loss.
+    """
+
+    def __init__(self, tensors: Parts, parameters: Parts, seeds: Parts | None = None) -> None:
+        self._by = parameters if seeds is None else seeds
+        self._used, self.roots = _dependent(_gradients(tensors, parameters, seeds))
+
+    def product(self, parts: Product, *, is_last: bool) -> Product:
+        """Return H v, or J v."""
+        return _derivative(self.roots, self._by, [parts[i] for i in self._used], is_last=is_last)
 
 
 class GaussNewtonGraph:
     """J' M J, J being the Jacobian of the outputs and M a symmetric matrix in them.
-
-    u -> J' u is linear, so differentiating it by u in the direction v gives J v.
 
     Args:
         outputs: What J is the Jacobian of.
@@ -80,15 +86,13 @@ class GaussNewtonGraph:
         multiplier_roots: Parts = (),
     ) -> None:
         self._outputs, self._multiply, self._parameters = outputs, multiply, parameters
-        self._dummies = [torch.zeros_like(output, requires_grad=True) for output in outputs]
-        self._used, self._pulled_back = _dependent(_gradients(outputs, parameters, self._dummies))
-        self.roots = [*self._pulled_back, *outputs, *multiplier_roots]
+        seeds = [torch.zeros_like(output, requires_grad=True) for output in outputs]
+        self._jacobian = GradientGraph(outputs, parameters, seeds)
+        self.roots = [*self._jacobian.roots, *outputs, *multiplier_roots]
 
-    def product(self, parts: Parts, *, is_last: bool) -> Product:
+    def product(self, parts: Product, *, is_last: bool) -> Product:
         """Return J' M J v."""
-        directions = [parts[i] for i in self._used]
-        pushed = _derivative(self._pulled_back, self._dummies, directions, is_last=False)
-        bent = self._multiply(pushed)
+        bent = self._multiply(self._jacobian.product(parts, is_last=False))
         return _derivative(self._outputs, self._parameters, bent, is_last=is_last)
 
 
@@ -96,12 +100,9 @@ def gauss_newton(
     outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts
 ) -> GaussNewtonGraph:
     """Return J' H_L J, where H_L is the Hessian of `loss` in `leaves`, which equal `outputs`."""
-    curved, gradients = _dependent(_gradients([loss], leaves, None))
-
-    def multiply(tensors: Product) -> Product:
-        return _derivative(gradients, leaves, [tensors[i] for i in curved], is_last=False)
-
-    return GaussNewtonGraph(outputs, multiply, parameters, gradients)
+    inner = GradientGraph([loss], leaves)
+    multiply = partial(inner.product, is_last=False)
+    return GaussNewtonGraph(outputs, multiply, parameters, inner.roots)
 
 
 def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
@@ -205,16 +206,12 @@ def _function_of(node: Any) -> Any:
 def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) -> None:
     """Raise InputError if a backward makes constants out of gradients that are none."""
     closed: list[str] = []
-    handles = [
-        node.register_hook(partial(_note_closed, closed, _function_of(node).__name__))
-        for node in custom
-    ]
-    try:
+    with ExitStack() as hooks:
+        for node in custom:
+            note = partial(_note_closed, closed, _function_of(node).__name__)
+            hooks.enter_context(node.register_hook(note))
         # The seed is no constant, so nothing that comes back from it is.
         _gradients([loss], parameters, [torch.ones_like(loss, requires_grad=True)])
-    finally:
-        for handle in handles:
-            handle.remove()
     if closed:
         raise InputError(
             f"the loss cannot be differentiated twice: what {closed[0]}.backward returns does not "

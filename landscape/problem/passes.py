@@ -129,17 +129,13 @@ class Passes:
         self._take_data(resident)
         self.calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
-            moved = self._moved(calibration)
-            self.calibration = self._laid_out(moved).batches(self.plan.batch_size)
+            data = self._laid_out(self._moved(calibration))
+            self.calibration = data.batches(self.plan.batch_size)
         self._require_own_weights(*first)
         self._compiled: Callable[..., Any] = self._module
         if is_compiled:  # a separate program for each batch size
             in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
             self._compiled = compiled(self._module, dynamic=False, **in_graphs)
-
-    def with_buffers(self, buffers: Sequence[Tensor]) -> Passes:
-        """Return these passes with other stored buffers; model and data are shared."""
-        return changed(self, norms=self.norms.with_stored(buffers))
 
     def with_weights(self, w: Tensor) -> Passes:
         """Return these passes with other own weights `w` (P,); model and data are shared."""
@@ -163,8 +159,7 @@ class Passes:
 
     def joined(self, count: int) -> Passes:
         """Return these passes with `count` batches at a time joined; model and data are shared."""
-        plan = replace(self.plan, batch_size=count * self.plan.batch_size)
-        other = changed(self, plan=plan)
+        other = changed(self, plan=replace(self.plan, batch_size=count * self.plan.batch_size))
         other._cut()
         return other
 

@@ -76,9 +76,8 @@ class Plan:
 
     def autocast(self) -> Any:
         """Return a context in which torch computes in the plan's dtype."""
-        if self.dtype != "bfloat16":
-            return nullcontext()
-        return torch.autocast(self.device, dtype=torch.bfloat16)
+        is_cast = self.dtype == "bfloat16"
+        return torch.autocast(self.device, dtype=torch.bfloat16) if is_cast else nullcontext()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -98,23 +97,18 @@ def make_plan(
     Convolutional networks run faster channels-last, on a CPU in batches that stay in its cache.
     """
     default_size = 64 if is_channels_last and device.type == "cpu" else 1024
+    reasons = {"mps": "no: MPS does not promise it"}
+    if "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+        reasons["cuda"] = "no: CUBLAS_WORKSPACE_CONFIG was not set before torch started"
     return Plan(
         device=device.type,
         dtype=dtype,
         batch_size=batch_size or default_size,
         memory_format="channels_last" if is_channels_last else "contiguous",
         num_threads=torch.get_num_threads(),
-        deterministic=_deterministic(device),
+        deterministic=reasons.get(device.type, "yes"),
         is_compiled=is_compiled,
     )
-
-
-def _deterministic(device: torch.device) -> str:
-    if device.type == "mps":
-        return "no: MPS does not promise it"
-    if device.type == "cuda" and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
-        return "no: CUBLAS_WORKSPACE_CONFIG was not set before torch started"
-    return "yes"
 
 
 def choose_device(name: str) -> torch.device:

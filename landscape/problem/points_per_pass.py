@@ -183,8 +183,7 @@ def reason_against(passes: Passes, count: int) -> str:
     ends = [passes.batches[0], passes.batches[-1]]
 
     def losses(numbers: Sequence[int], size: int = count) -> Tensor:
-        points = [partial(_write_trial, passes, number) for number in numbers]
-        found = passes.measure_many(points, ends, size)
+        found = passes.measure_many([partial(_write_trial, passes, n) for n in numbers], ends, size)
         return torch.from_numpy(np.stack([each["loss"] for each in found]))
 
     reason = _rule_against(passes)

@@ -247,7 +247,8 @@ class Problem:
         Args:
             buffers: As `module.buffers()` yields them.
         """
-        return self.through(self.passes.with_buffers(buffers))
+        norms = self.passes.norms.with_stored(buffers)
+        return self.through(changed(self.passes, norms=norms))
 
     def with_weights(self, w: Tensor) -> Problem:
         """Return this problem with other weights `w` (P,); model and data are shared.
@@ -267,8 +268,7 @@ class Problem:
             data: What `landscape.problem.batches.as_data` reads; kept on the device.
             batch_size: Examples per forward pass; None for the plan's own.
         """
-        chooses = batch_size is None
-        other = self.through(self.passes.on(data, batch_size), chooses_batches=chooses)
+        other = self.through(self.passes.on(data, batch_size), chooses_batches=batch_size is None)
         return changed(other, sample=None)
 
     def through(self, passes: Passes, *, chooses_batches: bool = True) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.problem.forward import changed
 from landscape.reductions import accumulation_dtype
 
 SAME_MEAN = 1e-3
@@ -109,16 +109,12 @@ def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, A
     Args:
         criterion: `loss(outputs, targets)`, the mean over a batch; left as it is.
     """
-    elementwise: Any
-    if isinstance(criterion, nn.Module):
-        if getattr(criterion, "reduction", None) != "mean":
-            return None
-        elementwise = copy.copy(criterion)
-        elementwise.reduction = "none"
-    elif _default_reduction(criterion) == "mean":
-        elementwise = partial(cast("Callable[..., Tensor]", criterion), reduction="none")
-    else:
+    if _default_reduction(criterion) != "mean":
         return None
+    if isinstance(criterion, nn.Module):
+        elementwise = changed(criterion, reduction="none")
+    else:
+        elementwise = partial(cast("Callable[..., Tensor]", criterion), reduction="none")
     return lambda outputs, targets: _one_each(elementwise(outputs, targets))
 
 
@@ -128,6 +124,8 @@ def _one_each(losses: Tensor) -> Tensor:
 
 
 def _default_reduction(criterion: Callable[..., Any]) -> Any:
+    if isinstance(criterion, nn.Module):
+        return getattr(criterion, "reduction", None)
     try:
         parameter = inspect.signature(criterion).parameters.get("reduction")
     except (TypeError, ValueError):  # a callable that does not show its parameters

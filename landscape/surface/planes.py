@@ -142,8 +142,7 @@ def build_planes(
     else:
         found = stored_directions(stored, finder.problem)
         normalization = stored.normalization
-    is_plane = count_dimensions(spec, stored) == 2
-    groups = [found] if is_plane else [(direction,) for direction in found]
+    groups = [found] if count_dimensions(spec, stored) == 2 else [(each,) for each in found]
     for group in groups:
         require_spanning(group)
     origin = finder.problem.weights
