@@ -48,16 +48,19 @@ class StoreError(LandscapeError):
     """A results file that cannot be read or written, or that holds something else."""
 
 
-def require(condition: object, message: str, hint: str = "") -> None:
-    """Raise InputError unless the condition holds.
+def require(
+    condition: object, message: str, hint: str = "", *, kind: type[LandscapeError] = InputError
+) -> None:
+    """Raise an error unless the condition holds.
 
     Args:
         condition: What must be true.
         message: The rule and what was received, as one sentence; made whether or not it is shown.
         hint: What to do about it; may be empty.
+        kind: Class of the error.
     """
     if not condition:
-        raise InputError(message, hint)
+        raise kind(message, hint)
 
 
 def require_one_of(what: str, value: object, known: Collection[str]) -> None:

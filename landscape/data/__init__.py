@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landscape.registry import Entry, Registry
-
-if TYPE_CHECKING:
-    from landscape.data.normalization import Examples
-    from landscape.data.tu_dataset import Graphs
 
 DATASETS: dict[str, Entry] = {
     "digits": "landscape.data.digits:digits",
@@ -24,7 +20,7 @@ DATASETS: dict[str, Entry] = {
 _REGISTRY = Registry("data", DATASETS)
 
 
-def build_data(name: str, **kwargs: Any) -> tuple[Examples | Graphs, Examples | Graphs]:
+def build_data(name: str, **kwargs: Any) -> tuple[Any, Any]:
     """Read a data set into memory.
 
     Args:

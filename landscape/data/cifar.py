@@ -20,7 +20,7 @@ from landscape.data.normalization import Examples, Normalization, as_examples, c
 from landscape.data.publications import PUBLICATIONS
 from landscape.data.published_files import Publication, read_members
 from landscape.data.subset import keep_examples
-from landscape.errors import DataError
+from landscape.errors import DataError, require
 
 _SHARED_NORMALIZATIONS = {
     # The 1.28 million training images of ILSVRC 2012, as torchvision's models expect them.
@@ -142,13 +142,23 @@ def _images_and_labels(
     batch: dict[bytes, Any], data_set: Cifar, name: str
 ) -> tuple[np.ndarray, list[int]]:
     """Return images (n, 3, 32, 32) and class numbers (n,) of one batch."""
-    pixels, labels = batch.get(b"data"), batch.get(data_set.label_key)
-    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != 3 * 32 * 32:
-        raise DataError(f"{name} must hold images as rows of 3072 bytes.")
-    if not isinstance(labels, list) or len(labels) != len(pixels):
-        raise DataError(f"{name} must hold a list of as many labels as images, {len(pixels)}.")
-    if not all(isinstance(label, int) and 0 <= label < data_set.num_classes for label in labels):
-        raise DataError(f"{name} must hold labels from 0 to {data_set.num_classes - 1}.")
+    pixels: Any = batch.get(b"data")
+    labels: Any = batch.get(data_set.label_key)
+    require(
+        isinstance(pixels, np.ndarray) and pixels.ndim == 2 and pixels.shape[1] == 3 * 32 * 32,
+        f"{name} must hold images as rows of 3072 bytes.",
+        kind=DataError,
+    )
+    require(
+        isinstance(labels, list) and len(labels) == len(pixels),
+        f"{name} must hold a list of as many labels as images, {len(pixels)}.",
+        kind=DataError,
+    )
+    require(
+        all(isinstance(label, int) and 0 <= label < data_set.num_classes for label in labels),
+        f"{name} must hold labels from 0 to {data_set.num_classes - 1}.",
+        kind=DataError,
+    )
     return pixels.reshape(-1, 3, 32, 32), labels
 
 
@@ -228,8 +238,8 @@ def load_batch(content: bytes, where: str) -> dict[bytes, Any]:
         raise DataError(
             f"{where} must hold only lists, bytes, numbers and uint8 arrays, but {exc}."
         ) from exc
-    if not isinstance(batch, dict):
-        raise DataError(f"{where} must hold a dict, got {type(batch).__name__}.")
+    found = type(batch).__name__
+    require(isinstance(batch, dict), f"{where} must hold a dict, got {found}.", kind=DataError)
     return {
         key: value.values if isinstance(value, _Array) else value for key, value in batch.items()
     }

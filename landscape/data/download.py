@@ -12,7 +12,7 @@ import pooch
 import requests
 
 from landscape.data.published_files import Publication, PublishedArchive, PublishedFile
-from landscape.errors import DataError, first_line
+from landscape.errors import DataError, first_line, require
 from landscape.runtime.files import replacing
 from landscape.runtime.progress import SILENT, Progress
 
@@ -63,11 +63,12 @@ def _fetch(
     found, target = file.find(folder), folder / file.name
     if found is not None and (found != target or not _complaint(file, target)):
         return Fetched(found, is_new=False)
-    if not file.address:
-        raise DataError(
-            f"{publication.title} can only be downloaded after a login.",
-            hint=publication.how_to_get(),
-        )
+    require(
+        file.address,
+        f"{publication.title} can only be downloaded after a login.",
+        publication.how_to_get(),
+        kind=DataError,
+    )
     by_hand = f"Try again, or download {file.name} from {publication.page} into {folder} by hand."
     _download(file, target, progress, by_hand)
     return Fetched(target, is_new=True)
@@ -87,10 +88,12 @@ def _download(file: PublishedFile, target: Path, progress: Progress, by_hand: st
             )
             get(file.address, str(beside), None)
             complaint = _complaint(file, beside)
-            if complaint:
-                raise DataError(
-                    f"{file.address} gave another file than published: {complaint}.", hint=by_hand
-                )
+            require(
+                not complaint,
+                f"{file.address} gave another file than published: {complaint}.",
+                by_hand,
+                kind=DataError,
+            )
     except requests.RequestException as exc:
         raise DataError(
             f"{file.address} cannot be downloaded: {_reason(exc)}.", hint=by_hand

@@ -12,7 +12,7 @@ import numpy as np
 
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
 from landscape.data.publications import PUBLICATIONS
-from landscape.errors import DataError
+from landscape.errors import DataError, require
 
 _NORMALIZATIONS = {
     # Over all pixels of the 60,000 training images, divided by 255.
@@ -52,16 +52,20 @@ def _images_and_labels(images_path: Path, labels_path: Path) -> tuple[np.ndarray
     """Return images (n, 1, 28, 28) and class numbers (n,) of one split."""
     images = read_idx(images_path, num_dimensions=3)
     labels = read_idx(labels_path, num_dimensions=1)
-    if images.shape[1:] != (28, 28):
-        raise DataError(
-            f"{images_path} must hold images of 28x28 pixels, got shape {images.shape}."
-        )
-    if len(images) != len(labels):
-        raise DataError(
-            f"{labels_path} must hold {len(images)} labels, one per image, got {len(labels)}."
-        )
-    if labels.max(initial=0) > 9:
-        raise DataError(f"{labels_path} must hold labels from 0 to 9, got {labels.max()}.")
+    largest = labels.max(initial=0)
+    require(
+        images.shape[1:] == (28, 28),
+        f"{images_path} must hold images of 28x28 pixels, got shape {images.shape}.",
+        kind=DataError,
+    )
+    require(
+        len(images) == len(labels),
+        f"{labels_path} must hold {len(images)} labels, one per image, got {len(labels)}.",
+        kind=DataError,
+    )
+    require(
+        largest <= 9, f"{labels_path} must hold labels from 0 to 9, got {largest}.", kind=DataError
+    )
     return images[:, None], labels
 
 
@@ -82,32 +86,31 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
     Source:
         LeCun, Cortes & Burges, The MNIST Database, "The IDX file format".
     """
+    again = f"Download {path.name} again."
     try:
         raw = path.read_bytes()
         content = bytearray(gzip.decompress(raw) if path.suffix == ".gz" else raw)
     except (OSError, EOFError, zlib.error) as exc:
-        raise DataError(f"{path} cannot be read: {exc}.", hint=_hint(path)) from exc
+        raise DataError(f"{path} cannot be read: {exc}.", hint=again) from exc
     start = 4 + 4 * num_dimensions
     zeros, dtype, dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
-    if zeros != 0:
-        raise DataError(
-            f"{path} must be an idx file, which starts with two zero bytes.", hint=_hint(path)
-        )
-    if dtype != _UINT8:
-        raise DataError(f"{path} must hold unsigned bytes (type 0x08), got type {dtype:#04x}.")
-    if dimensions != num_dimensions:
-        raise DataError(f"{path} must have {num_dimensions} dimensions, got {dimensions}.")
-    if len(content) < start:
-        raise DataError(f"{path} ends within its header.", hint=_hint(path))
+    for is_right, complaint, remedy in (
+        (zeros == 0, "must be an idx file, which starts with two zero bytes", again),
+        (dtype == _UINT8, f"must hold unsigned bytes (type 0x08), got type {dtype:#04x}", ""),
+        (
+            dimensions == num_dimensions,
+            f"must have {num_dimensions} dimensions, got {dimensions}",
+            "",
+        ),
+        (len(content) >= start, "ends within its header", again),
+    ):
+        require(is_right, f"{path} {complaint}.", remedy, kind=DataError)
     shape = struct.unpack(f">{num_dimensions}I", content[4:start])
-    if len(content) != start + math.prod(shape):
-        raise DataError(
-            f"{path} must have {start + math.prod(shape)} bytes for shape {shape}, got "
-            f"{len(content)}.",
-            hint=_hint(path),
-        )
+    size = start + math.prod(shape)
+    require(
+        len(content) == size,
+        f"{path} must have {size} bytes for shape {shape}, got {len(content)}.",
+        again,
+        kind=DataError,
+    )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _hint(path: Path) -> str:
-    return f"Download {path.name} again."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.data.subset import are_class_numbers
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.batches import BatchData, Data, GraphData
 from landscape.runtime.random_state import derived_seeds
 
@@ -53,10 +53,10 @@ def _targets(data: Data) -> Tensor:
     if not isinstance(data, BatchData):
         return data.targets
     targets = [batch[1] for batch in data.items]
-    if not all(isinstance(part, Tensor) and part.ndim for part in targets):
-        raise InputError(
-            "label noise needs batches whose targets are tensors of class numbers (n,)."
-        )
+    require(
+        all(isinstance(part, Tensor) and part.ndim for part in targets),
+        "label noise needs batches whose targets are tensors of class numbers (n,).",
+    )
     return torch.cat(targets)
 
 
@@ -103,9 +103,15 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
         Patrini et al. (2017), Making Deep Neural Networks Robust to Label Noise, arXiv:1609.03683,
         Section 5; Foret et al. (2021), arXiv:2010.01412, Section 3.3, train on such labels.
     """
-    _check(targets, share, num_classes)
-    if seed < 0:
-        raise InputError(f"the seed of the wrong labels must be at least 0, got {seed}.")
+    require(0 <= share <= 1, f"the share of wrong labels must be in [0, 1], got {share}.")
+    require(num_classes >= 2, f"label noise needs at least 2 classes, got {num_classes}.")
+    _require_class_numbers(targets)
+    smallest, largest = map(int, targets.aminmax()) if len(targets) else (0, 0)
+    require(
+        0 <= smallest <= largest < num_classes,
+        f"class numbers must be from 0 to {num_classes - 1}, got {smallest} to {largest}.",
+    )
+    require(seed >= 0, f"the seed of the wrong labels must be at least 0, got {seed}.")
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     num_wrong = round(share * len(targets))
     chosen = torch.randperm(len(targets), generator=generator)[:num_wrong].to(targets.device)
@@ -117,20 +123,7 @@ def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: i
     return noisy
 
 
-def _check(targets: Tensor, share: float, num_classes: int) -> None:
-    if not 0 <= share <= 1:
-        raise InputError(f"the share of wrong labels must be in [0, 1], got {share}.")
-    if num_classes < 2:
-        raise InputError(f"label noise needs at least 2 classes, got {num_classes}.")
-    _require_class_numbers(targets)
-    if len(targets) and not (targets.min() >= 0 and targets.max() < num_classes):
-        raise InputError(
-            f"class numbers must be from 0 to {num_classes - 1}, got {int(targets.min())} to "
-            f"{int(targets.max())}."
-        )
-
-
 def _require_class_numbers(targets: Tensor) -> None:
-    if not are_class_numbers(targets):
-        shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
-        raise InputError(f"label noise needs class numbers (N,), got {shape} of {dtype}.")
+    shape, dtype = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
+    is_right = are_class_numbers(targets)
+    require(is_right, f"label noise needs class numbers (N,), got {shape} of {dtype}.")

@@ -14,7 +14,7 @@ import torch
 
 from landscape.data.normalization import Examples
 from landscape.data.publications import PUBLICATIONS
-from landscape.errors import DataError
+from landscape.errors import DataError, require
 
 _LENGTH = 187  # samples of one beat, at 125 Hz; a shorter beat ends in zeros
 _NUM_CLASSES = 5  # normal, supraventricular, ventricular, fusion, unknown
@@ -46,8 +46,8 @@ def mitbih(*, data_dir: str | None = None, balance: bool = False) -> tuple[Examp
         Kachuee, Fazeli & Sarrafzadeh (2018), ECG Heartbeat Classification, arXiv:1805.00794;
         recordings of Moody & Mark (2001), PhysioNet, https://physionet.org/content/mitdb.
     """
-    train, test = (_read(path, balance) for path in PUBLICATIONS["mitbih"].locate(data_dir))
-    return train, test
+    train_path, test_path = PUBLICATIONS["mitbih"].locate(data_dir)
+    return _read(train_path, balance), _read(test_path, balance)
 
 
 def _read(path: Path, balance: bool) -> Examples:
@@ -91,9 +91,13 @@ def read_heartbeats(path: Path) -> np.ndarray:
             empty or cannot be read.
     """
     with _opened(path) as file:
-        is_empty = not any(map(str.strip, file))
-    if is_empty:
-        raise DataError(f"{path} must hold heartbeats, it is empty.", hint=_download_again(path))
+        has_rows = any(map(str.strip, file))
+    require(
+        has_rows,
+        f"{path} must hold heartbeats, it is empty.",
+        _download_again(path),
+        kind=DataError,
+    )
     try:
         with _opened(path) as file:
             rows = np.loadtxt(file, dtype=np.float32, delimiter=",", comments=None, ndmin=2)

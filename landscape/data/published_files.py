@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from landscape.errors import DataError
+from landscape.errors import DataError, require
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,12 @@ class Publication:
         Raises:
             DataError: If one is missing, or none was given and there is no such package.
         """
-        if data_dir is None and self.package is None:
-            raise DataError(
-                f"{self.title} is read from a folder, and none was given.", hint=self.how_to_get()
-            )
+        require(
+            data_dir is not None or self.package,
+            f"{self.title} is read from a folder, and none was given.",
+            self.how_to_get(),
+            kind=DataError,
+        )
         folder = self.package[1] if data_dir is None and self.package else Path(data_dir or "")
         return [self._find(file, folder) for file in self.files]
 
@@ -242,21 +244,22 @@ def read_members(publication: Publication, data_dir: str | None) -> Iterator[tup
         # Against damage; what a harmful file could do is for its reader to prevent.
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         published = archive.member_md5[name]
-        if found != published:
-            where = source / name if is_folder else f"{name} in {source}"
-            raise DataError(
-                f"{where} must have the md5 sum {published}, got {found}: it is damaged or "
-                "incomplete.",
-                hint=again,
-            )
+        where = source / name if is_folder else f"{name} in {source}"
+        require(
+            found == published,
+            f"{where} must have the md5 sum {published}, got {found}: it is damaged or incomplete.",
+            again,
+            kind=DataError,
+        )
         missing.discard(name)
         yield name, content
-    if missing:
-        raise DataError(
-            f"{source} must contain {', '.join(archive.member_md5)}; not found: "
-            f"{', '.join(sorted(missing))}.",
-            hint=again,
-        )
+    require(
+        not missing,
+        f"{source} must contain {', '.join(archive.member_md5)}; not found: "
+        f"{', '.join(sorted(missing))}.",
+        again,
+        kind=DataError,
+    )
 
 
 def _read_folder(folder: Path, archive: PublishedArchive) -> Iterator[tuple[str, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.batches import Data
 
 
@@ -27,11 +27,11 @@ def balanced_subset(targets: Tensor, num_samples: int, *, seed: int = 0) -> Tens
     Raises:
         InputError: If num_samples is outside 1 to N.
     """
-    if not 1 <= num_samples <= len(targets):
-        raise InputError(
-            f"the number of samples must be from 1 to {len(targets)}, got {num_samples}.",
-            hint="Leave it out to take all examples.",
-        )
+    require(
+        1 <= num_samples <= len(targets),
+        f"the number of samples must be from 1 to {len(targets)}, got {num_samples}.",
+        hint="Leave it out to take all examples.",
+    )
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     if are_class_numbers(targets):
         # A class's k-th example comes after every other class's (k-1)-th.
@@ -89,13 +89,13 @@ def disjoint_subsets(
         InputError: If there are fewer than 2 subsets, or too few examples.
     """
     needed = num_subsets * (1 if num_samples is None else num_samples)
-    if num_subsets < 2 or not num_subsets <= needed <= len(targets):
-        each = "" if num_samples is None else f" of {num_samples} examples"
-        raise InputError(
-            f"disjoint subsets of {len(targets)} examples must be 2 or more and not empty, got "
-            f"{num_subsets}{each}.",
-            hint="Ask for fewer or smaller subsets.",
-        )
+    each = "" if num_samples is None else f" of {num_samples} examples"
+    require(
+        2 <= num_subsets <= needed <= len(targets),
+        f"disjoint subsets of {len(targets)} examples must be 2 or more and not empty, got "
+        f"{num_subsets}{each}.",
+        hint="Ask for fewer or smaller subsets.",
+    )
     chosen = (
         torch.arange(len(targets))
         if num_samples is None
@@ -149,11 +149,11 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
     check_share(share)
     size = len(targets)
     num_drawn = round(share * size)
-    if not 0 < num_drawn < size:
-        raise InputError(
-            f"validation must leave examples on both sides, got a share of {share} of {size}.",
-            hint="Take a share that is farther from 0 and 1.",
-        )
+    require(
+        0 < num_drawn < size,
+        f"validation must leave examples on both sides, got a share of {share} of {size}.",
+        hint="Take a share that is farther from 0 and 1.",
+    )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(size, generator=generator)
     if are_class_numbers(targets):
@@ -168,10 +168,11 @@ def stratified_part(targets: Tensor, share: float, *, seed: int) -> Tensor:
 
 def check_share(share: float) -> None:
     """Raise an InputError unless a share of examples can be held out."""
-    if not 0 < share < 1:
-        raise InputError(
-            f"the share of validation must be in (0, 1), got {share}.", hint="For example 0.1."
-        )
+    require(
+        0 < share < 1,
+        f"the share of validation must be in (0, 1), got {share}.",
+        hint="For example 0.1.",
+    )
 
 
 def are_class_numbers(targets: Tensor) -> bool:

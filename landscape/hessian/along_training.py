@@ -20,7 +20,6 @@ from landscape.reductions import norm
 from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
-    attribute_traits,
     item_traits,
     require_unchanged,
 )
@@ -201,7 +200,9 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
         count, wanted_count = (getattr(each, field).shape[1] for each in (stored, wanted))
         yield f"number of {name} eigenvalues", count, wanted_count
     yield "split", stored.split, wanted.split
-    yield from attribute_traits(there, here, ("dtype", "num_examples", "data_hash", "batchnorm"))
+    yield from item_traits(
+        vars(there), vars(here), ("dtype", "num_examples", "data_hash", "batchnorm")
+    )
     hashes = zip(wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True)
     for epoch, before, now in hashes:
         yield f"weights_hash at epoch {epoch:g}", before, now

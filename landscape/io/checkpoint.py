@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import CheckpointError, first_line, listed
+from landscape.errors import CheckpointError, first_line, listed, require
 from landscape.runtime.files import is_hdf5, replacing
 
 _FORMAT = "landscape-checkpoint"
@@ -126,14 +126,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             tensors and plain values; nothing in it is run in any case.
     """
     path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(
-            f"checkpoint {path} is a folder.", hint="Name the file in it, such as checkpoint.pt."
-        )
-    if not path.exists():
-        raise CheckpointError(
-            f"checkpoint {path} does not exist.", hint="Check its name and folder."
-        )
+    require(
+        not path.is_dir(),
+        f"checkpoint {path} is a folder.",
+        hint="Name the file in it, such as checkpoint.pt.",
+        kind=CheckpointError,
+    )
+    require(
+        path.exists(),
+        f"checkpoint {path} does not exist.",
+        hint="Check its name and folder.",
+        kind=CheckpointError,
+    )
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
@@ -142,11 +146,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
     version = content.get("version")
-    if isinstance(version, int) and version > _VERSION:
-        raise CheckpointError(
-            f"{path} was written by a newer version of the toolkit (format {version}).",
-            hint="Update landscape-toolkit.",
-        )
+    require(
+        not isinstance(version, int) or version <= _VERSION,
+        f"{path} was written by a newer version of the toolkit (format {version}).",
+        hint="Update landscape-toolkit.",
+        kind=CheckpointError,
+    )
     try:
         return Checkpoint(
             path, dict(content["state_dict"]), Recipe(**content["recipe"]), content["training"]
@@ -179,12 +184,13 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
             if _shape(have[key]) != _shape(want[key])
         ],
     }
-    if any(unfit.values()):
-        counts = (f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names)
-        raise CheckpointError(
-            f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
-            hint="Check `model` and `model_arg`.",
-        )
+    counts = [f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names]
+    require(
+        not counts,
+        f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
+        hint="Check `model` and `model_arg`.",
+        kind=CheckpointError,
+    )
     odd = [key for key in shared if have[key].is_complex() and not want[key].is_complex()]
     if odd:
         raise CheckpointError(

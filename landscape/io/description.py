@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.errors import StoreError
+from landscape.errors import StoreError, require
 from landscape.io.layouts import read_any
 from landscape.io.store import kind_of, read_schema
 from landscape.results.display import as_plain
@@ -44,11 +44,12 @@ def describe_file(path: Path) -> Description:
     Raises:
         LandscapeError: If it is missing, damaged, or something else.
     """
-    if not path.is_file():
-        raise StoreError(
-            f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.",
-            hint="Name a results file, a file of Li et al.'s code, or a checkpoint.",
-        )
+    require(
+        path.is_file(),
+        f"{path} is a folder." if path.is_dir() else f"file {path} does not exist.",
+        hint="Name a results file, a file of Li et al.'s code, or a checkpoint.",
+        kind=StoreError,
+    )
     if not is_hdf5(path):
         return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
     result, layout = read_any(path)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from landscape.errors import InputError, from_extra
+from landscape.errors import from_extra, require
 from landscape.io import li2018
 from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result, writing
 from landscape.results.history import History
@@ -185,13 +185,12 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
         InputError: If no point is done, the suffix is another, or meshio is not installed.
         StoreError: If the file cannot be written; an older one of that name stays.
     """
-    if path.suffix not in _MESH_SUFFIXES:
-        raise InputError(
-            f"a VTK file has the suffix {' or '.join(_MESH_SUFFIXES)}, got {path.name!r}.",
-            hint="Pass `out='a.vtu'`.",
-        )
-    if not surface.done.any():
-        raise InputError("a mesh needs a point at least, none of this surface is done.")
+    require(
+        path.suffix in _MESH_SUFFIXES,
+        f"a VTK file has the suffix {' or '.join(_MESH_SUFFIXES)}, got {path.name!r}.",
+        hint="Pass `out='a.vtu'`.",
+    )
+    require(surface.done.any(), "a mesh needs a point at least, none of this surface is done.")
     with from_extra("vtk", "meshio"):
         import meshio
     mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=_point_data(surface))
@@ -281,10 +280,11 @@ def find_layout(name: str) -> Layout:
     Raises:
         InputError: Listing the names, if it is none of them.
     """
-    if name not in LAYOUTS:
-        raise InputError(
-            f"`to` must be one of {', '.join(LAYOUTS)}, got {name!r}.", hint="Pass `to='csv'`."
-        )
+    require(
+        name in LAYOUTS,
+        f"`to` must be one of {', '.join(LAYOUTS)}, got {name!r}.",
+        hint="Pass `to='csv'`.",
+    )
     return LAYOUTS[name]
 
 
@@ -318,10 +318,10 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
     """
     layout = find_layout(to)
     result, _ = read_any(source)
-    if type(result) not in layout.writers:
-        fitting = [name for name, other in LAYOUTS.items() if type(result) in other.writers]
-        raise InputError(
-            f"the layout {to} is not for a {kind_of(result)} file, got {source}.",
-            hint=f"Pass {' or '.join(f'`to={name!r}`' for name in fitting)}.",
-        )
+    fitting = [name for name, each in LAYOUTS.items() if type(result) in each.writers]
+    require(
+        to in fitting,
+        f"the layout {to} is not for a {kind_of(result)} file, got {source}.",
+        hint=f"Pass {' or '.join(f'`to={name!r}`' for name in fitting)}.",
+    )
     return layout.writers[type(result)](target, result) or ()

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from landscape.errors import InputError, StoreError
+from landscape.errors import StoreError, require
 from landscape.io.store import array_of, require_file, writing
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Directions, Surface
@@ -62,11 +62,12 @@ def read_directions(path: Path) -> Directions:
     with _reading(path, "directions") as file:
         directions = [_tensors(path, file[name]) for name in _GROUPS if name in file]
         first = directions[0]
-        if len({tuple(tensor.shape for tensor in tensors) for tensors in directions}) > 1:
-            raise StoreError(
-                f"{path} has directions whose tensors differ in shape; they belong to different "
-                "models."
-            )
+        require(
+            len({tuple(tensor.shape for tensor in tensors) for tensors in directions}) == 1,
+            f"{path} has directions whose tensors differ in shape; they belong to different "
+            "models.",
+            kind=StoreError,
+        )
         vectors = [np.concatenate([each.reshape(-1) for each in one]) for one in directions]
         return Directions(
             vectors=np.stack(vectors),
@@ -87,10 +88,10 @@ def write_directions(path: Path, directions: Directions) -> tuple[str, ...]:
         InputError: If there are more than two.
         StoreError: If the file cannot be written; an older one of that name stays.
     """
-    if not 1 <= len(directions.vectors) <= len(_GROUPS):
-        raise InputError(
-            f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}."
-        )
+    require(
+        1 <= len(directions.vectors) <= len(_GROUPS),
+        f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}.",
+    )
     with writing(path) as beside, h5py.File(beside, "w") as file:
         for group_name, vector in zip(_GROUPS, directions.vectors, strict=False):
             group = file.create_group(group_name)
@@ -130,8 +131,10 @@ def read_surface(path: Path) -> Surface:
         split: values for split, values in loss.items() if (values != _NOT_DONE).any()
     } or loss
     done = np.all([values != _NOT_DONE for values in started.values()], axis=0)
+    percent = {split: members[f"{split}_acc"] for split in started if f"{split}_acc" in members}
     accuracy = {
-        split: _share(members[f"{split}_acc"]) for split in started if f"{split}_acc" in members
+        split: np.where(values == _NOT_DONE, np.nan, values / 100.0)
+        for split, values in percent.items()
     }
     return Surface(
         x=axes[0],
@@ -169,15 +172,15 @@ def write_surface(path: Path, surface: Surface) -> tuple[str, ...]:
         InputError: If it has several lines, or a split other than train and test.
         StoreError: If the file cannot be written; an older one of that name stays.
     """
-    if (surface.num_lines or 1) > 1:
-        raise InputError(
-            f"the layout {_NAME} holds one line or one plane, got {surface.num_lines} lines.",
-            hint="Convert them to csv or vtk.",
-        )
-    others = [split for split in surface.splits if split not in _SPLITS]
-    if others:
-        raise InputError(
-            f"the layout {_NAME} has the splits train and test only, got {others[0]!r}."
+    require(
+        (surface.num_lines or 1) == 1,
+        f"the layout {_NAME} holds one line or one plane, got {surface.num_lines} lines.",
+        hint="Convert them to csv or vtk.",
+    )
+    for split in surface.splits:
+        require(
+            split in _SPLITS,
+            f"the layout {_NAME} has the splits train and test only, got {split!r}.",
         )
     shape = tuple(len(axis) for axis in (surface.y, surface.x) if axis is not None)
     with writing(path) as beside, h5py.File(beside, "w") as file:
@@ -239,12 +242,13 @@ def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             found = _kind(file)
-            if found != kind:
-                expected = "Their files have groups xdirection, or xcoordinates and train_loss."
-                raise StoreError(
-                    f"{path} holds no {kind} in the layout of Li et al.",
-                    hint=f"It holds {found}." if found else expected,
-                )
+            expected = "Their files have groups xdirection, or xcoordinates and train_loss."
+            require(
+                found == kind,
+                f"{path} holds no {kind} in the layout of Li et al.",
+                hint=f"It holds {found}." if found else expected,
+                kind=StoreError,
+            )
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
         raise StoreError(f"{path} is damaged or is no file of Li et al.'s code: {exc}.") from exc
@@ -261,10 +265,11 @@ def _kind(file: h5py.File) -> str | None:
 def _tensors(path: Path, group: Any) -> list[np.ndarray]:
     """Read the members '0', '1', ... of a group, by number."""
     names = [str(i) for i in range(len(group))]
-    if not names or any(name not in group for name in names):
-        raise StoreError(
-            f"{path} has no tensors 0, 1, ... in {group.name.strip('/')}; it is damaged."
-        )
+    require(
+        names and all(name in group for name in names),
+        f"{path} has no tensors 0, 1, ... in {group.name.strip('/')}; it is damaged.",
+        kind=StoreError,
+    )
     return [np.asarray(array_of(group[name])) for name in names]
 
 
@@ -277,21 +282,18 @@ def _members(file: h5py.File) -> list[str]:
 
 def _grid(path: Path, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
     values = np.asarray(array_of(dataset), dtype=np.float64)
-    if values.size != np.prod(shape):
-        raise StoreError(
-            f"{path} has {values.size} values in {dataset.name.strip('/')}, its axes have "
-            f"{'x'.join(map(str, shape))}."
-        )
+    require(
+        values.size == np.prod(shape),
+        f"{path} has {values.size} values in {dataset.name.strip('/')}, its axes have "
+        f"{'x'.join(map(str, shape))}.",
+        kind=StoreError,
+    )
     return values.reshape(-1).reshape(shape)
 
 
 def _text(dataset: Any) -> str:
     value = array_of(dataset)
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _share(percent: np.ndarray) -> np.ndarray:
-    return np.where(percent == _NOT_DONE, np.nan, percent / 100.0)
 
 
 def _at_center(

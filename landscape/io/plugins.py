@@ -17,7 +17,7 @@ from torch import nn
 
 from landscape import data as builtin_data
 from landscape import models as builtin_models
-from landscape.errors import LandscapeError, PluginError
+from landscape.errors import LandscapeError, PluginError, require
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "cross-entropy": nn.functional.cross_entropy,
@@ -47,10 +47,11 @@ def create_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
                 f"`model={name!r}` cannot be built: {_summary(exc)}.", hint="Check `model_arg`."
             ) from exc
     model = _call(name, "model", arguments)
-    if not isinstance(model, nn.Module):
-        raise PluginError(
-            f"`model={name!r}` must return a torch.nn.Module, it returned {type(model).__name__}."
-        )
+    require(
+        isinstance(model, nn.Module),
+        f"`model={name!r}` must return a torch.nn.Module, it returned {type(model).__name__}.",
+        kind=PluginError,
+    )
     return model
 
 
@@ -66,12 +67,12 @@ def create_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     if not is_import_string(name):
         return builtin_data.build_data(name, **arguments)
     splits = _call(name, "data", arguments)
-    if not (isinstance(splits, tuple | list) and len(splits) == 2):
-        raise PluginError(
-            f"`data={name!r}` must return a pair (train, test), it returned "
-            f"{type(splits).__name__}.",
-            hint="test may be None.",
-        )
+    require(
+        isinstance(splits, tuple | list) and len(splits) == 2,
+        f"`data={name!r}` must return a pair (train, test), it returned {type(splits).__name__}.",
+        hint="test may be None.",
+        kind=PluginError,
+    )
     return splits[0], splits[1]
 
 
@@ -81,14 +82,14 @@ def find_loss(name: str) -> Callable[..., Any]:
     Raises:
         PluginError: If it cannot be found or is not callable.
     """
-    if not is_import_string(name):
-        if name not in LOSSES:
-            raise PluginError(
-                f"loss must be one of {', '.join(LOSSES)} or an import string, got {name!r}.",
-                hint="Pass `loss='file.py:function'` with function(outputs, targets) -> scalar "
-                "mean.",
-            )
+    if name in LOSSES:
         return LOSSES[name]
+    require(
+        is_import_string(name),
+        f"loss must be one of {', '.join(LOSSES)} or an import string, got {name!r}.",
+        hint="Pass `loss='file.py:function'` with function(outputs, targets) -> scalar mean.",
+        kind=PluginError,
+    )
     return _find(name, "loss")
 
 
@@ -98,11 +99,12 @@ def find_optimizer(name: str) -> Callable[..., Any]:
     Raises:
         PluginError: If it cannot be found or is not callable.
     """
-    if not is_import_string(name):
-        raise PluginError(
-            f"an optimizer to audit must be an import string, got {name!r}.",
-            hint="Pass pkg.module:Class or path/to/file.py:Class.",
-        )
+    require(
+        is_import_string(name),
+        f"an optimizer to audit must be an import string, got {name!r}.",
+        hint="Pass pkg.module:Class or path/to/file.py:Class.",
+        kind=PluginError,
+    )
     return _find(name, "optimizer")
 
 
@@ -129,33 +131,32 @@ def _find(name: str, what: str) -> Callable[..., Any]:
     try:
         function = getattr(module, attribute)
     except AttributeError as exc:
-        known = ", ".join(_public_names(module)[:10])
+        own = [
+            key
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__
+        ]
+        known = ", ".join((own or list(getattr(module, "__all__", ())))[:10])
         raise PluginError(
             f"{_named(what, name)}: {module_name} has no {attribute!r}.",
             hint=f"It has: {known}." if known else "",
         ) from exc
-    if not callable(function):
-        raise PluginError(
-            f"{_named(what, name)}: {attribute} must be callable, it is a "
-            f"{type(function).__name__}."
-        )
+    require(
+        callable(function),
+        f"{_named(what, name)}: {attribute} must be callable, it is a {type(function).__name__}.",
+        kind=PluginError,
+    )
     return function
-
-
-def _public_names(module: ModuleType) -> list[str]:
-    own = [
-        key
-        for key, value in vars(module).items()
-        if getattr(value, "__module__", None) == module.__name__
-    ]
-    return own or list(getattr(module, "__all__", ()))
 
 
 def _import(module_name: str, name: str, what: str) -> ModuleType:
     is_file = module_name.endswith(".py")
-    if is_file and not Path(module_name).is_file():
-        raise PluginError(f"{_named(what, name)}: there is no file {module_name}.")
     path = Path(module_name).resolve()
+    require(
+        not is_file or path.is_file(),
+        f"{_named(what, name)}: there is no file {module_name}.",
+        kind=PluginError,
+    )
     folder = str(path.parent) if is_file else os.getcwd()
     sys.path.insert(0, folder)
     try:

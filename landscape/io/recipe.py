@@ -13,7 +13,7 @@ from torch import nn
 from landscape.data import data_arguments, needs_folder
 from landscape.data.label_noise import with_noisy_targets
 from landscape.data.subset import held_out
-from landscape.errors import CheckpointError, DataError, InputError, PluginError
+from landscape.errors import CheckpointError, DataError, InputError, PluginError, require
 from landscape.io.checkpoint import Checkpoint, Recipe
 from landscape.io.plugins import create_data, create_model, find_loss, is_import_string
 from landscape.models import MODELS, model_arguments
@@ -85,18 +85,22 @@ def recorded_recipe(choice: ModelChoice, checkpoint: Checkpoint) -> Recipe:
     recorded = checkpoint.recipe
     for option in ("model", "data", "loss"):
         code = getattr(recorded, option)
-        if getattr(choice, option) is None and code is not None and is_import_string(code):
-            raise PluginError(
-                f"the checkpoint was trained with `{option}={code!r}`, and a file never chooses "
-                "code.",
-                hint=f"If you trust it, pass `{option}={code!r}`.",
-            )
+        require(
+            getattr(choice, option) is not None or not is_import_string(code or ""),
+            f"the checkpoint was trained with `{option}={code!r}`, and a file never chooses code.",
+            hint=f"If you trust it, pass `{option}={code!r}`.",
+            kind=PluginError,
+        )
     for known, what, hint in (
         (choice.model or recorded.model, "model it belongs to", _MODEL_HINT),
         (choice.data or recorded.data, "data it was trained on", _DATA_HINT),
     ):
-        if known is None:
-            raise CheckpointError(f"{checkpoint.path} does not say which {what}.", hint=hint)
+        require(
+            known is not None,
+            f"{checkpoint.path} does not say which {what}.",
+            hint,
+            kind=CheckpointError,
+        )
     return _merged(choice, recorded)
 
 
@@ -139,11 +143,11 @@ def _refuse_seeds_of_nothing(choice: ModelChoice, recorded: Recipe) -> None:
     for share, what in (("label_noise", "wrong labels"), ("validation", "held-out examples")):
         seed = getattr(choice, f"{share}_seed")
         is_used = getattr(choice, share) is not None or getattr(recorded, share)
-        if seed is not None and not is_used:
-            raise InputError(
-                f"`{share}_seed={seed}` is the seed of {what}, and there are none.",
-                hint=f"Pass `{share}` with their share too, or leave the seed out.",
-            )
+        require(
+            seed is None or is_used,
+            f"`{share}_seed={seed}` is the seed of {what}, and there are none.",
+            hint=f"Pass `{share}` with their share too, or leave the seed out.",
+        )
 
 
 def _complete(recipe: Recipe) -> Recipe:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.directions.plane import Landmark
 from landscape.directions.trajectory import Snapshot
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, require
 from landscape.hessian.along_training import TrainingPoint
 from landscape.io.checkpoint import load_checkpoint, load_weights
 from landscape.io.store import read_result
@@ -34,12 +34,13 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
         CheckpointError: If it is not a folder, or holds no checkpoint file.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise CheckpointError(
-            f"snapshots are read from a folder, {folder} {what}.",
-            hint="Name the folder of a training with `save_every=1`.",
-        )
+    what = "is a file" if folder.exists() else "does not exist"
+    require(
+        folder.is_dir(),
+        f"snapshots are read from a folder, {folder} {what}.",
+        hint="Name the folder of a training with `save_every=1`.",
+        kind=CheckpointError,
+    )
     inner = folder / "snapshots"
     place = inner if inner.is_dir() else folder
     found = [
@@ -47,11 +48,12 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
         for path in place.iterdir()
         if path.suffix in _SUFFIXES and not path.name.startswith(".")
     ]
-    if not found:
-        raise CheckpointError(
-            f"{place} holds no snapshots ({', '.join(_SUFFIXES)}).",
-            hint="Training with `save_every=1` keeps one per epoch.",
-        )
+    require(
+        found,
+        f"{place} holds no snapshots ({', '.join(_SUFFIXES)}).",
+        hint="Training with `save_every=1` keeps one per epoch.",
+        kind=CheckpointError,
+    )
     return sorted(found, key=_natural)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import h5py
 import numpy as np
 
-from landscape.errors import StoreError, first_line
+from landscape.errors import StoreError, first_line, require
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -187,8 +187,12 @@ def read_as(path: str | os.PathLike[str], kind: type[R], *, hint: str) -> R:
 
 def require_file(path: Path) -> None:
     """Raise a StoreError unless a results file exists."""
-    if not path.exists():
-        raise StoreError(f"results file {path} does not exist.", hint="Check its name and folder.")
+    require(
+        path.exists(),
+        f"results file {path} does not exist.",
+        hint="Check its name and folder.",
+        kind=StoreError,
+    )
 
 
 def read_schema(path: str | os.PathLike[str]) -> int:
@@ -198,17 +202,19 @@ def read_schema(path: str | os.PathLike[str]) -> int:
 
 
 def _require_ours(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != _FORMAT or file.attrs.get("kind") not in RESULT_KINDS:
-        raise StoreError(
-            f"{path} is an HDF5 file of something else.",
-            hint="Results are written by landscape surface, hessian, sharpness and train.",
-        )
-    if int(str(file.attrs["schema"])) > _SCHEMA:
-        raise StoreError(
-            f"{path} was written by a newer version of the toolkit (schema "
-            f"{file.attrs['schema']}).",
-            hint="Update landscape-toolkit.",
-        )
+    require(
+        file.attrs.get("format") == _FORMAT and file.attrs.get("kind") in RESULT_KINDS,
+        f"{path} is an HDF5 file of something else.",
+        hint="Results are written by landscape surface, hessian, sharpness and train.",
+        kind=StoreError,
+    )
+    schema = int(str(file.attrs["schema"]))
+    require(
+        schema <= _SCHEMA,
+        f"{path} was written by a newer version of the toolkit (schema {schema}).",
+        hint="Update landscape-toolkit.",
+        kind=StoreError,
+    )
 
 
 def write_members(group: h5py.Group, members: Mapping[str, Any]) -> None:

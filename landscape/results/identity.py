@@ -20,12 +20,6 @@ def first_difference(traits: Iterable[Trait]) -> Trait | None:
     return next((trait for trait in traits if trait[1] != trait[2]), None)
 
 
-def attribute_traits(stored: Any, wanted: Any, names: Iterable[str]) -> Iterator[Trait]:
-    """Yield the attributes of these names of two objects."""
-    for name in names:
-        yield name, getattr(stored, name), getattr(wanted, name)
-
-
 def item_traits(
     stored: Mapping[str, Any],
     wanted: Mapping[str, Any],

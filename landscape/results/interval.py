@@ -76,22 +76,10 @@ class Interval(Record):
         return max(self.value - self.low, self.high - self.value)
 
     @property
-    def is_exact(self) -> bool:
-        """Whether there is no error."""
-        return self.low == self.high
-
-    @property
-    def is_symmetric(self) -> bool:
-        """Whether both ends are about as far away, and known."""
-        below, above = self.value - self.low, self.high - self.value
-        return math.isfinite(self.error) and math.isclose(below, above, rel_tol=_ALIKE)
-
-    @property
     def text(self) -> str:
         """The value with its error or its ends, as many digits as these leave."""
-        if self.is_exact:
-            return Number(self.value).text
-        if self.is_symmetric:
+        below, above = self.value - self.low, self.high - self.value
+        if math.isfinite(self.error) and math.isclose(below, above, rel_tol=_ALIKE):
             return Number(self.value, self.error).text
         return Number(self.value, low=self.low, high=self.high).text
 

@@ -5,7 +5,6 @@ Nothing here imports torch, so that a stored result can be read and drawn withou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from landscape.results.display import Displayed, Record, span
+from landscape.results.history import mean_and_deviation
 from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
 
@@ -157,14 +157,9 @@ def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
     Args:
         folds: At least one; of one, the deviation is NaN.
     """
-    values = {
-        name: [getattr(fold, name) for fold in folds]
-        for name in ("lambda_max", "lambda_min", "held_out")
-    }
-    is_alone = len(folds) == 1
     return {
-        name: (float(np.mean(each)), math.nan if is_alone else float(np.std(each, ddof=1)))
-        for name, each in values.items()
+        name: mean_and_deviation([getattr(fold, name) for fold in folds])
+        for name in ("lambda_max", "lambda_min", "held_out")
     }
 
 
@@ -289,7 +284,8 @@ class Spectrum(Extremes, Displayed):
 
         A ratio is None if the interval of its denominator contains 0.
         """
-        top, bottom = self._intervals(), self._intervals(at_bottom=True)
+        top = self._intervals(self.eigenvalues, self.residuals)
+        bottom = self._intervals(self.bottom_eigenvalues, self.bottom_residuals)
         signed, inverse = _ratio(top[:1], bottom[:1]), _ratio(bottom[:1], top[:1])
         return {
             "lambda_max / lambda_min": signed,
@@ -335,14 +331,11 @@ class Spectrum(Extremes, Displayed):
         """lambda_1 / lambda_5; None if lambda_5 does not exist or is 0 within its error."""
         return _value(self.ratios["lambda_1 / lambda_5"])
 
-    def _intervals(self, *, at_bottom: bool = False) -> list[Interval]:
-        """Return the intervals of the eigenvalues at one end of the spectrum.
+    def _intervals(self, values: np.ndarray, residuals: np.ndarray) -> list[Interval]:
+        """Return the intervals of the eigenvalues at one end of the spectrum, (k,) each.
 
         The residual of an invariant space is 0 whatever the rounding of its products was.
         """
-        values, residuals = self.eigenvalues, self.residuals
-        if at_bottom:
-            values, residuals = self.bottom_eigenvalues, self.bottom_residuals
         errors = np.maximum(residuals, self.noise_floor)
         return list(map(Interval.around, values.tolist(), errors.tolist()))
 

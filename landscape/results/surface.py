@@ -170,12 +170,10 @@ class Surface(Displayed):
         finite = {
             split: values[self.done & np.isfinite(values)] for split, values in self.loss.items()
         }
-        lowest = {
-            split: float(values.min()) if values.size else None for split, values in finite.items()
-        }
-        highest = {
-            split: float(values.max()) if values.size else None for split, values in finite.items()
-        }
+        lowest, highest = (
+            {split: float(end(values)) if values.size else None for split, values in finite.items()}
+            for end in (np.min, np.max)
+        )
         return lowest, highest
 
 

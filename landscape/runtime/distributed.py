@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.runtime.progress import Sink
 
 T = TypeVar("T")
@@ -43,11 +43,11 @@ def local_device(device: torch.device) -> torch.device:
     """
     if not is_launched() or device.type == "cpu":
         return device
-    if device.type != "cuda":
-        raise InputError(
-            f"several processes need the CPU or CUDA, got {device.type}.",
-            hint="Pass `device='cpu'`.",
-        )
+    require(
+        device.type == "cuda",
+        f"several processes need the CPU or CUDA, got {device.type}.",
+        hint="Pass `device='cpu'`.",
+    )
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(own)
     return own
@@ -111,8 +111,6 @@ def own_share(indices: Tensor) -> Tensor:
 
     The shares of two processes differ in size by one at most.
     """
-    if not is_on():
-        return indices
     count, size = len(indices), world_size()
     return indices[rank() * count // size : (rank() + 1) * count // size]
 

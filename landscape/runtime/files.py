@@ -60,28 +60,23 @@ def locked(path: Path) -> Iterator[None]:
         StoreError: If another process has the lock.
     """
     path = path.resolve()
-    with folder_of(path), _held_lock(path):
-        for left in _left_half_written(path):
-            left.unlink()
-        yield
-
-
-@contextmanager
-def _held_lock(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        _acquire(lock)
-    except Timeout as exc:
-        raise StoreError(
-            f"{path} is being written by another process.",
-            hint="Wait for it, or write to another `out`.",
-        ) from exc
-    try:
-        yield
-    finally:
-        if os.name != "nt":  # there it is removed by its release, and cannot be before
-            Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+    with folder_of(path):
+        try:
+            _acquire(lock)
+        except Timeout as exc:
+            raise StoreError(
+                f"{path} is being written by another process.",
+                hint="Wait for it, or write to another `out`.",
+            ) from exc
+        try:
+            for left in _left_half_written(path):
+                left.unlink()
+            yield
+        finally:
+            if os.name != "nt":  # there it is removed by its release, and cannot be before
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
 
 def _acquire(lock: FileLock) -> None:

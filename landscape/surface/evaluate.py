@@ -24,7 +24,6 @@ from landscape.problem.problem import Evaluation, Problem
 from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
-    attribute_traits,
     item_traits,
     require_unchanged,
 )
@@ -333,7 +332,7 @@ def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
     yield "set of splits", stored.splits, wanted.splits
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
-    yield from attribute_traits(there, here, _SAME_ORIGIN)
+    yield from item_traits(vars(there), vars(here), _SAME_ORIGIN)
     yield from item_traits(
         {**_UNRECORDED_PLAN, **there.plan}, here.plan, here.plan, prefix="plan: "
     )

@@ -75,7 +75,7 @@ def test_gradient_and_sharpness_are_those_of_the_quadratic(quadratic):
         "train_loss": float(START @ matrix @ START / 2),
     }
     assert {name: interval.value for name, interval in found.items()} == pytest.approx(values)
-    assert all(interval.is_exact for interval in found.values())
+    assert all(interval.low == interval.high for interval in found.values())
 
 
 def test_the_average_is_within_its_interval_of_the_closed_form(quadratic):

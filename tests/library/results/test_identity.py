@@ -7,7 +7,6 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.results.identity import (
-    attribute_traits,
     first_difference,
     item_traits,
     require_same,
@@ -22,7 +21,7 @@ def test_the_first_of_several_differences_is_the_one_that_is_named():
 
 def test_traits_are_attributes_or_items_in_the_order_of_their_names():
     there, here = SimpleNamespace(a=1, b=2), SimpleNamespace(a=1, b=3)
-    assert list(attribute_traits(there, here, ("b", "a"))) == [("b", 2, 3), ("a", 1, 1)]
+    assert list(item_traits(vars(there), vars(here), ("b", "a"))) == [("b", 2, 3), ("a", 1, 1)]
     assert list(item_traits(vars(there), {}, ("b", "c"), default=0, prefix="plan: ")) == [
         ("plan: b", 2, 0),
         ("plan: c", 0, 0),

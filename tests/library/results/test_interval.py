@@ -58,6 +58,10 @@ def test_zero_times_anything_is_not_taken_for_zero():
 
 def test_the_error_is_the_distance_of_the_farther_end():
     assert Interval(2.0, 1.0, 2.5).error == 1.0
-    assert Interval(2.0, 1.0, 3.0).is_symmetric
-    assert not Interval(2.0, 1.0, 2.5).is_symmetric
-    assert not Interval(2.0, -INF, INF).is_symmetric
+
+
+def test_an_interval_is_written_with_its_error_only_if_both_ends_are_known_and_as_far_away():
+    assert Interval(2.0, 1.0, 3.0).text == "2.0 \N{PLUS-MINUS SIGN} 1.0"
+    assert Interval(2.0, 1.0, 2.5).text == "2.00 [1.00, 2.50]"
+    assert Interval(2.0, -INF, INF).text == "2.0000"
+    assert Interval.exact(2.0).text == "2.0000"
