@@ -269,17 +269,24 @@ def prefers_channels_last(model: nn.Module, inputs: Any) -> bool:
     """
     if not _is_images(inputs) or not any(isinstance(part, nn.Conv2d) for part in model.modules()):
         return False
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
+    with kept_modes(model), torch.no_grad():
+        model.eval()
+        try:
             model(to_channels_last(inputs[:2]))
-    except Exception:  # the user's own model; if it never runs, its first real batch says why
-        return False
+        except Exception:  # the user's own model; if it never runs, its first real batch says why
+            return False
+    return True
+
+
+@contextmanager
+def kept_modes(module: nn.Module) -> Iterator[None]:
+    """Put every part of the module back into its training or evaluation mode at the end."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        yield
     finally:
         for part, is_training in modes.items():
             part.training = is_training
-    return True
 
 
 def to_channels_last(inputs: Any) -> Any:

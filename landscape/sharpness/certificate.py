@@ -160,13 +160,10 @@ def check(certificate: Certificate, problem: Problem) -> Verdict:
     found, *losses = _losses(problem, perturbations)
     norms, claimed = map(ball.norm, perturbations), certificate.losses.tolist()
     checks = tuple(map(_checked, certificate.rho.tolist(), norms, claimed, losses))
-    failures = [each.failure for each in checks if each.failure]
-    if not _agree(certificate.loss, found):
-        failures.insert(0, _differ("at the weights", certificate.loss, found))
-    if not failures:
-        return Verdict(certificate.loss, found, checks)
-    hint = "It was changed, or is of another loss function: pass the `loss` it was made with."
-    return Verdict(certificate.loss, found, checks, failures[0], hint)
+    differs = _differ("at the weights", certificate.loss, found)
+    of_loss = "" if _agree(certificate.loss, found) else differs
+    failure = next(filter(None, [of_loss, *(each.failure for each in checks)]), "")
+    return Verdict(certificate.loss, found, checks, failure, _OTHER_LOSS if failure else "")
 
 
 def _losses(problem: Problem, perturbations: Sequence[Tensor]) -> list[float]:
@@ -260,6 +257,7 @@ def _difference(certificate: Certificate, problem: Problem) -> tuple[str, str]:
 
 
 _CHANGED = "The file was changed after it was written."
+_OTHER_LOSS = "It was changed, or is of another loss function: pass the `loss` it was made with."
 
 
 def _checked(rho: float, norm: float, claimed: float, found: float) -> Check:

@@ -170,8 +170,8 @@ class _Search:
             raise NotFiniteError(
                 "the loss at the weights is NaN or inf.", hint="Use an earlier checkpoint."
             )
-        device = objective.weights.device
-        zero = torch.zeros(objective.size, device=device, dtype=accumulation_dtype(device))
+        w = objective.weights
+        zero = torch.zeros_like(w, dtype=accumulation_dtype(w.device))
         self._here = self.best = _Point(zero, found.loss, found.vector)
 
     def run(self, starts: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
@@ -218,9 +218,8 @@ class _Search:
         return v * (self._rho / length if length else 0.0)
 
     def _random(self) -> Tensor:
-        return self._rho * self._ball.draw(
-            self._objective.size, self._generator, self._here.e.device
-        )
+        w = self._objective.weights
+        return self._rho * self._ball.draw(len(w), self._generator, w.device)
 
     def _visit(self, e: Tensor) -> _Point:
         """Evaluate a point; what is outside the ball is scaled into it."""

@@ -28,11 +28,9 @@ def one_step(work: Measurement, rho: float, part: Part) -> Rises:
 
 def several_steps(work: Measurement, rho: float, part: Part) -> Rises:
     """Take `steps` steps of length rho / steps, each along the gradient where it starts."""
-    vector, e = part.gradient, None
-    options, ball = work.options, work.ball
+    options, ball, e = work.options, work.ball, None
     for step in range(options.steps):
-        if e is not None:
-            vector = part.objective.gradient(e[0]).vector
+        vector = part.gradient if e is None else part.objective.gradient(e[0]).vector
         e = advance(
             e,
             [vector],

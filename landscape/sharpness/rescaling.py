@@ -30,7 +30,7 @@ from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec, trainable_parameters
 from landscape.reductions import accumulation_dtype
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, reporting
 
 _TRIED = (2.0**20, 2.0**-20)
 """Factors of a trial: exact in floating point, and so far from 1 that what is nearly homogeneous
@@ -153,14 +153,13 @@ class _Pair:
     def __str__(self) -> str:
         return f"{self.first} -> {self.second}"
 
-    @property
-    def ends(self) -> tuple[str, str]:
-        """Both layers."""
-        return self.first, self.second
-
     def holds(self, other: _Pair) -> bool:
         """Whether both layers of another pair are parts of one layer of this one."""
-        return any(all(name.startswith(f"{end}.") for name in other.ends) for end in self.ends)
+        prefixes = (f"{self.first}.", f"{self.second}.")
+        return any(
+            other.first.startswith(prefix) and other.second.startswith(prefix)
+            for prefix in prefixes
+        )
 
 
 @dataclass(frozen=True)
@@ -198,10 +197,9 @@ def _rescale(problem: Problem, pairs: Sequence[_Pair], factors: Sequence[float])
     w, buffers = problem.weights.clone(), [buffer.clone() for buffer in problem.buffers]
     weights = problem.spec.views(w)
     for pair, factor in zip(pairs, factors, strict=True):
-        for number in pair.multiplied:
-            weights[number].mul_(factor)
-        for number in pair.divided:
-            weights[number].mul_(1 / factor)
+        for numbers, own in ((pair.multiplied, factor), (pair.divided, 1 / factor)):
+            for number in numbers:
+                weights[number].mul_(own)
         if pair.norm is not None:
             _adapt(pair.norm, factor, weights, buffers)
     return problem.with_weights(w).with_buffers(buffers)
@@ -244,8 +242,7 @@ def _find_pairs(problem: Problem, progress: Progress) -> list[_Pair]:
     trial = _Trial(problem)
     found: dict[int, _Pair] = {}
     candidates = _candidates(trial.problem.copy_module(), trial.problem.batches[0][0])
-    progress.start("looking for layers to rescale", len(candidates))
-    try:
+    with reporting(progress, "looking for layers to rescale", len(candidates)):
         for i, (_, place, pair) in enumerate(candidates):
             holds_a_pair = any(pair.holds(other) for other in found.values())
             # The outputs of a layer with a pair inside are no multiple of its weights, so it need
@@ -253,8 +250,6 @@ def _find_pairs(problem: Problem, progress: Progress) -> list[_Pair]:
             if place not in found and not holds_a_pair and trial.accepts(pair):
                 found[place] = pair
             progress.update(i + 1)
-    finally:
-        progress.stop()
     return [found[place] for place in sorted(found)]
 
 

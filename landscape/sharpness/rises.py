@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class Objective:
         problem: Problem,
         *,
         is_local: bool = False,
-        count: Callable[[int], None] | None = None,
+        count: Callable[[int], None] = lambda number: None,
     ) -> None:
         self.problem = problem
         self.weights = problem.weights
@@ -72,11 +72,6 @@ class Objective:
             distributed.own_share(numbers) if self._is_shared else numbers
         ).tolist()
         self._count = count
-
-    @property
-    def size(self) -> int:
-        """P."""
-        return self.problem.spec.size
 
     def at(self, e: Tensor) -> Point:
         """Return the point w + e."""
@@ -93,7 +88,7 @@ class Objective:
         for start in range(0, len(points), size):
             some = points[start : start + size]
             found += self._losses([self.weights if w is None else w for w in some], batches)
-            self._has_evaluated(len(some))
+            self._count(len(some))
         return found
 
     def loss(self, e: Tensor) -> float:
@@ -117,7 +112,7 @@ class Objective:
                 "the gradient holds NaN or inf, so there is no direction of ascent.",
                 hint="Check the loss at these weights; pass a smaller `rho` or `dtype='float64'`.",
             )
-        self._has_evaluated(1)
+        self._count(1)
         return Gradient(self.problem.passes.mean(losses), vector)
 
     def _losses(self, points: Sequence[Point], batches: Sequence[Batch]) -> list[Losses]:
@@ -131,10 +126,6 @@ class Objective:
             Losses(value.loss, value.accuracy, row.get("losses", row["loss"]))
             for value, row in zip(found, rows, strict=True)
         ]
-
-    def _has_evaluated(self, number: int) -> None:
-        if self._count is not None:
-            self._count(number)
 
 
 def _joined(shares: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -202,18 +193,16 @@ class Part:
         self.size = objective.problem.num_examples
         self.here = objective.losses([None])[0]
         self.found: list[Tensor] = []
-        self._gradient: Tensor | None = None
 
-    @property
+    @cached_property
     def gradient(self) -> Tensor:
         """Gradient at the weights (P,), computed once."""
-        if self._gradient is None:
-            self._gradient = self.objective.gradient().vector
-        return self._gradient
+        return self.objective.gradient().vector
 
     def forget(self) -> None:
         """Give back the memory of gradient and perturbations."""
-        self.found, self._gradient = [], None
+        self.found = []
+        vars(self).pop("gradient", None)
 
     def rises(self, e: Tensor, ball: Ball, rho: float, **facts: Any) -> Rises:
         """Return by how much the loss rises at w + e."""

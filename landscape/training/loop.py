@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data, as_data
-from landscape.problem.plan import compiled, prefers_channels_last
+from landscape.problem.plan import compiled, kept_modes, prefers_channels_last
 from landscape.results.history import History, make_history
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, Progress
@@ -90,7 +89,7 @@ def train(
         should_stop,
     )  # fmt: skip
     own_precision = torch.autocast(device.type, enabled=False)
-    with forked_random_state([device], seed=plan.seed), _kept_modes(module), own_precision:
+    with forked_random_state([device], seed=plan.seed), kept_modes(module), own_precision:
         run.is_channels_last = _is_channels_last_faster(module, data, device)
         with data_parallel(module, optimizer, run.probe) as run.parallel:
             run.forward = compiled(run.parallel) if plan.compile else run.parallel
@@ -104,17 +103,6 @@ def train(
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
     }
     return make_history(run.rows, settings)
-
-
-@contextmanager
-def _kept_modes(module: nn.Module) -> Iterator[None]:
-    """Put every part of the module back into its training or evaluation mode at the end."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        yield
-    finally:
-        for part, is_training in modes.items():
-            part.training = is_training
 
 
 def _is_channels_last_faster(module: nn.Module, data: Data, device: torch.device) -> bool:

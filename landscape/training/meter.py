@@ -175,8 +175,7 @@ def ascent_sharpness(
     Source:
         S001 Table 1 and section 4.1.
     """
-    is_double = next(module.parameters()).dtype == torch.float64
-    dtype = "float64" if is_double else "float32"
+    dtype = "float64" if next(module.parameters()).dtype == torch.float64 else "float32"
     problem = Problem(
         module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size
     )

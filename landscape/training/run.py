@@ -213,10 +213,8 @@ class TrainingRun:
 
     def evaluate(self) -> dict[str, float]:
         """Columns of what is measured at the end of an epoch, in evaluation mode."""
-        plan = self.plan
-        measured = partial(
-            evaluate, criterion=self.test_loss, batch_size=plan.batch_size, change=self.arrange
-        )
+        size = self.plan.batch_size
+        measured = partial(evaluate, criterion=self.test_loss, batch_size=size, change=self.arrange)
         row = measured(self.module, self.test)
         held_out = measured(self.module, self.validation)
         row |= {name.replace("test", "validation"): value for name, value in held_out.items()}
@@ -230,7 +228,7 @@ class TrainingRun:
                 self.asc_data,
                 self.test_loss,
                 self.radius,
-                batch_size=plan.micro_batch or plan.batch_size,
+                batch_size=self.plan.micro_batch or size,
                 device=self.device,
             )
         return row

@@ -47,9 +47,6 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
         size: Examples a piece at most; None for one piece.
         change: Applied to the inputs of the whole share.
     """
-    if size is None and not distributed.is_on():
-        (batch,) = data.pieces(indices, None, change)
-        return [Piece(batch, batch_length(batch), 1.0)]
     own = distributed.own_share(indices)
     largest = size or len(indices) if distributed.is_on() else size
     batches = data.pieces(own if len(own) else indices[:1], largest, change)
@@ -123,7 +120,8 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
             w.grad = None
         loss = _run_all(closures, module)
         if not norms:
-            norms.append(_gradient_norm(weights))
+            gradients = [gradient for w in weights if (gradient := w.grad) is not None]
+            norms.append(dual_norm([g.to_dense() if g.is_sparse else g for g in gradients]))
         return loss
 
     optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # returns a tensor
@@ -144,8 +142,3 @@ def _run_all(closures: Sequence[Closure], module: nn.Module) -> Tensor:
     with distributed.unsynchronized(module):
         losses = [closure() for closure in first]
     return sum(losses, start=last())
-
-
-def _gradient_norm(weights: Sequence[Tensor]) -> Tensor:
-    gradients = [gradient for w in weights if (gradient := w.grad) is not None]
-    return dual_norm([g.to_dense() if g.is_sparse else g for g in gradients])
