@@ -1,18 +1,32 @@
-"""He initialization, and the sizes and dropout that a model can have."""
+"""What the architectures share: means, He initialization, and checks of sizes and dropout."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from landscape.errors import InputError
 
 
-def initialize_he(model: nn.Module, *, nonlinearity: Literal["relu", "tanh"] = "relu") -> None:
+class Mean(nn.Module):
+    """The mean over some dimensions, which disappear."""
+
+    def __init__(self, *dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average (N, ...) over the dimensions."""
+        return x.mean(dim=self.dims)
+
+
+def he_initialized(
+    model: nn.Module, *, nonlinearity: Literal["relu", "tanh"] = "relu"
+) -> nn.Module:
     """Draw convolution and linear weights from N(0, gain^2 / fan_in), and zero their biases.
 
-    Both are changed in place.
+    Both are changed in place, and the model is returned.
 
     The gain is sqrt(2) for "relu" and torch's 5/3 for "tanh".
 
@@ -24,6 +38,7 @@ def initialize_he(model: nn.Module, *, nonlinearity: Literal["relu", "tanh"] = "
             nn.init.kaiming_normal_(module.weight, nonlinearity=nonlinearity)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    return model
 
 
 def check_at_least(minimum: int, **sizes: int) -> None:

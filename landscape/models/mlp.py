@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import nn
 
 from landscape.errors import require_one_of
-from landscape.models.initialization import check_at_least, initialize_he
+from landscape.models.initialization import check_at_least, he_initialized
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -44,5 +44,4 @@ def mlp(
     for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
     model = nn.Sequential(*layers, nn.Linear(sizes[-1], num_classes))
-    initialize_he(model, nonlinearity="tanh" if activation == "tanh" else "relu")
-    return model
+    return he_initialized(model, nonlinearity="tanh" if activation == "tanh" else "relu")

@@ -11,12 +11,13 @@ Source:
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landscape.models.initialization import check_at_least, initialize_he
+from landscape.models.initialization import Mean, check_at_least, he_initialized
 
 MakeShortcut = Callable[[int, int, int], nn.Module]
 """From the channels before and after a block, and its stride."""
@@ -66,39 +67,30 @@ class ResidualBlock(nn.Module):
         return F.relu(out if self.shortcut is None else out + self.shortcut(x))
 
 
-class ResNet(nn.Module):
-    """A stem and stages of residual blocks, each with twice the channels of the one before."""
-
-    def __init__(
-        self,
-        num_stages: int,
-        num_blocks: int,
-        make_shortcut: MakeShortcut | None,
-        *,
-        width: int,
-        num_classes: int,
-        in_channels: int,
-    ) -> None:
-        super().__init__()
-        check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
-        self.num_stages = num_stages
-        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        channels = [width, *(width * 2**stage for stage in range(num_stages))]
-        for stage in range(num_stages):
-            narrow, wide = channels[stage : stage + 2]
-            blocks = [ResidualBlock(narrow, wide, 2 if stage else 1, make_shortcut)]
-            blocks += [ResidualBlock(wide, wide, 1, make_shortcut) for _ in range(1, num_blocks)]
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.linear = nn.Linear(channels[-1], num_classes)
-        initialize_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(inputs)))
-        for stage in range(self.num_stages):
-            x = self.get_submodule(f"layer{stage + 1}")(x)
-        return self.linear(x.mean(dim=(2, 3)))
+def _resnet(
+    num_stages: int,
+    num_blocks: int,
+    make_shortcut: MakeShortcut | None,
+    *,
+    width: int,
+    num_classes: int,
+    in_channels: int,
+) -> nn.Module:
+    """Build a stem and stages of residual blocks, each twice as wide as the one before."""
+    check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
+    parts: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        "bn1": nn.BatchNorm2d(width),
+        "relu": nn.ReLU(),
+    }
+    channels = [width, *(width * 2**stage for stage in range(num_stages))]
+    for stage in range(num_stages):
+        narrow, wide = channels[stage : stage + 2]
+        blocks = [ResidualBlock(narrow, wide, 2 if stage else 1, make_shortcut)]
+        blocks += [ResidualBlock(wide, wide, 1, make_shortcut) for _ in range(1, num_blocks)]
+        parts[f"layer{stage + 1}"] = nn.Sequential(*blocks)
+    parts |= {"mean": Mean(2, 3), "linear": nn.Linear(channels[-1], num_classes)}
+    return he_initialized(nn.Sequential(OrderedDict(parts)))
 
 
 def resnet(
@@ -125,7 +117,7 @@ def resnet(
     Raises:
         InputError: If a size is too small.
     """
-    return ResNet(
+    return _resnet(
         3,
         (depth - 2) // 6,
         PaddedShortcut if has_shortcuts else None,
@@ -152,6 +144,6 @@ def resnet18(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) ->
     Raises:
         InputError: If a size is too small.
     """
-    return ResNet(
+    return _resnet(
         4, 2, projected_shortcut, width=width, num_classes=num_classes, in_channels=in_channels
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError, require_one_of
-from landscape.models.initialization import check_at_least, check_dropout
+from landscape.models.initialization import Mean, check_at_least, check_dropout
 
 READOUTS = ("flatten", "mean")
 
@@ -20,45 +21,18 @@ LONGEST_PERIOD = 10_000
 """Longest period of the sinusoids that encode a position, over 2 pi."""
 
 
-class Transformer(nn.Module):
-    """Linear embedding, sinusoidal positions, encoder layers, classifier; see `transformer`."""
+class Positions(nn.Module):
+    """Add a code to each time step."""
 
-    def __init__(
-        self,
-        encoder_layer: nn.TransformerEncoderLayer,
-        head: nn.Module,
-        *,
-        d_model: int,
-        depth: int,
-        dropout: float,
-        length: int,
-        in_features: int,
-    ) -> None:
+    codes: Tensor
+
+    def __init__(self, length: int, d_model: int) -> None:
         super().__init__()
-        self.embedding = nn.Linear(in_features, d_model)
-        self.register_buffer("positions", sinusoids(length, d_model), persistent=False)
-        self.dropout = nn.Dropout(dropout)
-        self.encoder = nn.TransformerEncoder(
-            encoder_layer, depth, nn.LayerNorm(d_model), enable_nested_tensor=False
-        )
-        self.head = head
-        # The encoder's layers are copies of one; drawn here, they start apart from each other.
-        for parameter in self.encoder.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map series (N, length, in_features) to logits (N, num_classes)."""
-        x = self.dropout(self.embedding(inputs) + self.positions)
-        return self.head(self.encoder(x))
-
-
-class Mean(nn.Module):
-    """The mean over time."""
+        self.register_buffer("codes", sinusoids(length, d_model), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, length, d_model) to (N, d_model)."""
-        return x.mean(dim=1)
+        """Map (N, length, d_model) to the same shape."""
+        return x + self.codes
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
@@ -128,16 +102,21 @@ def transformer(
     if readout == "flatten":
         head = _flatten_head(length * d_model, num_classes)
     else:
-        head = nn.Sequential(Mean(), nn.Linear(d_model, num_classes))
-    return Transformer(
-        layer,
-        head,
-        d_model=d_model,
-        depth=depth,
-        dropout=dropout,
-        length=length,
-        in_features=in_features,
-    )
+        head = nn.Sequential(Mean(1), nn.Linear(d_model, num_classes))
+    parts = {
+        "embedding": nn.Linear(in_features, d_model),
+        "positions": Positions(length, d_model),
+        "dropout": nn.Dropout(dropout),
+        "encoder": nn.TransformerEncoder(
+            layer, depth, nn.LayerNorm(d_model), enable_nested_tensor=False
+        ),
+        "head": head,
+    }
+    # The encoder's layers are copies of one; drawn here, they start apart from each other.
+    for parameter in parts["encoder"].parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
+    return nn.Sequential(OrderedDict(parts))
 
 
 def _flatten_head(in_features: int, num_classes: int) -> nn.Module:

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
 
-from landscape.models.initialization import check_at_least, initialize_he
+from torch import nn
+
+from landscape.models.initialization import Mean, check_at_least, he_initialized
 
 NUM_CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Convolutions before each pooling: configuration D."""
 
 LARGEST_FACTOR = 8
 """Channels of the last stages over those of the first."""
-
-
-class VGG(nn.Module):
-    """Five stages of 3x3 convolutions with max pooling, and a linear classifier; see `vgg16`."""
-
-    def __init__(self, width: int, num_classes: int, in_channels: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for stage, num_convolutions in enumerate(NUM_CONVOLUTIONS):
-            channels = width * min(2**stage, LARGEST_FACTOR)
-            for _ in range(num_convolutions):
-                layers += [
-                    nn.Conv2d(in_channels, channels, 3, padding=1),
-                    nn.BatchNorm2d(channels),
-                    nn.ReLU(),
-                ]
-                in_channels = channels
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.linear = nn.Linear(in_channels, num_classes)
-        initialize_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        return self.linear(self.features(inputs).mean(dim=(2, 3)))
 
 
 def vgg16(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) -> nn.Module:
@@ -61,4 +38,17 @@ def vgg16(*, width: int = 64, num_classes: int = 10, in_channels: int = 3) -> nn
         batch normalization by Ioffe & Szegedy (2015), arXiv:1502.03167.
     """
     check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
-    return VGG(width, num_classes, in_channels)
+    layers: list[nn.Module] = []
+    for stage, num_convolutions in enumerate(NUM_CONVOLUTIONS):
+        channels = width * min(2**stage, LARGEST_FACTOR)
+        for _ in range(num_convolutions):
+            convolution = nn.Conv2d(in_channels, channels, 3, padding=1)
+            layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU()]
+            in_channels = channels
+        layers.append(nn.MaxPool2d(2))
+    parts = {
+        "features": nn.Sequential(*layers),
+        "mean": Mean(2, 3),
+        "linear": nn.Linear(in_channels, num_classes),
+    }
+    return he_initialized(nn.Sequential(OrderedDict(parts)))

@@ -12,10 +12,17 @@ Source:
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landscape.models.initialization import check_at_least, check_dropout, initialize_he
+from landscape.models.initialization import (
+    Mean,
+    check_at_least,
+    check_dropout,
+    he_initialized,
+)
 
 
 class PreactivationBlock(nn.Module):
@@ -38,37 +45,6 @@ class PreactivationBlock(nn.Module):
         activated = F.relu(self.bn1(x))
         out = self.conv2(self.dropout(F.relu(self.bn2(self.conv1(activated)))))
         return out + (x if self.shortcut is None else self.shortcut(activated))
-
-
-class WideResNet(nn.Module):
-    """6n + 4 weight layers: a stem and three stages of n blocks; see `wide_resnet`."""
-
-    def __init__(
-        self,
-        depth: int,
-        factor: int,
-        *,
-        width: int,
-        dropout: float,
-        num_classes: int,
-        in_channels: int,
-    ) -> None:
-        super().__init__()
-        check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
-        check_dropout(dropout)
-        num_blocks, channels = (depth - 4) // 6, width * factor
-        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-        self.layer1 = _stage(width, channels, 1, num_blocks, dropout)
-        self.layer2 = _stage(channels, 2 * channels, 2, num_blocks, dropout)
-        self.layer3 = _stage(2 * channels, 4 * channels, 2, num_blocks, dropout)
-        self.bn = nn.BatchNorm2d(4 * channels)
-        self.linear = nn.Linear(4 * channels, num_classes)
-        initialize_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        x = self.layer3(self.layer2(self.layer1(self.conv1(inputs))))
-        return self.linear(F.relu(self.bn(x)).mean(dim=(2, 3)))
 
 
 def _stage(
@@ -108,11 +84,17 @@ def wide_resnet(
     Raises:
         InputError: If a size is too small or the dropout is not a probability below 1.
     """
-    return WideResNet(
-        depth,
-        factor,
-        width=width,
-        dropout=dropout,
-        num_classes=num_classes,
-        in_channels=in_channels,
-    )
+    check_at_least(1, width=width, num_classes=num_classes, in_channels=in_channels)
+    check_dropout(dropout)
+    num_blocks, channels = (depth - 4) // 6, width * factor
+    parts: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        "layer1": _stage(width, channels, 1, num_blocks, dropout),
+        "layer2": _stage(channels, 2 * channels, 2, num_blocks, dropout),
+        "layer3": _stage(2 * channels, 4 * channels, 2, num_blocks, dropout),
+        "bn": nn.BatchNorm2d(4 * channels),
+        "relu": nn.ReLU(),
+        "mean": Mean(2, 3),
+        "linear": nn.Linear(4 * channels, num_classes),
+    }
+    return he_initialized(nn.Sequential(OrderedDict(parts)))
