@@ -61,9 +61,13 @@ def compare(
         ]
 
         def open_entry(entry: Entry) -> Bench:
-            found = splits[entry.name]
             return Bench(
-                found, {"checkpoint": entry.name}, entry.files, plan, resume, progress=progress
+                splits[entry.name],
+                {"checkpoint": entry.name},
+                entry.files,
+                plan,
+                resume,
+                progress=progress,
             )
 
         measured = measure_entries(entries, open_entry)

@@ -14,12 +14,11 @@ from typing import Any
 from landscape.report.entry import Detail, Entry
 from landscape.report.measuring import MeasuringPlan
 from landscape.report.report_rows import (
-    cut_short,
+    is_cut_short,
     number_of,
     radii,
     report_rows,
     summary_rows,
-    table_radius,
 )
 from landscape.report.tables import Table
 from landscape.results.display import Record
@@ -31,7 +30,6 @@ from landscape.sharpness.rises import standard_error
 
 TEST_LOSS = "test_loss"
 SCHEMA = 1
-_COMMAND = "landscape"
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,13 @@ class Report:
     @property
     def command_line(self) -> str:
         """What to type to make the report again."""
-        return shlex.join([_COMMAND, *self.command])
+        return shlex.join(["landscape", *self.command])
 
     @property
     def rho(self) -> float:
-        """Radius of the sharpness in the main table."""
-        return table_radius(self.entries)
+        """Middle radius, or the lower of two, for the main table; NaN without any."""
+        found = radii(self.entries)
+        return found[(len(found) - 1) // 2] if found else math.nan
 
     @property
     def versions(self) -> dict[str, str]:
@@ -152,8 +151,8 @@ class Report:
                 *parts, remark = row.of(entry).as_dict().values()
                 cells = ["" if part is None else repr(part) for part in parts]
                 rows.append([row.key, entry.name, *cells, remark])
-        columns = ["quantity", "checkpoint", *(field.name for field in dataclasses.fields(Number))]
-        return Table("", columns, rows)
+        parts = [part.name for part in dataclasses.fields(Number)]
+        return Table("", ["quantity", "checkpoint", *parts], rows)
 
     def settings_line(self) -> str:
         """Return in a sentence what the numbers were measured on."""
@@ -240,21 +239,18 @@ def _kind(detail: Detail) -> tuple[Any, ...]:
 
 
 def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
-    names = [name for name, _ in group]
-    found = (
-        [] if len(group) < 2 else list(differences(names, [detail.measured for _, detail in group]))
-    )
+    names, details = zip(*group, strict=True)
     tests = [_test_loss(one, group[0]) for one in group[1:] if one[1].test_losses.size > 1]
-    return [*tests, *found]
+    return [*tests, *differences(names, [detail.measured for detail in details])]
 
 
 def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference:
     """Compare the losses of the same test examples."""
     paired = one[1].test_losses - other[1].test_losses
     width = half_width(standard_error(paired))
-    names = (one[0], other[0])
-    key = (TEST_LOSS, math.nan)
-    return Difference.around(key, names, float(paired.mean()), width, "test examples")
+    return Difference.around(
+        (TEST_LOSS, math.nan), (one[0], other[0]), float(paired.mean()), width, "test examples"
+    )
 
 
 def difference_row(difference: Difference) -> list[str]:
@@ -269,8 +265,7 @@ def _measured_on(entry: Entry) -> str:
     origin = entry.provenance
     if origin is None:
         return ""
-    is_subset = origin.settings.get("samples") is not None
-    subset = " (a class-balanced subset)" if is_subset else ""
+    subset = "" if origin.settings.get("samples") is None else " (a class-balanced subset)"
     examples = f"{origin.num_examples['train']} train examples{subset}"
     tests = 0 if entry.detail is None else entry.detail.test_losses.size
     data = f" of {origin.settings['data']}" if origin.settings.get("data") else ""
@@ -288,7 +283,7 @@ def _remarks(entry: Entry) -> list[str]:
         )
     if entry.provenance is not None and entry.provenance.settings.get("samples") is not None:
         found.append("extremes of a subset are biased outwards, sharpness along gradients upwards.")
-    if cut := [f"{measure.rho:.4g}" for measure in cut_short(entry)]:
+    if cut := [f"{measure.rho:.4g}" for measure in filter(is_cut_short, entry.measures)]:
         found.append(f"the search for the maximum was cut short at rho = {', '.join(cut)}.")
     return found
 

@@ -78,12 +78,7 @@ class Entry:
     @property
     def results(self) -> dict[str, Sharpness | Spectrum | Surface]:
         """Name -> result, of those that are there."""
-        found = {
-            "sharpness": self.sharpness,
-            "spectrum": self.spectrum,
-            "line": self.line,
-            "plane": self.plane,
-        }
+        found = {name: getattr(self, name) for name in RESULTS}
         return {name: result for name, result in found.items() if result is not None}
 
     @property
@@ -146,9 +141,11 @@ def read_detail(path: Path, result: Sharpness) -> Detail | None:
             )
             for number, each in enumerate(result.measures)
         }
-        sample = None
-        if "sizes" in arrays:
-            sample = Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
+        sample = (
+            Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
+            if "sizes" in arrays
+            else None
+        )
         return Detail(
             Measured(result, rises, sample),
             float(arrays["train_error"]) if "train_error" in arrays else None,

@@ -222,10 +222,9 @@ def measure_spectrum(bench: Bench) -> Spectrum:
     stored = bench.stored("spectrum")
     if isinstance(stored, Spectrum) and not parts_left(stored, bench.train, **extras):
         return stored
-    size = bench.train.spec.size
     found = hessian_spectrum(
         bench.train,
-        top_k=min(plan.top_k, max(1, size - 1)),
+        top_k=min(plan.top_k, max(1, bench.train.spec.size - 1)),
         max_matvecs=plan.max_matvecs,
         seed=plan.seed,
         **extras,
@@ -260,11 +259,10 @@ def measure_plane(bench: Bench) -> Surface:
 
 
 def _random(bench: Bench, number: int) -> tuple[Tensor, ...]:
-    problem = bench.train
     return random_directions(
         number,
-        problem.weights,
-        problem.spec,
+        bench.train.weights,
+        bench.train.spec,
         seed=bench.plan.seed,
         normalization="filter",
         with_1d=False,

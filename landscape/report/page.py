@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,15 +16,17 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from landscape.errors import InputError
+from landscape.plot import draw, save_figure
+from landscape.plot.style import color_of
 from landscape.report.document import Report
-from landscape.report.figures import Figure, draw_figures
+from landscape.report.entry import Entry
 from landscape.report.report_rows import report_rows, summary_rows
 from landscape.report.tables import Table
 from landscape.results.provenance import Provenance
-from landscape.results.sharpness import VERDICTS
+from landscape.results.sharpness import VERDICTS, SharpnessComparison
 from landscape.runtime.files import replacing
 
-_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")  # of the figures
 _SYMBOLS = (
     (r"lambda_(\w+)", "\N{GREEK SMALL LETTER LAMDA}<sub>\\1</sub>"),
     (r"\brho\b", "\N{GREEK SMALL LETTER RHO}"),
@@ -32,8 +37,103 @@ _SYMBOLS = (
     (r"(?<![\w.)-])-(?=\d)", "\N{MINUS SIGN}"),
     (r" - ", " \N{MINUS SIGN} "),
 )
-_TEMPLATE = "report.html"
 PAGE, NUMBERS = "index.html", "report.json"
+_MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a report: what it shows, and, once it is drawn, where.
+
+    Attributes:
+        name: Of its file, without the suffix.
+        title: Of its section.
+        caption: What it shows.
+        kind: What `landscape plot` calls it.
+        result: Name of the result that it is drawn from.
+        suffix: Of its file.
+        path: Its file.
+        width: In inches.
+        sources: Files that it was drawn from.
+    """
+
+    name: str
+    title: str
+    caption: str
+    kind: str
+    result: str
+    suffix: str = ".svg"
+    path: Path = Path()
+    width: float = 0.0
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def data_uri(self) -> str:
+        """The figure itself, as a page holds it."""
+        content = base64.b64encode(self.path.read_bytes()).decode("ascii")
+        return f"data:{_MEDIA_TYPES[self.suffix]};base64,{content}"
+
+
+_FIGURES = (
+    Figure(
+        "surfaces",
+        "Loss surfaces",
+        "Training loss on a plane of two random, filter-normalized directions: the same noise, "
+        "range, heights and view "
+        "for each. A step of 1 is as long as the filters themselves.",
+        "surface",
+        "plane",
+        ".png",
+    ),
+    Figure(
+        "contours",
+        "Contours",
+        "The same planes from above, with the same levels.",
+        "contour",
+        "plane",
+    ),
+    Figure(
+        "profiles",
+        "Profiles",
+        "Loss and accuracy along random lines: the median, and a band between the quartiles of the "
+        "lines.",
+        "curve",
+        "line",
+    ),
+    Figure(
+        "densities",
+        "Spectral densities",
+        "Density of all eigenvalues of the Hessian, by stochastic Lanczos quadrature, with its "
+        "band over the probes.",
+        "density",
+        "spectrum",
+    ),
+    Figure(
+        "sharpness",
+        "Sharpness against the radius",
+        "Rise of the training loss within rho by each measure; dashed, what the gradient alone "
+        "predicts.",
+        "sharpness",
+        "sharpness",
+    ),
+    Figure(
+        "training",
+        "Training",
+        "What training recorded, epoch by epoch.",
+        "history",
+        "history",
+    ),
+)
+
+
+_DIFFERENCES = Figure(
+    "differences",
+    "Differences of sharpness",
+    "Each pair on the same examples and directions. An arrow is a difference that its interval "
+    "tells from 0.",
+    "differences",
+    "sharpness",
+)
 
 
 def render_page(report: Report, figures: Sequence[Figure], title: str | None = None) -> str:
@@ -45,10 +145,9 @@ def render_page(report: Report, figures: Sequence[Figure], title: str | None = N
         title: Of the page; None for the number of checkpoints.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["symbols"] = with_symbols
-    environment.filters["mood"] = _mood
+    environment.filters |= {"symbols": with_symbols, "mood": _mood}
     template = environment.from_string(
-        Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8")
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     return template.render(
         title=title or f"Comparison of {len(report.entries)} checkpoints",
@@ -73,12 +172,12 @@ def write_report(report: Report, folder: Path) -> Path:
     Returns:
         The page.
     """
-    tables = [
+    tables = (
         report.summary(),
         report.table(),
         report.sharpness_table(),
         *report.difference_tables(),
-    ]
+    )
     shown = [table for table in tables if table.rows]
     _write(folder / "table.md", "\n\n".join(table.as_markdown() for table in shown))
     _write(folder / "table.tex", "\n\n".join(table.as_latex() for table in shown))
@@ -92,6 +191,56 @@ def write_report(report: Report, folder: Path) -> Path:
 def _write(path: Path, text: str) -> None:
     with replacing(path) as beside:
         beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="")
+
+
+def draw_figures(report: Report, folder: Path) -> list[Figure]:
+    """Draw every figure of which a checkpoint has the result, into a folder.
+
+    A figure of nothing finite is left out.
+    """
+    found = [_drawn(figure, report.entries, folder) for figure in _FIGURES]
+    return [figure for figure in [*found, _differences(report, folder)] if figure is not None]
+
+
+def _drawn(figure: Figure, entries: Sequence[Entry], folder: Path) -> Figure | None:
+    chosen = [
+        (entry, result)
+        for entry in entries
+        if (result := {**entry.results, "history": entry.history}.get(figure.result)) is not None
+    ]
+    if not chosen:
+        return None
+    name = figure.result
+    sources = tuple(entry.files[name] for entry, _ in chosen if name in entry.files)
+    labels = [entry.name for entry, _ in chosen]
+    figure = replace(figure, sources=sources)
+    return _saved(figure, folder, [result for _, result in chosen], labels=labels)
+
+
+def _saved(
+    figure: Figure, folder: Path, results: Sequence[Any], *, labels: Sequence[str] | None = None
+) -> Figure | None:
+    try:
+        drawn = draw(results, labels=labels, kind=figure.kind)
+    except InputError:
+        return None
+    path = save_figure(drawn, folder / f"{figure.name}{figure.suffix}")
+    return replace(figure, path=path, width=drawn.get_size_inches()[0])
+
+
+def _differences(report: Report, folder: Path) -> Figure | None:
+    """Draw the differences of sharpness, which `landscape plot` has of a comparison."""
+    is_pair = len(report.entries) == 2
+    found = tuple(
+        each
+        for each in report.differences()
+        if each.rho == report.rho or (is_pair and math.isfinite(each.rho))
+    )
+    if not found:
+        return None
+    measured = {entry.name: entry.sharpness for entry in report.entries if entry.sharpness}
+    comparison = SharpnessComparison(tuple(measured), tuple(measured.values()), found)
+    return _saved(_DIFFERENCES, folder, [comparison])
 
 
 def with_symbols(text: str) -> Markup:
@@ -126,8 +275,7 @@ def _checkpoint(report: Report, number: int) -> dict[str, Any]:
     facts["results"] = ", ".join(
         report.relative(path) for name, path in entry.files.items() if name in entry.results
     )
-    color = _COLORS[number % len(_COLORS)]
-    return {"name": entry.name, "entry": entry, "color": color, "facts": facts}
+    return {"name": entry.name, "entry": entry, "color": color_of(number), "facts": facts}
 
 
 def _called(settings: Any, name: str) -> str:
@@ -169,11 +317,10 @@ def _plot_command(report: Report, figure: Figure) -> str:
     if not figure.sources:
         return ""
     files = [report.relative(path) for path in figure.sources]
-    labels = [word for entry in report.entries for word in ("--labels", entry.name)]
-    if len(report.entries) != len(files):
-        labels = []
-    end = [*labels, "--out", f"{figure.name}.pdf"]
-    return shlex.join(["landscape", "plot", *files, "--kind", figure.kind, *end])
+    named = report.entries if len(report.entries) == len(files) else []
+    labels = [word for entry in named for word in ("--labels", entry.name)]
+    options = ["--kind", figure.kind, *labels, "--out", f"{figure.name}.pdf"]
+    return shlex.join(["landscape", "plot", *files, *options])
 
 
 def _settings(report: Report) -> dict[str, str]:

@@ -12,8 +12,8 @@ from landscape.report.entry import Detail, Entry
 from landscape.results.interval import Number
 from landscape.results.sharpness import SCALE, Measure
 from landscape.results.sharpness_measures import MEASURES
-from landscape.results.spectral_density import mass_near_zero
-from landscape.results.spectrum import Spectrum
+from landscape.results.spectral_density import Mass, mass_near_zero
+from landscape.results.spectrum import Spectrum, Trace
 from landscape.sharpness.rises import standard_error
 
 PERCENT = 100.0
@@ -68,7 +68,6 @@ def report_rows(rho: float) -> list[ReportRow]:
 
 def summary_rows() -> list[ReportRow]:
     """Return the columns of S000's Table I, and the generalization gap."""
-    known = {row.key: row for row in _PLAIN}
     keys = (
         "train_loss",
         "train_accuracy",
@@ -77,7 +76,7 @@ def summary_rows() -> list[ReportRow]:
         "generalization_gap",
         "absolute_ratio",
     )
-    return [known[key] for key in keys]
+    return [row for row in _PLAIN if row.key in keys]
 
 
 def _of_sharpness(
@@ -86,10 +85,9 @@ def _of_sharpness(
     """Return what reads a value that is stored with the measures, and its standard error."""
 
     def find(entry: Entry) -> Number:
-        detail = entry.detail
-        if detail is None:
+        if entry.detail is None:
             return Number()
-        return Number(getattr(detail.measured.result, name), error(detail))
+        return Number(getattr(entry.detail.measured.result, name), error(entry.detail))
 
     return find
 
@@ -139,45 +137,27 @@ def _ratio(spectrum: Spectrum, name: str) -> Number:
     return Number(found.value, low=found.low, high=found.high)
 
 
-def _trace(spectrum: Spectrum) -> Number:
-    found = spectrum.trace
+def _estimate(found: Trace | Mass | None) -> Number:
     return Number() if found is None else Number(found.value, found.standard_error)
-
-
-def _near_zero(spectrum: Spectrum) -> Number:
-    if spectrum.density is None:
-        return Number()
-    mass = mass_near_zero(spectrum.density)
-    return Number(mass.value, mass.standard_error)
 
 
 def number_of(entry: Entry, *, name: str, rho: float) -> Number:
     """Return a sharpness measure with its error."""
     for measure in entry.measures:
         if measure.key == (name, rho):
-            remark = "not converged" if _is_cut_short(measure) else ""
+            remark = "not converged" if is_cut_short(measure) else ""
             return Number(measure.sharpness, measure.error, remark=remark)
     return Number()
 
 
-def cut_short(entry: Entry) -> list[Measure]:
-    """Return the measures that ended before their goal."""
-    return list(filter(_is_cut_short, entry.measures))
-
-
-def _is_cut_short(measure: Measure) -> bool:
+def is_cut_short(measure: Measure) -> bool:
+    """Return whether a measure ended before its goal."""
     return not measure.converged and (measure.gap is None or measure.gap > _SMALL_GAP)
 
 
 def radii(entries: Sequence[Entry]) -> list[float]:
     """Return the radii that were measured, ascending."""
     return sorted({measure.rho for entry in entries for measure in entry.measures})
-
-
-def table_radius(entries: Sequence[Entry]) -> float:
-    """Return the middle radius, or the lower of two, for the table; NaN without any."""
-    found = radii(entries)
-    return found[(len(found) - 1) // 2] if found else math.nan
 
 
 _RESIDUAL = (
@@ -277,12 +257,16 @@ _PLAIN = (
         group=_CURVED,
     ),
     ReportRow(
-        "trace", "trace", _of_spectrum(_trace), f"sum of all eigenvalues; {_SE}", group=_CURVED
+        "trace",
+        "trace",
+        _of_spectrum(lambda each: _estimate(each.trace)),
+        f"sum of all eigenvalues; {_SE}",
+        group=_CURVED,
     ),
     ReportRow(
         "mass_near_zero",
         "eigenvalues near 0 (%)",
-        _of_spectrum(_near_zero),
+        _of_spectrum(lambda each: _estimate(each.density and mass_near_zero(each.density))),
         f"share of eigenvalues within a hundredth of the largest of 0; {_SE}",
         PERCENT,
         _CURVED,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from landscape.report import Table
+from landscape.report.tables import Table
 from landscape.results.interval import Number
 from landscape.study.definition import as_text
 from landscape.study.summary import ABSOLUTE_RATIO, SHARES, Setting, Statistic, Summary

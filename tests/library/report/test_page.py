@@ -7,9 +7,8 @@ import pytest
 from report_entries import entry, spectrum
 
 from landscape.report.document import Report
-from landscape.report.figures import draw_figures
 from landscape.report.measuring import MeasuringPlan
-from landscape.report.page import render_page, with_symbols, write_report
+from landscape.report.page import draw_figures, render_page, with_symbols, write_report
 from landscape.report.report_rows import report_rows
 
 

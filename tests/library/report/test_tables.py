@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from landscape.errors import InputError
-from landscape.report import Table
+from landscape.report.tables import Table
 
 SIMPLE = Table(
     "Two runs", ("name", "loss"), (("SGD", "0.5"), ("SAM", "0.25 ± 0.1")), ("Means over 3 seeds.",)
