@@ -15,12 +15,17 @@ import typer
 from landscape.plot import save_figure
 from landscape.runtime.files import locked, replacing
 from landscape.runtime.progress import Deadline
-from landscape.study.curves import draw_curves
 from landscape.study.definition import Study
 from landscape.study.execute import Job, Outcome, execute_all, make_job
+from landscape.study.presentation import (
+    as_dict,
+    draw_curves,
+    numbers_table,
+    results_table,
+    settings_table,
+)
 from landscape.study.read import read_study
 from landscape.study.slurm import execute_on_cluster
-from landscape.study.study_tables import as_dict, numbers_table, results_table, settings_table
 from landscape.study.summary import summarise
 
 from .. import console

@@ -193,9 +193,11 @@ def scale_of(fields: Sequence[Field]) -> Scale:
         InputError: If no value is finite.
     """
     arrays = [field.finite for field in fields]
-    if fields[0].quantity == "lambda_ratio" and not _have_both_signs(arrays):
+    values = np.concatenate(arrays)
+    has_both_signs = (values < 0).any() and (values > 0).any()
+    if fields[0].quantity == "lambda_ratio" and not has_both_signs:
         return choose_share_scale(arrays)
-    if any(field.is_signed for field in fields) and _have_both_signs(arrays):
+    if any(field.is_signed for field in fields) and has_both_signs:
         return choose_diverging_scale(arrays)
     return choose_scale(arrays, is_share=fields[0].quantity == "accuracy")
 
@@ -231,10 +233,14 @@ def shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]
     return tuple(name for name in stored[0] if all(name in each for each in stored))
 
 
-def missing_name(fields: Sequence[Field]) -> str | None:
-    """Name the values that are not finite in any of the fields; None if all are finite."""
-    lost = [field for field in fields if field.is_not_finite.any()]
-    return _joined_name(lost) if lost else None
+def missing_names(fields: Sequence[Field]) -> dict[Literal["not_finite", "not_done"], str]:
+    """Name the values of any of the fields that are not finite, and those that are not known."""
+    found = {}
+    if any(field.is_not_finite.any() for field in fields):
+        found["not_finite"] = _joined_name(fields)
+    if any(field.is_unknown.any() for field in fields):
+        found["not_done"] = "not computed"
+    return found
 
 
 def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
@@ -303,11 +309,6 @@ def _interpolated(
     return np.ma.stack(
         [interpolate_line(surface.x, *each) for each in zip(values, done, strict=True)]
     )
-
-
-def _have_both_signs(arrays: Sequence[np.ndarray]) -> bool:
-    values = np.concatenate(arrays)
-    return bool((values < 0).any() and (values > 0).any())
 
 
 def _require_split(split: str | None, splits: Sequence[str], quantity: str) -> None:

@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
-from landscape.plot.kinds import choose_kind, name_results, refuse_other_split, require_loss
+from landscape.plot.kinds import choose_kind, name_results, refuse_other_split
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
 from landscape.plot.names import literal
 from landscape.plot.plane_maps import (
@@ -186,12 +186,12 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
         mappables.append(draw_field(ax, kind, field, scale, fields))
         ax.set_title(panel_title(title, field))
-        if index % columns:
+        is_first, is_last = index % columns == 0, index + columns >= len(axes)
+        ax.tick_params(labelleft=is_first, labelbottom=is_last)
+        if not is_first:
             ax.set_ylabel("")
-            ax.tick_params(labelleft=False)
-        if index + columns < len(axes):
+        if not is_last:
             ax.set_xlabel("")
-            ax.tick_params(labelbottom=False)
     name = fields[0].name
     if any(field.name != name for field in fields):
         name = name.replace(f"{fields[0].split} ", "", 1)
@@ -206,13 +206,11 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
     foot = legend.height(width_of(columns))
-    figure, axes = new_relief_figure(
-        len(fields), rows, columns, foot=foot, has_title=request.has_title
-    )
+    axes = new_relief_figure(len(fields), rows, columns, foot=foot, has_title=request.has_title)
     for ax, field, title in zip(axes, fields, titles, strict=True):
         draw_relief(ax, field, scale, fields, title)
-    legend.add_to(figure)
-    return figure
+    legend.add_to(figure_of(axes[0]))
+    return figure_of(axes[0])
 
 
 def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
@@ -241,8 +239,7 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
     if has_losses:
         _draw_losses(below[0], snapshots, field.split)
     _draw_measured(below[-1], np.array([mark.distance for mark in snapshots]))
-    below[-1].set(xlabel="snapshot", ylabel="distance\nout of plane")
-    below[-1].set_ylim(bottom=0.0)
+    below[-1].set(xlabel="snapshot", ylabel="distance\nout of plane", ylim=(0.0, None))
     for ax in below:
         ax.set_xlim(0.5, len(snapshots) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -273,11 +270,6 @@ def _draw_measured(ax: Axes, values: np.ndarray) -> None:
     draw_snapshots(ax, points, 12.0, 3)
 
 
-def _draw_curves(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw profiles on shared axes; the accuracy under the loss, where every surface has it."""
-    return plot_profiles(surfaces, names, request.split, request.quantity)
-
-
 def _draw_loss(
     plot: Callable[..., Figure | Axes], reason: str, *, has_splits: bool = False
 ) -> _Drawer:
@@ -290,10 +282,13 @@ def _draw_loss(
     """
 
     def draw_results(results: list[Any], names: list[str], request: _Request) -> Figure:
-        require_loss(request.quantity, reason)
+        if request.quantity != "loss":
+            raise InputError(
+                f"{reason}, got the quantity {request.quantity!r}.", hint="Leave it at loss."
+            )
+        choice = {"split": request.split} if has_splits else {}
         if not has_splits:
             refuse_other_split(results, request.split)
-        choice = {"split": request.split} if has_splits else {}
         drawn = plot(results, labels=names, **choice)
         return drawn if isinstance(drawn, Figure) else figure_of(drawn)
 
@@ -307,18 +302,15 @@ def _plot_layers(spectra: list[Any], *, labels: list[str]) -> Axes:
     return ax
 
 
-def _plot_differences(comparisons: list[Any], *, labels: list[str]) -> Figure:
-    """Draw the differences in one comparison, which has names of its own."""
-    return plot_differences(comparisons[0])
-
-
 _Drawer = Callable[[list[Any], list[str], _Request], Figure]
 _CURVATURE = "eigenvalues are those of the Hessian of the loss"
 _SHARPNESS = "sharpness is the rise of the loss"
 _BASINS = "basins are those of the loss"
 
 _DRAWERS: dict[str, _Drawer] = {
-    "curve": _draw_curves,
+    "curve": lambda surfaces, names, request: plot_profiles(
+        surfaces, names, request.split, request.quantity
+    ),
     "filled": _draw_planes,
     "contour": _draw_planes,
     "heatmap": _draw_planes,
@@ -335,7 +327,7 @@ _DRAWERS: dict[str, _Drawer] = {
         plot_history, "a history is drawn with all its quantities", has_splits=True
     ),
     "sharpness": _draw_loss(plot_sharpness, _SHARPNESS),
-    "differences": _draw_loss(_plot_differences, _SHARPNESS),
+    "differences": _draw_loss(lambda one, labels: plot_differences(one[0]), _SHARPNESS),
 }
 
 

@@ -14,7 +14,7 @@ from landscape.plot.field import (
     Field,
     choose_splits,
     interpolation_note,
-    missing_name,
+    missing_names,
     scale_of,
     select_field,
     shared_splits,
@@ -321,7 +321,7 @@ def _note(fields: Sequence[Field]) -> str:
     outside = sum(not is_inside(mark, field.view) for field in surfaces for mark in field.marks)
     notes = [
         interpolation_note([field for field in fields if field.quantity == fields[0].quantity]),
-        f"{missing_name(fields)} left empty" if missing_name(fields) else "",
+        f"{lost} left empty" if (lost := missing_names(fields).get("not_finite")) else "",
         f"{outside} marks outside" if outside else "",
     ]
     return "; ".join(filter(None, notes))

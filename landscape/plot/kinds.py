@@ -129,18 +129,6 @@ def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
         )
 
 
-def require_loss(quantity: str, reason: str) -> None:
-    """Refuse a quantity that would be ignored.
-
-    Raises:
-        InputError: If it is not the loss.
-    """
-    if quantity != "loss":
-        raise InputError(
-            f"{reason}, got the quantity {quantity!r}.", hint=f"Leave it at {QUANTITIES[0]}."
-        )
-
-
 def split_of(results: Iterable[Any]) -> str:
     """Name the split, or the splits, that results were measured on."""
     return " / ".join(dict.fromkeys(result.split for result in results))

@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from landscape.plot.field import Field, interpolation_note
+from landscape.plot.field import Field, interpolation_note, missing_names
 from landscape.plot.names import shortened
-from landscape.plot.style import Legend, key, missing_handles
+from landscape.plot.style import MISSING, Legend, key
 from landscape.results.surface import Mark
 
 View = tuple[tuple[float, float], ...]  # lowest and highest coordinate along each direction
@@ -122,9 +123,8 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
 
 def legend_of(fields: Sequence[Field], view: View) -> Legend:
     """Return what must be explained of fields that are seen in one view."""
-    return Legend(
-        [*mark_handles(fields, view), *missing_handles(fields)], interpolation_note(fields)
-    )
+    missing = [Patch(**MISSING[sign], label=name) for sign, name in missing_names(fields).items()]
+    return Legend([*mark_handles(fields, view), *missing], interpolation_note(fields))
 
 
 def is_inside(mark: Mark, view: View) -> bool:
@@ -135,7 +135,7 @@ def is_inside(mark: Mark, view: View) -> bool:
 def hides_center(field: Field) -> bool:
     """Return whether the sign of a mark is where that of the centre would be."""
     single = [mark for mark in field.marks if mark.kind != "snapshot"]
-    reach = 0.01 * np.array([np.ptp(field.x), np.ptp(field.y)])  # one sign covers another
+    reach = 0.01 * np.ptp(field.view, axis=1)  # one sign covers another
     return any(
         bool(np.all(np.abs(mark.coordinates) <= reach))
         for mark in (*single, *field.snapshots[:1], *field.snapshots[-1:])
@@ -144,11 +144,10 @@ def hides_center(field: Field) -> bool:
 
 def draw_snapshots(ax: Axes, columns: np.ndarray, size: float, order: float) -> None:
     """Draw a run's snapshots, whose coordinates are (2 or 3, n), from light to dark in time."""
-    colors = colormaps["OrRd"](np.linspace(0.0, 1.0, columns.shape[1]))
     ax.scatter(
         *columns,
         s=size,
-        c=colors,
+        c=colormaps["OrRd"](np.linspace(0.0, 1.0, columns.shape[1])),
         linewidths=0.5,
         edgecolors="black",
         zorder=order,

@@ -58,25 +58,19 @@ def _axis_label(surface: Surface, index: int) -> str:
     names = surface.direction_names
     name = names[index] if index < len(names) else "random"
     kind, _, detail = name.partition(":")
-    if kind == "to":
-        return f"towards {_checkpoint_name(detail, [other.partition(':')[2] for other in names])}"
-    if kind == "pca":
-        return f"component {1 + names[:index].count(name)}{_explained(surface, index)}"
-    if kind == "eigen":
-        return f"eigenvector {literal(detail.partition(':')[0] or '1')} (distance)"
-    if kind == "ascent":
-        return (
-            rf"towards the ascent point ($\rho$ = {literal(detail)})"
-            if detail
-            else "towards the ascent point"
-        )
-    if kind == "gradient":
-        return "gradient (distance)"
-    if kind == "random":
-        norms = _NORMS.get(surface.normalization, surface.normalization)
-        is_repeated = surface.y is None and surface.num_lines != 1
-        return f"random directions ({norms})" if is_repeated else f"direction {index + 1} ({norms})"
-    return shortened(name)
+    others = [other.partition(":")[2] for other in names]
+    radius = rf" ($\rho$ = {literal(detail)})" if detail else ""
+    is_repeated = surface.y is None and surface.num_lines != 1
+    subject = "random directions" if is_repeated else f"direction {index + 1}"
+    labels = {
+        "to": f"towards {_checkpoint_name(detail, others)}",
+        "pca": f"component {1 + names[:index].count(name)}{_explained(surface, index)}",
+        "eigen": f"eigenvector {literal(detail.partition(':')[0] or '1')} (distance)",
+        "ascent": f"towards the ascent point{radius}",
+        "gradient": "gradient (distance)",
+        "random": f"{subject} ({_NORMS.get(surface.normalization, surface.normalization)})",
+    }
+    return labels.get(kind) or shortened(name)
 
 
 def _checkpoint_name(path: str, others: list[str]) -> str:

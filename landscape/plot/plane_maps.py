@@ -13,6 +13,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.contour import ContourSet
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 
 from landscape.errors import InputError
 from landscape.plot.contour_labels import label_contours
@@ -20,6 +21,7 @@ from landscape.plot.field import Field, marked_points, scale_of, select_field
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
+    CROSS,
     MISSING,
     ONE_COLUMN,
     color_map,
@@ -27,7 +29,6 @@ from landscape.plot.style import (
     contrasting,
     figure_of,
     format_level,
-    mark_center,
     new_figure,
     panel_title,
     styled,
@@ -121,7 +122,10 @@ def draw_field(
     if not hides_center(field):
         is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
         under = np.ones((1, 4)) if is_on_white else mappable.to_rgba(np.array([field.center]))
-        mark_center(ax, contrasting(under)[0])
+        (color,) = contrasting(under)
+        outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
+        style = {**CROSS, "color": color, "path_effects": [outline], "zorder": 5}
+        ax.plot([0.0], [0.0], **style, gid="center")
     set_view(ax, fields, kind)
     draw_marks(ax, field, fields)
     return mappable

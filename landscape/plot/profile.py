@@ -16,7 +16,7 @@ from landscape.plot.field import (
     Field,
     choose_splits,
     interpolation_note,
-    missing_name,
+    missing_names,
     scale_of,
     select_field,
     shared_name,
@@ -46,6 +46,7 @@ _MAX_INSIDE = 50  # characters of a legend within the axes of one column
 _TITLE_PAD, _LEGEND_ROW = 6.0, 14.0  # points
 _RUG_HEIGHT = 0.03  # of the axes: where the signs of missing points stand
 _BAND = 0.22  # opacity
+_MISSING = {"not_finite": "x", "not_done": "|"}  # markers at the foot of the axes
 
 
 @styled
@@ -114,14 +115,9 @@ def _legend(fields: list[list[Field]]) -> Legend:
     meanings = dict.fromkeys(filter(None, map(_meaning_of_band, drawn)))
     handles: list[Artist] = [Patch(color="0.25", label=meaning, alpha=0.35) for meaning in meanings]
     handles += mark_handles(drawn, (extent([field.x for field in drawn]),))
-    lost = {
-        missing_name(drawn): "x",
-        "not computed": "|" if any(field.is_unknown.any() for field in drawn) else None,
-    }
     handles += [
-        key(name, color="0.25", marker=sign, linestyle="none")
-        for name, sign in lost.items()
-        if name and sign
+        key(name, color="0.25", marker=_MISSING[sign], linestyle="none")
+        for sign, name in missing_names(drawn).items()
     ]
     return Legend(handles, interpolation_note(drawn))
 
@@ -199,7 +195,7 @@ def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, style: Any) -> 
             gid="center",
         )
     rug = {"markersize": 4, "transform": ax.get_xaxis_transform(), "gid": "missing"}
-    for mask, sign in ((field.is_not_finite, "x"), (field.is_unknown, "|")):
+    for mask, sign in zip((field.is_not_finite, field.is_unknown), _MISSING.values(), strict=True):
         places = field.x[np.atleast_2d(mask).any(axis=0)]
         if places.size:
             heights = np.full(places.size, _RUG_HEIGHT * (1 + index))

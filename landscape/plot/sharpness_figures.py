@@ -5,7 +5,7 @@ Next to the curves is what the Taylor expansion of the loss predicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -130,13 +130,9 @@ def measure_title(name: str, steps: int = 0) -> str:
     return known.title.format(steps=steps) if known else name.replace("_", " ")
 
 
-def _rise_label(results: Iterable[Sharpness]) -> str:
-    """Say what sharpness is the rise of."""
-    return f"rise of the {split_of(results)} loss"
-
-
 def _rise_of(curves: Sequence[Curve]) -> str:
-    return _rise_label(curve.result for curve in curves)
+    """Say what sharpness is the rise of."""
+    return f"rise of the {split_of(curve.result for curve in curves)} loss"
 
 
 def _predicted(curves: Sequence[Curve], rho: np.ndarray | None = None) -> np.ndarray:
@@ -155,8 +151,7 @@ def _draw_panel(ax: Axes, name: str, curves: Sequence[Curve], ylabel: str) -> No
         _draw_predictions(ax, curve, fine)
         _draw_curve(ax, curve)
     _set_log_axis(ax, rho, np.empty(0), "x")
-    values = np.concatenate([curve.values for curve in curves])
-    values = values[np.isfinite(values)]
+    values = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in curves])
     if values.size and values.min() > 0:
         _set_log_axis(ax, values, _predicted(curves, fine), "y")
     elif values.size:
@@ -290,7 +285,7 @@ def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -
     color = color_of(0) if len(names) == 1 else "0.25"
     found = {name for curve in curves for name, _ in curve.predictions(curve.rho)}
     handles += [
-        key(name, color=color, **_PREDICTIONS[name]) for name in _PREDICTIONS if name in found
+        key(name, color=color, **style) for name, style in _PREDICTIONS.items() if name in found
     ]
     if any(np.isfinite(curve.errors).any() for curve in curves):
         bar = key(_INTERVAL, color=color, linewidth=1.0, marker="|")
@@ -311,24 +306,23 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
     Raises:
         InputError: If there are no differences, or none is finite.
     """
-    differences = comparison.differences
-    finite = [d for d in differences if np.isfinite([d.value, d.low, d.high]).all()]
+    finite = [d for d in comparison.differences if np.isfinite([d.value, d.low, d.high]).all()]
     if not finite:
         raise InputError(
             "a figure of differences needs at least one finite difference, got none.",
             hint="Measure the sharpness of two checkpoints in one call.",
         )
-    measured = {each.name for each in finite}
-    names = [name for name in ORDER if name in measured] + sorted(measured - set(ORDER))
-    panels = {name: [each for each in finite if each.name == name] for name in names}
+    names = dict.fromkeys((*ORDER, *sorted(each.name for each in finite)))
+    found = {name: [each for each in finite if each.name == name] for name in names}
+    panels = {name: rows for name, rows in found.items() if rows}
     columns = min(len(panels), 2)
     rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [
         _DIFFERENCE_BORDER + _DIFFERENCE_ROW * max(len(panels[name]) for name in row)
         for row in rows
     ]
-    found = {each.verdict for each in finite}
-    handles = [key(verdict, **sign) for verdict, sign in _SIGNS.items() if verdict in found]
+    verdicts = [each.verdict for each in finite]
+    handles = [key(verdict, **sign) for verdict, sign in _SIGNS.items() if verdict in verdicts]
     figure = Legend(handles, _note(comparison, finite)).new_figure(columns, 0.15 + sum(heights))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
@@ -359,8 +353,8 @@ def _draw_differences(ax: Axes, differences: Sequence[Difference], name: str) ->
     ax.axvline(0.0, color="black", linewidth=0.7)
     ends = [end for each in differences for end in (each.low, each.high)]
     _set_signed_axis(ax, np.array([*ends, 0.0]), name, "x")
-    ticks = range(len(differences))
-    ax.set(yticks=ticks, yticklabels=_row_names(differences), ylim=(len(ticks) - 0.4, -0.6))
+    count = len(differences)
+    ax.set(yticks=range(count), yticklabels=_row_names(differences), ylim=(count - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=True, axis="x")
 
@@ -388,5 +382,5 @@ def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) ->
     radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
     levels = " and ".join(dict.fromkeys(f"{100 * each.confidence:g} %" for each in differences))
     sources = " / ".join(dict.fromkeys(each.source for each in differences))
-    rise = f"{_rise_label(comparison.checkpoints)}{radius}"
+    rise = f"rise of the {split_of(comparison.checkpoints)} loss{radius}"
     return f"{pair}: {rise}. Intervals: {levels}, from {sources}."

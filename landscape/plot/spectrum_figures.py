@@ -36,6 +36,7 @@ from landscape.plot.style import (
     set_log_ticks,
     styled,
 )
+from landscape.results.interval import CONFIDENCE
 from landscape.results.spectral_density import band, kernel_width, smoothed
 from landscape.results.spectrum import Density, Spectrum
 
@@ -50,7 +51,6 @@ _CHARACTER = 0.62 * _FONT_SIZE
 _ROOM = 4.0  # points around a printed value
 _HEADROOM = 0.03  # of the height, above the printed values
 _MAX_BARS = 10  # in one column
-_CONFIDENCE = 0.95
 _FAR = 12.0  # known eigenvalue over outermost node, from which a linear axis shows one line
 _LOG_MARGIN = 1.5  # beyond the outermost eigenvalue of a logarithmic axis
 _LOG_HEADROOM = 2.0  # factor above the highest peak
@@ -93,13 +93,13 @@ def plot_eigenvalues(
         is_narrow = (num_top + num_bottom) * len(spectra) <= _MAX_BARS
         ax = new_figure(1 if is_narrow else 2, 2.6).add_subplot()
     span = float(np.ptp(np.append(values, 0.0))) or 1.0
-    longest = max(len(format_value(value)) for value in values) * _CHARACTER + _ROOM
+    longest = max(map(len, map(format_value, values))) * _CHARACTER + _ROOM
     num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
     is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
     for index, spectrum in enumerate(spectra):
         bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
-        width = 0.92 * _GROUP_WIDTH / len(spectra)
-        ax.bar(bars[0], bars[1], width=width, color=color_of(index), **_look(spectrum))
+        style = {"width": 0.92 * _GROUP_WIDTH / len(spectra), **_look(spectrum)}
+        ax.bar(bars[0], bars[1], color=color_of(index), **style)
         draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
         _print_values(ax, bars, is_upright)
     _set_axes(ax, spectra, num_top, num_bottom)
@@ -117,9 +117,8 @@ def plot_eigenvalues(
 
 def _look(spectrum: Spectrum) -> dict[str, Any]:
     """Return how the bars of a run that did not converge differ."""
-    if spectrum.converged:
-        return {}
-    return {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
+    hatched = {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
+    return {} if spectrum.converged else hatched
 
 
 def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.ndarray:
@@ -174,12 +173,15 @@ def _set_axes(ax: Axes, spectra: Sequence[Spectrum], num_top: int, num_bottom: i
     """Name the eigenvalues by their rank."""
     ranks = np.arange(num_top + num_bottom)
     top, bottom = _eigenvalue_names(num_top, num_bottom)
-    ax.set_xticks(ranks + _GAP * (ranks >= num_top), top + bottom[::-1])
+    ax.set(
+        xticks=ranks + _GAP * (ranks >= num_top),
+        xticklabels=top + bottom[::-1],
+        ylabel=f"Hessian eigenvalue ({split_of(spectra)} loss)",
+    )
     ax.tick_params(axis="x", length=0)
     ax.axhline(0.0, color="black", linewidth=0.7)
     ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_ylabel(f"Hessian eigenvalue ({split_of(spectra)} loss)")
 
 
 def _eigenvalue_names(num_top: int, num_bottom: int) -> tuple[list[str], list[str]]:
@@ -281,18 +283,13 @@ def plot_density(
     spectra, names = list_results(spectra, labels)
     densities = [_require_density(spectrum) for spectrum in spectra]
     handles = _density_handles(densities, names)
+    place = {}
     if ax is None:
         ax = new_figure(len(spectra), 2.8).add_subplot()
-        columns = 2 if len(spectra) == 1 else 5
-        if handles:
-            figure_of(ax).legend(
-                handles=handles,
-                handlelength=_SIGN_LENGTH,
-                loc="outside lower center",
-                ncols=columns,
-            )
-    elif handles:
-        ax.legend(handles=handles, handlelength=_SIGN_LENGTH)
+        place = {"loc": "outside lower center", "ncols": 2 if len(spectra) == 1 else 5}
+    if handles:
+        owner = figure_of(ax) if place else ax
+        owner.legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
     width = max(kernel_width(density) for density in densities)
     nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
     x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
@@ -301,8 +298,8 @@ def plot_density(
     lowest = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters)
     highest = _LOG_HEADROOM * max(peaks)
     set_log_ticks(ax, Scale("log", log_levels(lowest, highest)))
-    ax.set_ylim(lowest, highest)
-    ax.set_ylabel(f"density (log scale,\nkernel width {format_value(width)})")
+    label = f"density (log scale,\nkernel width {format_value(width)})"
+    ax.set(ylim=(lowest, highest), ylabel=label)
     _set_eigenvalues(ax, spectra, nodes, x)
     return ax
 
@@ -337,7 +334,7 @@ def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: 
     """Draw one density, its band and its known eigenvalues; return its highest value."""
     color = color_of(index)
     if len(density.nodes) > 1:
-        low, high = band(density, x, width, confidence=_CONFIDENCE)
+        low, high = band(density, x, width, confidence=CONFIDENCE)
         draw_band(ax, x, low, high, color, _BAND_OPACITY, "band")
     curve = smoothed(density, x, width)
     ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
@@ -383,6 +380,6 @@ def _density_handles(densities: Sequence[Density], names: Sequence[str]) -> list
     if any(density.outliers.size for density in densities):
         handles.append(key("known eigenvalue", color=color, **OPEN))
     if any(len(density.nodes) > 1 for density in densities):
-        label = f"{100 * _CONFIDENCE:.0f} % over probes"
+        label = f"{100 * CONFIDENCE:.0f} % over probes"
         handles.append(band_key(label, color, _BAND_OPACITY))
     return handles

@@ -17,11 +17,10 @@ from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from landscape.plot.field import Field, missing_name
+from landscape.plot.field import Field
 from landscape.plot.scale import Scale
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
@@ -114,10 +113,8 @@ class Legend:
 
     def height(self, width: float) -> float:
         """Return the height on a figure of a width, both in inches; 0 if it is empty."""
-        if not self.handles and not self.note:
-            return 0.0
-        rows = -(-len(self.handles) // self._columns(width)) if self.handles else 0
-        return _BORDER + _ROW * (rows + len(_lines(self.note, width)))
+        rows = -(-len(self.handles) // self._columns(width)) + len(_lines(self.note, width))
+        return _BORDER + _ROW * rows if rows else 0.0
 
     def new_figure(self, columns: int, height: float, *, layout: str = "constrained") -> Figure:
         """Make a figure of so many columns with the legend under a height in inches."""
@@ -246,13 +243,6 @@ def contrasting(colors: np.ndarray) -> list[str]:
     return ["white" if value < 0.55 else "black" for value in luminance]
 
 
-def mark_center(ax: Axes, color: str) -> None:
-    """Mark the origin in white or black, outlined in the other."""
-    outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
-    style = {**CROSS, "color": color, "path_effects": [outline], "zorder": 5}
-    ax.plot([0.0], [0.0], **style, gid="center")
-
-
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
     """Put the vertical axis, or the other one, on a log scale whose ticks are the levels."""
     ax.set(**{f"{direction}scale": "log"})
@@ -302,13 +292,3 @@ def panel_title(label: str, field: Field) -> str:
     if label:
         return f"{label} (center: {center})"
     return f"{field.split} {field.quantity} at center: {center}"
-
-
-def missing_handles(fields: Sequence[Field]) -> list[Patch]:
-    """Return the legend entries for what is missing in any of the fields; none if nothing is."""
-    handles = []
-    if name := missing_name(fields):
-        handles.append(Patch(**MISSING["not_finite"], label=name))
-    if any(field.is_unknown.any() for field in fields):
-        handles.append(Patch(**MISSING["not_done"], label="not computed"))
-    return handles

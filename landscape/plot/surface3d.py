@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import LightSource, Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
@@ -79,7 +77,7 @@ def plot_surface3d(
     own_scale = scale or scale_of([field])
     legend = legend_of([field], view_of([field], "surface"))
     if ax is None:
-        ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[1][0]
+        ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[0]
     if not isinstance(ax, Axes3D):
         raise InputError(
             f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
@@ -93,8 +91,8 @@ def plot_surface3d(
 
 def new_relief_figure(
     num_panels: int, rows: int, columns: int, *, foot: float = 0.0, has_title: bool = False
-) -> tuple[Figure, list[Axes3D]]:
-    """Make a figure of reliefs, with room for their labels, which no layout engine leaves.
+) -> list[Axes3D]:
+    """Make the axes of a figure of reliefs, with the room for labels that no layout engine leaves.
 
     There are `foot` inches under them. The square that each relief is drawn in is empty at its top:
     rows overlap there.
@@ -108,10 +106,9 @@ def new_relief_figure(
         row, column = divmod(index, columns)
         bottom = foot + (rows - 1 - row) * (side * _FILLED + _HEAD)
         place = ((column - _LEFT) / columns, bottom / height, 1 / columns, side / height)
-        ax = Axes3D(figure, place)
-        ax.patch.set_visible(False)
-        axes.append(figure.add_axes(ax))
-    return figure, axes
+        axes.append(figure.add_axes(Axes3D(figure, place)))
+        axes[-1].patch.set_visible(False)
+    return axes
 
 
 def draw_relief(
@@ -141,12 +138,21 @@ def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
     quads = corners[~corners[..., 3].any(axis=2)][..., :3]
     if not len(quads):
         return
-    limits = scale.limits
-    shares = Normalize(*limits)(quads[..., 2].mean(axis=1))
+    shares = Normalize(*scale.limits)(quads[..., 2].mean(axis=1))
     colors = color_map(field.quantity, scale)(shares)
-    colors[:, :3] *= _brightness(quads, np.ptp(field.x), np.ptp(field.y), np.ptp(limits))[:, None]
-    style: dict[str, Any] = {"linewidths": 0.2, "zorder": 3, "rasterized": True, "gid": "relief"}
-    ax.add_collection3d(Poly3DCollection(quads, facecolors=colors, edgecolors=colors, **style))
+    colors[:, :3] *= _brightness(quads, *np.ptp(np.stack([*field.view, scale.limits]), axis=1))[
+        :, None
+    ]
+    relief = Poly3DCollection(
+        quads,
+        facecolors=colors,
+        edgecolors=colors,
+        linewidths=0.2,
+        zorder=3,
+        rasterized=True,
+        gid="relief",
+    )
+    ax.add_collection3d(relief)
 
 
 def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:

@@ -13,10 +13,10 @@ from landscape.errors import InputError
 from landscape.plot.kinds import list_results
 from landscape.plot.names import shortened
 from landscape.plot.scale import require_finite
+from landscape.results.interval import half_width
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.sharpness_measures import MEASURES
 
-CONFIDENCE = 1.96  # standard errors on each side of 95 %
 ORDER = tuple(dict.fromkeys(("asc", "nstep", "max", "avg", "first_order", *MEASURES)))
 """Measures in the order of panels: ascents, the average, and then any other of the list."""
 
@@ -59,8 +59,7 @@ class Curve:
     @property
     def errors(self) -> np.ndarray:
         """Half of each 95 % interval; NaN if it is unknown or would hide other curves."""
-        errors = [measure.error if self.is_alone else None for measure in self.measures]
-        return CONFIDENCE * np.array(errors, dtype=np.float64)
+        return np.array([half_width(m.error if self.is_alone else None) for m in self.measures])
 
     @property
     def converged(self) -> np.ndarray:
@@ -87,8 +86,8 @@ class Curve:
         taylor = self.result.taylor
         if self.name != "avg" or taylor is None or taylor.trace_error is None:
             return None
-        share = taylor.trace_error / (2 * taylor.num_parameters)
-        return CONFIDENCE * self._square_length(rho) * share
+        share = half_width(taylor.trace_error) / (2 * taylor.num_parameters)
+        return self._square_length(rho) * share
 
     def _second_order(self, rho: np.ndarray, gain: float) -> list[np.ndarray]:
         """Return what gradient and Hessian predict."""
@@ -133,9 +132,10 @@ def find_curves(
     curves = []
     for name, result in named:
         measures = sorted(result.measures, key=lambda each: each.rho)
-        for each in ORDER:
-            if chosen := tuple(measure for measure in measures if measure.name == each):
-                curves.append(Curve(result, names.index(name), chosen, counts[name] == 1))
+        chosen = [tuple(one for one in measures if one.name == each) for each in ORDER]
+        curves += [
+            Curve(result, names.index(name), each, counts[name] == 1) for each in chosen if each
+        ]
     require_finite(
         [np.empty(0), *(curve.values for curve in curves)],
         "sharpness needs at least one finite measure to be drawn",
@@ -184,5 +184,5 @@ def _name_checkpoints(
 
 def _ball(p: float, adaptive: bool, m: int | None) -> str:
     norm = "\N{INFINITY}" if np.isinf(p) else f"{p:g}"
-    size = [] if m is None else [f"m = {m}"]
-    return ", ".join([f"p = {norm}", *["adaptive"] * adaptive, *size])
+    size = "" if m is None else f", m = {m}"
+    return f"p = {norm}{', adaptive' if adaptive else ''}{size}"

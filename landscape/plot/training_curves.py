@@ -110,8 +110,11 @@ def _panels(histories: Sequence[History], split: str | None) -> dict[str, _Curve
         "ascent sharpness": {"": [h.ascent_sharpness for h in histories]},
     }
     kept = {label: _of_split(curves, split) for label, curves in panels.items()}
-    rule = "a history needs at least one finite measurement to be drawn"
-    require_finite(map(_joined, kept.values()), rule, "Train for an epoch or more.")
+    require_finite(
+        map(_joined, kept.values()),
+        "a history needs at least one finite measurement to be drawn",
+        "Train for an epoch or more.",
+    )
     return {label: kept[label] for label in kept if np.isfinite(_joined(kept[label])).any()}
 
 
@@ -214,8 +217,11 @@ def plot_bands(
         InputError: If nothing finite was measured.
     """
     drawn = [band for bands in panels.values() for band in bands]
-    rule = f"curves of {ylabel} need at least one finite value to be drawn"
-    finite = require_finite([np.empty(0), *(band.mean for band in drawn)], rule, "")
+    finite = require_finite(
+        [np.empty(0), *(band.mean for band in drawn)],
+        f"curves of {ylabel} need at least one finite value to be drawn",
+        "",
+    )
     scale = choose_scale([finite], is_share="%" in ylabel)
     labels = list(dict.fromkeys(band.label for band in drawn))
     rows, columns = grid_shape(len(panels), 2)
@@ -246,11 +252,14 @@ def _draw_mean(ax: Axes, band: Band, index: int) -> Line2D:
     x, mean, deviation = band.x[known], band.mean[known], band.deviation[known]
     has_markers = x.size <= _FEW_POINTS or not known.all()
     color = color_of(index)
-    style = {
-        "linestyle": line_style_of(index // len(LINE_COLORS)),
-        "marker": marker_of(index) if has_markers else None,
-    }
-    (line,) = ax.plot(x, mean, color=color, label=band.label, **style)
+    (line,) = ax.plot(
+        x,
+        mean,
+        color=color,
+        linestyle=line_style_of(index // len(LINE_COLORS)),
+        marker=marker_of(index) if has_markers else None,
+        label=band.label,
+    )
     if np.isfinite(deviation).any():
         draw_band(ax, x, mean - deviation, mean + deviation, color, 0.18, "deviation")
     return line

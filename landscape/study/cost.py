@@ -56,12 +56,11 @@ def seconds_per_gradient(
     Returns:
         Seconds; None where examples cannot be picked out of the data.
     """
-    dtype = next(module.parameters()).dtype
     try:
         batch = data.take(torch.arange(min(plan.batch_size, data.num_examples)))
     except InputError:
         return None
-    batch = batch.to(device, dtype)
+    batch = batch.to(device, next(module.parameters()).dtype)
     step = replace(plan, epochs=1, compile=False, ema=None, asc_samples=None)
     train(module, batch, None, optimizer, step, criterion=criterion)
     history = train(module, batch, None, optimizer, step, criterion=criterion)

@@ -72,8 +72,13 @@ class Job:
         stages = tuple(
             Stage(**{**stage, "arguments": tuple(stage["arguments"])}) for stage in values["stages"]
         )
-        folder, launch = Path(values["folder"]), tuple(values["launch"])
-        return cls(values["name"], folder, stages, launch, values["threads"])
+        return cls(
+            values["name"],
+            Path(values["folder"]),
+            stages,
+            tuple(values["launch"]),
+            values["threads"],
+        )
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,7 @@ def complete(job: Job, call: Callable[[Sequence[str]], int]) -> int:
         done = read_record(job.folder)["stages"]
         done.pop(stage.name, None)
         _write_record(job, done)
-        code = call(stage.arguments)
-        if code != 0:
+        if code := call(stage.arguments):
             return code
         _write_record(job, {**done, stage.name: stage.options})
     return 0
@@ -209,20 +213,25 @@ def execute(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcom
             return Outcome(job.name, "stopped" if code else "finished")
         return Outcome(job.name, "failed", log, _last_words(log, code))
     except OSError as exc:
-        reason = f"{exc.strerror or exc}: {exc.filename or job.folder}"
-        return Outcome(job.name, "failed", None, reason)
+        return Outcome(
+            job.name, "failed", None, f"{exc.strerror or exc}: {exc.filename or job.folder}"
+        )
 
 
 def _run(job: Job, log: Path, should_stop: Callable[[], bool]) -> tuple[int, bool]:
     """Return the exit code of a job's process, and whether it was told to stop."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads)}
-    options = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    command = [*job.launch, job.as_json()]
     is_stopped = False
     with (
         log.open("w") as file,
-        subprocess.Popen(command, stdout=file, env=environment, **options) as process,
+        subprocess.Popen(
+            [*job.launch, job.as_json()],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(job.threads)},
+            start_new_session=True,
+        ) as process,
     ):
         while True:
             try:

@@ -46,16 +46,16 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
             two runs are one.
     """
     source = _Source.read(path)
-    content = source.content
-    source.check_keys(content, (*_SINGLE, *_SECTIONS), "", "a study has the keys and sections")
+    source.check_keys(
+        source.content, (*_SINGLE, *_SECTIONS), "", "a study has the keys and sections"
+    )
     sections = {name: source.table(name) for name in _SECTIONS if name != "variant"}
     source.check_keys(sections["measure"], _MEASURES, "measure", "what is measured is one of")
     source.check_keys(sections["report"], _REPORT, "report", "a report has the keys")
-    reader = _Runs(source, commands["train"])
     return Study(
         path=path,
         out=Path(source.text("out", f"runs/{path.stem}")),
-        runs=tuple(reader.runs()),
+        runs=tuple(_Runs(source, commands["train"]).runs()),
         measures={
             name: source.options(
                 sections["measure"][name], commands[name], f"measure.{name}", f"landscape {name}"

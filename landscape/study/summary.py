@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from landscape.errors import StoreError
 from landscape.io.store import read_result
 from landscape.results.history import History, mean_and_deviation
@@ -119,16 +117,12 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
         )
     found = [_setting(study, runs, finished) for runs in groups.values()]
     settings = tuple(setting for setting in found if setting.seeds)
-    groups_of_candidates = _candidates(settings, study.select)
-    used = tuple(
-        name for name in study.select if any(name in setting.factors for setting in settings)
-    )
-    if all(len(group) == 1 for group in groups_of_candidates):
+    candidates = _candidates(settings, study.select)
+    used = tuple(name for name in study.select if any(name in each.factors for each in settings))
+    if all(len(group) == 1 for group in candidates):
         used = ()
     is_held_out = all(VALIDATION[1] in setting.quantities for setting in settings)
-    chosen = (
-        tuple(_best(group) for group in groups_of_candidates) if used and is_held_out else settings
-    )
+    chosen = tuple(map(_best, candidates)) if used and is_held_out else settings
     select, unchosen = (used, ()) if is_held_out else ((), used)
     return Summary(settings, chosen, select, unchosen, len(study.runs), len(finished))
 
@@ -209,19 +203,3 @@ def _best(group: Sequence[Setting]) -> Setting:
         )
 
     return replace(max(candidates, key=rank), num_candidates=len(group))
-
-
-def over_seeds(histories: Sequence[History], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a history column's mean and sample standard deviation, (num_epochs,) each.
-
-    They are computed over the histories at each epoch.
-    """
-    values = np.stack([getattr(history, column) for history in histories])
-    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
-    return values.mean(axis=0), deviation
-
-
-def label(variant: str, factors: Mapping[str, Any]) -> str:
-    """Return what a legend calls a variant with some of its factors."""
-    texts = [f"{name.replace('_', ' ')} {as_text(value)}" for name, value in factors.items()]
-    return ", ".join(filter(None, [variant, *texts]))

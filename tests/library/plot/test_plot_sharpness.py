@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_a_band_is_95_percent_of_the_error_from_directions_and_data():
     (ax,) = plot.plot_sharpness(result).axes
     (band,) = with_gid(ax, "interval")
     measure = result.measures[-1]
-    half = 1.96 * math.hypot(measure.standard_error, 0.003)
+    half = NormalDist().inv_cdf(0.975) * math.hypot(measure.standard_error, 0.003)
     heights = band.get_paths()[0].vertices
     assert heights[heights[:, 0] == 0.4, 1].max() == pytest.approx(measure.sharpness + half)
 
@@ -124,7 +125,7 @@ def test_the_error_of_the_trace_is_a_band_around_the_prediction():
     (band,) = with_gid(ax, "trace-error")
     heights = band.get_paths()[0].vertices
     top = heights[np.isclose(heights[:, 0], 0.4), 1].max()
-    assert top == pytest.approx(0.4**2 * (20 + 1.96) / 20)
+    assert top == pytest.approx(0.4**2 * (20 + NormalDist().inv_cdf(0.975)) / 20)
 
 
 def test_gaussian_perturbations_are_predicted_at_their_own_length():

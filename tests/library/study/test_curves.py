@@ -3,7 +3,7 @@ import pytest
 from figures import legend_texts, panels, with_gid
 
 from landscape.results.history import make_history
-from landscape.study.curves import draw_curves
+from landscape.study.presentation import draw_curves
 from landscape.study.summary import Setting, Summary
 
 

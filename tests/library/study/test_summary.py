@@ -13,7 +13,7 @@ from landscape.io.store import write_result
 from landscape.results.history import make_history
 from landscape.study.definition import Study, StudyRun
 from landscape.study.execute import Job, Stage
-from landscape.study.study_tables import (
+from landscape.study.presentation import (
     as_dict,
     numbers_table,
     results_table,
