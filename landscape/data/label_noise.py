@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,19 +61,16 @@ def _targets(data: Data) -> Tensor:
 
 def _with_targets(data: Data, targets: Tensor) -> Data:
     if isinstance(data, GraphData):
-        return GraphData(tuple(map(_with_target, data.graphs, targets)))
+        graphs = tuple(map(copy.copy, data.graphs))
+        for graph, target in zip(graphs, targets, strict=True):
+            graph.y = target.reshape(graph.y.shape)
+        return GraphData(graphs)
     if not isinstance(data, BatchData):
         return replace(data, targets=targets)
     parts = targets.split([len(batch[1]) for batch in data.items])
     return BatchData(
         tuple((inputs, part) for (inputs, _), part in zip(data.items, parts, strict=True))
     )
-
-
-def _with_target(graph: Any, target: Tensor) -> Any:
-    changed = copy.copy(graph)
-    changed.y = target.reshape(graph.y.shape)
-    return changed
 
 
 def with_label_noise(targets: Tensor, share: float, *, num_classes: int, seed: int) -> Tensor:

@@ -49,26 +49,11 @@ def as_examples(
     *,
     white: int = 255,
 ) -> Examples:
-    """Normalize images and pair them with their labels.
+    """Return (images / white - mean) / std in float32, making no second float copy, with labels.
 
     Args:
         images: uint8 (N, C, H, W), writable (torch warns about others).
         labels: Class numbers (N,).
-        normalization: As many means and standard deviations as channels.
-        white: The pixel value that stands for 1.
-    """
-    return normalize_images(images, normalization, white=white), torch.tensor(
-        labels, dtype=torch.int64
-    )
-
-
-def normalize_images(
-    images: np.ndarray, normalization: Normalization, *, white: int = 255
-) -> Tensor:
-    """Return (images / white - mean) / std as float32 (N, C, H, W), making no second float copy.
-
-    Args:
-        images: uint8 (N, C, H, W), writable (torch warns about others).
         normalization: As many means and standard deviations as channels.
         white: The pixel value that stands for 1.
     """
@@ -78,4 +63,4 @@ def normalize_images(
         inputs.split(_CHUNK), torch.from_numpy(images).split(_CHUNK), strict=True
     ):
         chunk.copy_(pixels).div_(white).sub_(mean).div_(std)
-    return inputs
+    return inputs, torch.tensor(labels, dtype=torch.int64)

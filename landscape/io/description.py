@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -282,25 +282,18 @@ def _describe_checkpoint(path: Path) -> Description:
     tensors = {
         name: value for name, value in checkpoint.state_dict.items() if hasattr(value, "shape")
     }
-    training = checkpoint.training
+    training = checkpoint.training or {}
+    state = training.get("state", training)  # that of a run has its epoch deeper than a snapshot
+    how = {"epoch": state.get("epoch"), "settings": training.get("settings", {})}
     return {
-        "layout": "foreign" if training is None else "landscape",
+        "layout": "foreign" if checkpoint.training is None else "landscape",
         "num_tensors": len(tensors),
         "num_values": sum(value.numel() for value in tensors.values()),
         "dtypes": sorted({str(value.dtype).removeprefix("torch.") for value in tensors.values()}),
         "recipe": asdict(checkpoint.recipe),
-        **({} if training is None else _training(training)),
+        **({} if checkpoint.training is None else how),
         "tensors": {name: list(value.shape) for name, value in tensors.items()},
     }
-
-
-def _training(training: Mapping[str, Any]) -> Description:
-    """Return how far training was and how it was done.
-
-    The state of a run has these values deeper than a snapshot.
-    """
-    state = training.get("state", training)
-    return {"epoch": state.get("epoch"), "settings": training.get("settings", {})}
 
 
 _DESCRIBE: dict[type, Callable[[Any], Description]] = {

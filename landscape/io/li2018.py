@@ -124,7 +124,9 @@ def read_surface(path: Path) -> Surface:
             if name in file
         ]
         shape = tuple(len(axis) for axis in reversed(axes))
-        members = {name: _grid(path, file[name], shape) for name in _members(file)}
+        names = [f"{split}_{name}" for split in _SPLITS for name in ("loss", "acc")]
+        names += [theirs for theirs, _ in _EIGENVALUES.values()]
+        members = {name: _grid(path, file[name], shape) for name in names if name in file}
         direction_file = _text(file["dir_file"]) if "dir_file" in file else ""
     loss = {split: members[f"{split}_loss"] for split in _SPLITS if f"{split}_loss" in members}
     started = {
@@ -271,13 +273,6 @@ def _tensors(path: Path, group: Any) -> list[np.ndarray]:
         kind=StoreError,
     )
     return [np.asarray(array_of(group[name])) for name in names]
-
-
-def _members(file: h5py.File) -> list[str]:
-    known = [f"{split}_{name}" for split in _SPLITS for name in ("loss", "acc")]
-    return [
-        name for name in [*known, *(theirs for theirs, _ in _EIGENVALUES.values())] if name in file
-    ]
 
 
 def _grid(path: Path, dataset: Any, shape: tuple[int, ...]) -> np.ndarray:
