@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape.errors import require
 from landscape.hessian.eigenpairs import Eigenpairs
@@ -98,11 +97,12 @@ def curvature_along(
     asked = {"tolerance": tolerance, "max_matvecs": max_matvecs, "seed": seed}
     history = _empty_history(points, top_k, bottom_k, split, {**(settings or {}), **asked})
     if (stored := sink.load()) is not None:
-        traits = _traits(stored, history)
-        require_unchanged(stored, CurvatureHistory, "the curvature along a run", traits)
+        require_unchanged(
+            stored, CurvatureHistory, "the curvature along a run", _traits(stored, history)
+        )
         history = stored
 
-    def eigenpairs(problem: Problem, before: Tensor | None) -> Eigenpairs:
+    def eigenpairs(problem: Problem, before: torch.Tensor | None) -> Eigenpairs:
         return lanczos(
             operator(problem),
             top_k=top_k,
@@ -114,7 +114,7 @@ def curvature_along(
             start=None if before is None else _start(before, seed),
         )
 
-    before: Tensor | None = None
+    before: torch.Tensor | None = None
     with reporting(progress, "snapshots", len(points)):
         for index in np.flatnonzero(~history.done).tolist():
             if should_stop():
@@ -138,7 +138,7 @@ def _chosen(points: Sequence[TrainingPoint], every: int) -> list[TrainingPoint]:
     return taken if (len(points) - 1) % every == 0 else [*taken, points[-1]]
 
 
-def _start(before: Tensor, seed: int) -> Tensor:
+def _start(before: torch.Tensor, seed: int) -> torch.Tensor:
     """Return the sum of the eigenvectors (k, P) and noise of the same length, (P,)."""
     noise = torch.randn(
         before.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64
@@ -170,7 +170,11 @@ def _empty_history(
 
 
 def _write(
-    history: CurvatureHistory, index: int, loss: float, pairs: Eigenpairs, before: Tensor | None
+    history: CurvatureHistory,
+    index: int,
+    loss: float,
+    pairs: Eigenpairs,
+    before: torch.Tensor | None,
 ) -> None:
     """Put what was computed at a snapshot into the arrays."""
     top_k = len(pairs.eigenvalues)
@@ -196,15 +200,23 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
     there, here = stored.provenance, wanted.provenance
     yield "number of snapshots", len(stored.epoch), len(wanted.epoch)
     yield "set of epochs", stored.epoch.tolist(), wanted.epoch.tolist()
-    for name, field in (("largest", "eigenvalues"), ("smallest", "bottom_eigenvalues")):
-        count, wanted_count = (getattr(each, field).shape[1] for each in (stored, wanted))
-        yield f"number of {name} eigenvalues", count, wanted_count
+    yield (
+        "number of largest eigenvalues",
+        stored.eigenvalues.shape[1],
+        wanted.eigenvalues.shape[1],
+    )
+    yield (
+        "number of smallest eigenvalues",
+        stored.bottom_eigenvalues.shape[1],
+        wanted.bottom_eigenvalues.shape[1],
+    )
     yield "split", stored.split, wanted.split
     yield from item_traits(
         vars(there), vars(here), ("dtype", "num_examples", "data_hash", "batchnorm")
     )
-    hashes = zip(wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True)
-    for epoch, before, now in hashes:
+    for epoch, before, now in zip(
+        wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True
+    ):
         yield f"weights_hash at epoch {epoch:g}", before, now
     yield from item_traits(there.plan, here.plan, here.plan, prefix="plan: ")
     yield from item_traits(there.settings, here.settings, _SAME_SETTINGS)

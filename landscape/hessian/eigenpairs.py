@@ -57,9 +57,11 @@ class RitzPairs:
 
     def take(self, indices: np.ndarray) -> RitzPairs:
         """Return those at `indices`, in that order."""
-        rows = torch.from_numpy(indices).to(self.vectors.device)
         return RitzPairs(
-            self.values[indices], self.residuals[indices], self.gaps[indices], self.vectors[rows]
+            self.values[indices],
+            self.residuals[indices],
+            self.gaps[indices],
+            self.vectors[torch.from_numpy(indices).to(self.vectors.device)],
         )
 
     def joined(self, other: RitzPairs) -> RitzPairs:

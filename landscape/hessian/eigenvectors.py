@@ -73,9 +73,9 @@ def alignment(vectors: Any, others: Any) -> np.ndarray:
         InputError: If they have another number of entries.
     """
     rows, columns = _matching(vectors, others)
-    lengths = [np.array([norm(row) for row in each]) for each in (rows, columns)]
+    lengths = np.outer([norm(row) for row in rows], [norm(column) for column in columns])
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = np.abs(_products(rows, columns)) / np.outer(*lengths)
+        cosines = np.abs(_products(rows, columns)) / lengths
     return np.minimum(cosines, 1.0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError, NotFiniteError, require
+from landscape.errors import NotFiniteError, require
 from landscape.hessian.eigenpairs import Eigenpairs, certified_pairs
 from landscape.hessian.krylov.goal import noise_floor, require_tolerance
 from landscape.hessian.operator import CurvatureOperator
@@ -50,8 +49,8 @@ def require_pyhessian_can(asked: Iterable[str]) -> None:
         InputError: For the first such name, saying why.
     """
     for name in asked:
-        if name in _LACKS:
-            raise InputError(f"PyHessian 0.1 cannot compute {name}: {_LACKS[name]}.", hint=_NATIVE)
+        why = _LACKS.get(name)
+        require(not why, f"PyHessian 0.1 cannot compute {name}: {why}.", _NATIVE)
 
 
 def power_iteration(
@@ -105,9 +104,10 @@ def power_iteration(
         f"max-matvecs must be at least twice the number of eigenvalues {top_k}, got {max_matvecs}.",
     )
     tolerance = require_tolerance(tolerance, CurvatureOperator(problem).dtype)
-    max_iterations = (max_matvecs - top_k) // top_k
     with _running(problem, seed, progress) as run:
-        found = run.engine.eigenvalues(maxIter=max_iterations, tol=tolerance, top_n=top_k)[1]
+        found = run.engine.eigenvalues(
+            maxIter=(max_matvecs - top_k) // top_k, tol=tolerance, top_n=top_k
+        )[1]
     vectors = [run.flatten(parts) for parts in found]
     if not all_finite(vectors):
         raise NotFiniteError(
@@ -148,7 +148,7 @@ def pyhessian_trace(
         f"a trace with a standard error needs at least 2 samples, got {num_samples}.",
     )
     with _running(problem, seed, progress) as run:
-        samples = np.array(run.engine.trace(maxIter=num_samples, tol=-math.inf))
+        samples = np.array(run.engine.trace(maxIter=num_samples, tol=-np.inf))
     if not np.isfinite(samples).all():
         raise NotFiniteError(
             "PyHessian's samples of the trace hold NaN or inf.", hint="Pass `dtype='float64'`."
@@ -171,27 +171,22 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
         f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
         "Pass `device='cpu'`.",
     )
-    is_cuda = problem.device.type == "cuda"
     try:
         with (
             reporting(progress, "pyhessian", None),
             repeatable(problem.device, problem.plan.dtype),
             twice_differentiable(),
             warnings.catch_warnings(),
-            torch.cuda.device(problem.device)
-            if is_cuda
-            else nullcontext(),  # it knows no other than the present one
+            # It knows no other device than the present one.
+            torch.cuda.device(problem.device) if problem.device.type == "cuda" else nullcontext(),
         ):
-            warnings.filterwarnings(
-                "ignore", "Using backward\\(\\) with create_graph=True"
-            )  # its way, on our copy
+            # Its way, on our copy.
+            warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
             run = _Run(problem, progress)
             seed_random_states(seed, [problem.device])
             yield run
     except RuntimeError:
-        problem.hessian_vector_product(
-            problem.weights
-        )  # where the loss is at fault, this says in what
+        problem.hessian_vector_product(problem.weights)  # says what is wrong with the loss
         raise
 
 
@@ -262,12 +257,11 @@ class _Numbered(nn.Module):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.inner = problem.copy_module()
-        self._batches = problem.batches
-        self._plan = problem.plan
+        self._problem = problem
 
     def forward(self, numbers: Tensor) -> Any:
-        with self._plan.autocast():
-            return call_model(self.inner, self._batches[int(numbers[0])][0])
+        with self._problem.plan.autocast():
+            return call_model(self.inner, self._problem.batches[int(numbers[0])][0])
 
 
 def _independent(vectors: list[Tensor]) -> list[Tensor]:
@@ -317,14 +311,10 @@ def _certify(
 
 def _remark(num_found: int, top_k: int, bottom_k: int) -> str:
     """Say what PyHessian did not find."""
-    remarks = []
-    if num_found < top_k:
-        remarks.append(
-            f"PyHessian found {num_found} of {top_k} eigenvalues: its other vectors are 0 or "
-            "copies."
-        )
-    if bottom_k:
-        remarks.append(
-            "PyHessian finds the eigenvalues that are largest in magnitude, and none at the bottom."
-        )
-    return " ".join(remarks)
+    remarks = {
+        f"PyHessian found {num_found} of {top_k} eigenvalues: its other vectors are 0 or "
+        "copies.": num_found < top_k,
+        "PyHessian finds the eigenvalues that are largest in magnitude, and none at the "
+        "bottom.": bottom_k > 0,
+    }
+    return " ".join(remark for remark, is_so in remarks.items() if is_so)

@@ -25,7 +25,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
-from landscape.results.spectrum import Density, Spectrum
+from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import SILENT, Progress, never
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
@@ -281,20 +281,23 @@ def parts_left(
         blocks: Likewise.
         folds: Number of subsets that was asked for; None for no subsets.
     """
-    trace = trace or relative_error is not None
-    is_whole = {
-        "trace": not trace or (found.trace is not None and found.trace.converged),
-        "density": not density or _has_all_probes(found.density, num_probes),
-        "blocks": not blocks or len(found.blocks) == len(layers_of(problem.spec)),
-        "folds": folds is None or len(found.folds) == folds,
+    asked = {
+        "trace": trace or relative_error is not None,
+        "density": density,
+        "blocks": blocks,
+        "folds": folds is not None,
     }
-    return [name for name, is_so in is_whole.items() if not is_so]
-
-
-def _has_all_probes(density: Density | None, num_probes: int) -> bool:
-    return density is not None and (
-        len(density.nodes) == num_probes or len(density.outliers) == density.num_parameters
-    )
+    is_whole = {
+        "trace": found.trace is not None and found.trace.converged,
+        "density": found.density is not None
+        and (
+            found.density.num_probes == num_probes
+            or len(found.density.outliers) == found.density.num_parameters
+        ),
+        "blocks": len(found.blocks) == len(layers_of(problem.spec)),
+        "folds": len(found.folds) == folds,
+    }
+    return [name for name, is_asked in asked.items() if is_asked and not is_whole[name]]
 
 
 def spectrum_traits(

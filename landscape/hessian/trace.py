@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -90,7 +89,7 @@ def trace(
     generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
     samples: list[float] = []
     level = (1 + confidence) / 2 if is_sequential else confidence  # half the error probability
-    value, error, reach = math.nan, math.nan, math.inf
+    value, error, reach = np.nan, np.nan, np.inf
     is_done = False
     with reporting(progress, "trace", None if is_sequential else wanted):
         while not is_done and len(samples) < min(wanted, max_matvecs):
@@ -157,6 +156,4 @@ def _sample(
 
 def error_of_mean(samples: Sequence[float] | np.ndarray) -> float:
     """Return the standard error of the mean of samples, (n,); infinite for a single one."""
-    return (
-        float(np.std(samples, ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else math.inf
-    )
+    return float(np.std(samples, ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else np.inf

@@ -11,9 +11,8 @@ from landscape.reductions import accumulation_dtype
 
 _TILE_ENTRIES = 1 << 20  # of a tile of short vectors: as many rows as that
 _TILE_ROWS = 16  # of a tile of long ones
-_TILE_WIDTH = (
-    1 << 18
-)  # entries of a vector that are converted or copied at a time: 32 MiB in float64, with its rows
+_TILE_WIDTH = 1 << 18
+"""Entries of a vector that are converted or copied at a time: 32 MiB in float64, with its rows."""
 _ROTATED_AT_A_TIME = 1 << 14  # entries of every vector
 
 
@@ -42,8 +41,8 @@ class Basis:
         self._accumulate = accumulation_dtype(device)
         self._device = device
         self._capacity = capacity
-        is_kept_as_used = dtype == self._accumulate and not is_on_host
-        width = size if is_kept_as_used else min(size, _TILE_WIDTH)
+        is_converted = is_on_host or dtype != self._accumulate
+        width = min(size, _TILE_WIDTH) if is_converted else size
         self._columns = [slice(start, min(start + width, size)) for start in range(0, size, width)]
         self._tile_rows = max(_TILE_ROWS, _TILE_ENTRIES // size)
         self._options = {
@@ -69,11 +68,6 @@ class Basis:
         for part, columns in zip(self._tiles[tile], self._columns, strict=True):
             part[row] = v[columns]
         self._count += 1
-        return self.row(self._count - 1)
-
-    def row(self, index: int) -> Tensor:
-        """Return a vector (P,) in the accumulation dtype."""
-        tile, row = divmod(index, self._tile_rows)
         return torch.cat([self._used(part[row]) for part in self._tiles[tile]])
 
     def kept_row(self, index: int) -> Tensor:

@@ -79,9 +79,7 @@ class Wanted:
         if self.by_magnitude:
             least = float(np.abs(found).min())
             return least, -least
-        return float(found[: self.top].min()), float(
-            found[self.top :].max()
-        ) if self.bottom else -np.inf
+        return float(found[: self.top].min()), float(found[self.top :].max(initial=-np.inf))
 
     def neighbours(self, values: np.ndarray, count: int) -> np.ndarray:
         """Return `count` indices into the ascending `values`: the wanted and their neighbours."""

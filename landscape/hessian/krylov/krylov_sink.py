@@ -79,6 +79,8 @@ class FirstProcessSink:
 
     def __init__(self, sink: KrylovSink) -> None:
         self._sink = sink if distributed.rank() == 0 else NOT_SAVED
+        self.begin = self._sink.begin
+        self.append = self._sink.append
 
     def load(self, facts: Mapping[str, str]) -> StoredKrylov | None:
         """Return what the first process's sink holds."""
@@ -86,11 +88,3 @@ class FirstProcessSink:
         if not distributed.is_on():
             return stored
         return distributed.from_first(stored and replace(stored, rows=list(stored.rows)))
-
-    def begin(self, head: KrylovHead, rows: Iterable[np.ndarray], *, capacity: int) -> None:
-        """Start anew."""
-        self._sink.begin(head, rows, capacity=capacity)
-
-    def append(self, step: tuple[float, float, float], row: np.ndarray | None) -> None:
-        """Take a product."""
-        self._sink.append(step, row)

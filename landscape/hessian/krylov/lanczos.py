@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape.errors import require
 from landscape.hessian.eigenpairs import (
@@ -25,9 +24,8 @@ from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_me
 from landscape.hessian.operator import SymmetricOperator
 from landscape.runtime.progress import SILENT, Progress, never, reporting
 
-_CHECKED_SHARE = (
-    32  # convergence is looked at after each product up to 64, then after each 32nd part of them
-)
+_CHECKED_SHARE = 32
+"""Convergence is looked at after each product up to 64, then after each 32nd part of them."""
 
 
 def lanczos(
@@ -39,7 +37,7 @@ def lanczos(
     tolerance: float | None = None,
     max_matvecs: int = 500,
     seed: int = 0,
-    start: Tensor | None = None,
+    start: torch.Tensor | None = None,
     num_check_matvecs: int = NUM_CHECK_MATVECS,
     polish: SymmetricOperator | None = None,
     memory: int | MemoryPlan | None = None,

@@ -198,10 +198,13 @@ class KrylovSpace:
 
     def _facts(self, seed: int, start: Tensor | None) -> dict[str, str]:
         """What another run must share to go on with this space."""
+        numbers = None if start is None else start.detach().cpu().double().numpy()
         return {
             "parameters": str(self._operator.size),
             "seed": str(seed),
-            "start": "random" if start is None else _hash(start),
+            "start": "random"
+            if numbers is None
+            else hashlib.sha256(numbers.tobytes()).hexdigest()[:16],
             "dtype of the products": str(self._operator.dtype).removeprefix("torch."),
             "dtype of the basis": str(self.plan.dtype).removeprefix("torch."),
         }
@@ -238,7 +241,3 @@ def _unit(v: Tensor, operator: SymmetricOperator) -> Tensor:
     length = norm(v)
     require(0 < length < np.inf, f"a start vector must have a positive length, got {length:g}.")
     return v / length
-
-
-def _hash(v: Tensor) -> str:
-    return hashlib.sha256(v.detach().cpu().double().numpy().tobytes()).hexdigest()[:16]
