@@ -181,7 +181,13 @@ def plot(
 ) -> None:
     """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale."""
     path = out or default_output(files[0], ".png")
-    titles = _labels(files, labels)
+    titles = labels or names_apart(
+        [file.with_name(file.name.removesuffix(".h5")) for file in files]
+    )
+    if len(titles) != len(files):
+        raise InputError(
+            f"there must be one --labels for each file, got {len(titles)} for {len(files)}."
+        )
     prepare_output(path, force=force, inputs=files)
     from landscape.io.layouts import read_any
 
@@ -201,14 +207,3 @@ def plot(
         console.answer_json({"files": list(map(str, files)), "out": str(path)})
     else:
         console.answer(str(path))
-
-
-def _labels(files: Sequence[Path], given: list[str] | None) -> list[str]:
-    """Return the labels given, or what tells the files' paths apart: their folder or their name."""
-    if given:
-        if len(given) != len(files):
-            raise InputError(
-                f"there must be one --labels for each file, got {len(given)} for {len(files)}."
-            )
-        return given
-    return names_apart([file.with_name(file.name.removesuffix(".h5")) for file in files])

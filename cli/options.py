@@ -330,14 +330,11 @@ def parse_bytes(text: str, option: str) -> int:
     """
     number = text.rstrip("BKMGIbkmgi ")
     unit = text[len(number) :].strip().upper() or "B"
+    hint = f"Pass {option} 8GiB."
     try:
         amount = int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError) as exc:
-        raise InputError(
-            f"{option} must be an amount of memory, got {text!r}.", hint=f"Pass {option} 8GiB."
-        ) from exc
+        raise InputError(f"{option} must be an amount of memory, got {text!r}.", hint) from exc
     if amount < 1:
-        raise InputError(
-            f"{option} must be at least one byte, got {text!r}.", hint=f"Pass {option} 8GiB."
-        )
+        raise InputError(f"{option} must be at least one byte, got {text!r}.", hint)
     return amount

@@ -13,7 +13,7 @@ import torch
 import typer
 
 from landscape.directions.spec import parse_ranges
-from landscape.errors import CheckpointError, InputError, StoreError
+from landscape.errors import InputError, StoreError
 from landscape.io.checkpoint import Recipe
 from landscape.io.recipe import Splits, load_splits
 from landscape.io.store import read_result
@@ -27,7 +27,7 @@ from landscape.runtime.files import locked, names_apart
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import ProblemOptions
+from ..options import ProblemOptions, refuse
 from ..outputs import prepare_output
 from ..processes import open_checkpoint
 from ..sharpness.options import parse_norm, parse_radii
@@ -63,7 +63,12 @@ def compare_checkpoints(
     plan = _plan(what, seed)
     if what.quick and problem.samples is None:
         problem = dataclasses.replace(problem, samples=_QUICK_SAMPLES)
-    _require_free(out, checkpoints, force=force, resume=resume)
+    prepare_output(out / "report.json", force=force, resume=resume, inputs=checkpoints)
+    if not (force or resume) and any((out / "results").glob("*.h5")):
+        raise StoreError(
+            f"{out} has results.",
+            hint="Pass --resume to take them, --force to replace them, or another --out.",
+        )
     with locked(out / "report.json"):
         entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
         if force:
@@ -93,41 +98,36 @@ def compare_checkpoints(
         raise typer.Exit(1)
 
 
-def _require_free(out: Path, inputs: Sequence[Path], *, force: bool, resume: bool) -> None:
-    """Refuse a folder that has results, unless they are to be replaced or taken."""
-    prepare_output(out / "report.json", force=force, resume=resume, inputs=inputs)
-    if not (force or resume) and any((out / "results").glob("*.h5")):
-        raise StoreError(
-            f"{out} has results.",
-            hint="Pass --resume to take them, --force to replace them, or another --out.",
-        )
-
-
 def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
     """Return the names of the checkpoints in tables.
 
     The names are the labels, or the parts of the paths that tell the checkpoints apart.
     """
-    for path in checkpoints:
-        if not path.is_file():
-            raise CheckpointError(
-                f"checkpoint {path} does not exist.", hint="Check its name and folder."
-            )
-    if len({path.resolve() for path in checkpoints}) < len(checkpoints):
-        raise InputError(
-            "checkpoints that are compared must be different files.", hint="Name each of them once."
-        )
-    if labels is not None and len(labels) != len(checkpoints):
-        raise InputError(
-            f"there must be one --labels for each checkpoint, got {len(labels)} for "
-            f"{len(checkpoints)}."
-        )
+    missing = next((path for path in checkpoints if not path.is_file()), None)
     names = labels or _without_common_end(names_apart(checkpoints))
-    if len({_file_name(name) for name in names}) < len(names):
-        raise InputError(
+    refuse(
+        (
+            missing is not None,
+            f"checkpoint {missing} does not exist.",
+            "Check its name and folder.",
+        ),
+        (
+            len({path.resolve() for path in checkpoints}) < len(checkpoints),
+            "checkpoints that are compared must be different files.",
+            "Name each of them once.",
+        ),
+        (
+            len(names) != len(checkpoints),
+            f"there must be one --labels for each checkpoint, got {len(names)} for "
+            f"{len(checkpoints)}.",
+            "",
+        ),
+        (
+            len({_file_name(name) for name in names}) < len(names),
             f"the names of checkpoints must differ in letters and digits, got {', '.join(names)}.",
-            hint="Pass --labels NAME for each.",
-        )
+            "Pass --labels NAME for each.",
+        ),
+    )
     return names
 
 
@@ -181,17 +181,15 @@ class LastData:
     Checkpoints that are compared mostly have the same data.
     """
 
-    def __init__(self) -> None:
-        self._recipe: Recipe | None = None
-        self._splits: Splits | None = None
+    _held: tuple[Recipe, Splits] | None = None
 
     def __call__(self, recipe: Recipe) -> Splits:
         """Return the data."""
         of_data = dataclasses.replace(recipe, model=None, model_args={}, loss=None)
-        if self._splits is None or of_data != self._recipe:
-            self._splits = None  # not both at once in memory
-            self._recipe, self._splits = of_data, load_splits(recipe)
-        return self._splits
+        if self._held is None or of_data != self._held[0]:
+            self._held = None  # not both at once in memory
+            self._held = (of_data, load_splits(recipe))
+        return self._held[1]
 
 
 def _bench(

@@ -246,10 +246,17 @@ def _say_what_is_left(
 ) -> None:
     """Say what was not reached, and what helps."""
     if not result.converged:
+        remedy = " Raise --max-matvecs or --tolerance."
+        if deadline.has_come:
+            remedy = ""
+        elif result.num_matvecs < asked.max_matvecs:  # rounding ended the run, not the limit
+            remedy = (
+                f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype "
+                "float64, or raise --tolerance."
+            )
         console.say(
             f"Not converged to {result.tolerance:g} in {result.num_matvecs} matrix-vector "
-            "products; the residuals say how far each value can be off."
-            f"{'' if deadline.has_come else _remedy(result, asked)}"
+            f"products; the residuals say how far each value can be off.{remedy}"
         )
     if left:
         console.say(f"Not reached: {', '.join(left)}.")
@@ -257,13 +264,3 @@ def _say_what_is_left(
         console.say(
             f"Stopped in time. {console.to_go_on() if out is not None else 'Raise --minutes.'}"
         )
-
-
-def _remedy(result: Spectrum, asked: HessianOptions) -> str:
-    """Return what to pass: where products were left, their rounding ended the run."""
-    if result.num_matvecs < asked.max_matvecs:
-        return (
-            f" That is the rounding of {result.provenance.dtype}: pass --polish or --dtype "
-            "float64, or raise --tolerance."
-        )
-    return " Raise --max-matvecs or --tolerance."

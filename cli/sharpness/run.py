@@ -34,7 +34,7 @@ from landscape.sharpness.second_order import measure_taylor, top_eigenvector
 from landscape.training.augmentation import get_augmentation
 
 from .. import console
-from ..options import call_with_options, refuse
+from ..options import call_with_options
 from ..outputs import output_of_this_run
 from ..processes import open_checkpoint, working_together
 from .options import MeasurementOptions, parse_norm, parse_radii, require_protocol_alone
@@ -86,7 +86,10 @@ def _require_certifiable(paths: Sequence[Path], asked: MeasurementOptions) -> No
         (asked.m is not None, "one perturbation, and --m has one for each batch"),
         (asked.protocol is not None, "one set and loss, and --protocol has its own"),
     ):
-        refuse((is_wrong, f"--certify is of {what}.", "Pass one CKPT with --all --certify FILE."))
+        if is_wrong:
+            raise InputError(
+                f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE."
+            )
 
 
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: MeasurementOptions) -> None:

@@ -13,11 +13,9 @@ from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ra
 from landscape.errors import StoreError
 from landscape.io.open import OpenedProblems, split_names
 from landscape.io.store import FileSink, read_result, write_result
-from landscape.problem.problem import Problem
 from landscape.results.surface import Surface
 from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
-from landscape.surface.evaluate import Probe, evaluate_surface
 from landscape.surface.grid import Axis
 from landscape.surface.planes import (
     BuiltPlanes,
@@ -26,7 +24,7 @@ from landscape.surface.planes import (
     find_ranges,
     read_direction_file,
 )
-from landscape.surface.probes import PlaneCurvature, SpectrumMap
+from landscape.surface.surface import evaluate_planes
 
 from .. import console
 from ..hints import in_options
@@ -80,18 +78,15 @@ def surface_of(
             write_result(saved, built.as_stored())
             console.say(f"Directions saved to {saved}.")
         found = distributed.from_first(_ranges(ranges, sizes, built, stored))
-        axes = zip(found, sizes, strict=True)
-        result = evaluate_surface(
+        result = evaluate_planes(
             opened.problems,
-            built.planes,
-            tuple(Axis(each["start"], each["stop"], size) for each, size in axes),
-            normalization=built.normalization,
-            direction_names=tuple(direction.name for direction in built.directions),
-            marks=built.marks,
-            explained_variance=built.explained_variance,
-            settings={**opened.settings, **built.settings, "ranges": found},
+            built,
+            found,
+            sizes,
+            settings=opened.settings,
             refine=work.refine,
-            probes=_make_probes(work, built.problem, dims),
+            curvature=work.curvature,
+            spectrum=work.spectrum,
             sink=FileSink(path, resume=resume),
             progress=console.TerminalProgress(),
             should_stop=deadline.is_reached,
@@ -159,12 +154,6 @@ def _open_under(
         points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
         compile=work.compile or plan.get("is_compiled", False),
     )
-
-
-def _make_probes(work: WorkOptions, problem: Problem, num_directions: int) -> Sequence[Probe]:
-    """Return what measures more than the loss at each point, on the first split."""
-    probes = [PlaneCurvature(problem, num_directions)] if work.curvature else []
-    return [*probes, SpectrumMap(problem)] if work.spectrum else [*probes]
 
 
 def _stored_surface(path: Path) -> Surface | None:

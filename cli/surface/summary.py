@@ -29,34 +29,34 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
         for split in result.splits
     }
     if as_json:
-        shown = {
-            "split": result.splits[0],
-            **splits[result.splits[0]],
-            "num_points": int(result.done.sum()),
-        }
-        work = {
-            "tolerance": result.tolerance,
-            "is_complete": result.is_complete,
-            "deviations": result.deviations,
-        }
-        trajectory = {"trajectory": _trajectory(result)}
-        console.answer_json({"out": str(path), **shown, **work, "splits": splits, **trajectory})
+        console.answer_json(
+            {
+                "out": str(path),
+                "split": result.splits[0],
+                **splits[result.splits[0]],
+                "num_points": int(result.done.sum()),
+                "tolerance": result.tolerance,
+                "is_complete": result.is_complete,
+                "deviations": result.deviations,
+                "splits": splits,
+                "trajectory": _trajectory(result),
+            }
+        )
         return
-    rows = [
-        [
-            split,
-            console.number(values["center_loss"]),
-            console.percent(values["center_accuracy"]),
-            console.number(values["min_loss"]),
-            console.number(values["max_loss"]),
-        ]
-        for split, values in splits.items()
-    ]
     points = "x".join(map(str, reversed(result.done.shape)))
     console.answer_table(
         f"Loss surface, {points} points, {result.provenance.num_parameters} parameters",
         ["split", "loss at center", "accuracy at center", "smallest loss", "largest loss"],
-        rows,
+        [
+            [
+                split,
+                console.number(values["center_loss"]),
+                console.percent(values["center_accuracy"]),
+                console.number(values["min_loss"]),
+                console.number(values["max_loss"]),
+            ]
+            for split, values in splits.items()
+        ],
     )
     for split, values in splits.items():
         _show_topology(split, values["topology"])
@@ -89,14 +89,14 @@ def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
     """Say how many basins there are, and what lies between marked checkpoints."""
     if topology is None:
         return
-    number = console.number
     console.answer(
-        f"Basins of the {split} loss, {number(topology['threshold'], 3)} deep at least: "
+        f"Basins of the {split} loss, {console.number(topology['threshold'], 3)} deep at least: "
         f"{topology['num_basins']}"
     )
     for barrier in topology["barriers"]:
         ends = f"{barrier['first']} and {barrier['second']}"
-        console.answer(f"Barrier of the {split} loss between {ends}: {number(barrier['height'])}")
+        height = console.number(barrier["height"])
+        console.answer(f"Barrier of the {split} loss between {ends}: {height}")
 
 
 def _trajectory(result: Surface) -> dict[str, object] | None:

@@ -26,6 +26,9 @@ _RESERVED = {
 }
 """Command -> options that the sweep sets, or that need several checkpoints."""
 
+_UsageError: Any = typer.BadParameter.__base__
+"""That of Click, which Typer brings along, or which is installed."""
+
 
 class CommandTable:
     """The commands `train`, `sharpness` and `hessian` of the application.
@@ -68,7 +71,7 @@ class CommandTable:
         words = [*arguments, *as_arguments(values, self.options[command])]
         try:
             return self._commands[command].make_context(command, words).params
-        except _usage_error() as exc:
+        except _UsageError as exc:
             raise InputError(
                 f"{where}: {exc.format_message()}", hint=f"See landscape {command} --help."
             ) from exc
@@ -77,11 +80,6 @@ class CommandTable:
 def _name(option: str) -> str:
     """Return an option as a study writes it."""
     return option.removeprefix("--").replace("-", "_")
-
-
-def _usage_error() -> Any:
-    """Typer brings its own Click, or uses the one that is installed."""
-    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
 
 def check_code(study: Study, allowed: Sequence[str]) -> None:

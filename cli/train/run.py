@@ -51,7 +51,6 @@ from .options import OptimizerOptions, TrainOptions
 _MAY_CHANGE = {"data_dir"}
 """What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
 
-_REPEAT = "Repeat the options of the first run, or write to another --out."
 _LONGER = (
     "More epochs are another run, for schedules stretch over all epochs; to train these weights "
     "further, pass --init {} and another --out."
@@ -115,13 +114,8 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
         ),
     )
     numbers = [int(word) for word in words]
-    refuse(
-        (
-            len(set(numbers)) < len(numbers),
-            f"--seeds must differ from each other, got {seeds}.",
-            "",
-        )
-    )
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--seeds must differ from each other, got {seeds}.")
     return [(number, Path(f"{out}-{number}")) for number in numbers]
 
 
@@ -299,7 +293,9 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
         is_longer = name == "epochs" and value > recorded
         raise CheckpointError(
             f"{path} was trained with {name.replace('_', '-')} {recorded}, not {value}.",
-            hint=_LONGER.format(path) if is_longer else _REPEAT,
+            hint=_LONGER.format(path)
+            if is_longer
+            else "Repeat the options of the first run, or write to another --out.",
         )
     return TrainingState(**training["state"])
 

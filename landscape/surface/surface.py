@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from landscape.directions.spec import PlaneSpec, parse_grid, parse_ranges
 from landscape.io.store import FileSink, write_result
 from landscape.problem.problem import Problem
 from landscape.results.provenance import by_split
 from landscape.results.surface import Surface
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import SILENT, Progress, Sink, never
 from landscape.surface.evaluate import evaluate_surface
 from landscape.surface.grid import Axis
 from landscape.surface.planes import (
+    BuiltPlanes,
     build_planes,
     count_dimensions,
     find_ranges,
@@ -106,20 +108,65 @@ def surface(
     if save_directions is not None:
         write_result(save_directions, built.as_stored())
     found = find_ranges(ranges, sizes, built, progress=progress)
-    probes = [PlaneCurvature(built.problem, num_directions)] if curvature else []
+    return evaluate_planes(
+        problems,
+        built,
+        found,
+        sizes,
+        settings={},
+        refine=refine,
+        curvature=curvature,
+        spectrum=spectrum,
+        sink=None if out is None else FileSink(Path(out), resume=resume),
+        progress=progress,
+    )
+
+
+def evaluate_planes(
+    problems: Mapping[str, Problem],
+    built: BuiltPlanes,
+    ranges: Sequence[Mapping[str, Any]],
+    sizes: Sequence[int],
+    *,
+    settings: Mapping[str, Any],
+    refine: float | None = None,
+    curvature: bool = False,
+    spectrum: bool = False,
+    sink: Sink[Surface] | None = None,
+    progress: Progress = SILENT,
+    should_stop: Callable[[], bool] = never,
+) -> Surface:
+    """Evaluate a plane or lines that are built, and record how they were.
+
+    Args:
+        problems: Split name -> problem on the same weights.
+        built: The plane or lines.
+        ranges: Start and stop of each axis, as `find_ranges` returns them.
+        sizes: Number of points along each axis.
+        settings: What else is to be recorded.
+        refine: This and the other arguments are those of `surface`.
+        curvature: Likewise.
+        spectrum: Likewise.
+        sink: Keeps the points while they are computed; None for nothing.
+        progress: Counts points.
+        should_stop: Is asked between points.
+    """
+    probes = [PlaneCurvature(built.problem, len(sizes))] if curvature else []
     return evaluate_surface(
         problems,
         built.planes,
         tuple(
-            Axis(each["start"], each["stop"], size) for each, size in zip(found, sizes, strict=True)
+            Axis(each["start"], each["stop"], size)
+            for each, size in zip(ranges, sizes, strict=True)
         ),
         normalization=built.normalization,
         direction_names=tuple(direction.name for direction in built.directions),
         marks=built.marks,
         explained_variance=built.explained_variance,
-        settings={**built.settings, "ranges": found},
+        settings={**settings, **built.settings, "ranges": list(ranges)},
         refine=refine,
         probes=[*probes, SpectrumMap(built.problem)] if spectrum else probes,
-        sink=None if out is None else FileSink(Path(out), resume=resume),
+        sink=sink,
         progress=progress,
+        should_stop=should_stop,
     )
