@@ -47,7 +47,6 @@ def prepare_output(
         StoreError: If it cannot be written.
     """
     go_on = "" if resume is None else "--resume to continue it, "
-    others = [other.resolve() for other in inputs if other is not None]
     try:
         refuse(
             (
@@ -56,7 +55,7 @@ def prepare_output(
                 "Pass one of them.",
             ),
             (
-                path.resolve() in others,
+                path.resolve() in [other.resolve() for other in inputs if other is not None],
                 f"output {path} is another file of this command.",
                 "Name another file.",
             ),

@@ -71,15 +71,16 @@ def _answer(
         verdict: sum(each.verdict == verdict for each in judgements) for verdict in JUDGEMENTS
     }
     if as_json:
-        found = {
-            "file": str(file),
-            "kind": kind,
-            "passed": all(each.passes(lenient=lenient) for each in judgements),
-            "lenient": lenient,
-            **counts,
-            "conditions": [_as_json(each, lenient=lenient) for each in judgements],
-        }
-        console.answer_json(found)
+        console.answer_json(
+            {
+                "file": str(file),
+                "kind": kind,
+                "passed": all(each.passes(lenient=lenient) for each in judgements),
+                "lenient": lenient,
+                **counts,
+                "conditions": [_as_json(each, lenient=lenient) for each in judgements],
+            }
+        )
         return
     width = max(map(len, JUDGEMENTS))
     for each in judgements:

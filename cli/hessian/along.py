@@ -92,24 +92,23 @@ def curvature_along_run(
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:
-    rows = [
-        [
-            f"{result.epoch[i]:g}",
-            console.number(result.eigenvalues[i, 0], 5),
-            console.number(result.residuals[i, 0], 2),
-            console.number(
-                result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4
-            ),
-            console.number(2 / result.learning_rate[i], 4),
-            console.number(result.loss[i], 4),
-            console.number(result.overlaps[i], 3),
-            str(result.num_matvecs[i]),
-        ]
-        for i in range(len(result.epoch))
-        if result.done[i]
-    ]
     console.answer_table(
         f"Extreme Hessian eigenvalues along {folder}, {result.split} loss",
         ["epoch", "lambda_max", "residual", "lambda_min", "2 / lr", "loss", "overlap", "products"],
-        rows,
+        [
+            [
+                f"{result.epoch[i]:g}",
+                console.number(result.eigenvalues[i, 0], 5),
+                console.number(result.residuals[i, 0], 2),
+                console.number(
+                    result.bottom_eigenvalues[i, 0] if result.bottom_eigenvalues.size else None, 4
+                ),
+                console.number(2 / result.learning_rate[i], 4),
+                console.number(result.loss[i], 4),
+                console.number(result.overlaps[i], 3),
+                str(result.num_matvecs[i]),
+            ]
+            for i in range(len(result.epoch))
+            if result.done[i]
+        ],
     )

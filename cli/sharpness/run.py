@@ -30,7 +30,7 @@ from landscape.sharpness.comparison import (
 )
 from landscape.sharpness.protocols import get_protocol, measure_by, prepared
 from landscape.sharpness.rescaling import function_preserving_rescalings
-from landscape.sharpness.second_order import measure_taylor, top_eigenvector
+from landscape.sharpness.second_order import measure_taylor, top_directions
 from landscape.training.augmentation import get_augmentation
 
 from .. import console
@@ -61,8 +61,10 @@ def sharpness_of(
         working_together(),
     ):
         split_names(asked.split)
-        hint = "Write it by landscape hessian CKPT --out FILE."
-        spectra = [read_as(path, Spectrum, hint=hint) for path in asked.hessian or []]
+        spectra = [
+            read_as(path, Spectrum, hint="Write it by landscape hessian CKPT --out FILE.")
+            for path in asked.hessian or []
+        ]
         names = names_apart(paths) if len(paths) > 1 else [str(path) for path in paths]
         measured = _measure_each(paths, names, asked, spectra)
         result = measured[0].result if len(paths) == 1 else _compared(names, measured, groups)
@@ -236,12 +238,13 @@ def _directions(
     """Return the top eigenvector from a file or computed, if the loss has a second derivative."""
     if spectrum is not None and spectrum.vectors is not None and len(spectrum.eigenvalues):
         return [torch.from_numpy(spectrum.vectors[0])]
-    try:
-        ball, progress = _plan(asked).ball(problem), console.TerminalProgress()
-        return [top_eigenvector(problem, ball, seed=asked.seed, progress=progress)]
-    except InputError as exc:
-        console.say(f"max starts from no eigenvector: {exc.message}")
-        return []
+    return top_directions(
+        problem,
+        _plan(asked).ball(problem),
+        seed=asked.seed,
+        announce=console.say,
+        progress=console.TerminalProgress(),
+    )
 
 
 def _compared(

@@ -225,10 +225,16 @@ def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
         for state in ("finished", "failed", "stopped")
     }
     if as_json:
-        rows = [
-            {**dataclasses.asdict(each), "log": each.log and str(each.log)} for each in outcomes
-        ]
-        console.answer_json({"out": str(planned.out), **counts, "runs": rows})
+        console.answer_json(
+            {
+                "out": str(planned.out),
+                **counts,
+                "runs": [
+                    {**dataclasses.asdict(each), "log": each.log and str(each.log)}
+                    for each in outcomes
+                ],
+            }
+        )
         return
     for failed in (each for each in outcomes if each.state == "failed"):
         console.answer(

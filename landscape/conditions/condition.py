@@ -7,7 +7,7 @@ import difflib
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from landscape.conditions.quantities import ALIASES, PLAIN, Known, Quantity
@@ -111,8 +111,7 @@ def judge(condition: Condition, known: Mapping[Quantity, Known]) -> Judgement:
     """
     intervals = {quantity: known[quantity].interval for quantity in condition.quantities}
     operands = tuple(operand(intervals) for operand in condition.operands)
-    pairs = zip(operands, condition.comparisons, operands[1:], strict=False)
-    verdicts = {_compare(left, comparison, right) for left, comparison, right in pairs}
+    verdicts = set(map(_compare, operands, condition.comparisons, operands[1:]))
     verdict = next(each for each in (FAILS, UNDECIDED, HOLDS) if each in verdicts)
     return Judgement(
         condition.text, verdict, operands, {each: known[each] for each in condition.quantities}
@@ -131,12 +130,17 @@ def _compare(left: Interval, comparison: str, right: Interval) -> str:
     return UNDECIDED
 
 
+@dataclass
 class _Reader:
-    """Turns the tree of one condition into functions, and collects the names."""
+    """Turns the tree of one condition into functions, and collects the names.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._quantities: dict[Quantity, None] = {}
+    Attributes:
+        text: The condition.
+        quantities: Keys are what it names, in order.
+    """
+
+    text: str
+    quantities: dict[Quantity, None] = field(default_factory=dict)
 
     def condition(self, tree: ast.expr) -> Condition:
         if not isinstance(tree, ast.Compare):
@@ -153,9 +157,9 @@ class _Reader:
                 "a condition must compare by <, <=, > or >=, estimates are never equal to anything",
             )
         operands = tuple(map(self._operand, (tree.left, *tree.comparators)))
-        if not self._quantities:
+        if not self.quantities:
             self._refuse(tree, f"a condition must name a quantity: {_EVERY_NAME}")
-        return Condition(self._text, operands, tuple(comparisons), tuple(self._quantities))
+        return Condition(self.text, operands, tuple(comparisons), tuple(self.quantities))
 
     def _operand(self, node: ast.expr) -> Operand:
         match node:
@@ -209,12 +213,11 @@ class _Reader:
         self._refuse(node, f"before @ must be one of {', '.join(MEASURES)}")
 
     def _quantity(self, quantity: Quantity) -> Operand:
-        self._quantities[quantity] = None
+        self.quantities[quantity] = None
         return lambda known: known[quantity]
 
     def _refuse_name(self, node: ast.expr, name: str) -> NoReturn:
-        known = (*PLAIN, *ALIASES, *MEASURES)
-        near = difflib.get_close_matches(name, known, n=3)
+        near = difflib.get_close_matches(name, (*PLAIN, *ALIASES, *MEASURES), n=3)
         nearest = (
             f"the nearest known {'are' if len(near) > 1 else 'is'} {', '.join(near)}"
             if near
@@ -223,8 +226,8 @@ class _Reader:
         self._refuse(node, f"{name} is no known quantity: {nearest}")
 
     def _refuse(self, node: ast.expr, rule: str) -> NoReturn:
-        place = len(self._text.encode()[: node.col_offset].decode())  # ast counts bytes
-        raise _pointing(self._text, place, f"{rule}.")
+        place = len(self.text.encode()[: node.col_offset].decode())  # ast counts bytes
+        raise _pointing(self.text, place, f"{rule}.")
 
 
 def _applied(function: Callable[..., Interval], *operands: Operand) -> Operand:

@@ -41,9 +41,9 @@ def stored_quantities(result: Any) -> dict[Quantity, Known]:
         InputError: If it is of another kind.
     """
     if type(result) not in _READ:
-        kinds = "a surface, a spectrum, the sharpness of one checkpoint, a certificate or a history"
         raise InputError(
-            f"conditions are on {kinds}, got {type(result).__name__}.",
+            "conditions are on a surface, a spectrum, the sharpness of one checkpoint, a "
+            f"certificate or a history, got {type(result).__name__}.",
             hint="Pass a file of one checkpoint.",
         )
     found = {
@@ -125,8 +125,10 @@ def _at_the_weights(
 
 def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Known:
     """Add which set it is of, where that is not the whole train split."""
-    subset = _SUBSET if _is_sampled(result.provenance) else ""
-    return known.but(subset, "of the test split" if result.split == "test" else "")
+    return known.but(
+        _SUBSET if _is_sampled(result.provenance) else "",
+        "of the test split" if result.split == "test" else "",
+    )
 
 
 def _around_the_weights(result: Spectrum | Sharpness) -> Found:
@@ -155,9 +157,9 @@ def _of_sharpness(result: Sharpness) -> Found:
 
 
 def _of_surface(result: Surface) -> Found:
-    center = (result.center_loss, result.center_accuracy)
     losses, accuracies = (
-        {split: held[split] for split in ("train", "test") if split in held} for held in center
+        {split: held[split] for split in ("train", "test") if split in held}
+        for held in (result.center_loss, result.center_accuracy)
     )
     yield from _at_the_weights(losses, accuracies, result.provenance)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -71,12 +72,18 @@ def top_eigenvector(
 
 
 def top_directions(
-    problem: Problem, ball: Ball, *, seed: int = 0, progress: Progress = SILENT
+    problem: Problem,
+    ball: Ball,
+    *,
+    seed: int = 0,
+    announce: Callable[[str], None] = lambda text: None,
+    progress: Progress = SILENT,
 ) -> list[Tensor]:
-    """Return what `top_eigenvector` does, or nothing for a loss without a second derivative."""
+    """Return what `top_eigenvector` does, or say why not, for a loss without second derivatives."""
     try:
         return [top_eigenvector(problem, ball, seed=seed, progress=progress)]
-    except InputError:
+    except InputError as exc:
+        announce(f"max starts from no eigenvector: {exc.message}")
         return []
 
 
