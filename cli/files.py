@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import landscape.plot as figures
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.runtime.files import names_apart
 
 from . import console
@@ -184,10 +184,10 @@ def plot(
     titles = labels or names_apart(
         [file.with_name(file.name.removesuffix(".h5")) for file in files]
     )
-    if len(titles) != len(files):
-        raise InputError(
-            f"there must be one --labels for each file, got {len(titles)} for {len(files)}."
-        )
+    require(
+        len(titles) == len(files),
+        f"there must be one --labels for each file, got {len(titles)} for {len(files)}.",
+    )
     prepare_output(path, force=force, inputs=files)
     from landscape.io.layouts import read_any
 

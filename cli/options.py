@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 
 from . import console
 
@@ -244,20 +244,6 @@ def _fields_of(owner: type) -> Iterator[inspect.Parameter]:
         )
 
 
-def refuse(*rows: tuple[bool, str, str]) -> None:
-    """Raise an error for the first row whose condition is true.
-
-    Args:
-        *rows: Condition, message and hint.
-
-    Raises:
-        InputError: If one is true.
-    """
-    for is_wrong, message, hint in rows:
-        if is_wrong:
-            raise InputError(message, hint=hint)
-
-
 def typed_options(options: Any, names: Iterable[str] | None = None) -> list[str]:
     """Return those options that are not at their defaults, as they are typed, without dashes.
 
@@ -281,8 +267,7 @@ def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
     arguments = {}
     for pair in pairs or []:
         key, equals, value = (part.strip() for part in pair.partition("="))
-        if not (equals and key):
-            raise InputError(f"{option} must be key=value, got {pair!r}.")
+        require(equals and key, f"{option} must be key=value, got {pair!r}.")
         arguments[key.replace("-", "_")] = _parse_value(value)
     return arguments
 
@@ -335,6 +320,5 @@ def parse_bytes(text: str, option: str) -> int:
         amount = int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError) as exc:
         raise InputError(f"{option} must be an amount of memory, got {text!r}.", hint) from exc
-    if amount < 1:
-        raise InputError(f"{option} must be at least one byte, got {text!r}.", hint)
+    require(amount >= 1, f"{option} must be at least one byte, got {text!r}.", hint)
     return amount

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from landscape.errors import InputError, StoreError
+from landscape.errors import StoreError, require
 from landscape.runtime.files import folder_of, locked
 
 from . import console
-from .options import refuse
 
 
 def default_output(source: Path, suffix: str) -> Path:
@@ -21,10 +20,7 @@ def default_output(source: Path, suffix: str) -> Path:
     Raises:
         InputError: If `source` has no name of its own.
     """
-    if not source.name:
-        raise InputError(
-            f"a file is needed, got the folder {str(source)!r}.", hint="Name a file in it."
-        )
+    require(source.name, f"a file is needed, got the folder {str(source)!r}.", "Name a file in it.")
     return source.with_suffix(suffix)
 
 
@@ -48,27 +44,25 @@ def prepare_output(
     """
     go_on = "" if resume is None else "--resume to continue it, "
     try:
-        refuse(
-            (
-                force and bool(resume),
-                "--force and --resume exclude each other.",
-                "Pass one of them.",
-            ),
-            (
-                path.resolve() in [other.resolve() for other in inputs if other is not None],
-                f"output {path} is another file of this command.",
-                "Name another file.",
-            ),
-            (
-                path.exists() and not path.is_file(),
-                f"output {path} is no regular file.",
-                "Name a file.",
-            ),
-            (
-                path.exists() and not (force or resume),
-                f"output {path} exists.",
-                f"Pass {go_on}--force to replace it, or another --out.",
-            ),
+        require(
+            not (force and resume),
+            "--force and --resume exclude each other.",
+            "Pass one of them.",
+        )
+        require(
+            path.resolve() not in [other.resolve() for other in inputs if other is not None],
+            f"output {path} is another file of this command.",
+            "Name another file.",
+        )
+        require(
+            path.is_file() or not path.exists(),
+            f"output {path} is no regular file.",
+            "Name a file.",
+        )
+        require(
+            force or resume or not path.exists(),
+            f"output {path} exists.",
+            f"Pass {go_on}--force to replace it, or another --out.",
         )
         with folder_of(path), tempfile.TemporaryFile(dir=path.parent):
             pass

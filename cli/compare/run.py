@@ -13,7 +13,7 @@ import torch
 import typer
 
 from landscape.directions.spec import parse_ranges
-from landscape.errors import InputError, StoreError
+from landscape.errors import InputError, require
 from landscape.io.checkpoint import Recipe
 from landscape.io.recipe import Splits, load_splits
 from landscape.io.store import read_result
@@ -27,7 +27,7 @@ from landscape.runtime.files import locked, names_apart
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import ProblemOptions, refuse
+from ..options import ProblemOptions
 from ..outputs import prepare_output
 from ..processes import open_checkpoint
 from ..sharpness.options import parse_norm, parse_radii
@@ -64,11 +64,11 @@ def compare_checkpoints(
     if what.quick and problem.samples is None:
         problem = dataclasses.replace(problem, samples=_QUICK_SAMPLES)
     prepare_output(out / "report.json", force=force, resume=resume, inputs=checkpoints)
-    if not (force or resume) and any((out / "results").glob("*.h5")):
-        raise StoreError(
-            f"{out} has results.",
-            hint="Pass --resume to take them, --force to replace them, or another --out.",
-        )
+    require(
+        force or resume or not any((out / "results").glob("*.h5")),
+        f"{out} has results.",
+        "Pass --resume to take them, --force to replace them, or another --out.",
+    )
     with locked(out / "report.json"):
         entries = [_entry(name, path, out) for name, path in zip(names, checkpoints, strict=True)]
         if force:
@@ -103,30 +103,22 @@ def _names(checkpoints: Sequence[Path], labels: list[str] | None) -> list[str]:
 
     The names are the labels, or the parts of the paths that tell the checkpoints apart.
     """
-    missing = next((path for path in checkpoints if not path.is_file()), None)
+    for path in checkpoints:
+        require(path.is_file(), f"checkpoint {path} does not exist.", "Check its name and folder.")
+    require(
+        len({path.resolve() for path in checkpoints}) == len(checkpoints),
+        "checkpoints that are compared must be different files.",
+        "Name each of them once.",
+    )
     names = labels or _without_common_end(names_apart(checkpoints))
-    refuse(
-        (
-            missing is not None,
-            f"checkpoint {missing} does not exist.",
-            "Check its name and folder.",
-        ),
-        (
-            len({path.resolve() for path in checkpoints}) < len(checkpoints),
-            "checkpoints that are compared must be different files.",
-            "Name each of them once.",
-        ),
-        (
-            len(names) != len(checkpoints),
-            f"there must be one --labels for each checkpoint, got {len(names)} for "
-            f"{len(checkpoints)}.",
-            "",
-        ),
-        (
-            len({_file_name(name) for name in names}) < len(names),
-            f"the names of checkpoints must differ in letters and digits, got {', '.join(names)}.",
-            "Pass --labels NAME for each.",
-        ),
+    require(
+        len(names) == len(checkpoints),
+        f"there must be one --labels for each checkpoint, got {len(names)} for {len(checkpoints)}.",
+    )
+    require(
+        len({_file_name(name) for name in names}) == len(names),
+        f"the names of checkpoints must differ in letters and digits, got {', '.join(names)}.",
+        "Pass --labels NAME for each.",
     )
     return names
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from landscape.errors import InputError, require
 from landscape.hessian.along_training import curvature_along
 from landscape.hessian.operator import CurvatureOperator
 from landscape.io.open import split_names
@@ -17,7 +18,7 @@ from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import refuse, typed_options
+from ..options import typed_options
 from ..outputs import default_output, output_of_this_run
 from ..processes import open_checkpoint, reached_together, working_together
 from .options import HessianOptions
@@ -40,22 +41,18 @@ def curvature_along_run(
 ) -> None:
     """Measure the snapshots of a run, one after the other, saved as they are done."""
     one_of_them = "Pass one of its snapshots."
-    refuse(
-        (save_vectors, "--save-vectors is of one checkpoint, got a folder.", one_of_them),
-        *(
-            (True, f"--{name} is measured at one checkpoint, got a folder.", one_of_them)
-            for name in typed_options(asked, _ALONE)
-        ),
-        (
-            asked.polish or asked.memory is not None,
-            "--polish and --memory are of one checkpoint, got a folder.",
-            one_of_them,
-        ),
-        (
-            asked.engine != "lanczos" or asked.verify is not None or asked.which != "algebraic",
-            "snapshots are measured by Lanczos, at both ends of the spectrum.",
-            "Pass one snapshot.",
-        ),
+    require(not save_vectors, "--save-vectors is of one checkpoint, got a folder.", one_of_them)
+    for name in typed_options(asked, _ALONE):
+        raise InputError(f"--{name} is measured at one checkpoint, got a folder.", one_of_them)
+    require(
+        not asked.polish and asked.memory is None,
+        "--polish and --memory are of one checkpoint, got a folder.",
+        one_of_them,
+    )
+    require(
+        asked.engine == "lanczos" and asked.verify is None and asked.which == "algebraic",
+        "snapshots are measured by Lanczos, at both ends of the spectrum.",
+        "Pass one snapshot.",
     )
     deadline = Deadline.after_minutes(asked.minutes)
     path = out or default_output(folder / "curvature", ".h5")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from landscape.errors import InputError, StoreError
+from landscape.errors import InputError, StoreError, require
 from landscape.hessian.eigenvectors import alignment
 from landscape.hessian.engines import verify
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, FirstProcessSink, KrylovSink
@@ -25,7 +25,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import call_with_options, parse_bytes, refuse
+from ..options import call_with_options, parse_bytes
 from ..outputs import output_of_this_run
 from ..processes import open_checkpoint, reached_together, working_together
 from .along import curvature_along_run
@@ -56,7 +56,7 @@ def curvature_of(
         )
         return
     deadline = Deadline.after_minutes(asked.minutes)
-    _require(asked, out, save_vectors=save_vectors, resume=resume)
+    _require_useful(asked, out, save_vectors=save_vectors, resume=resume)
     agreement = None
     basis = Path() if out is None else _krylov_path(out)
     output = output_of_this_run(
@@ -103,32 +103,33 @@ def curvature_of(
         raise typer.Exit(1)
 
 
-def _require(asked: HessianOptions, out: Path | None, *, save_vectors: bool, resume: bool) -> None:
+def _require_useful(
+    asked: HessianOptions, out: Path | None, *, save_vectors: bool, resume: bool
+) -> None:
     """Refuse options that would do nothing, before anything is computed."""
-    no_file = "{} needs a file, and there is none."
-    refuse(
-        (save_vectors and out is None, no_file.format("--save-vectors"), "Pass --out FILE."),
-        (resume and out is None, no_file.format("--resume"), "Pass --out FILE."),
-        (
-            asked.verify not in (None, "pyhessian"),
-            f"--verify must be pyhessian, got {asked.verify!r}.",
-            "",
-        ),
-        (
-            asked.verify == asked.engine,
-            "--verify compares two engines, got the same one twice.",
-            "Leave --engine out.",
-        ),
-        (
-            asked.verify is not None and asked.curvature != "hessian",
-            f"--verify compares eigenvalues of the Hessian, got --curvature {asked.curvature}.",
-            "PyHessian knows no other matrix; leave one of the two out.",
-        ),
-        (
-            asked.every != 1,
-            f"--every {asked.every} takes snapshots from a folder, and this is one checkpoint.",
-            "Pass the folder of the training run.",
-        ),
+    for option, is_given in (("--save-vectors", save_vectors), ("--resume", resume)):
+        require(
+            out is not None or not is_given,
+            f"{option} needs a file, and there is none.",
+            "Pass --out FILE.",
+        )
+    require(
+        asked.verify in (None, "pyhessian"), f"--verify must be pyhessian, got {asked.verify!r}."
+    )
+    require(
+        asked.verify != asked.engine,
+        "--verify compares two engines, got the same one twice.",
+        "Leave --engine out.",
+    )
+    require(
+        asked.verify is None or asked.curvature == "hessian",
+        f"--verify compares eigenvalues of the Hessian, got --curvature {asked.curvature}.",
+        "PyHessian knows no other matrix; leave one of the two out.",
+    )
+    require(
+        asked.every == 1,
+        f"--every {asked.every} takes snapshots from a folder, and this is one checkpoint.",
+        "Pass the folder of the training run.",
     )
 
 

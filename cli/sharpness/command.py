@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 from ..options import Force, Json, command
 from .options import MeasurementOptions, parse_groups
@@ -42,11 +42,11 @@ def sharpness(
 ) -> None:
     """Measure sharpness around checkpoints: L^Asc, L^Avg, L^Max, N-step and first-order."""
     groups = parse_groups(group or [])
-    if bool(groups) == bool(checkpoints):
-        raise InputError(
-            "sharpness needs checkpoints or groups of them, not both.",
-            hint="Pass CKPT, or --group NAME=FILES twice.",
-        )
+    require(
+        bool(groups) != bool(checkpoints),
+        "sharpness needs checkpoints or groups of them, not both.",
+        "Pass CKPT, or --group NAME=FILES twice.",
+    )
     paths = [path for members in groups.values() for path in members] or list(checkpoints or [])
     from .run import sharpness_of
 

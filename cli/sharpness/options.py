@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.results.sharpness_measures import MEASURES
 
 from ..options import ProblemOptions, SplitOptions, parse_numbers, typed_options
@@ -167,16 +167,17 @@ def parse_groups(groups: Sequence[str]) -> Mapping[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for text in groups:
         name, equals, pattern = text.partition("=")
-        if not (equals and name and pattern) or name in found:
-            raise InputError(
-                f"--group must be name=files, each name once, got {text!r}.",
-                hint="Pass --group 'sgd=runs/sgd-*/checkpoint.pt'.",
-            )
+        require(
+            equals and name and pattern and name not in found,
+            f"--group must be name=files, each name once, got {text!r}.",
+            "Pass --group 'sgd=runs/sgd-*/checkpoint.pt'.",
+        )
         found[name] = [Path(path) for path in sorted(glob.glob(pattern), key=_by_numbers)]
-        if not found[name]:
-            raise InputError(
-                f"no file fits --group {text}.", hint="Check the pattern; quote it for the shell."
-            )
+        require(
+            found[name],
+            f"no file fits --group {text}.",
+            "Check the pattern; quote it for the shell.",
+        )
     return found
 
 

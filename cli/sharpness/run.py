@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.io.open import OpenedProblems, split_names
 from landscape.io.store import read_as, write_result
 from landscape.problem.plan import choose_device
@@ -82,16 +82,13 @@ def sharpness_of(
 
 def _require_certifiable(paths: Sequence[Path], asked: MeasurementOptions) -> None:
     """Refuse a certificate of what has no single perturbation."""
-    for is_wrong, what in (
-        (len(paths) > 1, "one checkpoint, got several"),
-        ("max" not in asked.names, "max, which is not measured"),
-        (asked.m is not None, "one perturbation, and --m has one for each batch"),
-        (asked.protocol is not None, "one set and loss, and --protocol has its own"),
+    for is_right, what in (
+        (len(paths) == 1, "one checkpoint, got several"),
+        ("max" in asked.names, "max, which is not measured"),
+        (asked.m is None, "one perturbation, and --m has one for each batch"),
+        (asked.protocol is None, "one set and loss, and --protocol has its own"),
     ):
-        if is_wrong:
-            raise InputError(
-                f"--certify is of {what}.", hint="Pass one CKPT with --all --certify FILE."
-            )
+        require(is_right, f"--certify is of {what}.", "Pass one CKPT with --all --certify FILE.")
 
 
 def _certify(path: Path, checkpoint: Path, measured: Measured, asked: MeasurementOptions) -> None:
@@ -134,12 +131,12 @@ def _measure_each(
             ("model", problem.spec == first.spec),
             ("data", problem.data_hash == first.data_hash),
         ):
-            if not is_same:
-                raise InputError(
-                    f"checkpoints that are compared must be of the same {what}, {name} is of "
-                    f"another than {names[0]}.",
-                    hint="Measure it in a call of its own.",
-                )
+            require(
+                is_same,
+                f"checkpoints that are compared must be of the same {what}, {name} is of "
+                f"another than {names[0]}.",
+                "Measure it in a call of its own.",
+            )
         measured.append(_measure(opened, asked, spectra))
     return measured
 
@@ -216,12 +213,12 @@ def _spectrum_of(
     found = next(
         (known for known in spectra if known.provenance.weights_hash == problem.weights_hash), None
     )
-    if spectra and found is None:
-        raise InputError(
-            f"no --hessian file is of {opened.settings['checkpoint']}.",
-            hint="Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with "
-            "the same options.",
-        )
+    require(
+        found is not None or not spectra,
+        f"no --hessian file is of {opened.settings['checkpoint']}.",
+        "Compute one by landscape hessian CKPT --trace --save-vectors --out FILE, with the same "
+        "options.",
+    )
     return found
 
 

@@ -10,7 +10,7 @@ import typer
 from torch import nn
 
 from landscape.data.subset import check_share
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, require
 from landscape.io.checkpoint import Recipe
 from landscape.io.recipe import ModelChoice, loss_if_chosen, training_recipe
 from landscape.study.definition import CODE, Option, Study, StudyRun, as_arguments
@@ -91,12 +91,12 @@ def check_code(study: Study, allowed: Sequence[str]) -> None:
     named = [str(run.train.get(name, "")) for run in study.runs for name in CODE]
     named += [str(options.get(name, "")) for options in study.measures.values() for name in CODE]
     unknown = [name for name in dict.fromkeys(named) if ":" in name and name not in allowed]
-    if unknown:
-        words = " ".join(f"--allow {name}" for name in unknown)
-        raise InputError(
-            f"{study.path} names code, {', '.join(unknown)}, and a file never chooses code.",
-            hint=f"If you trust it, pass {words}.",
-        )
+    words = " ".join(f"--allow {name}" for name in unknown)
+    require(
+        not unknown,
+        f"{study.path} names code, {', '.join(unknown)}, and a file never chooses code.",
+        f"If you trust it, pass {words}.",
+    )
 
 
 def check_runs(study: Study, commands: CommandTable) -> None:

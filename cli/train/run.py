@@ -15,7 +15,7 @@ import typer
 from torch import nn
 from torch.optim import Optimizer
 
-from landscape.errors import CheckpointError, InputError
+from landscape.errors import CheckpointError, require
 from landscape.io.checkpoint import (
     Checkpoint,
     Recipe,
@@ -43,7 +43,7 @@ from landscape.training import Interrupted, TrainingPlan, TrainingState, loop
 from landscape.training.meter import euclidean_radius
 
 from .. import console
-from ..options import LARGEST_SEED, ModelOptions, call_with_options, refuse
+from ..options import LARGEST_SEED, ModelOptions, call_with_options
 from ..outputs import prepare_output
 from ..processes import working_together
 from .options import OptimizerOptions, TrainOptions
@@ -104,18 +104,15 @@ def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[t
     if seeds is None:
         return [(seed or 0, out)]
     words = [word.strip() for word in seeds.split(",")]
-    refuse(
-        (seed is not None, "--seed and --seeds exclude each other.", "Pass one of them."),
-        (
-            not all(word.isdecimal() and int(word) <= LARGEST_SEED for word in words),
-            f"--seeds must be whole numbers from 0 to {LARGEST_SEED}, separated by commas, got "
-            f"{seeds!r}.",
-            "Pass --seeds 0,1,2.",
-        ),
+    require(seed is None, "--seed and --seeds exclude each other.", "Pass one of them.")
+    require(
+        all(word.isdecimal() and int(word) <= LARGEST_SEED for word in words),
+        f"--seeds must be whole numbers from 0 to {LARGEST_SEED}, separated by commas, got "
+        f"{seeds!r}.",
+        "Pass --seeds 0,1,2.",
     )
     numbers = [int(word) for word in words]
-    if len(set(numbers)) < len(numbers):
-        raise InputError(f"--seeds must differ from each other, got {seeds}.")
+    require(len(set(numbers)) == len(numbers), f"--seeds must differ from each other, got {seeds}.")
     return [(number, Path(f"{out}-{number}")) for number in numbers]
 
 
@@ -185,11 +182,11 @@ class _Run:
         snapshots = sorted((self.folder / "snapshots").glob("epoch-*.pt"))
         averaged = [self.ema_path] if self.ema_path.exists() else []
         outputs = [self.path, self.history_path, *averaged, *snapshots]
-        if force and init is not None and init.resolve() in [each.resolve() for each in outputs]:
-            raise InputError(
-                f"--init {init} is in the folder of this run, where it would be replaced.",
-                hint="Write to another --out.",
-            )
+        require(
+            not (force and init and init.resolve() in [each.resolve() for each in outputs]),
+            f"--init {init} is in the folder of this run, where it would be replaced.",
+            "Write to another --out.",
+        )
         for output in outputs:
             prepare_output(output, force=force, resume=self.resume)
         self.replaced = outputs if force else ()
