@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landscape.errors import InputError, from_extra
+from landscape.errors import from_extra, require
 from landscape.models.initialization import check_at_least, check_dropout
 
 TOP_SHARE = 0.8
@@ -161,11 +161,11 @@ def gcn_topk(
 def _features(batch: Any, in_features: int) -> Tensor:
     """Return the features of all nodes (n, in_features)."""
     found = batch.x.shape[1]
-    if found != in_features:
-        raise InputError(
-            f"the graph network takes nodes with {in_features} features, got {found}.",
-            hint=f"Pass `model_arg={{'in_features': {found}}}`.",
-        )
+    require(
+        found == in_features,
+        f"the graph network takes nodes with {in_features} features, got {found}.",
+        hint=f"Pass `model_arg={{'in_features': {found}}}`.",
+    )
     return batch.x
 
 

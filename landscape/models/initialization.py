@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 
 class Mean(nn.Module):
@@ -48,8 +48,7 @@ def check_at_least(minimum: int, **sizes: int) -> None:
         InputError: Naming the first size that is smaller.
     """
     for name, size in sizes.items():
-        if size < minimum:
-            raise InputError(f"{name} must be at least {minimum}, got {size}.")
+        require(size >= minimum, f"{name} must be at least {minimum}, got {size}.")
 
 
 def check_dropout(dropout: float) -> None:
@@ -58,5 +57,4 @@ def check_dropout(dropout: float) -> None:
     Raises:
         InputError: If it is not.
     """
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout must be in [0, 1), got {dropout}.")
+    require(0 <= dropout < 1, f"dropout must be in [0, 1), got {dropout}.")

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError, require_one_of
+from landscape.errors import require, require_one_of
 from landscape.models.initialization import Mean, check_at_least, check_dropout
 
 READOUTS = ("flatten", "mean")
@@ -95,8 +95,9 @@ def transformer(
     check_at_least(1, d_model=d_model, depth=depth, heads=heads, feedforward=feedforward)
     check_at_least(1, num_classes=num_classes, length=length, in_features=in_features)
     check_dropout(dropout)
-    if d_model % heads:
-        raise InputError(f"heads must divide d_model, got {heads} heads for d_model {d_model}.")
+    require(
+        d_model % heads == 0, f"heads must divide d_model, got {heads} heads for d_model {d_model}."
+    )
     require_one_of("readout", readout, READOUTS)
     layer = nn.TransformerEncoderLayer(d_model, heads, feedforward, dropout, batch_first=True)
     if readout == "flatten":

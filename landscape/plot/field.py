@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.plot.interpolation import interpolate_line, interpolate_plane
 from landscape.plot.kinds import QUANTITIES
 from landscape.plot.names import axis_labels, literal, quantity_label
@@ -313,11 +313,11 @@ def _interpolated(
 
 def _require_split(split: str | None, splits: Sequence[str], quantity: str) -> None:
     """Check that a split was evaluated."""
-    if split not in splits:
-        raise InputError(
-            f"the split must be one that was evaluated, got {split!r}.",
-            hint=f"Splits with the {quantity}: {', '.join(splits)}.",
-        )
+    require(
+        split in splits,
+        f"the split must be one that was evaluated, got {split!r}.",
+        hint=f"Splits with the {quantity}: {', '.join(splits)}.",
+    )
 
 
 def _available(surfaces: Sequence[Surface]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
@@ -117,8 +117,7 @@ def draw(
     kind = choose_kind(results, kind)
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
     number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
-    if len(results) != number:
-        raise InputError(f"{rule}, got {len(results)}.", hint=hint)
+    require(len(results) == number, f"{rule}, got {len(results)}.", hint=hint)
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
     if title:
         figure.suptitle(literal(title))
@@ -218,11 +217,11 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
     split = choose_splits(surfaces, request.split, request.quantity)[0]
     field = select_plane(surfaces[0], split, request.quantity)
     snapshots = field.snapshots
-    if not snapshots:
-        raise InputError(
-            "a trajectory needs a surface with snapshots, got none.",
-            hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
-        )
+    require(
+        snapshots,
+        "a trajectory needs a surface with snapshots, got none.",
+        hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
+    )
     scale = scale_of([field])
     legend = legend_of([field], view_of([field], "filled"))
     has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
@@ -282,10 +281,11 @@ def _draw_loss(
     """
 
     def draw_results(results: list[Any], names: list[str], request: _Request) -> Figure:
-        if request.quantity != "loss":
-            raise InputError(
-                f"{reason}, got the quantity {request.quantity!r}.", hint="Leave it at loss."
-            )
+        require(
+            request.quantity == "loss",
+            f"{reason}, got the quantity {request.quantity!r}.",
+            hint="Leave it at loss.",
+        )
         choice = {"split": request.split} if has_splits else {}
         if not has_splits:
             refuse_other_split(results, request.split)

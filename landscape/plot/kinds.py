@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
@@ -69,24 +69,21 @@ def choose_kind(results: Sequence[Any], kind: str | None) -> str:
     Raises:
         InputError: If there are no results, they are of different types, or the kind does not fit.
     """
-    if not results:
-        raise InputError(
-            "a figure needs at least one result, got none.", hint="Pass a results file."
-        )
+    require(results, "a figure needs at least one result, got none.", hint="Pass a results file.")
     shapes = list(dict.fromkeys(_shape(result) for result in results))
-    if len(shapes) > 1:
-        raise InputError(
-            f"the results in one figure must be of one type, got a {' and a '.join(shapes)}.",
-            hint="Draw each type in a figure of its own.",
-        )
+    require(
+        len(shapes) == 1,
+        f"the results in one figure must be of one type, got a {' and a '.join(shapes)}.",
+        hint="Draw each type in a figure of its own.",
+    )
     fitting = [
         kind for kind in _FITTING[shapes[0]] if all(kind in kinds_of(result) for result in results)
     ]
-    if kind is not None and kind not in fitting:
-        raise InputError(
-            f"the kind of figure must fit a {shapes[0]}, got {kind!r}.",
-            hint=f"Kinds that fit: {', '.join(fitting)}.",
-        )
+    require(
+        kind is None or kind in fitting,
+        f"the kind of figure must fit a {shapes[0]}, got {kind!r}.",
+        hint=f"Kinds that fit: {', '.join(fitting)}.",
+    )
     return kind or fitting[0]
 
 
@@ -106,11 +103,11 @@ def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[s
     """
     if labels is None:
         return [""] if len(results) == 1 else [f"checkpoint {i + 1}" for i in range(len(results))]
-    if len(labels) != len(results):
-        raise InputError(
-            f"there must be one label per result, got {len(labels)} for {len(results)}.",
-            hint="Pass as many labels as results, in the same order.",
-        )
+    require(
+        len(labels) == len(results),
+        f"there must be one label per result, got {len(labels)} for {len(results)}.",
+        hint="Pass as many labels as results, in the same order.",
+    )
     return list(labels)
 
 
@@ -122,11 +119,11 @@ def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
     """
     parts = [getattr(result, "checkpoints", (result,)) for result in results]
     splits = tuple(dict.fromkeys(each.split for part in parts for each in part))
-    if split not in (None, "all") and splits != (split,):
-        raise InputError(
-            f"the split must be the one that was measured, got {split!r}.",
-            hint=f"Splits: {', '.join(splits)}.",
-        )
+    require(
+        split in (None, "all") or splits == (split,),
+        f"the split must be the one that was measured, got {split!r}.",
+        hint=f"Splits: {', '.join(splits)}.",
+    )
 
 
 def split_of(results: Iterable[Any]) -> str:

@@ -15,7 +15,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.contour_labels import label_contours
 from landscape.plot.field import Field, marked_points, scale_of, select_field
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
@@ -217,12 +217,12 @@ def select_plane(surface: Surface, split: str | None, quantity: str) -> Field:
         InputError: If the surface does not have it, or is smaller.
     """
     field = select_field(surface, split, quantity)
-    if not field.y.size or min(field.values.shape) < 2:
-        raise InputError(
-            "a surface must be on a plane with 2 points or more along each direction, "
-            f"got the shape {field.values.shape}.",
-            hint="Draw a surface on a line as a curve.",
-        )
+    require(
+        field.y.size and min(field.values.shape) >= 2,
+        "a surface must be on a plane with 2 points or more along each direction, "
+        f"got the shape {field.values.shape}.",
+        hint="Draw a surface on a line as a curve.",
+    )
     return field
 
 

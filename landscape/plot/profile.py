@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.field import (
     Field,
     choose_splits,
@@ -145,11 +145,11 @@ def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
 
 def _fields(surfaces: Sequence[Surface], split: str | None, quantity: str) -> list[list[Field]]:
     """Return the fields to draw, a row per surface and a column per split."""
-    if any(surface.y is not None for surface in surfaces):
-        raise InputError(
-            "a curve needs a surface on a line, got one on a plane.",
-            hint="Draw it as filled contours.",
-        )
+    require(
+        all(surface.y is None for surface in surfaces),
+        "a curve needs a surface on a line, got one on a plane.",
+        hint="Draw it as filled contours.",
+    )
     splits = choose_splits(surfaces, split, quantity)
     return [[select_field(surface, name, quantity) for name in splits] for surface in surfaces]
 

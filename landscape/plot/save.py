@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.runtime.files import replacing
 
 FORMATS = ("png", "svg", "pdf")
@@ -39,11 +39,11 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        raise InputError(
-            f"the name of a figure must end in .png, .svg or .pdf, got {path.name!r}.",
-            hint=f"For example {path.with_suffix('.png').name if path.name else 'figure.png'}.",
-        )
+    require(
+        suffix in FORMATS,
+        f"the name of a figure must end in .png, .svg or .pdf, got {path.name!r}.",
+        hint=f"For example {path.with_suffix('.png').name if path.name else 'figure.png'}.",
+    )
     with _writing(path) as beside, rc_context(_STYLE):
         figure.savefig(beside, format=suffix, dpi=200, metadata=_METADATA[suffix])
     return path

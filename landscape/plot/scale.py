@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 LOG_RATIO = 50.0  # largest over smallest value above which a linear scale hides the basin
 MAX_LINEAR_LEVELS = 10
@@ -93,8 +93,7 @@ def require_finite(
     """
     values = np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
     values = values[np.isfinite(values)]
-    if not values.size:
-        raise InputError(f"{rule}, got none.", hint=hint)
+    require(values.size, f"{rule}, got none.", hint=hint)
     return values
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.kinds import split_of
 from landscape.plot.names import shortened
 from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
@@ -307,11 +307,11 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
         InputError: If there are no differences, or none is finite.
     """
     finite = [d for d in comparison.differences if np.isfinite([d.value, d.low, d.high]).all()]
-    if not finite:
-        raise InputError(
-            "a figure of differences needs at least one finite difference, got none.",
-            hint="Measure the sharpness of two checkpoints in one call.",
-        )
+    require(
+        finite,
+        "a figure of differences needs at least one finite difference, got none.",
+        hint="Measure the sharpness of two checkpoints in one call.",
+    )
     names = dict.fromkeys((*ORDER, *sorted(each.name for each in finite)))
     found = {name: [each for each in finite if each.name == name] for name in names}
     panels = {name: rows for name, rows in found.items() if rows}

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.plot.kinds import list_results, split_of
 from landscape.plot.names import shortened
 from landscape.plot.scale import Scale, extent, linear_levels, log_levels, require_finite
@@ -205,12 +205,12 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
     Raises:
         InputError: If it has none.
     """
-    if not spectrum.layer_shares:
-        raise InputError(
-            "a figure of layers needs the shares of the layers in the eigenvectors, the spectrum "
-            "has none.",
-            hint="Compute the spectrum again.",
-        )
+    require(
+        spectrum.layer_shares,
+        "a figure of layers needs the shares of the layers in the eigenvectors, the spectrum "
+        "has none.",
+        hint="Compute the spectrum again.",
+    )
     shares = group_by_layer(spectrum.layer_shares)
     table = 100 * np.stack(list(shares.values()))  # (layers, eigenvectors)
     if ax is None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.kinds import list_results
 from landscape.plot.scale import choose_scale, extent, require_finite
 from landscape.plot.style import (
@@ -66,11 +66,11 @@ def plot_history(
         InputError: If the split is another, or nothing finite was measured.
     """
     histories, names = list_results(histories, labels)
-    if split not in (None, "all", *_SPLITS):
-        raise InputError(
-            f"the split must be one that training measures, got {split!r}.",
-            hint=f"Splits of a history: {', '.join(_SPLITS)}.",
-        )
+    require(
+        split in (None, "all", *_SPLITS),
+        f"the split must be one that training measures, got {split!r}.",
+        hint=f"Splits of a history: {', '.join(_SPLITS)}.",
+    )
     panels = _panels(histories, split)
     rows, columns = grid_shape(len(panels), 2)
     legend = Legend(_handles(names, panels, histories))
