@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
@@ -27,7 +28,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, Remark
 
 from .hints import in_options
 
@@ -45,15 +46,34 @@ _UNLIMITED = 10_000  # columns
 def answering(*, is_quiet: bool) -> Iterator[None]:
     """Keep stdout for the answers of a command, of which a quiet one prints nothing else.
 
-    Whatever else is printed, by the user's code, goes to stderr.
+    Whatever else is printed, by the user's code, goes to stderr. Each of the library's remarks is
+    said once.
     """
     answers, quiet = _answers.set(sys.stdout), _is_quiet.set(is_quiet)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _saying_remarks():
             yield
     finally:
         _answers.reset(answers)
         _is_quiet.reset(quiet)
+
+
+@contextmanager
+def _saying_remarks() -> Iterator[None]:
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def say_once(message: Any, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, Remark):
+                show(message, category, *place)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(in_options(str(message)))
+
+        warnings.simplefilter("always", Remark)
+        warnings.showwarning = say_once
+        yield
 
 
 def show_error(error: LandscapeError) -> None:

@@ -63,6 +63,10 @@ def require(
         raise kind(message, hint)
 
 
+class Remark(UserWarning):
+    """What a user should know about a result, said once."""
+
+
 def require_one_of(what: str, value: object, known: Collection[str]) -> None:
     """Raise InputError, which lists the known names, unless `value` is one of them."""
     if value not in known:

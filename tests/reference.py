@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 def loss_of_vector(
-    model: nn.Module, inputs: Tensor, targets: Tensor
+    model: nn.Module, inputs: Tensor, targets: Any, criterion: Any = nn.functional.cross_entropy
 ) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """Cross-entropy on all the data as a function of the flat weights, in float64, and the
+    """The criterion on all the data as a function of the flat weights, in float64, and the
     weights."""
     model = copy.deepcopy(model).double().eval()
     names = [name for name, _ in model.named_parameters()]
@@ -25,14 +26,16 @@ def loss_of_vector(
             name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)
         }
         outputs = torch.func.functional_call(model, parameters, (inputs.double(),))
-        return nn.functional.cross_entropy(outputs, targets)
+        return criterion(outputs, targets)
 
     return loss, w
 
 
-def dense_hessian(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The Hessian of the mean cross-entropy, (P, P) float64, by torch.func."""
-    loss, w = loss_of_vector(model, inputs, targets)
+def dense_hessian(
+    model: nn.Module, inputs: Tensor, targets: Any, criterion: Any = nn.functional.cross_entropy
+) -> Tensor:
+    """The Hessian of the criterion, (P, P) float64, by torch.func."""
+    loss, w = loss_of_vector(model, inputs, targets, criterion)
     return torch.func.hessian(loss)(w).detach()
 
 

@@ -49,14 +49,12 @@ def with_noisy_targets(data: Data, share: float, *, seed: int) -> Data:
 
 def _targets(data: Data) -> Tensor:
     """Return the targets of all examples (N, ...)."""
-    if not isinstance(data, BatchData):
-        return data.targets
-    targets = [batch[1] for batch in data.items]
+    targets = [batch[1] for batch in data.items] if isinstance(data, BatchData) else [data.targets]
     require(
         all(isinstance(part, Tensor) and part.ndim for part in targets),
         "label noise needs batches whose targets are tensors of class numbers (n,).",
     )
-    return torch.cat(targets)
+    return torch.cat(targets) if len(targets) > 1 else targets[0]
 
 
 def _with_targets(data: Data, targets: Tensor) -> Data:

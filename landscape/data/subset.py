@@ -48,7 +48,7 @@ def fixed_subset(data: Data, num_samples: int | None) -> Data:
     if num_samples is None:
         return data
     everything = data.examples
-    return everything.take(balanced_subset(everything.targets, num_samples))
+    return everything.take(balanced_subset(everything.labels, num_samples))
 
 
 def keep_examples(
@@ -122,7 +122,7 @@ def held_out(data: Data, share: float, *, seed: int) -> tuple[Data, Data]:
         InputError: If the share is outside (0, 1), or one of the parts would be empty.
     """
     everything = data.examples
-    is_held_out = stratified_part(everything.targets, share, seed=seed)
+    is_held_out = stratified_part(everything.labels, share, seed=seed)
     left, drawn = (~is_held_out).nonzero()[:, 0], is_held_out.nonzero()[:, 0]
     return everything.take(left), everything.take(drawn)
 

@@ -133,7 +133,7 @@ def folds(
         InputError: If there are too few examples.
     """
     everything = data.examples
-    subsets = disjoint_subsets(everything.targets, folds, num_samples=num_samples, seed=seed)
+    subsets = disjoint_subsets(everything.labels, folds, num_samples=num_samples, seed=seed)
 
     def measure(indices: torch.Tensor) -> Fold | None:
         inside = problem.on(everything.take(indices))

@@ -17,8 +17,9 @@ from landscape.errors import CheckpointError, DataError, InputError, PluginError
 from landscape.io.checkpoint import Checkpoint, Recipe
 from landscape.io.plugins import create_data, create_model, find_loss, is_import_string
 from landscape.models import MODELS, model_arguments
-from landscape.problem.batches import Data, as_data
+from landscape.problem.batches import Data
 from landscape.problem.passes import Loss
+from landscape.problem.reading import as_data
 from landscape.runtime.random_state import forked_random_state
 
 DEFAULT_RECIPE = Recipe(model="mlp", data="digits", loss="cross-entropy")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from landscape.errors import InputError, first_line, from_extra, require
+from landscape.errors import InputError, from_extra, require
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
@@ -61,16 +60,21 @@ class TensorData(_Source):
 
     Attributes:
         inputs: A tensor (N, ...), or a tuple or dict of such tensors.
-        targets: A tensor (N, ...).
+        targets: Likewise.
     """
 
     inputs: Any
-    targets: Tensor
+    targets: Any
 
     @property
     def num_examples(self) -> int:
         """N."""
-        return len(self.targets)
+        return len(self.labels)
+
+    @property
+    def labels(self) -> Tensor:
+        """What examples are told apart by (N, ...): the targets, or the first of several."""
+        return tensors_in(self.targets)[0]
 
     @property
     def examples(self) -> TensorData:
@@ -79,21 +83,21 @@ class TensorData(_Source):
 
     def take(self, indices: Tensor) -> TensorData:
         """Return the examples at `indices` (n,), in that order."""
-        picked = indices.to(self.targets.device)
-        return TensorData(
-            map_tensors(lambda t: t.index_select(0, picked), self.inputs), self.targets[picked]
+        picked = indices.to(self.labels.device)
+        inputs, targets = map_tensors(
+            lambda t: t.index_select(0, picked), (self.inputs, self.targets)
         )
+        return TensorData(inputs, targets)
 
     def batches(self, batch_size: int) -> list[Batch]:
         """Cut into consecutive views of `batch_size` examples, the last one possibly smaller."""
         cuts = [slice(i, i + batch_size) for i in range(0, self.num_examples, batch_size)]
-        return [
-            (map_tensors(lambda t, cut=cut: t[cut], self.inputs), self.targets[cut]) for cut in cuts
-        ]
+        examples = self.inputs, self.targets
+        return [map_tensors(lambda t, cut=cut: t[cut], examples) for cut in cuts]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the indices (n,) of each batch, in random order drawn by the CPU `generator`."""
-        order = torch.randperm(self.num_examples, generator=generator).to(self.targets.device)
+        order = torch.randperm(self.num_examples, generator=generator).to(self.labels.device)
         return order.split(batch_size)
 
     def pieces(self, indices: Tensor, size: int | None, change: Change = keep) -> list[Batch]:
@@ -125,11 +129,8 @@ class BatchData(_Source):
             InputError: If the batches hold anything that cannot be stacked.
         """
         try:
-            return TensorData(
-                torch.cat([inputs for inputs, _ in self.items]),
-                torch.cat([targets for _, targets in self.items]),
-            )
-        except (TypeError, RuntimeError) as exc:
+            return tensor_data(*_joined(self.items))
+        except (TypeError, RuntimeError, LookupError, InputError) as exc:
             raise InputError(
                 "examples can only be picked out of batches of tensors of one shape.",
                 hint="Give the data as a Dataset or as a pair of tensors, or use all of it.",
@@ -179,6 +180,11 @@ class GraphData(_Source):
         return torch.cat([graph.y.reshape(1) for graph in self.graphs])
 
     @property
+    def labels(self) -> Tensor:
+        """The targets of all graphs (N,)."""
+        return self.targets
+
+    @property
     def examples(self) -> GraphData:
         """The data themselves: any graph can be taken."""
         return self
@@ -211,79 +217,23 @@ def _join(graphs: Sequence[Any]) -> Batch:
     return batch, batch.y
 
 
-Data: TypeAlias = TensorData | BatchData | GraphData
+def _joined(parts: Sequence[Any]) -> Any:
+    """Join tensors, or nests of them that are alike, along the first dimension."""
+    first = parts[0]
+    if isinstance(first, Mapping):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(map(_joined, zip(*parts, strict=True)))
+    return torch.cat(parts)  # pyright: ignore[reportArgumentType]
 
 
-def as_data(source: Any) -> Data:
-    """Read what a user calls data, once and in order.
-
-    Args:
-        source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair
-            of tensors (inputs (N, ...), targets (N, ...)), a list of batches `(inputs, targets)`, a
-            list or Dataset of PyTorch Geometric's graphs, or data that was read before.
-
-    Returns:
-        `TensorData` or `GraphData` where examples can be picked one by one, `BatchData` otherwise.
+def tensor_data(inputs: Any, targets: Any) -> TensorData:
+    """Return examples whose tensors are stacked along the first dimension.
 
     Raises:
-        InputError: If it is none of these, or is empty.
+        InputError: If the tensors differ in length.
     """
-    data = _read(source)
-    require(data.num_examples > 0, "data must hold at least one example, got none.")
-    return data
-
-
-def _read(source: Any) -> Data:
-    if isinstance(source, TensorData | BatchData | GraphData):
-        return source
-    tensors = source.tensors if isinstance(source, TensorDataset) else source
-    is_pair = isinstance(tensors, tuple) and len(tensors) == 2 and isinstance(tensors[1], Tensor)
-    if is_pair and not isinstance(tensors[0], list):
-        return _tensor_data(*tensors)
-    if isinstance(source, DataLoader):
-        return BatchData(tuple(map(_as_batch, _reading(source))))
-    if isinstance(source, Dataset):
-        return _collate_dataset(source)
-    if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
-        items = _reading(source)
-        if _are_graphs(items):
-            return GraphData(tuple(items))
-        return BatchData(tuple(map(_as_batch, items)))
-    raise InputError(
-        "data must be a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of "
-        f"batches or a list of graphs, got {type(source).__name__}."
-    )
-
-
-def _reading(items: Iterable[Any]) -> list[Any]:
-    """Read everything that the user's own code yields."""
-    try:
-        return list(items)
-    except Exception as exc:
-        raise InputError(
-            f"reading the data raised {type(exc).__name__}: {first_line(exc)}"
-        ) from exc
-
-
-def _are_graphs(items: Sequence[Any]) -> bool:
-    """Return whether all items are single graphs, no batches, with one target each."""
-    return all(
-        _is_graph(item)
-        and not hasattr(item, "num_graphs")
-        and isinstance(item.y, Tensor)
-        and item.y.numel() == 1
-        for item in items
-    )
-
-
-def _is_graph(value: Any) -> bool:
-    """Whether it is a graph, or a batch of graphs, of PyTorch Geometric."""
-    geometric = sys.modules.get("torch_geometric.data")  # imported by whoever made it
-    return geometric is not None and isinstance(value, geometric.Data)
-
-
-def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
-    lengths = {len(t) if t.ndim else 0 for t in [*tensors_in(inputs), targets]}
+    lengths = {len(t) if t.ndim else 0 for t in tensors_in((inputs, targets))}
     require(
         len(lengths) == 1,
         f"inputs and targets must have the same length, got lengths {sorted(lengths)}.",
@@ -291,49 +241,52 @@ def _tensor_data(inputs: Any, targets: Tensor) -> TensorData:
     return TensorData(inputs, targets)
 
 
-def _collate_dataset(dataset: Dataset) -> Data:
-    require(
-        hasattr(dataset, "__len__"),
-        "a Dataset must have a length, an iterable one has none.",
-        hint="Wrap it in a DataLoader.",
-    )
-    examples = _reading(dataset[i] for i in range(len(dataset)))  # pyright: ignore[reportArgumentType]
-    if _are_graphs(examples):
-        return GraphData(tuple(examples))
-    try:
-        inputs, targets = default_collate(examples)
-    except (TypeError, ValueError, RuntimeError) as exc:
-        raise InputError(
-            f"the examples of a Dataset must be (input, target) pairs that stack: {exc}",
-            hint="Wrap it in a DataLoader with your own collate_fn.",
-        ) from exc
-    return _tensor_data(tuple(inputs) if isinstance(inputs, list) else inputs, targets)
-
-
-def _as_batch(item: Any) -> Batch:
-    if isinstance(item, tuple | list) and len(item) == 2:
-        inputs, targets = item
-        if not hasattr(targets, "__len__"):
-            raise InputError(
-                "a batch must be (inputs, targets) with one target an example, its targets are "
-                f"{targets!r}.",
-                hint="A list of examples is no list of batches; give a Dataset, a DataLoader or a "
-                "pair of tensors.",
-            )
-        return (tuple(inputs) if isinstance(inputs, list) else inputs), targets
-    targets = getattr(item, "y", None)
-    if hasattr(item, "to") and targets is not None:  # a PyTorch Geometric batch
-        return item, targets
-    raise InputError(
-        f"a batch must be (inputs, targets), got {type(item).__name__}.",
-        hint="Return pairs from the data function; inputs may be a tensor, a tuple or a dict.",
-    )
+Data: TypeAlias = TensorData | BatchData | GraphData
 
 
 def batch_length(batch: Batch) -> int:
-    """Return the number of examples in a batch: the length of its targets."""
-    targets = batch[1]
-    return 1 if isinstance(targets, Tensor) and not targets.ndim else len(targets)
+    """Return the number of examples in a batch, which its targets tell.
+
+    A list has a target per example. The tensors of a tuple or a dict are several targets of the
+    same examples, and share their first dimension. Where both can be meant, the first dimension of
+    the inputs decides.
+
+    Raises:
+        InputError: If the targets are a dict whose tensors differ in length.
+    """
+    inputs, targets = batch
+    if isinstance(targets, Tensor):
+        return len(targets) if targets.ndim else 1
+    given, shared = _shared_length(inputs), _shared_length(targets)
+    if isinstance(targets, Mapping):
+        found = given if shared is None else shared
+        if found is None:
+            raise InputError(
+                "the tensors of a batch's targets must have one length, a target per example.",
+                hint="Give several targets as tensors of one length, or a list with one entry per "
+                "example.",
+            )
+        return found
+    if given is not None and given in (len(targets), shared):
+        return given
+    return len(targets) if shared is None or isinstance(targets, list) else shared
+
+
+def _shared_length(value: Any) -> int | None:
+    """Return the first dimension that all tensors of a nest share; None if there is none.
+
+    A list whose tensors share none has an entry per example; so have lists and tuples of dicts.
+    """
+    if isinstance(value, Tensor):
+        return len(value) if value.ndim else None
+    if not isinstance(value, Mapping | tuple | list):
+        return None
+    items = list(value.values()) if isinstance(value, Mapping) else value
+    has_dicts = not isinstance(value, Mapping) and any(isinstance(i, Mapping) for i in items)
+    lengths = set() if has_dicts else {*map(_shared_length, items)} - {None}
+    if len(lengths) == 1:
+        return lengths.pop()
+    return len(items) if isinstance(value, list) else None
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -343,7 +296,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(map_tensors(function, item) for item in value)
+        items = [map_tensors(function, item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
     return value
 
 
@@ -360,9 +314,15 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
+def is_graph(value: Any) -> bool:
+    """Whether it is a graph, or a batch of graphs, of PyTorch Geometric."""
+    geometric = sys.modules.get("torch_geometric.data")  # imported by whoever made it
+    return geometric is not None and isinstance(value, geometric.Data)
+
+
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     move = partial(_move, device=device, dtype=dtype)
-    if _is_graph(value):
+    if is_graph(value):
         return copy.copy(value).apply(move)  # a copy: apply changes it
     if isinstance(value, Tensor):
         return value.to(device, dtype if value.is_floating_point() else None)
@@ -370,7 +330,9 @@ def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
         return value.to(device)
     if isinstance(value, Mapping):
         return {key: move(item) for key, item in value.items()}
-    return tuple(map(move, value)) if isinstance(value, tuple | list) else value
+    if isinstance(value, list):
+        return [move(item) for item in value]
+    return tuple(map(move, value)) if isinstance(value, tuple) else value
 
 
 def hash_tensors(tensors: Sequence[Tensor]) -> str:

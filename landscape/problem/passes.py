@@ -21,7 +21,6 @@ from landscape.problem.batches import (
     Data,
     GraphData,
     TensorData,
-    as_data,
     batch_length,
     tensors_in,
 )
@@ -38,6 +37,7 @@ from landscape.problem.plan import (
     to_channels_last,
     twice_differentiable,
 )
+from landscape.problem.reading import as_data
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.weights import WeightSpec, bind
 
@@ -56,7 +56,7 @@ class Passes:
 
     Args:
         model: Any module with trainable parameters; copied.
-        data: What `landscape.problem.batches.as_data` reads.
+        data: What `landscape.problem.reading.as_data` reads.
         criterion: The loss function.
         device: Name of the device, or `auto`.
         dtype: One of `landscape.problem.plan.DTYPES`.
@@ -149,7 +149,7 @@ class Passes:
         """Return these passes over other data, without single losses; the model is shared.
 
         Args:
-            data: What `landscape.problem.batches.as_data` reads.
+            data: What `landscape.problem.reading.as_data` reads.
             batch_size: Examples per forward pass; None for the plan's own.
         """
         plan = replace(self.plan, batch_size=batch_size or self.plan.batch_size)

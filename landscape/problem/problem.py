@@ -62,7 +62,7 @@ class Problem:
 
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.
-        data: What `landscape.problem.batches.as_data` reads; kept on the device.
+        data: What `landscape.problem.reading.as_data` reads; kept on the device.
         loss: `loss(outputs, targets)`, the mean over a batch; default cross-entropy.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `float64`, `bfloat16` (float32 weights under autocast), or on CUDA `tf32`.
@@ -265,7 +265,7 @@ class Problem:
         data, it is on these.
 
         Args:
-            data: What `landscape.problem.batches.as_data` reads; kept on the device.
+            data: What `landscape.problem.reading.as_data` reads; kept on the device.
             batch_size: Examples per forward pass; None for the plan's own.
         """
         other = self.through(self.passes.on(data, batch_size), chooses_batches=batch_size is None)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.problem.batches import batch_length
 from landscape.problem.forward import changed
 from landscape.reductions import accumulation_dtype
 
@@ -155,7 +156,7 @@ def are_separate(
         losses = separate(outputs, targets)
     except (TypeError, ValueError, LookupError, RuntimeError):
         return False  # its `reduction` means something else
-    if losses.shape != (len(targets),):
+    if losses.shape != (batch_length(((), targets)),):
         return False
     dtype = accumulation_dtype(losses.device)
     return torch.allclose(

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from landscape.errors import require, require_one_of
-from landscape.problem.batches import BatchData, Data, TensorData, as_data
+from landscape.problem.batches import BatchData, Data, TensorData
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
+from landscape.problem.reading import as_data
 from landscape.problem.sampling_error import Sample
 from landscape.results.sharpness import SCALE, Taylor
 from landscape.runtime.progress import SILENT, Progress
@@ -203,7 +204,7 @@ def prepared(
 
     Args:
         protocol: Which.
-        data: The train split, what `landscape.problem.batches.as_data` reads.
+        data: The train split, what `landscape.problem.reading.as_data` reads.
         augment: What the protocol's augmentation stands for, such as
             `landscape.training.augmentation` has it; a function of the inputs of a batch and a CPU
             generator. None for nothing.

@@ -11,8 +11,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from landscape.optim.sam import SAM
-from landscape.problem.batches import Data, as_data
+from landscape.problem.batches import Data
 from landscape.problem.plan import compiled, kept_modes, prefers_channels_last
+from landscape.problem.reading import as_data
 from landscape.results.history import History, make_history
 from landscape.runtime import distributed
 from landscape.runtime.progress import SILENT, Progress
@@ -52,7 +53,7 @@ def train(
 
     Args:
         module: The model, on `device`.
-        data: Training set: whatever `landscape.problem.batches.as_data` reads.
+        data: Training set: whatever `landscape.problem.reading.as_data` reads.
         test: Test set, evaluated after every epoch; None for none.
         optimizer: For the module's parameters; `SAM` or any other.
         plan: How to train: epochs, batch size, schedules and the like.

@@ -5,7 +5,7 @@ from landscape import read_result
 from landscape.data import build_data
 from landscape.data.label_noise import with_label_noise
 from landscape.io.checkpoint import load_checkpoint
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 
 
 @pytest.fixture(scope="module")

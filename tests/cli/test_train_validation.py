@@ -9,7 +9,7 @@ from landscape.data import build_data
 from landscape.data.subset import held_out
 from landscape.io.checkpoint import load_checkpoint
 from landscape.models import build_model
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 
 SMALL = ("train", "--model-arg", "width=4", "--epochs", 2)
 NAMES = ("validation_loss", "validation_accuracy")

@@ -20,8 +20,8 @@ from landscape.conditions import from_checkpoint as measured
 from landscape.conditions import judge, parse_condition
 from landscape.conditions.from_checkpoint import Effort, measure_quantities, splits_of
 from landscape.errors import InputError
-from landscape.problem.batches import as_data
 from landscape.problem.problem import Problem
+from landscape.problem.reading import as_data
 
 SPECTRUM = [5.0, 3.0, 1.0, 0.5, -2.0, -4.0]
 START = torch.tensor([1.0, 0, 0, 0, 0, 0], dtype=torch.float64)

@@ -3,7 +3,7 @@ import torch
 
 from landscape.data.label_noise import with_label_noise, with_noisy_targets
 from landscape.errors import InputError
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 from landscape.training import TrainingPlan, train
 
 TARGETS = torch.arange(5).repeat(13)

@@ -11,7 +11,7 @@ from landscape.data.subset import disjoint_subsets
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.parts import folds
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 from landscape.results.spectrum import Fold, fold_summary
 
 

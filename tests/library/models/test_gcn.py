@@ -6,8 +6,8 @@ from cases import seeded
 
 from landscape.errors import InputError
 from landscape.models import build_model
-from landscape.problem.batches import as_data
 from landscape.problem.problem import Problem
+from landscape.problem.reading import as_data
 from landscape.training import TrainingPlan, train
 
 NAMES = ["gcn", "gcn-topk"]

@@ -5,7 +5,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from landscape.errors import InputError
-from landscape.problem.batches import BatchData, GraphData, TensorData, as_data
+from landscape.problem.batches import BatchData, GraphData, TensorData
+from landscape.problem.reading import as_data
 
 X, Y = torch.arange(12.0).view(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
 

@@ -24,7 +24,7 @@ from landscape.data import build_data
 from landscape.data.subset import balanced_subset
 from landscape.errors import InputError
 from landscape.io.store import read_result
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 
 WRITTEN_BY_0_1 = Path(__file__).resolve().parents[2] / "written_by_0_1"
 EXACT = {"device": "cpu", "dtype": "float64"}

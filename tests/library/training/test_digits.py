@@ -4,7 +4,7 @@ import torch
 from landscape.data import build_data
 from landscape.models import build_model
 from landscape.optim.family import BASES, FAMILY, build_optimizer
-from landscape.problem.batches import as_data
+from landscape.problem.reading import as_data
 from landscape.training import TrainingPlan, train
 
 COMBINATIONS = [(name, None) for name in BASES] + [

@@ -6,7 +6,8 @@ from torch.optim import SGD
 
 from landscape.errors import InputError
 from landscape.optim import SAM
-from landscape.problem.batches import BatchData, TensorData, as_data
+from landscape.problem.batches import BatchData, TensorData
+from landscape.problem.reading import as_data
 from landscape.training import AUGMENTATIONS
 from tests.training_runs import train
 
