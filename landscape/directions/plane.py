@@ -156,8 +156,9 @@ def random_directions(
         spec: Their places and shapes.
         seed: Of the noise.
         normalization: A key of `NORMALIZATIONS`.
-        with_1d: Whether tensors with at most one dimension (biases, batch normalization) move too,
-            each scaled as a whole; else they become 0. With `none` they move in any case.
+        with_1d: Whether tensors with at most one dimension (biases, batch normalization), or whose
+            filters are single numbers (the lengths of weight normalization), move too, each scaled
+            as a whole; else they become 0. With `none` they move in any case.
         skip: How many are drawn before them and thrown away.
 
     Returns:
@@ -186,13 +187,13 @@ def _scale(
 
     A block is an element along the first dimension of what `blocks` returns.
 
-    A tensor with at most one dimension is one block, or zero.
+    A tensor without filters of several numbers is one block, or zero.
     """
     result = torch.zeros_like(d)
     for weight, *tensors in zip(
         spec.weights, spec.views(d), spec.views(w), spec.views(result), strict=True
     ):
-        if len(weight.shape) >= 2:
+        if weight.num_filters:
             noise, value, out = (blocks(weight, tensor) for tensor in tensors)
         elif with_1d:
             noise, value, out = (tensor.reshape(1, -1) for tensor in tensors)
@@ -218,7 +219,10 @@ move.
 each tensor. A filter is a slice along dimension 0 of a tensor with two or more dimensions: an
 output filter of a convolution, a row of a linear layer or of an embedding; in
 `nn.MultiheadAttention` the part of a projection that belongs to one head, see
-`landscape.problem.weights.Weight`. A filter of norm 0 stays where it is.
+`landscape.problem.weights.Weight`. A filter of norm 0 stays where it is. A tensor whose filters are
+single numbers counts as one with one dimension: the lengths in weight normalization, the weights of
+a linear layer with one input. Scaled to its norm, each number's direction would be the number
+itself, or its negative.
 
 Source:
     Li et al. (2018), Visualizing the Loss Landscape of Neural Nets, section 4; 1-D tensors by

@@ -93,7 +93,7 @@ def check_filters(problem: Problem) -> Finding:
     spec = problem.spec
     counts = {}  # parameter name -> dead filters, all filters
     for weight, tensor in zip(spec.weights, spec.views(problem.weights), strict=True):
-        if len(weight.shape) >= 2 and tensor.numel():
+        if weight.num_filters and tensor.numel():
             norms = torch.linalg.vector_norm(weight.filters(tensor).flatten(1).double(), dim=1)
             counts[weight.name] = (int((norms <= _DEAD * norms.max()).sum()), len(norms))
     dead = {name: found for name, found in counts.items() if found[0]}

@@ -183,7 +183,7 @@ class CurvatureOperator:
             LandscapeError: If the device is out of memory.
         """
         self.spec.require_vector(v, "v")
-        parts = self.spec.views(v.to(self.device, self._passes.dtype))
+        parts = self.spec.tensors(v.to(self.device, self._passes.dtype))
         self._prepare()
         total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
         with self._multiplying():

@@ -167,6 +167,11 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
         "Pass `batchnorm='stored'`, or `engine='lanczos'`.",
     )
     require(
+        not any(weight.is_complex for weight in problem.spec.weights),
+        "PyHessian multiplies real weights only, this model has complex ones.",
+        "Pass `engine='lanczos'`.",
+    )
+    require(
         problem.device.type in ("cpu", "cuda"),
         f"PyHessian runs on the CPU and on CUDA only, got {problem.device.type}.",
         "Pass `device='cpu'`.",

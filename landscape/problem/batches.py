@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Self, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.errors import InputError, from_extra, require
 
@@ -320,12 +320,27 @@ def is_graph(value: Any) -> bool:
     return geometric is not None and isinstance(value, geometric.Data)
 
 
+def dtype_for(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return what a tensor becomes where real numbers become `dtype`.
+
+    Complex numbers are pairs of them, or of float32 where `dtype` is shorter; others stay.
+    """
+    if tensor.is_complex():
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype if tensor.is_floating_point() else tensor.dtype
+
+
+def cast(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a module to a device and a dtype, in place; complex tensors stay complex."""
+    return module._apply(lambda tensor: tensor.to(device, dtype_for(tensor, dtype)))
+
+
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     move = partial(_move, device=device, dtype=dtype)
     if is_graph(value):
         return copy.copy(value).apply(move)  # a copy: apply changes it
     if isinstance(value, Tensor):
-        return value.to(device, dtype if value.is_floating_point() else None)
+        return value.to(device, dtype_for(value, dtype))
     if hasattr(value, "to"):
         return value.to(device)
     if isinstance(value, Mapping):

@@ -26,7 +26,7 @@ from landscape.problem.passes import Passes, Point
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.second_derivatives import CheapSecondDerivatives
-from landscape.problem.weights import WeightSpec
+from landscape.problem.weights import WeightSpec, as_pairs
 from landscape.reductions import accumulation_dtype, norm
 
 _SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
@@ -123,7 +123,7 @@ class Derivatives:
         """Return the product of the Hessian with `v` (P,), as `Problem.hessian_vector_product`."""
         spec = self.passes.spec
         spec.require_vector(v, "v")
-        parts = spec.views(v.to(self.passes.device, self.passes.dtype))
+        parts = spec.tensors(v.to(self.passes.device, self.passes.dtype))
         total = self._zeros()
         self.passes.write(w)
         with self.differentiating():
@@ -238,7 +238,7 @@ class Derivatives:
             return
         for place, tensor in zip(spec.views(total), tensors, strict=True):
             if tensor is not None:
-                place.add_(tensor.detach(), alpha=share)
+                place.add_(as_pairs(tensor.detach()), alpha=share)
 
     def _zeros(self) -> Tensor:
         device = self.passes.device

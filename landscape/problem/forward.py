@@ -107,9 +107,9 @@ def outputs_and_loss(
             hint=f"The inputs are {_describe(inputs)}, the targets are {_describe(targets)}.",
         ) from exc
     require(
-        isinstance(loss, Tensor) and loss.ndim == 0,
-        "loss(outputs, targets) must return a scalar tensor, the mean over the batch, got "
-        f"{_describe(loss)}.",
+        isinstance(loss, Tensor) and loss.ndim == 0 and not loss.is_complex(),
+        "loss(outputs, targets) must return a scalar tensor of a real number, the mean over the "
+        f"batch, got {_describe(loss)}.",
     )
     return outputs, loss
 
@@ -128,7 +128,12 @@ def has_accuracy(outputs: Any, targets: Any) -> bool:
     if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.ndim != 2:
         return False
     is_integer = not (targets.is_floating_point() or targets.is_complex())
-    return is_integer and targets.shape == outputs.shape[:1] and outputs.shape[1] > 1
+    return (
+        is_integer
+        and not outputs.is_complex()
+        and targets.shape == outputs.shape[:1]
+        and outputs.shape[1] > 1
+    )
 
 
 def _describe(value: Any) -> str:

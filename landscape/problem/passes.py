@@ -22,6 +22,7 @@ from landscape.problem.batches import (
     GraphData,
     TensorData,
     batch_length,
+    cast,
     tensors_in,
 )
 from landscape.problem.curvature_graphs import nodes
@@ -103,7 +104,7 @@ class Passes:
         self.criterion = criterion
         with copying_a_model():
             copied = copy.deepcopy(model)
-        self._module = copied.to(self.device, self.dtype).eval()
+        self._module = cast(copied, self.device, self.dtype).eval()
         self._module.zero_grad(set_to_none=True)
         self.spec = WeightSpec.from_module(self._module)
         self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
@@ -185,6 +186,7 @@ class Passes:
         if w is None and self._own_version == self.version:
             return
         self._write(self.weights if w is None else w, self._buffer)
+        self._write_complex()
         # A point may write where autograd does not see it.
         torch.autograd.graph.increment_version(self._buffer)
         self._own_version = self.version if w is None else None
@@ -197,6 +199,14 @@ class Passes:
             out.copy_(point)
         else:
             point(out=out)
+
+    @torch.no_grad()
+    def _write_complex(self) -> None:
+        """Copy complex weights from the buffer, which others are views into."""
+        copied = [i for i, weight in enumerate(self.spec.weights) if weight.is_complex]
+        tensors = self.spec.tensors(self._buffer) if copied else []
+        for i in copied:
+            self.parameters[i].copy_(tensors[i])
 
     @contextmanager
     def at(self, w: Point | None) -> Iterator[nn.Module]:
@@ -278,7 +288,7 @@ class Passes:
 
     def _measure_with(self, w: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return what `_measure` does, at weights `w` (P,) that are a function's argument."""
-        weights = dict(zip(self.spec.names, self.spec.views(w), strict=True))
+        weights = dict(zip(self.spec.names, self.spec.tensors(w), strict=True))
         return self._measure(
             batch, lambda *args, **named: functional_call(self._module, weights, args, named)
         )

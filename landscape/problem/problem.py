@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import require, require_one_of
-from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
+from landscape.problem.batches import Batch, BatchData, Data, cast, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
@@ -228,7 +228,7 @@ class Problem:
         require_dtype("float64", self.device)
         criterion = self.passes.criterion
         if isinstance(criterion, nn.Module):
-            criterion = copy.deepcopy(criterion).to(self.device, torch.float64)
+            criterion = cast(copy.deepcopy(criterion), self.device, torch.float64)
         calibration = self.passes.calibration
         return Problem(
             self.copy_module(),

@@ -18,12 +18,13 @@ class Weight:
 
     Attributes:
         name: As in `named_parameters`.
-        shape: Of the tensor.
+        shape: Of the tensor; of one with complex numbers (..., 2), their real and imaginary parts.
         start: Index of its first entry in the flat vector.
         filter_dim: Dimension along which filters follow each other: 0, but 1 for the output
             projection of an attention layer.
         filter_size: Indices of that dimension in one filter: 1, but the width of a head in an
             attention layer.
+        is_complex: Whether the numbers are complex.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Weight:
     start: int
     filter_dim: int = 0
     filter_size: int = 1
+    is_complex: bool = False
 
     @property
     def stop(self) -> int:
@@ -39,11 +41,17 @@ class Weight:
 
     @property
     def num_filters(self) -> int:
-        """Number of filters of a tensor with two or more dimensions, else 0."""
-        return self.shape[self.filter_dim] // self.filter_size if len(self.shape) >= 2 else 0
+        """Number of filters of a tensor with two or more dimensions, else 0.
+
+        It is 0 as well where a filter is a single number, such as the length of a filter in weight
+        normalization: scaled to its norm, a direction would be the number itself, or its negative.
+        """
+        shape = self.shape[:-1] if self.is_complex else self.shape
+        number = shape[self.filter_dim] // self.filter_size if len(shape) >= 2 else 0
+        return number if prod(shape) > number else 0
 
     def filters(self, tensor: Tensor) -> Tensor:
-        """View a tensor of this shape, of two or more dimensions, as (num_filters, ...)."""
+        """View a tensor of this shape, one that has filters, as (num_filters, ...)."""
         blocks = (self.num_filters, self.filter_size)
         return tensor.unflatten(self.filter_dim, blocks).movedim(self.filter_dim, 0)
 
@@ -53,7 +61,7 @@ class WeightSpec:
     """Names, shapes and places of the trainable parameters, in the model's own order.
 
     A tied weight counts once, under its first name. Parameters that do not require a gradient are
-    constants of the problem, not weights.
+    constants of the problem, not weights. A complex number is a pair of real ones.
     """
 
     weights: tuple[Weight, ...]
@@ -63,18 +71,18 @@ class WeightSpec:
         """Read the specification of `module`.
 
         Raises:
-            InputError: If it has no trainable parameter, or one that is not a real floating tensor.
+            InputError: If it has no trainable parameter.
         """
         heads = _attention_heads(module)
-        parameters = dict(trainable_parameters(module))
-        for name, parameter in parameters.items():
-            require(
-                parameter.is_floating_point(),
-                f"trainable parameters must be real floating tensors, {name} is {parameter.dtype}.",
-            )
         weights = tuple(
-            Weight(name, tuple(parameter.shape), 0, *heads.get(id(parameter), (0, 1)))
-            for name, parameter in parameters.items()
+            Weight(
+                name,
+                tuple(as_pairs(parameter).shape),
+                0,
+                *heads.get(id(parameter), (0, 1)),
+                is_complex=parameter.is_complex(),
+            )
+            for name, parameter in trainable_parameters(module)
         )
         require(
             any(weight.stop for weight in weights),
@@ -95,12 +103,19 @@ class WeightSpec:
         return tuple(weight.name for weight in self.weights)
 
     def views(self, w: Tensor) -> list[Tensor]:
-        """Cut a flat vector (P,) into views with the parameters' shapes."""
+        """Cut a flat vector (P,) into real views, with the shapes of `weights`."""
         return [w[weight.start : weight.stop].view(weight.shape) for weight in self.weights]
+
+    def tensors(self, w: Tensor) -> list[Tensor]:
+        """Cut a flat vector (P,) into tensors like the parameters: views, or complex copies."""
+        return [
+            torch.complex(*view.unbind(-1)) if weight.is_complex else view
+            for weight, view in zip(self.weights, self.views(w), strict=True)
+        ]
 
     def flatten(self, tensors: list[Tensor]) -> Tensor:
         """Join one tensor a parameter, in order, into a flat vector (P,)."""
-        return torch.cat([tensor.reshape(-1) for tensor in tensors])
+        return torch.cat([as_pairs(tensor).reshape(-1) for tensor in tensors])
 
     def indices(self, tensors: Sequence[int | str] | None) -> tuple[int, ...]:
         """Return the numbers of some parameter tensors, in order and each once; of all if None.
@@ -153,6 +168,15 @@ class WeightSpec:
         )
 
 
+def as_pairs(tensor: Tensor) -> Tensor:
+    """View complex numbers as pairs of real ones (..., 2); return a real tensor as it is.
+
+    What torch calls the gradient of a real function by a complex number becomes the gradient by its
+    real and its imaginary part.
+    """
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def layers_of(spec: WeightSpec) -> dict[str, tuple[int, ...]]:
     """Group parameter tensors by the module that owns them.
 
@@ -194,14 +218,15 @@ def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]
 def bind(module: nn.Module, spec: WeightSpec, buffer: Tensor) -> list[nn.Parameter]:
     """Make the trainable parameters of `module` views into `buffer` (P,), and return them in order.
 
-    Every alias of a tied weight becomes the same new parameter. `module` is changed; `buffer` is
-    filled with its present values.
+    A complex one is a copy, since torch views no complex number at an odd place. Every alias of a
+    tied weight becomes the same new parameter. `module` is changed; `buffer` is filled with its
+    present values.
     """
     old = [parameter for _, parameter in trainable_parameters(module)]
-    views = spec.views(buffer)
-    for view, parameter in zip(views, old, strict=True):
-        view.copy_(parameter.detach())
-    new = {id(before): nn.Parameter(view) for before, view in zip(old, views, strict=True)}
+    for view, parameter in zip(spec.views(buffer), old, strict=True):
+        view.copy_(as_pairs(parameter.detach()))
+    tensors = spec.tensors(buffer)
+    new = {id(before): nn.Parameter(tensor) for before, tensor in zip(old, tensors, strict=True)}
     for owner in list(module.modules()):
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and id(parameter) in new:

@@ -28,7 +28,7 @@ from landscape.problem.batches import BatchData, tensors_in
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
-from landscape.problem.weights import WeightSpec, trainable_parameters
+from landscape.problem.weights import WeightSpec, as_pairs, trainable_parameters
 from landscape.reductions import accumulation_dtype
 from landscape.runtime.progress import SILENT, Progress, reporting
 
@@ -224,9 +224,9 @@ def _relative_change(
     It is NaN where an output is NaN, and 0 where all outputs are 0.
     """
     pairs = [
-        (a.to(dtype), b.to(dtype))
+        (as_pairs(a).to(dtype), as_pairs(b).to(dtype))
         for a, b in zip(outputs, others, strict=True)
-        if a.is_floating_point()
+        if as_pairs(a).is_floating_point()
     ]
     change = _largest([b - a for a, b in pairs])
     return change / (_largest([a for a, _ in pairs]) or 1.0)
@@ -276,7 +276,8 @@ class _Trial:
 
 def _total(outputs: Any, targets: Any) -> Tensor:
     """Stand in for a loss."""
-    return torch.stack([t.sum() for t in tensors_in(outputs) if t.is_floating_point()]).sum()
+    tensors = map(as_pairs, tensors_in(outputs))
+    return torch.stack([t.sum() for t in tensors if t.is_floating_point()]).sum()
 
 
 def _candidates(module: nn.Module, inputs: Any) -> list[tuple[int, int, _Pair]]:

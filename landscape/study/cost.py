@@ -60,7 +60,7 @@ def seconds_per_gradient(
         batch = data.take(torch.arange(min(plan.batch_size, data.num_examples)))
     except InputError:
         return None
-    batch = batch.to(device, next(module.parameters()).dtype)
+    batch = batch.to(device, next(module.parameters()).dtype.to_real())
     step = replace(plan, epochs=1, compile=False, ema=None, asc_samples=None)
     train(module, batch, None, optimizer, step, criterion=criterion)
     history = train(module, batch, None, optimizer, step, criterion=criterion)

@@ -82,7 +82,7 @@ def train(
     parameter = next(module.parameters())
     device = parameter.device if device is None else device
     data, test, validation = (
-        None if each is None else as_data(each).to(device, parameter.dtype)
+        None if each is None else as_data(each).to(device, parameter.dtype.to_real())
         for each in (data, test, validation)
     )
     run = TrainingRun(

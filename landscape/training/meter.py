@@ -175,7 +175,7 @@ def ascent_sharpness(
     Source:
         S001 Table 1 and section 4.1.
     """
-    dtype = "float64" if next(module.parameters()).dtype == torch.float64 else "float32"
+    dtype = "float64" if next(module.parameters()).dtype.to_real() == torch.float64 else "float32"
     problem = Problem(
         module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size
     )

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from landscape.ascent.steepest import dual_norm
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Change, Data, batch_length
+from landscape.problem.weights import as_pairs
 from landscape.runtime import distributed
 from landscape.runtime.random_state import forked_random_state
 
@@ -121,7 +122,8 @@ def take_step(optimizer: Optimizer, closures: Sequence[Closure], module: nn.Modu
         loss = _run_all(closures, module)
         if not norms:
             gradients = [gradient for w in weights if (gradient := w.grad) is not None]
-            norms.append(dual_norm([g.to_dense() if g.is_sparse else g for g in gradients]))
+            dense = [g.to_dense() if g.is_sparse else as_pairs(g) for g in gradients]
+            norms.append(dual_norm(dense))
         return loss
 
     optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # returns a tensor

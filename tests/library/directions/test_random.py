@@ -3,6 +3,7 @@ import torch
 from cases import seeded, tiny_cnn
 from scipy import stats
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from landscape.directions.plane import (
     NORMALIZATIONS,
@@ -51,6 +52,22 @@ def test_tensors_with_one_dimension_get_zero(normalization):
     ]
     assert len(flat) == 4
     assert not any(part.any() for part in flat)
+
+
+def test_lengths_of_weight_normalization_do_not_move_and_its_filters_do():
+    model = seeded(lambda: parametrizations.weight_norm(nn.Linear(4, 3)))
+    spec = WeightSpec.from_module(model)
+    w = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+    (d,) = random_directions(1, w, spec, seed=0, normalization="filter")
+    parts, own = (dict(zip(spec.names, spec.views(v), strict=True)) for v in (d, w))
+    lengths, filters = "parametrizations.weight.original0", "parametrizations.weight.original1"
+    assert parts[lengths].shape == (3, 1)
+    assert not parts[lengths].any()
+    torch.testing.assert_close(parts[filters].norm(dim=1), own[filters].norm(dim=1))
+    (moved,) = random_directions(1, w, spec, seed=0, normalization="filter", with_1d=True)
+    lengths_moved = dict(zip(spec.names, spec.views(moved), strict=True))[lengths]
+    assert lengths_moved.norm() == pytest.approx(float(own[lengths].norm()), rel=1e-5)
+    assert not torch.allclose(lengths_moved.abs(), own[lengths].abs())
 
 
 def test_every_layer_gets_the_norm_of_the_same_layer():

@@ -3,7 +3,6 @@ import torch
 from cases import seeded, tiny_cnn
 from torch import nn
 
-from landscape.errors import InputError
 from landscape.problem.weights import WeightSpec, bind
 
 
@@ -68,11 +67,37 @@ def test_a_recurrent_layer_uses_the_bound_weights():
     assert not model(x)[0].any()
 
 
-def test_complex_parameters_are_refused():
+def test_a_complex_parameter_is_a_pair_of_real_weights_a_number():
     model = nn.Module()
-    model.w = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
-    with pytest.raises(InputError, match=r"real floating tensors, w is torch\.complex64"):
-        WeightSpec.from_module(model)
+    model.odd = nn.Parameter(torch.tensor([1.0]))
+    model.w = nn.Parameter(torch.tensor([2 + 3j, 4 - 5j]))
+    spec = WeightSpec.from_module(model)
+    buffer = torch.empty(spec.size)
+    bind(model, spec, buffer)
+    assert buffer.tolist() == [1, 2, 3, 4, -5]
+    assert spec.weights[1].shape == (2, 2)
+    assert spec.weights[1].num_filters == 0
+    odd, w = spec.tensors(buffer)
+    assert torch.equal(odd, model.odd)
+    assert torch.equal(w, model.w)
+    assert torch.equal(spec.flatten([odd, w]), buffer)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "number"),
+    [
+        ((5, 1), torch.float32, 0),  # the lengths of weight normalization
+        ((5, 1, 1), torch.float32, 0),  # the scales of channels
+        ((1, 5), torch.float32, 1),
+        ((5, 2), torch.complex64, 5),
+        ((5, 1), torch.complex64, 0),
+        ((0, 3), torch.float32, 0),
+    ],
+)
+def test_a_single_number_is_not_a_filter(shape, dtype, number):
+    model = nn.Linear(1, 1)
+    model.w = nn.Parameter(torch.zeros(shape, dtype=dtype))
+    assert WeightSpec.from_module(model).weights[-1].num_filters == number
 
 
 def _filters(module, name):
