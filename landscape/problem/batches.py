@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError, from_extra, require
+from landscape.problem.structures import map_tensors, opened, tensors_in
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
@@ -289,31 +290,6 @@ def _shared_length(value: Any) -> int | None:
     return len(items) if isinstance(value, list) else None
 
 
-def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply `function` to every tensor in a nest of tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(function, item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        items = [map_tensors(function, item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    return value
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """List every tensor in a nest of tuples, lists, dicts and objects with `to_dict`, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_in(item)]
-    if isinstance(value, tuple | list):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    if hasattr(value, "to_dict"):
-        return tensors_in(value.to_dict())
-    return []
-
-
 def is_graph(value: Any) -> bool:
     """Whether it is a graph, or a batch of graphs, of PyTorch Geometric."""
     geometric = sys.modules.get("torch_geometric.data")  # imported by whoever made it
@@ -343,11 +319,11 @@ def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
         return value.to(device, dtype_for(value, dtype))
     if hasattr(value, "to"):
         return value.to(device)
-    if isinstance(value, Mapping):
-        return {key: move(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [move(item) for item in value]
-    return tuple(map(move, value)) if isinstance(value, tuple) else value
+    found = opened(value)
+    if found is None:
+        return value
+    parts, rebuild = found
+    return rebuild(list(map(move, parts)))
 
 
 def hash_tensors(tensors: Sequence[Tensor]) -> str:

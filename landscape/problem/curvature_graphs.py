@@ -30,6 +30,10 @@ Product: TypeAlias = Sequence[Tensor | None]
 _REFUSALS = ("derivative for", "differentiate", "call numpy()", "Checkpointing is not compatible")
 """What torch says, in part, where it cannot differentiate twice."""
 
+_OUTPUTS_HINT = (
+    "Let the model return what its loss is computed from, such as logits, and compute the loss in "
+    "`loss`; or pass `curvature='hessian'`."
+)
 _HINT = "Replace that operation in the model or the loss by one with a second derivative."
 
 
@@ -99,8 +103,26 @@ class GaussNewtonGraph:
 def gauss_newton(
     outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts
 ) -> GaussNewtonGraph:
-    """Return J' H_L J, where H_L is the Hessian of `loss` in `leaves`, which equal `outputs`."""
+    """Return J' H_L J, where H_L is the Hessian of `loss` in `leaves`, which equal `outputs`.
+
+    Raises:
+        InputError: If the loss is linear in the outputs, which makes it 0 whatever the model is, or
+            if it depends on the parameters otherwise than by the outputs.
+    """
+    own = {id(parameter) for parameter in parameters}
+    require(
+        not any(id(getattr(node, "variable", None)) in own for node in nodes([loss])),
+        "the Gauss-Newton matrix needs a loss that depends on the weights by the model's outputs "
+        "alone, tensors in tuples, mappings, dataclasses or attributes.",
+        hint=_OUTPUTS_HINT,
+    )
     inner = GradientGraph([loss], leaves)
+    require(
+        inner.roots or not any(map(_is_nonzero, _gradients([loss], leaves, None))),
+        "the loss is linear in the model's outputs, so that its Gauss-Newton matrix says nothing: "
+        "it is 0, as of every model that returns its own loss.",
+        hint=_OUTPUTS_HINT,
+    )
     multiply = partial(inner.product, is_last=False)
     return GaussNewtonGraph(outputs, multiply, parameters, inner.roots)
 
@@ -112,6 +134,10 @@ def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
         return tuple(None if tensor is None else tensor * (1 / len(losses)) for tensor in tensors)
 
     return GaussNewtonGraph([losses] if losses.requires_grad else [], multiply, parameters)
+
+
+def _is_nonzero(tensor: Tensor | None) -> bool:
+    return tensor is not None and bool(tensor.any())
 
 
 def _gradients(tensors: Parts, by: Parts, seeds: Parts | None) -> Product:
@@ -223,10 +249,9 @@ def _require_open_backwards(loss: Tensor, parameters: Parts, custom: list[Any]) 
 
 def _note_closed(closed: list[str], name: str, returned: Product, given: Product) -> None:
     """Note the name of a function that makes constants, other than zeros, out of gradients."""
-    gradients = [gradient for gradient in returned if gradient is not None]
-    is_open = any(gradient.requires_grad for gradient in gradients)
+    is_open = any(gradient is not None and gradient.requires_grad for gradient in returned)
     depends = any(gradient is not None and gradient.requires_grad for gradient in given)
-    if depends and not is_open and any(bool(gradient.any()) for gradient in gradients):
+    if depends and not is_open and any(map(_is_nonzero, returned)):
         closed.append(name)
 
 

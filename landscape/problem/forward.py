@@ -35,6 +35,8 @@ def changed(value: T, **attributes: Any) -> T:
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     """Call `model(*inputs)` on a tuple, `model(**inputs)` on a dict, else `model(inputs)`.
 
+    A named tuple is a single argument.
+
     Args:
         model: A module or a function.
         inputs: The first half of a batch.
@@ -42,7 +44,7 @@ def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     Returns:
         What the model returns.
     """
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
         return model(*inputs)
     if isinstance(inputs, Mapping):
         return model(**inputs)
