@@ -106,8 +106,9 @@ def gauss_newton(
     """Return J' H_L J, where H_L is the Hessian of `loss` in `leaves`, which equal `outputs`.
 
     Raises:
-        InputError: If the loss is linear in the outputs, which makes it 0 whatever the model is, or
-            if it depends on the parameters otherwise than by the outputs.
+        InputError: If the loss is linear in the outputs of a model that is not linear, which makes
+            it 0 whatever the model is, or if it depends on the parameters otherwise than by the
+            outputs.
     """
     own = {id(parameter) for parameter in parameters}
     require(
@@ -118,7 +119,7 @@ def gauss_newton(
     )
     inner = GradientGraph([loss], leaves)
     require(
-        inner.roots or not any(map(_is_nonzero, _gradients([loss], leaves, None))),
+        inner.roots or not _is_linear_in_curved(outputs, loss, leaves, parameters),
         "the loss is linear in the model's outputs, so that its Gauss-Newton matrix says nothing: "
         "it is 0, as of every model that returns its own loss.",
         hint=_OUTPUTS_HINT,
@@ -134,6 +135,13 @@ def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
         return tuple(None if tensor is None else tensor * (1 / len(losses)) for tensor in tensors)
 
     return GaussNewtonGraph([losses] if losses.requires_grad else [], multiply, parameters)
+
+
+def _is_linear_in_curved(outputs: Parts, loss: Tensor, leaves: Parts, parameters: Parts) -> bool:
+    """Whether a loss without second derivatives is linear in outputs that are not linear."""
+    pairs = zip(outputs, _gradients([loss], leaves, None), strict=True)
+    moved = {output: seed for output, seed in pairs if seed is not None and seed.any()}
+    return bool(_dependent(_gradients([*moved], parameters, [*moved.values()]))[1])
 
 
 def _is_nonzero(tensor: Tensor | None) -> bool:
