@@ -18,7 +18,11 @@ Conventions:
   do without.
 - Memory for one copy of the weights is kept from step to step.
 - Weights should be float32 or float64: a perturbation of the usual size is below the resolution
-  of bfloat16.
+  of bfloat16, which is warned of.
+- Gradients that are there before `step`, as loops that accumulate leave them, and that its one
+  closure does not clear, are added to those of each pass.
+- Sparse gradients are made dense for the ascent; the base is given those of the last pass as
+  they are.
 
 Gradient accumulation: give `step` a list of closures, one a micro-batch, each with its own
 share of the loss, none clearing gradients. Data-parallel training: give the
@@ -28,7 +32,8 @@ process's, each process at a point of its own; `micro-batch`, one closure's. The
 the sum over all closures, and the mean over all processes, in any case.
 
 Mixed precision: `step(closure, scaler)` takes a `torch.amp.GradScaler` for closures that scale
-the loss; call `scaler.update()` after it. Gradients are unscaled once, after the last pass.
+the loss; `scaler.step(optimizer, closure)` is the same. Call `scaler.update()` after it. Gradients
+are unscaled once, after the last pass.
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ class GSAM(SAM):
         _require_one_ascent(self)
 
     def _begin_ascent(self, scale: float) -> bool:
+        require(
+            not any(gradient.is_sparse for gradient in self._gradients(is_needed=False)),
+            "GSAM needs dense gradients, got a sparse one.",
+            hint="Use sparse=False, or SAM.",
+        )
         is_moved = super()._begin_ascent(scale)
         self._first = [
             (w, w.grad / scale) for w in self._weights() if is_moved and w.grad is not None

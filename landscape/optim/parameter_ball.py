@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.ascent.steepest import adaptive_scaling, advance, draw_on_sphere
+from landscape.optim.wrapping import dense
 
 # Where the norm of a gradient is in this range, rho over it is a number of float32.
 _DIVISORS = (1e-30, 1e30)
@@ -51,10 +52,8 @@ class ParameterBall:
         self.scaling = adaptive_scaling(self.weights, self.eta) if self.adaptive else None
 
     def gradients(self) -> list[Tensor]:
-        """Return the weights' gradients, zeros where the last pass gave none."""
-        return [
-            torch.zeros_like(w) if (gradient := w.grad) is None else gradient for w in self.weights
-        ]
+        """Return the weights' gradients, dense, zeros where the last pass gave none."""
+        return dense(torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights)
 
     def climb(
         self, gradients: Sequence[Tensor], *, step: int, steps: int, radius: str, norm: float | None

@@ -20,9 +20,12 @@ from landscape.errors import require, require_at_least_zero, require_one_of
 from landscape.optim.parameter_ball import Excursion, Memory, ParameterBall, make_balls
 from landscape.optim.wrapping import (
     Closure,
+    EarlierGradients,
     WrappingOptimizer,
     as_closures,
+    dense,
     enabled,
+    entries,
     run_pass,
     total_loss,
     unscale,
@@ -149,6 +152,8 @@ class SAM(WrappingOptimizer):
                 nothing to climb. Or several, one a micro-batch, that do not clear the gradients.
             scaler: What the closure scales the loss with before `backward`.
 
+        Gradients from before, that a single closure does not clear, are added as they are.
+
         Returns:
             The loss at w, from the first pass; the sum of the micro-batches' losses.
 
@@ -156,6 +161,8 @@ class SAM(WrappingOptimizer):
             InputError: If there is no closure, or it leaves no gradient.
         """
         closures, scaler = as_closures(closure), enabled(scaler)
+        if not callable(closure) or self._has_own_gradients():
+            self._set_gradients(None)
         is_shared = self.scope != "micro-batch" or not self._is_due()
         parts = [closures] if is_shared else [[part] for part in closures]
         losses, norms, gradients, is_finite = [], [], None, True
@@ -171,6 +178,7 @@ class SAM(WrappingOptimizer):
         except BaseException:
             self.restore()
             raise
+        self._remember_gradients()
         return total_loss(losses)
 
     @torch.no_grad()
@@ -200,7 +208,7 @@ class SAM(WrappingOptimizer):
             "first_step must be followed by second_step before it is called again.",
             hint="Call restore() to give up a step.",
         )
-        norm = float(dual_norm(self._gradients()))
+        norm = float(dual_norm(dense(self._gradients())))
         self._ascent.is_finite, is_moving = self._agree(math.isfinite(norm), norm > 0)
         if not (self._ascent.is_finite and is_moving):
             return False
@@ -284,14 +292,17 @@ class SAM(WrappingOptimizer):
         devices = list(dict.fromkeys(w.device for w in self._weights()))
         random_states = get_random_states(devices)
         is_common = self.scope == "batch" or not self._is_due()
-        self._set_gradients(None)
-        loss = run_pass(closures, self.module, is_synchronised=is_common)
+        if gradients:
+            self._set_gradients(None)
+        earlier = EarlierGradients(self._weights())
+        with earlier.watched():
+            loss = run_pass(closures, self.module, is_synchronised=is_common)
         for step in range(1, self.steps + 1):
             if not self.first_step(scaler):
                 self._add_gradients(gradients)
                 break
             is_descent = step == self.steps
-            self._set_gradients(gradients if is_descent else None)
+            self._set_gradients((is_descent and gradients) or earlier.copies())
             with forked_random_state(devices):
                 set_random_states(random_states, devices)
                 run_pass(
@@ -301,12 +312,7 @@ class SAM(WrappingOptimizer):
 
     def _begin_ascent(self, scale: float) -> bool:
         is_random = self.direction == "random"
-        gradients = self._gradients(is_needed=not is_random)
-        require(
-            not any(gradient.is_sparse for gradient in gradients),
-            "SAM needs dense gradients, got a sparse one.",
-            hint="Use sparse=False.",
-        )
+        gradients = dense(self._gradients(is_needed=not is_random))
         self.gradient_norm = dual_norm(gradients) if gradients else torch.tensor(math.nan)
         norm = float(self.gradient_norm) if gradients else 0.0
         self.gradient_norm = self.gradient_norm / scale
@@ -316,6 +322,7 @@ class SAM(WrappingOptimizer):
             return False
         if self._memory is None:
             self._memory = Memory(self.module)
+            self._warn_of_coarse_weights()
         balls = make_balls(self.param_groups, self.rho_factor, has_gradient=not is_random)
         self._ascent.begin(balls, self._memory)
         self.num_ascents += 1
@@ -359,11 +366,11 @@ class SAM(WrappingOptimizer):
         gradients = self._gradients()
         if scaler is not None:
             if not is_finite:  # the scaler shall hear of another pass's, or another process's
-                gradients[0].fill_(math.inf)
+                entries(gradients[0]).fill_(math.inf)
             unscale(scaler, self.base)
         if is_finite:
             self._adjust()
-        is_finite = is_finite and all_finite(gradients)
+        is_finite = is_finite and all_finite([entries(gradient) for gradient in gradients])
         self.num_steps += 1
         self.skipped_steps += not is_finite
         if is_finite:

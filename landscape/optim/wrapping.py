@@ -6,8 +6,11 @@ and a loss scaler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import wraps
 from itertools import chain, repeat
 from typing import Any, TypeAlias
 
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import LBFGS, Optimizer
 
-from landscape.errors import require
+from landscape.errors import Remark, require
 from landscape.runtime.distributed import unsynchronized
 
 Closure: TypeAlias = Callable[[], Any]
@@ -55,6 +58,7 @@ class WrappingOptimizer(Optimizer):
         super().__init__(self.base.param_groups, {**self.base.defaults, **group_options})
         self.state = self.base.state
         self.param_groups = self.base.param_groups
+        self._left: tuple[Any, ...] = ()
 
     def check_group(self, group: dict[str, Any]) -> None:
         """Raise InputError if an option of a parameter group is out of range."""
@@ -87,9 +91,38 @@ class WrappingOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Called by load_state_dict as well, which replaces `state` and `param_groups`.
         super().__setstate__(state)
+        self._left = ()
         self.base.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for group in self.param_groups:
             self._complete_group(group)
+
+    def _remember_gradients(self) -> None:
+        """Remember one of the gradients that a step leaves, to know them again."""
+        weight = next((w for w in self._weights() if w.grad is not None), None)
+        if weight is not None and weight.grad is not None:
+            self._left = weight, weakref.ref(weight.grad), weight.grad._version
+
+    def _has_own_gradients(self) -> bool:
+        """Whether the gradients are those that the last step left."""
+        if not self._left:
+            return False
+        weight, gradient, version = self._left
+        return (
+            weight.grad is not None and weight.grad is gradient() and gradient()._version == version
+        )
+
+    def _warn_of_coarse_weights(self) -> None:
+        """Warn of weights in which an ascent is lost to rounding."""
+        for dtype in {w.dtype for w in self._weights() if w.itemsize < 4}:
+            resolution = f"{50 * torch.finfo(dtype).eps:.2g} %"
+            warnings.warn(
+                f"SAM moves weights in {str(dtype).removeprefix('torch.')}, which are rounded to "
+                f"{resolution} of their size: what is smaller of an ascent of "
+                f"radius {self.param_groups[0]['rho']:g} is lost. Keep the weights in float32, and "
+                "compute under torch.autocast.",
+                Remark,
+                stacklevel=3,
+            )
 
     def _complete_group(self, group: dict[str, Any]) -> None:
         for name, value in self._group_options.items():
@@ -117,6 +150,81 @@ class WrappingOptimizer(Optimizer):
         for w, gradient in zip(self._weights(), gradients or (), strict=False):
             if gradient is not None:
                 w.grad = gradient if w.grad is None else w.grad + gradient
+
+
+class EarlierGradients:
+    """Gradients from before a step, which its closure clears, or else adds to.
+
+    Args:
+        weights: What they are the gradients of.
+    """
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self._weights = weights
+        self._gradients = [w.grad for w in weights]
+        self._are_kept = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Run the first pass inside; afterwards the gradients hold both, unless it cleared them.
+
+        Before it, one weight alone has its gradient, and is the witness.
+        """
+        number = next(
+            (i for i, gradient in enumerate(self._gradients) if gradient is not None), None
+        )
+        if number is None:
+            yield
+            return
+        weight, witness, seen = self._weights[number], torch.clone(self._gradients[number]), []  # pyright: ignore
+        version = witness._version
+
+        def look(*_: Any) -> None:
+            seen.append(weight.grad is witness and witness._version == version)
+
+        for w in self._weights:
+            w.grad = None
+        weight.grad = witness
+        handle = weight.register_hook(look)  # is called before a gradient is added
+        try:
+            yield
+        finally:
+            handle.remove()
+        look()  # for a weight that takes no part in the pass
+        if seen[-1] and all(w.grad is None or w is weight for w in self._weights):
+            weight.grad = None  # the pass had no gradient
+            return
+        self._are_kept = seen[0]
+        if self._are_kept:
+            self._add(number)
+
+    def _add(self, witness: int) -> None:
+        for i, (w, gradient) in enumerate(zip(self._weights, self._gradients, strict=True)):
+            if gradient is not None and i != witness:
+                w.grad = gradient.clone() if w.grad is None else w.grad + gradient
+        warnings.warn(
+            "gradients that were there before SAM.step, and that its closure does not clear, are "
+            "added as they are: the closure's part of the batch alone is taken at w + e. Give step "
+            "a list of closures, one a micro-batch, for all of it.",
+            Remark,
+            stacklevel=6,
+        )
+
+    def copies(self) -> list[Tensor | None] | None:
+        """Return copies for another pass to add to; None if they were cleared."""
+        if not self._are_kept:
+            return None
+        return [None if gradient is None else gradient.clone() for gradient in self._gradients]
+
+
+def dense(gradients: Iterable[Tensor]) -> list[Tensor]:
+    """Return the gradients, sparse ones as dense tensors."""
+    return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
+
+
+def entries(gradient: Tensor) -> Tensor:
+    """Return the entries of a gradient that may not be zero."""
+    return gradient._values() if gradient.is_sparse else gradient
 
 
 def _make_base(
@@ -206,3 +314,23 @@ def unscale(scaler: GradScaler, base: Optimizer) -> None:
     except RuntimeError as exc:
         if "already been called" not in str(exc):
             raise
+
+
+_step_alone = GradScaler.step
+
+
+@wraps(_step_alone)
+def _step_with_closure(
+    self: GradScaler, optimizer: Optimizer, *args: Any, **options: Any
+) -> float | None:
+    """Let an optimizer that calls its closure itself know the scaler.
+
+    torch's own looks for infinities before the closure has made a gradient.
+    """
+    if isinstance(optimizer, WrappingOptimizer):
+        options = {"scaler": self, **options}
+        return optimizer.step(*args, **options)
+    return _step_alone(self, optimizer, *args, **options)
+
+
+GradScaler.step = _step_with_closure

@@ -449,13 +449,6 @@ def test_steps_out_of_order_are_refused():
         optimizer.first_step()
 
 
-def test_sparse_gradient_is_refused():
-    table = nn.Embedding(5, 2, sparse=True)
-    optimizer = SAM(table.parameters(), SGD, lr=0.1)
-    with pytest.raises(InputError, match="needs dense gradients"):
-        optimizer.step(lambda: table(torch.tensor([1])).sum().backward())
-
-
 @pytest.mark.parametrize(
     ("base", "options"), [(SGD, {"momentum": 0.9}), (Adam, {}), (AdamW, {"fused": True})]
 )
