@@ -13,17 +13,16 @@ from landscape.registry import make_callable
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
-    from landscape.plot.curvature_history import plot_curvature_history
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
-    from landscape.plot.kinds import FIGURES, QUANTITIES, kinds_of
+    from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
     from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
     from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
     from landscape.plot.surface3d import plot_surface3d
-    from landscape.plot.training_curves import plot_history
+    from landscape.plot.training_curves import plot_curvature_history, plot_history
 
 __all__ = [
     "FIGURES",
@@ -53,14 +52,14 @@ __all__ = [
 
 _MODULES = {
     "FORMATS": "save",
-    "FIGURES": "kinds",
-    "QUANTITIES": "kinds",
+    "FIGURES": "names",
+    "QUANTITIES": "names",
     "draw": "figure",
     "draw_page": "interactive",
     "draw_result": "figure",
-    "kinds_of": "kinds",
+    "kinds_of": "names",
     "plot_contour": "plane_maps",
-    "plot_curvature_history": "curvature_history",
+    "plot_curvature_history": "training_curves",
     "plot_density": "spectrum_figures",
     "plot_differences": "sharpness_figures",
     "plot_eigenvalues": "spectrum_figures",

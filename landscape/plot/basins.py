@@ -12,9 +12,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from landscape.plot.field import Field, choose_splits, select_field
-from landscape.plot.kinds import list_results
 from landscape.plot.mark_symbols import mark_signs
-from landscape.plot.names import shortened
+from landscape.plot.names import list_results, shortened
 from landscape.plot.scale import choose_scale, require_finite
 from landscape.plot.style import (
     CROSS,

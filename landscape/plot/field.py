@@ -10,8 +10,7 @@ import numpy as np
 
 from landscape.errors import InputError, require
 from landscape.plot.interpolation import interpolate_line, interpolate_plane
-from landscape.plot.kinds import QUANTITIES
-from landscape.plot.names import axis_labels, literal, quantity_label
+from landscape.plot.names import QUANTITIES, axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
 from landscape.results.surface import Mark, Surface
 from landscape.surface.grid import interpolated

@@ -13,11 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require
 from landscape.plot.basins import plot_merge_tree, plot_persistence
-from landscape.plot.curvature_history import plot_curvature_history
 from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
-from landscape.plot.kinds import choose_kind, name_results, refuse_other_split
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
-from landscape.plot.names import literal
+from landscape.plot.names import choose_kind, literal, name_results, refuse_other_split
 from landscape.plot.plane_maps import (
     PANEL_HEIGHT,
     add_color_bar,
@@ -29,7 +27,7 @@ from landscape.plot.plane_maps import (
 )
 from landscape.plot.profile import plot_profile, plot_profiles
 from landscape.plot.scale import choose_scale
-from landscape.plot.sharpness_figures import draw_sharpness_panel, plot_differences, plot_sharpness
+from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
 from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
 from landscape.plot.style import (
     LINE_COLORS,
@@ -45,7 +43,7 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.plot.surface3d import draw_relief, new_relief_figure
-from landscape.plot.training_curves import draw_history_panel, plot_history
+from landscape.plot.training_curves import plot_curvature_history, plot_history
 from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3
@@ -142,27 +140,20 @@ def draw_result(result: Any, ax: Axes | None = None) -> Axes | np.ndarray:
     Raises:
         InputError: If the result cannot be drawn, or nothing in it is finite.
     """
-    kind = choose_kind([result], None)
-    if kind in _ON_AXES:
-        return _ON_AXES[kind](result, ax=ax)
-    plot, draw_first_panel = _PANELLED[kind]
-    if ax is None:
-        return np.array(plot(result).axes)
-    draw_first_panel(ax, result)
-    return ax
+    drawn = _DEFAULTS[choose_kind([result], None)](result, ax=ax)
+    if not isinstance(drawn, Figure):
+        return drawn
+    return np.array(drawn.axes) if ax is None else ax
 
 
-_ON_AXES: dict[str, Callable[..., Axes]] = {
+_DEFAULTS: dict[str, Callable[..., Figure | Axes]] = {
     "curve": plot_profile,
     "filled": plot_filled_contour,
     "eigenvalues": plot_eigenvalues,
     "curvature-history": plot_curvature_history,
+    "history": plot_history,
+    "sharpness": plot_sharpness,
 }
-_PANELLED: dict[str, tuple[Callable[[Any], Figure], Callable[[Axes, Any], None]]] = {
-    "history": (plot_history, draw_history_panel),
-    "sharpness": (plot_sharpness, draw_sharpness_panel),
-}
-"""Kind -> what draws the figure, and what draws its first panel on given axes."""
 
 
 def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
@@ -295,13 +286,6 @@ def _draw_loss(
     return draw_results
 
 
-def _plot_layers(spectra: list[Any], *, labels: list[str]) -> Axes:
-    """Draw the layers of one spectrum under its name."""
-    ax = plot_layer_shares(spectra[0])
-    ax.set_title(labels[0])
-    return ax
-
-
 _Drawer = Callable[[list[Any], list[str], _Request], Figure]
 _CURVATURE = "eigenvalues are those of the Hessian of the loss"
 _SHARPNESS = "sharpness is the rise of the loss"
@@ -320,7 +304,10 @@ _DRAWERS: dict[str, _Drawer] = {
     "persistence": _draw_loss(plot_persistence, _BASINS, has_splits=True),
     "merge-tree": _draw_loss(plot_merge_tree, _BASINS, has_splits=True),
     "eigenvalues": _draw_loss(plot_eigenvalues, _CURVATURE),
-    "layers": _draw_loss(_plot_layers, "eigenvectors are those of the Hessian of the loss"),
+    "layers": _draw_loss(
+        lambda one, labels: plot_layer_shares(one[0], label=labels[0]),
+        "eigenvectors are those of the Hessian of the loss",
+    ),
     "curvature-history": _draw_loss(plot_curvature_history, _CURVATURE),
     "density": _draw_loss(plot_density, _CURVATURE),
     "history": _draw_loss(

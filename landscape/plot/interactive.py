@@ -19,9 +19,8 @@ from landscape.plot.field import (
     select_field,
     shared_splits,
 )
-from landscape.plot.kinds import QUANTITIES, choose_kind, name_results
 from landscape.plot.mark_symbols import is_inside
-from landscape.plot.names import printable
+from landscape.plot.names import QUANTITIES, choose_kind, name_results, printable
 from landscape.plot.page_traces import (
     DOT,
     FLOOR_DROP,

@@ -21,8 +21,8 @@ from landscape.plot.field import (
     select_field,
     shared_name,
 )
-from landscape.plot.kinds import list_results
 from landscape.plot.mark_symbols import draw_marks, mark_handles
+from landscape.plot.names import list_results
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     LINE_COLORS,

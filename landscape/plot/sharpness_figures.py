@@ -6,6 +6,7 @@ Next to the curves is what the Taylor expansion of the loss predicts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +17,7 @@ from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from landscape.errors import require
-from landscape.plot.kinds import split_of
-from landscape.plot.names import shortened
+from landscape.plot.names import shortened, split_of
 from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
 from landscape.plot.style import (
     LINE_COLORS,
@@ -27,6 +27,7 @@ from landscape.plot.style import (
     color_of,
     draw_band,
     draw_open_markers,
+    figure_of,
     format_level,
     grid_shape,
     key,
@@ -44,7 +45,7 @@ from landscape.plot.taylor_curves import (
     find_curves,
     group_by_measure,
 )
-from landscape.results.sharpness import VERDICTS, Difference, Sharpness, SharpnessComparison
+from landscape.results.sharpness import VERDICTS, Difference, SharpnessComparison
 from landscape.results.sharpness_measures import MEASURES
 
 _ROW, _BORDER = 0.17, 0.75  # inches, of a measure and around all, in a figure of one radius
@@ -70,7 +71,9 @@ _SIGNS: dict[str, dict[str, Any]] = {
 
 
 @styled
-def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None) -> Figure:
+def plot_sharpness(
+    results: Checkpoints, *, labels: Sequence[str] | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw sharpness against the radius, a panel per measure and a colour per checkpoint or group.
 
     Bands are 95 % intervals; the checkpoints of a group have none, their spread says more. Thin
@@ -82,6 +85,7 @@ def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None)
     Args:
         results: One or several, of one ball.
         labels: One per result, for the legend; a comparison has names of its own.
+        ax: Where to draw the first panel alone, or all rows of dots; None for a new figure.
 
     Raises:
         InputError: If nothing finite was measured, or in balls of different norms, scalings or
@@ -89,39 +93,32 @@ def plot_sharpness(results: Checkpoints, *, labels: Sequence[str] | None = None)
     """
     curves, names = find_curves(results, labels)
     panels = group_by_measure(curves)
+    has_dots = all(len(curve.measures) == 1 for curve in curves)
+    if ax is not None and not has_dots:
+        panels = dict(islice(panels.items(), 1))
     shown = [curve for members in panels.values() for curve in members]
-    has_dots = all(len(curve.measures) == 1 for curve in curves)
-    note = "To second order, the maximum is between its two dotted lines."
-    predicted = [[name for name, _ in curve.predictions(curve.rho)] for curve in shown]
-    has_two = any(found.count("second order") > 1 for found in predicted)
-    legend = Legend(_handles(shown, names, has_dots=has_dots), note if has_two else "")
-    if has_dots:
-        figure = legend.new_figure(1, _BORDER + _ROW * len(panels) * max(1.5, len(names)))
-        _draw_rows(figure.add_subplot(), panels, len(names))
-        return figure
-    rows, columns = grid_shape(len(panels))
-    figure = legend.new_figure(columns, 0.2 + rows * 2.25)
-    for index, (name, members) in enumerate(panels.items()):
-        ax = figure.add_subplot(rows, columns, index + 1)
-        _draw_panel(ax, name, members, "" if index % columns else _rise_of(curves))
-        if index + columns < len(panels):
-            ax.set_xlabel("")
-    return figure
-
-
-@styled
-def draw_sharpness_panel(ax: Axes, result: Sharpness | SharpnessComparison) -> None:
-    """Draw the first panel of `plot_sharpness` on given axes; measures of one radius as dots."""
-    curves, names = find_curves(result, None)
-    panels = group_by_measure(curves)
-    name, members = next(iter(panels.items()))
-    has_dots = all(len(curve.measures) == 1 for curve in curves)
-    if has_dots:
-        _draw_rows(ax, panels, len(names))
-        members = [curve for each in panels.values() for curve in each]
+    has_two = any(
+        [name for name, _ in curve.predictions(curve.rho)].count("second order") > 1
+        for curve in shown
+    )
+    note = "To second order, the maximum is between its two dotted lines." if has_two else ""
+    legend = Legend(_handles(shown, names, has_dots=has_dots), note)
+    rows, columns = grid_shape(1 if has_dots else len(panels))
+    height = _BORDER + _ROW * len(panels) * max(1.5, len(names)) if has_dots else 0.2 + rows * 2.25
+    if ax is not None:
+        figure = figure_of(ax)
+        ax.legend(handles=legend.handles)
     else:
-        _draw_panel(ax, name, members, _rise_of(curves))
-    ax.legend(handles=_handles(members, names, has_dots=has_dots))
+        figure = legend.new_figure(columns, height)
+    if has_dots:
+        _draw_rows(ax or figure.add_subplot(), panels, len(names))
+        return figure
+    for index, (name, members) in enumerate(panels.items()):
+        panel = ax or figure.add_subplot(rows, columns, index + 1)
+        _draw_panel(panel, name, members, "" if index % columns else _rise_of(curves))
+        if index + columns < len(panels):
+            panel.set_xlabel("")
+    return figure
 
 
 def measure_title(name: str, steps: int = 0) -> str:

@@ -15,8 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
 from landscape.errors import InputError, require
-from landscape.plot.kinds import list_results, split_of
-from landscape.plot.names import shortened
+from landscape.plot.names import list_results, shortened, split_of
 from landscape.plot.scale import Scale, extent, linear_levels, log_levels, require_finite
 from landscape.plot.style import (
     OPEN,
@@ -191,7 +190,7 @@ def _eigenvalue_names(num_top: int, num_bottom: int) -> tuple[list[str], list[st
 
 
 @styled
-def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
+def plot_layer_shares(spectrum: Spectrum, *, label: str = "", ax: Axes | None = None) -> Axes:
     """Draw the shares of each eigenvector's squared length by layer, in percent, in one column.
 
     Parameter tensors are rows. Where these would be more than 30, those are one row that have the
@@ -200,6 +199,7 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
 
     Args:
         spectrum: One that has `layer_shares`.
+        label: Title of the panel.
         ax: Where to draw; None for a new figure.
 
     Raises:
@@ -231,6 +231,7 @@ def plot_layer_shares(spectrum: Spectrum, *, ax: Axes | None = None) -> Axes:
         yticks=range(len(shares)),
         yticklabels=[shortened(name) for name in shares],
         xlabel=f"eigenvector of the Hessian ({spectrum.split} loss)",
+        title=label,
     )
     ax.tick_params(length=0)
     figure_of(ax).colorbar(image, ax=ax, label="share (%)", aspect=30)

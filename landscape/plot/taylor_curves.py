@@ -10,8 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from landscape.errors import InputError
-from landscape.plot.kinds import list_results
-from landscape.plot.names import shortened
+from landscape.plot.names import list_results, shortened
 from landscape.plot.scale import require_finite
 from landscape.results.interval import half_width
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
