@@ -29,7 +29,6 @@ from landscape.study.presentation import (
     as_dict,
     draw_curves,
     numbers_table,
-    results_table,
     settings_table,
 )
 from landscape.study.read import read_study
@@ -253,8 +252,8 @@ def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
     """Write tables and figures beside the runs, and print the tables."""
     summary, folder = summarise(planned, work), planned.out / "report"
     tables = {
-        "results": (results_table(summary), summary.chosen),
-        "settings": (settings_table(summary), summary.settings),
+        "results": (settings_table("Results", summary.chosen, summary), summary.chosen),
+        "settings": (settings_table("All settings", summary.settings, summary), summary.settings),
     }
     texts: Mapping[str, str] = {
         "report.json": json.dumps(as_dict(summary), indent=2) + "\n",

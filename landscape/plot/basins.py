@@ -141,15 +141,13 @@ def plot_merge_tree(
     Args and errors as for `plot_persistence`.
     """
     groups = _basins(surfaces, labels, split)
-    marked = [height for group in groups for _, _, height in group.marks]
-    heights = np.append(_heights(groups, [group.count for group in groups]), marked)
+    heights = [height for group in groups for _, _, height in group.marks]
+    heights = np.append(_heights(groups, [group.count for group in groups]), heights)
     rows, columns = grid_shape(len(groups))
     signs = _signs(groups)
     figure = _tree_legend(groups, signs).new_figure(columns, 2.5 * rows)
-    first: Axes | None = None
     for index, group in enumerate(groups):
-        ax = figure.add_subplot(rows, columns, index + 1, sharey=first)
-        first = first or ax
+        ax = figure.add_subplot(rows, columns, index + 1, sharey=next(iter(figure.axes), None))
         _set_axis(ax, "y", groups, heights)
         _draw_tree(ax, group, signs, LINE_COLORS[0])
         ax.set_title(group.title())
@@ -162,19 +160,22 @@ def _basins(
 ) -> list[_Basins]:
     """Find the basins of each split of each surface."""
     surfaces, names = list_results(surfaces, labels)
-    splits = choose_splits(surfaces, split, "loss")
-    if split is None:
-        splits = splits[:1]
+    splits = choose_splits(surfaces, split, "loss", is_one=True)
     found = []
     for each in splits:
         for surface, name in zip(surfaces, names, strict=True):
             values = surface_values(surface, each)
             topology, summary = sublevel_topology(values), describe_topology(surface, each)
             assert summary is not None  # or there are no values
-            label = ", ".join(filter(None, [name, each if len(splits) > 1 else ""]))
-            field = select_field(surface, each, "loss")
-            marks = list(_marks(surface, values, topology, summary.threshold))
-            found.append(_Basins(field, topology, summary, label, marks))
+            found.append(
+                _Basins(
+                    select_field(surface, each, "loss"),
+                    topology,
+                    summary,
+                    ", ".join(filter(None, [name, each if len(splits) > 1 else ""])),
+                    list(_marks(surface, values, topology, summary.threshold)),
+                )
+            )
     return found
 
 
@@ -208,8 +209,8 @@ def _set_axis(
     span = high - low or abs(high) or 1.0
     limits = transform.inverted().transform(np.array([low - _MARGIN * span, high + _ROOM * span]))
     names = {group.field.name for group in groups}
-    name = with_note(names.pop() if len(names) == 1 else "loss", scale)
-    ax.set(**{f"{direction}lim": limits, f"{direction}label": name})
+    label = with_note(names.pop() if len(names) == 1 else "loss", scale)
+    ax.set(**{f"{direction}lim": limits, f"{direction}label": label})
 
 
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
@@ -231,8 +232,8 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
         )
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
-            place = {"xytext": (3, 0), "va": "center", "color": "0.25", **_TEXT}
-            ax.annotate(format_value(persistence), (death, row), **place)
+            text = format_value(persistence)
+            ax.annotate(text, (death, row), (3, 0), va="center", color="0.25", **_TEXT)
         else:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
 
@@ -248,15 +249,14 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
         ax.plot([places[row]] * 2, [birth, death], **line, gid="basin")
         ax.plot([places[row]], [birth], "o", color=color, gid="minimum")
         if topology.elders[row] >= 0:
-            across = [places[row], places[topology.elders[row]]]
-            ax.plot(across, [death, death], **line, gid="saddle")
+            ax.plot(places[[row, topology.elders[row]]], [death, death], **line, gid="saddle")
         if not np.isfinite(topology.persistence[row]):
             ax.plot(
                 places[row], edge, "^", color=color, markersize=6, clip_on=False, gid="immortal"
             )
         if count <= _MAX_NAMED:
-            place = {"xytext": (0, -4), "ha": "center", "va": "top", **_TEXT}
-            ax.annotate(format_value(topology.births[row]), (places[row], birth), **place)
+            text = format_value(topology.births[row])
+            ax.annotate(text, (places[row], birth), (0, -4), ha="center", va="top", **_TEXT)
     for label, row, height in group.marks:
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
     ax.set(xlim=(-0.75, count - 0.25), xticks=[])
@@ -279,15 +279,14 @@ def _places(topology: Topology, count: int) -> np.ndarray:
 
 def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
     """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
-    marks = mark_signs([group.field for group in groups])
-    signs = {label: sign for (kind, label), sign in marks.items() if kind == "checkpoint"}
-    return {CENTER: {**CROSS, "color": "black"}, **signs}
+    signs = mark_signs([group.field for group in groups])
+    named = {label: sign for (kind, label), sign in signs.items() if kind == "checkpoint"}
+    return {CENTER: {**CROSS, "color": "black"}, **named}
 
 
 def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
     """Name the marks, and give the barriers between them and what was left out."""
     labels = dict.fromkeys(label for group in groups for label, _, _ in group.marks)
-    handles = [key(shortened(label), **signs[label]) for label in labels]
     barriers = groups[0].summary.barriers if len(groups) == 1 else ()
     notes = [
         f"barrier between {shortened(each.first)} and {shortened(each.second)}: "
@@ -297,20 +296,20 @@ def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
     ]
     if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
+    handles = [key(shortened(label), **signs[label]) for label in labels]
     return Legend(handles, "; ".join(notes))
 
 
 def _bars_legend(groups: Sequence[_Basins]) -> Legend:
     """Say which basins are pale, and how many have no bar."""
-    notes = []
-    if hidden := sum(max(0, group.count - group.num_shown) for group in groups):
-        notes.append(f"{hidden} less persistent ones not shown")
-    if any(group.count < group.num_shown for group in groups):
-        total = sum(group.num_shallow for group in groups)
-        notes.append(
-            f"pale: not counted, less persistent than {_thresholds(groups)} ({total} in all)"
-        )
-    return Legend([], "; ".join(notes))
+    hidden = sum(max(0, group.count - group.num_shown) for group in groups)
+    total = sum(group.num_shallow for group in groups)
+    pale = f"pale: not counted, less persistent than {_thresholds(groups)} ({total} in all)"
+    notes = [
+        f"{hidden} less persistent ones not shown" if hidden else "",
+        pale if any(group.count < group.num_shown for group in groups) else "",
+    ]
+    return Legend([], "; ".join(filter(None, notes)))
 
 
 def _thresholds(groups: Sequence[_Basins]) -> str:

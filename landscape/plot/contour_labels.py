@@ -31,8 +31,8 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
     spots: list[np.ndarray] = []
     for index, level in enumerate(contours.levels):
         others = [piece for i, line in enumerate(pieces) if i != index for piece in line]
-        width = 0.62 * _FONT_SIZE * len(format_level(level))
-        candidates, slopes = _candidates(pieces[index], width)
+        num_characters = len(format_level(level))
+        candidates, slopes = _candidates(pieces[index], 0.62 * _FONT_SIZE * num_characters)
         room = _room(ax, candidates, others, spots)
         if room.size and room.max() > 0:
             spots.append(candidates[np.argmax(room * (1 + slopes))])
@@ -85,7 +85,7 @@ def _room(
         "labels": _distance(places, [np.array(labels).reshape(-1, 2)]),
     }
     is_far = [distances[name] > least for name, least in _LEAST_DISTANCES.items()]
-    is_clear = np.all(is_far, axis=0) & ~_is_on_missing(ax, places)
+    is_clear = np.all([*is_far, ~_is_on_missing(ax, places)], axis=0)
     return np.where(is_clear, np.minimum(distances["labels"], _FAR_ENOUGH), 0.0)
 
 

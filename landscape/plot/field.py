@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from landscape.errors import InputError, require
+from landscape.errors import require
 from landscape.plot.interpolation import interpolate_line, interpolate_plane
 from landscape.plot.names import QUANTITIES, axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
@@ -16,6 +16,7 @@ from landscape.results.surface import Mark, Surface
 from landscape.surface.grid import interpolated
 
 _MOST_DOTS = 8000  # on a plane
+_NOT_FINITE = {"NaN": np.isnan, "inf": np.isinf}
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split
 
 
@@ -31,7 +32,8 @@ class Field:
         drawn: The same with what could be interpolated between the points that were computed.
         is_not_finite: Computed points whose value is NaN or infinite, shaped as `values`.
         is_not_done: Points that have not been computed, shaped as `values`.
-        not_finite_name: What the values that are not finite are: `NaN`, `inf` or `NaN or inf`.
+        not_finite_name: What the values that are not finite are: `NaN`, `inf` or `NaN or inf`;
+            empty if all are.
         center: Value at the origin; None if unknown.
         quantity: `loss`, `accuracy` or the name of a map.
         split: Name of the data split; empty for a map.
@@ -129,7 +131,9 @@ def select_field(surface: Surface, split: str | None, quantity: str) -> Field:
         drawn=_interpolated(surface, values, done, center if tolerance is not None else None),
         is_not_finite=done & ~is_finite,
         is_not_done=~done,
-        not_finite_name=_not_finite_name(raw[done & ~is_finite]),
+        not_finite_name=" or ".join(
+            name for name, occurs in _NOT_FINITE.items() if occurs(raw[done]).any()
+        ),
         center=center,
         quantity=quantity,
         split=split,
@@ -152,22 +156,22 @@ def subtract_fields(second: Field, first: Field) -> Field:
         InputError: If the two are not at the same coordinates in the same unit.
     """
     for label, one, other in (("first", first.x, second.x), ("second", first.y, second.y)):
-        if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12):
-            raise InputError(
-                f"a difference needs surfaces on the same axes, got {_describe(one)} and "
-                f"{_describe(other)} along the {label} one.",
-                hint="Compute both with the same `grid` and `range`.",
-            )
-    if first.axis_labels != second.axis_labels:
-        raise InputError(
-            "a difference needs surfaces on the same axes, got "
-            f"{' and '.join(repr(', '.join(each.axis_labels)) for each in (first, second))}.",
-            hint="Compute both with the same directions and normalization.",
+        require(
+            one.shape == other.shape and np.allclose(one, other, rtol=1e-9, atol=1e-12),
+            f"a difference needs surfaces on the same axes, got {_describe(one)} and "
+            f"{_describe(other)} along the {label} one.",
+            hint="Compute both with the same `grid` and `range`.",
         )
+    require(
+        first.axis_labels == second.axis_labels,
+        "a difference needs surfaces on the same axes, got "
+        f"{' and '.join(repr(', '.join(each.axis_labels)) for each in (first, second))}.",
+        hint="Compute both with the same directions and normalization.",
+    )
     is_not_finite = first.is_not_finite | second.is_not_finite
     is_not_done = (first.is_not_done | second.is_not_done) & ~is_not_finite
     values = second.values - first.values
-    has_centers = first.center is not None and second.center is not None
+    has_centers = None not in (first.center, second.center)
     unit = " (percentage points)" if first.quantity == "accuracy" else ""
     return replace(
         second,
@@ -201,25 +205,28 @@ def scale_of(fields: Sequence[Field]) -> Scale:
     return choose_scale(arrays, is_share=fields[0].quantity == "accuracy")
 
 
-def choose_splits(surfaces: Sequence[Surface], split: str | None, quantity: str) -> tuple[str, ...]:
+def choose_splits(
+    surfaces: Sequence[Surface], split: str | None, quantity: str, *, is_one: bool = False
+) -> tuple[str, ...]:
     """Return the splits to draw, which every surface has; for a map, a single nameless one.
 
     Args:
         surfaces: One or more.
         split: A name; `all` or None for every split that the surfaces share.
         quantity: `loss`, `accuracy` or the name of a map.
+        is_one: Whether None stands for the first that they share alone.
 
     Raises:
         InputError: If the quantity or the split is not there in each of them.
     """
     shared = shared_splits(surfaces, quantity)
-    if not shared:
-        raise InputError(
-            f"the quantity must be one that every surface has, got {quantity!r}.",
-            hint=f"Quantities that are there: {_available(surfaces)}.",
-        )
+    require(
+        shared,
+        f"the quantity must be one that every surface has, got {quantity!r}.",
+        hint=f"Quantities that are there: {_available(surfaces)}.",
+    )
     if split in (None, "all", NO_SPLIT) or (shared == (NO_SPLIT,) and split in surfaces[0].splits):
-        return shared
+        return shared[:1] if is_one and split is None else shared
     _require_split(split, shared if quantity in QUANTITIES else surfaces[0].splits, quantity)
     return (split,)
 
@@ -232,14 +239,14 @@ def shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]
     return tuple(name for name in stored[0] if all(name in each for each in stored))
 
 
-def missing_names(fields: Sequence[Field]) -> dict[Literal["not_finite", "not_done"], str]:
+def missing_names(fields: Sequence[Field]) -> dict[str, str]:
     """Name the values of any of the fields that are not finite, and those that are not known."""
-    found = {}
-    if any(field.is_not_finite.any() for field in fields):
-        found["not_finite"] = _joined_name(fields)
-    if any(field.is_unknown.any() for field in fields):
-        found["not_done"] = "not computed"
-    return found
+    is_unknown = any(field.is_unknown.any() for field in fields)
+    found = {
+        "not_finite": _joined_name(fields),
+        "not_done": "not computed" if is_unknown else "",
+    }
+    return {sign: name for sign, name in found.items() if name}
 
 
 def dotted_points(fields: Sequence[Field]) -> Literal["evaluated", "interpolated"] | None:
@@ -335,12 +342,6 @@ def _describe(coordinates: np.ndarray) -> str:
 
 
 def _joined_name(fields: Sequence[Field]) -> str:
-    names = {field.not_finite_name for field in fields if field.is_not_finite.any()}
-    return names.pop() if len(names) == 1 else "NaN or inf"
-
-
-def _not_finite_name(values: np.ndarray) -> str:
-    """Name the values that are not finite by those that occur."""
-    if not np.isinf(values).any():
-        return "NaN"
-    return "NaN or inf" if np.isnan(values).any() else "inf"
+    """Name the values of fields that are not finite; empty if all are."""
+    names = [field.not_finite_name for field in fields]
+    return " or ".join(name for name in _NOT_FINITE if any(name in each for each in names))

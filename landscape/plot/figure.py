@@ -172,16 +172,14 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     legend = legend_of(fields, view_of(fields, kind))
     figure = legend.new_figure(columns, 0.45 + rows * (panel + 0.25), layout="compressed")
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
-    mappables = []
+    mappables = [
+        draw_field(ax, kind, field, scale, fields) for ax, field in zip(axes, fields, strict=True)
+    ]
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
-        mappables.append(draw_field(ax, kind, field, scale, fields))
         ax.set_title(panel_title(title, field))
         is_first, is_last = index % columns == 0, index + columns >= len(axes)
         ax.tick_params(labelleft=is_first, labelbottom=is_last)
-        if not is_first:
-            ax.set_ylabel("")
-        if not is_last:
-            ax.set_xlabel("")
+        ax.set(xlabel=ax.get_xlabel() * is_last, ylabel=ax.get_ylabel() * is_first)
     name = fields[0].name
     if any(field.name != name for field in fields):
         name = name.replace(f"{fields[0].split} ", "", 1)
@@ -322,9 +320,7 @@ def _panel_fields(
     surfaces: Sequence[Surface], names: Sequence[str], request: _Request
 ) -> tuple[list[Field], list[str]]:
     """Return the panels in reading order, splits down and surfaces across, with their titles."""
-    splits = choose_splits(surfaces, request.split, request.quantity)
-    if request.split is None:
-        splits = splits[:1]
+    splits = choose_splits(surfaces, request.split, request.quantity, is_one=True)
     fields = [
         select_plane(surface, each, request.quantity) for each in splits for surface in surfaces
     ]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.problem.problem import Problem
 from landscape.report.document import Report
 from landscape.report.entry import RESULTS, Entry
@@ -49,11 +49,11 @@ def compare(
     """
     plan = plan or MeasuringPlan()
     splits = {name: by_split(each) for name, each in problems.items()}
-    if not splits or not all(TRAIN in each for each in splits.values()):
-        raise InputError(
-            f"each of the problems that are compared needs the split {TRAIN!r}.",
-            hint=f"Pass {{name: problem}}, or {{name: {{{TRAIN!r}: problem, {TEST!r}: problem}}}}.",
-        )
+    require(
+        splits and all(TRAIN in each for each in splits.values()),
+        f"each of the problems that are compared needs the split {TRAIN!r}.",
+        hint=f"Pass {{name: problem}}, or {{name: {{{TRAIN!r}: problem, {TEST!r}: problem}}}}.",
+    )
     with TemporaryDirectory() if out is None else nullcontext(out) as folder:
         entries = [
             Entry(name, Path(name), files=result_files(Path(folder), f"{number}"))
@@ -70,8 +70,7 @@ def compare(
                 progress=progress,
             )
 
-        measured = measure_entries(entries, open_entry)
-        report = Report(measured, plan, (), Path(folder), now())
+        report = Report(measure_entries(entries, open_entry), plan, (), Path(folder), now())
         if out is not None:
             write_report(report, Path(out))
     return report

@@ -74,17 +74,23 @@ class Report:
     @property
     def versions(self) -> dict[str, str]:
         """Package -> version, as the results record it."""
-        origins = [entry.provenance for entry in self.entries]
         return {
             name: version
-            for origin in origins
-            if origin is not None
+            for entry in self.entries
+            if (origin := entry.provenance) is not None
             for name, version in origin.versions.items()
         }
 
     def differences(self) -> tuple[Difference, ...]:
-        """Return every difference to the first checkpoint of the same model and data."""
-        return differences_of(self.entries)
+        """Compare each checkpoint's sharpness and test loss with the first of its model and data.
+
+        Those without sharpness are left out.
+        """
+        groups: dict[Any, list[tuple[str, Detail]]] = {}
+        for entry in self.entries:
+            if entry.detail is not None:
+                groups.setdefault(_kind(entry.detail), []).append((entry.name, entry.detail))
+        return tuple(difference for group in groups.values() for difference in _within(group))
 
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
@@ -129,11 +135,10 @@ class Report:
             for each in self.differences()
             if not is_short or each.rho == self.rho or math.isnan(each.rho)
         ]
-        columns = ["quantity", "rho", "difference", "95 %", "verdict", "interval from"]
         return [
             Table(
                 f"{first} minus {second}, x 10^3",
-                columns,
+                ["quantity", "rho", "difference", "95 %", "verdict", "interval from"],
                 [
                     difference_row(each)
                     for each in found
@@ -151,7 +156,7 @@ class Report:
                 *parts, remark = row.of(entry).as_dict().values()
                 cells = ["" if part is None else repr(part) for part in parts]
                 rows.append([row.key, entry.name, *cells, remark])
-        parts = [part.name for part in dataclasses.fields(Number)]
+        parts = (part.name for part in dataclasses.fields(Number))
         return Table("", ["quantity", "checkpoint", *parts], rows)
 
     def settings_line(self) -> str:
@@ -218,19 +223,6 @@ class Report:
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
 
-def differences_of(entries: Sequence[Entry]) -> tuple[Difference, ...]:
-    """Compare each checkpoint's sharpness and test loss with the first of the same model and data.
-
-    Args:
-        entries: In order; those without sharpness are left out.
-    """
-    groups: dict[Any, list[tuple[str, Detail]]] = {}
-    for entry in entries:
-        if entry.detail is not None:
-            groups.setdefault(_kind(entry.detail), []).append((entry.name, entry.detail))
-    return tuple(difference for group in groups.values() for difference in _within(group))
-
-
 def _kind(detail: Detail) -> tuple[Any, ...]:
     """Return what two checkpoints must share to be compared in pairs."""
     origin = detail.measured.result.provenance
@@ -247,9 +239,12 @@ def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
 def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference:
     """Compare the losses of the same test examples."""
     paired = one[1].test_losses - other[1].test_losses
-    width = half_width(standard_error(paired))
     return Difference.around(
-        (TEST_LOSS, math.nan), (one[0], other[0]), float(paired.mean()), width, "test examples"
+        (TEST_LOSS, math.nan),
+        (one[0], other[0]),
+        float(paired.mean()),
+        half_width(standard_error(paired)),
+        "test examples",
     )
 
 

@@ -136,21 +136,15 @@ _DIFFERENCES = Figure(
 )
 
 
-def render_page(report: Report, figures: Sequence[Figure], title: str | None = None) -> str:
-    """Return the page: HTML with all figures inside.
-
-    Args:
-        report: What was measured.
-        figures: In the order in which they are shown.
-        title: Of the page; None for the number of checkpoints.
-    """
+def render_page(report: Report, figures: Sequence[Figure]) -> str:
+    """Return the page: HTML with all figures inside, in the order in which they are given."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"symbols": with_symbols, "mood": _mood}
     template = environment.from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     return template.render(
-        title=title or f"Comparison of {len(report.entries)} checkpoints",
+        title=f"Comparison of {len(report.entries)} checkpoints",
         report=report,
         checkpoints=[_checkpoint(report, number) for number in range(len(report.entries))],
         summary=summary_rows(),
@@ -172,13 +166,8 @@ def write_report(report: Report, folder: Path) -> Path:
     Returns:
         The page.
     """
-    tables = (
-        report.summary(),
-        report.table(),
-        report.sharpness_table(),
-        *report.difference_tables(),
-    )
-    shown = [table for table in tables if table.rows]
+    tables = (report.summary(), report.table(), report.sharpness_table())
+    shown = [table for table in (*tables, *report.difference_tables()) if table.rows]
     _write(folder / "table.md", "\n\n".join(table.as_markdown() for table in shown))
     _write(folder / "table.tex", "\n\n".join(table.as_latex() for table in shown))
     _write(folder / "table.csv", report.values_table().as_csv())
@@ -212,9 +201,8 @@ def _drawn(figure: Figure, entries: Sequence[Entry], folder: Path) -> Figure | N
         return None
     name = figure.result
     sources = tuple(entry.files[name] for entry, _ in chosen if name in entry.files)
-    labels = [entry.name for entry, _ in chosen]
-    figure = replace(figure, sources=sources)
-    return _saved(figure, folder, [result for _, result in chosen], labels=labels)
+    labels, results = [entry.name for entry, _ in chosen], [result for _, result in chosen]
+    return _saved(replace(figure, sources=sources), folder, results, labels=labels)
 
 
 def _saved(

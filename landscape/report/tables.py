@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from landscape.errors import InputError
+from landscape.errors import require
 
 _NUMBER = re.compile(r"\(?[+\-\N{MINUS SIGN}]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MISSING = ("", "-", "\N{EN DASH}", "nan", "inf", "-inf")
@@ -74,14 +74,13 @@ class Table:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not self.columns:
-            raise InputError("a table must have at least one column, got none.")
+        require(self.columns, "a table must have at least one column, got none.")
         for number, row in enumerate(self.rows, 1):
-            if len(row) != len(self.columns):
-                raise InputError(
-                    f"each row must have a cell for each of {len(self.columns)} columns, row "
-                    f"{number} has {len(row)}."
-                )
+            require(
+                len(row) == len(self.columns),
+                f"each row must have a cell for each of {len(self.columns)} columns, row "
+                f"{number} has {len(row)}.",
+            )
 
     def transposed(self) -> Table:
         """Return the table with a row for each column; the first column becomes the head."""
@@ -103,22 +102,20 @@ class Table:
 
     def as_latex(self) -> str:
         """Return a LaTeX float with booktabs, with the title as its caption and notes below."""
-        alignment = "".join("r" if right else "l" for right in self._is_right)
         head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows)]
         caption = [rf"\caption{{{_latex(self.title)}}}"] if self.title else []
-        notes = [rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in self.notes]
         lines = [
             r"\begin{table}",
             r"\centering",
             *caption,
-            rf"\begin{{tabular}}{{{alignment}}}",
+            rf"\begin{{tabular}}{{{''.join('lr'[right] for right in self._is_right)}}}",
             r"\toprule",
             head,
             r"\midrule",
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            *notes,
+            *(rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in self.notes),
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
@@ -150,8 +147,7 @@ def _is_numeric(cell: str) -> bool:
 
 def _markdown(text: str) -> str:
     """Escape the characters that are special in Markdown, except underscores within words."""
-    text = " ".join(text.split())
-    text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", text)
+    text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", " ".join(text.split()))
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 

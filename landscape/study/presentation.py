@@ -23,18 +23,12 @@ Cells = Callable[[str, Statistic | None], list[str]]
 """From a quantity and its values to the cells of a row."""
 
 
-def results_table(summary: Summary) -> Table:
-    """Return the table of the settings that were chosen, as mean and standard deviation."""
-    return _narrower(_table("Results", summary.chosen, summary, _shown, _heads))
+def settings_table(title: str, settings: Sequence[Setting], summary: Summary) -> Table:
+    """Return the table of settings, as mean and standard deviation; transposed if that is narrower.
 
-
-def settings_table(summary: Summary) -> Table:
-    """Return the table of all settings, as mean and standard deviation."""
-    return _narrower(_table("All settings", summary.settings, summary, _shown, _heads))
-
-
-def _narrower(table: Table) -> Table:
-    """Return a table, or its transpose where that has fewer columns."""
+    The settings are those that were chosen, or all, of the summary.
+    """
+    table = _table(title, settings, summary, _shown, _heads)
     return table.transposed() if len(table.rows) + 1 < len(table.columns) else table
 
 
@@ -79,16 +73,15 @@ def _table(
 
 def _notes(settings: Sequence[Setting], summary: Summary) -> list[str]:
     notes = ["Mean ± sample standard deviation over the seeds, after the last epoch."]
-    names = ", ".join(summary.select)
     if summary.select and settings is summary.chosen:
         notes.append(
-            f"{names}: chosen by the mean accuracy on the validation split, never on the test set."
+            f"{', '.join(summary.select)}: chosen by the mean accuracy on the validation split, "
+            "never on the test set."
         )
     if summary.unchosen:
-        unchosen = ", ".join(summary.unchosen)
         notes.append(
-            f"{unchosen}: all values are shown, none is chosen, for no validation split was held "
-            "out."
+            f"{', '.join(summary.unchosen)}: all values are shown, none is chosen, for no "
+            "validation split was held out."
         )
     if summary.num_finished < summary.num_runs:
         notes.append(
@@ -230,16 +223,11 @@ def _panels(
         first, factor = setting.histories[0], quantity.factor
         mean, deviation = _over_seeds(setting.histories, quantity.column)
         radius = f" (radius {first.settings['sharpness_rho']:g})" if has_radius else ""
-        name = _label(
-            setting.variant,
-            {key: value for key, value in setting.factors.items() if key in of_curves},
-        )
-        title = _label(
-            "", {key: value for key, value in setting.factors.items() if key not in of_curves}
-        )
-        panels.setdefault(title, []).append(
-            Band(name + radius, x(first), factor * mean, factor * deviation)
-        )
+        own = {key: value for key, value in setting.factors.items() if key in of_curves}
+        shared = {key: value for key, value in setting.factors.items() if key not in of_curves}
+        name = _label(setting.variant, own) + radius
+        band = Band(name, x(first), factor * mean, factor * deviation)
+        panels.setdefault(_label("", shared), []).append(band)
     return panels
 
 

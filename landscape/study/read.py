@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from landscape.errors import InputError, first_line
+from landscape.errors import InputError, first_line, require
 from landscape.study.definition import CommandOptions, Study, StudyRun, as_text
 
 _SECTIONS = ("train", "grid", "variant", "measure", "report", "slurm")
@@ -96,12 +96,19 @@ class _Source:
                 hint="Texts need quotes, lists brackets: rho = [0.1].",
             ) from exc
 
-    def error(
-        self, message: str, section: str, key: str = "", number: int = 0, hint: str = ""
-    ) -> InputError:
-        """Return an error that says where it is.
+    def require(
+        self,
+        condition: object,
+        message: str,
+        section: str,
+        key: str = "",
+        number: int = 0,
+        hint: str = "",
+    ) -> None:
+        """Raise an error that says where it is unless the condition holds.
 
         Args:
+            condition: What must be true.
             message: What is wrong.
             section: Name; empty before the first.
             key: In it.
@@ -111,38 +118,39 @@ class _Source:
         line = self._line(section, key, number)
         head = f"[[{section}]]" if section == "variant" else f"[{section}]"
         places = [str(self.path), f"line {line}" if line else "", head if section else ""]
-        return InputError(f"{', '.join(filter(None, places))}: {message}", hint=hint)
+        require(condition, f"{', '.join(filter(None, places))}: {message}", hint)
 
     def check_keys(
         self, table: Mapping[str, Any], known: Sequence[str], section: str, rule: str
     ) -> None:
         """Refuse keys that are unknown, and name the nearest that is not."""
         for key in table:
-            if key not in known:
-                raise self.error(
-                    f"{rule} {', '.join(known)}, got {key!r}.",
-                    section,
-                    key,
-                    hint=_nearest(key, known),
-                )
+            self.require(
+                key in known,
+                f"{rule} {', '.join(known)}, got {key!r}.",
+                section,
+                key,
+                hint=_nearest(key, known),
+            )
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a section, empty if it is not there."""
         found = self.content.get(name, {})
-        if not isinstance(found, dict):
-            raise self.error(
-                f"{name} must be a section, got {found!r}.",
-                "",
-                name,
-                hint=f"Write [{name}] on its own.",
-            )
+        self.require(
+            isinstance(found, dict),
+            f"{name} must be a section, got {found!r}.",
+            "",
+            name,
+            hint=f"Write [{name}] on its own.",
+        )
         return found
 
     def text(self, key: str, default: str) -> str:
         """Return a text from before the first section."""
         found = self.content.get(key, default)
-        if not isinstance(found, str) or not found:
-            raise self.error(f"{key} must be a text, got {found!r}.", "", key)
+        self.require(
+            isinstance(found, str) and found, f"{key} must be a text, got {found!r}.", "", key
+        )
         return found
 
     def options(
@@ -164,22 +172,29 @@ class _Source:
             number: Of the section.
             also: Other keys that it may have.
         """
-        if not isinstance(table, dict):
-            raise self.error(f"options of {command} must be a section, got {table!r}.", section)
+        self.require(
+            isinstance(table, dict),
+            f"options of {command} must be a section, got {table!r}.",
+            section,
+        )
         found: dict[str, Any] = {}
-        usable = [name for name, option in options.items() if not option.is_reserved]
+        usable = [*(name for name in options if not options[name].is_reserved), *also]
         for key, value in table.items():
             name = key.replace("-", "_")
-            message = hint = ""
-            if name in options and options[name].is_reserved and name not in also:
-                message, hint = f"{key} is set by the sweep itself.", "Leave it out."
-            elif name not in (*options, *also):
-                message = f"keys must be options of {command}, got {key!r}."
-                hint = _nearest(name, [*usable, *also])
-            elif name in found:
-                message, hint = f"{key} is there twice.", "Remove one of them."
-            if message:
-                raise self.error(message, section, key, number, hint)
+            for condition, message, remedy in (
+                (
+                    name in usable or name not in options,
+                    f"{key} is set by the sweep itself.",
+                    "Leave it out.",
+                ),
+                (
+                    name in usable,
+                    f"keys must be options of {command}, got {key!r}.",
+                    _nearest(name, usable),
+                ),
+                (name not in found, f"{key} is there twice.", "Remove one of them."),
+            ):
+                self.require(condition, message, section, key, number, remedy)
             found[name] = value
         return found
 
@@ -227,30 +242,39 @@ class _Runs:
         names: dict[str, int] = {}
         for number, (variant, own) in enumerate(self._variants()):
             for run in self._combinations(variant, lists | self._checked("variant", own, number)):
-                if run.name in names:
-                    message = f"each run must have a name of its own, two are {run.name!r}."
-                    is_twice = number == names[run.name]
-                    hint = "List each value once." if is_twice else "Give the variants other names."
-                    raise self._source.error(message, "variant", "name", number, hint)
+                is_twice = number == names.get(run.name)
+                self._source.require(
+                    run.name not in names,
+                    f"each run must have a name of its own, two are {run.name!r}.",
+                    "variant",
+                    "name",
+                    number,
+                    "List each value once." if is_twice else "Give the variants other names.",
+                )
                 names[run.name] = number
                 yield run
 
     def _variants(self) -> list[tuple[str, dict[str, Any]]]:
         tables = self._source.content.get("variant", [{}])
-        if not isinstance(tables, list):
-            raise self._source.error(
-                "a variant must be a section of its own.", "variant", hint="Write [[variant]]."
-            )
+        self._source.require(
+            isinstance(tables, list),
+            "a variant must be a section of its own.",
+            "variant",
+            hint="Write [[variant]].",
+        )
         found = []
         for number, table in enumerate(tables):
             own = self._source.options(
                 table, self._options, "variant", "landscape train", number, also=("name", *_SEEDS)
             )
             name = own.pop("name", "")
-            if not isinstance(name, str) or (not name and len(tables) > 1):
-                raise self._source.error(
-                    "each variant must have a name, a text.", "variant", "name", number, ""
-                )
+            self._source.require(
+                isinstance(name, str) and (name or len(tables) == 1),
+                "each variant must have a name, a text.",
+                "variant",
+                "name",
+                number,
+            )
             found.append((name, own))
         return found
 
@@ -266,8 +290,7 @@ class _Runs:
             elif section == "grid":
                 rule = f"{key} must be a list of values, got {value!r}."
                 is_right, hint = bool(value) and not is_single, "Single values belong to [train]."
-            if not is_right:
-                raise self._source.error(rule, section, key, number, hint)
+            self._source.require(is_right, rule, section, key, number, hint)
             found["seed" if key == "seeds" else key] = [value] if is_single else _Listed(value)
         return found
 
@@ -306,18 +329,30 @@ def _selected(
 ) -> tuple[str, ...]:
     select = report.get("select", ["rho"])
     names = [select] if isinstance(select, str) else select
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise source.error(f"select must be a list of options, got {select!r}.", "report", "select")
+    source.require(
+        isinstance(names, list) and all(isinstance(name, str) for name in names),
+        f"select must be a list of options, got {select!r}.",
+        "report",
+        "select",
+    )
     names = [name.replace("-", "_") for name in names]
     for name in names:
-        if name not in options:
-            message = f"select must name options of landscape train, got {name!r}."
-            raise source.error(message, "report", "select", hint=_nearest(name, list(options)))
+        source.require(
+            name in options,
+            f"select must name options of landscape train, got {name!r}.",
+            "report",
+            "select",
+            hint=_nearest(name, list(options)),
+        )
     return tuple(names)
 
 
 def _count(source: _Source, key: str) -> int | None:
     value = source.content.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise source.error(f"{key} must be a whole number of at least 1, got {value!r}.", "", key)
+    source.require(
+        value is None or (type(value) is int and value >= 1),
+        f"{key} must be a whole number of at least 1, got {value!r}.",
+        "",
+        key,
+    )
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from landscape.errors import StoreError
+from landscape.errors import StoreError, require
 from landscape.io.store import read_result
 from landscape.results.history import History, mean_and_deviation
 from landscape.results.sharpness import Sharpness
@@ -110,11 +110,12 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
     for run in study.runs:
         groups.setdefault(run.setting, []).append(run)
     finished = {job.name for job in jobs if not job.remaining}
-    if not finished:
-        raise StoreError(
-            f"no run of {study.path} is finished in {study.out}.",
-            hint=f"Run landscape sweep {study.path}.",
-        )
+    require(
+        finished,
+        f"no run of {study.path} is finished in {study.out}.",
+        hint=f"Run landscape sweep {study.path}.",
+        kind=StoreError,
+    )
     found = [_setting(study, runs, finished) for runs in groups.values()]
     settings = tuple(setting for setting in found if setting.seeds)
     candidates = _candidates(settings, study.select)
@@ -179,11 +180,8 @@ def _candidates(settings: Sequence[Setting], select: Sequence[str]) -> list[list
     """Return the groups of settings that differ in `select` alone."""
     groups: dict[tuple[str, ...], list[Setting]] = {}
     for setting in settings:
-        rest = [
-            f"{name}={as_text(value)}"
-            for name, value in setting.factors.items()
-            if name not in select
-        ]
+        factors = setting.factors.items()
+        rest = [f"{name}={as_text(value)}" for name, value in factors if name not in select]
         groups.setdefault((setting.variant, *rest), []).append(setting)
     return list(groups.values())
 

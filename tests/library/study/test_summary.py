@@ -16,7 +16,6 @@ from landscape.study.execute import Job, Stage
 from landscape.study.presentation import (
     as_dict,
     numbers_table,
-    results_table,
     settings_table,
 )
 from landscape.study.summary import summarise
@@ -117,7 +116,7 @@ def test_nothing_is_chosen_where_nothing_was_held_out(make):
     assert summary.chosen == summary.settings
     assert summary.unchosen == ("rho",)
     assert "none is chosen, for no validation split was held out" in " ".join(
-        results_table(summary).notes
+        settings_table("Results", summary.chosen, summary).notes
     )
 
 
@@ -129,7 +128,9 @@ def test_a_setting_without_some_seeds_is_chosen_only_where_all_are(make):
     rows = {("SAM", 0.05): THREE["SAM", 0.05], ("SAM", 0.1): [(1.0, 0.1, 1.0)] * 3}
     summary = make(rows, num_finished=5)
     assert summary.chosen[0].factors == {"rho": 0.05}
-    assert "5 of 6 runs are finished" in " ".join(results_table(summary).notes)
+    assert "5 of 6 runs are finished" in " ".join(
+        settings_table("Results", summary.chosen, summary).notes
+    )
 
 
 def test_means_and_deviations_are_numpys(make):
@@ -150,7 +151,8 @@ def test_means_and_deviations_are_numpys(make):
 
 
 def test_the_tables_show_shares_in_percent(make):
-    table = results_table(make(THREE))
+    summary = make(THREE)
+    table = settings_table("Results", summary.chosen, summary)
     table = (
         table if table.columns[0] == "variant" and "SAM" in table.columns else table.transposed()
     )
@@ -159,7 +161,7 @@ def test_the_tables_show_shares_in_percent(make):
     assert rows["rho"] == ("-", "0.1")
     assert rows["gradients"] == ("12", "12")
     assert "chosen by the mean accuracy on the validation split" in " ".join(table.notes)
-    assert "chosen by" not in " ".join(settings_table(make(THREE)).notes)
+    assert "chosen by" not in " ".join(settings_table("", summary.settings, summary).notes)
 
 
 def test_json_has_numbers_and_null(make):
