@@ -1,5 +1,5 @@
 """Run the command line as `python -m landscape_cli`."""
 
-from .app import main
+from .program import main
 
 main()

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import landscape
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, is_out_of_memory
 
 from . import console
 from .checks.command import assert_conditions, audit_optimizer, doctor, verify
@@ -20,10 +20,13 @@ from .files import convert, info, plot
 from .hessian.command import hessian
 from .hints import learn_options
 from .options import Command
+from .program import CTRL_C, main
 from .sharpness.command import sharpness
 from .surface.command import surface
 from .sweep.command import sweep
 from .train.command import train
+
+__all__ = ["app", "main"]
 
 
 class _Group(TyperGroup):
@@ -32,19 +35,29 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except LandscapeError as error:
-            console.show_error(error)
-            raise typer.Exit(1) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has seen enough
-                raise
-            console.show_error(
-                LandscapeError(f"{error.strerror or error}: {error.filename or 'standard output'}.")
-            )
-            raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             console.say("\nInterrupted.")
-            raise typer.Exit(130) from interrupt
+            raise typer.Exit(CTRL_C) from interrupt
+        except typer.Exit:
+            raise
+        except Exception as exc:
+            error = _of_user(exc)
+            if error is None:
+                raise
+            console.show_error(error)
+            raise typer.Exit(1) from exc
+
+
+def _of_user(exc: Exception) -> LandscapeError | None:
+    """Return what to tell a user of an exception; None for what is not theirs to know."""
+    if is_out_of_memory(exc) and not (isinstance(exc, LandscapeError) and "emory" in str(exc)):
+        return LandscapeError(
+            "there is not enough memory.",
+            hint="Free some, raise its limit, or pass a smaller `batch_size` or `samples`.",
+        )
+    if isinstance(exc, OSError) and exc.errno != errno.EPIPE:  # the reader has seen enough
+        return LandscapeError(f"{exc.strerror or exc}: {exc.filename or 'standard output'}.")
+    return exc if isinstance(exc, LandscapeError) else None
 
 
 app = typer.Typer(
@@ -95,8 +108,3 @@ for command in (
     app.command(cls=Command)(command)
 app.command("assert", cls=Command)(assert_conditions)
 app.add_typer(data, name="data")
-
-
-def main() -> None:
-    """Run the application."""
-    app()

@@ -28,13 +28,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from landscape.errors import LandscapeError, Remark
+from landscape.errors import LandscapeError, Remark, printable
 
 from .hints import in_options
-
-CTRL_C = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
-"""Exit codes of a command that was stopped."""
+from .program import CTRL_C, interrupt
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
@@ -78,12 +75,12 @@ def _saying_remarks() -> Iterator[None]:
 
 def show_error(error: LandscapeError) -> None:
     """Print a user's error, as a command line has it: one sentence and a hint."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
     console.print("Error:", style="bold red", end=" ")
-    console.print(in_options(error.message), markup=False)
+    console.print(printable(in_options(error.message)))
     if error.hint:
         console.print("Hint:", style="bold", end=" ")
-        console.print(in_options(error.hint), markup=False)
+        console.print(printable(in_options(error.hint)))
 
 
 def is_heard() -> bool:
@@ -102,13 +99,17 @@ def is_restarted() -> bool:
 def say(text: str) -> None:
     """Print a remark to stderr."""
     if is_heard() and not _is_quiet.get():
-        typer.echo(text, err=True)
+        typer.echo(_lines(text), err=True)
 
 
 def answer(text: str) -> None:
     """Print part of the answer to stdout."""
     if is_heard():
-        typer.echo(text, file=_answers.get())
+        typer.echo(_lines(text), file=_answers.get())
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def answer_table(
@@ -118,15 +119,16 @@ def answer_table(
     if not is_heard():
         return
     table = Table()
-    for i, column in enumerate(columns):
+    for i, column in enumerate(map(printable, columns)):
         table.add_column(column, justify="left" if i < num_texts else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     file = _answers.get() or sys.stdout
     # A file or a pipe has room for a line of any length.
     is_cut = file.isatty() or "COLUMNS" in os.environ
-    console = Console(file=file, width=None if is_cut else _UNLIMITED, highlight=False, emoji=False)
-    console.print(title, style="bold", soft_wrap=True, markup=False)
+    width = None if is_cut else _UNLIMITED
+    console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
+    console.print(printable(title), style="bold", soft_wrap=True)
     console.print(table)
 
 
@@ -237,7 +239,7 @@ class StopSignals:
                 os.write(2, b"\nFinishing the step; Ctrl-C stops at once.\n")
             return
         if is_first or number == signal.SIGINT:
-            raise KeyboardInterrupt
+            interrupt(frame, 128 + number)
 
 
 def _shown(name: str, value: float) -> str:
@@ -258,7 +260,7 @@ class TerminalProgress:
         is_terminal = sys.stderr.isatty()  # console.is_terminal is true with FORCE_COLOR
         is_shown = is_terminal and is_heard() and not _is_quiet.get()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[values]}"),
@@ -273,7 +275,7 @@ class TerminalProgress:
     def start(self, task: str, total: int | None) -> None:
         """Begin a task."""
         self._bar.start()
-        self._task = self._bar.add_task(task, total=total, values="")
+        self._task = self._bar.add_task(printable(task), total=total, values="")
 
     def update(self, completed: int, **fields: float) -> None:
         """Show how far it is."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import landscape.plot as figures
-from landscape.errors import require
+from landscape.errors import printable, require
 from landscape.runtime.files import names_apart
 
 from . import console
@@ -69,8 +69,9 @@ def _rows(
 
 def _answer_lines(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of words, column below column."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[printable(word) for word in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         words = (word.ljust(width) for word, width in zip(row, widths, strict=True))
         console.answer(f"  {'  '.join(words)}".rstrip())
 

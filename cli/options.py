@@ -113,6 +113,12 @@ class ModelOptions:
         ),
     ] = None
 
+    @property
+    def code_files(self) -> list[Path]:
+        """Files of Python that the options name, which are read."""
+        named = [str(getattr(self, name)).rpartition(":")[0] for name in ("model", "data", "loss")]
+        return [Path(file) for file in named if file]
+
     def choice(self, kind: Callable[..., T]) -> T:
         """Return the library's `ModelChoice` or `ProblemChoice` of these options."""
         return call_with_options(

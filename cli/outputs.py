@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from landscape.errors import StoreError, require
 from landscape.runtime.files import folder_of, locked
 
 from . import console
+
+_kept: ContextVar[frozenset[Path]] = ContextVar("kept", default=frozenset())
 
 
 def default_output(source: Path, suffix: str) -> Path:
@@ -73,6 +76,25 @@ def prepare_output(
 
 
 @contextmanager
+def keeping(paths: Sequence[Path], prepare: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Keep outputs for what is done inside, which may keep them again; others are refused.
+
+    Args:
+        paths: Files.
+        prepare: Raises an error if they may not be written, before they are kept or then.
+    """
+    prepare()
+    new = [path for path in map(Path.resolve, paths) if path not in _kept.get()]
+    before = _kept.set(_kept.get() | {*new})
+    with ExitStack() as locks:
+        locks.callback(_kept.reset, before)
+        for path in new:
+            locks.enter_context(locked(path))
+        prepare()
+        yield
+
+
+@contextmanager
 def output_of_this_run(
     path: Path | None,
     inputs: Sequence[Path | None],
@@ -93,10 +115,13 @@ def output_of_this_run(
     if path is None or not console.is_heard():
         yield
         return
-    prepare_output(path, force=force, resume=resume, inputs=inputs)
-    if besides is not None:
-        prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
-    with locked(path):
+
+    def prepare() -> None:
+        prepare_output(path, force=force, resume=resume, inputs=inputs)
+        if besides is not None:
+            prepare_output(besides, force=force, resume=resume, inputs=[*inputs, path])
+
+    with keeping([path], prepare):
         # A process that torchrun starts again goes on with what is there.
         if force and "TORCHELASTIC_RESTART_COUNT" in os.environ:
             path.unlink(missing_ok=True)

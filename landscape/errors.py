@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -126,13 +127,46 @@ def first_line(exc: BaseException) -> str:
     return str(exc).splitlines()[0] if str(exc) else type(exc).__name__
 
 
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff"
+    "\U000e0000-\U000e007f]"
+)
+"""Control characters, halves of characters, and what is not seen or turns the text around it."""
+
+
+def printable(text: str) -> str:
+    """Return text from a file or a label with escapes for what a terminal or XML may not get.
+
+    Those are control characters, line ends too, undecodable bytes of a path, and invisible
+    characters that hide text or change its direction.
+    """
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Return the first names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{rest}"
 
 
-def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether torch could not get the memory that it needed, on an accelerator or on the CPU."""
-    kinds = [kind.__name__ for kind in type(exc).__mro__]
-    return "OutOfMemoryError" in kinds or "DefaultCPUAllocator" in str(exc)
+_NO_MEMORY = (
+    "annot allocate memory",
+    "bad_alloc",
+    "CPUAllocator",
+    "can't start new thread",
+    "emory allocation failed",
+    "failed to map segment",
+)
+"""What the system, torch, HDF5 and the loader of libraries say where memory is used up."""
+
+
+def is_out_of_memory(exc: BaseException | None) -> bool:
+    """Whether an exception, or what caused it, is that there was too little memory anywhere."""
+    while exc is not None:
+        kinds = [kind.__name__ for kind in type(exc).__mro__]
+        if {"MemoryError", "OutOfMemoryError"} & {*kinds} or any(
+            sign in str(exc) for sign in _NO_MEMORY
+        ):
+            return True
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    return False

@@ -121,7 +121,7 @@ def _call(function, arguments, cwd, settings, pipes) -> None:
 
 def _command(words: list[str]) -> None:
     """Be `python -m landscape_cli`."""
-    from landscape_cli.app import main
+    from landscape_cli.program import main
 
     sys.argv = ["landscape", *words]
     main()

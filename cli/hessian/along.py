@@ -56,9 +56,11 @@ def curvature_along_run(
     )
     deadline = Deadline.after_minutes(asked.minutes)
     path = out or default_output(folder / "curvature", ".h5")
-    with output_of_this_run(path, [], force=force, resume=resume), working_together(path):
+    paths = find_snapshots(folder)
+    histories = [paths[0].parent / place / "history.h5" for place in (".", "..")]
+    inputs = [*paths, *histories, *asked.code_files]
+    with output_of_this_run(path, inputs, force=force, resume=resume), working_together(path):
         split_names(asked.split)
-        paths = find_snapshots(folder)
         opened = open_checkpoint(paths[-1], asked, (asked.split,))
         points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
         result = curvature_along(

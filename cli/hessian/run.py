@@ -60,7 +60,7 @@ def curvature_of(
     agreement = None
     basis = Path() if out is None else _krylov_path(out)
     output = output_of_this_run(
-        out, [checkpoint, asked.align], force=force, resume=resume, besides=basis
+        out, [checkpoint, asked.align, *asked.code_files], force=force, resume=resume, besides=basis
     )
     with output, working_together(basis):
         split_names(asked.split)

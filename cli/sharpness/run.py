@@ -55,9 +55,10 @@ def sharpness_of(
     parse_radii(asked.rho)  # what is no radius is refused before anything is computed
     if certificate is not None:
         _require_certifiable(paths, asked)
+    inputs = [*paths, *(asked.hessian or []), *asked.code_files]
     with (
-        output_of_this_run(out, [*paths, certificate], force=force, resume=False),
-        output_of_this_run(certificate, [*paths, out], force=force, resume=False),
+        output_of_this_run(out, [*inputs, certificate], force=force, resume=False),
+        output_of_this_run(certificate, [*inputs, out], force=force, resume=False),
         working_together(),
     ):
         split_names(asked.split)

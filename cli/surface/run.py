@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from landscape.directions.spec import PlaneSpec, RangeSpec, parse_grid, parse_ranges
 from landscape.errors import StoreError
 from landscape.io.open import OpenedProblems, split_names
+from landscape.io.snapshots import find_snapshots
 from landscape.io.store import FileSink, read_result, write_result
 from landscape.results.surface import Surface
 from landscape.runtime import distributed
@@ -59,7 +61,9 @@ def surface_of(
     for each in ranges:
         if each.ends is not None:
             Axis(*each.ends, 2)  # a range that does not rise is refused before anything is computed
-    inputs, saved = [checkpoint, *spec.input_files], plane.save_directions
+    snapshots = [find_snapshots(each.argument) for each in spec.specs if each.kind == "pca"]
+    inputs = [checkpoint, *spec.input_files, *problem.code_files, *chain(*snapshots)]
+    saved = plane.save_directions
     output = output_of_this_run(path, inputs, force=force, resume=resume, besides=saved)
     with output, working_together():
         stored = _stored_surface(path) if resume and console.is_heard() else None

@@ -8,19 +8,21 @@ import threading
 from collections.abc import Sequence
 
 from landscape.errors import LandscapeError
-from landscape.runtime.files import locked
 from landscape.study.execute import Job, complete
 
 from .. import console
 from ..app import app
+from ..outputs import keeping
+from ..program import prepare_streams
 
 
 def run_job() -> None:
     """Do what is left of a job, alone in its folder."""
+    prepare_streams()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = Job.from_json(sys.argv[1])
     try:
-        with locked(job.folder / "checkpoint.pt"):
+        with keeping([job.folder / "checkpoint.pt"]):
             sys.exit(complete(job, _call))
     except LandscapeError as error:
         console.show_error(error)

@@ -44,8 +44,9 @@ from landscape.training.meter import euclidean_radius
 
 from .. import console
 from ..options import LARGEST_SEED, ModelOptions, call_with_options
-from ..outputs import prepare_output
+from ..outputs import keeping, prepare_output
 from ..processes import working_together
+from ..program import CTRL_C, TERMINATED
 from .options import OptimizerOptions, TrainOptions
 
 _MAY_CHANGE = {"data_dir"}
@@ -75,9 +76,13 @@ def train_runs(
         _Run(dataclasses.replace(options, seed=seed), folder, save_every, resume)
         for seed, folder in _seeds_and_folders(options.seed, seeds, out)
     ]
-    for run in runs:
-        run.prepare(init, force=force)
-    with console.StopSignals() as signals, _joined(runs, signals):
+
+    def prepare() -> None:
+        for run in runs:
+            run.prepare(init, force=force)
+
+    kept = [run.path for run in runs] if console.is_heard() else []
+    with keeping(kept, prepare), console.StopSignals() as signals, _joined(runs, signals):
         start = None if init is None else load_checkpoint(init)
         recipe = training_recipe(problem.choice(ModelChoice), start)
         splits = load_splits(recipe)  # once for all runs
@@ -136,12 +141,12 @@ def _joined(runs: Sequence[_Run], signals: console.StopSignals) -> Iterator[None
                 signals.end_undisturbed()
             # Without a signal of its own, a process stops because another was told to, as launchers
             # do it.
-            raise typer.Exit(signals.exit_code or console.TERMINATED) from stop
+            raise typer.Exit(signals.exit_code or TERMINATED) from stop
     except KeyboardInterrupt as exc:
         saved = _last_saved(runs)
         place = f" The last saved state is in {saved}. {console.to_go_on()}" if saved else ""
         console.say(f"\nInterrupted.{place}")
-        raise typer.Exit(signals.exit_code or console.CTRL_C) from exc
+        raise typer.Exit(signals.exit_code or CTRL_C) from exc
 
 
 def _last_saved(runs: Sequence[_Run]) -> Path | None:

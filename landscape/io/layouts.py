@@ -9,14 +9,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from landscape.errors import from_extra, require
+from landscape.errors import from_extra, printable, require
 from landscape.io import li2018
 from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result, writing
+from landscape.results.display import label_cell
 from landscape.results.history import History
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
@@ -47,7 +49,8 @@ def write_table(
     column `line` that counts them from 0. A spectrum has a row for each eigenvalue, the curvature
     along a run one for each snapshot that is done, sharpness one for each measure, a comparison of
     it one for each measure of each checkpoint, a history one for each epoch. Numbers read back as
-    they were; NaN and inf are written as nan and inf.
+    they were; NaN and inf are written as nan and inf. A name that a spreadsheet would take for a
+    formula has an apostrophe before it.
 
     Returns:
         What the table cannot hold of the result, a sentence each.
@@ -56,10 +59,11 @@ def write_table(
         StoreError: If the file cannot be written; an older one of that name stays.
     """
     columns = _COLUMNS[type(result)](result)
-    with writing(path) as beside, beside.open("w", newline="") as file:
+    with writing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(map(label_cell, columns))
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(label_cell(cell) if isinstance(cell, str) else cell for cell in row)
     return _left_out(result)
 
 
@@ -193,7 +197,9 @@ def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
     require(surface.done.any(), "a mesh needs a point at least, none of this surface is done.")
     with from_extra("vtk", "meshio"):
         import meshio
-    mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=_point_data(surface))
+    named = escape if path.suffix == ".vtu" else str  # meshio writes names into XML as they are
+    data = {named(printable(name)): values for name, values in _point_data(surface).items()}
+    mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=data)
     with writing(path) as beside:
         mesh.write(beside)
     return _left_out(surface)

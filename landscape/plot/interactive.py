@@ -20,7 +20,7 @@ from landscape.plot.field import (
     shared_splits,
 )
 from landscape.plot.mark_symbols import is_inside
-from landscape.plot.names import QUANTITIES, choose_kind, name_results, printable
+from landscape.plot.names import QUANTITIES, choose_kind, drawable, name_results
 from landscape.plot.page_traces import (
     DOT,
     FLOOR_DROP,
@@ -84,7 +84,7 @@ def draw_page(
     """
     results = list(results)
     view = _view(results, kind)
-    names = [html.escape(printable(name)) for name in name_results(results, labels)]
+    names = [html.escape(drawable(name)) for name in name_results(results, labels)]
     chosen = choose_splits(results, None if split == "all" else split, quantity)[0]
     layers = _layers(results, quantity)
     choices = _choices(layers, names)
@@ -93,7 +93,7 @@ def draw_page(
         for index, choice in enumerate(choices)
         if (quantity, chosen) in {(row[0].quantity, row[0].split) for row in choice.rows}
     )
-    heading = html.escape(printable(title or "")) or ", ".join(filter(None, names))
+    heading = html.escape(drawable(title or "")) or ", ".join(filter(None, names))
     note = _note([field for layer in layers for field in layer])
     return _fill_in(heading or "Loss surface", note, _figure(choices, first, view))
 

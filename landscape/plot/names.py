@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from landscape.errors import require
+from landscape.errors import printable, require
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
 from landscape.results.spectrum import CurvatureHistory, Spectrum
@@ -159,14 +159,14 @@ def _shape(result: Any) -> str:
     return _SHAPES[type(result)]
 
 
-def printable(text: str) -> str:
-    """Return text with a question mark for each byte that is not a character."""
-    return text.encode("utf-8", "replace").decode()
+def drawable(text: str) -> str:
+    """Return printable text, with a question mark for each byte that is not a character."""
+    return printable(text.encode("utf-8", "replace").decode())
 
 
 def literal(text: str) -> str:
-    """Return text to draw literally, with no dollar-sign mathematics or undecodable bytes."""
-    return printable(text).replace("$", r"\$")
+    """Return text to draw literally, with no dollar-sign mathematics or control characters."""
+    return drawable(text).replace("$", r"\$")
 
 
 def shortened(text: str) -> str:

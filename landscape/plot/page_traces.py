@@ -12,7 +12,7 @@ import numpy as np
 
 from landscape.plot.field import Field, marked_points, shared_name
 from landscape.plot.mark_symbols import height_of, is_inside
-from landscape.plot.names import printable
+from landscape.plot.names import drawable
 from landscape.plot.scale import Scale
 from landscape.plot.style import LINE_COLORS, color_of, format_level
 from landscape.results.surface import Mark
@@ -211,7 +211,7 @@ def _mark_groups(
         own = {"ascent": ("x", LINE_COLORS[1]), "center": ("cross", "white")}
         symbol, color = own.get(mark.kind, (_SYMBOLS[number % len(_SYMBOLS)], "white"))
         marker = {"symbol": symbol, "color": color, **look}
-        yield html.escape(printable(mark.label)), [mark], {"mode": "markers", "marker": marker}
+        yield html.escape(drawable(mark.label)), [mark], {"mode": "markers", "marker": marker}
 
 
 def _mark_text(mark: Mark, field: Field) -> str:
@@ -223,7 +223,7 @@ def _mark_text(mark: Mark, field: Field) -> str:
     if mark.kind != "center":
         known["distance out of the plane"] = mark.distance
     lines = [f"{name}: {_number(value)}" for name, value in known.items() if np.isfinite(value)]
-    return "<br>".join([f"<b>{html.escape(printable(mark.label))}</b>", *lines])
+    return "<br>".join([f"<b>{html.escape(drawable(mark.label))}</b>", *lines])
 
 
 def _rounded(values: np.ndarray) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from landscape.errors import InputError
+from landscape.errors import InputError, printable
 from landscape.plot import draw, save_figure
 from landscape.plot.style import color_of
 from landscape.report.document import Report
@@ -138,7 +138,9 @@ _DIFFERENCES = Figure(
 
 def render_page(report: Report, figures: Sequence[Figure]) -> str:
     """Return the page: HTML with all figures inside, in the order in which they are given."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable_text
+    )
     environment.filters |= {"symbols": with_symbols, "mood": _mood}
     template = environment.from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
@@ -233,7 +235,7 @@ def _differences(report: Report, folder: Path) -> Figure | None:
 
 def with_symbols(text: str) -> Markup:
     """Return text as HTML, with symbols for `lambda_max`, `rho` and `x 10^3`."""
-    found = str(escape(text))
+    found = str(escape(printable(text)))
     for pattern, symbol in _SYMBOLS:
         found = re.sub(pattern, symbol, found)
     return Markup(found)
@@ -286,6 +288,11 @@ def _verdicts(report: Report) -> list[str]:
             f"{counts['not distinguishable']} cannot be told from 0."
         )
     return sentences
+
+
+def _printable_text(value: Any) -> Any:
+    """Return what the page shows of a value; what is HTML already stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _mood(verdict: str) -> str:

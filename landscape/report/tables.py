@@ -8,9 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from landscape.errors import require
+from landscape.errors import printable, require
+from landscape.results.display import label_cell
 
 _NUMBER = re.compile(r"\(?[+\-\N{MINUS SIGN}]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FIGURES = re.compile(r"[-+\d\s.,eE()%\N{MINUS SIGN}\N{PLUS-MINUS SIGN}]*|[-+]?(nan|inf)")
 _MISSING = ("", "-", "\N{EN DASH}", "nan", "inf", "-inf")
 
 _LATEX = {
@@ -121,9 +123,13 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def as_csv(self) -> str:
-        """Return columns and rows as RFC 4180, but with plain newlines and no title or notes."""
+        """Return columns and rows as RFC 4180, but with plain newlines and no title or notes.
+
+        A cell that a spreadsheet would take for a formula has an apostrophe before it.
+        """
+        rows = [map(_csv, row) for row in (self.columns, *self.rows)]
         file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
+        csv.writer(file, lineterminator="\n").writerows(rows)
         return file.getvalue()
 
     @property
@@ -147,13 +153,19 @@ def _is_numeric(cell: str) -> bool:
 
 def _markdown(text: str) -> str:
     """Escape the characters that are special in Markdown, except underscores within words."""
-    text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", " ".join(text.split()))
+    text = printable(" ".join(text.split()))
+    text = re.sub(r"([\\`*|\[\]<>])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+
+
+def _csv(cell: str) -> str:
+    return cell if _FIGURES.fullmatch(cell) else label_cell(cell)
 
 
 def _latex(text: str) -> str:
     """Escape the characters that are special in LaTeX, and set spelled-out symbols as symbols."""
-    escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    one_line = printable(" ".join(text.split()))
+    escaped = "".join(_LATEX.get(character, character) for character in one_line)
     for pattern, symbol in _SYMBOLS:
         escaped = re.sub(pattern, symbol, escaped)
     return escaped

@@ -10,10 +10,15 @@ from dataclasses import fields
 from html import escape
 from typing import Any
 
+from landscape.errors import printable
 from landscape.registry import imported
 
 _IN_A_LINE = 6
 """Entries of a summary that fit into the two lines of a `repr`."""
+
+
+_FORMULA = (*"=+-@", "\uff0b", "\uff0d", "\uff1d", "\uff20")
+"""What a formula begins with, in full width too."""
 
 
 class Record:
@@ -26,6 +31,15 @@ class Record:
     def _names(self) -> Sequence[str]:
         """Return the attributes that `as_dict` gives, in order: all fields by default."""
         return [field.name for field in fields(self)]  # pyright: ignore[reportArgumentType]  # of a dataclass
+
+
+def label_cell(text: str) -> str:
+    """Return a label as a cell of a table of values that no spreadsheet takes for a formula.
+
+    Its lines stay lines; other control characters are escaped.
+    """
+    text = "\n".join(map(printable, text.split("\n")))
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def as_plain(value: Any) -> Any:

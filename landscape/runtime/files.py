@@ -21,11 +21,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write next to `path`, and put it in its place at the end.
 
     The new file is on the disk before it replaces the old one; on any exception the old one stays
-    and nothing is left next to it. A link stays a link; what it points to is replaced.
+    and nothing is left next to it, not what killed processes have left there either. A link stays a
+    link; what it points to is replaced.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    for left, process in _left_half_written(path):
+        if not _is_running(process):
+            left.unlink(missing_ok=True)
     try:
         yield beside
         with beside.open("rb") as file:
@@ -70,7 +74,7 @@ def locked(path: Path) -> Iterator[None]:
                 hint="Wait for it, or write to another `out`.",
             ) from exc
         try:
-            for left in _left_half_written(path):
+            for left, _ in _left_half_written(path):
                 left.unlink()
             yield
         finally:
@@ -94,17 +98,30 @@ def _acquire(lock: FileLock) -> None:
         lock.release()
 
 
-def _left_half_written(path: Path) -> list[Path]:
-    """Return what killed processes have left next to `path`.
+def _left_half_written(path: Path) -> list[tuple[Path, int]]:
+    """Return what processes write next to `path`, or have left there, and their numbers.
 
     Files of another output whose name begins like that of `path` are not among them.
     """
     start = f".{path.name}."
-    return [
-        file
+    found = [
+        (file, file.name.removeprefix(start).removesuffix(path.suffix))
         for file in path.parent.glob(f"{escape(start)}[0-9]*")
-        if file.name.removeprefix(start).removesuffix(path.suffix).isdigit()
     ]
+    return [(file, int(number)) for file, number in found if number.isdecimal()]
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this number is there; supposed on a system that does not tell."""
+    if os.name == "nt":  # there os.kill ends the process, whatever the signal
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def is_hdf5(path: Path) -> bool:

@@ -310,8 +310,13 @@ def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, me
         ("surface", "{checkpoint}", "--out", "a.h5", "--save-directions", "{checkpoint}"),
         ("surface", "{checkpoint}", "--x", "to:{snapshot}", "--out", "{snapshot}"),
         ("surface", "{checkpoint}", "--x", "eigen:1:{history}", "--out", "{history}"),
+        ("surface", "{checkpoint}", "--x", "pca:.", "--out", "{snapshot}"),
+        ("surface", "{checkpoint}", "--model", "{history}:model", "--out", "{history}"),
         ("hessian", "{checkpoint}", "--out", "{checkpoint}"),
+        ("hessian", ".", "--out", "{snapshot}"),
+        ("hessian", ".", "--out", "{history}"),
         ("sharpness", "{checkpoint}", "--out", "{checkpoint}"),
+        ("sharpness", "{checkpoint}", "--hessian", "{history}", "--out", "{history}"),
         ("convert", "{history}", "--to", "csv", "--out", "{history}"),
     ],
 )

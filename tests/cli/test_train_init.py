@@ -1,9 +1,12 @@
 """Training that starts from a checkpoint."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from landscape.io.checkpoint import load_checkpoint
+from landscape.runtime.files import locked
 
 # A learning rate of 0 keeps the weights, so that the run ends with those that it started from.
 STILL = ("--epochs", 1, "--lr", 0, "--weight-decay", 0)
@@ -74,6 +77,21 @@ def test_resuming_from_another_start_is_refused(run, checkpoint, tmp_path, other
     answer = run(*words, *other, "--out", tmp_path / "run", "--resume")
     assert answer.code == 1
     assert "was trained with init" in answer.err
+
+
+def test_a_folder_in_which_another_run_trains_is_refused(run, tmp_path):
+    words = ("train", "--model-arg", "width=4", "--epochs", 1)
+    with ThreadPoolExecutor(1) as pool:
+        lock = locked(tmp_path / "run-1" / "checkpoint.pt")
+        pool.submit(lock.__enter__).result()
+        for more in (("--out", tmp_path / "run-1"), ("--seeds", "0,1", "--out", tmp_path / "run")):
+            answer = run(*words, *more)
+            assert answer.code == 1
+            assert "is being written by another process" in answer.err
+        assert not (tmp_path / "run-0").exists()
+        pool.submit(lock.__exit__, None, None, None).result()
+    assert run(*words, "--seeds", "0,1", "--out", tmp_path / "run").code == 0
+    assert {each.name for each in (tmp_path / "run-1").iterdir()} == {"checkpoint.pt", "history.h5"}
 
 
 def test_the_checkpoint_that_a_run_starts_from_is_never_replaced(run, tmp_path):

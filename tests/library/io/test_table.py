@@ -44,6 +44,13 @@ def test_numbers_read_back_as_they_were(tmp_path):
     np.testing.assert_array_equal(found, surface.loss["train"].reshape(-1))
 
 
+def test_names_are_labels_that_no_spreadsheet_takes_for_formulas(tmp_path):
+    surface = plane_surface(2, 2)
+    poisoned = replace(surface, maps={"=1+1\x1b\udcff": -np.ones((2, 2))})
+    columns = _columns(tmp_path / "s.csv", poisoned)
+    assert columns[r"'=1+1\x1b\udcff"] == ["-1.0"] * 4
+
+
 def test_several_lines_are_counted(tmp_path):
     columns = _columns(tmp_path / "s.csv", line_surface(3, left_out=(7,)))
     assert list(columns) == ["line", "x", "loss_train"]

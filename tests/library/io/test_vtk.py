@@ -46,6 +46,14 @@ def test_values_are_at_their_points(tmp_path, suffix):
     )
 
 
+@pytest.mark.parametrize("suffix", [".vtu", ".vtk"])
+def test_names_are_printable(tmp_path, suffix):
+    surface = replace(plane_surface(2, 2), maps={"a\x1b[2J\udcff<&": np.ones((2, 2))})
+    mesh = _written(tmp_path / f"s{suffix}", surface)
+    assert r"a\x1b[2J\udcff<&" in mesh.point_data
+    assert b"\x1b" not in (tmp_path / f"s{suffix}").read_bytes()
+
+
 def test_a_whole_plane_is_covered_by_quadrilaterals_once(tmp_path):
     mesh = _written(tmp_path / "s.vtu", plane_surface(4, 3))
     assert [(block.type, len(block.data)) for block in mesh.cells] == [("quad", 6)]

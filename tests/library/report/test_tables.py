@@ -59,6 +59,17 @@ def test_latex_is_a_booktabs_float():
     ]
 
 
+def test_csv_has_labels_that_no_spreadsheet_takes_for_formulas():
+    labels = ["=1+1", "@a", "+a", "-1+cmd|' /C calc'!A0", "\uff1d1", "\t=1", "\x1b[2J"]
+    numbers = ["-1.5", "+2e-3", "-", "", "nan", "-inf", "-0.5 \N{PLUS-MINUS SIGN} 0.1", "-1.00 %"]
+    text = Table("", ["=a", "b"], [[cell, "x"] for cell in (*labels, *numbers)]).as_csv()
+    head, *rows = csv.reader(io.StringIO(text))
+    assert head[0] == "'=a"
+    found = [row[0] for row in rows]
+    assert found[: len(labels)] == [*(f"'{each}" for each in labels[:5]), r"\t=1", r"\x1b[2J"]
+    assert found[len(labels) :] == numbers
+
+
 def test_csv_reads_back_as_what_was_written():
     table = Table("", NASTY, (tuple(reversed(NASTY)), ("two\nlines", *NASTY[1:])))
     assert [tuple(row) for row in csv.reader(io.StringIO(table.as_csv()))] == [

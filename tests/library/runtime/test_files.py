@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_who_has_the_lock_removes_what_killed_processes_left_half_written(tmp_pa
     assert len(list(tmp_path.iterdir())) == 1
     with locked(path):
         assert [file.name for file in tmp_path.iterdir()] == [".a[1].h5.lock"]
+
+
+def test_a_write_removes_what_processes_that_are_gone_left_half_written(tmp_path):
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    left, running = (tmp_path / f".a.h5.{pid}.h5" for pid in (int(gone.stdout), os.getppid()))
+    for each in (left, running):
+        each.touch()
+    with replacing(tmp_path / "a.h5") as beside:
+        beside.touch()
+    assert (left.exists(), running.exists()) == (False, True)
 
 
 @pytest.mark.parametrize(("own", "other"), [("a", ".a.7.h5.lock"), ("a.h5", ".a.h5.7.h5.12.h5")])
