@@ -150,6 +150,14 @@ class ProblemOptions(ModelOptions):
         int | None,
         typer.Option(help="Examples a forward pass; by default chosen for model and device."),
     ] = None
+    state_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Which state dict of CKPT to read where it holds several, such as G or model.G, "
+            "or what the names of its tensors begin with.",
+            metavar="KEY",
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)

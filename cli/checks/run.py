@@ -102,6 +102,7 @@ def examine_checkpoint(
             checkpoint,
             lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
             seed=seed,
+            state_key=problem.state_key,
         )
     ]
     counts = {

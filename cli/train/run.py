@@ -33,6 +33,7 @@ from landscape.io.recipe import (
     training_recipe,
 )
 from landscape.io.store import write_result
+from landscape.io.wrapped import with_shapes
 from landscape.optim.family import FAMILY, build_optimizer
 from landscape.problem.batches import hash_tensors, tensors_in
 from landscape.problem.plan import choose_device
@@ -219,7 +220,7 @@ class _Run:
         model = seeded_model(recipe, plan.seed)
         if init is not None:
             load_weights(model, init)
-        model = model.to(device)
+        model = with_shapes(model, require_split(splits, "train"), seed=plan.seed).to(device)
         optimizer = make_optimizer(self.options, model, plan.seed)
         settings["sharpness_rho"] = euclidean_radius(optimizer, plan.sharpness_rho)
         start = (

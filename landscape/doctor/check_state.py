@@ -19,7 +19,9 @@ def check_finite(state: Mapping[str, Any]) -> Finding:
     tensors = {
         name: value
         for name, value in state.items()
-        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        if isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_quantized)
     }
     bad = {name: int((~torch.isfinite(value)).sum()) for name, value in tensors.items()}
     names = [name for name, count in bad.items() if count]

@@ -32,6 +32,7 @@ def examine(
     open_problems: Callable[[], Mapping[str, Problem]],
     *,
     seed: int = 0,
+    state_key: str | None = None,
 ) -> list[Finding]:
     """Look for what would make a landscape wrong.
 
@@ -43,11 +44,12 @@ def examine(
         open_problems: Returns split name -> problem with the checkpoint's weights: `train`, and
             `test` where there is one. Called once the file has been read.
         seed: Of the random direction and of the augmentation.
+        state_key: Which of several state dicts in the file, as for `open_problem`.
 
     Returns:
         One finding a check, those that found nothing included.
     """
-    return list(_until_error(_findings(Path(path), open_problems, seed)))
+    return list(_until_error(_findings(Path(path), open_problems, seed, state_key)))
 
 
 def _until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -59,9 +61,12 @@ def _until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _findings(
-    path: Path, open_problems: Callable[[], Mapping[str, Problem]], seed: int
+    path: Path,
+    open_problems: Callable[[], Mapping[str, Problem]],
+    seed: int,
+    state_key: str | None,
 ) -> Iterator[Finding]:
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, state_key)
     yield check_names(checkpoint.state_dict)
     yield (finite := check_finite(checkpoint.state_dict))
     if finite.severity != Severity.OK:

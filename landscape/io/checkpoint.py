@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,17 +18,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from landscape.errors import CheckpointError, first_line, listed, require
+from landscape.io.state_dicts import (
+    find_state_dict,
+    fitting_prefix,
+    missing_names,
+    under_names_of,
+    unexpected_names,
+)
+from landscape.problem.structures import tensors_in
 from landscape.runtime.files import is_hdf5, replacing
 
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1
-_NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
-_COUNTER = "num_batches_tracked"  # counts batches in training; older checkpoints lack it
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+_MOST_EXPANDED = 1 << 30  # bytes of a tensor of which a file holds fewer
 _READ_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -40,6 +50,9 @@ _READ_ERRORS = (
     ImportError,
     AssertionError,
     OSError,
+    OverflowError,
+    RecursionError,
+    struct.error,
 )
 
 
@@ -116,14 +129,17 @@ def save_checkpoint(
         raise CheckpointError(f"{path} cannot be written: {first_line(exc)}") from exc
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike[str], state_key: str | None = None) -> Checkpoint:
     """Read a checkpoint of ours or of anybody: `torch.save` or safetensors.
 
-    State dicts are found bare or nested under the usual keys.
+    Args:
+        path: The file.
+        state_key: Which of several state dicts in a file of others, as for `find_state_dict`.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, no checkpoint, or holds anything but
-            tensors and plain values; nothing in it is run in any case.
+        CheckpointError: If the file is missing, damaged, no checkpoint, holds several state dicts
+            of which none is named, or holds anything but tensors and plain values; nothing in it is
+            run in any case.
     """
     path = Path(path)
     require(
@@ -141,7 +157,23 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
-    return Checkpoint(path, _find_state_dict(path, content), Recipe())
+    state = find_state_dict(path, content, state_key)
+    _require_held(path, state)
+    return Checkpoint(path, state, Recipe())
+
+
+def _require_held(path: Path, state: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if a tensor is far larger than what the file holds of it."""
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta:
+            held = value.untyped_storage().nbytes()
+            require(
+                value.nbytes <= max(held, _MOST_EXPANDED),
+                f"{path} is damaged or is no checkpoint: {name} would be {value.nbytes} bytes, the "
+                f"file holds {held} of them.",
+                hint="Save a copy of the tensor: tensor.clone().",
+                kind=CheckpointError,
+            )
 
 
 def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
@@ -163,21 +195,20 @@ def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
 def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     """Load a checkpoint into `module`, every tensor of it.
 
-    Prefixes that DataParallel and torch.compile add are removed where the names fit without them.
+    Names may differ as `landscape.io.state_dicts.under_names_of` says. A tensor that has several
+    names in the model needs one of them.
 
     Raises:
         CheckpointError: If keys or shapes do not match, the first five of each kind named, or a
             tensor is of a kind that the model's is not.
     """
     want = module.state_dict()
-    have = min(
-        (checkpoint.state_dict, strip_prefixes(checkpoint.state_dict)),
-        key=lambda state: len(state.keys() ^ want.keys()),
-    )
-    shared = [key for key in want if key in have]
+    have = under_names_of(want, checkpoint.state_dict)
+    _require_floating(module, checkpoint)
+    shared = [key for key in want if key in have and not is_lazy(want[key])]
     unfit = {
-        "missing": [key for key in want if key not in have and not key.endswith(_COUNTER)],
-        "unexpected": [key for key in have if key not in want],
+        "missing": missing_names(want, have),
+        "unexpected": unexpected_names(want, have),
         "of another shape": [
             f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
             for key in shared
@@ -185,23 +216,41 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         ],
     }
     counts = [f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names]
+    prefix = fitting_prefix(want, checkpoint.state_dict) if counts else None
     require(
         not counts,
         f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
-        hint="Check `model` and `model_arg`.",
+        hint=f"Pass `state_key={prefix!r}`." if prefix else "Check `model` and `model_arg`.",
         kind=CheckpointError,
     )
-    odd = [key for key in shared if have[key].is_complex() and not want[key].is_complex()]
+    odd = [key for key in shared if _is_complex(have[key]) and not _is_complex(want[key])]
     if odd:
         raise CheckpointError(
             f"{checkpoint.path} holds complex tensors where the model has real ones: {odd[0]}."
         )
     try:
         module.load_state_dict(have, strict=False)
-    except RuntimeError as exc:  # sparse or meta tensors
+    except Exception as exc:  # sparse or meta tensors, or a module's own set_extra_state
         raise CheckpointError(
             f"{checkpoint.path} does not fit the model: {first_line(exc)}."
         ) from exc
+
+
+def _require_floating(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if the weights of the model or of the file are quantized."""
+    layers = [
+        f"{name} ({type(layer).__name__})"
+        for name, layer in module.named_modules()
+        if type(layer).__module__.startswith(_QUANTIZED)
+    ]
+    tensors = tensors_in(checkpoint.state_dict)
+    require(
+        not layers and not any(tensor.is_quantized for tensor in tensors),
+        f"{checkpoint.path} is for quantized layers, whose weights are whole numbers without a "
+        f"gradient{': ' if layers else ''}{listed(layers)}.",
+        hint="Use the model and the checkpoint from before the quantization.",
+        kind=CheckpointError,
+    )
 
 
 def _read_torch(path: Path) -> Any:
@@ -217,6 +266,13 @@ def _read_torch(path: Path) -> Any:
                 "nothing in it ran.",
                 hint="If you trust its source, save the weights alone: "
                 "torch.save(model.state_dict(), path).",
+            ) from exc
+        if "TorchScript" in str(exc):
+            raise CheckpointError(
+                f"{path} is a TorchScript archive, which holds a program; it was refused, and "
+                "nothing in it ran.",
+                hint="If you trust its source, save the weights alone: "
+                "torch.save(torch.jit.load(path).state_dict(), other_path).",
             ) from exc
         if isinstance(exc, pickle.UnpicklingError) and is_hdf5(path):
             raise CheckpointError(
@@ -254,26 +310,6 @@ def _numpy_scalars() -> list[Any]:
     ]
 
 
-def _find_state_dict(path: Path, content: Any) -> dict[str, Any]:
-    if isinstance(content, Mapping):
-        for key in _NESTING_KEYS:
-            if isinstance(content.get(key), Mapping):
-                return _find_state_dict(path, content[key])
-        if any(isinstance(value, Tensor) for value in content.values()) and all(
-            isinstance(key, str) for key in content
-        ):
-            return dict(content)
-    found = (
-        ", ".join(map(str, list(content)[:5]))
-        if isinstance(content, Mapping)
-        else type(content).__name__
-    )
-    raise CheckpointError(
-        f"{path} holds no state dict; it holds: {found or 'nothing'}.",
-        hint=f"A state dict may stand bare or under one of {', '.join(_NESTING_KEYS)}.",
-    )
-
-
 def strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
     """Return the same tensors, without the `PREFIXES` that all names have."""
     for prefix in PREFIXES:
@@ -282,6 +318,10 @@ def strip_prefixes(state_dict: dict[str, Any]) -> dict[str, Any]:
                 {key.removeprefix(prefix): value for key, value in state_dict.items()}
             )
     return state_dict
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

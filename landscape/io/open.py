@@ -20,6 +20,7 @@ from landscape.io.recipe import (
     require_split,
     seeded_model,
 )
+from landscape.io.wrapped import unwrapped
 from landscape.problem.batches import Data
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
@@ -37,6 +38,7 @@ class ProblemChoice(ModelChoice):
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
+        state_key: Key or prefix of one of several state dicts in the file; None for the only one.
     """
 
     samples: int | None = None
@@ -44,6 +46,7 @@ class ProblemChoice(ModelChoice):
     device: str = "auto"
     dtype: str = "float32"
     batch_size: int | None = None
+    state_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def open_problem(
     device: str = "auto",
     dtype: str = "float32",
     batch_size: int | None = None,
+    state_key: str | None = None,
     points_per_pass: int | None = 1,
     compile: bool = False,
 ) -> Problem:
@@ -110,6 +114,8 @@ def open_problem(
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
+        state_key: Key of one of several state dicts in the file, such as `G` or `model.G`, or what
+            the names of its tensors begin with; None for the only one.
         points_per_pass: Points per forward pass; None for the number that is fastest here.
         compile: Whether forward passes are compiled (torch.compile).
 
@@ -132,6 +138,7 @@ def open_problem(
         device=device,
         dtype=dtype,
         batch_size=batch_size,
+        state_key=state_key,
     )
     opened = open_problems(
         checkpoint,
@@ -173,10 +180,11 @@ def open_problems(
     Raises:
         LandscapeError: If any part is missing or does not fit.
     """
-    loaded = load_checkpoint(Path(checkpoint))
+    loaded = load_checkpoint(Path(checkpoint), choice.state_key)
     recipe = recorded_recipe(choice, loaded)
     model = seeded_model(recipe, seed=0)
     load_weights(model, loaded)
+    model = unwrapped(model)
     data = load(recipe)
     if data.train is not None and prepare is not None:
         data = replace(data, train=prepare(data.train))
@@ -203,6 +211,8 @@ def open_problems(
         )
         points_per_pass = problems[split].plan.points_per_pass
     settings = {"checkpoint": str(checkpoint), **asdict(recipe), "samples": choice.samples}
+    if choice.state_key is not None:
+        settings["state_key"] = choice.state_key
     return OpenedProblems(problems, settings, wholes)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from landscape import data as builtin_data
 from landscape import models as builtin_models
 from landscape.errors import LandscapeError, PluginError, require
+from landscape.io.wrapped import parametrized
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "cross-entropy": nn.functional.cross_entropy,
@@ -52,7 +53,7 @@ def create_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         f"`model={name!r}` must return a torch.nn.Module, it returned {type(model).__name__}.",
         kind=PluginError,
     )
-    return model
+    return parametrized(model)
 
 
 def create_data(name: str, arguments: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from landscape.errors import InputError, require
 
@@ -71,8 +72,14 @@ class WeightSpec:
         """Read the specification of `module`.
 
         Raises:
-            InputError: If it has no trainable parameter.
+            InputError: If it has no trainable parameter, or a lazy layer that has seen no data.
         """
+        for name, parameter in module.named_parameters():
+            require(
+                not is_lazy(parameter),
+                f"the model's layers must know their shapes, {name} has none yet.",
+                hint="Call the model on a batch first, or load a checkpoint into it.",
+            )
         heads = _attention_heads(module)
         weights = tuple(
             Weight(
