@@ -13,6 +13,9 @@ from torch.nn.parameter import is_lazy
 from landscape.errors import InputError, require
 
 
+_LENGTHS = "parametrizations.weight.original0"  # of filters, in weight normalization
+
+
 @dataclass(frozen=True)
 class Weight:
     """One parameter tensor, its place in the flat vector, and what counts as a filter of it.
@@ -44,12 +47,14 @@ class Weight:
     def num_filters(self) -> int:
         """Number of filters of a tensor with two or more dimensions, else 0.
 
-        It is 0 as well where a filter is a single number, such as the length of a filter in weight
+        It is 0 as well where filters are single numbers, such as the lengths in weight
         normalization: scaled to its norm, a direction would be the number itself, or its negative.
+        A tensor that is a single number is a filter, unless it is such a length.
         """
         shape = self.shape[:-1] if self.is_complex else self.shape
         number = shape[self.filter_dim] // self.filter_size if len(shape) >= 2 else 0
-        return number if prod(shape) > number else 0
+        is_single = prod(shape) == number and (number != 1 or self.name.endswith(_LENGTHS))
+        return 0 if is_single else number
 
     def filters(self, tensor: Tensor) -> Tensor:
         """View a tensor of this shape, one that has filters, as (num_filters, ...)."""

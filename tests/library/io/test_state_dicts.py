@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from landscape.errors import CheckpointError, InputError
 from landscape.io.checkpoint import Checkpoint, Recipe, load_checkpoint, load_weights
 from landscape.io.wrapped import parametrized, unwrapped, with_shapes
-from landscape.problem.reading import as_data
 from landscape.problem.problem import Problem
+from landscape.problem.reading import as_data
 
 LARGE = 400_000_000_000
 

@@ -89,6 +89,7 @@ def test_a_complex_parameter_is_a_pair_of_real_weights_a_number():
         ((5, 1), torch.float32, 0),  # the lengths of weight normalization
         ((5, 1, 1), torch.float32, 0),  # the scales of channels
         ((1, 5), torch.float32, 1),
+        ((1, 1), torch.float32, 1),
         ((5, 2), torch.complex64, 5),
         ((5, 1), torch.complex64, 0),
         ((0, 3), torch.float32, 0),
