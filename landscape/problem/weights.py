@@ -12,7 +12,6 @@ from torch.nn.parameter import is_lazy
 
 from landscape.errors import InputError, require
 
-
 _LENGTHS = "parametrizations.weight.original0"  # of filters, in weight normalization
 
 
