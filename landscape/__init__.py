@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Problem
     from landscape.report.compare import compare
     from landscape.report.measuring import MeasuringPlan
-    from landscape.sharpness.measurement import measure_sharpness
-    from landscape.sharpness.measurement import measure_sharpness as sharpness
+    from landscape.sharpness.measured import measure_sharpness
+    from landscape.sharpness.measured import measure_sharpness as sharpness
     from landscape.surface.evaluate import evaluate_surface
     from landscape.surface.grid import Axis
     from landscape.surface.surface import surface
@@ -56,7 +56,7 @@ _PLACES = {
     "Plane": "landscape.directions.plane:Plane",
     "evaluate_surface": "landscape.surface.evaluate:evaluate_surface",
     "hessian_spectrum": "landscape.hessian.spectrum:hessian_spectrum",
-    "measure_sharpness": "landscape.sharpness.measurement:measure_sharpness",
+    "measure_sharpness": "landscape.sharpness.measured:measure_sharpness",
     "random_directions": "landscape.directions.plane:random_directions",
     "read_result": "landscape.io.store:read_result",
     "write_result": "landscape.io.store:write_result",

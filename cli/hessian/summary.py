@@ -16,6 +16,7 @@ from landscape.results.spectrum import Spectrum, fold_summary
 
 from .. import console
 
+_COLUMNS = ["eigenvalue", "value", "residual", "rounding", "estimated error", "|cos| to gradient"]
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 _MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
 _FOLDS = {
@@ -39,7 +40,7 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
     console.answer_table(
         f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
         "examples",
-        ["eigenvalue", "value", "residual", "estimated error", "|cos| to gradient"],
+        _COLUMNS,
         _eigenvalues(result, size),
     )
     console.answer_table(
@@ -138,7 +139,7 @@ def _show_extras(result: Spectrum) -> None:
 
 
 def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
-    """Return name, value, residual, estimate and overlap with the gradient of each, descending."""
+    """Return a row of `_COLUMNS` for each eigenvalue, descending."""
     num_top = result.eigenvalues.size
     names = [
         f"lambda_{i}" if result.which == "algebraic" else f"value {i}"
@@ -148,6 +149,7 @@ def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
     columns = [
         [*result.eigenvalues, *result.bottom_eigenvalues],
         [*result.residuals, *result.bottom_residuals],
+        [*result.rounding, *result.bottom_rounding] or [None] * len(names),
         [*result.estimates, *result.bottom_estimates] or [None] * len(names),
         [*result.gradient_overlaps] or [None] * len(names),
     ]
@@ -156,6 +158,17 @@ def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
         for name, value, *rest in zip(names, *columns, strict=True)
     ]
     return [*rows[:num_top], *reversed(rows[num_top:])]
+
+
+def _certainty(result: Spectrum, dtype: str) -> str:
+    """Say what is certain, and what helps where that is less than was asked for."""
+    if not result.rounding.size:
+        return f"Not certified: what {dtype} does to the products could not be measured."
+    certain = "Certified: an eigenvalue lies within residual plus rounding of each value."
+    if result.is_certified or not result.converged:
+        return certain
+    remedy = "raise --tolerance" if dtype == "float64" else "pass --polish or --dtype float64"
+    return f"{certain} The rounding of {dtype} exceeds the tolerance: {remedy}."
 
 
 def _whole(result: Spectrum) -> Iterator[list[str]]:
@@ -178,12 +191,11 @@ def _remarks(result: Spectrum) -> Iterator[str]:
     if result.remark:
         yield result.remark
     state = "converged" if result.converged else "NOT converged"
+    dtype = "float64" if result.polished else result.provenance.dtype
     yield (
         f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the "
-        "rounding of "
-        f"{'float64' if result.polished else result.provenance.dtype}, with {result.num_matvecs} "
-        "matrix-vector "
-        f"products ({result.engine}). Certified: an eigenvalue lies within each residual."
+        f"last digits of {dtype}, with {result.num_matvecs} matrix-vector products "
+        f"({result.engine}). {_certainty(result, dtype)}"
     )
     if (look := result.second_look) is not None:
         missed = look.num_missed_top + look.num_missed_bottom

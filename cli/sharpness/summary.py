@@ -54,8 +54,8 @@ def _as_json(result: Sharpness | SharpnessComparison) -> dict[str, Any]:
 
 def _show_checkpoint(result: Sharpness) -> None:
     console.answer_table(
-        f"{_title(result)}; sharpness and error x 10^3",
-        ["measure", "rho", "loss", "sharpness", "error", "||e|| / rho"],
+        f"{_title(result)}; sharpness, error and rounding x 10^3",
+        ["measure", "rho", "loss", "sharpness", "error", "rounding", "||e|| / rho"],
         [
             [
                 _name(measure),
@@ -63,6 +63,7 @@ def _show_checkpoint(result: Sharpness) -> None:
                 console.number(measure.loss),
                 _scaled(measure.sharpness, 4),
                 _scaled(measure.error, 2),
+                _scaled(measure.rounding, 2),
                 console.number(measure.radius_share, 3),
             ]
             for measure in result.measures

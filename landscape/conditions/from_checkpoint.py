@@ -17,6 +17,7 @@ from landscape.conditions.quantities import (
 from landscape.errors import InputError
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding, known_error, losses_at
 from landscape.results.provenance import by_split
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
@@ -96,7 +97,8 @@ def _evaluated(problem: Problem, split: str, needed: set[Quantity]) -> dict[Quan
     if needed.isdisjoint((loss, accuracy)):
         return {}
     here = problem.evaluate()
-    found = {loss: Known.of_mean(here.loss, here.standard_error)}
+    rounding = known_error(Rounding(problem).of(losses_at([None])))
+    found = {loss: Known.of_mean(here.loss, here.standard_error, rounding)}
     if accuracy in needed:
         if here.accuracy is None:
             raise InputError(
@@ -162,6 +164,8 @@ def _sharpness(
         if needs_gradient and rho == _RHO:
             error = next(m.data_error for m in result.measures if m.name == "first_order")
             found[Quantity("gradient_norm")] = Known.of_mean(
-                result.gradient_norm or 0.0, None if error is None else error / _RHO
+                result.gradient_norm or 0.0,
+                None if error is None else error / _RHO,
+                result.gradient_rounding,
             )
     return found

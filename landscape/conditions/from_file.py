@@ -98,11 +98,11 @@ def _is_sampled(origin: Provenance) -> bool:
     return origin.settings.get("samples") is not None
 
 
-def _loss(value: float, origin: Provenance) -> Known:
+def _loss(value: float, origin: Provenance, rounding: float | None = None) -> Known:
     """Return a loss or a norm; nobody knows how far that of a subset is off."""
     if _is_sampled(origin):
         return Known(Interval.around(value, math.nan), _SUBSET)
-    return Known.of_mean(value)
+    return Known.of_mean(value, rounding=rounding)
 
 
 def _share(value: float, origin: Provenance, split: str) -> Known:
@@ -113,11 +113,14 @@ def _share(value: float, origin: Provenance, split: str) -> Known:
 
 
 def _at_the_weights(
-    losses: Mapping[str, float], accuracies: Mapping[str, float | None], origin: Provenance
+    losses: Mapping[str, float],
+    accuracies: Mapping[str, float | None],
+    origin: Provenance,
+    rounding: float | None = None,
 ) -> Found:
-    """Yield loss and accuracy by split."""
+    """Yield loss and accuracy by split; the rounding is that of the losses."""
     for split, loss in losses.items():
-        yield Quantity(f"{split}_loss"), _loss(loss, origin)
+        yield Quantity(f"{split}_loss"), _loss(loss, origin, rounding)
     for split, accuracy in accuracies.items():
         if accuracy is not None:
             yield Quantity(f"{split}_accuracy"), _share(accuracy, origin, split)
@@ -134,9 +137,11 @@ def _of_set(known: Known, result: Spectrum | Sharpness | CurvatureHistory) -> Kn
 def _around_the_weights(result: Spectrum | Sharpness) -> Found:
     """Yield loss, accuracy and gradient norm."""
     split, origin = result.split, result.provenance
-    yield from _at_the_weights({split: result.loss}, {split: result.accuracy}, origin)
+    here = {split: result.loss}, {split: result.accuracy}
+    yield from _at_the_weights(*here, origin, result.loss_rounding)
     if result.gradient_norm is not None:
-        yield Quantity("gradient_norm"), _of_set(_loss(result.gradient_norm, origin), result)
+        length = _loss(result.gradient_norm, origin, result.gradient_rounding)
+        yield Quantity("gradient_norm"), _of_set(length, result)
 
 
 def _of_spectrum(result: Spectrum) -> Found:

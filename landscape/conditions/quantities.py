@@ -62,9 +62,11 @@ class Known:
         return Known(self.interval, ", ".join(filter(None, (self.remark, *remarks))))
 
     @classmethod
-    def of_mean(cls, value: float, standard_error: float | None = None) -> Known:
-        """Return a mean over the examples, from its standard error; without one it is exact."""
-        return cls(Interval.around(value, half_width(standard_error or 0.0)))
+    def of_mean(
+        cls, value: float, standard_error: float | None = None, rounding: float | None = None
+    ) -> Known:
+        """Return a mean over the examples, from its standard error and its rounding, if any."""
+        return cls(Interval.around(value, half_width(standard_error or 0.0) + (rounding or 0.0)))
 
     @classmethod
     def of_share(cls, value: float, num_examples: int, share: float = 0.0) -> Known:
@@ -84,14 +86,12 @@ class Known:
         return cls(Interval(value, min(center - half, value), max(center + half, value)))
 
     @classmethod
-    def of_extreme(
-        cls, value: float, residual: float, noise_floor: float, *, is_largest: bool, converged: bool
-    ) -> Known:
-        """Return an extreme eigenvalue, which lies within the residual of an exact one.
+    def of_extreme(cls, value: float, error: float, *, is_largest: bool, converged: bool) -> Known:
+        """Return an extreme eigenvalue, which lies within the error of an exact one.
 
         Before convergence, there may be other eigenvalues beyond it.
         """
-        around = Interval.around(value, max(residual, noise_floor))
+        around = Interval.around(value, error)
         if converged:
             return cls(around)
         low, high = (around.low, math.inf) if is_largest else (-math.inf, around.high)
@@ -105,7 +105,7 @@ class Known:
 
     @classmethod
     def of_measure(cls, measure: Measure) -> Known:
-        """Return the rise of the loss, with the errors from directions and data together.
+        """Return the rise of the loss, with the errors from directions, data and rounding.
 
         A maximum is the largest rise that was found; upwards it is open by its gap, what the loss
         still rises to first order inside the ball. That another hill is higher is not excluded.
@@ -113,7 +113,7 @@ class Known:
         count = measure.num_directions if (measure.num_directions or 0) > 1 else None
         over_directions = half_width(measure.standard_error or 0.0, num_values=count)
         half = math.hypot(over_directions, half_width(measure.data_error or 0.0))
-        interval = Interval.around(measure.sharpness, half)
+        interval = Interval.around(measure.sharpness, half + (measure.rounding or 0.0))
         unusual = {  # unlike what a condition measures on a checkpoint
             f"p = {measure.p:g}": measure.p != 2,
             "adaptive": measure.adaptive,
@@ -128,19 +128,19 @@ class Known:
 
 def known_curvatures(result: Spectrum | CurvatureHistory, *, snapshot: int = 0) -> dict[str, Known]:
     """Return the algebraic extremes and the trace, as far as a result has them, by name."""
+    top, bottom = result.half_widths
     ends = {
-        "lambda_max": (result.eigenvalues, result.residuals),
-        "lambda_min": (result.bottom_eigenvalues, result.bottom_residuals),
+        "lambda_max": (result.eigenvalues, top),
+        "lambda_min": (result.bottom_eigenvalues, bottom),
     }
     found = {
         name: Known.of_extreme(
             float(np.atleast_2d(values)[snapshot, 0]),
-            float(np.atleast_2d(residuals)[snapshot, 0]),
-            getattr(result, "noise_floor", 0.0),
+            float(np.atleast_2d(errors)[snapshot, 0]),
             is_largest=name == "lambda_max",
             converged=bool(np.atleast_1d(result.converged)[snapshot]),
         )
-        for name, (values, residuals) in ends.items()
+        for name, (values, errors) in ends.items()
         if values.size and getattr(result, "which", "algebraic") == "algebraic"
     }
     if isinstance(result, Spectrum) and result.trace is not None:

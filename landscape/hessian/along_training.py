@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from landscape.errors import require
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.eigenvectors import subspace_overlap
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.rounded import with_rounding
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
 from landscape.results.identity import (
@@ -56,7 +57,7 @@ def curvature_along(
     seed: int = 0,
     split: str = "train",
     settings: Mapping[str, Any] | None = None,
-    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
+    operator: Callable[[Problem], CurvatureOperator] = CurvatureOperator,
     sink: Sink[CurvatureHistory] | None = None,
     should_stop: Callable[[], bool] = never,
     progress: Progress = SILENT,
@@ -101,10 +102,14 @@ def curvature_along(
             stored, CurvatureHistory, "the curvature along a run", _traits(stored, history)
         )
         history = stored
+        if not stored.rounding.size:  # of a version that did not measure it
+            history = replace(
+                stored, rounding=history.rounding, bottom_rounding=history.bottom_rounding
+            )
 
-    def eigenpairs(problem: Problem, before: torch.Tensor | None) -> Eigenpairs:
+    def eigenpairs(matrix: CurvatureOperator, before: torch.Tensor | None) -> Eigenpairs:
         return lanczos(
-            operator(problem),
+            matrix,
             top_k=top_k,
             bottom_k=bottom_k,
             tolerance=tolerance,
@@ -120,9 +125,10 @@ def curvature_along(
             if should_stop():
                 break
             if index > 0 and before is None:
-                before = eigenpairs(points[index - 1].load(), None).vectors
+                before = eigenpairs(operator(points[index - 1].load()), None).vectors
             problem = points[index].load()
-            pairs = eigenpairs(problem, before)
+            matrix = operator(problem)
+            pairs = with_rounding(eigenpairs(matrix, before), matrix, seed=seed)
             _write(history, index, problem.loss(), pairs, before)
             before = pairs.vectors
             sink.save(history)
@@ -155,8 +161,10 @@ def _empty_history(
         epoch=np.array([point.epoch for point in points], dtype=float),
         eigenvalues=np.full((count, top_k), np.nan),
         residuals=np.full((count, top_k), np.nan),
+        rounding=np.full((count, top_k), np.nan),
         bottom_eigenvalues=np.full((count, bottom_k), np.nan),
         bottom_residuals=np.full((count, bottom_k), np.nan),
+        bottom_rounding=np.full((count, bottom_k), np.nan),
         num_matvecs=np.zeros(count, dtype=np.int64),
         converged=np.zeros(count, dtype=bool),
         loss=np.full(count, np.nan),
@@ -183,6 +191,8 @@ def _write(
         "residuals": pairs.residuals,
         "bottom_eigenvalues": pairs.bottom_eigenvalues,
         "bottom_residuals": pairs.bottom_residuals,
+        "rounding": pairs.rounding if pairs.rounding.size else np.nan,
+        "bottom_rounding": pairs.bottom_rounding if pairs.rounding.size else np.nan,
         "num_matvecs": pairs.num_matvecs,
         "converged": pairs.converged,
         "loss": loss,

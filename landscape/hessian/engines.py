@@ -86,7 +86,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class _Found:
-    """Eigenvalues (n,) of one engine, top ones first, with interval radii and rounding."""
+    """Eigenvalues (n,) of one engine, top ones first, with interval radii and noise floor."""
 
     values: np.ndarray
     radii: np.ndarray
@@ -95,10 +95,12 @@ class _Found:
 
     @classmethod
     def of(cls, result: Extremes) -> _Found:
-        """Read either kind of result."""
+        """Read either kind of result; where its rounding is unknown, it has that of its dtype."""
+        residuals = np.append(result.residuals, result.bottom_residuals)
+        rounding = np.append(result.rounding, result.bottom_rounding)
         found = cls(
             np.append(result.eigenvalues, result.bottom_eigenvalues),
-            np.append(result.residuals, result.bottom_residuals),
+            residuals + rounding if rounding.size else residuals,
             result.noise_floor,
             len(result.eigenvalues),
         )

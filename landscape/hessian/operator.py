@@ -131,6 +131,7 @@ class CurvatureOperator:
         graph_bytes: int | None = None,
     ) -> None:
         require_one_of("curvature", kind, CURVATURES)
+        self._problem = problem
         self._derivatives = problem.derivatives
         self._w = None if w is None else w.detach().clone()
         self._tensors = None if tensors is None else problem.spec.indices(tensors)
@@ -149,6 +150,12 @@ class CurvatureOperator:
     @property
     def _passes(self) -> Passes:
         return self._derivatives.passes
+
+    @property
+    def problem(self) -> Problem:
+        """The problem at its own weights, with the batches of the products."""
+        self._prepare()
+        return self._problem.through(self._passes)
 
     @property
     def num_batches(self) -> int:

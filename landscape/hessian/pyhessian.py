@@ -15,6 +15,7 @@ from landscape.errors import NotFiniteError, require
 from landscape.hessian.eigenpairs import Eigenpairs, certified_pairs
 from landscape.hessian.krylov.goal import noise_floor, require_tolerance
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.rounded import with_rounding
 from landscape.hessian.trace import error_of_mean
 from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
@@ -299,7 +300,7 @@ def _certify(
     found = found.take(np.argsort(-found.values, kind="stable"))
     floor = noise_floor(operator.dtype) * float(np.abs(found.values).max(initial=0.0))
     is_close = found.residuals <= np.maximum(tolerance**0.5 * np.abs(found.values), floor)
-    return Eigenpairs(
+    pairs = Eigenpairs(
         eigenvalues=found.values,
         residuals=found.residuals,
         bottom_eigenvalues=np.empty(0),
@@ -312,6 +313,7 @@ def _certify(
         gaps=found.gaps,
         remark=_remark(len(units), *wanted),
     )
+    return with_rounding(pairs, operator)
 
 
 def _remark(num_found: int, top_k: int, bottom_k: int) -> str:

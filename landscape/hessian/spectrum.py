@@ -20,8 +20,10 @@ from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.parts import block_curvatures
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
+from landscape.hessian.rounded import with_rounding
 from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding, gradient_at, known_error, losses_at
 from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait
 from landscape.results.provenance import make_provenance
@@ -159,7 +161,7 @@ def hessian_spectrum(
         tolerance=tolerance,
         max_matvecs=max_matvecs,
         num_check_matvecs=num_check_matvecs,
-        polish=CurvatureOperator(problem.in_double(), kind=curvature, graph_bytes=left)
+        polish=CurvatureOperator(problem.in_dtype(), kind=curvature, graph_bytes=left)
         if polish
         else None,
         memory=plan,
@@ -190,6 +192,7 @@ def hessian_spectrum(
             graph_bytes=left,
             **run,
         )
+    pairs = with_rounding(pairs, operator, seed=seed, in_double=polish)
     return _spectrum(
         problem, pairs, split, save_vectors, settings or {}, {**measured, "polished": polish}
     )
@@ -228,7 +231,7 @@ def _spectrum(
     settings: Mapping[str, Any],
     measured: dict[str, Any],
 ) -> Spectrum:
-    here = problem.evaluate()
+    here, rounding = problem.evaluate(), Rounding(problem)
     errors = np.split(pairs.pairs.errors, [len(pairs.eigenvalues)])
     gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)
     return Spectrum(
@@ -240,6 +243,8 @@ def _spectrum(
         converged=pairs.converged,
         tolerance=pairs.tolerance,
         noise_floor=pairs.noise_floor,
+        rounding=pairs.rounding,
+        bottom_rounding=pairs.bottom_rounding,
         loss=here.loss,
         accuracy=here.accuracy,
         split=split,
@@ -252,6 +257,8 @@ def _spectrum(
         memory=pairs.memory,
         layer_shares=layer_shares(problem.spec, pairs.vectors),
         gradient_norm=gradient_norm,
+        loss_rounding=known_error(rounding.of(losses_at([None]))),
+        gradient_rounding=known_error(rounding.of_sums(gradient_at())),
         gradient_overlaps=overlaps,
         remark=pairs.remark,
         **measured,

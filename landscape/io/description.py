@@ -170,10 +170,12 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
     """Make a row of each snapshot that is done."""
     columns = {
         "epoch": history.epoch,
-        "lambda_max": _extreme(history.eigenvalues),
-        "residual_max": _extreme(history.residuals),
-        "lambda_min": _extreme(history.bottom_eigenvalues),
-        "residual_min": _extreme(history.bottom_residuals),
+        "lambda_max": _extreme(history, "eigenvalues"),
+        "residual_max": _extreme(history, "residuals"),
+        "rounding_max": _extreme(history, "rounding"),
+        "lambda_min": _extreme(history, "bottom_eigenvalues"),
+        "residual_min": _extreme(history, "bottom_residuals"),
+        "rounding_min": _extreme(history, "bottom_rounding"),
         "loss": history.loss,
         "learning_rate": history.learning_rate,
         "overlap": history.overlaps,
@@ -194,9 +196,10 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
     }
 
 
-def _extreme(values: np.ndarray) -> np.ndarray:
-    """Return the first column (n,), NaN without one."""
-    return values[:, 0] if values.shape[1] else np.full(len(values), np.nan)
+def _extreme(history: CurvatureHistory, name: str) -> np.ndarray:
+    """Return the first column (n,) of a field, NaN without one."""
+    values = getattr(history, name)
+    return values[:, 0] if values.size else np.full(len(history.epoch), np.nan)
 
 
 def _describe_sharpness(sharpness: Sharpness) -> Description:

@@ -109,6 +109,7 @@ def _of_spectrum(spectrum: Spectrum) -> Columns:
     columns = {
         "eigenvalue": np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues),
         "residual": np.append(spectrum.residuals, spectrum.bottom_residuals),
+        "rounding": np.append(spectrum.rounding, spectrum.bottom_rounding),
         "estimate": np.append(spectrum.estimates, spectrum.bottom_estimates),
         "gradient_overlap": spectrum.gradient_overlaps,
         **{f"share_{name}": shares for name, shares in spectrum.layer_shares.items()},
@@ -127,8 +128,10 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
     by_end = {
         "lambda_top": history.eigenvalues,
         "residual_top": history.residuals,
+        "rounding_top": history.rounding,
         "lambda_bottom": history.bottom_eigenvalues,
         "residual_bottom": history.bottom_residuals,
+        "rounding_bottom": history.bottom_rounding,
     }
     names = ("epoch", "learning_rate", "loss", "converged", "num_matvecs", "overlaps")
     return {
@@ -136,6 +139,7 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
         **{
             f"{name}_{i}": column[done].tolist()
             for name, each in by_end.items()
+            if each.size
             for i, column in enumerate(each.T, 1)
         },
     }

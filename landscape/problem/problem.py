@@ -16,7 +16,7 @@ from landscape.problem.batches import Batch, BatchData, Data, cast, hash_tensors
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
-from landscape.problem.plan import Plan, require_dtype
+from landscape.problem.plan import DTYPES, Plan
 from landscape.problem.points_per_pass import choose_count
 from landscape.problem.sampling_error import SAME_MEAN, Sample, class_numbers
 from landscape.problem.weights import WeightSpec
@@ -217,25 +217,27 @@ class Problem:
         with self.passes.at(None) as module:
             return copy.deepcopy(module)
 
-    def in_double(self) -> Problem:
-        """Return the same problem in float64, on the same device and the same batches.
+    def in_dtype(self, dtype: str = "float64") -> Problem:
+        """Return the same problem in another dtype, on the same batches.
 
-        Model and data are copied; one point goes through a forward pass.
+        Model and data are copied; one point goes through a forward pass. It is on the same device,
+        and on the host where that has no float64.
 
-        Raises:
-            InputError: If the device has no float64.
+        Args:
+            dtype: `float32` or `float64`.
         """
-        require_dtype("float64", self.device)
+        has_none = self.device.type == "mps" and dtype == "float64"
+        device = torch.device("cpu") if has_none else self.device
         criterion = self.passes.criterion
         if isinstance(criterion, nn.Module):
-            criterion = cast(copy.deepcopy(criterion), self.device, torch.float64)
+            criterion = cast(copy.deepcopy(criterion), device, DTYPES[dtype])
         calibration = self.passes.calibration
         return Problem(
             self.copy_module(),
             BatchData(tuple(self.batches), digest=self.data_hash),
             criterion,
-            device=str(self.device),
-            dtype="float64",
+            device=str(device),
+            dtype=dtype,
             batchnorm=self.batchnorm,
             batch_size=self.plan.batch_size,
             calibration=None if calibration is None else BatchData(tuple(calibration)),

@@ -126,7 +126,7 @@ def _extreme(spectrum: Spectrum, *, end: str = "") -> Number:
     values = getattr(spectrum, f"{end}eigenvalues")
     if not values.size:
         return Number()
-    error = max(float(getattr(spectrum, f"{end}residuals")[0]), spectrum.noise_floor)
+    error = float(spectrum.half_widths[end == "bottom_"][0])
     return Number(float(values[0]), error, remark="" if spectrum.converged else "not converged")
 
 

@@ -55,6 +55,8 @@ class Measure(Record):
         gap: Of `max`, by how much the linear model at the best perturbation e still rises inside
             the ball, over the sharpness: 0 where no small step leads further up.
         converged: Whether a goal was met: of `avg` the relative error, of `max` a small gap.
+        rounding: Error of the sharpness from rounding, measured against float64; None where it was
+            not measured.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Measure(Record):
     data_error: float | None = None
     gap: float | None = None
     converged: bool = True
+    rounding: float | None = None
 
     @property
     def error(self) -> float | None:
@@ -262,6 +265,8 @@ class Sharpness(Displayed):
         protocol: Name of the published protocol that was followed; empty for none.
         rescaled: The measures at other weights of the same function; empty if that was not asked
             for.
+        loss_rounding: Error of the loss from rounding; None where it was not measured.
+        gradient_rounding: Error of the norm of the gradient from rounding, likewise.
     """
 
     loss: float
@@ -275,6 +280,8 @@ class Sharpness(Displayed):
     taylor: Taylor | None = None
     protocol: str = ""
     rescaled: tuple[Rescaled, ...] = ()
+    loss_rounding: float | None = None
+    gradient_rounding: float | None = None
 
     def _names(self) -> Sequence[str]:
         return (
@@ -286,6 +293,8 @@ class Sharpness(Displayed):
             "test_accuracy",
             "generalization_gap",
             "gradient_norm",
+            "loss_rounding",
+            "gradient_rounding",
             "measures",
             "taylor",
             "rescaled",

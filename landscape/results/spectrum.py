@@ -177,6 +177,9 @@ class Extremes:
         tolerance: Relative tolerance that was asked for.
         noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within
             it.
+        rounding: Error of each of the largest from the rounding inside the products, (k,), see
+            `landscape.problem.rounding.Rounding`; empty where it was not measured.
+        bottom_rounding: The same for the smallest, (kb,).
     """
 
     eigenvalues: np.ndarray
@@ -187,6 +190,34 @@ class Extremes:
     converged: bool
     tolerance: float
     noise_floor: float
+    rounding: np.ndarray = field(default_factory=partial(np.empty, 0), kw_only=True)
+    bottom_rounding: np.ndarray = field(default_factory=partial(np.empty, 0), kw_only=True)
+
+    @property
+    def half_widths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distance of each value within which an eigenvalue lies, at the top (k,) and bottom (kb,).
+
+        It is the residual plus the rounding. The residual of an invariant space is 0, so that it
+        counts as at least the noise floor.
+        """
+        top, bottom = (
+            np.maximum(residuals, self.noise_floor) + (rounding if rounding.size else 0.0)
+            for residuals, rounding in (
+                (self.residuals, self.rounding),
+                (self.bottom_residuals, self.bottom_rounding),
+            )
+        )
+        return top, bottom
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether every value met the tolerance, and the measured rounding is within it too."""
+        values = np.append(self.eigenvalues, self.bottom_eigenvalues)
+        rounding = np.append(self.rounding, self.bottom_rounding)
+        if rounding.size < values.size:
+            return False
+        allowed = np.maximum(self.tolerance * np.abs(values), self.noise_floor)
+        return self.converged and bool((rounding <= allowed).all())
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,6 +249,8 @@ class Spectrum(Extremes, Displayed):
         layer_shares: Parameter tensor -> share of the squared length of each eigenvector, (k +
             kb,).
         gradient_norm: Euclidean norm of the gradient, or None if it was not computed.
+        loss_rounding: Error of the loss from rounding, or None if it was not measured.
+        gradient_rounding: Error of the norm of the gradient from rounding, likewise.
         gradient_overlaps: |cosine| between the gradient and each eigenvector, (k + kb,); empty if
             not computed.
         alignment: |cosine| between these and another checkpoint's eigenvectors, (k + kb, those);
@@ -246,6 +279,8 @@ class Spectrum(Extremes, Displayed):
     folds: tuple[Fold, ...] = ()
     layer_shares: dict[str, np.ndarray] = field(default_factory=dict)
     gradient_norm: float | None = None
+    loss_rounding: float | None = None
+    gradient_rounding: float | None = None
     gradient_overlaps: np.ndarray = field(default_factory=partial(np.empty, 0))
     alignment: np.ndarray = field(default_factory=partial(np.empty, 0))
     aligned_with: str = ""
@@ -254,7 +289,8 @@ class Spectrum(Extremes, Displayed):
     def _names(self) -> Sequence[str]:
         fields = [name for name in super()._names() if name != "vectors"]
         ratios = ("absolute_ratio", "nonconvexity", "top_to_fifth", "ratio_intervals")
-        return [*fields, "lambda_max", "lambda_min", "ratio", "num_vectors", *ratios]
+        single = ("is_certified", "lambda_max", "lambda_min", "ratio", "num_vectors")
+        return [*fields, *single, *ratios]
 
     def summary(self) -> list[tuple[str, str]]:
         """Return both ends of the spectrum and the trace; see `Displayed`."""
@@ -265,6 +301,7 @@ class Spectrum(Extremes, Displayed):
             ("lambda_min", Number(self.lambda_min).text),
             *([] if trace is None else [("trace", Number(trace.value, trace.standard_error).text)]),
             ("converged", "yes" if self.converged else "no"),
+            ("certified", "yes" if self.is_certified else "no"),
             ("products", str(self.num_matvecs)),
         ]
 
@@ -280,12 +317,16 @@ class Spectrum(Extremes, Displayed):
 
     @property
     def ratios(self) -> dict[str, Interval | None]:
-        """Ratios by name, with the interval that residuals and the noise floor allow.
+        """Ratios by name, with the interval that residuals and rounding allow.
 
         A ratio is None if the interval of its denominator contains 0.
         """
-        top = self._intervals(self.eigenvalues, self.residuals)
-        bottom = self._intervals(self.bottom_eigenvalues, self.bottom_residuals)
+        top, bottom = (
+            list(map(Interval.around, values.tolist(), errors.tolist()))
+            for values, errors in zip(
+                (self.eigenvalues, self.bottom_eigenvalues), self.half_widths, strict=True
+            )
+        )
         signed, inverse = _ratio(top[:1], bottom[:1]), _ratio(bottom[:1], top[:1])
         return {
             "lambda_max / lambda_min": signed,
@@ -331,14 +372,6 @@ class Spectrum(Extremes, Displayed):
         """lambda_1 / lambda_5; None if lambda_5 does not exist or is 0 within its error."""
         return _value(self.ratios["lambda_1 / lambda_5"])
 
-    def _intervals(self, values: np.ndarray, residuals: np.ndarray) -> list[Interval]:
-        """Return the intervals of the eigenvalues at one end of the spectrum, (k,) each.
-
-        The residual of an invariant space is 0 whatever the rounding of its products was.
-        """
-        errors = np.maximum(residuals, self.noise_floor)
-        return list(map(Interval.around, values.tolist(), errors.tolist()))
-
 
 def _ratio(numerator: Sequence[Interval], denominator: Sequence[Interval]) -> Interval | None:
     """Divide the first of each; None if one is missing or the divisor contains 0."""
@@ -371,6 +404,9 @@ class CurvatureHistory(Displayed):
         split: Name of the data split.
         provenance: Origin of the result; the weights are those of the last snapshot.
         weights_hashes: SHA-256 of the weights and buffers of each snapshot.
+        rounding: Error of each of the largest from rounding, as of `Extremes`, (n, k); NaN where it
+            was not measured, empty in files of earlier versions.
+        bottom_rounding: The same for the smallest, (n, kb).
     """
 
     epoch: np.ndarray
@@ -387,6 +423,18 @@ class CurvatureHistory(Displayed):
     split: str
     provenance: Provenance
     weights_hashes: tuple[str, ...] = ()
+    rounding: np.ndarray = field(default_factory=partial(np.empty, 0))
+    bottom_rounding: np.ndarray = field(default_factory=partial(np.empty, 0))
+
+    @property
+    def half_widths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances within which eigenvalues lie, at the top (n, k) and the bottom (n, kb)."""
+        rounding = (
+            np.nan_to_num(each) if each.size else 0.0
+            for each in (self.rounding, self.bottom_rounding)
+        )
+        top, bottom = rounding
+        return self.residuals + top, self.bottom_residuals + bottom
 
     def summary(self) -> list[tuple[str, str]]:
         """Return the snapshots and how the eigenvalues changed; see `Displayed`."""

@@ -94,7 +94,7 @@ def certify(
 
     Args:
         problem: In float64 and on all data, made as whoever checks it will make it: from the
-            checkpoint and not by `in_double`, which keeps the hash of the data in another dtype.
+            checkpoint and not by `in_dtype`, which keeps the hash of the data in another dtype.
         found: Radius and e (P,) of each; one that rounding has put outside is scaled into the ball.
         p: Norm of the ball, at least 1; may be infinite.
         adaptive: Whether the ball is scaled by |w| + eta.

@@ -77,8 +77,9 @@ def _difference(
         error = sample.error(rises.units - others.units)
         widths.append(half_width(error, confidence=confidence))
         sources.append("data")
+    measured = sum(m.result[key].rounding or 0.0 for m in (a, b))
     rounding = _ROUNDINGS * max(_unit_roundoff(m.result) * abs(m.result.loss) for m in (a, b))
-    width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding)
+    width = max(float(np.hypot.reduce(widths)) if widths else 0.0, rounding) + measured
     source = " and ".join(sources) or "rounding"
     return Difference.around(key, (first, second), value, width, source, confidence=confidence)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +15,12 @@ from landscape.errors import require, require_one_of
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
 from landscape.reductions import norm
-from landscape.results.provenance import make_provenance
-from landscape.results.sharpness import Measure, Sharpness, Taylor
+from landscape.results.sharpness import Measure, Taylor
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime import distributed
-from landscape.runtime.progress import SILENT, Progress
+from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds
-from landscape.sharpness.rises import Key, Losses, Measured, Objective, Part, Rises, standard_error
+from landscape.sharpness.rises import Key, Losses, Objective, Part, Rises, standard_error
 
 _BATCHES = 0x62_61_74_63  # tells the batches of m from other random numbers of the same seed
 
@@ -119,147 +117,6 @@ def batches_of_m(num_examples: int, options: SharpnessOptions) -> tuple[Tensor, 
     return torch.randperm(num_examples, generator=generator).split(options.m)
 
 
-def measure_sharpness(
-    problem: Problem,
-    rho: float | Sequence[float] = 0.05,
-    *,
-    measures: Sequence[str] = tuple(MEASURES),
-    held_out: Problem | None = None,
-    taylor: Taylor | None = None,
-    directions: Sequence[Tensor] = (),
-    split: str = "train",
-    settings: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-    p: float = 2.0,
-    adaptive: bool = False,
-    eta: float = 0.01,
-    steps: int = 5,
-    radius: str = "path",
-    m: int | None = None,
-    is_shuffled: bool = True,
-    num_directions: int = 5,
-    relative_error: float | None = None,
-    is_gaussian: bool = False,
-    max_gradients: int = 200,
-    seed: int = 0,
-) -> Sharpness:
-    """Measure sharpness in balls {e : ||T^-1 e||_p <= rho} around the problem's own weights w.
-
-    Args:
-        problem: The loss; its data decide the number (full set or batches of it). If they are a
-            sample of a larger set, the measures have a `data_error`.
-        rho: Radius, or radii, each positive.
-        measures: Names of measures, see `measure_rises`.
-        held_out: The same model on the test set, for the generalization gap.
-        taylor: What is known of the loss to second order, to be recorded.
-        directions: Vectors (P,) of any length, such as the top eigenvector, from both ends of which
-            the search for `max` starts too.
-        split: Name of the data split, to be recorded.
-        settings: What the user asked for, to be recorded.
-        progress: Counts evaluations of loss or gradient.
-        p: Norm of the ball; this and what follows are described at `SharpnessOptions`.
-        adaptive: Whether the ball is scaled by T = |w| + eta.
-        eta: Smallest scale of an adaptive ball.
-        steps: Number of gradient steps of `nstep`.
-        radius: What keeps `nstep` in the ball: `path`, `sphere` or `ball`.
-        m: Examples per batch of m-sharpness; None for the whole set at once.
-        is_shuffled: Whether the batches of m are drawn at random.
-        num_directions: Antithetic pairs of `avg`.
-        relative_error: Standard error that `avg` is to reach, relative to its value.
-        is_gaussian: Whether `avg` perturbs by Gaussian noise.
-        max_gradients: Limit on the gradients of one `max`.
-        seed: Seed of directions and batches.
-
-    Returns:
-        One measure for each radius and name, radius by radius.
-
-    Raises:
-        InputError: If a radius, a name or an option is out of range.
-        NotFiniteError: If a gradient is not finite.
-    """
-    options = SharpnessOptions(
-        p=p,
-        adaptive=adaptive,
-        eta=eta,
-        steps=steps,
-        radius=radius,
-        m=m,
-        is_shuffled=is_shuffled,
-        num_directions=num_directions,
-        relative_error=relative_error,
-        is_gaussian=is_gaussian,
-        max_gradients=max_gradients,
-        seed=seed,
-    )
-    return measure_rises(
-        problem,
-        [rho] if isinstance(rho, int | float) else rho,
-        options,
-        measures=measures,
-        held_out=held_out,
-        taylor=taylor,
-        directions=directions,
-        split=split,
-        settings=settings,
-        progress=progress,
-    ).result
-
-
-def measure_rises(
-    problem: Problem,
-    rho: Sequence[float],
-    options: SharpnessOptions | None = None,
-    *,
-    measures: Sequence[str] = tuple(MEASURES),
-    held_out: Problem | None = None,
-    taylor: Taylor | None = None,
-    directions: Sequence[Tensor] = (),
-    split: str = "train",
-    settings: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> Measured:
-    """Measure sharpness as `measure_sharpness` does, and return what it was computed from too.
-
-    - `asc`: L(w + e1), one step of steepest ascent, rho g/||g|| for p = 2 (S001 Table 1, L^Asc; the
-      standardized sharpness of its section 4.1 is the difference to L(w)).
-    - `avg`: mean of L(w + rho u) over u on the sphere (S001 Table 1, L^Avg), by antithetic pairs
-      +-u; the standard error is over the pairs.
-    - `max`: the largest L(w + e) in the ball (S001 Table 1, L^Max) that was found, a lower bound of
-      it; never below what `asc` and `nstep` of the same call, or `max` at a smaller radius, found.
-    - `nstep`: L(w + e_N) after N steps of length rho/N (S001 Eqs. 5 and 6). The path has length
-      rho, so ||e_N|| <= rho: `radius_share` says what it was.
-    - `first_order`: L(w) + rho ||T g||_q (S003 Proposition 1).
-
-    Inside `landscape.runtime.distributed.joined` the batches are shared by all processes. Arguments
-    and errors are those of `measure_sharpness`.
-    """
-    options = options or SharpnessOptions()
-    require_arguments(problem.num_examples, rho, measures, options)
-    work = Measurement(problem, options, directions, progress)
-    try:
-        here = work.begin(len(rho), measures, num_more=int(held_out is not None))
-        ordered = sorted(measures, key=lambda name: MEASURES[name].is_lower_bound)
-        found = work.rises([(name, radius) for radius in sorted(rho) for name in ordered])
-        tested = None
-        if held_out is not None:
-            tested = Objective(held_out, count=work.count).losses([None])[0]
-    finally:
-        progress.stop()
-    keys = [(name, radius) for radius in rho for name in measures]
-    result = Sharpness(
-        loss=here.mean,
-        accuracy=here.accuracy,
-        gradient_norm=work.gradient_norm,
-        measures=tuple(work.measure(key, found[key]) for key in keys),
-        split=split,
-        provenance=make_provenance({split: problem}, dict(settings or {})),
-        test_loss=None if tested is None else tested.mean,
-        test_accuracy=None if tested is None else tested.accuracy,
-        taylor=taylor or work.taylor,
-    )
-    return Measured(result, found, work.sample)
-
-
 class Measurement:
     """One checkpoint being measured.
 
@@ -273,6 +130,7 @@ class Measurement:
         sample: How the units were drawn from a larger set; None if they are all there is.
         gradient_norm: Norm of the gradient at the weights; None if no measure needs the gradient.
         taylor: What the gradient tells; likewise.
+        progress: Counts evaluations of loss or gradient.
     """
 
     def __init__(
@@ -286,7 +144,7 @@ class Measurement:
         self.ball = options.ball(problem)
         self.gradient_norm: float | None = None
         self.taylor: Taylor | None = None
-        self._progress = progress
+        self.progress = progress
         self._num_done = 0
 
     def begin(self, num_radii: int, measures: Sequence[str], *, num_more: int) -> Losses:
@@ -307,7 +165,7 @@ class Measurement:
             each, at_weights = num_radii * sum(filter(None, costs)), 1 + needs_gradient
             total = at_weights + num_more
             total += len(own) * (at_weights + each) if subsets else each
-        self._progress.start("sharpness", total)
+        self.progress.start("sharpness", total)
         whole = Part(Objective(self.problem, count=self.count))
         if needs_gradient:
             self.gradient_norm = norm(whole.gradient)
@@ -391,4 +249,4 @@ class Measurement:
     def count(self, number: int) -> None:
         """Tell the progress about evaluations."""
         self._num_done += number
-        self._progress.update(self._num_done)
+        self.progress.update(self._num_done)

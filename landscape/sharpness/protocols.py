@@ -21,7 +21,8 @@ from landscape.results.sharpness import SCALE, Taylor
 from landscape.runtime.progress import SILENT, Progress
 from landscape.runtime.random_state import derived_seeds
 from landscape.sharpness.losses import cross_entropy_of_normalized, divergence_from_smoothed
-from landscape.sharpness.measurement import SharpnessOptions, measure_rises
+from landscape.sharpness.measured import measure_rises
+from landscape.sharpness.measurement import SharpnessOptions
 from landscape.sharpness.rises import Measured, Rises
 
 _AUGMENTATION = 0x61_75_67_6D  # tells it from other random numbers of the same seed
@@ -312,6 +313,7 @@ def _short_by_one(found: Measured) -> Measured:
             each,
             loss=rises[each.key].loss,
             sharpness=rises[each.key].value,
+            rounding=each.rounding and each.rounding * count / (count - 1),
             data_error=None if sample is None else sample.error(rises[each.key].units),
         )
         for each in found.result.measures

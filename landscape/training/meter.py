@@ -179,4 +179,6 @@ def ascent_sharpness(
     problem = Problem(
         module, data, criterion, device=str(device), dtype=dtype, batch_size=batch_size
     )
-    return measure_sharpness(problem, [rho], measures=("asc",)).measures[0].sharpness
+    return (
+        measure_sharpness(problem, [rho], measures=("asc",), rounding=False).measures[0].sharpness
+    )

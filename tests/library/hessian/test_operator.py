@@ -552,7 +552,7 @@ def test_a_problem_in_double_is_the_one_that_float64_was_asked_of(batchnorm):
         "calibration": images(10, seed=5),
     }
     single = Problem(tiny_cnn(), images(), criterion, **options)
-    double = single.in_double()
+    double = single.in_dtype()
     asked = Problem(
         tiny_cnn(), images(), copy.deepcopy(criterion).double(), **options, dtype="float64"
     )

@@ -481,4 +481,4 @@ def test_data_have_the_hash_that_version_0_1_stored_whatever_the_dtype(dtype):
     subset = data.take(balanced_subset(data.targets, 100))
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     problem = Problem(model, subset, device="cpu", dtype=dtype)
-    assert problem.data_hash == problem.in_double().data_hash == stored
+    assert problem.data_hash == problem.in_dtype().data_hash == stored

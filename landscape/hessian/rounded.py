@@ -1,0 +1,50 @@
+"""Eigenpairs with the error that the rounding inside the products adds to their residuals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from landscape.hessian.eigenpairs import Eigenpairs
+from landscape.hessian.operator import CurvatureOperator
+from landscape.problem.rounding import Rounding, products_with
+
+
+def with_rounding(
+    pairs: Eigenpairs, operator: CurvatureOperator, *, seed: int = 0, in_double: bool = False
+) -> Eigenpairs:
+    """Measure the rounding of the products with the eigenvectors.
+
+    With a residual r of rounded products and an exact matrix A = A' + D, A' being the rounded one,
+    ||A v - theta v|| <= r + ||D v||: an eigenvalue of A lies within that distance of theta.
+
+    Where all data are evaluated again in float64, ||D v|| is measured of each vector. Where a share
+    of them is, it is measured of the vector with the largest |theta|, and of the sum of the others,
+    for each of which the error of the sum counts.
+
+    Args:
+        pairs: Of the operator.
+        operator: At the problem's own weights.
+        seed: Of the share.
+        in_double: Whether the pairs are from products in float64, although the operator is not.
+
+    Returns:
+        The same pairs with their rounding; as they are where it cannot be measured.
+    """
+    vectors = pairs.vectors
+    if not len(vectors):
+        return pairs
+    rounding = Rounding(operator.problem, seed=seed, in_double=in_double)
+    row_of = np.arange(len(vectors))
+    if not rounding.is_exact:
+        values = np.append(pairs.eigenvalues, pairs.bottom_eigenvalues)
+        row_of = (row_of != np.abs(values).argmax()).astype(int)
+        vectors = torch.stack([vectors[torch.from_numpy(row_of == row)].sum(0) for row in (0, 1)])
+        vectors = vectors[: row_of.max() + 1]
+    errors = rounding.of_sums(products_with(vectors, operator.kind))
+    if not np.isfinite(errors).all():
+        return pairs
+    top, bottom = np.split(errors[row_of], [len(pairs.eigenvalues)])
+    return replace(pairs, rounding=top, bottom_rounding=bottom)
