@@ -13,7 +13,7 @@ from landscape.hessian.operator import CurvatureOperator
 from landscape.io.open import split_names
 from landscape.io.snapshots import SnapshotFiles, find_snapshots
 from landscape.io.store import FileSink
-from landscape.results.spectrum import CurvatureHistory
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
 

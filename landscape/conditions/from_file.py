@@ -17,12 +17,13 @@ from landscape.conditions.quantities import (
     with_derived,
 )
 from landscape.errors import InputError
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.interval import Interval
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Certificate, Sharpness
 from landscape.results.sharpness_measures import MEASURES
-from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 
 Found = Iterator[tuple[Quantity, Known]]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.interval import Interval, half_width
 from landscape.results.sharpness import Measure
 from landscape.results.sharpness_measures import MEASURES
-from landscape.results.spectrum import CurvatureHistory, Spectrum, Trace
+from landscape.results.spectrum import Spectrum, Trace
 
 EVALUATED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 CURVATURES = ("lambda_max", "lambda_min", "trace")

@@ -17,6 +17,7 @@ from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.rounded import with_rounding
 from landscape.problem.problem import Problem
 from landscape.reductions import norm
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
@@ -24,7 +25,6 @@ from landscape.results.identity import (
     require_unchanged,
 )
 from landscape.results.provenance import make_provenance
-from landscape.results.spectrum import CurvatureHistory
 from landscape.runtime.progress import SILENT, NullSink, Progress, Sink, never, reporting
 
 _SAME_SETTINGS = (*MODEL_AND_DATA, "curvature", "tolerance", "max_matvecs", "seed")

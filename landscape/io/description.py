@@ -15,6 +15,7 @@ from landscape.errors import StoreError, require
 from landscape.io.layouts import read_any
 from landscape.io.store import kind_of, read_schema
 from landscape.results.display import as_plain
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -24,7 +25,7 @@ from landscape.results.sharpness import (
     Taylor,
     norm_as_json,
 )
-from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions, Surface
 from landscape.runtime.files import is_hdf5
 

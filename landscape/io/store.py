@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError, first_line, require
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -34,7 +35,6 @@ from landscape.results.sharpness import (
 )
 from landscape.results.spectrum import (
     BlockCurvature,
-    CurvatureHistory,
     Density,
     Fold,
     SecondLook,

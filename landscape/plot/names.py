@@ -11,7 +11,8 @@ import numpy as np
 from landscape.errors import printable, require
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
-from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.eigenvalue_history import CurvatureHistory
+from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 
 R = TypeVar("R")

@@ -36,7 +36,7 @@ from landscape.plot.style import (
     width_of,
 )
 from landscape.results.history import History
-from landscape.results.spectrum import CurvatureHistory
+from landscape.results.eigenvalue_history import CurvatureHistory
 
 _SPLITS = ("train", "test")
 _AVERAGED = "test, averaged weights"

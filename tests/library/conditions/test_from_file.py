@@ -15,10 +15,11 @@ from landscape.conditions import Interval, Quantity
 from landscape.conditions.from_file import command_for, look_up, stored_quantities
 from landscape.errors import InputError
 from landscape.io.store import write_result
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import make_history
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Certificate, Measure, Sharpness
-from landscape.results.spectrum import CurvatureHistory, Spectrum, Trace
+from landscape.results.spectrum import Spectrum, Trace
 from landscape.results.surface import Directions
 
 WHOLE = Provenance(num_examples={"train": 100, "test": 50}, settings={"samples": None})

@@ -10,6 +10,7 @@ from landscape.io import li2018
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.description import describe_file
 from landscape.io.store import write_result
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import (
     Difference,
@@ -21,7 +22,6 @@ from landscape.results.sharpness import (
 )
 from landscape.results.spectrum import (
     BlockCurvature,
-    CurvatureHistory,
     Density,
     Fold,
     SecondLook,

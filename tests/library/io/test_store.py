@@ -9,6 +9,7 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.io.store import FileSink, read_result, write_result
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import (
@@ -21,7 +22,6 @@ from landscape.results.sharpness import (
 )
 from landscape.results.spectrum import (
     BlockCurvature,
-    CurvatureHistory,
     Density,
     Fold,
     SecondLook,

@@ -7,9 +7,10 @@ from surfaces import PROVENANCE, formula, line_surface, plane_surface
 
 from landscape.errors import StoreError
 from landscape.io.layouts import write_table
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import Difference, Measure, Sharpness, SharpnessComparison
-from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Mark
 
 

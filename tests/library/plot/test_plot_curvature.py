@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from landscape import plot
 from landscape.errors import InputError
 from landscape.plot.spectrum_figures import group_by_layer
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.provenance import Provenance
-from landscape.results.spectrum import CurvatureHistory, Spectrum
+from landscape.results.spectrum import Spectrum
 
 
 @pytest.fixture(autouse=True)

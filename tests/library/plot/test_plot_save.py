@@ -4,10 +4,11 @@ from matplotlib.figure import Figure
 
 from landscape import plot
 from landscape.errors import InputError
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Difference, Measure, Sharpness, SharpnessComparison
-from landscape.results.spectrum import CurvatureHistory, Density, Spectrum
+from landscape.results.spectrum import Density, Spectrum
 from landscape.results.surface import Mark, Surface
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

@@ -158,7 +158,7 @@ def test_dtypes_of_complex_tensors_follow_the_dtype_of_the_evaluation():
         assert module.buffers[0].dtype == wanted
         assert module.data.inputs.dtype == wanted
         assert module.copy_module().kernel.dtype == wanted
-    double = Problem(seeded(Spectral), data, device="cpu").in_double()
+    double = Problem(seeded(Spectral), data, device="cpu").in_dtype()
     loss, w = loss_of_pairs(seeded(Spectral), data, nn.functional.cross_entropy)
     # The angles of the buffer were computed in float32.
     assert double.loss() == pytest.approx(float(loss(w)), rel=1e-12)
