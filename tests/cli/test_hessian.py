@@ -382,3 +382,19 @@ def test_a_complete_result_with_another_kind_in_its_place_is_refused(run, checkp
     answer = run("hessian", checkpoint, *QUICK, "--out", tmp_path / "h.h5", "--resume")
     assert answer.code == 1
     assert "holds no spectrum" in answer.err
+
+
+def test_where_rounding_exceeds_the_tolerance_the_summary_says_what_helps(capsys):
+    from landscape_cli.hessian.summary import show_spectrum
+    from report_entries import spectrum
+
+    rounding = {"rounding": np.full(5, 1e-5), "bottom_rounding": np.array([1e-5])}
+    show_spectrum(spectrum(**rounding), None, as_json=False)
+    assert "--polish" not in (within := capsys.readouterr().out)
+    assert "Certified: an eigenvalue lies within residual plus rounding" in " ".join(within.split())
+    rounding["rounding"][0] = 8.5  # of 8, and the tolerance is 1e-4
+    show_spectrum(spectrum(**rounding), None, as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "exceeds the tolerance: pass --polish or --dtype float64." in said
+    show_spectrum(spectrum(), None, as_json=False)
+    assert "Not certified: what float32 does" in " ".join(capsys.readouterr().out.split())

@@ -201,3 +201,17 @@ def test_stored_results_are_judged_without_torch(tmp_path):
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("holds")
+
+
+def test_what_was_measured_of_rounding_is_in_the_intervals():
+    rounding = {"rounding": np.array([0.25, 0.0]), "bottom_rounding": np.array([0.125])}
+    spectrum = replace(SPECTRUM, loss_rounding=0.01, gradient_rounding=0.02, **rounding)
+    found = intervals(spectrum)
+    assert found["lambda_max"] == Interval.around(5.0, 0.1 + 0.25)
+    assert found["lambda_min"] == Interval.around(-0.5, 0.05 + 0.125)
+    assert found["train_loss"] == Interval.around(0.3, 0.01)
+    assert found["gradient_norm"] == Interval.around(0.2, 0.02)
+    measure = replace(MEASURE, rounding=0.03)
+    found = intervals(replace(SHARPNESS, measures=(measure,), gradient_rounding=0.02))
+    assert found["asc@0.05"] == Interval.around(0.1, 0.03)
+    assert found["gradient_norm"] == Interval.around(0.2, 0.02)

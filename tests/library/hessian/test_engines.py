@@ -213,3 +213,11 @@ def test_the_summary_says_how_many_agree():
 def test_values_that_are_not_finite_are_refused():
     with pytest.raises(InputError, match="must be finite to be compared"):
         verify(_pairs([5, np.nan]), _pairs([5, 4]))
+
+
+def test_engines_agree_within_the_rounding_of_their_products():
+    ours, theirs = _pairs([99800.02]), _pairs([99715.32])
+    assert verify(ours, theirs).contradicts
+    rounding = {"rounding": np.array([50.0]), "bottom_rounding": np.empty(0)}
+    ours, theirs = (replace(each, **rounding) for each in (ours, theirs))
+    assert verify(ours, theirs).agrees

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cases import classification, images, seeded, tiny_cnn, tiny_mlp
+from reference import dense_hessian, loss_of_vector
 from torch import nn
 
 from landscape import Problem
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem import rounding as rounding_module
 from landscape.problem.rounding import Rounding, gradient_at, losses_at, products_with
-from tests.cases import classification, images, seeded, tiny_cnn, tiny_mlp
-from tests.reference import dense_hessian, loss_of_vector
 
 
 def plain_network(number: int) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:

@@ -13,6 +13,7 @@ from cases import (
     tiny_cnn,
     tiny_mlp,
 )
+from reference import loss_of_vector
 
 from landscape import Problem, measure_sharpness
 from landscape.errors import InputError, NotFiniteError
@@ -401,3 +402,49 @@ def test_points_per_pass_change_no_number():
     )
     assert [m.loss for m in found] == pytest.approx([m.loss for m in expected], rel=1e-12)
     assert [m.num_directions for m in found] == [m.num_directions for m in expected]
+
+
+def test_the_rounding_of_each_measure_is_its_distance_from_float64():
+    model, data = tiny_mlp(), classification()
+    loss, w = loss_of_vector(model, *data)
+    gradient = torch.func.grad(loss)(w)
+    exact = {
+        "asc": float(loss(w + 0.05 * gradient / gradient.norm()) - loss(w)),
+        "first_order": 0.05 * float(gradient.norm()),
+    }
+    found = measure_sharpness(Problem(model, data, device="cpu"), 0.05)
+    for name, value in exact.items():
+        measure = found[name, 0.05]
+        assert measure.rounding == pytest.approx(
+            abs(measure.sharpness - value), rel=1e-3, abs=1e-15
+        )
+    assert found.loss_rounding == pytest.approx(abs(found.loss - float(loss(w))), abs=1e-15)
+    norm = float(gradient.norm())
+    assert found.gradient_rounding == pytest.approx(abs(found.gradient_norm - norm), rel=1e-3)
+    assert all(measure.rounding < 1e-5 * found.loss for measure in found.measures)
+
+
+@pytest.mark.parametrize("batchnorm", ["stored", "batch"])
+def test_the_rounding_of_a_share_of_the_data_is_of_that_size(monkeypatch, batchnorm):
+    from landscape.problem import rounding
+
+    problem = Problem(tiny_cnn(), images(24), device="cpu", batch_size=6, batchnorm=batchnorm)
+    whole = measure_sharpness(problem, 0.05)
+    monkeypatch.setattr(rounding, "_CHEAP", -1)
+    share = measure_sharpness(problem, 0.05)
+    for one, other in zip(whole.measures, share.measures, strict=True):
+        assert one.sharpness == other.sharpness
+        assert 0 <= one.rounding < 1e-6
+        assert 0 < other.rounding < 1e-5
+
+
+def test_the_rounding_of_a_measure_that_float64_refuses_is_not_known():
+    class OnlySingle(torch.nn.Linear):
+        def forward(self, inputs):
+            assert inputs.dtype == torch.float32
+            return super().forward(inputs)
+
+    problem = Problem(OnlySingle(5, 3), classification(), device="cpu")
+    found = measure_sharpness(problem, 0.05, measures=["asc"])
+    assert found["asc", 0.05].rounding is None
+    assert found.loss_rounding is None
