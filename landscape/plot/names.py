@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from landscape.errors import printable, require
+from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import Sharpness, SharpnessComparison
-from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 

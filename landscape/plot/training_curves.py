@@ -35,8 +35,8 @@ from landscape.plot.style import (
     styled,
     width_of,
 )
-from landscape.results.history import History
 from landscape.results.eigenvalue_history import CurvatureHistory
+from landscape.results.history import History
 
 _SPLITS = ("train", "test")
 _AVERAGED = "test, averaged weights"

@@ -30,6 +30,7 @@ _CHEAP = 5e7
 """Floating point operations of a forward pass over all data up to which all are evaluated again in
 float64: the products of some vectors then take less than a second."""
 
+_PER_NUMBER = 100  # floating point operations for each number that a forward pass keeps
 _SHARE = 64  # of the others, one batch out of so many is evaluated again, but at least two
 Size: TypeAlias = Callable[[Tensor], float]
 """A norm of a vector (n,) in float64."""
@@ -187,19 +188,23 @@ def _difference(low: Problem, high: Problem, number: int, values: Values) -> Ten
     return values(high, number).cpu().double() - values(low, number).cpu().double()
 
 
-@torch.no_grad()
 def _num_operations(problem: Problem) -> float:
-    """Return the floating point operations of a forward pass over all data, as torch counts them.
+    """Return about how many floating point operations a forward pass over all data takes.
 
-    What is not a product of matrices counts as one operation a weight and example.
+    A weight and example count as one, and each number that is kept for the backward pass as some
+    more: the layer that it is the input of is applied many times in a convolution.
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    passes, num_kept = problem.passes, 0
 
-    passes = problem.passes
-    with passes.at(None), FlopCounterMode(display=False) as counter:
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal num_kept
+        num_kept += tensor.numel()
+        return tensor
+
+    with passes.at(None), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         passes.forward(*passes.batches[0])
     scale = passes.num_examples / float(passes.sizes[0])
-    return scale * counter.get_total_flops() + passes.num_examples * passes.spec.size
+    return scale * _PER_NUMBER * num_kept + passes.num_examples * passes.spec.size
 
 
 def known_error(errors: np.ndarray) -> float | None:
