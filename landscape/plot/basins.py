@@ -232,8 +232,9 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
         )
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
-            text = format_value(persistence)
-            ax.annotate(text, (death, row), (3, 0), va="center", color="0.25", **_TEXT)
+            ax.annotate(
+                format_value(persistence), (death, row), (3, 0), va="center", color="0.25", **_TEXT
+            )
         else:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
 
@@ -255,8 +256,14 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
                 places[row], edge, "^", color=color, markersize=6, clip_on=False, gid="immortal"
             )
         if count <= _MAX_NAMED:
-            text = format_value(topology.births[row])
-            ax.annotate(text, (places[row], birth), (0, -4), ha="center", va="top", **_TEXT)
+            ax.annotate(
+                format_value(topology.births[row]),
+                (places[row], birth),
+                (0, -4),
+                ha="center",
+                va="top",
+                **_TEXT,
+            )
     for label, row, height in group.marks:
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
     ax.set(xlim=(-0.75, count - 0.25), xticks=[])
@@ -279,9 +286,11 @@ def _places(topology: Topology, count: int) -> np.ndarray:
 
 def _signs(groups: Sequence[_Basins]) -> dict[str, dict[str, Any]]:
     """Return the sign of each checkpoint, as on the planes themselves, and of the center."""
-    signs = mark_signs([group.field for group in groups])
-    named = {label: sign for (kind, label), sign in signs.items() if kind == "checkpoint"}
-    return {CENTER: {**CROSS, "color": "black"}, **named}
+    signs = mark_signs([group.field for group in groups]).items()
+    return {
+        CENTER: {**CROSS, "color": "black"},
+        **{label: sign for (kind, label), sign in signs if kind == "checkpoint"},
+    }
 
 
 def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
@@ -296,8 +305,7 @@ def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
     ]
     if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
-    handles = [key(shortened(label), **signs[label]) for label in labels]
-    return Legend(handles, "; ".join(notes))
+    return Legend([key(shortened(label), **signs[label]) for label in labels], "; ".join(notes))
 
 
 def _bars_legend(groups: Sequence[_Basins]) -> Legend:

@@ -31,8 +31,9 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
     spots: list[np.ndarray] = []
     for index, level in enumerate(contours.levels):
         others = [piece for i, line in enumerate(pieces) if i != index for piece in line]
-        num_characters = len(format_level(level))
-        candidates, slopes = _candidates(pieces[index], 0.62 * _FONT_SIZE * num_characters)
+        candidates, slopes = _candidates(
+            pieces[index], 0.62 * _FONT_SIZE * len(format_level(level))
+        )
         room = _room(ax, candidates, others, spots)
         if room.size and room.max() > 0:
             spots.append(candidates[np.argmax(room * (1 + slopes))])

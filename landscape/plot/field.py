@@ -241,10 +241,9 @@ def shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]
 
 def missing_names(fields: Sequence[Field]) -> dict[str, str]:
     """Name the values of any of the fields that are not finite, and those that are not known."""
-    is_unknown = any(field.is_unknown.any() for field in fields)
     found = {
         "not_finite": _joined_name(fields),
-        "not_done": "not computed" if is_unknown else "",
+        "not_done": "not computed" * any(field.is_unknown.any() for field in fields),
     }
     return {sign: name for sign, name in found.items() if name}
 
@@ -343,5 +342,6 @@ def _describe(coordinates: np.ndarray) -> str:
 
 def _joined_name(fields: Sequence[Field]) -> str:
     """Name the values of fields that are not finite; empty if all are."""
-    names = [field.not_finite_name for field in fields]
-    return " or ".join(name for name in _NOT_FINITE if any(name in each for each in names))
+    return " or ".join(
+        name for name in _NOT_FINITE if any(name in field.not_finite_name for field in fields)
+    )

@@ -169,8 +169,9 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         kind = "filled"
     scale = scale_of(fields)
     panel = (width_of(columns) - 1.4 - 0.15 * (columns - 1)) / columns  # inches
-    legend = legend_of(fields, view_of(fields, kind))
-    figure = legend.new_figure(columns, 0.45 + rows * (panel + 0.25), layout="compressed")
+    figure = legend_of(fields, view_of(fields, kind)).new_figure(
+        columns, 0.45 + rows * (panel + 0.25), layout="compressed"
+    )
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = [
         draw_field(ax, kind, field, scale, fields) for ax, field in zip(axes, fields, strict=True)
@@ -193,8 +194,13 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     scale = scale_of(fields)
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
-    foot = legend.height(width_of(columns))
-    axes = new_relief_figure(len(fields), rows, columns, foot=foot, has_title=request.has_title)
+    axes = new_relief_figure(
+        len(fields),
+        rows,
+        columns,
+        foot=legend.height(width_of(columns)),
+        has_title=request.has_title,
+    )
     for ax, field, title in zip(axes, fields, titles, strict=True):
         draw_relief(ax, field, scale, fields, title)
     legend.add_to(figure_of(axes[0]))
@@ -203,8 +209,8 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
 
 def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw a plane with snapshots, and under it their losses on and off it and their distances."""
-    split = choose_splits(surfaces, request.split, request.quantity)[0]
-    field = select_plane(surfaces[0], split, request.quantity)
+    splits = choose_splits(surfaces, request.split, request.quantity)
+    field = select_plane(surfaces[0], splits[0], request.quantity)
     snapshots = field.snapshots
     require(
         snapshots,
@@ -215,12 +221,17 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
     legend = legend_of([field], view_of([field], "filled"))
     has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
     if has_losses:
-        lines = [key("loss of a snapshot", **_OWN), key("loss of its projection", **_PROJECTED)]
-        legend = Legend([*legend.handles, *lines], legend.note)
+        legend = Legend(
+            [
+                *legend.handles,
+                key("loss of a snapshot", **_OWN),
+                key("loss of its projection", **_PROJECTED),
+            ],
+            legend.note,
+        )
     heights = [PANEL_HEIGHT, *[_HEIGHT] * (1 + has_losses)]
     figure = legend.new_figure(1, sum(heights), layout="compressed")
-    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    plane, *below = (figure.add_subplot(place) for place in grid)
+    plane, *below = figure.subplots(len(heights), height_ratios=heights)
     mappable = draw_field(plane, "filled", field, scale, [field])
     plane.set_title(panel_title(names[0], field))
     add_color_bar([plane], mappable, field.name, scale)

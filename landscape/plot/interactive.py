@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from landscape.errors import InputError, from_extra
+from landscape.errors import from_extra, require
 from landscape.plot.field import (
     Field,
     choose_splits,
@@ -94,23 +94,26 @@ def draw_page(
         if (quantity, chosen) in {(row[0].quantity, row[0].split) for row in choice.rows}
     )
     heading = html.escape(drawable(title or "")) or ", ".join(filter(None, names))
-    note = _note([field for layer in layers for field in layer])
-    return _fill_in(heading or "Loss surface", note, _figure(choices, first, view))
+    return _fill_in(
+        heading or "Loss surface",
+        _note([field for layer in layers for field in layer]),
+        _figure(choices, first, view),
+    )
 
 
 def _view(results: Sequence[Any], kind: str | None) -> str:
     """Return what is shown first, after checking that all results can be shown so."""
     default = choose_kind(results, None)
-    if default not in ("filled", "curve"):
-        raise InputError(
-            f"an interactive page shows surfaces, got results that are drawn as {default}.",
-            hint="Draw them as a figure: save it as .png, .svg or .pdf.",
-        )
-    if kind is not None and choose_kind(results, kind) not in _VIEWS:
-        raise InputError(
-            f"an interactive page shows {', '.join(_VIEWS)}, got {kind!r}.",
-            hint="Draw it as a figure: save it as .png, .svg or .pdf.",
-        )
+    require(
+        default in ("filled", "curve"),
+        f"an interactive page shows surfaces, got results that are drawn as {default}.",
+        hint="Draw them as a figure: save it as .png, .svg or .pdf.",
+    )
+    require(
+        kind is None or choose_kind(results, kind) in _VIEWS,
+        f"an interactive page shows {', '.join(_VIEWS)}, got {kind!r}.",
+        hint="Draw it as a figure: save it as .png, .svg or .pdf.",
+    )
     return "curve" if default == "curve" else _VIEWS[kind or "surface"]
 
 
@@ -141,9 +144,8 @@ def _choices(layers: Sequence[Sequence[Field]], names: Sequence[str]) -> list[Ch
     choices = []
     for rows in shown:
         scales = _scales([field for row in rows for field in row])
-        for scale in scales:
-            note = f", {_SCALES[scale.kind]}" if len(scales) > 1 else ""
-            choices.append(Choice(rows, layers, names, scale, note))
+        notes = [f", {_SCALES[scale.kind]}" * (len(scales) > 1) for scale in scales]
+        choices += [Choice(rows, layers, names, *each) for each in zip(scales, notes, strict=True)]
     return choices
 
 
@@ -184,9 +186,8 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
         for number, choice in enumerate(choices)
     ]
     place = {"y": 1, "yanchor": "bottom", "pad": {"b": 34}}
-    menus = []
-    if len(buttons) > 1:
-        menus.append({**place, "x": 1, "xanchor": "right", "buttons": buttons, "active": first})
+    choosing = {**place, "x": 1, "xanchor": "right", "buttons": buttons, "active": first}
+    menus = [choosing] if len(buttons) > 1 else []
     if view == "curve":
         labels = dict.fromkeys(plain(field.axis_labels[0]) for field in choices[0].rows[0])
         layout["xaxis"] = {
@@ -198,8 +199,8 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
         layout |= _plane_axes(choices[0])
         views = [_view_button(each, traces, choices[0].rows[0]) for each in _BUTTONS]
         active = list(_BUTTONS).index(view)
-        look = {**place, "type": "buttons", "direction": "right", "x": 0, "xanchor": "left"}
-        menus.append({**look, "buttons": views, "active": active})
+        look = {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left"}
+        menus.append({**place, **look, "buttons": views, "active": active})
         _update(layout, views[active]["args"][1])
     _update(layout, _values_layout(choices[first]))
     return {"data": traces, "layout": {**layout, "updatemenus": menus}}
@@ -209,8 +210,7 @@ def _update(layout: dict[str, Any], changes: Mapping[str, Any]) -> None:
     """Make the changes of a button, whose names may be `axis.attribute`."""
     for name, value in changes.items():
         axis, _, attribute = name.rpartition(".")
-        owner = layout[axis] if axis else layout
-        owner[attribute] = value
+        (layout[axis] if axis else layout)[attribute] = value
 
 
 def _view_button(view: str, traces: Sequence[dict[str, Any]], fields: Sequence[Field]) -> Any:
@@ -235,10 +235,9 @@ def _values_layout(choice: Choice) -> dict[str, Any]:
     if not field.y.size:
         return {"yaxis": {"zeroline": False, **choice.axis}}
     low, high = scale.limits.tolist()
-    bar = {"thickness": 14, "outlinewidth": 0, **choice.axis}
-    bar["title"] = {**bar["title"], "side": "right"}
+    title = {**choice.axis["title"], "side": "right"}
+    bar = {"thickness": 14, "outlinewidth": 0, **choice.axis, "title": title}
     colors = "Cividis" if field.quantity == "accuracy" else "Viridis"
-    floor = low - FLOOR_DROP * (high - low)
     return {
         "coloraxis": {
             "colorscale": "RdBu" if scale.is_diverging else colors,
@@ -263,7 +262,7 @@ def _values_layout(choice: Choice) -> dict[str, Any]:
         **{
             f"{panel_place(number)['scene']}.zaxis": {
                 "zeroline": False,
-                "range": [floor, high],
+                "range": [low - FLOOR_DROP * (high - low), high],
                 **choice.axis,
             }
             for number in range(len(choice.names))
@@ -286,7 +285,6 @@ def _plane_axes(choice: Choice) -> dict[str, Any]:
     """Return the axes and the scene of each panel; flat panels move together."""
     fields = choice.rows[0]
     flat = {"constrain": "domain", "showgrid": False, "ticks": "outside"}
-    is_equal = has_equal_units(view_of(fields, "contour"))
     layout: dict[str, Any] = {}
     for number, (field, (x, y)) in enumerate(zip(fields, _domains(len(fields)), strict=True)):
         end = panel_place(number)["scene"].removeprefix("scene")
@@ -297,7 +295,7 @@ def _plane_axes(choice: Choice) -> dict[str, Any]:
         layout[f"yaxis{end}"] = {**second, **flat, "domain": y, "anchor": f"x{end}"}
         if number:
             layout[f"xaxis{end}"]["matches"], layout[f"yaxis{end}"]["matches"] = "x", "y"
-        elif is_equal:
+        elif has_equal_units(view_of(fields, "contour")):
             layout["yaxis"]["scaleanchor"] = "x"
         distance = 1.15 + 0.8 * (1 - (x[1] - x[0]))  # a narrow panel is seen from farther away
         layout[f"scene{end}"] = {

@@ -39,8 +39,7 @@ def interpolate_plane(
         return values
     triangulation.set_mask(is_hidden)
     interpolate = LinearTriInterpolator(triangulation, values.filled(0.0)[rows, columns])
-    filled = interpolate(*np.meshgrid(_scaled(x), _scaled(y)))
-    return np.ma.where(done, values, filled)
+    return np.ma.where(done, values, interpolate(*np.meshgrid(_scaled(x), _scaled(y))))
 
 
 def interpolate_line(

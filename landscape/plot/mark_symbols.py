@@ -62,8 +62,13 @@ def draw_marks(
 
     path = field.snapshots
     if is_plane:
-        outline = withStroke(linewidth=2.2, foreground="black")
-        draw_line(path, color="white", linewidth=1.0, path_effects=[outline], gid="trajectory")
+        draw_line(
+            path,
+            color="white",
+            linewidth=1.0,
+            path_effects=[withStroke(linewidth=2.2, foreground="black")],
+            gid="trajectory",
+        )
     for mark in field.marks:
         if mark.kind != "snapshot":
             draw_line([mark], **signs[mark.kind, mark.label], gid="mark")
@@ -75,8 +80,8 @@ def draw_marks(
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the signs of checkpoints and ascent points by kind and label, for all panels."""
-    marks = [mark for field in fields for mark in field.marks if mark.kind != "snapshot"]
-    signs = {(mark.kind, mark.label): _ASCENT for mark in marks}
+    singles = (mark for field in fields for mark in field.marks if mark.kind != "snapshot")
+    signs = {(mark.kind, mark.label): _ASCENT for mark in singles}
     checkpoints = [each for each in signs if each[0] != "ascent"]
     for each, (face, marker) in zip(checkpoints, cycle(product(_FACES, _MARKERS)), strict=False):
         signs[each] = {**_CHECKPOINT, "marker": marker, "markerfacecolor": face}
@@ -116,8 +121,10 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
         for mark, label, style in shown:
             styles[label if is_inside(mark, view) else f"{label} (outside)"] = style
         if num_outside := sum(not is_inside(mark, view) for mark in field.snapshots[1:-1]):
-            label = f"{num_outside} more snapshot{'s' * (num_outside > 1)} outside"
-            styles[label] = {"color": "0.4", "linewidth": 1.0}
+            styles[f"{num_outside} more snapshot{'s' * (num_outside > 1)} outside"] = {
+                "color": "0.4",
+                "linewidth": 1.0,
+            }
     return [key(label, **style) for label, style in styles.items()]
 
 
@@ -165,5 +172,4 @@ def _columns(ax: Axes, places: Sequence[Sequence[float]], floor: float | None) -
         return points.T
     view = np.array([ax.get_xlim(), ax.get_ylim()])
     is_seen = np.all((points >= view[:, 0]) & (points <= view[:, 1]), axis=1)
-    seen = np.where(is_seen[:, None], points, np.nan)
-    return np.concatenate([seen.T, np.full((1, len(points)), floor)])
+    return np.stack([*np.where(is_seen[:, None], points, np.nan).T, np.full(len(points), floor)])

@@ -133,8 +133,11 @@ def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
     Raises:
         InputError: If the split is another.
     """
-    parts = [getattr(result, "checkpoints", (result,)) for result in results]
-    splits = tuple(dict.fromkeys(each.split for part in parts for each in part))
+    splits = tuple(
+        dict.fromkeys(
+            each.split for result in results for each in getattr(result, "checkpoints", (result,))
+        )
+    )
     require(
         split in (None, "all") or splits == (split,),
         f"the split must be the one that was measured, got {split!r}.",

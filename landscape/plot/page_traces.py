@@ -55,7 +55,7 @@ class Choice:
     @property
     def axis(self) -> dict[str, Any]:
         """Title and ticks of an axis or colour bar of the values, which shows heights."""
-        levels = self.scale.levels[:: -(-len(self.scale.levels) // _MAX_TICKS)]
+        levels = self.scale.thinned(_MAX_TICKS)
         return {
             "title": {"text": self.name + self.scale.note},
             "tickvals": self.heights(levels),
@@ -136,8 +136,6 @@ def curve_traces(choice: Choice, view: str) -> Iterator[dict[str, Any]]:
                 low, high = map(choice.heights, band)
                 yield {**edge, "y": low}
                 yield {**edge, "fill": "tonexty", "fillcolor": f"{color}33", "y": high}
-            place = f"{label}<br>{plain(field.axis_labels[0])}: "
-            values = zip(field.x, middle.filled(np.nan), strict=True)
             yield {
                 **curve,
                 **_TEXT,
@@ -145,8 +143,9 @@ def curve_traces(choice: Choice, view: str) -> Iterator[dict[str, Any]]:
                 "y": choice.heights(middle),
                 "name": label,
                 "text": [
-                    f"{place}{_number(x)}<br>{plain(field.name)}: {_number(value)}"
-                    for x, value in values
+                    f"{label}<br>{plain(field.axis_labels[0])}: {_number(x)}<br>"
+                    f"{plain(field.name)}: {_number(value)}"
+                    for x, value in zip(field.x, middle.filled(np.nan), strict=True)
                 ],
                 "line": {"color": color, "dash": _DASHES[dash % len(_DASHES)], "width": 2},
                 "marker": {"size": 4, "color": color},
@@ -174,9 +173,10 @@ def _mark_traces(
             "name": name,
             "legendgroup": name,
             "showlegend": name not in named,
+            "type": "scatter3d" if view == "surface" else "scatter",
+            "cliponaxis": False,
         }
         named.add(name)
-        trace |= {"type": "scatter3d" if view == "surface" else "scatter", "cliponaxis": False}
         heights = choice.heights(values)
         if view == "curve":
             yield {**trace, "y": heights}
@@ -195,9 +195,12 @@ def _mark_groups(
     field, snapshots = layers[0], layers[0].snapshots
     look = {"size": SIZES[view], "line": _OUTLINE}
     if snapshots:
-        marker = {**look, "color": list(range(len(snapshots))), "colorscale": "Reds"}
-        line = {"color": "black", "width": 2}
-        yield "trajectory", snapshots, {"mode": "lines+markers", "line": line, "marker": marker}
+        style = {
+            "mode": "lines+markers",
+            "line": {"color": "black", "width": 2},
+            "marker": {**look, "color": list(range(len(snapshots))), "colorscale": "Reds"},
+        }
+        yield "trajectory", snapshots, style
     marks = [m for m in field.marks if m.kind != "snapshot" and is_inside(m, field.view)]
     if not any(np.allclose(mark.coordinates, 0.0, atol=1e-9) for mark in (*marks, *snapshots)):
         losses = {
@@ -205,13 +208,13 @@ def _mark_groups(
             for each in layers
             if each.quantity == "loss" and each.center is not None
         }
-        origin = (0.0,) * (2 if field.y.size else 1)
+        origin = (0.0,) * len(field.view)
         marks.append(Mark("center", "center", origin, loss=losses, plane_loss=losses))
     for number, mark in enumerate(marks):
         own = {"ascent": ("x", LINE_COLORS[1]), "center": ("cross", "white")}
         symbol, color = own.get(mark.kind, (_SYMBOLS[number % len(_SYMBOLS)], "white"))
-        marker = {"symbol": symbol, "color": color, **look}
-        yield html.escape(drawable(mark.label)), [mark], {"mode": "markers", "marker": marker}
+        style = {"mode": "markers", "marker": {"symbol": symbol, "color": color, **look}}
+        yield html.escape(drawable(mark.label)), [mark], style
 
 
 def _mark_text(mark: Mark, field: Field) -> str:

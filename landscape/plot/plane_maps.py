@@ -124,8 +124,7 @@ def draw_field(
         under = np.ones((1, 4)) if is_on_white else mappable.to_rgba(np.array([field.center]))
         (color,) = contrasting(under)
         outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
-        style = {**CROSS, "color": color, "path_effects": [outline], "zorder": 5}
-        ax.plot([0.0], [0.0], **style, gid="center")
+        ax.plot([0], [0], **CROSS, color=color, path_effects=[outline], zorder=5, gid="center")
     set_view(ax, fields, kind)
     draw_marks(ax, field, fields)
     return mappable
@@ -137,22 +136,21 @@ def draw_dots(ax: Axes, field: Field, fields: Sequence[Field], *height: float) -
     All fields of the figure have the same ones marked; a height is for three-dimensional axes.
     """
     rows, columns = marked_points(field, fields)
-    if not rows.size:
-        return
     length = 42.0 if height else 60.0  # under a relief the plane is smaller
-    ax.plot(
-        field.x[columns],
-        field.y[rows],
-        *(np.full(len(rows), each) for each in height),
-        linestyle="none",
-        marker="o",
-        markersize=np.clip(length / max(field.values.shape), 0.7, 2.0),
-        markeredgewidth=0.0,
-        color="0.6",
-        zorder=1.5,
-        gid="dots",
-        rasterized=len(rows) > 500,
-    )
+    if rows.size:
+        ax.plot(
+            field.x[columns],
+            field.y[rows],
+            *(np.full(len(rows), each) for each in height),
+            linestyle="none",
+            marker="o",
+            markersize=np.clip(length / max(field.values.shape), 0.7, 2.0),
+            markeredgewidth=0.0,
+            color="0.6",
+            zorder=1.5,
+            gid="dots",
+            rasterized=len(rows) > 500,
+        )
 
 
 def add_color_bar(
@@ -168,10 +166,9 @@ def add_color_bar(
 
 def label_lines(ax: Axes) -> None:
     """Label the contour lines of flat axes, once the figure's layout is final."""
-    if ax.name == "rectilinear":
-        for contours in list(ax.collections):
-            if isinstance(contours, ContourSet) and not contours.filled:
-                label_contours(ax, contours)
+    for contours in list(ax.collections) if ax.name == "rectilinear" else []:
+        if isinstance(contours, ContourSet) and not contours.filled:
+            label_contours(ax, contours)
 
 
 def view_of(fields: Sequence[Field], kind: str) -> View:
@@ -240,8 +237,9 @@ def _plot(
     own_scale = scale or scale_of([field])
     legend = legend_of([field], view_of([field], kind))
     if ax is None:
-        height = PANEL_HEIGHT + legend.height(ONE_COLUMN)
-        ax = new_figure(1, height, layout="compressed").add_subplot()
+        ax = new_figure(
+            1, PANEL_HEIGHT + legend.height(ONE_COLUMN), layout="compressed"
+        ).add_subplot()
     mappable = draw_field(ax, kind, field, own_scale, [field])
     ax.set_title(panel_title(label, field))
     if scale is None:
@@ -266,8 +264,8 @@ def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
 def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
     colors, norm = color_map(field.quantity, scale), color_norm(scale)
     bands = ax.contourf(field.x, field.y, field.drawn, levels=scale.levels, cmap=colors, norm=norm)
-    line_colors = contrasting(colors(norm(scale.levels_within(field.finite))))
-    _draw_lines(ax, field, scale, colors=line_colors, linewidths=0.6)
+    under = colors(norm(scale.levels_within(field.finite)))
+    _draw_lines(ax, field, scale, colors=contrasting(under), linewidths=0.6)
     return bands
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -92,20 +91,20 @@ def plot_profiles(
 ) -> Figure:
     """Draw profiles of a quantity, and under the loss the accuracy if every surface has it."""
     panels = [_fields(surfaces, split, quantity)]
-    splits = [field.split for field in panels[0][0]]
-    has_accuracy = all(each in surface.accuracy for surface in surfaces for each in splits)
+    has_accuracy = all(
+        field.split in surface.accuracy for surface in surfaces for field in panels[0][0]
+    )
     if quantity == "loss" and has_accuracy:
         panels.append(_fields(surfaces, split, "accuracy"))
     figure = _legend(panels[0]).new_figure(1, _HEIGHT if len(panels) == 1 else _TWO_PANELS)
-    ax = figure.add_subplot(len(panels), 1, 1)
-    _draw(ax, panels[0], names)
-    for fields in panels[1:]:
-        below = figure.add_subplot(len(panels), 1, 2, sharex=ax)
-        _draw(below, fields, names)
+    top, *others = figure.subplots(len(panels), squeeze=False, sharex=True).flat
+    for ax, fields in zip((top, *others), panels, strict=True):
+        _draw(ax, fields, names)
+    for below in others:
         below.set_title("")
         if len(surfaces) > 1 and (shared := below.get_legend()):
             shared.remove()
-        ax.label_outer()
+    top.label_outer()
     return figure
 
 
@@ -113,27 +112,29 @@ def _legend(fields: list[list[Field]]) -> Legend:
     """Return the legend of curves: bands, marks, missing points and the evaluated share."""
     drawn = [field for row in fields for field in row]
     meanings = dict.fromkeys(filter(None, map(_meaning_of_band, drawn)))
-    handles: list[Artist] = [Patch(color="0.25", label=meaning, alpha=0.35) for meaning in meanings]
-    handles += mark_handles(drawn, (extent([field.x for field in drawn]),))
-    handles += [
+    bands = [Patch(color="0.25", label=meaning, alpha=0.35) for meaning in meanings]
+    marks = mark_handles(drawn, (extent([field.x for field in drawn]),))
+    missing = [
         key(name, color="0.25", marker=_MISSING[sign], linestyle="none")
         for sign, name in missing_names(drawn).items()
     ]
-    return Legend(handles, interpolation_note(drawn))
+    return Legend([*bands, *marks, *missing], interpolation_note(drawn))
 
 
 def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
     """Draw surfaces on lines as `plot_profile` does, without what stands under the figure."""
     drawn = [field for row in fields for field in row]
     scale = scale_of(drawn)
-    xlabel = " / ".join(dict.fromkeys(row[0].axis_labels[0] for row in fields))
-    ax.set(xlabel=xlabel, ylabel=with_note(shared_name(fields[0]), scale))
+    ax.set(
+        xlabel=" / ".join(dict.fromkeys(row[0].axis_labels[0] for row in fields)),
+        ylabel=with_note(shared_name(fields[0]), scale),
+    )
     ax.axvline(0.0, color="0.75", linewidth=0.7, zorder=0.5)
     ax.margins(x=0.02)
     set_scale(ax, scale)
     if len(drawn) == 1 and drawn[0].summary[1] is not None:
-        for single in drawn[0].drawn:
-            ax.plot(drawn[0].x, single, color=color_of(0), alpha=0.35, linewidth=0.5, gid="single")
+        style = {"color": color_of(0), "alpha": 0.35, "linewidth": 0.5, "gid": "single"}
+        ax.plot(drawn[0].x, drawn[0].drawn.T, **style)
     for index, row in enumerate(fields):
         for style, field in enumerate(row):
             _draw_line(ax, field, scale, index, line_style_of(style))
@@ -198,8 +199,7 @@ def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, style: Any) -> 
     for mask, sign in zip((field.is_not_finite, field.is_unknown), _MISSING.values(), strict=True):
         places = field.x[np.atleast_2d(mask).any(axis=0)]
         if places.size:
-            heights = np.full(places.size, _RUG_HEIGHT * (1 + index))
-            ax.plot(places, heights, sign, color=color, **rug)
+            ax.plot(places, 0 * places + _RUG_HEIGHT * (1 + index), sign, color=color, **rug)
 
 
 def _is_alone(values: np.ma.MaskedArray) -> np.ndarray:

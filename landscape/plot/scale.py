@@ -68,6 +68,10 @@ class Scale:
         share = np.abs(values) / self.threshold
         return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
 
+    def thinned(self, most: int) -> np.ndarray:
+        """Return evenly spaced levels from the first, so many at most, for ticks."""
+        return self.levels[:: -(-len(self.levels) // most)]
+
     def levels_within(self, values: np.ndarray) -> np.ndarray:
         """Return the levels that contour lines can have, strictly inside the values' range."""
         if not values.size:
@@ -114,8 +118,8 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
     values = require_finite(arrays)
     low, high = float(values.min()), float(values.max())
     if is_share:
-        levels = np.unique(np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0)))
-        return Scale("linear", levels)
+        levels = np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0))
+        return Scale("linear", np.unique(levels))
     if low > 0:
         return Scale("log", log_levels(low, high)) if high > LOG_RATIO * low else _linear(low, high)
     magnitudes = np.abs(values[values != 0])

@@ -57,8 +57,8 @@ _MARGIN = 0.04  # share of a logarithmic axis that is left free at each end
 _FARTHEST = 8.0  # factor beyond the values up to which a prediction is followed
 _MAX_MARKERS = 15  # radii of a curve up to which each has a marker
 _PREDICTIONS: dict[str, dict[str, Any]] = {
-    "first order": {"linestyle": (0, (5.0, 2.0)), "linewidth": 0.9},
-    "second order": {"linestyle": (0, (1.0, 1.3)), "linewidth": 1.3},
+    "first order": {"linestyle": (0, (5.0, 2.0)), "linewidth": 0.9, "gid": "first-order"},
+    "second order": {"linestyle": (0, (1.0, 1.3)), "linewidth": 1.3, "gid": "second-order"},
 }
 _BAND = 0.18  # opacity
 _LOG_RATIO = 8.0  # largest over smallest value above which the axis of dots is logarithmic
@@ -134,8 +134,10 @@ def _rise_of(curves: Sequence[Curve]) -> str:
 
 def _predicted(curves: Sequence[Curve], rho: np.ndarray | None = None) -> np.ndarray:
     """Return all that is predicted, at the given radii or at those of each curve, (n,)."""
-    predicted = [curve.predictions(curve.rho if rho is None else rho) for curve in curves]
-    return np.concatenate([np.empty(0), *(line for lines in predicted for _, line in lines)])
+    lines = (
+        line for curve in curves for _, line in curve.predictions(curve.rho if rho is None else rho)
+    )
+    return np.concatenate([np.empty(0), *lines])
 
 
 def _draw_panel(ax: Axes, name: str, curves: Sequence[Curve], ylabel: str) -> None:
@@ -160,8 +162,8 @@ def _draw_curve(ax: Axes, curve: Curve) -> None:
     color = color_of(curve.color)
     rho, values, errors = curve.rho, curve.values, curve.errors
     if np.isfinite(errors).any():
-        low = values - errors
-        low = np.where((low <= 0) & (values > 0), 1e-9 * values, low)  # below any log axis
+        is_cut = (values <= errors) & (values > 0)
+        low = np.where(is_cut, 1e-9 * values, values - errors)  # below any log axis
         draw_band(ax, rho, low, values + errors, color, _BAND, "interval")
     marker = marker_of(curve.color) if len(rho) <= _MAX_MARKERS else None
     ax.plot(rho, values, color=color, marker=marker, gid="measured")
@@ -171,8 +173,7 @@ def _draw_curve(ax: Axes, curve: Curve) -> None:
 def _draw_predictions(ax: Axes, curve: Curve, rho: np.ndarray) -> None:
     error = curve.second_order_error(rho)
     for name, line in curve.predictions(rho):
-        gid = name.replace(" ", "-")
-        ax.plot(rho, line, color=color_of(curve.color), gid=gid, **_PREDICTIONS[name])
+        ax.plot(rho, line, color=color_of(curve.color), **_PREDICTIONS[name])
         if name == "second order" and error is not None:
             draw_band(ax, rho, line - error, line + error, "0.5", _BAND, "trace-error")
 
@@ -195,8 +196,8 @@ def _set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal
     if scale.kind == "symlog":
         threshold, decades = _decades(values, _MAX_DECADES[direction])
         ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=threshold)})
-        ticks = FixedLocator([0.0, *decades, *(-each for each in decades)])
-        axis.set(major_locator=ticks, minor_locator=NullLocator())
+        ticks = [0.0, *decades, *(-each for each in decades)]
+        axis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
     elif direction == "x":
         axis.set_major_locator(MaxNLocator(4))
     axis.set_major_formatter(format_level)
@@ -243,8 +244,8 @@ def _draw_dot(ax: Axes, curve: Curve, place: float, height: float) -> None:
     """Draw one measure and its interval at a height, with the predictions as upright strokes."""
     color, values, errors = color_of(curve.color), curve.values, curve.errors
     for name, line in curve.predictions(curve.rho):
-        style = {**_PREDICTIONS[name], "color": color, "gid": name.replace(" ", "-")}
-        ax.plot([line[0]] * 2, [place - height / 2, place + height / 2], **style)
+        ends = [place - height / 2, place + height / 2]
+        ax.plot([line[0]] * 2, ends, color=color, **_PREDICTIONS[name])
     if np.isfinite(errors).all():
         ax.errorbar(
             values, [place], xerr=errors, fmt="none", ecolor=color, elinewidth=1.0, capsize=2.0
@@ -278,12 +279,10 @@ def _set_dot_axis(ax: Axes, curves: Sequence[Curve]) -> None:
 
 def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -> list[Artist]:
     """Name the colours, the bands and the predictions, each only where there is one."""
-    handles: list[Artist] = [*name_keys(names)]
     color = color_of(0) if len(names) == 1 else "0.25"
     found = {name for curve in curves for name, _ in curve.predictions(curve.rho)}
-    handles += [
-        key(name, color=color, **style) for name, style in _PREDICTIONS.items() if name in found
-    ]
+    predictions = [key(name, color=color, **_PREDICTIONS[name]) for name in sorted(found)]
+    handles: list[Artist] = [*name_keys(names), *predictions]
     if any(np.isfinite(curve.errors).any() for curve in curves):
         bar = key(_INTERVAL, color=color, linewidth=1.0, marker="|")
         handles.append(bar if has_dots else band_key(_INTERVAL, color, _BAND))
@@ -318,8 +317,8 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
         _DIFFERENCE_BORDER + _DIFFERENCE_ROW * max(len(panels[name]) for name in row)
         for row in rows
     ]
-    verdicts = [each.verdict for each in finite]
-    handles = [key(verdict, **sign) for verdict, sign in _SIGNS.items() if verdict in verdicts]
+    verdicts = {each.verdict for each in finite}
+    handles = [key(verdict, **_SIGNS[verdict]) for verdict in _SIGNS if verdict in verdicts]
     figure = Legend(handles, _note(comparison, finite)).new_figure(columns, 0.15 + sum(heights))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
@@ -328,8 +327,8 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
         _draw_differences(ax, differences, "difference" if index + columns >= len(panels) else "")
         steps = max((measure.steps for measure in measures if measure.name == name), default=0)
         ax.set_title(measure_title(name, steps))
-        in_first_column = panels[rows[index // columns][0]]
-        if index % columns and _row_names(differences) == _row_names(in_first_column):
+        beside = panels[rows[index // columns][0]]  # in the first column
+        if index % columns and _row_names(differences) == _row_names(beside):
             ax.tick_params(labelleft=False)
     return figure
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
 from landscape.errors import InputError, require
@@ -97,8 +96,8 @@ def plot_eigenvalues(
     is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
     for index, spectrum in enumerate(spectra):
         bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
-        style = {"width": 0.92 * _GROUP_WIDTH / len(spectra), **_look(spectrum)}
-        ax.bar(bars[0], bars[1], color=color_of(index), **style)
+        width = 0.92 * _GROUP_WIDTH / len(spectra)
+        ax.bar(bars[0], bars[1], width, color=color_of(index), **_look(spectrum))
         draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
         _print_values(ax, bars, is_upright)
     _set_axes(ax, spectra, num_top, num_bottom)
@@ -215,15 +214,19 @@ def plot_layer_shares(spectrum: Spectrum, *, label: str = "", ax: Axes | None = 
     table = 100 * np.stack(list(shares.values()))  # (layers, eigenvectors)
     if ax is None:
         ax = new_figure(1, max(_BORDER + _ROW * len(table), _LEAST_HEIGHT)).add_subplot()
-    norm = Normalize(0.0, max(float(np.nanmax(table)), 1.0))
     image = ax.imshow(
-        table, aspect="auto", cmap=color_map("share"), norm=norm, interpolation="nearest"
+        table,
+        aspect="auto",
+        cmap=color_map("share"),
+        vmin=0.0,
+        vmax=max(float(np.nanmax(table)), 1.0),
+        interpolation="nearest",
     )
     colors = contrasting(image.to_rgba(table).reshape(-1, 4))
+    style = {"ha": "center", "va": "center", "fontsize": 6.5}
     for (row, column), color in zip(np.ndindex(table.shape), colors, strict=True):
         if table[row, column] >= 100 * _PRINTED:
-            style = {"color": color, "ha": "center", "va": "center", "fontsize": 6.5}
-            ax.text(column, row, f"{table[row, column]:.0f}", **style)
+            ax.text(column, row, f"{table[row, column]:.0f}", color=color, **style)
     top, bottom = _eigenvalue_names(spectrum.eigenvalues.size, spectrum.bottom_eigenvalues.size)
     ax.set(
         xticks=range(table.shape[1]),
@@ -289,18 +292,15 @@ def plot_density(
         ax = new_figure(len(spectra), 2.8).add_subplot()
         place = {"loc": "outside lower center", "ncols": 2 if len(spectra) == 1 else 5}
     if handles:
-        owner = figure_of(ax) if place else ax
-        owner.legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
+        (figure_of(ax) if place else ax).legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
     width = max(kernel_width(density) for density in densities)
     nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
     x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
     peaks = [_draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)]
     num_parameters = max(density.num_parameters for density in densities)
-    lowest = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters)
-    highest = _LOG_HEADROOM * max(peaks)
-    set_log_ticks(ax, Scale("log", log_levels(lowest, highest)))
-    label = f"density (log scale,\nkernel width {format_value(width)})"
-    ax.set(ylim=(lowest, highest), ylabel=label)
+    limits = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters), _LOG_HEADROOM * max(peaks)
+    set_log_ticks(ax, Scale("log", log_levels(*limits)))
+    ax.set(ylim=limits, ylabel=f"density (log scale,\nkernel width {format_value(width)})")
     _set_eigenvalues(ax, spectra, nodes, x)
     return ax
 
@@ -312,11 +312,11 @@ def _require_density(spectrum: Spectrum) -> Density:
             "a density can only be drawn of a spectrum that has one, got eigenvalues alone.",
             hint="Compute it with `landscape.hessian(problem, density=True)`.",
         )
-    if not np.isfinite([*density.outliers, *density.nodes[density.weights > 0]]).all():
-        raise InputError(
-            "a density needs finite eigenvalues to be drawn, got NaN or inf.",
-            hint="Look at the loss of the checkpoint for NaN and inf.",
-        )
+    require(
+        np.isfinite([*density.outliers, *density.nodes[density.weights > 0]]).all(),
+        "a density needs finite eigenvalues to be drawn, got NaN or inf.",
+        hint="Look at the loss of the checkpoint for NaN and inf.",
+    )
     return density
 
 
@@ -335,8 +335,7 @@ def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: 
     """Draw one density, its band and its known eigenvalues; return its highest value."""
     color = color_of(index)
     if len(density.nodes) > 1:
-        low, high = band(density, x, width, confidence=CONFIDENCE)
-        draw_band(ax, x, low, high, color, _BAND_OPACITY, "band")
+        draw_band(ax, x, *band(density, x, width), color, _BAND_OPACITY, "band")
     curve = smoothed(density, x, width)
     ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
     if density.outliers.size:
@@ -381,6 +380,5 @@ def _density_handles(densities: Sequence[Density], names: Sequence[str]) -> list
     if any(density.outliers.size for density in densities):
         handles.append(key("known eigenvalue", color=color, **OPEN))
     if any(len(density.nodes) > 1 for density in densities):
-        label = f"{100 * CONFIDENCE:.0f} % over probes"
-        handles.append(band_key(label, color, _BAND_OPACITY))
+        handles.append(band_key(f"{100 * CONFIDENCE:.0f} % over probes", color, _BAND_OPACITY))
     return handles

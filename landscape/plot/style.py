@@ -118,8 +118,7 @@ class Legend:
 
     def new_figure(self, columns: int, height: float, *, layout: str = "constrained") -> Figure:
         """Make a figure of so many columns with the legend under a height in inches."""
-        height += self.height(width_of(columns))
-        figure = new_figure(columns, height, layout=layout)
+        figure = new_figure(columns, height + self.height(width_of(columns)), layout=layout)
         self.add_to(figure)
         return figure
 
@@ -143,11 +142,12 @@ class Legend:
     def _columns(self, width: float) -> int:
         """Return the most columns that fit, each as wide as its longest name."""
         widths = [_HANDLE + _CHARACTER * len(str(handle.get_label())) for handle in self.handles]
-        for columns in range(len(widths), 1, -1):
-            parts = np.array_split(widths, columns)
-            if sum(part.max() for part in parts) <= width:
-                return columns
-        return 1
+        fitting = (
+            columns
+            for columns in range(len(widths), 1, -1)
+            if sum(part.max() for part in np.array_split(widths, columns)) <= width
+        )
+        return next(fitting, 1)
 
 
 def _lines(note: str, width: float) -> list[str]:
@@ -214,8 +214,8 @@ def draw_open_markers(
 ) -> None:
     """Mark the points of a checkpoint that did not converge (n,)."""
     if is_open.any():
-        style = {**OPEN, "color": color_of(index), "marker": marker_of(index)}
-        ax.plot(x[is_open], y[is_open], **style, gid="not-converged")
+        look = {"color": color_of(index), "marker": marker_of(index), "gid": "not-converged"}
+        ax.plot(x[is_open], y[is_open], **{**OPEN, **look})
 
 
 def color_map(quantity: str, scale: Scale | None = None) -> Colormap:
@@ -246,9 +246,8 @@ def contrasting(colors: np.ndarray) -> list[str]:
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:
     """Put the vertical axis, or the other one, on a log scale whose ticks are the levels."""
     ax.set(**{f"{direction}scale": "log"})
-    ticks = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
     getattr(ax, f"{direction}axis").set(
-        major_locator=FixedLocator(list(ticks)),
+        major_locator=FixedLocator(list(scale.thinned(_MAX_TICKS))),
         major_formatter=format_level,
         minor_locator=NullLocator(),
     )
@@ -287,8 +286,7 @@ def panel_title(label: str, field: Field) -> str:
     """Title of a panel: its label and the value at the centre, where that was recorded."""
     if field.center is None:
         return label
-    unit = "%" if field.quantity == "accuracy" else ""
-    center = f"{format_value(field.center)}{unit}"
+    center = format_value(field.center) + "%" * (field.quantity == "accuracy")
     if label:
         return f"{label} (center: {center})"
     return f"{field.split} {field.quantity} at center: {center}"

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.field import Field, scale_of
 from landscape.plot.mark_symbols import draw_marks, hides_center, legend_of
 from landscape.plot.plane_maps import (
@@ -78,11 +78,11 @@ def plot_surface3d(
     legend = legend_of([field], view_of([field], "surface"))
     if ax is None:
         ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[0]
-    if not isinstance(ax, Axes3D):
-        raise InputError(
-            f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
-            hint='Make them with figure.add_subplot(projection="3d").',
-        )
+    require(
+        isinstance(ax, Axes3D),
+        f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
+        hint='Make them with figure.add_subplot(projection="3d").',
+    )
     draw_relief(ax, field, own_scale, [field], label)
     if scale is None:
         legend.add_to(figure_of(ax))
@@ -132,36 +132,34 @@ def draw_relief(
 def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
     """Draw every cell whose four corners are there."""
     heights = scale.transform(np.asarray(field.drawn.filled(scale.low)))
-    x, y = np.meshgrid(field.x, field.y)
-    points = np.stack([x, y, heights, np.ma.getmaskarray(field.drawn)], axis=-1)
+    is_missing = np.ma.getmaskarray(field.drawn)
+    points = np.stack([*np.meshgrid(field.x, field.y), heights, is_missing], axis=-1)
     corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
     quads = corners[~corners[..., 3].any(axis=2)][..., :3]
     if not len(quads):
         return
-    shares = Normalize(*scale.limits)(quads[..., 2].mean(axis=1))
-    colors = color_map(field.quantity, scale)(shares)
-    colors[:, :3] *= _brightness(quads, *np.ptp(np.stack([*field.view, scale.limits]), axis=1))[
-        :, None
-    ]
-    relief = Poly3DCollection(
-        quads,
-        facecolors=colors,
-        edgecolors=colors,
-        linewidths=0.2,
-        zorder=3,
-        rasterized=True,
-        gid="relief",
+    colors = color_map(field.quantity, scale)(Normalize(*scale.limits)(quads[..., 2].mean(axis=1)))
+    colors[:, :3] *= _brightness(quads, *np.ptp(np.stack([*field.view, scale.limits]), axis=1))
+    ax.add_collection3d(
+        Poly3DCollection(
+            quads,
+            facecolors=colors,
+            edgecolors=colors,
+            linewidths=0.2,
+            zorder=3,
+            rasterized=True,
+            gid="relief",
+        )
     )
-    ax.add_collection3d(relief)
 
 
 def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
-    """Return each cell's brightness, in [_SHADOW, 1], in a box as wide as it is high, (n,)."""
+    """Return each cell's brightness, in [_SHADOW, 1], in a box as wide as it is high, (n, 1)."""
     scaled = quads / np.array(spans)
     normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     light = LightSource(azdeg=315.0, altdeg=50.0).direction  # clockwise from the second direction
-    return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)
+    return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)[:, None]
 
 
 def _draw_floor(
@@ -195,7 +193,7 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     """Set view, limits, ticks and labels; the ticks of the height are values, on any scale."""
     ax.view_init(elev=30.0, azim=-58.0)
     ax.set_box_aspect((1, 1, 0.8), zoom=0.8)  # pyright: ignore[reportArgumentType]
-    ticks = scale.levels[:: -(-len(scale.levels) // _MAX_TICKS)]
+    ticks = scale.thinned(_MAX_TICKS)
     tick_labels = [format_level(tick) for tick in ticks]
     is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5  # inches
     font_size = 6.5 if is_small else 8.0
@@ -204,11 +202,10 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     name = field.name + scale.note
     if len(name) > _LONGEST_NAME:
         name = name.replace("symmetric log scale", "symlog")
-    share = min(1.0, _LONGEST_NAME / len(name))
     # Points by which the label keeps clear of its ticks' labels, more for a formula's subscripts.
     pad = 3.0 * max(0, max(map(len, tick_labels)) - 3) + 2.5 * ("$" in name)
     pad -= 6.0 if is_small else 3.0
-    ax.set_zlabel(name, fontsize=font_size * share, labelpad=pad)
+    ax.set_zlabel(name, fontsize=font_size * min(1.0, _LONGEST_NAME / len(name)), labelpad=pad)
     ax.set(zlim=limits, zticks=scale.transform(ticks), zticklabels=tick_labels)
     ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import require
 from landscape.plot.names import list_results, shortened
 from landscape.plot.scale import require_finite
 from landscape.results.interval import half_width
@@ -141,12 +141,12 @@ def find_curves(
         "Look at the loss of the checkpoint for NaN and inf, or pass a smaller `rho`.",
     )
     balls = {(each.p, each.adaptive, each.m) for curve in curves for each in curve.measures}
-    if len(balls) > 1:
-        found = "; ".join(_ball(*ball) for ball in sorted(balls, key=str))
-        raise InputError(
-            f"the measures in one figure must be of one ball and one size of batches, got {found}.",
-            hint="Draw each in a figure of its own.",
-        )
+    require(
+        len(balls) == 1,
+        "the measures in one figure must be of one ball and one size of batches, got "
+        f"{'; '.join(_ball(*ball) for ball in sorted(balls, key=str))}.",
+        hint="Draw each in a figure of its own.",
+    )
     return curves, names
 
 

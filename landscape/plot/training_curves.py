@@ -90,8 +90,9 @@ def plot_history(
         ax.legend(handles=_history_handles(names, {label: curves}, histories))
         return figure_of(ax)
     rows, columns = grid_shape(len(panels), 2)
-    legend = Legend(_history_handles(names, panels, histories))
-    figure = legend.new_figure(columns, 2.0 * rows + 0.2)
+    figure = Legend(_history_handles(names, panels, histories)).new_figure(
+        columns, 2.0 * rows + 0.2
+    )
     for index, (label, curves) in enumerate(panels.items()):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), label, curves, histories)
     return figure
@@ -227,8 +228,9 @@ def plot_curvature_history(
     has_bottom = any(np.isfinite(_values(history, "bottom")[1]).any() for history in histories)
     heights = _HEIGHTS[: 1 + has_bottom]
     figure = legend.new_figure(1, 0.5 + sum(heights))
-    grid = figure.subplots(len(heights), squeeze=False, sharex=True, height_ratios=heights)
-    top, *below = grid.flat
+    top, *below = figure.subplots(
+        len(heights), squeeze=False, sharex=True, height_ratios=heights
+    ).flat
     _draw_top(top, histories)
     for bottom in below:
         _draw_curves(bottom, histories, "bottom", np.empty(0))

@@ -95,19 +95,21 @@ class Report:
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
         shown = summary_rows()
-        rows = [[entry.name, *(row.shown(entry).text for row in shown)] for entry in self.entries]
-        return Table("Results", ["checkpoint", *(row.name for row in shown)], rows)
+        return Table(
+            "Results",
+            ["checkpoint", *(row.name for row in shown)],
+            [[entry.name, *(row.shown(entry).text for row in shown)] for entry in self.entries],
+        )
 
     def table(self) -> Table:
         """Return everything that was measured: a row a quantity, a column a checkpoint."""
-        rows = [
-            [row.name, *(row.shown(entry).text for entry in self.entries)]
-            for row in report_rows(self.rho)
-        ]
         return Table(
             "All quantities",
             ["quantity", *self.names],
-            rows,
+            [
+                [row.name, *(row.shown(entry).text for entry in self.entries)]
+                for row in report_rows(self.rho)
+            ],
             [self.settings_line(), *self.remarks()],
         )
 
@@ -162,9 +164,9 @@ class Report:
     def settings_line(self) -> str:
         """Return in a sentence what the numbers were measured on."""
         lines = list(dict.fromkeys(filter(None, map(_measured_on, self.entries))))
-        ball = f"p = {self.plan.p:g}{', adaptive' if self.plan.adaptive else ''}"
         return (
-            f"Measured on {'; '.join(lines) or 'nothing'}. Balls of {ball}. Seed {self.plan.seed}."
+            f"Measured on {'; '.join(lines) or 'nothing'}. Balls of p = {self.plan.p:g}"
+            f"{', adaptive' if self.plan.adaptive else ''}. Seed {self.plan.seed}."
         )
 
     def remarks(self) -> list[str]:
@@ -232,8 +234,10 @@ def _kind(detail: Detail) -> tuple[Any, ...]:
 
 def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
     names, details = zip(*group, strict=True)
-    tests = [_test_loss(one, group[0]) for one in group[1:] if one[1].test_losses.size > 1]
-    return [*tests, *differences(names, [detail.measured for detail in details])]
+    return [
+        *(_test_loss(one, group[0]) for one in group[1:] if one[1].test_losses.size > 1),
+        *differences(names, [detail.measured for detail in details]),
+    ]
 
 
 def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference:

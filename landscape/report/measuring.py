@@ -242,8 +242,8 @@ def measure_line(bench: Bench) -> Surface:
     problems = {TRAIN: bench.train}
     if TEST in bench.problems:
         problems[TEST] = _no_larger(bench.problems[TEST], bench.train.num_examples)
-    lines = [(vector,) for vector in _random(bench, bench.plan.num_lines)]
-    return _surface(bench, "line", problems, lines)
+    vectors = _random(bench, bench.plan.num_lines)
+    return _surface(bench, "line", problems, [(vector,) for vector in vectors])
 
 
 def _no_larger(problem: Problem, num_examples: int) -> Problem:
@@ -275,17 +275,15 @@ def _surface(
     stored = bench.stored(name, problems)
     if isinstance(stored, Surface) and stored.is_complete:
         return stored
-    plan, path = bench.plan, bench.files[name]
-    planes = [Plane(bench.train.weights, vectors) for vectors in groups]
-    axes = (Axis(plan.start, plan.stop, plan.grid),) * len(groups[0])
+    plan = bench.plan
     return evaluate_surface(
         problems,
-        planes,
-        axes,
+        [Plane(bench.train.weights, vectors) for vectors in groups],
+        (Axis(plan.start, plan.stop, plan.grid),) * len(groups[0]),
         normalization="filter",
         direction_names=("random",) * sum(map(len, groups)),
         settings={**bench.recorded(name), "with_1d": False},
-        sink=FileSink(path, resume=bench.resume),
+        sink=FileSink(bench.files[name], resume=bench.resume),
         should_stop=bench.should_stop,
         progress=bench.progress,
     )

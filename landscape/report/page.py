@@ -141,11 +141,12 @@ def render_page(report: Report, figures: Sequence[Figure]) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable_text
     )
-    environment.filters |= {"symbols": with_symbols, "mood": _mood}
-    template = environment.from_string(
-        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    environment.filters |= {
+        "symbols": with_symbols,
+        "mood": lambda verdict: verdict if verdict in VERDICTS[:2] else "open",
+    }
+    text = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return environment.from_string(text).render(
         title=f"Comparison of {len(report.entries)} checkpoints",
         report=report,
         checkpoints=[_checkpoint(report, number) for number in range(len(report.entries))],
@@ -173,8 +174,7 @@ def write_report(report: Report, folder: Path) -> Path:
     _write(folder / "table.md", "\n\n".join(table.as_markdown() for table in shown))
     _write(folder / "table.tex", "\n\n".join(table.as_latex() for table in shown))
     _write(folder / "table.csv", report.values_table().as_csv())
-    figures = draw_figures(report, folder / "figures")
-    _write(folder / PAGE, render_page(report, figures))
+    _write(folder / PAGE, render_page(report, draw_figures(report, folder / "figures")))
     _write(folder / NUMBERS, json.dumps(report.as_json(), indent=2))
     return folder / PAGE
 
@@ -214,8 +214,11 @@ def _saved(
         drawn = draw(results, labels=labels, kind=figure.kind)
     except InputError:
         return None
-    path = save_figure(drawn, folder / f"{figure.name}{figure.suffix}")
-    return replace(figure, path=path, width=drawn.get_size_inches()[0])
+    return replace(
+        figure,
+        path=save_figure(drawn, folder / f"{figure.name}{figure.suffix}"),
+        width=drawn.get_size_inches()[0],
+    )
 
 
 def _differences(report: Report, folder: Path) -> Figure | None:
@@ -229,8 +232,11 @@ def _differences(report: Report, folder: Path) -> Figure | None:
     if not found:
         return None
     measured = {entry.name: entry.sharpness for entry in report.entries if entry.sharpness}
-    comparison = SharpnessComparison(tuple(measured), tuple(measured.values()), found)
-    return _saved(_DIFFERENCES, folder, [comparison])
+    return _saved(
+        _DIFFERENCES,
+        folder,
+        [SharpnessComparison(tuple(measured), tuple(measured.values()), found)],
+    )
 
 
 def with_symbols(text: str) -> Markup:
@@ -295,16 +301,14 @@ def _printable_text(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-def _mood(verdict: str) -> str:
-    """Return the class that colours a verdict."""
-    return verdict if verdict in VERDICTS[:2] else "open"
-
-
 def _pair(table: Table, rho: float) -> dict[str, Any]:
     """Return the differences of a pair: those that the main table has, and those at other radii."""
     shown = [row for row in table.rows if row[1] in ("", f"{rho:.4g}")]
-    others = [row for row in table.rows if row not in shown]
-    return {"title": table.title, "shown": shown, "others": others}
+    return {
+        "title": table.title,
+        "shown": shown,
+        "others": [row for row in table.rows if row not in shown],
+    }
 
 
 def _plot_command(report: Report, figure: Figure) -> str:
@@ -314,8 +318,8 @@ def _plot_command(report: Report, figure: Figure) -> str:
     files = [report.relative(path) for path in figure.sources]
     named = report.entries if len(report.entries) == len(files) else []
     labels = [word for entry in named for word in ("--labels", entry.name)]
-    options = ["--kind", figure.kind, *labels, "--out", f"{figure.name}.pdf"]
-    return shlex.join(["landscape", "plot", *files, *options])
+    words = ["landscape", "plot", *files, "--kind", figure.kind, *labels]
+    return shlex.join([*words, "--out", f"{figure.name}.pdf"])
 
 
 def _settings(report: Report) -> dict[str, str]:

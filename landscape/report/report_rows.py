@@ -52,18 +52,20 @@ def report_rows(rho: float) -> list[ReportRow]:
     Args:
         rho: Radius of its sharpness measures.
     """
-    measures = [
-        ReportRow(
-            f"sharpness_{kind.name}",
-            f"{kind.label}, rho = {rho:g} (x 10^3)",
-            partial(number_of, name=kind.name, rho=rho),
-            kind.meaning,
-            SCALE,
-            "Sharpness",
-        )
-        for kind in MEASURES.values()
+    return [
+        *_PLAIN,
+        *(
+            ReportRow(
+                f"sharpness_{kind.name}",
+                f"{kind.label}, rho = {rho:g} (x 10^3)",
+                partial(number_of, name=kind.name, rho=rho),
+                kind.meaning,
+                SCALE,
+                "Sharpness",
+            )
+            for kind in MEASURES.values()
+        ),
     ]
-    return [*_PLAIN, *measures]
 
 
 def summary_rows() -> list[ReportRow]:
@@ -105,10 +107,6 @@ def _gap_error(detail: Detail) -> float | None:
 def _train_accuracy_error(detail: Detail) -> float | None:
     result, is_sample = detail.measured.result, detail.measured.sample is not None
     return _binomial(result.accuracy, result.provenance.num_examples["train"] * is_sample)
-
-
-def _test_accuracy_error(detail: Detail) -> float | None:
-    return _binomial(detail.measured.result.test_accuracy, detail.test_losses.size)
 
 
 def _binomial(share: float | None, count: int) -> float | None:
@@ -194,7 +192,10 @@ _PLAIN = (
     ReportRow(
         "test_accuracy",
         "test accuracy (%)",
-        _of_sharpness("test_accuracy", _test_accuracy_error),
+        _of_sharpness(
+            "test_accuracy",
+            lambda each: _binomial(each.measured.result.test_accuracy, each.test_losses.size),
+        ),
         f"share of correct test examples; {_SE} (binomial)",
         PERCENT,
         _FIT,

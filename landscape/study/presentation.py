@@ -28,7 +28,13 @@ def settings_table(title: str, settings: Sequence[Setting], summary: Summary) ->
 
     The settings are those that were chosen, or all, of the summary.
     """
-    table = _table(title, settings, summary, _shown, _heads)
+    table = _table(
+        title,
+        settings,
+        summary,
+        _shown,
+        lambda name: [f"{name} (%)" if name in SHARES else name],
+    )
     return table.transposed() if len(table.rows) + 1 < len(table.columns) else table
 
 
@@ -90,17 +96,13 @@ def _notes(settings: Sequence[Setting], summary: Summary) -> list[str]:
     return notes
 
 
-def _heads(name: str) -> list[str]:
-    return [f"{name} (%)" if name in SHARES else name]
-
-
 def _shown(name: str, statistic: Statistic | None) -> list[str]:
     if statistic is None:
         return ["-"]
     if name == "gradients":
         return [f"{statistic.mean:.0f}"]  # seeds change no number of steps
-    factor = 100.0 if name in SHARES else 1.0
-    return [Number(statistic.mean, statistic.deviation).times(factor).text]
+    number = Number(statistic.mean, statistic.deviation)
+    return [number.times(100.0 if name in SHARES else 1.0).text]
 
 
 def _numbers(name: str, statistic: Statistic | None) -> list[str]:
@@ -225,9 +227,9 @@ def _panels(
         radius = f" (radius {first.settings['sharpness_rho']:g})" if has_radius else ""
         own = {key: value for key, value in setting.factors.items() if key in of_curves}
         shared = {key: value for key, value in setting.factors.items() if key not in of_curves}
-        name = _label(setting.variant, own) + radius
-        band = Band(name, x(first), factor * mean, factor * deviation)
-        panels.setdefault(_label("", shared), []).append(band)
+        panels.setdefault(_label("", shared), []).append(
+            Band(_label(setting.variant, own) + radius, x(first), factor * mean, factor * deviation)
+        )
     return panels
 
 

@@ -136,8 +136,14 @@ def _setting(study: Study, runs: Sequence[StudyRun], finished: set[str]) -> Sett
         name: Statistic.over([each[name] for each in found if name in each])
         for name in dict.fromkeys(itertools.chain.from_iterable(found))
     }
-    seeds = tuple(run.seed for run in done)
-    return Setting(runs[0].variant, runs[0].factors, seeds, len(runs), quantities, histories)
+    return Setting(
+        runs[0].variant,
+        runs[0].factors,
+        tuple(run.seed for run in done),
+        len(runs),
+        quantities,
+        histories,
+    )
 
 
 def _measured(folder: Path, measures: Sequence[str]) -> tuple[History, dict[str, float]]:
