@@ -6,10 +6,9 @@ object-oriented interface: no pyplot, no backend, no global setting is changed.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from landscape.registry import make_callable
+from landscape.registry import imported, make_callable
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
@@ -81,7 +80,7 @@ def __getattr__(name: str) -> Any:
     """Import the module of a public name when it is first used."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return imported(f"{__name__}.{_MODULES[name]}:{name}")
 
 
 def __dir__() -> list[str]:

@@ -209,8 +209,12 @@ def _set_axis(
     span = high - low or abs(high) or 1.0
     limits = transform.inverted().transform(np.array([low - _MARGIN * span, high + _ROOM * span]))
     names = {group.field.name for group in groups}
-    label = with_note(names.pop() if len(names) == 1 else "loss", scale)
-    ax.set(**{f"{direction}lim": limits, f"{direction}label": label})
+    ax.set(
+        **{
+            f"{direction}lim": limits,
+            f"{direction}label": with_note(names.pop() if len(names) == 1 else "loss", scale),
+        }
+    )
 
 
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:

@@ -63,12 +63,11 @@ def _candidates(pieces: list[np.ndarray], width: float) -> tuple[np.ndarray, np.
     for piece in pieces:
         steps = np.diff(piece, axis=0)
         lengths = np.hypot(*steps.T)
-        if lengths.sum() < _MIN_TURNS * width:
-            continue
-        chosen = np.unique(np.linspace(0, len(steps) - 1, _MAX_CANDIDATES).astype(int))
-        chosen = chosen[lengths[chosen] > 0]
-        places.append((piece[chosen] + piece[chosen + 1]) / 2)
-        slopes.append(np.abs(steps[chosen, 0]) / lengths[chosen])
+        if lengths.sum() >= _MIN_TURNS * width:
+            chosen = np.unique(np.linspace(0, len(steps) - 1, _MAX_CANDIDATES).astype(int))
+            chosen = chosen[lengths[chosen] > 0]
+            places.append((piece[chosen] + piece[chosen + 1]) / 2)
+            slopes.append(np.abs(steps[chosen, 0]) / lengths[chosen])
     return np.concatenate(places), np.concatenate(slopes)
 
 
@@ -104,13 +103,14 @@ def _places(ax: Axes, line: Line2D) -> np.ndarray:
 
 def _is_on_missing(ax: Axes, places: np.ndarray) -> np.ndarray:
     """Return where a corner of a label would lie on the sign of a missing point, (n,)."""
-    is_on = np.zeros(len(places), dtype=bool)
-    for patch in ax.patches:
-        if patch.get_gid() == "missing":
-            path = patch.get_path().transformed(ax.transData)
-            for corner in _CORNERS:
-                is_on |= path.contains_points((places + corner) / _points_per_pixel(ax))
-    return is_on
+    corners = [(places + corner) / _points_per_pixel(ax) for corner in _CORNERS]
+    is_on = [
+        patch.get_path().transformed(ax.transData).contains_points(corner)
+        for patch in ax.patches
+        if patch.get_gid() == "missing"
+        for corner in corners
+    ]
+    return np.any([np.zeros(len(places), dtype=bool), *is_on], axis=0)
 
 
 def _distance(places: np.ndarray, obstacles: list[np.ndarray]) -> np.ndarray:

@@ -130,8 +130,13 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
 
 def legend_of(fields: Sequence[Field], view: View) -> Legend:
     """Return what must be explained of fields that are seen in one view."""
-    missing = [Patch(**MISSING[sign], label=name) for sign, name in missing_names(fields).items()]
-    return Legend([*mark_handles(fields, view), *missing], interpolation_note(fields))
+    return Legend(
+        [
+            *mark_handles(fields, view),
+            *(Patch(**MISSING[sign], label=name) for sign, name in missing_names(fields).items()),
+        ],
+        interpolation_note(fields),
+    )
 
 
 def is_inside(mark: Mark, view: View) -> bool:

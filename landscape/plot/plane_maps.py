@@ -279,8 +279,16 @@ def _draw_lines(ax: Axes, field: Field, scale: Scale, **style: Any) -> None:
     """Draw contour lines, dashed below 0 if colour, which is lost in grey, tells the sign."""
     levels = scale.levels_within(field.finite)
     if levels.size:
-        styles = ["dashed" if scale.is_diverging and level < 0 else "solid" for level in levels]
-        ax.contour(field.x, field.y, field.drawn, levels=levels, linestyles=styles, **style)
+        ax.contour(
+            field.x,
+            field.y,
+            field.drawn,
+            levels=levels,
+            linestyles=[
+                "dashed" if scale.is_diverging and level < 0 else "solid" for level in levels
+            ],
+            **style,
+        )
 
 
 _DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}

@@ -113,12 +113,14 @@ def _legend(fields: list[list[Field]]) -> Legend:
     drawn = [field for row in fields for field in row]
     meanings = dict.fromkeys(filter(None, map(_meaning_of_band, drawn)))
     bands = [Patch(color="0.25", label=meaning, alpha=0.35) for meaning in meanings]
-    marks = mark_handles(drawn, (extent([field.x for field in drawn]),))
     missing = [
         key(name, color="0.25", marker=_MISSING[sign], linestyle="none")
         for sign, name in missing_names(drawn).items()
     ]
-    return Legend([*bands, *marks, *missing], interpolation_note(drawn))
+    return Legend(
+        [*bands, *mark_handles(drawn, (extent([field.x for field in drawn]),)), *missing],
+        interpolation_note(drawn),
+    )
 
 
 def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
@@ -133,8 +135,14 @@ def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
     ax.margins(x=0.02)
     set_scale(ax, scale)
     if len(drawn) == 1 and drawn[0].summary[1] is not None:
-        style = {"color": color_of(0), "alpha": 0.35, "linewidth": 0.5, "gid": "single"}
-        ax.plot(drawn[0].x, drawn[0].drawn.T, **style)
+        ax.plot(
+            drawn[0].x,
+            drawn[0].drawn.T,
+            color=color_of(0),
+            alpha=0.35,
+            linewidth=0.5,
+            gid="single",
+        )
     for index, row in enumerate(fields):
         for style, field in enumerate(row):
             _draw_line(ax, field, scale, index, line_style_of(style))

@@ -118,8 +118,10 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
     values = require_finite(arrays)
     low, high = float(values.min()), float(values.max())
     if is_share:
-        levels = np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0))
-        return Scale("linear", np.unique(levels))
+        return Scale(
+            "linear",
+            np.unique(np.clip(linear_levels(low, high), min(low, 0.0), max(high, 100.0))),
+        )
     if low > 0:
         return Scale("log", log_levels(low, high)) if high > LOG_RATIO * low else _linear(low, high)
     magnitudes = np.abs(values[values != 0])

@@ -101,8 +101,10 @@ def plot_sharpness(
         [name for name, _ in curve.predictions(curve.rho)].count("second order") > 1
         for curve in shown
     )
-    note = "To second order, the maximum is between its two dotted lines." if has_two else ""
-    legend = Legend(_handles(shown, names, has_dots=has_dots), note)
+    legend = Legend(
+        _handles(shown, names, has_dots=has_dots),
+        "To second order, the maximum is between its two dotted lines." if has_two else "",
+    )
     rows, columns = grid_shape(1 if has_dots else len(panels))
     height = _BORDER + _ROW * len(panels) * max(1.5, len(names)) if has_dots else 0.2 + rows * 2.25
     if ax is not None:
@@ -162,8 +164,8 @@ def _draw_curve(ax: Axes, curve: Curve) -> None:
     color = color_of(curve.color)
     rho, values, errors = curve.rho, curve.values, curve.errors
     if np.isfinite(errors).any():
-        is_cut = (values <= errors) & (values > 0)
-        low = np.where(is_cut, 1e-9 * values, values - errors)  # below any log axis
+        # Below any logarithmic axis where the interval reaches 0.
+        low = np.where((values <= errors) & (values > 0), 1e-9 * values, values - errors)
         draw_band(ax, rho, low, values + errors, color, _BAND, "interval")
     marker = marker_of(curve.color) if len(rho) <= _MAX_MARKERS else None
     ax.plot(rho, values, color=color, marker=marker, gid="measured")
@@ -196,8 +198,10 @@ def _set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal
     if scale.kind == "symlog":
         threshold, decades = _decades(values, _MAX_DECADES[direction])
         ax.set(**{f"{direction}scale": SymmetricalLogScale(None, linthresh=threshold)})
-        ticks = [0.0, *decades, *(-each for each in decades)]
-        axis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
+        axis.set(
+            major_locator=FixedLocator([0.0, *decades, *(-each for each in decades)]),
+            minor_locator=NullLocator(),
+        )
     elif direction == "x":
         axis.set_major_locator(MaxNLocator(4))
     axis.set_major_formatter(format_level)

@@ -96,8 +96,13 @@ def plot_eigenvalues(
     is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
     for index, spectrum in enumerate(spectra):
         bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
-        width = 0.92 * _GROUP_WIDTH / len(spectra)
-        ax.bar(bars[0], bars[1], width, color=color_of(index), **_look(spectrum))
+        ax.bar(
+            bars[0],
+            bars[1],
+            0.92 * _GROUP_WIDTH / len(spectra),
+            color=color_of(index),
+            **_look(spectrum),
+        )
         draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
         _print_values(ax, bars, is_upright)
     _set_axes(ax, spectra, num_top, num_bottom)
@@ -115,8 +120,7 @@ def plot_eigenvalues(
 
 def _look(spectrum: Spectrum) -> dict[str, Any]:
     """Return how the bars of a run that did not converge differ."""
-    hatched = {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
-    return {} if spectrum.converged else hatched
+    return {} if spectrum.converged else {"hatch": "//////", "edgecolor": "white", "linewidth": 0.0}
 
 
 def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.ndarray:

@@ -124,20 +124,19 @@ class Legend:
 
     def add_to(self, figure: Figure) -> None:
         """Put the legend under everything else in a figure; nothing if there is nothing to say."""
-        if not self.handles and not self.note:
-            return
         width = figure.get_figwidth()
-        legend = figure.legend(
-            handles=list(self.handles),
-            ncols=self._columns(width),
-            loc="outside lower center",
-            title="\n".join(_lines(self.note, width)) or None,
-            title_fontsize=_NOTE_SIZE,
-            borderaxespad=0.2,
-            borderpad=0.2,
-            labelspacing=0.3,
-        )
-        legend.get_title().set_multialignment("center")
+        if self.handles or self.note:
+            legend = figure.legend(
+                handles=list(self.handles),
+                ncols=self._columns(width),
+                loc="outside lower center",
+                title="\n".join(_lines(self.note, width)) or None,
+                title_fontsize=_NOTE_SIZE,
+                borderaxespad=0.2,
+                borderpad=0.2,
+                labelspacing=0.3,
+            )
+            legend.get_title().set_multialignment("center")
 
     def _columns(self, width: float) -> int:
         """Return the most columns that fit, each as wide as its longest name."""
@@ -214,8 +213,8 @@ def draw_open_markers(
 ) -> None:
     """Mark the points of a checkpoint that did not converge (n,)."""
     if is_open.any():
-        look = {"color": color_of(index), "marker": marker_of(index), "gid": "not-converged"}
-        ax.plot(x[is_open], y[is_open], **{**OPEN, **look})
+        style = {**OPEN, "color": color_of(index), "marker": marker_of(index)}
+        ax.plot(x[is_open], y[is_open], **style, gid="not-converged")
 
 
 def color_map(quantity: str, scale: Scale | None = None) -> Colormap:

@@ -156,10 +156,19 @@ class Report:
         for row in report_rows(self.rho):
             for entry in self.entries:
                 *parts, remark = row.of(entry).as_dict().values()
-                cells = ["" if part is None else repr(part) for part in parts]
-                rows.append([row.key, entry.name, *cells, remark])
-        parts = (part.name for part in dataclasses.fields(Number))
-        return Table("", ["quantity", "checkpoint", *parts], rows)
+                rows.append(
+                    [
+                        row.key,
+                        entry.name,
+                        *("" if part is None else repr(part) for part in parts),
+                        remark,
+                    ]
+                )
+        return Table(
+            "",
+            ["quantity", "checkpoint", *(part.name for part in dataclasses.fields(Number))],
+            rows,
+        )
 
     def settings_line(self) -> str:
         """Return in a sentence what the numbers were measured on."""

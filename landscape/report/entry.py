@@ -107,24 +107,20 @@ def _is_whole(result: Sharpness | Spectrum | Surface) -> bool:
 
 def write_detail(path: Path, detail: Detail) -> None:
     """Write what is not in a file of sharpness, as arrays of numpy."""
-    measured = detail.measured
-    arrays: dict[str, np.ndarray] = {
+    sample, measures = detail.measured.sample, detail.measured.result.measures
+    arrays = {
         "test_losses": detail.test_losses,
-        "test_hash": np.array(detail.test_hash),
+        "test_hash": detail.test_hash,
+        "train_error": detail.train_error,
+        **({} if sample is None else vars(sample)),
     }
-    if detail.train_error is not None:
-        arrays["train_error"] = np.array(detail.train_error)
-    if measured.sample is not None:
-        arrays |= {"sizes": measured.sample.sizes, "share": np.array(measured.sample.share)}
-        if measured.sample.strata is not None:
-            arrays["strata"] = measured.sample.strata
-    for number, measure in enumerate(measured.result.measures):
-        rises = measured.rises[measure.key]
+    for number, measure in enumerate(measures):
+        rises = detail.measured.rises[measure.key]
         arrays[f"directions{number}"] = rises.directions
-        if measured.sample is not None:
-            arrays[f"units{number}"] = rises.units
+        arrays[f"units{number}"] = None if sample is None else rises.units
+    known = {name: np.array(values) for name, values in arrays.items() if values is not None}
     with replacing(path) as beside:
-        np.savez_compressed(beside, allow_pickle=False, **arrays)
+        np.savez_compressed(beside, allow_pickle=False, **known)
 
 
 def read_detail(path: Path, result: Sharpness) -> Detail | None:

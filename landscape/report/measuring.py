@@ -177,8 +177,13 @@ def measure_detail(bench: Bench) -> Detail:
     known = read_detail(beside, stored) if isinstance(stored, Sharpness) else None
     if known is not None and known.test_hash == test_hash:
         return known
-    names = ("p", "adaptive", "num_directions", "max_gradients", "seed")
-    options = SharpnessOptions(**{name: getattr(plan, name) for name in names})
+    options = SharpnessOptions(
+        p=plan.p,
+        adaptive=plan.adaptive,
+        num_directions=plan.num_directions,
+        max_gradients=plan.max_gradients,
+        seed=plan.seed,
+    )
     measured = measure_rises(
         bench.train,
         plan.rho,

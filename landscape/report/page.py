@@ -276,8 +276,9 @@ def _checkpoint(report: Report, number: int) -> dict[str, Any]:
 
 def _called(settings: Any, name: str) -> str:
     """Return a model or data set as a call, with its arguments."""
-    given = settings.get(f"{name}_args") or {}
-    arguments = ", ".join(f"{key}={value}" for key, value in given.items())
+    arguments = ", ".join(
+        f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items()
+    )
     return (settings.get(name) or "") + (f"({arguments})" if arguments else "")
 
 

@@ -143,8 +143,11 @@ def number_of(entry: Entry, *, name: str, rho: float) -> Number:
     """Return a sharpness measure with its error."""
     for measure in entry.measures:
         if measure.key == (name, rho):
-            remark = "not converged" if is_cut_short(measure) else ""
-            return Number(measure.sharpness, measure.error, remark=remark)
+            return Number(
+                measure.sharpness,
+                measure.error,
+                remark="not converged" if is_cut_short(measure) else "",
+            )
     return Number()
 
 

@@ -40,14 +40,10 @@ def as_arguments(values: Mapping[str, Any], options: CommandOptions) -> list[str
     """
     words = []
     for name, value in values.items():
-        flag = f"--{name.replace('_', '-')}"
-        if options[name].is_flag:
-            words += [flag] * bool(value)
-        elif options[name].is_repeatable:
-            for item in repeated(value):
-                words += [flag, item]
-        else:
-            words += [flag, as_text(value)]
+        option, flag = options[name], f"--{name.replace('_', '-')}"
+        texts = repeated(value) if option.is_repeatable else [as_text(value)]
+        pairs = [word for text in texts for word in (flag, text)]
+        words += [flag] * bool(value) if option.is_flag else pairs
     return words
 
 

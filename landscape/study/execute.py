@@ -126,8 +126,8 @@ def make_job(
             f" {_difference(record['train'], run.train)}.",
             hint="Remove that folder to do it anew, or write to another `out`.",
         )
-    train = ("train", *as_arguments(run.train, commands["train"]), "--out", str(folder), "--resume")
-    stages = [Stage("train", run.train, train)]
+    words = ("train", *as_arguments(run.train, commands["train"]))
+    stages = [Stage("train", run.train, (*words, "--out", str(folder), "--resume"))]
     # A checkpoint records import strings, but no command takes them from there.
     code = {key: run.train[key] for key in CODE if ":" in str(run.train.get(key, ""))}
     for name, options in study.measures.items():

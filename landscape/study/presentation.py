@@ -182,16 +182,18 @@ def draw_curves(summary: Summary) -> dict[str, Figure]:
     against_both = _ACCURACY if _is_measured(summary, "test_accuracy") else _LOSS
     figures = {}
     for name, quantity in {**against_both, **_SHARPNESS}.items():
-        if not _is_measured(summary, quantity.column):
-            continue
-        panels = _panels(summary, quantity, lambda history: history.epoch.astype(float))
-        figures[name] = plot_bands(
-            panels, xlabel="epoch", ylabel=_axis_label(summary, quantity), has_whole_x=True
-        )
-        if name in against_both and _is_measured(summary, "num_gradients"):
-            panels = _panels(summary, quantity, lambda history: np.cumsum(history.num_gradients))
+        if _is_measured(summary, quantity.column):
+            figures[name] = plot_bands(
+                _panels(summary, quantity, lambda history: history.epoch.astype(float)),
+                xlabel="epoch",
+                ylabel=_axis_label(summary, quantity),
+                has_whole_x=True,
+            )
+        if name in against_both and name in figures and _is_measured(summary, "num_gradients"):
             figures[f"{name}-gradients"] = plot_bands(
-                panels, xlabel="gradient evaluations", ylabel=quantity.label
+                _panels(summary, quantity, lambda history: np.cumsum(history.num_gradients)),
+                xlabel="gradient evaluations",
+                ylabel=quantity.label,
             )
     return figures
 

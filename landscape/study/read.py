@@ -6,7 +6,7 @@ import difflib
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,7 +54,14 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
     source.check_keys(sections["report"], _REPORT, "report", "a report has the keys")
     return Study(
         path=path,
-        out=Path(source.text("out", f"runs/{path.stem}")),
+        out=Path(
+            source.value(
+                "out",
+                f"runs/{path.stem}",
+                lambda found: found and isinstance(found, str),
+                "a text",
+            )
+        ),
         runs=tuple(_Runs(source, commands["train"]).runs()),
         measures={
             name: source.options(
@@ -64,7 +71,12 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
             if name in sections["measure"]
         },
         select=_selected(source, sections["report"], commands["train"]),
-        threads=_count(source, "threads"),
+        threads=source.value(
+            "threads",
+            None,
+            lambda found: found is None or (type(found) is int and found >= 1),
+            "a whole number of at least 1",
+        ),
         slurm=sections["slurm"],
     )
 
@@ -133,25 +145,23 @@ class _Source:
                 hint=_nearest(key, known),
             )
 
-    def table(self, name: str) -> dict[str, Any]:
-        """Return a section, empty if it is not there."""
-        found = self.content.get(name, {})
-        self.require(
-            isinstance(found, dict),
-            f"{name} must be a section, got {found!r}.",
-            "",
-            name,
-            hint=f"Write [{name}] on its own.",
-        )
+    def value(
+        self,
+        key: str,
+        default: Any,
+        is_right: Callable[[Any], object],
+        kind: str,
+        hint: str = "",
+    ) -> Any:
+        """Return what has a name before the first section or is a section; say what it must be."""
+        found = self.content.get(key, default)
+        self.require(is_right(found), f"{key} must be {kind}, got {found!r}.", "", key, hint=hint)
         return found
 
-    def text(self, key: str, default: str) -> str:
-        """Return a text from before the first section."""
-        found = self.content.get(key, default)
-        self.require(
-            isinstance(found, str) and found, f"{key} must be a text, got {found!r}.", "", key
-        )
-        return found
+    def table(self, name: str) -> dict[str, Any]:
+        """Return a section, empty if it is not there."""
+        hint = f"Write [{name}] on its own."
+        return self.value(name, {}, lambda found: isinstance(found, dict), "a section", hint)
 
     def options(
         self,
@@ -345,14 +355,3 @@ def _selected(
             hint=_nearest(name, list(options)),
         )
     return tuple(names)
-
-
-def _count(source: _Source, key: str) -> int | None:
-    value = source.content.get(key)
-    source.require(
-        value is None or (type(value) is int and value >= 1),
-        f"{key} must be a whole number of at least 1, got {value!r}.",
-        "",
-        key,
-    )
-    return value

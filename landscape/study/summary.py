@@ -119,9 +119,12 @@ def summarise(study: Study, jobs: Sequence[Job]) -> Summary:
     found = [_setting(study, runs, finished) for runs in groups.values()]
     settings = tuple(setting for setting in found if setting.seeds)
     candidates = _candidates(settings, study.select)
-    used = tuple(name for name in study.select if any(name in each.factors for each in settings))
-    if all(len(group) == 1 for group in candidates):
-        used = ()
+    used = tuple(
+        name
+        for name in study.select
+        if any(name in each.factors for each in settings)
+        and any(len(group) > 1 for group in candidates)
+    )
     is_held_out = all(VALIDATION[1] in setting.quantities for setting in settings)
     chosen = tuple(map(_best, candidates)) if used and is_held_out else settings
     select, unchosen = (used, ()) if is_held_out else ((), used)

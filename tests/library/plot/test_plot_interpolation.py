@@ -16,8 +16,7 @@ from figures import (
 )
 
 from landscape import plot
-from landscape.plot.field import select_field
-from landscape.plot.interpolation import interpolate_line, interpolate_plane
+from landscape.plot.field import interpolate_line, interpolate_plane, select_field
 from landscape.surface.grid import interpolated, refined_rounds, relative_errors
 
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface")
