@@ -59,7 +59,7 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
         ],
     )
     for split, values in splits.items():
-        _show_topology(split, values["topology"])
+        _show_topology(split, values["topology"], result.provenance.batchnorm)
     _show_work(result)
     _show_trajectory(result)
     console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
@@ -85,7 +85,7 @@ def _show_work(result: Surface) -> None:
         )
 
 
-def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
+def _show_topology(split: str, topology: dict[str, Any] | None, batchnorm: str) -> None:
     """Say how many basins there are, and what lies between marked checkpoints."""
     if topology is None:
         return
@@ -96,7 +96,16 @@ def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
     for barrier in topology["barriers"]:
         ends = f"{barrier['first']} and {barrier['second']}"
         height = console.number(barrier["height"])
+        if barrier["misplaced"]:
+            height = (
+                f"none, since on the plane {barrier['misplaced']} has another loss than its own"
+            )
         console.answer(f"Barrier of the {split} loss between {ends}: {height}")
+    if batchnorm == "stored" and any(barrier["misplaced"] for barrier in topology["barriers"]):
+        console.answer(
+            "On the plane, checkpoints have the statistics of the center's batch normalization: "
+            "--batchnorm recalibrate gives each point its own."
+        )
 
 
 def _trajectory(result: Surface) -> dict[str, object] | None:

@@ -305,7 +305,7 @@ def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
         f"barrier between {shortened(each.first)} and {shortened(each.second)}: "
         f"{format_value(each.height)}"
         for each in barriers
-        if len(barriers) <= _MAX_BARRIERS
+        if len(barriers) <= _MAX_BARRIERS and each.height is not None
     ]
     if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")

@@ -23,6 +23,9 @@ STANDARD_ERRORS = 4.0
 """Likewise of the loss: two for a difference that is significant, twice, for each of its ends has
 one."""
 
+_SAME_LOSS = 1e-3
+"""Share of an end's own loss by which its loss on the plane may differ, for rounding."""
+
 CENTER = "center"
 """What the checkpoint at the origin is called where it has no mark."""
 
@@ -34,12 +37,15 @@ class Barrier:
     Attributes:
         first: Label of a mark, or `CENTER`.
         second: Label of another mark.
-        height: Of the lowest pass above the higher of the two; inf where no path joins them.
+        height: Of the lowest pass above the higher of the two; inf where no path joins them, None
+            where an end has another loss on the plane than by itself.
+        misplaced: Label of that end; empty where both have their own.
     """
 
     first: str
     second: str
-    height: float
+    height: float | None
+    misplaced: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,9 @@ def checkpoint_points(surface: Surface, values: np.ndarray) -> dict[str, tuple[i
 def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     """Sum up the loss topology on one split: basins, and barriers between marked checkpoints.
 
+    A checkpoint whose loss on the plane is not its own, since it is beside the plane or has other
+    statistics of batch normalization, is no end of a barrier.
+
     Returns:
         None for a surface that has none: several lines, or points that were not computed.
 
@@ -163,15 +172,29 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
     topology = sublevel_topology(values)
     threshold = basin_threshold(values, surface.standard_error.get(split))
     ends = combinations(checkpoint_points(surface, values).items(), 2)
+    moved = _misplaced(surface, split, least=_SAME_LOSS * threshold)
     return TopologySummary(
         num_basins=topology.num_basins(threshold),
         threshold=threshold,
         second_persistence=float(topology.persistence[1]) if len(topology.births) > 1 else None,
         barriers=tuple(
-            Barrier(first, second, topology.barrier(values, a, b))
+            Barrier(first, second, None, first if first in moved else second)
+            if moved & {first, second}
+            else Barrier(first, second, topology.barrier(values, a, b))
             for (first, a), (second, b) in ends
         ),
     )
+
+
+def _misplaced(surface: Surface, split: str, *, least: float) -> set[str]:
+    """Return the labels of the checkpoints whose loss on the plane is not their own, by `least`."""
+    slack = max(_SAME_LOSS, *surface.deviations.values(), 0.0)
+    return {
+        mark.label
+        for mark in surface.marks
+        if mark.kind == "checkpoint" and split in mark.loss and split in mark.plane_loss
+        if not np.isclose(mark.plane_loss[split], mark.loss[split], rtol=slack, atol=least)
+    }
 
 
 def _is_known(surface: Surface) -> bool:

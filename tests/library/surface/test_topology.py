@@ -326,6 +326,24 @@ def test_the_summary_gives_the_barrier_between_marked_checkpoints():
     assert summary.barriers == (Barrier("a", "b", pytest.approx(1, rel=1e-12)),)
 
 
+@pytest.mark.parametrize("loss", [0.91, np.nan])
+def test_a_checkpoint_whose_loss_on_the_plane_is_not_its_own_ends_no_barrier(loss):
+    x = np.linspace(-2, 2, 41)
+    own = {"train": 1e-3}
+    marks = (
+        Mark("a", "checkpoint", (0.0,), loss=own, plane_loss={"train": 1e-3 * (1 + 1e-5)}),
+        Mark("b", "checkpoint", (2.0,), loss=own, plane_loss={"train": loss}),
+        Mark("c", "checkpoint", (1.0,), loss=own, plane_loss=own),
+    )
+    summary = describe_topology(make_surface((x**2 - 1) ** 2, x + 1, marks=marks), "train")
+    assert summary is not None
+    assert summary.barriers == (
+        Barrier("a", "b", None, "b"),
+        Barrier("a", "c", 0.0),
+        Barrier("b", "c", None, "b"),
+    )
+
+
 def test_the_center_is_an_end_of_a_barrier_where_no_checkpoint_is_marked_there():
     x = np.linspace(-2, 2, 41)
     surface = make_surface((x**2 - 1) ** 2, x - 1, marks=(Mark("b", "checkpoint", (-2.0,)),))
