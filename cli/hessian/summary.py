@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from landscape.hessian.engines import Agreement
+from landscape.results.interval import CONFIDENCE
 from landscape.results.spectral_density import (
+    mass_below_near_zero,
     mass_below_zero,
     mass_near_zero,
     near_zero_width,
@@ -81,6 +83,7 @@ def _spectrum_as_json(result: Spectrum) -> dict[str, Any]:
         "num_matvecs": result.density.num_matvecs,
         "near_zero_width": near_zero_width(result.density),
         "mass_near_zero": mass_near_zero(result.density).as_dict(),
+        "mass_below_near_zero": mass_below_near_zero(result.density).as_dict(),
         "mass_below_zero": mass_below_zero(result.density).as_dict(),
     }
     return {**found, "aligned_with": result.aligned_with or None, "density": density}
@@ -179,11 +182,11 @@ def _whole(result: Spectrum) -> Iterator[list[str]]:
         width = console.number(near_zero_width(result.density), 2)
         for name, mass in (
             (f"eigenvalues within {width} of 0", mass_near_zero(result.density)),
-            (f"eigenvalues below -{width}", mass_below_zero(result.density)),
+            (f"eigenvalues below -{width}", mass_below_near_zero(result.density)),
+            ("eigenvalues below 0", mass_below_zero(result.density)),
         ):
-            interval = f"{console.percent(mass.low)} to {console.percent(mass.high)}"
-            if mass.standard_error is not None:
-                interval += f", +- {console.percent(mass.standard_error)}"
+            ends = f"{console.percent(mass.at_least)} to {console.percent(mass.at_most)}"
+            interval = f"{ends} ({100 * CONFIDENCE:g} %)"
             yield [name, console.percent(mass.value), interval]
 
 

@@ -34,12 +34,16 @@ class Mass(Record):
         standard_error: Standard error of it over the probes, or None for a single probe.
         low: Mean over the probes of the least share that a spectrum with this quadrature can have.
         high: Mean over the probes of the largest share.
+        at_least: Lower end of a 95 % interval: the bound, less the error of a mean over probes.
+        at_most: Upper end.
     """
 
     value: float
     standard_error: float | None
     low: float
     high: float
+    at_least: float
+    at_most: float
 
 
 def mean(density: Density) -> float:
@@ -120,10 +124,14 @@ def mass_below(density: Density, value: float) -> Mass:
 
 
 def mass_below_zero(density: Density) -> Mass:
+    """Return the share of negative eigenvalues, of which some may be rounding."""
+    return mass_below(density, 0.0)
+
+
+def mass_below_near_zero(density: Density) -> Mass:
     """Return the share of eigenvalues below minus `near_zero_width`.
 
-    The rest below zero counts as near zero: the quadratures do not tell its sign, and some of it is
-    rounding.
+    The rest below zero counts as near zero: the quadratures hardly tell its sign.
     """
     return mass_below(density, -near_zero_width(density))
 
@@ -141,18 +149,42 @@ def _mass(density: Density, start: float, stop: float, is_inside: np.ndarray) ->
     """Return the share between two values; which outliers are inside is given."""
     known = float(np.count_nonzero(is_inside) / density.num_parameters)
     if not density.nodes.size:
-        return Mass(known, None, known, known)
+        return Mass(known, None, known, known, known, known)
     least_before, most_before = _bounds_below(density, start)
     least, most = _bounds_below(density, stop)
     values = (least + most - least_before - most_before) / 2
+    low = float(np.maximum(least - most_before, 0.0).mean())
+    high = float((most - least_before).mean())
+    reach = _reach(density, low, high)
     return Mass(
         value=known + float(values.mean()),
         standard_error=float(values.std(ddof=1) / np.sqrt(len(values)))
         if len(values) > 1
         else None,
-        low=known + float(np.maximum(least - most_before, 0.0).mean()),
-        high=known + float((most - least_before).mean()),
+        low=known + low,
+        high=known + high,
+        at_least=known + max(low - reach, 0.0),
+        at_most=known + min(high + reach, 1 - len(density.outliers) / density.num_parameters),
     )
+
+
+def _reach(density: Density, low: float, high: float) -> float:
+    """Return half the width of the 95 % interval of a mass, for the directions of the probes.
+
+    The mass that a uniform direction of a space of dimension n has in an invariant subspace of
+    share m has the mean m and the variance 2 m (1 - m) / (n + 2); the largest of those with a mean
+    between `low` and `high` is taken, these themselves widened once.
+    """
+    dimension = density.num_parameters - len(density.outliers)
+    share, scale = dimension / density.num_parameters, 2 / (dimension + 2) / len(density.nodes)
+
+    def error(low: float, high: float) -> float:
+        m = min(max(0.5, low), high)
+        return float(np.sqrt(scale * m * (1 - m)))
+
+    low, high = low / share, high / share
+    first = half_width(error(max(low, 1 / dimension), max(high, 1 / dimension)))
+    return share * half_width(error(max(low - first, 0.0), min(high + first, 1.0)))
 
 
 def _bounds_below(density: Density, value: float) -> tuple[np.ndarray, np.ndarray]:

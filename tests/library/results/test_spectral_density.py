@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh_tridiagonal
 
 from landscape.results.spectral_density import (
     band,
     kernel_width,
     mass_below,
+    mass_below_near_zero,
     mass_below_zero,
     mass_near_zero,
     mean,
@@ -151,21 +153,23 @@ def test_eigenvalues_at_zero_are_near_it_and_not_below(values):
     near = mass_near_zero(density)
     assert near.low <= 0.75 <= near.high
     assert near.high - near.low < 0.01
-    assert mass_below_zero(density).high < 0.005
+    assert mass_below_near_zero(density).high < 0.005
 
 
 def test_rounding_is_not_below_zero():
     values = np.concatenate([np.full(50, -1e-4), np.linspace(0.5, 1, 50)])
     density = density_of(values, num_nodes=20, noise_floor=0.1)
     assert near_zero_width(density) == 0.1
-    assert mass_below_zero(density).value < 0.01
+    assert mass_below_near_zero(density).value < 0.01
     assert mass_near_zero(density).value == pytest.approx(0.5, abs=0.01)
 
 
 def test_what_is_below_near_and_above_zero_is_everything(values):
     density = density_of(values, num_known=3)
     up_to = mass_below(density, near_zero_width(density)).value
-    assert mass_below_zero(density).value + mass_near_zero(density).value == pytest.approx(up_to)
+    assert mass_below_near_zero(density).value + mass_near_zero(density).value == pytest.approx(
+        up_to
+    )
 
 
 def test_the_standard_error_is_that_of_the_mean_over_the_probes():
@@ -188,4 +192,51 @@ def test_known_eigenvalues_alone_are_a_density():
     x = np.linspace(-9, 11, 4001)
     assert np.trapezoid(smoothed(density, x), x) == pytest.approx(1.0)
     assert mean(density) == 0.75
-    assert mass_below_zero(density).value == mass_near_zero(density).value == 0.25
+    assert mass_below_near_zero(density).value == mass_near_zero(density).value == 0.25
+
+
+@pytest.mark.parametrize("num_probes", [1, 3, 5])
+@pytest.mark.parametrize("value", [-0.02, 0.0, 0.3])
+def test_the_true_mass_is_within_the_interval_of_random_probes(num_probes, value):
+    generator = np.random.default_rng(3)
+    eigenvalues = np.concatenate([generator.normal(0, 0.05, 300), generator.exponential(1, 100)])
+    true, inside = (eigenvalues < value).mean(), 0
+    for _ in range(60):
+        nodes, weights = [], []
+        for _ in range(num_probes):
+            v = generator.standard_normal(len(eigenvalues))
+            rule = quadrature(eigenvalues, v**2 / (v @ v), 12)
+            nodes.append(rule[0])
+            weights.append(rule[1])
+        density = Density(
+            np.empty(0), np.empty(0), np.array(nodes), np.array(weights), 0, len(eigenvalues)
+        )
+        mass = mass_below(density, value)
+        inside += mass.at_least <= true <= mass.at_most
+    assert inside >= 0.95 * 60
+
+
+def quadrature(values, weights, count):
+    """The Gauss quadrature of so many nodes of a measure, by Lanczos on its diagonal matrix."""
+    q, before, beta = np.sqrt(weights), np.zeros(len(values)), 0.0
+    basis, diagonal, beside = [q], [], []
+    for _ in range(count):
+        r = values * q - beta * before
+        diagonal.append(q @ r)
+        for _ in range(2):
+            r = r - np.array(basis).T @ (np.array(basis) @ r)
+        beta = np.linalg.norm(r)
+        before, q = q, r / beta
+        basis.append(q)
+        beside.append(beta)
+    nodes, vectors = eigh_tridiagonal(diagonal, beside[:-1])
+    return nodes, vectors[0] ** 2
+
+
+def test_negative_eigenvalues_near_zero_are_below_zero_and_not_below_near_zero():
+    values = np.concatenate([np.full(30, -2e-3), np.linspace(0.5, 1, 70)])
+    density = density_of(values, num_nodes=20)
+    assert mass_below_near_zero(density).at_most < 0.3
+    below = mass_below_zero(density)
+    assert below.at_least <= 0.3 <= below.at_most
+    assert below.value == pytest.approx(0.3, abs=0.05)
