@@ -50,8 +50,9 @@ def curvature_along_run(
         one_of_them,
     )
     require(
-        asked.engine == "lanczos" and asked.verify is None and asked.which == "algebraic",
-        "snapshots are measured by Lanczos, at both ends of the spectrum.",
+        (asked.engine, asked.verify, asked.which, asked.products)
+        == ("lanczos", None, "algebraic", "exact"),
+        "snapshots are measured by Lanczos, at both ends of the spectrum, with exact products.",
         "Pass one snapshot.",
     )
     deadline = Deadline.after_minutes(asked.minutes)

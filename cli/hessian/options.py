@@ -42,6 +42,13 @@ class ExtremesOptions:
     polish: Annotated[
         bool, typer.Option("--polish", help="Refine values and residuals by products in float64.")
     ] = False
+    products: Annotated[
+        str,
+        typer.Option(
+            help="Products of the Hessian: exact, or differences (of gradients, where torch lacks "
+            "a second derivative; their measured error is part of the residuals)."
+        ),
+    ] = "exact"
     engine: Annotated[
         str, typer.Option(help="lanczos, or pyhessian for the PyHessian package.")
     ] = "lanczos"

@@ -32,6 +32,9 @@ from .along import curvature_along_run
 from .options import HessianOptions
 from .summary import show_spectrum
 
+_SAME = ("curvature", "which", "engine", "tolerance", "products")
+"""Options that a finished result must share with what is asked for."""
+
 
 def curvature_of(
     checkpoint: Path,
@@ -127,6 +130,11 @@ def _require_useful(
         "PyHessian knows no other matrix; leave one of the two out.",
     )
     require(
+        asked.products == "exact" or (asked.folds is None and asked.verify is None),
+        f"--products {asked.products} measures one problem, without --folds and --verify.",
+        "Leave one of the two out.",
+    )
+    require(
         asked.every == 1,
         f"--every {asked.every} takes snapshots from a folder, and this is one checkpoint.",
         "Pass the folder of the training run.",
@@ -145,7 +153,7 @@ def _finished(
         return None
     found = read_as(out, Spectrum, hint="Pass --force to replace it, or another --out.")
     fixed = {
-        **{name: getattr(asked, name) for name in ("curvature", "which", "engine", "tolerance")},
+        **{name: getattr(asked, name) for name in _SAME},
         "polished": asked.polish,
         "aligned_with": asked.align and str(asked.align),
     }
@@ -226,6 +234,7 @@ def _krylov_sink(
         "batch normalization": problem.batchnorm,
         "curvature": asked.curvature,
         **{f"plan: {name}": str(value) for name, value in problem.plan.as_dict().items()},
+        **({} if asked.products == "exact" else {"products": asked.products}),
     }
     return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))
 

@@ -10,6 +10,7 @@ import torch
 
 from landscape.errors import require, require_one_of
 from landscape.hessian.density import density as estimate_density
+from landscape.hessian.differences import PRODUCTS, DifferenceOperator
 from landscape.hessian.eigenpairs import Eigenpairs, RitzPairs
 from landscape.hessian.eigenvectors import gradient_overlaps, layer_shares
 from landscape.hessian.krylov.goal import Wanted
@@ -48,6 +49,7 @@ def hessian_spectrum(
     seed: int = 0,
     engine: str = "lanczos",
     polish: bool = False,
+    products: str = "exact",
     memory: int | None = None,
     trace: bool = False,
     relative_error: float | None = None,
@@ -86,6 +88,10 @@ def hessian_spectrum(
         engine: `lanczos`, or `pyhessian` for the PyHessian package as a reference, which finds the
             extremes of the Hessian in magnitude, and the trace.
         polish: Whether to compute values and residuals once more by products in float64.
+        products: `exact`, by differentiating twice; or `differences`, by central differences of
+            gradients, for a Hessian that torch has no second derivative for. Their measured error
+            is part of the residuals, and where it is large, as at the kinks of ReLU, they are
+            refused. See `landscape.hessian.differences.DifferenceOperator`.
         memory: Bytes that vectors and graphs may take; None for a share of the free memory.
         trace: Whether to estimate the trace, with a confidence interval.
         relative_error: Relative error at which the trace is done, which implies `trace`; None for a
@@ -110,8 +116,20 @@ def hessian_spectrum(
         InputError: If an option is unknown, or the numbers asked for do not fit.
     """
     trace = trace or relative_error is not None
-    measured: dict[str, Any] = {"engine": engine, "curvature": curvature, "which": which}
+    measured: dict[str, Any] = {
+        "engine": engine,
+        "curvature": curvature,
+        "which": which,
+        "products": products,
+    }
     require_one_of("engine", engine, ENGINES)
+    require_one_of("products", products, PRODUCTS)
+    require(
+        products == "exact"
+        or (curvature == "hessian" and engine == "lanczos" and not (blocks or polish)),
+        "differences of gradients give products of the whole Hessian, by Lanczos' method alone.",
+        hint="Leave out `curvature`, `engine`, `blocks` and `polish`, or pass `products='exact'`.",
+    )
     if engine == "pyhessian":
         asked = {"density": density, "blocks": blocks, curvature: True}
         require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
@@ -147,9 +165,12 @@ def hessian_spectrum(
         is_polished=polish,
         budget=memory and memory // 2,
     )
-    operator = CurvatureOperator(
-        problem, kind=curvature, graph_bytes=memory and memory - plan.num_bytes
-    )
+    operator: CurvatureOperator | DifferenceOperator
+    if products == "differences":
+        operator = DifferenceOperator(problem)
+    else:
+        graph_bytes = memory and memory - plan.num_bytes
+        operator = CurvatureOperator(problem, kind=curvature, graph_bytes=graph_bytes)
     left = memory and 0  # bytes for graphs next to the operator's, which are kept to the end
     announce(plan.describe())
     announce(f"Products: {operator.describe()}.")
@@ -168,6 +189,8 @@ def hessian_spectrum(
         sink=sink,
         **run,
     )
+    if isinstance(operator, DifferenceOperator):
+        pairs = operator.with_errors(pairs)
     if trace:
         measured["trace"] = estimate_trace(
             operator, subspace=pairs.space, relative_error=relative_error, **run

@@ -34,7 +34,10 @@ _OUTPUTS_HINT = (
     "Let the model return what its loss is computed from, such as logits, and compute the loss in "
     "`loss`; or pass `curvature='hessian'`."
 )
-_HINT = "Replace that operation in the model or the loss by one with a second derivative."
+_HINT = (
+    "Replace that operation in the model or the loss by one with a second derivative, or pass "
+    "`products='differences'` for a Hessian by differences of gradients."
+)
 
 
 class CurvatureGraph(Protocol):

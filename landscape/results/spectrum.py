@@ -242,6 +242,7 @@ class Spectrum(Extremes, Displayed):
             or a sign that they are no Hessian's.
         memory: Place where the vectors were kept, in words.
         polished: Whether values and residuals were computed anew by products in float64.
+        products: How products were computed: `exact` or `differences`.
         trace: Trace of the matrix.
         density: Density of the eigenvalues.
         blocks: Curvature layer by layer.
@@ -273,6 +274,7 @@ class Spectrum(Extremes, Displayed):
     asymmetry: float | None = None
     memory: str = ""
     polished: bool = False
+    products: str = "exact"
     trace: Trace | None = None
     density: Density | None = None
     blocks: tuple[BlockCurvature, ...] = ()
