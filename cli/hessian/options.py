@@ -46,7 +46,7 @@ class ExtremesOptions:
         str,
         typer.Option(
             help="Products of the Hessian: exact, or differences (of gradients, where torch lacks "
-            "a second derivative; their measured error is part of the residuals)."
+            "a second derivative; their measured error counts as rounding)."
         ),
     ] = "exact"
     engine: Annotated[

@@ -67,7 +67,7 @@ class DifferenceOperator:
             require_dtype("float64", self.device)
         except InputError:
             return self._given
-        return self._given.in_double()
+        return self._given.in_dtype()
 
     @cached_property
     def _step(self) -> float:
@@ -100,7 +100,7 @@ class DifferenceOperator:
         return product
 
     def with_errors(self, pairs: Eigenpairs) -> Eigenpairs:
-        """Return pairs of this operator with what differences add to their residuals.
+        """Return pairs of this operator with the error of differences for their rounding.
 
         The error of a product is measured as its difference from the one at twice the step, where
         the error of order h^2 is four times and the rounding half as large.
@@ -113,14 +113,8 @@ class DifferenceOperator:
         if not errors.size:
             return pairs
         self._require_small(float(errors.max()), float(np.abs(values).max()))
-        allowed = np.maximum(pairs.tolerance * np.abs(values), pairs.noise_floor)
-        top, bottom = np.split(pairs.pairs.residuals + errors, [len(pairs.eigenvalues)])
-        return replace(
-            pairs,
-            residuals=top,
-            bottom_residuals=bottom,
-            converged=pairs.converged and bool((errors <= allowed).all()),
-        )
+        top, bottom = np.split(errors, [len(pairs.eigenvalues)])
+        return replace(pairs, rounding=top, bottom_rounding=bottom)
 
     def _difference(self, v: Tensor, multiple: int) -> Tensor:
         w, length, step = self._problem.weights, norm(v), multiple * self._step

@@ -90,7 +90,7 @@ def hessian_spectrum(
         polish: Whether to compute values and residuals once more by products in float64.
         products: `exact`, by differentiating twice; or `differences`, by central differences of
             gradients, for a Hessian that torch has no second derivative for. Their measured error
-            is part of the residuals, and where it is large, as at the kinks of ReLU, they are
+            counts as their rounding, and where it is large, as at the kinks of ReLU, they are
             refused. See `landscape.hessian.differences.DifferenceOperator`.
         memory: Bytes that vectors and graphs may take; None for a share of the free memory.
         trace: Whether to estimate the trace, with a confidence interval.
@@ -189,8 +189,6 @@ def hessian_spectrum(
         sink=sink,
         **run,
     )
-    if isinstance(operator, DifferenceOperator):
-        pairs = operator.with_errors(pairs)
     if trace:
         measured["trace"] = estimate_trace(
             operator, subspace=pairs.space, relative_error=relative_error, **run
@@ -215,7 +213,10 @@ def hessian_spectrum(
             graph_bytes=left,
             **run,
         )
-    pairs = with_rounding(pairs, operator, seed=seed, in_double=polish)
+    if isinstance(operator, DifferenceOperator):
+        pairs = operator.with_errors(pairs)
+    else:
+        pairs = with_rounding(pairs, operator, seed=seed, in_double=polish)
     return _spectrum(
         problem, pairs, split, save_vectors, settings or {}, {**measured, "polished": polish}
     )
