@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, require, require_in_limits
 
 from . import console
 
@@ -215,6 +215,7 @@ def command(*options: type) -> Callable[[Callable[..., None]], Callable[..., Non
         @functools.wraps(function)
         def wrapper(*, quiet: bool, **values: Any) -> None:
             filled = {name: call_with_options(owner, values) for name, owner in owners.items()}
+            require_in_limits(values)
             with console.answering(is_quiet=quiet):
                 call_with_options(function, values | filled)
 

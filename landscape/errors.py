@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class LandscapeError(Exception):
@@ -78,6 +79,44 @@ def require_at_least_zero(what: str, value: float) -> None:
     """Raise InputError unless `value` is a finite number of at least 0."""
     if not 0 <= value < math.inf:
         raise InputError(f"{what} must be a finite number of at least 0, got {value}.")
+
+
+LARGEST = {
+    "ascent_steps": 10_000,
+    "batch_size": 10**9,
+    "epochs": 10**6,
+    "every": 10**9,
+    "grid": 10_000,
+    "jobs": 1_000,
+    "max_gradients": 10**6,
+    "max_matvecs": 10**6,
+    "micro_batch": 10**9,
+    "num_directions": 10**5,
+    "num_probes": 10_000,
+    "points_per_pass": 10_000,
+    "repeats": 1_000,
+    "save_every": 10**9,
+    "steps": 10_000,
+    "number of grid points": 10**7,
+    "number of panels": 100,
+    "number of radii": 1_000,
+    "number of results in a figure": 1_000,
+}
+"""Argument, or what is counted -> its largest value; more would take all memory or no end."""
+
+
+def require_in_limits(values: Mapping[str, Any]) -> None:
+    """Raise InputError if a number is larger than `LARGEST` says.
+
+    Args:
+        values: Name -> value; names that have no limit, and what is not a number, may be there.
+    """
+    for name in LARGEST.keys() & values.keys():
+        value, shown = values[name], f"the {name}" if " " in name else f"`{name}`"
+        require(
+            not isinstance(value, int) or value <= LARGEST[name],
+            f"{shown} must be at most {LARGEST[name]}, got {value}.",
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, require, require_in_limits
 from landscape.results.sharpness_measures import MEASURES
 
 from ..options import ProblemOptions, SplitOptions, parse_numbers, typed_options
@@ -150,6 +150,7 @@ def parse_radii(text: str) -> list[float]:
         raise error from exc
     if count < 2 or not 0 < first < last < math.inf:
         raise error
+    require_in_limits({"number of radii": count})
     shares = [i / (count - 1) for i in range(1, count - 1)]
     if number.endswith("log"):
         inner = [first * (last / first) ** share for share in shares]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, require, require_in_limits
 
 FORMS = {
     "random": "random",
@@ -126,6 +127,7 @@ class PlaneSpec:
     directions: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        require_in_limits(vars(self))
         _ = self.specs
 
     @cached_property
@@ -239,11 +241,13 @@ def parse_grid(text: str, num_dimensions: int) -> tuple[int, ...]:
         f"`grid` must be N or NxM, got {text!r}.",
         hint="Pass `grid='21'` or `grid='21x11'`.",
     )
-    return _for_each(
+    found = _for_each(
         sizes,
         num_dimensions,
         f"`grid={text!r}` has {len(sizes)} numbers, but `dims` is {num_dimensions}.",
     )
+    require_in_limits({"number of grid points": math.prod(found)})
+    return found
 
 
 def _for_each(items: Sequence[Any], num_dimensions: int, problem: str) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from landscape.errors import require
+from landscape.errors import require, require_in_limits
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition, random_vector
 from landscape.hessian.memory_plan import plan_memory
 from landscape.hessian.operator import Deflated, SymmetricOperator
@@ -71,6 +71,7 @@ def density(
         eigenvalue density, algorithm 1. There all eigenvalues are probed; here the known ones are
         exact, which leaves the nodes to the others.
     """
+    require_in_limits({"num_probes": num_probes})
     require(
         num_probes >= 1 and num_steps >= 1,
         f"a density needs at least 1 probe and 1 step, got {num_probes} and {num_steps}.",

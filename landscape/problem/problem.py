@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import require, require_one_of
+from landscape.errors import require, require_in_limits, require_one_of
 from landscape.problem.batches import Batch, BatchData, Data, cast, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
@@ -110,6 +110,7 @@ class Problem:
         require_one_of("batchnorm", batchnorm, BATCHNORM_MODES)
         for name, count in (("batch size", batch_size), ("points per pass", points_per_pass)):
             require(count is None or count >= 1, f"{name} must be at least 1, got {count}.")
+        require_in_limits({"batch_size": batch_size, "points_per_pass": points_per_pass})
         self.passes = Passes(
             model,
             data,

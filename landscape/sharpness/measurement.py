@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.ascent.ball import Ball
 from landscape.ascent.steepest import RADII, check_norm
-from landscape.errors import require, require_one_of
+from landscape.errors import require, require_in_limits, require_one_of
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import Sample
 from landscape.reductions import norm
@@ -65,6 +65,7 @@ class SharpnessOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_in_limits(vars(self))
         check_norm(self.p)
         require_one_of("radius", self.radius, RADII)
         error = 1.0 if self.relative_error is None else self.relative_error
@@ -99,6 +100,7 @@ def require_arguments(
         )
     for name in measures:
         require(name in MEASURES, f"measures are {', '.join(MEASURES)}, got {name!r}.")
+    require_in_limits({"number of radii": len(rho)})
     require(rho and measures, "sharpness needs at least one radius and one measure.")
     require(
         options.m is None or 1 <= options.m <= num_examples,

@@ -5,6 +5,7 @@ Every point is computed afresh from the origin.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from landscape.directions.plane import Plane
-from landscape.errors import require
+from landscape.errors import require, require_in_limits
 from landscape.problem.batches import hash_tensors
 from landscape.problem.passes import Point
 from landscape.problem.points_per_pass import largest_deviation
@@ -264,6 +265,8 @@ def _write(surface: Surface, index: _Index, values: _PointValues) -> None:
 def _require_match(planes: Sequence[Plane], axes: Sequence[Axis], refine: float | None) -> None:
     """Check that axes fit directions, and that several planes are lines that are not refined."""
     require(planes, "a surface needs a plane, got none.")
+    num_points = len(planes) * math.prod(axis.num_points for axis in axes)
+    require_in_limits({"number of grid points": num_points})
     for plane in planes:
         require(
             len(axes) == len(plane.directions),

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from landscape.errors import require, require_one_of
+from landscape.errors import require, require_in_limits, require_one_of
 from landscape.optim.sam import SAM
 from landscape.training.augmentation import get_augmentation
 
@@ -124,6 +124,7 @@ class TrainingPlan:
     sharpness_rho: float = 0.05
 
     def __post_init__(self) -> None:
+        require_in_limits(vars(self))
         ema, size = self.ema, self.micro_batch
         rules = {
             f"epochs must be at least 1, got {self.epochs}.": self.epochs >= 1,

@@ -195,6 +195,11 @@ def test_weights_with_nan(run, checkpoint, tmp_path):
             "rho must be a positive number",
         ),
         (("sharpness", "--rho", "small"), "--rho must be numbers"),
+        (("sharpness", "--rho", "0.01:0.5:1000000000"), "radii must be at most 1000"),
+        (("surface", "--dims", 1, "--repeats", 10**9), "--repeats must be at most 1000"),
+        (("surface", "--points-per-pass", 10**30), "--points-per-pass must be at most 10000"),
+        (("surface", "--grid", 10000), "grid points must be at most 10000000, got 100000000"),
+        (("hessian", "--density", "--num-probes", 10**9), "--num-probes must be at most 10000"),
         (("sharpness", "--measures", "median"), "measures are asc, avg, max, nstep, first_order"),
     ],
 )
