@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import landscape.plot as figures
-from landscape.errors import printable, require
+from landscape.errors import printable, require, require_in_limits
 from landscape.runtime.files import names_apart
 
 from . import console
@@ -192,6 +192,7 @@ def plot(
     prepare_output(path, force=force, inputs=files)
     from landscape.io.layouts import read_any
 
+    require_in_limits({"number of results in a figure": len(files)})
     results = [read_any(file)[0] for file in files]
     settings = {
         "labels": titles,

@@ -98,9 +98,10 @@ LARGEST = {
     "save_every": 10**9,
     "steps": 10_000,
     "number of grid points": 10**7,
-    "number of panels": 100,
+    "number of points on a page": 600_000,
+    "number of points to interpolate": 1_200_000,
     "number of radii": 1_000,
-    "number of results in a figure": 1_000,
+    "number of results in a figure": 100,
 }
 """Argument, or what is counted -> its largest value; more would take all memory or no end."""
 

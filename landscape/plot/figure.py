@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landscape.errors import require
+from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
@@ -112,6 +112,15 @@ def draw(
             quantity is not there, or nothing is finite.
     """
     results = list(results)
+    left_out = [
+        each.done.size for each in results if isinstance(each, Surface) and not each.done.all()
+    ]
+    require_in_limits(
+        {
+            "number of results in a figure": len(results),
+            "number of points to interpolate": sum(left_out),
+        }
+    )
     kind = choose_kind(results, kind)
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
     number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from landscape.errors import from_extra, require
+from landscape.errors import from_extra, require, require_in_limits
 from landscape.plot.field import (
     Field,
     choose_splits,
@@ -84,6 +84,10 @@ def draw_page(
     """
     results = list(results)
     view = _view(results, kind)
+    num_points = sum(result.done.size for result in results)
+    require_in_limits(
+        {"number of results in a figure": len(results), "number of points on a page": num_points}
+    )
     names = [html.escape(drawable(name)) for name in name_results(results, labels)]
     chosen = choose_splits(results, None if split == "all" else split, quantity)[0]
     layers = _layers(results, quantity)

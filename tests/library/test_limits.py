@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from surfaces import plane_surface
 
+from landscape import plot
 from landscape.directions.plane import Plane
 from landscape.directions.spec import PlaneSpec, parse_grid
 from landscape.errors import LARGEST, InputError, require_in_limits
@@ -52,3 +54,15 @@ def test_a_surface_of_too_many_points_is_refused():
 def test_the_largest_numbers_are_taken():
     require_in_limits(LARGEST)
     require_in_limits({"steps": None, "epochs": 1, "another": HUGE})
+
+
+def test_pictures_of_too_much_are_refused_at_once():
+    whole, part = plane_surface(900, 900), plane_surface(900, 900, left_out=(5,))
+    for draw, results, what in (
+        (plot.draw, [plane_surface(2, 2)] * 101, "results in a figure"),
+        (plot.draw_page, [plane_surface(2, 2)] * 101, "results in a figure"),
+        (plot.draw, [part, part], "points to interpolate"),
+        (plot.draw_page, [whole], "points on a page"),
+    ):
+        with pytest.raises(InputError, match=f"the number of {what} must be at most"):
+            draw(results)
