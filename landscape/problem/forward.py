@@ -44,6 +44,10 @@ def call_model(model: Callable[..., Any], inputs: Any) -> Any:
     Returns:
         What the model returns.
     """
+    if isinstance(model, torch.jit.ScriptModule) and torch.is_inference_mode_enabled():
+        # TorchScript keeps tensors for a backward pass, which those of inference mode refuse.
+        with torch.inference_mode(False), torch.no_grad():
+            return call_model(model, inputs)
     if isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
         return model(*inputs)
     if isinstance(inputs, Mapping):

@@ -251,3 +251,11 @@ def test_files_that_declare_more_than_they_hold_are_refused(tmp_path, write, mes
     write(tmp_path / "c.pt")
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "compile", [torch.jit.script, lambda model: torch.jit.trace(model, torch.zeros(2, 5))]
+)
+def test_models_of_torchscript_are_evaluated(tmp_path, compile):
+    assert _read(tmp_path, _state(), model=compile) == pytest.approx(_loss(tiny_mlp()), rel=1e-12)
