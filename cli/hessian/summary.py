@@ -108,13 +108,14 @@ def _show_extras(result: Spectrum) -> None:
     if result.blocks:
         console.answer_table(
             "Layers",
-            ["layer", "parameters", "lambda_max", "residual", "trace", "error"],
+            ["layer", "parameters", "lambda_max", "residual", "rounding", "trace", "error"],
             [
                 [
                     block.name,
                     str(block.num_parameters),
                     console.number(block.lambda_max),
                     console.number(block.residual, 2),
+                    console.number(block.rounding, 2),
                     console.number(block.trace),
                     console.number(block.trace_error, 2),
                 ]

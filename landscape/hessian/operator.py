@@ -111,6 +111,7 @@ class CurvatureOperator:
         device: Where the vectors live.
         spec: Names, shapes and places of the weights that a vector holds.
         kind: As given.
+        tensors: Numbers of the parameter tensors, or None for all.
 
     Raises:
         InputError: If there is no such kind, or no such tensor.
@@ -134,7 +135,7 @@ class CurvatureOperator:
         self._problem = problem
         self._derivatives = problem.derivatives
         self._w = None if w is None else w.detach().clone()
-        self._tensors = None if tensors is None else problem.spec.indices(tensors)
+        self.tensors = None if tensors is None else problem.spec.indices(tensors)
         self._given_bytes = graph_bytes
         self._numbers: list[int] = []
         self._graphs: dict[int, CurvatureGraph] = {}
@@ -224,7 +225,7 @@ class CurvatureOperator:
         """Choose the batches, and this process's share of them."""
         if self.device.type == "cpu" and self._derivatives.may_join:
             with self._derivatives.differentiating():
-                graph = self._derivatives.graph(0, self.kind, tensors=self._tensors)
+                graph = self._derivatives.graph(0, self.kind, tensors=self.tensors)
                 num_bytes = added_bytes(saved_tensors(graph.roots), self._resident())
             count = len(self._passes.batches)
             left = max(math.ceil(count * num_bytes / _BATCH_BYTES), distributed.world_size())
@@ -244,7 +245,7 @@ class CurvatureOperator:
             known = self._resident()
             for number in self._numbers:
                 graph = self._derivatives.graph(
-                    number, self.kind, tensors=self._tensors, model=model
+                    number, self.kind, tensors=self.tensors, model=model
                 )
                 num_bytes = added_bytes(saved_tensors(graph.roots), known)
                 if self._bytes + num_bytes > self._budget:
@@ -273,7 +274,7 @@ class CurvatureOperator:
         kept = self._graphs.get(number)
         if kept is not None:
             return kept.product(parts, is_last=False)
-        graph = self._derivatives.graph(number, self.kind, tensors=self._tensors)
+        graph = self._derivatives.graph(number, self.kind, tensors=self.tensors)
         return graph.product(parts, is_last=True)
 
     def _first_bad(self, parts: list[Tensor]) -> str:

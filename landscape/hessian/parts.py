@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from landscape.data.subset import disjoint_subsets
+from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.krylov.lanczos import lanczos
-from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
+from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.rounded import with_rounding
 from landscape.hessian.trace import trace
 from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
@@ -70,6 +72,7 @@ def block_curvatures(
         )
         if not pairs.converged and should_stop():
             return None
+        pairs = with_rounding(pairs, operator, seed=seed)
         whole = trace(
             operator,
             subspace=pairs.space,
@@ -86,6 +89,7 @@ def block_curvatures(
             trace_error=whole.standard_error,
             num_matvecs=pairs.num_matvecs + whole.num_matvecs,
             converged=pairs.converged,
+            rounding=_largest(pairs),
         )
 
     return _of_each("layers", layers, measure, should_stop, progress, {"largest": "lambda_max"})
@@ -100,7 +104,7 @@ def folds(
     tolerance: float | None = None,
     max_matvecs: int = 500,
     seed: int = 0,
-    operator: Callable[[Problem], SymmetricOperator] = CurvatureOperator,
+    operator: Callable[[Problem], CurvatureOperator] = CurvatureOperator,
     should_stop: Callable[..., bool] = never,
     progress: Progress = SILENT,
 ) -> tuple[Fold, ...]:
@@ -137,8 +141,9 @@ def folds(
 
     def measure(indices: torch.Tensor) -> Fold | None:
         inside = problem.on(everything.take(indices))
+        matrix = operator(inside)
         pairs = lanczos(
-            operator(inside),
+            matrix,
             top_k=1,
             bottom_k=1,
             tolerance=tolerance,
@@ -149,6 +154,7 @@ def folds(
         )
         if not pairs.converged and should_stop():
             return None
+        pairs = with_rounding(pairs, matrix, seed=seed)
         others = np.setdiff1d(np.arange(data.num_examples), indices.cpu())
         outside = operator(problem.on(everything.take(torch.from_numpy(others))))
         top = pairs.vectors[0]
@@ -159,10 +165,17 @@ def folds(
             residual=float(max(pairs.residuals[0], pairs.bottom_residuals[0])),
             held_out=dot(top, outside.matvec(top)),
             converged=pairs.converged,
+            rounding=_largest(pairs),
         )
 
     shown = {"lambda_max": "lambda_max", "held_out": "held_out"}
     return _of_each("folds", subsets, measure, should_stop, progress, shown)
+
+
+def _largest(pairs: Eigenpairs) -> float | None:
+    """Return the largest rounding; None if it was not measured."""
+    rounding = np.append(pairs.rounding, pairs.bottom_rounding)
+    return float(rounding.max()) if rounding.size else None
 
 
 def _of_each(

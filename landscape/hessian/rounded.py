@@ -43,7 +43,7 @@ def with_rounding(
         row_of = (row_of != np.abs(values).argmax()).astype(int)
         vectors = torch.stack([vectors[torch.from_numpy(row_of == row)].sum(0) for row in (0, 1)])
         vectors = vectors[: row_of.max() + 1]
-    errors = rounding.of_sums(products_with(vectors, operator.kind))
+    errors = rounding.of_sums(products_with(vectors, operator.kind, operator.tensors))
     if not np.isfinite(errors).all():
         return pairs
     top, bottom = np.split(errors[row_of], [len(pairs.eigenvalues)])

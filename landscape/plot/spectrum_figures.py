@@ -124,18 +124,19 @@ def _look(spectrum: Spectrum) -> dict[str, Any]:
 
 
 def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.ndarray:
-    """Return position, eigenvalue and residual of each finite bar, descending, (3, n).
+    """Return position, eigenvalue and its error of each finite bar, descending, (3, n).
 
     The spectrum is number `index` of `count`.
     """
     top = np.arange(spectrum.eigenvalues.size)
     bottom = num_positions - 1 + _GAP - np.arange(spectrum.bottom_eigenvalues.size)
+    at_top, at_bottom = spectrum.half_widths
     shift = (index - (count - 1) / 2) * _GROUP_WIDTH / count
     bars = np.stack(
         [
             np.append(top, bottom[::-1]) + shift,
             np.append(spectrum.eigenvalues, spectrum.bottom_eigenvalues[::-1]),
-            np.append(spectrum.residuals, spectrum.bottom_residuals[::-1]),
+            np.append(at_top, at_bottom[::-1]),
         ]
     )
     return bars[:, np.isfinite(bars[1])]

@@ -240,13 +240,13 @@ def plot_curvature_history(
 
 
 def _values(history: CurvatureHistory, end: str) -> np.ndarray:
-    """Return epoch, extreme eigenvalue upwards, residual and 1 if converged else 0, (4, n)."""
-    values, residuals = history.eigenvalues, history.residuals
+    """Return epoch, extreme eigenvalue upwards, its error and 1 if converged else 0, (4, n)."""
+    values, errors = history.eigenvalues, history.half_widths[0]
     if end == "bottom":
-        values, residuals = -history.bottom_eigenvalues, history.bottom_residuals
+        values, errors = -history.bottom_eigenvalues, history.half_widths[1]
     if not values.shape[1]:
         return np.empty((4, 0))
-    rows = np.stack([history.epoch, values[:, 0], residuals[:, 0], history.converged])
+    rows = np.stack([history.epoch, values[:, 0], errors[:, 0], history.converged])
     return rows[:, history.done.astype(bool)]
 
 

@@ -238,15 +238,20 @@ def gradient_at(e: Tensor | None = None) -> Values:
     return values
 
 
-def products_with(vectors: Tensor, kind: str = "hessian") -> Values:
-    """Return the function that gives the products of the curvature with `vectors` (k, P)."""
+def products_with(
+    vectors: Tensor, kind: str = "hessian", tensors: tuple[int, ...] | None = None
+) -> Values:
+    """Return the function that gives the products of the curvature with `vectors` (k, P).
+
+    With numbers of parameter tensors it is the diagonal block of these, and P its size.
+    """
 
     def values(problem: Problem, number: int) -> Tensor:
-        spec = problem.spec
+        spec = problem.spec if tensors is None else problem.spec.only(tensors)
         products = torch.zeros(len(vectors), spec.size, dtype=problem.dtype, device=problem.device)
         problem.passes.write(None)
         with problem.derivatives.differentiating():
-            graph = problem.derivatives.graph(number, kind)
+            graph = problem.derivatives.graph(number, kind, tensors=tensors)
             for v, product in zip(vectors, products, strict=True):
                 parts = graph.product(
                     spec.views(v.to(problem.device, problem.dtype)), is_last=False

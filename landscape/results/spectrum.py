@@ -110,11 +110,12 @@ class BlockCurvature(Record):
         name: Name of the layer.
         num_parameters: Number of weights in it.
         lambda_max: Algebraically largest eigenvalue of the diagonal block.
-        residual: Distance within which an eigenvalue of the block lies.
+        residual: Distance within which an eigenvalue of the block lies, but for the rounding.
         trace: Trace of the block.
         trace_error: Standard error of the trace.
         num_matvecs: Products used.
         converged: Whether `lambda_max` met the tolerance.
+        rounding: Error of `lambda_max` from rounding; None where it was not measured.
     """
 
     name: str
@@ -125,6 +126,7 @@ class BlockCurvature(Record):
     trace_error: float
     num_matvecs: int
     converged: bool
+    rounding: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Fold(Record):
         held_out: v' H v on the examples outside the subset, v being the subset's top eigenvector:
             in expectation a lower bound of the largest eigenvalue on all data.
         converged: Whether both met the tolerance.
+        rounding: The larger of their errors from rounding; None where it was not measured.
     """
 
     num_examples: int
@@ -147,6 +150,7 @@ class Fold(Record):
     residual: float
     held_out: float
     converged: bool
+    rounding: float | None = None
 
 
 def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
