@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from cases import Quadratic, images, seeded, tiny_cnn
+from cases import Quadratic, classification, images, seeded, tiny_cnn, tiny_mlp
 from reference import dense_hessian
 from torch import nn
 
@@ -10,7 +10,7 @@ from landscape.data import build_data
 from landscape.data.subset import disjoint_subsets
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.parts import folds
+from landscape.hessian.parts import block_curvatures, folds
 from landscape.problem.reading import as_data
 from landscape.results.spectrum import Fold, fold_summary
 
@@ -106,3 +106,13 @@ def test_one_fold_has_no_deviation():
     mean, deviation = fold_summary([Fold(10, 2.0, -1.0, 0.0, 1.0, True)])["lambda_max"]
     assert mean == 2
     assert np.isnan(deviation)
+
+
+def test_the_largest_eigenvalue_of_a_layer_is_within_residual_and_rounding():
+    model, data = tiny_mlp(), classification()
+    hessian = dense_hessian(model, *data)
+    found = block_curvatures(Problem(model, data, device="cpu"))
+    for block, place in zip(found, (slice(0, 42), slice(42, 66)), strict=True):
+        true = float(torch.linalg.eigvalsh(hessian[place, place])[-1])
+        assert block.rounding > 0
+        assert abs(block.lambda_max - true) <= block.residual + block.rounding
