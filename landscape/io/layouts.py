@@ -17,13 +17,14 @@ import numpy as np
 
 from landscape.errors import from_extra, printable, require
 from landscape.io import li2018
-from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result, writing
+from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result
 from landscape.results.display import label_cell
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions, Surface
+from landscape.runtime.files import writing
 
 Writer: TypeAlias = Callable[[Path, Any], tuple[str, ...] | None]
 """Writes a result, and says what of it is lost, if anything."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError, require
-from landscape.io.store import array_of, require_file, writing
+from landscape.io.hdf5 import array_of, opened, written
 from landscape.results.provenance import Provenance
 from landscape.results.surface import Directions, Surface
 
@@ -40,10 +40,14 @@ def holds(path: Path) -> str | None:
         `surface` or `directions`; None if it is not in this layout, or no HDF5 file at all.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             return _kind(file)
-    except (OSError, RuntimeError):
+    except StoreError:
         return None
+
+
+def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+    return opened(path, "is no file of Li et al.'s code", "Copy or download it again.")
 
 
 def read_directions(path: Path) -> Directions:
@@ -92,7 +96,7 @@ def write_directions(path: Path, directions: Directions) -> tuple[str, ...]:
         1 <= len(directions.vectors) <= len(_GROUPS),
         f"the layout {_NAME} holds one or two directions, got {len(directions.vectors)}.",
     )
-    with writing(path) as beside, h5py.File(beside, "w") as file:
+    with written(path) as file:
         for group_name, vector in zip(_GROUPS, directions.vectors, strict=False):
             group = file.create_group(group_name)
             start = 0
@@ -185,7 +189,7 @@ def write_surface(path: Path, surface: Surface) -> tuple[str, ...]:
             f"the layout {_NAME} has the splits train and test only, got {split!r}.",
         )
     shape = tuple(len(axis) for axis in (surface.y, surface.x) if axis is not None)
-    with writing(path) as beside, h5py.File(beside, "w") as file:
+    with written(path) as file:
         if len(set(shape)) > 1:
             file.attrs[_ORDER] = "(y, x)"
         file["dir_file"] = str(surface.provenance.settings.get("dir_file", ""))
@@ -240,20 +244,16 @@ def _losses_of(surface: Surface) -> Iterator[str]:
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[h5py.File]:
     """Open a file in this layout, and say what is wrong with one that cannot be read."""
-    require_file(path)
-    try:
-        with h5py.File(path, "r") as file:
-            found = _kind(file)
-            expected = "Their files have groups xdirection, or xcoordinates and train_loss."
-            require(
-                found == kind,
-                f"{path} holds no {kind} in the layout of Li et al.",
-                hint=f"It holds {found}." if found else expected,
-                kind=StoreError,
-            )
-            yield file
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
-        raise StoreError(f"{path} is damaged or is no file of Li et al.'s code: {exc}.") from exc
+    with _opened(path) as file:
+        found = _kind(file)
+        expected = "Their files have groups xdirection, or xcoordinates and train_loss."
+        require(
+            found == kind,
+            f"{path} holds no {kind} in the layout of Li et al.",
+            hint=f"It holds {found}." if found else expected,
+            kind=StoreError,
+        )
+        yield file
 
 
 def _kind(file: h5py.File) -> str | None:

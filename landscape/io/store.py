@@ -9,40 +9,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast, get_args, get_origin
 
 import h5py
 import numpy as np
 
-from landscape.errors import StoreError, first_line, require
+from landscape.errors import StoreError, require
+from landscape.io.hdf5 import array_of, opened, written
+from landscape.io.schema import Misfit, build, field_hint
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
-from landscape.results.provenance import Provenance
-from landscape.results.sharpness import (
-    Certificate,
-    Difference,
-    GroupValue,
-    Measure,
-    Rescaled,
-    Sharpness,
-    SharpnessComparison,
-    Taylor,
-)
-from landscape.results.spectrum import (
-    BlockCurvature,
-    Density,
-    Fold,
-    SecondLook,
-    Spectrum,
-    Trace,
-)
-from landscape.results.surface import Directions, Mark, Surface
-from landscape.runtime.files import replacing
+from landscape.results.sharpness import Certificate, Sharpness, SharpnessComparison
+from landscape.results.spectrum import Density, Spectrum
+from landscape.results.surface import Directions, Surface
 
 Result: TypeAlias = (
     Surface
@@ -70,25 +53,6 @@ RESULT_KINDS: dict[str, type[Any]] = {
 _FORMAT = "landscape"
 _SCHEMA = 1
 
-_RECORDS: dict[str, type[Any]] = {
-    "provenance": Provenance,
-    "second_look": SecondLook,
-    "trace": Trace,
-    "taylor": Taylor,
-    "marks": Mark,
-    "measures": Measure,
-    "blocks": BlockCurvature,
-    "folds": Fold,
-    "differences": Difference,
-    "groups": GroupValue,
-    "rescaled": Rescaled,
-}
-"""Fields that are dataclasses of plain values, or lists of such."""
-
-_GROUPS: dict[str, type[Any]] = {"density": Density}
-_LISTS_OF_GROUPS: dict[str, type[Any]] = {"checkpoints": Sharpness}
-"""Fields that are dataclasses with arrays, and lists of such."""
-
 R = TypeVar("R", bound=Result)
 
 
@@ -102,7 +66,7 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
     Raises:
         StoreError: If it cannot be written; an older file of that name stays.
     """
-    with writing(Path(path)) as beside, h5py.File(beside, "w") as file:
+    with written(Path(path)) as file:
         file.attrs.update({"format": _FORMAT, "schema": _SCHEMA, "kind": kind_of(result)})
         write_members(file, vars(result))
 
@@ -110,40 +74,6 @@ def write_result(path: str | os.PathLike[str], result: Result) -> None:
 def kind_of(result: Result) -> str:
     """Return the name of the kind of a result."""
     return next(name for name, cls in RESULT_KINDS.items() if type(result) is cls)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Give a path to write in the place of `path`, whole or not at all.
-
-    Raises:
-        StoreError: If it cannot be written; an older file of that name stays.
-    """
-    with saying_why_not(path), replacing(path) as beside:
-        yield beside
-
-
-@contextmanager
-def saying_why_not(path: Path) -> Iterator[None]:
-    """Say why a file cannot be written.
-
-    Raises:
-        StoreError: If it cannot.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as exc:
-        raise StoreError(
-            f"{path} cannot be written: {_reason(exc)}.",
-            hint="Check the free space and the permissions of its folder.",
-        ) from exc
-
-
-def _reason(exc: Exception) -> str:
-    """Say what the system says; HDF5 puts several lines around it."""
-    found = re.search(r"errno = (\d+)", str(exc))
-    number = getattr(exc, "errno", None) or (int(found[1]) if found else 0)
-    return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 
 def read_result(path: str | os.PathLike[str]) -> Result:
@@ -156,15 +86,31 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         StoreError: If the file is missing, damaged, or was not written by this toolkit.
     """
     path = Path(path)
-    require_file(path)
+    with _opened(path) as file, saying_what_is_wrong(path):
+        return read_members(file, RESULT_KINDS[str(file.attrs["kind"])])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    hint = "Results are written by landscape surface, hessian, sharpness and train."
+    with opened(path, "is no HDF5 file of this toolkit", hint) as file:
+        _require_ours(path, file)
+        yield file
+
+
+@contextmanager
+def saying_what_is_wrong(path: Path) -> Iterator[None]:
+    """Say which field of a file is not as it must be.
+
+    Raises:
+        StoreError: If one is not.
+    """
     try:
-        with h5py.File(path, "r") as file:
-            _require_ours(path, file)
-            return _read_record(file, RESULT_KINDS[str(file.attrs["kind"])])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
+        yield
+    except Misfit as exc:
         raise StoreError(
-            f"{path} is damaged or is no HDF5 file of this toolkit.",
-            hint="Results are written by landscape surface, hessian, sharpness and train.",
+            f"{path} is damaged: {exc}.",
+            hint="Copy the file again from where it is whole, or compute it anew.",
         ) from exc
 
 
@@ -185,19 +131,9 @@ def read_as(path: str | os.PathLike[str], kind: type[R], *, hint: str) -> R:
     return found
 
 
-def require_file(path: Path) -> None:
-    """Raise a StoreError unless a results file exists."""
-    require(
-        path.exists(),
-        f"results file {path} does not exist.",
-        hint="Check its name and folder.",
-        kind=StoreError,
-    )
-
-
 def read_schema(path: str | os.PathLike[str]) -> int:
     """Return the version of the format that a results file has, which `read_result` could read."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         return int(str(file.attrs["schema"]))
 
 
@@ -226,60 +162,46 @@ def write_members(group: h5py.Group, members: Mapping[str, Any]) -> None:
             group.attrs[name] = value
         elif isinstance(value, Density | Sharpness):
             write_members(group.create_group(name), vars(value))
-        elif name in _LISTS_OF_GROUPS:
-            write_members(
-                group.create_group(name), {str(i): record for i, record in enumerate(value)}
-            )
+        elif isinstance(value, tuple) and any(isinstance(item, Sharpness) for item in value):
+            members = {str(number): record for number, record in enumerate(value)}
+            write_members(group.create_group(name), members)
         elif _is_dict_of_arrays(value):
-            write_members(group.create_group(name, track_order=True), value)
+            write_members(group.create_group(name, track_order=True), cast("dict[str, Any]", value))
         elif value is not None:
             group.create_dataset(name, data=json.dumps(value, default=dataclasses.asdict))
 
 
-def _read_record(group: h5py.Group, cls: type[Any]) -> Any:
+def read_members(group: h5py.Group, cls: type[Any]) -> Any:
     """Read a dataclass; a field that the file does not have has its default, None without one."""
-    fields = dataclasses.fields(cls)
-    required = [
-        each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING
-    ]
-    stored = [each.name for each in fields if each.name in group or each.name in group.attrs]
-    return cls(**{**dict.fromkeys(required), **{name: _read(group, name) for name in stored}})
+    names = [each.name for each in dataclasses.fields(cls)]
+    stored = [name for name in names if name in group or name in group.attrs]
+    return build(cls, {name: _read(group, name, field_hint(cls, name)) for name in stored})
 
 
-def _read(group: h5py.Group, name: str) -> Any:
+def _read(group: h5py.Group, name: str, hint: Any) -> Any:
     if name in group.attrs:
-        value = group.attrs[name]
-        return value.item() if isinstance(value, np.generic) else value
-    item = group[name]
+        return _plain(group.attrs[name])
+    item: Any = group[name]
     if isinstance(item, h5py.Dataset):
         value = array_of(item)
-        return _structured(name, json.loads(value)) if isinstance(value, bytes) else value
-    members: Any = item
-    if name in _GROUPS:
-        return _read_record(members, _GROUPS[name])
-    if name in _LISTS_OF_GROUPS:
-        cls = _LISTS_OF_GROUPS[name]
-        return tuple(_read_record(members[str(i)], cls) for i in range(len(members)))
-    return {key: array_of(members[key]) for key in members}
+        return _from_json(value, name) if isinstance(value, bytes | str) else _plain(value)
+    if dataclasses.is_dataclass(hint):
+        return read_members(item, cast("type[Any]", hint))
+    if get_origin(hint) is tuple:
+        numbers = range(len(item))
+        return tuple(_read(item, str(i), get_args(hint)[0]) for i in numbers)
+    return {key: array_of(item[key]) for key in item}
 
 
-def array_of(dataset: Any) -> Any:
-    """Read a whole dataset of HDF5."""
-    return dataset[()]
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _structured(name: str, value: Any) -> Any:
-    cls = _RECORDS.get(name)
-    if cls is None:
-        return _tuples(value)
-    if isinstance(value, dict):
-        return cls(**value)
-    return tuple(cls(**{key: _tuples(item) for key, item in each.items()}) for each in value)
-
-
-def _tuples(value: Any) -> Any:
-    """JSON knows lists only."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _from_json(text: bytes | str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise Misfit(f"{name} is not JSON") from exc
 
 
 def _is_dict_of_arrays(value: Any) -> bool:

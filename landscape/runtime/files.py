@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from landscape.errors import StoreError
+from landscape.errors import StoreError, first_line
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -37,6 +40,93 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path to write in the place of `path`, whole or not at all.
+
+    Raises:
+        StoreError: If it cannot be written; an older file of that name stays.
+    """
+    with saying_why_not(path), replacing(path) as beside:
+        yield beside
+
+
+@contextmanager
+def unfailing(path: Path) -> Iterator[Unfailing]:
+    """Open a file for libraries that crash where a write fails; what failed is raised at the end.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with path.open("wb+", buffering=0) as file:
+        stream = Unfailing(file)
+        try:
+            yield stream
+        finally:
+            if stream.failure is not None:
+                raise stream.failure
+
+
+class Unfailing:
+    """A file whose writes never fail in the eyes of who makes them.
+
+    Args:
+        file: Open for reading and writing, without a buffer.
+
+    Attributes:
+        failure: The first exception, after which nothing is written; None if there was none.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self.failure: BaseException | None = None
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write all bytes where the file stands."""
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        while rest and self.failure is None:
+            try:
+                rest = rest[self._file.write(rest) :]
+            except BaseException as exc:  # a signal's too: it may come at any time
+                self.failure = exc
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file."""
+        try:
+            return self._file.truncate(size)
+        except BaseException as exc:
+            self.failure = self.failure or exc
+            return size or 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def saying_why_not(path: Path) -> Iterator[None]:
+    """Say why a file cannot be written.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:
+        raise StoreError(
+            f"{path} cannot be written: {_reason(exc)}.",
+            hint="Check the free space and the permissions of its folder.",
+        ) from exc
+
+
+def _reason(exc: Exception) -> str:
+    """Say what the system says; HDF5 puts several lines around it."""
+    found = re.search(r"errno = (\d+)", str(exc))
+    number = getattr(exc, "errno", None) or (int(found[1]) if found else 0)
+    return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # results are read without torch
+    import torch
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -17,11 +19,20 @@ def free_memory(device: torch.device) -> int:
     On CUDA it counts what torch holds in reserve, on Linux the page cache that can be given up and
     the limit of a container. A system that tells nothing has 0.
     """
+    if device.type == "cpu":
+        return free_host_memory()
+    import torch
+
     if device.type == "cuda":
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserve
     if device.type == "mps":
         return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return free_host_memory()
+
+
+def free_host_memory() -> int:
+    """Return the bytes that this process can still take on the host; 0 where nothing tells."""
     return max(0, min([_available(), *_left_in_container()]))
 
 

@@ -130,15 +130,19 @@ def test_every_copy_of_the_file_leads_to_the_same_end(tmp_path, plan):
 
 def _run_and_be_killed(path, plan_name, after_writes):
     """End by SIGKILL within the n-th write of a vector or of numbers."""
-    write, left = h5py.Dataset.__setitem__, [after_writes]
+    left = [after_writes]
 
-    def write_and_be_killed(dataset, *arguments):
-        write(dataset, *arguments)
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def be_killed_after(write):
+        def write_and_be_killed(*arguments):
+            write(*arguments)
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    h5py.Dataset.__setitem__ = write_and_be_killed
+        return write_and_be_killed
+
+    h5py.Dataset.__setitem__ = be_killed_after(h5py.Dataset.__setitem__)
+    KrylovFile._put = be_killed_after(KrylovFile._put)
     _run(sink=_file(path), plan=globals()[plan_name])
 
 

@@ -1,0 +1,66 @@
+"""A seal at the end of a file: the digest of all that comes before, checked before it is read.
+
+Neither HDF5 nor torch minds it. Whatever else changes a file of HDF5 takes the seal off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from landscape.errors import LandscapeError, StoreError, require
+
+_MARK = b"landscape sha256"
+_LENGTH = len(_MARK) + hashlib.sha256().digest_size
+_ZIP = b"PK"
+_CHUNK = 1 << 20
+
+
+def seal(path: Path) -> None:
+    """Append the seal to a file that has none; that of a zip archive is its comment."""
+    with path.open("rb+") as file:
+        if file.read(len(_ZIP)) == _ZIP:  # the last two bytes are the length of the comment
+            file.seek(-2, os.SEEK_END)
+            file.write(_LENGTH.to_bytes(2, "little"))
+        size = file.seek(0, os.SEEK_END)
+        digest = _digest(file, size)
+        file.seek(size)
+        file.write(_MARK + digest)
+
+
+def check_seal(path: Path, kind: type[LandscapeError] = StoreError) -> bool:
+    """Return whether a file has a seal, which holds.
+
+    Args:
+        path: A file that exists.
+        kind: Class of the error.
+
+    Raises:
+        LandscapeError: If the seal does not hold: a byte of the file has changed.
+    """
+    with path.open("rb") as file:
+        start = file.seek(0, os.SEEK_END) - _LENGTH
+        file.seek(max(start, 0))
+        found = file.read(_LENGTH)
+        # The mark itself may be what is damaged.
+        if start < 0 or sum(a == b for a, b in zip(found, _MARK, strict=False)) < len(_MARK) // 2:
+            return False
+        require(
+            found == _MARK + _digest(file, start),
+            f"{path} is damaged: its bytes are not those that were written (SHA-256).",
+            hint="Copy the file again from where it is whole, or compute it anew.",
+            kind=kind,
+        )
+        return True
+
+
+def _digest(file: BinaryIO, size: int) -> bytes:
+    """Return the SHA-256 of the first bytes of a file."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size and (chunk := file.read(min(_CHUNK, size))):
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest.digest()
