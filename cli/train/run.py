@@ -32,6 +32,7 @@ from landscape.io.recipe import (
     seeded_model,
     training_recipe,
 )
+from landscape.io.schema import Misfit, build_record
 from landscape.io.store import write_result
 from landscape.io.wrapped import with_shapes
 from landscape.optim.family import FAMILY, build_optimizer
@@ -300,7 +301,10 @@ def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:
             if is_longer
             else "Repeat the options of the first run, or write to another --out.",
         )
-    return TrainingState(**training["state"])
+    try:
+        return build_record(TrainingState, training["state"])
+    except Misfit as exc:
+        raise CheckpointError(f"{path} is damaged: {exc}.") from exc
 
 
 def _as_json(history: History, run: _Run) -> dict[str, Any]:

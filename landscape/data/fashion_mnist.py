@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
@@ -12,6 +11,7 @@ import numpy as np
 
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
 from landscape.data.publications import PUBLICATIONS
+from landscape.data.published_files import MOST_BYTES, opened_within
 from landscape.errors import DataError, require
 
 _NORMALIZATIONS = {
@@ -87,13 +87,33 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
         LeCun, Cortes & Burges, The MNIST Database, "The IDX file format".
     """
     again = f"Download {path.name} again."
+    start = 4 + 4 * num_dimensions
     try:
-        raw = path.read_bytes()
-        content = bytearray(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+        with opened_within(path) as file:
+            header = file.read(start)
+            shape = _idx_shape(path, header, num_dimensions, again)
+            size = math.prod(shape)
+            require(
+                size <= MOST_BYTES,
+                f"{path} must have at most {MOST_BYTES} bytes, its shape {shape} has {size}.",
+                again,
+                kind=DataError,
+            )
+            content = bytearray(file.read(size + 1))
+            count = start + len(content) + sum(map(len, iter(lambda: file.read(1 << 20), b"")))
     except (OSError, EOFError, zlib.error) as exc:
         raise DataError(f"{path} cannot be read: {exc}.", hint=again) from exc
-    start = 4 + 4 * num_dimensions
-    zeros, dtype, dimensions = struct.unpack(">HBB", content[:4].ljust(4, b"\xff"))
+    require(
+        count == start + size,
+        f"{path} must have {start + size} bytes for shape {shape}, got {count}.",
+        again,
+        kind=DataError,
+    )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _idx_shape(path: Path, header: bytes, num_dimensions: int, again: str) -> tuple[int, ...]:
+    zeros, dtype, dimensions = struct.unpack(">HBB", header[:4].ljust(4, b"\xff"))
     for is_right, complaint, remedy in (
         (zeros == 0, "must be an idx file, which starts with two zero bytes", again),
         (dtype == _UINT8, f"must hold unsigned bytes (type 0x08), got type {dtype:#04x}", ""),
@@ -102,15 +122,7 @@ def read_idx(path: Path, *, num_dimensions: int) -> np.ndarray:
             f"must have {num_dimensions} dimensions, got {dimensions}",
             "",
         ),
-        (len(content) >= start, "ends within its header", again),
+        (len(header) == 4 + 4 * num_dimensions, "ends within its header", again),
     ):
         require(is_right, f"{path} {complaint}.", remedy, kind=DataError)
-    shape = struct.unpack(f">{num_dimensions}I", content[4:start])
-    size = start + math.prod(shape)
-    require(
-        len(content) == size,
-        f"{path} must have {size} bytes for shape {shape}, got {len(content)}.",
-        again,
-        kind=DataError,
-    )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return struct.unpack(f">{num_dimensions}I", header[4:])

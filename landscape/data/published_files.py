@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from landscape.errors import DataError, require
 
@@ -219,6 +223,56 @@ class Publication:
         )
 
 
+MOST_BYTES = 1 << 29
+"""Bytes of the largest file of a data set here, unpacked (MIT-BIH's, 4.1e8), and some more."""
+
+
+class _Limited(io.RawIOBase):
+    """A stream of a file that is given up where it is longer than any such file is.
+
+    Args:
+        file: To read from.
+        path: Of the file, for the message.
+        most: Bytes that it may have.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, most: int) -> None:
+        self._file, self._path, self._most, self._left = file, path, most, most
+
+    def readable(self) -> bool:
+        """Whether it can be read: it can."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Read the next bytes.
+
+        Raises:
+            DataError: If they are too many.
+        """
+        content = self._file.read(min(len(buffer), self._left + 1))
+        self._left -= len(content)
+        require(
+            self._left >= 0,
+            f"{self._path} must have at most {self._most} bytes unpacked, it has more.",
+            kind=DataError,
+        )
+        buffer[: len(content)] = content
+        return len(content)
+
+
+@contextmanager
+def opened_within(path: Path, most: int = MOST_BYTES) -> Iterator[BinaryIO]:
+    """Open a file, unpacked if its name ends in .gz, of which no more than a limit is read.
+
+    Raises:
+        DataError: While it is read, if it has more than `most` bytes.
+    """
+    with path.open("rb") as packed:
+        is_gzip = path.suffix == ".gz"
+        whole = cast("BinaryIO", gzip.GzipFile(fileobj=packed)) if is_gzip else packed
+        yield cast("BinaryIO", io.BufferedReader(_Limited(whole, path, most)))
+
+
 def read_members(publication: Publication, data_dir: str | None) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the checked content of each file, in no particular order.
 
@@ -266,7 +320,8 @@ def _read_folder(folder: Path, archive: PublishedArchive) -> Iterator[tuple[str,
     for name in archive.member_md5:
         path = folder / name
         try:
-            yield name, path.read_bytes()
+            with opened_within(path) as file:
+                yield name, file.read()
         except OSError as exc:
             raise DataError(f"{path} cannot be read: {exc.strerror}.") from exc
 
@@ -274,7 +329,7 @@ def _read_folder(folder: Path, archive: PublishedArchive) -> Iterator[tuple[str,
 def _read_archive(path: Path, archive: PublishedArchive, again: str) -> Iterator[tuple[str, bytes]]:
     wanted = {PurePosixPath(archive.folder, name): name for name in archive.member_md5}
     try:
-        with tarfile.open(path, "r:gz") as tar:
+        with opened_within(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
             for member in tar:
                 name = wanted.get(PurePosixPath(member.name))
                 file = tar.extractfile(member) if name is not None and member.isreg() else None

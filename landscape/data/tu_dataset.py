@@ -10,7 +10,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeAlias
 
 import torch
@@ -101,6 +102,7 @@ _LINES = {
 """What each line of the files NAME_A.txt and so on must be."""
 
 _OPTIONAL = ("edge_labels",)
+_MOST_BYTES = 1 << 25  # ten times the longest of these files
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,27 @@ class TuFiles:
         if self.source.is_dir():
             found = {name: self.source / name for name in parts}
             yield from (
-                (parts[name], path.read_bytes()) for name, path in found.items() if path.is_file()
+                (parts[name], self._content(path, path.stat().st_size, path.read_bytes))
+                for name, path in found.items()
+                if path.is_file()
             )
             return
         with zipfile.ZipFile(self.source) as archive:
             for member in archive.namelist():
                 path = PurePosixPath(member)
                 if path.parent.name == self.name and path.name in parts:
-                    yield parts[path.name], archive.read(member)
+                    size = archive.getinfo(member).file_size
+                    yield parts[path.name], self._content(path, size, partial(archive.read, member))
+
+    def _content(self, path: PurePath, size: int, read: Callable[[], bytes]) -> bytes:
+        """Read a file unless it is longer than any such file is."""
+        require(
+            size <= _MOST_BYTES,
+            f"{path} in {self.source} must have at most {_MOST_BYTES} bytes, got {size}.",
+            self.again,
+            kind=DataError,
+        )
+        return read()
 
     def _parse(self, part: str, content: bytes) -> Tensor:
         pattern, expected = _LINES[part]

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +20,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from landscape.errors import CheckpointError, first_line, listed, require
+from landscape.io.checkpoint_checks import (
+    READ_ERRORS,
+    check_bytes,
+    check_tensors,
+    damaged_checkpoint,
+)
+from landscape.io.schema import Misfit, build_record
 from landscape.io.state_dicts import (
     find_state_dict,
     fitting_prefix,
@@ -29,7 +35,8 @@ from landscape.io.state_dicts import (
     unexpected_names,
 )
 from landscape.problem.structures import tensors_in
-from landscape.runtime.files import is_hdf5, replacing
+from landscape.runtime.files import is_hdf5, replacing, unfailing
+from landscape.runtime.seal import seal
 
 _FORMAT = "landscape-checkpoint"
 _VERSION = 1
@@ -37,23 +44,6 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
-_MOST_EXPANDED = 1 << 30  # bytes of a tensor of which a file holds fewer
-_READ_ERRORS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    KeyError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    TypeError,
-    ImportError,
-    AssertionError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +114,9 @@ def save_checkpoint(
     }
     try:
         with replacing(path) as beside:
-            torch.save(content, beside)
+            with unfailing(beside) as file:
+                torch.save(content, cast("Any", file))
+            seal(beside)
     except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
         raise CheckpointError(f"{path} cannot be written: {first_line(exc)}") from exc
 
@@ -154,26 +146,12 @@ def load_checkpoint(path: str | os.PathLike[str], state_key: str | None = None) 
         hint="Check its name and folder.",
         kind=CheckpointError,
     )
+    check_bytes(path)
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    check_tensors(path, content)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
-    state = find_state_dict(path, content, state_key)
-    _require_held(path, state)
-    return Checkpoint(path, state, Recipe())
-
-
-def _require_held(path: Path, state: Mapping[str, Any]) -> None:
-    """Raise CheckpointError if a tensor is far larger than what the file holds of it."""
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta:
-            held = value.untyped_storage().nbytes()
-            require(
-                value.nbytes <= max(held, _MOST_EXPANDED),
-                f"{path} is damaged or is no checkpoint: {name} would be {value.nbytes} bytes, the "
-                f"file holds {held} of them.",
-                hint="Save a copy of the tensor: tensor.clone().",
-                kind=CheckpointError,
-            )
+    return Checkpoint(path, find_state_dict(path, content, state_key), Recipe())
 
 
 def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
@@ -184,12 +162,32 @@ def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         hint="Update landscape-toolkit.",
         kind=CheckpointError,
     )
-    try:
-        return Checkpoint(
-            path, dict(content["state_dict"]), Recipe(**content["recipe"]), content["training"]
+    for name, kind in (("state_dict", dict), ("recipe", dict), ("training", dict | None)):
+        require(
+            isinstance(content.get(name), kind),
+            f"{path} is damaged: {name} is missing or no record.",
+            kind=CheckpointError,
         )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise CheckpointError(f"{path} is damaged or is no checkpoint of this toolkit.") from exc
+    training = content.get("training")
+    try:
+        recipe = build_record(Recipe, content["recipe"])
+        if training is not None:
+            _check_training(training)
+    except Misfit as exc:
+        raise CheckpointError(f"{path} is damaged: {exc}.") from exc
+    return Checkpoint(path, dict(content["state_dict"]), recipe, training)
+
+
+def _check_training(training: Mapping[str, Any]) -> None:
+    """Raise a Misfit unless it is a run's settings and state, or the epoch of a snapshot."""
+    settings, state = training.get("settings", {}), training.get("state", {})
+    is_record = isinstance(settings, dict) and isinstance(state, dict)
+    rows = state.get("rows", []) if is_record else None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and all(type(value) in (int, float) for value in row.values())
+        for row in rows
+    ):
+        raise Misfit("training must have settings, and rows of numbers")
 
 
 def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
@@ -258,7 +256,7 @@ def _read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd file is an error below or no matter
             return torch.load(path, map_location="cpu", weights_only=True)
-    except _READ_ERRORS as exc:
+    except READ_ERRORS as exc:
         found = re.search(r"(?:GLOBAL|global|function|class) ([\w.]+)", str(exc))
         if isinstance(exc, pickle.UnpicklingError) and found and "nsupported" in str(exc):
             raise CheckpointError(
@@ -279,11 +277,7 @@ def _read_torch(path: Path) -> Any:
                 f"{path} holds results, or other HDF5, and no weights.",
                 hint=f"Name a checkpoint; landscape info {path} says which one results are of.",
             ) from exc
-        raise CheckpointError(
-            f"{path} is damaged or is no checkpoint: {type(exc).__name__} while it was read.",
-            hint="A checkpoint is written by torch.save or safetensors; copy or download the file "
-            "again.",
-        ) from exc
+        raise damaged_checkpoint(path, exc) from exc
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ _SMALL = 1 << 20  # bytes that there is always memory for
 _SECONDS = 30.0  # for another process to start and to read a small file
 _BYTES_PER_SECOND = 2e7  # on the slowest disk that is waited for
 
-READ_ERRORS = (
+_READ_ERRORS = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -66,7 +66,7 @@ def opened(path: Path, what: str, hint: str) -> Iterator[h5py.File]:
         with h5py.File(path, "r", locking=False) as file:
             _check_members(path, file)
             yield file
-    except READ_ERRORS as exc:
+    except _READ_ERRORS as exc:
         raise StoreError(f"{path} is damaged or {what}.", hint=hint) from exc
 
 

@@ -1,7 +1,7 @@
 """What a file must hold for a record of each class: types, shapes, ranges, and what must agree.
 
-The types are those of the dataclass, the rest is in tables; `build` checks everything. A name means
-one thing in every class, so that ranges go by name.
+The types are those of the dataclass, the rest is in tables; `build_record` checks everything. A
+name means one thing in every class, so that ranges go by name.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ RANGES: dict[str, tuple[float, float]] = {
         (
             "rho", "residual", "residuals", "bottom_residuals", "outlier_residuals", "distance",
             "standard_error", "trace_error", "data_error", "noise_floor", "tolerance", "deviation",
-            "direction_norms", "gradient_norm", "weights", "eta", "label_noise",
+            "direction_norms", "gradient_norm", "weights", "eta", "label_noise", "count", "m",
+            "steps", "label_noise_seed", "validation_seed", "validation", "epoch", "step",
+            "seconds",
         ),
         (0, _INF),
     ),
@@ -100,7 +102,7 @@ PLAN: dict[str, tuple[type, float, float]] = {
 """Entry of an execution plan -> type, smallest and largest value."""
 
 
-def build(cls: type[Any], values: Mapping[str, Any]) -> Any:
+def build_record(cls: type[Any], values: Mapping[str, Any]) -> Any:
     """Return a record of the values that a file holds, after a check of each.
 
     Args:
@@ -156,7 +158,7 @@ def _conform(value: Any, hint: Any, where: str) -> Any:
     origin = get_origin(inner) or inner
     if origin is Any:
         return value
-    if origin in (dict, tuple):
+    if origin in (dict, list, tuple):
         return _conform_members(value, inner, origin, where)
     if is_dataclass(inner):
         _need(isinstance(value, inner | dict), f"{where} must be a record")  # pyright: ignore[reportArgumentType]
@@ -181,6 +183,8 @@ def _conform_members(value: Any, hint: Any, origin: type, where: str) -> Any:
             _check_plan(found)
         return found
     _need(isinstance(value, list | tuple), f"{where} must be a list, not {_brief(value)}")
+    if origin is list:
+        return [_conform(item, of[0], where) for item in value]
     if of[-1] is ...:
         return tuple(_conform(item, of[0], where) for item in value)
     _need(len(value) == len(of), f"{where} must have {len(of)} entries, not {len(value)}")
@@ -189,7 +193,7 @@ def _conform_members(value: Any, hint: Any, origin: type, where: str) -> Any:
 
 def _within(where: str, cls: type[Any], value: Mapping[str, Any]) -> Any:
     try:
-        return build(cls, value)
+        return build_record(cls, value)
     except Misfit as exc:
         raise Misfit(f"{where}/{exc}") from exc
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from landscape.errors import StoreError, require
 from landscape.io.hdf5 import array_of, opened, written
-from landscape.io.schema import Misfit, build, field_hint
+from landscape.io.schema import Misfit, build_record, field_hint
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import Certificate, Sharpness, SharpnessComparison
@@ -175,7 +175,7 @@ def read_members(group: h5py.Group, cls: type[Any]) -> Any:
     """Read a dataclass; a field that the file does not have has its default, None without one."""
     names = [each.name for each in dataclasses.fields(cls)]
     stored = [name for name in names if name in group or name in group.attrs]
-    return build(cls, {name: _read(group, name, field_hint(cls, name)) for name in stored})
+    return build_record(cls, {name: _read(group, name, field_hint(cls, name)) for name in stored})
 
 
 def _read(group: h5py.Group, name: str, hint: Any) -> Any:

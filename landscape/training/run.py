@@ -18,7 +18,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from landscape.data.subset import fixed_subset
-from landscape.errors import LandscapeError, copying_a_model, require
+from landscape.errors import (
+    CheckpointError,
+    LandscapeError,
+    copying_a_model,
+    first_line,
+    require,
+)
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
 from landscape.problem.plan import explained_compiler, to_channels_last
@@ -44,6 +50,8 @@ from landscape.training.training_plan import (
 )
 
 _SECONDS_BETWEEN_REPORTS = 0.1
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch raises on a state of something else."""
 
 
 class _Clock:
@@ -337,11 +345,16 @@ class TrainingRun:
             (self.average is None) == (state.average is None),
             "a run goes on with a moving average if it had one before, and only then.",
         )
-        self.module.load_state_dict(state.module)
-        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
-        self.order.set_state(state.order.cpu())
-        self.order_of_epoch = self.order.get_state()
-        self.meter.include(state.meters[distributed.rank()])
+        try:
+            self.module.load_state_dict(state.module)
+            self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+            self.order.set_state(state.order.cpu())
+            self.order_of_epoch = self.order.get_state()
+            self.meter.include(state.meters[distributed.rank()])
+        except _UNFIT as exc:
+            raise CheckpointError(
+                f"the training state does not fit the model and its optimizer: {first_line(exc)}"
+            ) from exc
         self.step = state.step
         self.seconds_before = state.seconds
         self.rows = [dict(row) for row in state.rows]
