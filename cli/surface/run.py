@@ -147,13 +147,17 @@ def _open_under(
     work: WorkOptions,
     splits: Sequence[str],
 ) -> OpenedProblems:
-    """Open the checkpoint; what was typed goes before what a plan has."""
+    """Open the checkpoint; what was typed goes before what a plan has.
+
+    A size that nobody asked for is chosen again, since products may then join batches.
+    """
     plan = plan or {}
+    recorded_size = None if plan.get("is_default_size") else plan.get("batch_size")
     if "num_threads" in plan:
         torch.set_num_threads(plan["num_threads"])
     return open_checkpoint(
         checkpoint,
-        dataclasses.replace(problem, batch_size=problem.batch_size or plan.get("batch_size")),
+        dataclasses.replace(problem, batch_size=problem.batch_size or recorded_size),
         splits,
         points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
         compile=work.compile or plan.get("is_compiled", False),

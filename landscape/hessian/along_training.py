@@ -228,5 +228,6 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
         wanted.epoch, stored.weights_hashes, wanted.weights_hashes, strict=True
     ):
         yield f"weights_hash at epoch {epoch:g}", before, now
-    yield from item_traits(there.plan, here.plan, here.plan, prefix="plan: ")
+    unrecorded = {"is_default_size": here.plan["is_default_size"]}
+    yield from item_traits({**unrecorded, **there.plan}, here.plan, here.plan, prefix="plan: ")
     yield from item_traits(there.settings, here.settings, _SAME_SETTINGS)

@@ -94,6 +94,7 @@ PLAN: dict[str, tuple[type, float, float]] = {
     "batch_size": (int, 1, _LARGEST_INT),
     "points_per_pass": (int, 1, _LARGEST_INT),
     "is_compiled": (bool, 0, 1),
+    "is_default_size": (bool, 0, 1),
     "device": (str, 0, 0),
     "dtype": (str, 0, 0),
     "memory_format": (str, 0, 0),

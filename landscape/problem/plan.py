@@ -42,6 +42,7 @@ class Plan:
         deterministic: `yes`, or the reason why not.
         points_per_pass: Points whose weights go through a forward pass together.
         is_compiled: Whether `torch.compile` made the forward pass.
+        is_default_size: Whether nobody asked for the batch size: then products may join batches.
     """
 
     device: str
@@ -52,6 +53,7 @@ class Plan:
     deterministic: str
     points_per_pass: int = 1
     is_compiled: bool = False
+    is_default_size: bool = False
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -108,6 +110,7 @@ def make_plan(
         num_threads=torch.get_num_threads(),
         deterministic=reasons.get(device.type, "yes"),
         is_compiled=is_compiled,
+        is_default_size=batch_size is None,
     )
 
 

@@ -336,8 +336,10 @@ def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
     yield "set of maps", tuple(stored.maps), tuple(wanted.maps)
     yield "normalization", stored.normalization, wanted.normalization
     yield from item_traits(vars(there), vars(here), _SAME_ORIGIN)
+    # What it says of products shows in the directions.
+    of_losses = [name for name in here.plan if name != "is_default_size"]
     yield from item_traits(
-        {**_UNRECORDED_PLAN, **there.plan}, here.plan, here.plan, prefix="plan: "
+        {**_UNRECORDED_PLAN, **there.plan}, here.plan, of_losses, prefix="plan: "
     )
     names = wanted.direction_names
     yield "kind of directions", stored.direction_names or names, names
