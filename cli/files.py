@@ -32,12 +32,20 @@ def info(
             help="Results file, file in Li et al.'s layout, or checkpoint.", metavar="FILE"
         ),
     ],
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Also say whether every byte is known to be as it was written; a damaged file is "
+            "an error in any case.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what a results file or a checkpoint holds: extent, values, directions and origin."""
     from landscape.io.description import describe_file
 
-    found = describe_file(file)
+    found = describe_file(file, check=check)
     if as_json:
         console.answer_json(found)
         return

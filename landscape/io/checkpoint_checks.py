@@ -17,6 +17,7 @@ from landscape.runtime.seal import check_seal
 
 _MOST_UNPACKED = 16  # torch.save packs nothing; who packs weights gains little
 _MOST_EXPANDED = 1 << 30  # bytes of a tensor of which a file holds fewer
+_CHUNK = 1 << 20
 READ_ERRORS = (
     pickle.UnpicklingError,
     struct.error,
@@ -42,20 +43,27 @@ def check_bytes(path: Path) -> None:
         CheckpointError: If it does.
     """
     try:
-        check_seal(path, CheckpointError)
-        size, unpacked = path.stat().st_size, 0
-        if zipfile.is_zipfile(path):
+        if not check_seal(path, CheckpointError) and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(member.file_size for member in archive.infolist())
+                _check_archive(path, archive)
     except (*READ_ERRORS, zipfile.BadZipFile) as exc:
         raise damaged_checkpoint(path, exc) from exc
-    limit = _MOST_UNPACKED * size
+
+
+def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
+    """Compare sizes, and the checksum of each member that has one, as torch writes them."""
+    size, unpacked = path.stat().st_size, sum(each.file_size for each in archive.infolist())
     require(
-        unpacked <= limit,
+        unpacked <= _MOST_UNPACKED * size,
         f"{path} has {size} bytes and unpacks to {unpacked}; a checkpoint has at most "
         f"{_MOST_UNPACKED} times its size.",
         kind=CheckpointError,
     )
+    for member in archive.infolist():
+        if member.CRC:
+            with archive.open(member) as file:
+                while file.read(_CHUNK):  # raises at the end if the checksum is another
+                    pass
 
 
 def check_tensors(path: Path, content: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import zip_longest
@@ -28,16 +29,21 @@ from landscape.results.sharpness import (
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions, Surface
 from landscape.runtime.files import is_hdf5
+from landscape.runtime.seal import check_seal
 
 Description = dict[str, Any]
 """Name -> number, string, or more of the same; dictionaries under `splits`, `maps` and
 `provenance`."""
 
 
-def describe_file(path: Path) -> Description:
+def describe_file(path: Path, *, check: bool = False) -> Description:
     """Describe a results file of any kind, a file in Li et al.'s layout, or a checkpoint.
 
     Torch is imported for a checkpoint alone.
+
+    Args:
+        path: The file.
+        check: Whether to say which of its bytes are known to be those that were written.
 
     Returns:
         What it holds, by name; `file`, `kind` and `layout` are always there.
@@ -52,15 +58,29 @@ def describe_file(path: Path) -> Description:
         kind=StoreError,
     )
     if not is_hdf5(path):
-        return {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
+        found = {"file": str(path), "kind": "checkpoint", **_describe_checkpoint(path)}
+        return {**found, **({"integrity": _integrity(path)} if check else {})}
     result, layout = read_any(path)
     return {
         "file": str(path),
         "kind": kind_of(result),
+        **({"integrity": _integrity(path)} if check else {}),
         "layout": layout,
         **({"schema": read_schema(path)} if layout == "landscape" else {}),
         **_DESCRIBE[type(result)](result),
     }
+
+
+def _integrity(path: Path) -> str:
+    """Say how much of a file that could be read is known to be as it was written."""
+    if check_seal(path):
+        return "every byte is as it was written (SHA-256)"
+    how = "names, types, shapes and ranges are right; the values cannot be verified"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if all(member.CRC for member in archive.infolist() if member.file_size):
+                how = "every tensor is as it was written (CRC-32 of the archive)"
+    return f"{how}: the file has no seal of this toolkit"
 
 
 def _describe_surface(surface: Surface) -> Description:
