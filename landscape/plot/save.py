@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,8 +45,11 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
         f"the name of a figure must end in .png, .svg or .pdf, got {path.name!r}.",
         hint=f"For example {path.with_suffix('.png').name if path.name else 'figure.png'}.",
     )
-    with _writing(path) as beside, rc_context(_STYLE):
-        figure.savefig(beside, format=suffix, dpi=200, metadata=_METADATA[suffix])
+    content = io.BytesIO()  # what draws a figure does not take a full disk well
+    with rc_context(_STYLE):
+        figure.savefig(content, format=suffix, dpi=200, metadata=_METADATA[suffix])
+    with _writing(path) as beside:
+        beside.write_bytes(content.getbuffer())
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -119,8 +120,10 @@ def write_detail(path: Path, detail: Detail) -> None:
         arrays[f"directions{number}"] = rises.directions
         arrays[f"units{number}"] = None if sample is None else rises.units
     known = {name: np.array(values) for name, values in arrays.items() if values is not None}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **known)
     with replacing(path) as beside:
-        np.savez_compressed(beside, allow_pickle=False, **known)
+        beside.write_bytes(content.getbuffer())
 
 
 def read_detail(path: Path, result: Sharpness) -> Detail | None:

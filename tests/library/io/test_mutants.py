@@ -1,46 +1,66 @@
 """No file that is not as it must be ends in anything but a sentence."""
 
+import gzip
+import os
+import pickle
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from mutants import changed_bytes, changed_hdf5, changed_value
+from safetensors.torch import save_file
 
+from landscape.data.cifar import load_batch
+from landscape.data.fashion_mnist import read_idx
+from landscape.data.mitbih import read_heartbeats
 from landscape.errors import LandscapeError
+from landscape.hessian.krylov.krylov_sink import KrylovHead
+from landscape.io import hdf5
 from landscape.io.checkpoint import Recipe, load_checkpoint, save_checkpoint
 from landscape.io.description import describe_file
+from landscape.io.krylov_file import KrylovFile
 from landscape.io.layouts import convert, read_any
 from landscape.io.store import read_result, write_result
-from landscape.runtime.seal import check_seal, seal
+from landscape.runtime.seal import seal
 
 OLD = sorted((Path(__file__).parents[2] / "written_by_0_1").glob("*.h5"))
-FEW, MANY = 1, 40
 AMOUNTS = pytest.mark.parametrize(
-    "amount", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"]
+    "amount", [1, pytest.param(40, marks=pytest.mark.slow)], ids=["few", "many"]
 )
+SURFACE = next(path for path in OLD if path.name == "surface.h5")
+FACTS = {"parameters": "5"}
 
 
-def _outcome(function, *arguments):
-    """Call a function; whatever it raises that is no sentence is the test's failure."""
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def _message(function, *arguments):
+    """Return what a call says is wrong; any other exception is the test's failure."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return function(*arguments)
+            function(*arguments)
     except LandscapeError as exc:
-        assert "\n" not in exc.message
-        return None
+        return exc.message
+    return ""
+
+
+def _is_said(function, *arguments):
+    return "\n" not in _message(function, *arguments)
 
 
 def _look_at(path):
-    """Read a file as the commands that compute nothing do."""
+    """Read a results file as the commands that compute nothing do."""
     describe_file(path)
     result, _ = read_any(path)
     assert repr(result)
-    result.as_dict()
-    _outcome(convert, path, path.with_suffix(".csv"), "csv")
-    _outcome(convert, path, path.with_suffix(".li"), "li2018")
+    for suffix, layout in ((".csv", "csv"), (".li", "li2018")):
+        assert _is_said(convert, path, path.with_suffix(suffix), layout)
 
 
 @AMOUNTS
@@ -48,7 +68,154 @@ def test_results_of_another_structure_are_refused_in_a_sentence(tmp_path, amount
     path, rng = tmp_path / "r.h5", np.random.default_rng(0)
     for old in OLD:
         content = old.read_bytes()
-        for _ in range(8 * amount):
+        for _ in range(3 if amount == 1 else 300):
             path.write_bytes(changed_hdf5(rng, content))
-            seal(path)  # what was changed on purpose has a seal that holds
-            _outcome(_look_at, path)
+            seal(path)  # it is no seal that keeps them away
+            assert _is_said(_look_at, path)
+
+
+def _sealed_files(folder):
+    write_result(folder / "s.h5", read_result(SURFACE))
+    weights = {"a": torch.ones(3, 2), "b": torch.zeros(2)}
+    save_checkpoint(folder / "c.pt", weights, Recipe(model="mlp"), {"epoch": 1})
+    return folder / "s.h5", folder / "c.pt"
+
+
+@AMOUNTS
+def test_every_flipped_bit_of_a_sealed_file_is_an_error(tmp_path, amount):
+    rng = np.random.default_rng(1)
+    for path in _sealed_files(tmp_path):
+        content = path.read_bytes()
+        for place in rng.integers(len(content), size=75 * amount):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << rng.integers(8)
+            path.write_bytes(flipped)
+            assert "is damaged" in _message(describe_file, path), place
+
+
+def test_every_flipped_bit_of_a_seal_is_an_error(tmp_path):
+    for path in _sealed_files(tmp_path):
+        content = path.read_bytes()
+        for bit in range(8 * 48):
+            flipped = bytearray(content)
+            flipped[bit // 8 - 48] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            assert "is damaged" in _message(describe_file, path), bit
+
+
+def _training():
+    row = {"epoch": 1, "train_loss": 0.5, "test_accuracy": 0.5}
+    state = {"epoch": 1, "step": 0, "rows": [row], "module": {"a": torch.ones(3)}}
+    return {"settings": {"seed": 0, "augmentation": "none"}, "state": state}
+
+
+@AMOUNTS
+def test_checkpoints_of_another_structure_are_refused_in_a_sentence(tmp_path, amount):
+    path, rng = tmp_path / "c.pt", np.random.default_rng(2)
+    save_checkpoint(path, {"a": torch.ones(3)}, Recipe(model="mlp"), _training())
+    content = torch.load(path, weights_only=True)
+    for _ in range(60 * amount):
+        torch.save(changed_value(rng, content), path)
+        assert _is_said(describe_file, path)
+
+
+@AMOUNTS
+def test_damaged_checkpoints_are_refused_in_a_sentence(tmp_path, amount):
+    rng, state = np.random.default_rng(3), {"a": torch.ones(3, 2), "b": torch.zeros(2)}
+    torch.save(state, tmp_path / "zip.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(state, tmp_path / "s.safetensors")
+    for path in sorted(tmp_path.iterdir()):
+        content = path.read_bytes()
+        for _ in range(40 * amount):
+            path.write_bytes(changed_bytes(rng, content))
+            assert _is_said(load_checkpoint, path)
+
+
+@AMOUNTS
+def test_damaged_data_are_refused_in_a_sentence(tmp_path, amount):
+    rng = np.random.default_rng(4)
+    idx = b"\0\0\x08\x01\0\0\0\x05" + bytes(range(5))
+    rows = "\n".join(",".join(["0.5"] * 187 + ["1"]) for _ in range(2)).encode()
+    batch = pickle.dumps({b"labels": [1, 2], b"data": [3]}, protocol=2)
+    readers = {
+        "a.idx": (idx, lambda path: read_idx(path, num_dimensions=1)),
+        "a.idx.gz": (gzip.compress(idx), lambda path: read_idx(path, num_dimensions=1)),
+        "a.csv": (rows, read_heartbeats),
+        "a.csv.gz": (gzip.compress(rows), read_heartbeats),
+        "batch": (batch, lambda path: load_batch(path.read_bytes(), "batch")),
+    }
+    for name, (content, read) in readers.items():
+        for _ in range(15 * amount):
+            (tmp_path / name).write_bytes(changed_bytes(rng, content))
+            assert _is_said(read, tmp_path / name)
+
+
+@AMOUNTS
+def test_krylov_spaces_of_another_structure_are_refused_in_a_sentence(
+    tmp_path, amount, monkeypatch
+):
+    monkeypatch.setattr(hdf5, "_let_another_process_read", lambda _: None)
+    path, rng = tmp_path / "k.h5", np.random.default_rng(5)
+    sink = KrylovFile(path, {}, resume=True)
+    sink.load(FACTS)
+    sink.begin(KrylovHead(), [np.eye(5)[0]], capacity=3)
+    sink.append((1.0, 0.5, 0.0), np.eye(5)[1])
+    content = path.read_bytes()
+    for _ in range(30 * amount):
+        path.write_bytes(changed_hdf5(rng, content))
+        assert _is_said(_resume, path)
+
+
+def _resume(path):
+    stored = KrylovFile(path, {}, resume=True).load(FACTS)
+    assert stored is None or all(np.isfinite(row).all() for row in stored.rows)
+
+
+@pytest.mark.slow
+def test_damaged_files_without_a_seal_are_refused_in_a_sentence(tmp_path):
+    path, rng = tmp_path / "r.h5", np.random.default_rng(6)
+    for old in OLD:
+        for _ in range(4):
+            path.write_bytes(changed_bytes(rng, old.read_bytes()))
+            assert _is_said(_look_at, path)
+
+
+def test_a_file_that_hdf5_never_comes_to_the_end_of_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_SECONDS", 0.0)
+    monkeypatch.setattr(hdf5, "_BYTES_PER_SECOND", 1e12)
+    path = tmp_path / "r.h5"
+    path.write_bytes(OLD[0].read_bytes())  # any file takes longer than that
+    assert "does not come to the end of it" in _message(read_result, path)
+
+
+def test_a_file_that_hdf5_crashes_on_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5.sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\nkill -SEGV $$\n")
+    (tmp_path / "python").chmod(0o700)
+    path = tmp_path / "r.h5"
+    path.write_bytes(OLD[0].read_bytes())
+    assert "the HDF5 library crashes on it" in _message(read_result, path)
+
+
+@pytest.mark.parametrize("kind", ["soft", "external", "storage", "virtual", "huge"])
+def test_nothing_is_read_that_is_not_in_the_file(tmp_path, kind):
+    path, secret = tmp_path / "r.h5", tmp_path / "secret"
+    secret.write_bytes(bytes(24))
+    write_result(path, read_result(SURFACE))
+    with h5py.File(path, "r+") as file:
+        del file["x"]
+        if kind == "soft":
+            file["x"] = h5py.SoftLink("/y")
+        elif kind == "external":
+            file["x"] = h5py.ExternalLink("other.h5", "/x")
+        elif kind == "storage":
+            file.create_dataset("x", (3,), "f8", external=[(str(secret), 0, 24)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((3,), "f8")
+            layout[:] = h5py.VirtualSource("other.h5", "x", (3,))
+            file.create_virtual_dataset("x", layout)
+        else:
+            file.create_dataset("x", (10**11,), "f8", chunks=(1024,))
+    expected = "claims the shape" if kind == "huge" else "never"
+    assert expected in _message(read_result, path)
