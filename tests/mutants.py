@@ -64,7 +64,7 @@ def changed_array(rng, array):
         lambda: array.T,
         lambda: np.empty(0, array.dtype),
         lambda: np.float64(1.5),
-        lambda: np.full_like(array, -1),
+        lambda: np.full(array.shape, -1),
         lambda: np.full(array.shape, np.nan),
         lambda: np.full(array.shape, 1e308),
         lambda: np.full(array.shape, -np.inf),

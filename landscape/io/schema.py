@@ -46,6 +46,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "bottom_residuals": "kb",
         "estimates": "k?",
         "bottom_estimates": "kb?",
+        "rounding": "k?",
+        "bottom_rounding": "kb?",
         "vectors": "v P",
         "gradient_overlaps": "w?",
         "layer_shares": "w",
@@ -58,6 +60,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "residuals": "n k",
         "bottom_eigenvalues": "n kb",
         "bottom_residuals": "n kb",
+        "rounding": "n k?",
+        "bottom_rounding": "n kb?",
     },
     "Certificate": {"perturbations": "n P", "rho": "n", "losses": "n"},
     "KrylovHead": {"values": "k", "couplings": "k"},
@@ -72,6 +76,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "p": (1, _INF),
     **dict.fromkeys(
         (
+            "rounding", "bottom_rounding", "loss_rounding", "gradient_rounding",
             "rho", "residual", "residuals", "bottom_residuals", "outlier_residuals", "distance",
             "standard_error", "trace_error", "data_error", "noise_floor", "tolerance", "deviation",
             "direction_norms", "gradient_norm", "weights", "eta", "label_noise", "count", "m",
@@ -248,7 +253,7 @@ def _check_shape(
     parts = [shape] if axes.startswith("*") else [(size,) for size in shape]
     expected = [sizes.get(name, part) for name, part in zip(names, parts, strict=False)]
     if len(names) != len(parts) or expected != parts:
-        wanted = ", ".join(str(sizes[name]) if name in sizes else name for name in names)
+        wanted = ", ".join(", ".join(map(str, sizes.get(name, (name,)))) for name in names)
         raise Misfit(f"{where} has the shape {shape}, needs ({wanted})")
     sizes |= zip(names, parts, strict=True)
 

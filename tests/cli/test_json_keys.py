@@ -71,7 +71,7 @@ COMMANDS = {
     "landscape sweep": ["sweep study.toml --jobs 2"],
     "landscape sweep --report": ["sweep study.toml --report"],
     "`checkpoint`": ["info CKPT", "info RUN/snapshots/epoch-0001.pt", "info foreign.pt"],
-    "`surface`": ["info plane.h5", "info line.h5"],
+    "`surface`": ["info plane.h5 --check", "info line.h5"],
     "`directions`": ["info directions.h5"],
     "`spectrum`": ["info spectrum.h5", "info other.h5"],
     "`curvature-history`": ["info along.h5"],
