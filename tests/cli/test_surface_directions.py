@@ -368,3 +368,17 @@ def test_a_model_of_biases_alone_is_told_how_to_move_them(run, tmp_path):
     assert "a direction must not be zero, random is" in answer.err
     assert "--with-1d" in answer.err
     assert run("surface", tmp_path / "c.pt", *own, "--grid", 3, "--with-1d").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(), ("--batch-size", 200)], ids=["chosen", "asked for"])
+def test_a_surface_along_an_eigenvector_of_many_batches_is_resumed(run, checkpoint, tmp_path, size):
+    arguments = ("surface", checkpoint, "--x", "eigen:1", "--dims", 1, "--grid", 3)
+    arguments += ("--range", "-1:1", "--out", tmp_path / "s.h5")
+    assert run(*arguments, *size).code == 0
+    before = read_result(tmp_path / "s.h5")
+    answer = run(*arguments, "--resume")
+    assert answer.code == 0, answer.err
+    after = read_result(tmp_path / "s.h5")
+    assert after.direction_hashes == before.direction_hashes
+    np.testing.assert_array_equal(after.loss["train"], before.loss["train"])
