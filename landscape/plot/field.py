@@ -138,7 +138,7 @@ def select_field(surface: Surface, split: str | None, quantity: str) -> Field:
         center=center,
         quantity=quantity,
         split=split,
-        name=f"{split} {quantity_label(quantity)}".strip(),
+        name=f"{literal(split)} {quantity_label(quantity)}".strip(),
         axis_labels=axis_labels(surface),
         is_signed=quantity not in QUANTITIES,
         tolerance=tolerance,

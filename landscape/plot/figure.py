@@ -192,7 +192,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         ax.set(xlabel=ax.get_xlabel() * is_last, ylabel=ax.get_ylabel() * is_first)
     name = fields[0].name
     if any(field.name != name for field in fields):
-        name = name.replace(f"{fields[0].split} ", "", 1)
+        name = name.replace(f"{literal(fields[0].split)} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
     return figure
 

@@ -147,7 +147,7 @@ def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
 
 def split_of(results: Iterable[Any]) -> str:
     """Name the split, or the splits, that results were measured on."""
-    return " / ".join(dict.fromkeys(result.split for result in results))
+    return " / ".join(dict.fromkeys(literal(result.split) for result in results))
 
 
 def _shape(result: Any) -> str:

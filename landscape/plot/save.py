@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, printable, require
 from landscape.runtime.files import replacing
 
 FORMATS = ("png", "svg", "pdf")
@@ -48,8 +48,11 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     content = io.BytesIO()  # what draws a figure does not take a full disk well
     with rc_context(_STYLE):
         figure.savefig(content, format=suffix, dpi=200, metadata=_METADATA[suffix])
+    image = content.getvalue()
+    if suffix == "svg":  # which has every text in a comment, as it is
+        image = "\n".join(map(printable, image.decode().split("\n"))).encode()
     with _writing(path) as beside:
-        beside.write_bytes(content.getbuffer())
+        beside.write_bytes(image)
     return path
 
 

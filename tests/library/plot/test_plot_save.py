@@ -1,6 +1,10 @@
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from surfaces import plane_surface
 
 from landscape import plot
 from landscape.errors import InputError
@@ -139,3 +143,15 @@ def test_an_interrupted_save_leaves_the_earlier_file_and_nothing_else(figures, t
         plot.save_figure(InterruptedFigure(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_svg_has_escapes_for_control_characters_of_names(tmp_path):
+    surface = plane_surface(4, 3)
+    losses = {f"\x1b[2J\u202e{split}": values for split, values in surface.loss.items()}
+    poisoned = replace(surface, loss=losses, accuracy={}, direction_names=("\x07a", "to:\x9b.pt"))
+    figure = plot.draw([poisoned], labels=["\x1bL"], title="\x00")
+    path = plot.save_figure(figure, tmp_path / "a.svg")
+    text = path.read_text(encoding="utf-8")
+    ElementTree.fromstring(text)
+    assert not set(text) & set("\x00\x07\x1b\x9b\u202e")
+    assert r"\x1b[2J\u202etrain loss" in text
