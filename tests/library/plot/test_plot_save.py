@@ -132,7 +132,7 @@ def test_a_folder_that_does_not_exist_is_made(figures, tmp_path):
 
 class InterruptedFigure(Figure):
     def savefig(self, fname, **kwargs):
-        fname.write_bytes(b"half a fig")
+        fname.write(b"half a fig")
         raise KeyboardInterrupt
 
 
