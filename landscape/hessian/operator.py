@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import NotFiniteError, require_one_of
 from landscape.hessian.memory_plan import half_of_free_memory
+from landscape.problem.batches import batch_length
 from landscape.problem.curvature_graphs import (
     CURVATURES,
     CurvatureGraph,
@@ -25,7 +27,6 @@ from landscape.problem.plan import deterministic
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype, all_finite
 from landscape.runtime import distributed
-from landscape.runtime.random_state import get_random_states
 
 _NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "Fisher"}
 
@@ -79,8 +80,7 @@ class CurvatureOperator:
     the first backward pass; those of the other batches are built anew in every product. Both give
     the same product, bit for bit. Graphs are built with the first product, or when `num_retained`
     is asked for, and again after the problem was evaluated at whatever weights. None is kept of a
-    model that draws random numbers or writes to its buffers while it is evaluated, for its batches
-    depend on each other.
+    model that writes to its buffers while it is evaluated.
 
     On the CPU batches are larger than those of the losses where an example's graph is small, unless
     the problem says otherwise (`Derivatives.joined`).
@@ -241,7 +241,7 @@ class CurvatureOperator:
     def _retain(self) -> None:
         """Build as many graphs as fit."""
         with self._derivatives.differentiating():
-            model, states = self._passes.own_buffers(), get_random_states([self.device])
+            model = self._passes.own_buffers()
             known = self._resident()
             for number in self._numbers:
                 graph = self._derivatives.graph(
@@ -252,13 +252,10 @@ class CurvatureOperator:
                     break
                 self._graphs[number] = graph
                 self._bytes += num_bytes
-            has_drawn = not all(map(torch.equal, states, get_random_states([self.device])))
-            if has_drawn or not model.is_unchanged:
+            if not model.is_unchanged:
                 self._graphs.clear()
                 self._bytes = 0
-                self._reason = (
-                    f"the model {'draws random numbers' if has_drawn else 'writes to its buffers'}"
-                )
+                self._reason = "the model writes to its buffers"
 
     @contextmanager
     def _multiplying(self) -> Iterator[None]:
@@ -279,7 +276,7 @@ class CurvatureOperator:
 
     def _first_bad(self, parts: list[Tensor]) -> str:
         """Say where the first batch with a non-finite product is; empty if there is none."""
-        sizes = self._passes.sizes.astype(int)
+        sizes = np.array(list(map(batch_length, self._passes.batches)))
         with self._multiplying():
             products = ((number, self._product(number, parts)) for number in self._numbers)
             bad = next(
@@ -289,7 +286,8 @@ class CurvatureOperator:
         bad = min(distributed.gathered(bad))
         if bad == len(sizes):
             return ""
-        first, last = sizes[:bad].sum(), sizes[: bad + 1].sum() - 1
+        before = sizes[:bad].sum() % self._passes.num_examples  # of the same draw
+        first, last = before, before + sizes[bad] - 1
         return f" in batch {bad + 1} of {len(sizes)}, examples {first} to {last}"
 
 

@@ -207,12 +207,12 @@ class _Run:
     def __init__(self, problem: Problem, progress: Progress) -> None:
         from pyhessian import hessian
 
-        self._problem = problem
+        self._problem, self._batches = problem, problem.passes.batches
         self._progress = progress
         self._num_losses = 0
         module = _Numbered(problem)
         self._is_used = self._freeze_unused(module)
-        numbers = [torch.full((batch_length(batch),), i) for i, batch in enumerate(problem.batches)]
+        numbers = [torch.full((batch_length(batch),), i) for i, batch in enumerate(self._batches)]
         loader = list(zip(numbers, numbers, strict=True))
         self.engine: Any = hessian(
             module, self._loss, dataloader=loader, cuda=problem.device.type == "cuda"
@@ -221,12 +221,13 @@ class _Run:
     @property
     def num_products(self) -> int:
         """Hessian-vector products so far: it computes one loss a batch and product."""
-        return self._num_losses // len(self._problem.batches)
+        return self._num_losses // len(self._batches)
 
     def _loss(self, outputs: Any, numbers: Tensor) -> Tensor:
         self._num_losses += 1
         self._progress.update(self.num_products)
-        return self._problem.passes.criterion(outputs, self._problem.batches[int(numbers[0])][1])
+        passes, batch = self._problem.passes, self._batches[int(numbers[0])]
+        return passes.habits.apart(passes.criterion, batch)(outputs, batch[1])
 
     def _freeze_unused(self, module: nn.Module) -> list[bool]:
         """Freeze parameters with a constant gradient, and return which ones are used.
@@ -234,7 +235,9 @@ class _Run:
         PyHessian fails on parameters with a constant gradient.
         """
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        loss = self._problem.passes.criterion(module(torch.zeros(1)), self._problem.batches[0][1])
+        batch = self._batches[0]
+        criterion = self._problem.passes.habits.apart(self._problem.passes.criterion, batch)
+        loss = criterion(module(torch.zeros(1)), batch[1])
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
         is_used = [gradient is not None and gradient.requires_grad for gradient in gradients]
         require(
@@ -263,11 +266,12 @@ class _Numbered(nn.Module):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.inner = problem.copy_module()
-        self._problem = problem
+        self._passes = problem.passes
 
     def forward(self, numbers: Tensor) -> Any:
-        with self._problem.plan.autocast():
-            return call_model(self.inner, self._problem.batches[int(numbers[0])][0])
+        batch = self._passes.batches[int(numbers[0])]
+        with self._passes.plan.autocast(), self._passes.habits.around(batch) as given:
+            return call_model(self.inner, given[0])
 
 
 def _independent(vectors: list[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.problem.batches import TensorData, map_tensors, tensors_in
+from landscape.problem.batches import Batch, TensorData, map_tensors, tensors_in
 from landscape.problem.curvature_graphs import (
     CurvatureGraph,
     GradientGraph,
@@ -112,7 +112,7 @@ class Derivatives:
         total = self._zeros()
         with passes.at(w), twice_differentiable():
             for i, number in enumerate(numbers):
-                loss = passes.forward(*passes.batches[number])[1]
+                loss = passes.forward(passes.batches[number])[1]
                 require_differentiable(loss)
                 gradients = torch.autograd.grad(loss, passes.parameters, allow_unused=True)
                 self.accumulate(total, passes.spec, gradients, number)
@@ -165,19 +165,19 @@ class Derivatives:
             InputError: If there is no such curvature of this loss.
         """
         passes = self.passes
-        inputs, targets = passes.batches[number]
+        batch = passes.batches[number]
         cheap = CheapSecondDerivatives(is_full=kind == "hessian")
         # Under autocast the operations choose their dtypes themselves.
         chosen = nullcontext() if passes.plan.dtype == "bfloat16" else cheap
         with self._alone(tensors) as parameters, chosen:
-            outputs, loss = passes.forward(inputs, targets, model)
+            outputs, loss = passes.forward(batch, model)
             self._require_twice_differentiable(loss, parameters, tensors)
             if kind == "hessian":
                 return GradientGraph([loss], parameters)
             if kind == "fisher":
-                return empirical_fisher(self._losses_apart(outputs, targets), parameters)
+                return empirical_fisher(self._losses_apart(outputs, batch), parameters)
             leaves = map_tensors(lambda t: t.detach().requires_grad_(t.requires_grad), outputs)
-            curved = passes.forward(inputs, targets, lambda *args, **named: leaves)[1]
+            curved = passes.forward(batch, lambda *args, **named: leaves)[1]
             return gauss_newton(_variable(outputs), curved, _variable(leaves), parameters)
 
     @contextmanager
@@ -205,20 +205,23 @@ class Derivatives:
             require_twice_differentiable(loss, parameters)
             self._checked.add(key)
 
-    def _losses_apart(self, outputs: Any, targets: Any) -> Tensor:
+    def _losses_apart(self, outputs: Any, batch: Batch) -> Tensor:
         """Return the losses of the examples of a batch (n,)."""
-        criterion = self.passes.criterion
-        separate = separate_losses(criterion)
-        with self.passes.plan.autocast():
+        passes, targets = self.passes, batch[1]
+        separate = separate_losses(passes.criterion)
+        with passes.plan.autocast():
             if separate is None or not are_separate(
-                separate, outputs, targets, criterion(outputs, targets)
+                passes.habits.apart(separate, batch),
+                outputs,
+                targets,
+                passes.habits.apart(passes.criterion, batch)(outputs, targets),
             ):
                 raise InputError(
                     "the empirical Fisher matrix needs one loss an example, whose plain mean is "
                     "the batch's loss; this loss function does not give them.",
                     hint="Use one that honours reduction='none', as torch's do, or the GGN.",
                 )
-            return separate(outputs, targets)
+            return passes.habits.apart(separate, batch)(outputs, targets)
 
     def accumulate(
         self, total: Tensor, spec: WeightSpec, tensors: Sequence[Tensor | None], number: int

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -176,15 +177,16 @@ class BatchNorm:
         return changed(self, stored=[buffer.detach().to(own, copy=True) for buffer, own in pairs])
 
     @contextmanager
-    def evaluation(self, calibrate: Callable[[], None]) -> Iterator[None]:
+    def evaluation(self, calibrate: Callable[[], None] | None) -> Iterator[None]:
         """Evaluate inside under the mode; buffers and layers come back as they were.
 
         Args:
-            calibrate: Runs the model over the calibration data; called for `recalibrate` only.
+            calibrate: Runs the model over the calibration data; called for `recalibrate` only,
+                which is `stored` if it is None.
         """
         self._restore()
         try:
-            if self.mode == "recalibrate" and self._layers:
+            if self.mode == "recalibrate" and self._layers and calibrate is not None:
                 self._recalibrate(calibrate)
             self._set_training(self.mode == "batch")
             yield
@@ -218,3 +220,15 @@ class BatchNorm:
         """The identities of the buffers that an evaluation under the mode moves."""
         layers = self._layers if self.mode == "batch" else []
         return {id(buffer) for layer in layers for buffer in layer.buffers(recurse=False)}
+
+
+def on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Join what all batches have along the last dimension, as float64 on the host.
+
+    The values are moved to the host in one transfer.
+    """
+    names = [name for name in batches[0] if all(name in found for found in batches)]
+    parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]
+    values = torch.cat(parts, dim=-1).cpu().double().numpy()
+    ends = np.cumsum([part.shape[-1] for part in parts])
+    return dict(zip(names, np.split(values, ends[:-1], axis=-1), strict=True))

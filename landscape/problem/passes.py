@@ -15,31 +15,40 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.errors import copying_a_model, require
+from landscape.errors import copying_a_model
 from landscape.problem.batches import (
     Batch,
     Data,
-    GraphData,
-    TensorData,
     batch_length,
     cast,
     tensors_in,
 )
-from landscape.problem.curvature_graphs import nodes
-from landscape.problem.forward import BatchNorm, OwnBuffers, changed, has_accuracy, outputs_and_loss
+from landscape.problem.draws import drawn
+from landscape.problem.forward import (
+    BatchNorm,
+    OwnBuffers,
+    changed,
+    has_accuracy,
+    on_host,
+    outputs_and_loss,
+)
+from landscape.problem.habits import Habits
+from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import (
     Plan,
     choose_device,
     compiled,
+    laid_out,
     make_plan,
     prefers_channels_last,
     repeatable,
     require_dtype,
-    to_channels_last,
     twice_differentiable,
 )
+from landscape.problem.purity import ends_of, examine
 from landscape.problem.reading import as_data
 from landscape.problem.sampling_error import are_separate, separate_losses
+from landscape.problem.state import State
 from landscape.problem.weights import WeightSpec, bind
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
@@ -98,10 +107,13 @@ class Passes:
         batch_size: int | None,
         calibration: Any,
         is_compiled: bool,
+        draws: int,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = require_dtype(dtype, self.device)
-        self.criterion = criterion
+        own = own_loss(criterion, self.device, self.dtype, model.parameters())
+        self.given_criterion, self.criterion = criterion, own.call
+        self.habits = Habits.before_trial()
         with copying_a_model():
             copied = copy.deepcopy(model)
         self._module = cast(copied, self.device, self.dtype).eval()
@@ -115,11 +127,11 @@ class Passes:
         self._own_version: int | None = None
         self._stack = self._buffer.new_empty(0, self.spec.size)
         self.separate: Loss | None = None
-
         resident = self._moved(data)
-        first = resident.batches(2)[0]
+        state = State({"": self._module, own.name: own.call}, ignored=self.norms.moving)
         with repeatable(self.device, dtype):
-            is_channels_last = prefers_channels_last(self._module, first[0])
+            is_channels_last = prefers_channels_last(self._module, resident.batches(2)[0][0])
+        state.restore()
         self.plan: Plan = make_plan(
             device=self.device,
             dtype=dtype,
@@ -128,11 +140,19 @@ class Passes:
             is_compiled=is_compiled,
         )
         self._take_data(resident)
+        self.write(None)
+        with self.undisturbed(calibrates=False):
+            ends = ends_of(self.data, self.batches)
+            self.habits = examine(self.forward, ends, state, self.device)
+            known = {*model.parameters(), *own.copied.values()}
+            self.habits.require_own_weights(self.forward, set(self.parameters), known)
+        self.habits.require_eager(is_compiled=is_compiled)
+        self.plan = replace(self.plan, draws=draws if self.habits.is_random else 1)
+        self._cut()
         self.calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
-            data = self._laid_out(self._moved(calibration))
-            self.calibration = data.batches(self.plan.batch_size)
-        self._require_own_weights(*first)
+            batches = laid_out(self._moved(calibration), self.plan).batches(self.plan.batch_size)
+            self.calibration = self._numbered(batches, 1)
         self._compiled: Callable[..., Any] = self._module
         if is_compiled:  # a separate program for each batch size
             in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
@@ -216,22 +236,29 @@ class Passes:
             yield self._module
 
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Run inside repeatably, and with normalization layers as they are to be."""
-        with repeatable(self.device, self.plan.dtype), self.norms.evaluation(self._calibrate):
+    def undisturbed(self, *, calibrates: bool = True) -> Iterator[None]:
+        """Run inside repeatably, and with normalization layers as they are to be.
+
+        Args:
+            calibrates: Whether `recalibrate` estimates statistics, and does not take stored ones.
+        """
+        with (
+            repeatable(self.device, self.plan.dtype),
+            self.habits.undisturbed(),
+            self.norms.evaluation(self._calibrate if calibrates else None),
+        ):
             yield
 
-    @torch.no_grad()
     def _calibrate(self) -> None:
-        for inputs, targets in self.calibration or self.batches:
-            self.forward(inputs, targets)
+        with self.habits.without_inference():
+            for batch in self.calibration or self.own_batches:
+                self.forward(batch)
 
-    def forward(
-        self, inputs: Any, targets: Any, model: Callable[..., Any] | None = None
-    ) -> tuple[Any, Tensor]:
+    def forward(self, batch: Batch, model: Callable[..., Any] | None = None) -> tuple[Any, Tensor]:
         """Return the outputs of the model, or of another one, and the mean loss of a batch."""
-        with self.plan.autocast():
-            return outputs_and_loss(model or self._module, self.criterion, inputs, targets)
+        with self.plan.autocast(), self.habits.around(batch) as given:
+            criterion = self.habits.loss_of(self.criterion, batch)
+            return outputs_and_loss(model or self._module, criterion, *given)
 
     def measure_many(
         self, points: Sequence[Point], batches: Sequence[Batch], size: int | None = None
@@ -255,8 +282,8 @@ class Passes:
         They are the losses and numbers correct of batches (B,), and the single losses (n,).
         """
         model = self._compiled if self.plan.is_compiled else self._module
-        with self.at(point), torch.inference_mode():
-            return _on_host([self._measure(batch, model) for batch in batches])
+        with self.at(point), self.habits.without_gradient():
+            return on_host([self._measure(batch, model) for batch in batches])
 
     def measure_stack(
         self, points: Sequence[Point], size: int, batches: Sequence[Batch]
@@ -273,14 +300,18 @@ class Passes:
         with (
             self.undisturbed(),
             twice_differentiable(),
-            torch.inference_mode(),
+            self.habits.without_gradient(),
             warnings.catch_warnings(),
         ):
             # Some operations are done point by point.
             warnings.filterwarnings("ignore", "There is a performance drop")
-            found = _on_host(
+            # A batch's random numbers are the same at all points.
+            randomness = "error" if self.habits.sources is None else "same"
+            found = on_host(
                 [
-                    vmap(partial(self._measure_with, batch=batch), randomness="error")(self._stack)
+                    vmap(partial(self._measure_with, batch=batch), randomness=randomness)(
+                        self._stack
+                    )
                     for batch in batches
                 ]
             )
@@ -298,14 +329,14 @@ class Passes:
 
         Values that are not available are left out.
         """
-        inputs, targets = batch
-        outputs, loss = self.forward(inputs, targets, model)
+        targets = batch[1]
+        outputs, loss = self.forward(batch, model)
         found = {"loss": loss}
         if has_accuracy(outputs, targets):
             found["correct"] = (outputs.argmax(dim=1) == targets).sum()
         if self.separate is not None:
-            found["losses"] = self.separate(outputs, targets)
-        return {name: value.to(self.dtype).reshape(-1) for name, value in found.items()}
+            found["losses"] = self.habits.apart(self.separate, batch)(outputs, targets)
+        return {name: value.detach().to(self.dtype).reshape(-1) for name, value in found.items()}
 
     def find_separate(self, batches: Sequence[Batch], agreement: float) -> Loss | None:
         """Return the criterion for single examples, or None.
@@ -319,10 +350,11 @@ class Passes:
         separate = separate_losses(self.criterion)
         if separate is None:
             return None
-        with self.at(None), torch.inference_mode():
-            for inputs, targets in batches:
-                outputs, loss = self.forward(inputs, targets)
-                if not are_separate(separate, outputs, targets, loss, agreement):
+        with self.at(None), self.habits.without_gradient():
+            for batch in batches:
+                outputs, loss = self.forward(batch)
+                apart = self.habits.apart(separate, batch)
+                if not are_separate(apart, outputs, batch[1], loss, agreement):
                     return None
         return separate
 
@@ -350,46 +382,19 @@ class Passes:
 
     def _take_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
-        self.data = self._laid_out(resident)
+        self.data = laid_out(resident, self.plan)
         self._cut()
 
     def _cut(self) -> None:
-        self.batches = self.data.batches(self.plan.batch_size)
-        self.sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
+        self.batches = self._numbered(self.data.batches(self.plan.batch_size), self.plan.draws)
+        sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
+        self.sizes = sizes / self.plan.draws
 
-    def _laid_out(self, data: Data) -> Data:
-        """Return the data in the plan's memory format."""
-        if self.plan.memory_format != "channels_last" or isinstance(data, GraphData):
-            return data
-        if isinstance(data, TensorData):
-            return replace(data, inputs=to_channels_last(data.inputs))
-        return replace(data, items=tuple((to_channels_last(x), y) for x, y in data.items))
+    def _numbered(self, batches: list[Batch], draws: int) -> list[Batch]:
+        """Return the batches, once for each draw and with seeds if random numbers are drawn."""
+        return batches if self.habits.sources is None else drawn(batches, draws)
 
-    def _require_own_weights(self, inputs: Any, targets: Any) -> None:
-        """Raise InputError if the model computes with other tensors than its parameters.
-
-        A closure or a list that was made in the model's constructor still holds the caller's
-        parameters after the copy, and the loss would never move.
-        """
-        with self.at(None), twice_differentiable():
-            loss = self.forward(inputs, targets)[1]
-        leaves = {getattr(node, "variable", None) for node in nodes([loss])}
-        require(
-            leaves <= {None, *self.parameters},
-            "the model computes with parameters that it reaches by another way than its "
-            "attributes.",
-            hint="Keep no parameter or layer in a lambda or a plain list; use nn.ParameterList "
-            "or nn.ModuleList.",
-        )
-
-
-def _on_host(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """Join what all batches have along the last dimension, as float64 on the host.
-
-    The values are moved to the host in one transfer.
-    """
-    names = [name for name in batches[0] if all(name in found for found in batches)]
-    parts = [torch.cat([found[name] for found in batches], dim=-1) for name in names]
-    values = torch.cat(parts, dim=-1).cpu().double().numpy()
-    ends = np.cumsum([part.shape[-1] for part in parts])
-    return dict(zip(names, np.split(values, ends[:-1], axis=-1), strict=True))
+    @property
+    def own_batches(self) -> list[Batch]:
+        """The batches of the first draw."""
+        return self.batches[: len(self.batches) // self.plan.draws]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError, first_line, require, require_one_of
+from landscape.problem.batches import Data, GraphData, TensorData
 from landscape.runtime.random_state import forked_random_state
 
 DTYPES = {
@@ -43,6 +44,7 @@ class Plan:
         points_per_pass: Points whose weights go through a forward pass together.
         is_compiled: Whether `torch.compile` made the forward pass.
         is_default_size: Whether nobody asked for the batch size: then products may join batches.
+        draws: Number of fixed draws of random numbers whose mean is measured.
     """
 
     device: str
@@ -54,6 +56,7 @@ class Plan:
     points_per_pass: int = 1
     is_compiled: bool = False
     is_default_size: bool = False
+    draws: int = 1
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -299,6 +302,15 @@ def to_channels_last(inputs: Any) -> Any:
     # Not `contiguous`: it takes images of one channel for channels-last already, and convolutions
     # do not.
     return torch.empty_like(inputs, memory_format=torch.channels_last).copy_(inputs)
+
+
+def laid_out(data: Data, plan: Plan) -> Data:
+    """Return the data in the plan's memory format."""
+    if plan.memory_format != "channels_last" or isinstance(data, GraphData):
+        return data
+    if isinstance(data, TensorData):
+        return replace(data, inputs=to_channels_last(data.inputs))
+    return replace(data, items=tuple((to_channels_last(x), y) for x, y in data.items))
 
 
 def _is_images(inputs: Any) -> bool:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import require, require_in_limits, require_one_of
-from landscape.problem.batches import Batch, BatchData, Data, cast, hash_tensors, tensors_in
+from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
 from landscape.problem.plan import DTYPES, Plan
 from landscape.problem.points_per_pass import choose_count
-from landscape.problem.sampling_error import SAME_MEAN, Sample, class_numbers
+from landscape.problem.sampling_error import SAME_MEAN, Sample, class_numbers, error_over_draws
 from landscape.problem.weights import WeightSpec
 
 
@@ -31,11 +31,13 @@ class Evaluation:
         accuracy: Share of correct examples, where that exists.
         standard_error: Standard error of the loss as an estimate for a larger set that the data
             were drawn from; None if there is none.
+        draws_error: Standard error of the loss over its draws of random numbers; None for one draw.
     """
 
     loss: float
     accuracy: float | None
     standard_error: float | None = None
+    draws_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Problem:
         num_population: Number of examples that the data were drawn from; losses then have a
             standard error.
         is_stratified: Whether they were drawn class by class.
+        draws: Number of fixed draws of the random numbers of model and loss that are averaged.
 
     Attributes:
         passes: Evaluates the batches on the private copy.
@@ -106,9 +109,11 @@ class Problem:
         compile: bool = False,
         num_population: int | None = None,
         is_stratified: bool = False,
+        draws: int = 1,
     ) -> None:
         require_one_of("batchnorm", batchnorm, BATCHNORM_MODES)
-        for name, count in (("batch size", batch_size), ("points per pass", points_per_pass)):
+        counts = {"batch size": batch_size, "points per pass": points_per_pass, "draws": draws}
+        for name, count in counts.items():
             require(count is None or count >= 1, f"{name} must be at least 1, got {count}.")
         require_in_limits({"batch_size": batch_size, "points_per_pass": points_per_pass})
         self.passes = Passes(
@@ -121,7 +126,9 @@ class Problem:
             batch_size=batch_size,
             calibration=calibration,
             is_compiled=compile,
+            draws=draws,
         )
+        self.passes.habits.warn(draws)
         self.derivatives = Derivatives(
             self.passes, chooses_batches=batch_size is None and batchnorm == "stored"
         )
@@ -142,7 +149,7 @@ class Problem:
         share = self.num_examples / num_population
         passes.separate = passes.find_separate((self.batches[0], self.batches[-1]), SAME_MEAN)
         if passes.separate is None:
-            return Sample(passes.sizes, share)
+            return Sample(passes.sizes[: len(self.batches)] * self.plan.draws, share)
         strata = class_numbers(self.batches) if is_stratified else None
         return Sample(np.ones(self.num_examples), share, strata)
 
@@ -191,7 +198,7 @@ class Problem:
     @property
     def batches(self) -> list[Batch]:
         """The examples, cut up, in evaluation order."""
-        return self.passes.batches
+        return self.passes.own_batches
 
     @property
     def num_examples(self) -> int:
@@ -221,27 +228,25 @@ class Problem:
     def in_dtype(self, dtype: str = "float64") -> Problem:
         """Return the same problem in another dtype, on the same batches.
 
-        Model and data are copied; one point goes through a forward pass. It is on the same device,
-        and on the host where that has no float64.
+        Model and data are copied; random numbers are other ones than in another dtype. It is on the
+        same device, and on the host where that has no float64.
 
         Args:
             dtype: `float32` or `float64`.
         """
         has_none = self.device.type == "mps" and dtype == "float64"
-        device = torch.device("cpu") if has_none else self.device
-        criterion = self.passes.criterion
-        if isinstance(criterion, nn.Module):
-            criterion = cast(copy.deepcopy(criterion), device, DTYPES[dtype])
+        device = "cpu" if has_none else str(self.device)
         calibration = self.passes.calibration
         return Problem(
             self.copy_module(),
             BatchData(tuple(self.batches), digest=self.data_hash),
-            criterion,
-            device=str(device),
+            self.passes.given_criterion,
+            device=device,
             dtype=dtype,
             batchnorm=self.batchnorm,
             batch_size=self.plan.batch_size,
             calibration=None if calibration is None else BatchData(tuple(calibration)),
+            draws=self.plan.draws,
         )
 
     def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
@@ -282,10 +287,9 @@ class Problem:
     def evaluate(self, w: Point | None = None) -> Evaluation:
         """Return mean loss and accuracy at `w` (P,), the model's own weights if None.
 
-        A loss that is not finite is a value, not an error. The device is waited for once, at the
-        end.
+        A loss that is not finite is a value, not an error. The device is waited for once.
         """
-        return self.evaluation_of(self.passes.measure_point(w, self.batches))
+        return self.evaluation_of(self.passes.measure_point(w, self.passes.batches))
 
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
@@ -296,19 +300,19 @@ class Problem:
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
         """
-        return list(map(self.evaluation_of, self.passes.measure_many(list(points), self.batches)))
+        found = self.passes.measure_many(list(points), self.passes.batches)
+        return list(map(self.evaluation_of, found))
 
     def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
         """Return the means of what `Passes.measure_point` gives for all batches."""
-        accuracy = int(found["correct"].sum()) / self.num_examples if "correct" in found else None
-        return Evaluation(self.passes.mean(found["loss"]), accuracy, self._standard_error(found))
-
-    def _standard_error(self, found: dict[str, np.ndarray]) -> float | None:
-        if self.sample is None or len(self.sample.sizes) < 2:
-            return None
-        if "losses" in found:
-            return self.sample.error(found["losses"])
-        return self.sample.pooled_error(found["loss"])
+        draws, losses = self.plan.draws, found["loss"]
+        count = self.num_examples * draws
+        return Evaluation(
+            self.passes.mean(losses),
+            int(found["correct"].sum()) / count if "correct" in found else None,
+            None if self.sample is None else self.sample.error_of(found, draws),
+            error_over_draws(losses, self.passes.sizes, draws),
+        )
 
     def loss(self, w: Tensor | None = None) -> float:
         """Return the mean loss at `w` (P,), the model's own weights if None."""
@@ -316,9 +320,9 @@ class Problem:
 
     def outputs(self, num_batches: int | None = None) -> list[Tensor]:
         """Return copies of the model's outputs at its own weights, of the first or all batches."""
-        with self.passes.at(None), torch.no_grad():
-            outputs = (self.passes.forward(*batch)[0] for batch in self.batches[:num_batches])
-            return [tensor.clone() for output in outputs for tensor in tensors_in(output)]
+        with self.passes.at(None), self.passes.habits.without_inference():
+            outputs = (self.passes.forward(batch)[0] for batch in self.batches[:num_batches])
+            return [tensor.detach().clone() for output in outputs for tensor in tensors_in(output)]
 
     def gradient(self, w: Tensor | None = None) -> Gradient:
         """Return mean loss and gradient at `w` (P,), the model's own weights if None.

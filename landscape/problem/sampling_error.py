@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -86,6 +86,16 @@ class Sample:
         variance = float(squares.sum()) / (len(values) - 1)
         return math.sqrt(variance / num_examples * (1 - self.share))
 
+    def error_of(self, found: Mapping[str, np.ndarray], draws: int) -> float | None:
+        """Return the error of what `Passes.measure_point` found; None for a single unit.
+
+        Args:
+            found: By name.
+            draws: Number of draws of random numbers, over which each unit is averaged.
+        """
+        error = self.error if "losses" in found else self.pooled_error
+        return error(units_of(found, draws)) if len(self.sizes) > 1 else None
+
     def _classes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the class of each unit, numbered from 0, and the number of units in each.
 
@@ -97,6 +107,30 @@ class Sample:
             if counts.min() > 1:
                 return classes, counts
         return np.zeros(len(self.sizes), dtype=np.int64), np.array([len(self.sizes)])
+
+
+def units_of(found: Mapping[str, np.ndarray], draws: int) -> np.ndarray:
+    """Return the losses of single examples, else of batches, their means over the draws, (n,).
+
+    Args:
+        found: By name, as `Passes.measure_point` returns them.
+        draws: Number of draws of random numbers.
+    """
+    return found.get("losses", found["loss"]).reshape(draws, -1).mean(0)
+
+
+def error_over_draws(losses: np.ndarray, sizes: np.ndarray, draws: int) -> float | None:
+    """Return the standard error of a mean loss over draws of random numbers; None for one draw.
+
+    Args:
+        losses: Of the batches of all draws, those of a draw one after the other, (B,).
+        sizes: Their weights in the mean (B,).
+        draws: Number of draws.
+    """
+    if draws == 1:
+        return None
+    means = (sizes * losses).reshape(draws, -1).sum(1) / sizes.reshape(draws, -1).sum(1)
+    return float(means.std(ddof=1) / math.sqrt(draws))
 
 
 def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor] | None:

@@ -17,7 +17,7 @@ from landscape.errors import NotFiniteError
 from landscape.problem.batches import Batch
 from landscape.problem.passes import Point
 from landscape.problem.problem import Gradient, Problem
-from landscape.problem.sampling_error import Sample
+from landscape.problem.sampling_error import Sample, units_of
 from landscape.results.sharpness import Sharpness
 from landscape.runtime import distributed
 
@@ -67,7 +67,7 @@ class Objective:
         self.problem = problem
         self.weights = problem.weights
         self._is_shared = distributed.is_on() and not is_local
-        numbers = torch.arange(len(problem.batches))
+        numbers = torch.arange(len(problem.passes.batches))
         self._numbers: list[int] = (
             distributed.own_share(numbers) if self._is_shared else numbers
         ).tolist()
@@ -83,7 +83,7 @@ class Objective:
         `plan.points_per_pass` points are evaluated at a time.
         """
         size = self.problem.plan.points_per_pass
-        batches = [self.problem.batches[i] for i in self._numbers]
+        batches = [self.problem.passes.batches[i] for i in self._numbers]
         found: list[Losses] = []
         for start in range(0, len(points), size):
             some = points[start : start + size]
@@ -123,7 +123,7 @@ class Objective:
             rows = [_joined(shares) for shares in zip(*distributed.gathered(rows), strict=True)]
         found = [self.problem.evaluation_of(row) for row in rows]
         return [
-            Losses(value.loss, value.accuracy, row.get("losses", row["loss"]))
+            Losses(value.loss, value.accuracy, units_of(row, self.problem.plan.draws))
             for value, row in zip(found, rows, strict=True)
         ]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from landscape.errors import InputError
 from landscape.optim.sam import SAM
-from landscape.problem.batches import Data, batch_length
+from landscape.problem.batches import Batch, Data, batch_length
 from landscape.problem.forward import has_accuracy, outputs_and_loss
+from landscape.problem.habits import Habits
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
@@ -99,6 +102,7 @@ def evaluate(
     module: nn.Module,
     data: Data | None,
     criterion: Callable[[Any, Any], Any],
+    habits: Habits,
     *,
     batch_size: int,
     change: Callable[[Any], Any],
@@ -109,6 +113,7 @@ def evaluate(
         module: Left in evaluation mode, in all processes with the buffers of the first.
         data: On the module's device; None gives no columns.
         criterion: Batch mean of the loss.
+        habits: What is to be done around each pass.
         batch_size: Examples per pass.
         change: Applied to the inputs of each batch.
     """
@@ -116,16 +121,15 @@ def evaluate(
         return {}
     module.eval()
     distributed.share(module.buffers())
-    meter = Meter()
     batches = data.batches(batch_size)[distributed.rank() :: distributed.world_size()]
-    with torch.no_grad():  # inference_mode would break modules that cache a tensor for training
-        for inputs, targets in batches:
-            outputs, loss = outputs_and_loss(module, criterion, change(inputs), targets)
-            counts = loss_and_correct(loss, outputs, targets)
-            if has_accuracy(outputs, targets):
-                highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-                counts["among_five"] = (highest == targets[:, None]).sum()
-            meter.add(batch_length((inputs, targets)), **counts)
+    counted = partial(_counted, module, batches, criterion, habits, change)
+    try:
+        meter = counted()
+    except InputError:
+        if habits.mode == "gradient":
+            raise
+        habits.mode = "gradient"  # the model may differentiate by its inputs
+        meter = counted()
     meter = meter.in_all_processes()
     accuracy = meter.per_example("correct")
     return {
@@ -134,6 +138,26 @@ def evaluate(
         "test_top1_error": 1 - accuracy,
         "test_top5_error": 1 - meter.per_example("among_five"),
     }
+
+
+def _counted(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    criterion: Callable[[Any, Any], Any],
+    habits: Habits,
+    change: Callable[[Any], Any],
+) -> Meter:
+    meter = Meter()
+    with habits.without_inference():  # which would break modules that cache a tensor for training
+        for inputs, targets in batches:
+            with habits.around((change(inputs), targets)) as given:
+                outputs, loss = outputs_and_loss(module, criterion, *given)
+            counts = loss_and_correct(loss, outputs, targets)
+            if has_accuracy(outputs, targets):
+                highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+                counts["among_five"] = (highest == targets[:, None]).sum()
+            meter.add(batch_length((inputs, targets)), **counts)
+    return meter
 
 
 def euclidean_radius(optimizer: Optimizer, rho: float) -> float:

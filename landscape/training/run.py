@@ -27,6 +27,8 @@ from landscape.errors import (
 )
 from landscape.problem.batches import Data
 from landscape.problem.forward import outputs_and_loss, require_differentiable
+from landscape.problem.habits import Habits
+from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
@@ -108,16 +110,24 @@ class TrainingRun:
         self.average = None if plan.ema is None else _moving_average(self.module, plan.ema)
         count = plan.asc_samples
         self.asc_data = None if count is None else fixed_subset(self.data, count)
-        self.test_loss = self.criterion or F.cross_entropy
-        self.train_loss = self.criterion or partial(
-            F.cross_entropy, label_smoothing=plan.label_smoothing
-        )
+        smoothed = partial(F.cross_entropy, label_smoothing=plan.label_smoothing)
+        self.test_loss = self.own_criterion() or F.cross_entropy
+        self.train_loss = smoothed if self.criterion is None else self.test_loss
+        self.habits, self.test_habits = Habits.of_training(), Habits.of_training()
         self.augment = get_augmentation(plan.augmentation)
         self.steps_per_epoch = len(self.data.batches(plan.batch_size))
         self.order = torch.Generator().manual_seed(plan.seed)
         self.order_of_epoch = self.order.get_state()
         self.augmentation = torch.Generator()
         self.meter = Meter()
+
+    def own_criterion(self) -> Criterion | None:
+        """Return the criterion with constants of its own, unless they are trained too."""
+        if self.criterion is None:
+            return None
+        own = own_loss(self.criterion, self.device, next(self.module.parameters()).dtype)
+        trained = {w for group in self.optimizer.param_groups for w in group["params"]}
+        return self.criterion if trained & own.copied.keys() else own.call
 
     def all_epochs(self, state: TrainingState | None) -> None:
         """Run the epochs that are left; learning rates end as they began."""
@@ -191,8 +201,11 @@ class TrainingRun:
         def run() -> Tensor:
             nonlocal is_first
             self.num_passes += 1
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
-                outputs, loss = outputs_and_loss(self.forward, self.train_loss, *piece.batch)
+            with (
+                torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed),
+                self.habits.around(piece.batch) as given,
+            ):
+                outputs, loss = outputs_and_loss(self.forward, self.train_loss, *given)
             require_differentiable(loss)
             share = loss if piece.weight == 1 else loss * piece.weight
             with explained_compiler() if self.plan.compile else nullcontext():
@@ -216,13 +229,19 @@ class TrainingRun:
 
     def probe(self) -> Tensor:
         """Return the loss of two examples."""
-        inputs, targets = self.data.batches(2)[0]
-        return outputs_and_loss(self.module, self.train_loss, self.arrange(inputs), targets)[1]
+        with Habits.of_training().around(self.data.batches(2)[0]) as (inputs, targets):
+            return outputs_and_loss(self.module, self.train_loss, self.arrange(inputs), targets)[1]
 
     def evaluate(self) -> dict[str, float]:
         """Columns of what is measured at the end of an epoch, in evaluation mode."""
         size = self.plan.batch_size
-        measured = partial(evaluate, criterion=self.test_loss, batch_size=size, change=self.arrange)
+        measured = partial(
+            evaluate,
+            criterion=self.test_loss,
+            habits=self.test_habits,
+            batch_size=size,
+            change=self.arrange,
+        )
         row = measured(self.module, self.test)
         held_out = measured(self.module, self.validation)
         row |= {name.replace("test", "validation"): value for name, value in held_out.items()}
