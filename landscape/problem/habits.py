@@ -110,10 +110,10 @@ class Habits:
             known: The caller's parameters, and copies of them that the loss holds.
         """
         with twice_differentiable():
-            outputs, loss = forward(self.tried)
+            outputs, loss = forward(fresh_copy(self.tried, clone))
             others = _leaves([loss]) - own
             if others:
-                others &= _leaves([forward(self.tried)[1]])
+                others &= _leaves([forward(fresh_copy(self.tried, clone))[1]])
         require(
             not others & _leaves(tensors_in(outputs) or [loss]),
             "the model computes with parameters that it reaches by another way than its "

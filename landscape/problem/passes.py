@@ -144,7 +144,8 @@ class Passes:
         with self.undisturbed(calibrates=False):
             ends = ends_of(self.data, self.batches)
             self.habits = examine(self.forward, ends, state, self.device)
-            known = {*model.parameters(), *own.copied.values()}
+        known = {*model.parameters(), *own.copied.values()}
+        with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)
         self.habits.require_eager(is_compiled=is_compiled)
         self.plan = replace(self.plan, draws=draws if self.habits.is_random else 1)
@@ -195,10 +196,7 @@ class Passes:
 
     @property
     def version(self) -> int:
-        """A number that changes whenever weights are written where the model reads them.
-
-        A graph from before is of other weights, and void.
-        """
+        """A number that changes whenever weights are written, which makes earlier graphs void."""
         return self._buffer._version
 
     def write(self, w: Point | None) -> None:

@@ -330,7 +330,7 @@ class Problem:
         With `batch`, batch statistics are differentiated through; with `recalibrate` they are
         constants.
         """
-        losses, total = self.derivatives.gradient_share(range(len(self.batches)), w)
+        losses, total = self.derivatives.gradient_share(range(len(self.passes.batches)), w)
         return Gradient(self.passes.mean(losses), total)
 
     def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:

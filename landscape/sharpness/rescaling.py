@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from landscape.errors import LandscapeError, require
 from landscape.problem.batches import BatchData, tensors_in
 from landscape.problem.forward import call_model
+from landscape.problem.habits import clone, fresh_copy
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec, as_pairs, trainable_parameters
@@ -241,7 +242,8 @@ def _find_pairs(problem: Problem, progress: Progress) -> list[_Pair]:
     """Return the pairs that pass a trial, in order of execution."""
     trial = _Trial(problem)
     found: dict[int, _Pair] = {}
-    candidates = _candidates(trial.problem.copy_module(), trial.problem.batches[0][0])
+    inputs, _ = fresh_copy(trial.problem.batches[0], clone)
+    candidates = _candidates(trial.problem.copy_module(), inputs)
     with reporting(progress, "looking for layers to rescale", len(candidates)):
         for i, (_, place, pair) in enumerate(candidates):
             holds_a_pair = any(pair.holds(other) for other in found.values())
