@@ -158,6 +158,15 @@ class ProblemOptions(ModelOptions):
             metavar="KEY",
         ),
     ] = None
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Fixed draws of the random numbers of model and loss that are averaged.",
+            metavar="K",
+        ),
+    ] = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,11 +10,21 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from landscape.errors import StoreError, require
+from landscape.results.provenance import Provenance
 from landscape.runtime.files import folder_of, locked
 
 from . import console
 
 _kept: ContextVar[frozenset[Path]] = ContextVar("kept", default=frozenset())
+
+
+def show_draws(origin: Provenance) -> None:
+    """Print how far the loss at the weights differs between draws, if several were averaged."""
+    for split, error in origin.draws_error.items():
+        console.answer(
+            f"Mean over {origin.plan['draws']} draws of random numbers; standard error of the "
+            f"{split} loss at the weights over them: {console.number(error, 2)}"
+        )
 
 
 def default_output(source: Path, suffix: str) -> Path:

@@ -233,7 +233,11 @@ def _krylov_sink(
         "data": problem.data_hash,
         "batch normalization": problem.batchnorm,
         "curvature": asked.curvature,
-        **{f"plan: {name}": str(value) for name, value in problem.plan.as_dict().items()},
+        **{
+            f"plan: {name}": str(value)
+            for name, value in problem.plan.as_dict().items()
+            if (name, value) != ("draws", 1)  # which files of an earlier version lack
+        },
         **({} if asked.products == "exact" else {"products": asked.products}),
     }
     return FirstProcessSink(KrylovFile(_krylov_path(out), identity, resume=resume))

@@ -17,6 +17,7 @@ from landscape.results.spectral_density import (
 from landscape.results.spectrum import Spectrum, fold_summary
 
 from .. import console
+from ..outputs import show_draws
 
 _COLUMNS = ["eigenvalue", "value", "residual", "rounding", "estimated error", "|cos| to gradient"]
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
@@ -56,6 +57,7 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
         ],
     )
     _show_extras(result)
+    show_draws(result.provenance)
     for remark in _remarks(result):
         console.answer(remark)
     if agreement is not None:
@@ -86,7 +88,8 @@ def _spectrum_as_json(result: Spectrum) -> dict[str, Any]:
         "mass_below_near_zero": mass_below_near_zero(result.density).as_dict(),
         "mass_below_zero": mass_below_zero(result.density).as_dict(),
     }
-    return {**found, "aligned_with": result.aligned_with or None, "density": density}
+    own = {"aligned_with": result.aligned_with or None, "density": density}
+    return {**found, **own, "draws_error": result.provenance.draws_error}
 
 
 def _agreement_as_json(agreement: Agreement) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from landscape.results.sharpness import (
 from landscape.results.sharpness_measures import MEASURES
 
 from .. import console
+from ..outputs import show_draws
 
 
 def show_sharpness(result: Sharpness | SharpnessComparison, as_json: bool) -> None:
@@ -49,10 +50,12 @@ def _as_json(result: Sharpness | SharpnessComparison) -> dict[str, Any]:
         "num_examples": origin["num_examples"][result.split],
         "batchnorm": origin["batchnorm"],
         "dtype": origin["dtype"],
+        "draws_error": origin["draws_error"],
     }
 
 
 def _show_checkpoint(result: Sharpness) -> None:
+    show_draws(result.provenance)
     console.answer_table(
         f"{_title(result)}; sharpness, error and rounding x 10^3",
         ["measure", "rho", "loss", "sharpness", "error", "rounding", "||e|| / rho"],

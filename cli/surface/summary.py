@@ -10,6 +10,7 @@ from landscape.results.surface import Surface
 from landscape.surface.topology import describe_topology
 
 from .. import console
+from ..outputs import show_draws
 
 
 def show_surface(result: Surface, path: Path, as_json: bool) -> None:
@@ -38,6 +39,7 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
                 "tolerance": result.tolerance,
                 "is_complete": result.is_complete,
                 "deviations": result.deviations,
+                "draws_error": result.provenance.draws_error,
                 "splits": splits,
                 "trajectory": _trajectory(result),
             }
@@ -79,9 +81,11 @@ def _show_work(result: Surface) -> None:
             f"Largest relative error by {name}, at points chosen at random: "
             f"{console.number(deviation, 2)}"
         )
+    show_draws(result.provenance)
+    source = "sampling and draws" if result.provenance.draws_error else "sampling"
     for split, error in result.largest_standard_errors.items():
         console.answer(
-            f"Largest standard error of the {split} loss, from sampling: {console.number(error, 2)}"
+            f"Largest standard error of the {split} loss, from {source}: {console.number(error, 2)}"
         )
 
 

@@ -22,6 +22,7 @@ from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
     item_traits,
+    plan_traits,
     require_unchanged,
 )
 from landscape.results.provenance import make_provenance
@@ -229,5 +230,5 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
     ):
         yield f"weights_hash at epoch {epoch:g}", before, now
     unrecorded = {"is_default_size": here.plan["is_default_size"]}
-    yield from item_traits({**unrecorded, **there.plan}, here.plan, here.plan, prefix="plan: ")
+    yield from plan_traits({**unrecorded, **there.plan}, here.plan)
     yield from item_traits(there.settings, here.settings, _SAME_SETTINGS)

@@ -349,6 +349,7 @@ def spectrum_traits(
     yield "data", there.data_hash.get(split, ""), problem.data_hash
     yield "batch normalization", there.batchnorm, problem.batchnorm
     yield "dtype", there.dtype, problem.plan.dtype
+    yield "number of draws", there.plan.get("draws", 1), problem.plan.draws
     for name, value in asked.items():
         if value is not None:
             yield name, getattr(found, name), value

@@ -39,6 +39,7 @@ class ProblemChoice(ModelChoice):
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
         state_key: Key or prefix of one of several state dicts in the file; None for the only one.
+        draws: Number of fixed draws of the random numbers of model and loss that are averaged.
     """
 
     samples: int | None = None
@@ -47,6 +48,7 @@ class ProblemChoice(ModelChoice):
     dtype: str = "float32"
     batch_size: int | None = None
     state_key: str | None = None
+    draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def open_problem(
     dtype: str = "float32",
     batch_size: int | None = None,
     state_key: str | None = None,
+    draws: int = 1,
     points_per_pass: int | None = 1,
     compile: bool = False,
 ) -> Problem:
@@ -116,6 +119,7 @@ def open_problem(
         batch_size: Examples per forward pass; None for a size chosen for model and device.
         state_key: Key of one of several state dicts in the file, such as `G` or `model.G`, or what
             the names of its tensors begin with; None for the only one.
+        draws: Number of fixed draws of the random numbers of model and loss that are averaged.
         points_per_pass: Points per forward pass; None for the number that is fastest here.
         compile: Whether forward passes are compiled (torch.compile).
 
@@ -139,6 +143,7 @@ def open_problem(
         dtype=dtype,
         batch_size=batch_size,
         state_key=state_key,
+        draws=draws,
     )
     opened = open_problems(
         checkpoint,
@@ -203,6 +208,7 @@ def open_problems(
             dtype=choice.dtype,
             batchnorm=choice.batchnorm,
             batch_size=choice.batch_size,
+            draws=choice.draws,
             calibration=data.train if choice.batchnorm == "recalibrate" else None,
             points_per_pass=points_per_pass,
             compile=compile,

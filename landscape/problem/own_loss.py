@@ -21,9 +21,6 @@ from landscape.problem.forward import changed
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 """Kinds of generators of random numbers."""
 
-USERS_LOSS = "loss function"
-"""Name in a state of a loss that is the user's own object, which is not written to for long."""
-
 _NOT_OF_USERS = sys.stdlib_module_names | {"landscape", "numpy", "torch"}
 
 
@@ -32,15 +29,14 @@ class OwnLoss:
     """A copy of a loss function that shares no tensor with the user's.
 
     Attributes:
-        call: The copy; the user's own function if it holds no tensors and draws from no generator
-            of its own.
+        call: The copy; the user's own function if it holds no networks, tensors or generators.
         copied: Parameters that the user's function holds -> those of the copy.
-        name: What it is called in a state: `loss`, or `USERS_LOSS`.
+        shared: What the copy shares with the user's function.
     """
 
     call: Callable[..., Any]
     copied: dict[Tensor, Tensor]
-    name: str = "loss"
+    shared: list[Any]
 
 
 def own_loss(
@@ -63,50 +59,53 @@ def own_loss(
     """
     copier = _Copier(device, dtype)
     call = copier.copy(criterion)
-    if not copier.has_found:
-        return OwnLoss(criterion, {}, USERS_LOSS)
     for parameter in weights:
         if parameter in copier.parameters:
             copier.parameters[parameter].requires_grad_(parameter.requires_grad)
-    return OwnLoss(call, copier.parameters)
+    shared = [value for value, copied in copier.known.values() if copied is value]
+    return OwnLoss(call, copier.parameters, shared)
 
 
 class _Copier:
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
         self._memo: dict[int, Any] = {}
-        self._known: dict[int, tuple[Any, Any]] = {}  # with the original, whose identity is the key
+        self.known: dict[int, tuple[Any, Any]] = {}  # with the original, whose identity is the key
         self.parameters: dict[Tensor, Tensor] = {}
-        self.has_found = False
 
     def copy(self, value: Any) -> Any:
-        """Return a copy of what may hold tensors, anything else itself."""
-        if id(value) not in self._known:
-            self._known[id(value)] = value, value  # for what leads back to itself
-            self._known[id(value)] = value, self._copied(value)
-        return self._known[id(value)][1]
+        """Return a copy of what holds networks, tensors or generators, anything else itself."""
+        if id(value) not in self.known:
+            self.known[id(value)] = value, value  # for what leads back to itself
+            self.known[id(value)] = value, self._copied(value)
+        return self.known[id(value)][1]
+
+    def _parts(self, values: Iterable[Any]) -> tuple[list[Any], bool]:
+        """Return copies, and whether any of them is not the original."""
+        pairs = [(value, self.copy(value)) for value in values]
+        return [own for _, own in pairs], any(own is not value for value, own in pairs)
 
     def _copied(self, value: Any) -> Any:
-        self.has_found |= isinstance(value, (Tensor, *GENERATORS)) or _holds_tensors(value)
         if isinstance(value, nn.Module):
             return self._module(value)
         if isinstance(value, Tensor):
             return self._tensor(value)
         if isinstance(value, FunctionType):
             return self._function(value)
-        if isinstance(value, MethodType):
-            return MethodType(value.__func__, self.copy(value.__self__))
-        if isinstance(value, partial):
-            keywords = {name: self.copy(item) for name, item in value.keywords.items()}
-            return partial(self.copy(value.func), *map(self.copy, value.args), **keywords)
-        if type(value) is list:
-            return [self.copy(item) for item in value]
-        if type(value) is tuple:
-            return tuple(map(self.copy, value))
-        if type(value) is dict:
-            return {key: self.copy(item) for key, item in value.items()}
         if isinstance(value, GENERATORS):
             return copy.deepcopy(value, self._memo)
+        if isinstance(value, MethodType):
+            (own,), is_new = self._parts([value.__self__])
+            return MethodType(value.__func__, own) if is_new else value
+        if isinstance(value, partial):
+            (call, *args), _ = self._parts([value.func, *value.args])
+            return partial(call, *args, **self.copy(value.keywords))
+        if type(value) in (list, tuple):
+            own, is_new = self._parts(value)
+            return type(value)(own) if is_new else value
+        if type(value) is dict:
+            own, is_new = self._parts(value.values())
+            return dict(zip(value, own, strict=True)) if is_new else value
         return self._object(value) if is_of_users(value) else value
 
     def _module(self, module: nn.Module) -> nn.Module:
@@ -128,36 +127,42 @@ class _Copier:
         """Return a function with copies of what it closes over, its defaults and its names."""
         if not is_users(function.__module__):
             return function
-        cells = tuple(map(self._cell, function.__closure__ or ()))
-        defaults, named = self.copy(function.__defaults__), self.copy(function.__kwdefaults__)
+        cells = [cell for cell in function.__closure__ or () if not _is_empty(cell)]
         names = dict(used_names(function))
-        own_names = {name: self.copy(value) for name, value in names.items()}
-        if not (cells or defaults or named) and all(
-            own_names[name] is value for name, value in names.items()
-        ):
+        held = [*(cell.cell_contents for cell in cells), *names.values()]
+        own, is_new = self._parts([function.__defaults__, function.__kwdefaults__, *held])
+        if not is_new:
             return function
-        scope = {**function.__globals__, **own_names}
-        own = FunctionType(function.__code__, scope, function.__name__, defaults, cells)
-        own.__kwdefaults__ = named
-        own.__dict__.update(vars(function))
-        own.__module__, own.__qualname__ = function.__module__, function.__qualname__
-        return own
-
-    def _cell(self, cell: CellType) -> CellType:
-        try:
-            return CellType(self.copy(cell.cell_contents))
-        except ValueError:  # nothing is in it yet
-            return cell
+        defaults, named, *held = own
+        own_cells = {id(cell): CellType(item) for cell, item in zip(cells, held, strict=False)}
+        own_names = dict(zip(names, held[len(cells) :], strict=True))
+        copied = FunctionType(
+            function.__code__,
+            {**function.__globals__, **own_names},
+            function.__name__,
+            defaults,
+            tuple(own_cells.get(id(cell), cell) for cell in function.__closure__ or ()),
+        )
+        copied.__kwdefaults__ = named
+        copied.__dict__.update(vars(function))
+        copied.__module__, copied.__qualname__ = function.__module__, function.__qualname__
+        return copied
 
     def _object(self, value: Any) -> Any:
+        own, is_new = self._parts(vars(value).values())
         try:
-            return changed(value, **{name: self.copy(item) for name, item in vars(value).items()})
+            return changed(value, **dict(zip(vars(value), own, strict=True))) if is_new else value
         except Exception:  # the user's own, which then serves as it is
             return value
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, nn.Module) and bool([*value.parameters(), *value.buffers()])
+def _is_empty(cell: CellType) -> bool:
+    """Whether nothing is in a cell yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return True
+    return False
 
 
 def used_names(function: FunctionType) -> Iterator[tuple[str, Any]]:

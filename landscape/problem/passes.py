@@ -128,7 +128,8 @@ class Passes:
         self._stack = self._buffer.new_empty(0, self.spec.size)
         self.separate: Loss | None = None
         resident = self._moved(data)
-        state = State({"": self._module, own.name: own.call}, ignored=self.norms.moving)
+        roots = {"": self._module, "loss function": own.call}
+        state = State(roots, ignored=self.norms.moving, shared=own.shared)
         with repeatable(self.device, dtype):
             is_channels_last = prefers_channels_last(self._module, resident.batches(2)[0][0])
         state.restore()

@@ -18,7 +18,13 @@ from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
 from landscape.problem.plan import DTYPES, Plan
 from landscape.problem.points_per_pass import choose_count
-from landscape.problem.sampling_error import SAME_MEAN, Sample, class_numbers, error_over_draws
+from landscape.problem.sampling_error import (
+    SAME_MEAN,
+    Sample,
+    class_numbers,
+    combined,
+    error_over_draws,
+)
 from landscape.problem.weights import WeightSpec
 
 
@@ -30,8 +36,8 @@ class Evaluation:
         loss: The mean.
         accuracy: Share of correct examples, where that exists.
         standard_error: Standard error of the loss as an estimate for a larger set that the data
-            were drawn from; None if there is none.
-        draws_error: Standard error of the loss over its draws of random numbers; None for one draw.
+            were drawn from, and for all draws of random numbers; None if there is none.
+        draws_error: The part that is over the draws; None for one draw.
     """
 
     loss: float
@@ -307,12 +313,11 @@ class Problem:
         """Return the means of what `Passes.measure_point` gives for all batches."""
         draws, losses = self.plan.draws, found["loss"]
         count = self.num_examples * draws
-        return Evaluation(
-            self.passes.mean(losses),
-            int(found["correct"].sum()) / count if "correct" in found else None,
-            None if self.sample is None else self.sample.error_of(found, draws),
-            error_over_draws(losses, self.passes.sizes, draws),
-        )
+        accuracy = int(found["correct"].sum()) / count if "correct" in found else None
+        over_draws = error_over_draws(losses, self.passes.sizes, draws)
+        error = None if self.sample is None else self.sample.error_of(found, draws)
+        mean = self.passes.mean(losses)
+        return Evaluation(mean, accuracy, combined(error, over_draws), over_draws)
 
     def loss(self, w: Tensor | None = None) -> float:
         """Return the mean loss at `w` (P,), the model's own weights if None."""
@@ -336,8 +341,7 @@ class Problem:
     def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:
         """Return H v (P,) at `w`, the model's own weights if None, in the accumulation dtype.
 
-        By double backward, exact up to rounding; batch by batch, so that memory does not grow with
-        the data.
+        By double backward, exact up to rounding; memory does not grow with the data.
 
         Args:
             v: Vector (P,).

@@ -13,7 +13,6 @@ from landscape.errors import InputError, listed
 from landscape.problem.batches import Batch, BatchData, Data
 from landscape.problem.draws import Sources
 from landscape.problem.habits import MODES, Habits, Watch, alias, clone, fresh_copy
-from landscape.problem.own_loss import USERS_LOSS
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.state import State
 
@@ -80,12 +79,11 @@ class _Trial:
         if not all(map(_are_close, losses, reversed(again))):
             raise self._refusal(changes, first, last, losses[0])
         others = (self._anew(first, seed) for seed in range(2, 2 + _NUM_SEEDS))
-        kept = {name: at for name, at in changes.items() if not name.startswith(USERS_LOSS)}
         written = {name for watch in self._watches for name in watch.written}
         fresh = {watch.fresh for watch in self._watches}
         return Habits(
             fresh=clone if written else alias if alias in fresh else None,
-            state=self._state.only(kept),
+            state=self._state.only(changes),
             sources=self.sources if self._has_drawn else None,
             is_random=self._has_drawn and not all(_are_close(losses[0], loss) for loss in others),
             mode=self._mode,

@@ -133,6 +133,12 @@ def error_over_draws(losses: np.ndarray, sizes: np.ndarray, draws: int) -> float
     return float(means.std(ddof=1) / math.sqrt(draws))
 
 
+def combined(*errors: float | None) -> float | None:
+    """Return the error of a sum of independent parts, of those that are known; None without any."""
+    known = [error for error in errors if error is not None]
+    return math.hypot(*known) if known else None
+
+
 def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor] | None:
     """Return a function of `(outputs, targets)` for the loss of each example, (n,), or None.
 

@@ -30,12 +30,14 @@ class _Place:
         holder: A dict (of attributes), list, deque, set, cell, tensor or array.
         skipped: Keys that are not looked at.
         before: Copy of what was in it.
+        is_shared: Whether it is the user's own.
     """
 
     name: str
     holder: Any
     skipped: frozenset[str]
     before: Any
+    is_shared: bool
 
     def changes(self) -> list[str]:
         """Return the names of what is no longer as it was."""
@@ -77,19 +79,23 @@ class State:
     Args:
         roots: Name -> module, function or any object.
         ignored: Identities of what may change.
+        shared: What is the user's own object.
 
     Attributes:
         generators: Generators of random numbers that were found; they are no part of it.
         tensors: Tensors that were found, parameters left out.
     """
 
-    def __init__(self, roots: Mapping[str, Any], ignored: Iterable[int] = ()) -> None:
+    def __init__(
+        self, roots: Mapping[str, Any], ignored: Iterable[int] = (), shared: Iterable[Any] = ()
+    ) -> None:
         seen = dict.fromkeys(ignored)
         found = [item for name, root in roots.items() for item in walk(name, root, seen)]
         self.generators = [value for _, value in found if isinstance(value, GENERATORS)]
         self.tensors = [value for _, value in found if isinstance(value, Tensor)]
+        own = set(map(id, shared))
         self._places = [
-            _Place(_join(name, key), holder, skipped, _contents(holder, skipped))
+            _Place(_join(name, key), holder, skipped, _contents(holder, skipped), id(value) in own)
             for name, value in found
             for key, holder, skipped in _holders(value)
         ]
@@ -104,9 +110,10 @@ class State:
             place.restore(left)
 
     def only(self, changes: Mapping[str, _Place]) -> State | None:
-        """Return the part of the state that holds some changes; None without any."""
+        """Return the part of the state that holds some changes, but for what is shared, if any."""
         other = State({})
-        other._places = list(dict.fromkeys(changes.values()))
+        places = dict.fromkeys(changes.values())
+        other._places = [place for place in places if not place.is_shared]
         return other if other._places else None
 
 

@@ -160,6 +160,7 @@ def _traits(
     for key in _SAME_SETTINGS:
         yield key.replace("_", " "), there.settings.get(key), wanted.get(key)
     yield "dtype", there.dtype, problem.plan.dtype
+    yield "number of draws", there.plan.get("draws", 1), problem.plan.draws
     yield "weights", there.weights_hash, problem.weights_hash
     yield "batch normalization", there.batchnorm, problem.batchnorm
     for split, each in problems.items():

@@ -14,10 +14,18 @@ Trait: TypeAlias = tuple[str, Any, Any]
 MODEL_AND_DATA = ("model", "model_args", "data", "data_args", "loss")
 """Settings that every result depends on."""
 
+_UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False, "draws": 1}
+"""Items of a plan that files of an earlier version lack."""
+
 
 def first_difference(traits: Iterable[Trait]) -> Trait | None:
     """Return the first trait whose values differ, or None if the stored result is the right one."""
     return next((trait for trait in traits if trait[1] != trait[2]), None)
+
+
+def plan_traits(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Trait]:
+    """Yield the items of two execution plans, of which files of an earlier version lack some."""
+    return item_traits({**_UNRECORDED_PLAN, **stored}, wanted, wanted, prefix="plan: ")
 
 
 def item_traits(

@@ -28,6 +28,8 @@ class Provenance(Record):
         settings: What the user asked for: names, arguments, seeds, the command line.
         versions: Package -> version.
         created: UTC time, ISO 8601.
+        draws_error: Split name -> standard error of the loss at the weights over the draws of
+            random numbers that are averaged; empty for one draw.
     """
 
     weights_hash: str = ""
@@ -40,6 +42,7 @@ class Provenance(Record):
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
+    draws_error: dict[str, float] = field(default_factory=dict)
 
 
 class Evaluated(Protocol):
@@ -51,7 +54,8 @@ class Evaluated(Protocol):
         weights_hash: SHA-256 of its weights.
         num_examples: Number of its examples.
         spec: Has the number of weights as `size`.
-        plan: Has `dtype` and `as_dict()`.
+        plan: Has `dtype`, `draws` and `as_dict()`.
+        evaluate: Returns an object with `draws_error`, at its own weights.
     """
 
     batchnorm: Any
@@ -60,6 +64,7 @@ class Evaluated(Protocol):
     num_examples: Any
     spec: Any
     plan: Any
+    evaluate: Any
 
 
 def by_split(problems: Mapping[str, T] | T) -> Mapping[str, T]:
@@ -89,6 +94,11 @@ def make_provenance(
         settings=dict(settings),
         versions={name: _version(name) for name in ("landscape-toolkit", "torch", "numpy")},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        draws_error={
+            split: problem.evaluate().draws_error
+            for split, problem in problems.items()
+            if problem.plan.draws > 1
+        },
     )
 
 

@@ -26,6 +26,7 @@ from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
     item_traits,
+    plan_traits,
     require_unchanged,
 )
 from landscape.results.provenance import Provenance, by_split, make_provenance
@@ -48,7 +49,6 @@ _Index: TypeAlias = tuple[int, ...]
 _PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]
 """By split, and what probes measure by name."""
 
-_UNRECORDED_PLAN = {"points_per_pass": 1, "is_compiled": False}  # of files of an earlier version
 _SAME_ORIGIN = ("dtype", "weights_hash", "num_examples", "data_hash", "batchnorm")
 """Provenance that a continued surface must share; the dtype first, since hashes depend on it."""
 
@@ -337,10 +337,8 @@ def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
     yield "normalization", stored.normalization, wanted.normalization
     yield from item_traits(vars(there), vars(here), _SAME_ORIGIN)
     # What it says of products shows in the directions.
-    of_losses = [name for name in here.plan if name != "is_default_size"]
-    yield from item_traits(
-        {**_UNRECORDED_PLAN, **there.plan}, here.plan, of_losses, prefix="plan: "
-    )
+    of_losses = {name: value for name, value in here.plan.items() if name != "is_default_size"}
+    yield from plan_traits(there.plan, of_losses)
     names = wanted.direction_names
     yield "kind of directions", stored.direction_names or names, names
     yield from item_traits(there.settings, here.settings, (*MODEL_AND_DATA, "seed", "with_1d"))

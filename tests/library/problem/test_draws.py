@@ -236,8 +236,10 @@ def test_accuracy_and_errors_of_a_subset_are_means_over_draws():
     )
     found = opened(draws=4, num_population=60, batch_size=20).evaluate()
     means = losses.mean(0)
-    expected = float(means.std() * (1 - 20 / 60) ** 0.5 / 20**0.5)
-    assert found.standard_error == pytest.approx(expected, rel=1e-9)
+    of_sample = float(means.std() * (1 - 20 / 60) ** 0.5 / 20**0.5)
+    of_draws = float(losses.mean(1).std() / 2)
+    assert found.draws_error == pytest.approx(of_draws, rel=1e-9)
+    assert found.standard_error == pytest.approx(np.hypot(of_sample, of_draws), rel=1e-9)
     correct = [
         (problem.passes.forward(batch)[0].argmax(1) == batch[1]).double().sum()
         for batch in problem.passes.batches
