@@ -254,8 +254,8 @@ def _write(surface: Surface, index: _Index, values: _PointValues) -> None:
     """Put what was computed at a point into the arrays."""
     evaluations, probed = values
     for split, evaluation in evaluations.items():
-        for name, value in vars(evaluation).items():
-            if value is not None:
+        for name in ("loss", "accuracy", "standard_error"):
+            if (value := getattr(evaluation, name)) is not None:
                 getattr(surface, name)[split][index] = value
     for name, measured in probed.items():
         surface.maps[name][index] = measured

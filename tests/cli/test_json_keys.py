@@ -27,6 +27,12 @@ validation = 0.2
 seeds = [0]
 rho = [0.1, 0.2]
 """
+NOISY = """
+import torch
+def loss(outputs, targets):
+    return torch.nn.functional.cross_entropy(outputs + torch.rand_like(outputs), targets)
+"""
+DRAWS = "--samples 60 --loss noisy.py:loss --draws 2"
 TRAIN = "train --model-arg width=8 --epochs 1"
 COMPARE = "compare CKPT seeds-0/checkpoint.pt --quick --samples 60 --grid 3 --rho 0.05"
 
@@ -39,18 +45,21 @@ COMMANDS = {
         "--samples 60"
         " --out plane.h5",
         "surface CKPT --grid 3 --dims 1 --repeats 2 --dtype bfloat16 --out line.h5",
+        f"surface CKPT --grid 3 --dims 1 {DRAWS} --out noisy.h5",
     ],
     "landscape hessian": [
         "hessian sgd/checkpoint.pt --samples 60 --top-k 1 --save-vectors --out other.h5",
         "hessian CKPT --samples 60 --top-k 5 --trace --density --blocks --folds 2 --align other.h5 "
         "--verify pyhessian"
         " --out spectrum.h5",
+        f"hessian CKPT {DRAWS} --top-k 1 --out noisy-spectrum.h5",
     ],
     "landscape hessian FOLDER": ["hessian RUN --samples 60 --top-k 1 --out along.h5"],
     "landscape sharpness": [
         "sharpness CKPT --samples 60 --all --rho 0.05 --invariance --num-directions 2 --out "
         "sharpness.h5",
         "sharpness CKPT --rho 0.05 --p inf --measures max --dtype float64 --certify certificate.h5",
+        f"sharpness CKPT {DRAWS} --rho 0.05 --measures asc --out noisy-sharpness.h5",
     ],
     "landscape sharpness of several checkpoints": [
         "sharpness CKPT seeds-0/checkpoint.pt --samples 60 --measures asc --rho 0.05",
@@ -71,7 +80,7 @@ COMMANDS = {
     "landscape sweep": ["sweep study.toml --jobs 2"],
     "landscape sweep --report": ["sweep study.toml --report"],
     "`checkpoint`": ["info CKPT", "info RUN/snapshots/epoch-0001.pt", "info foreign.pt"],
-    "`surface`": ["info plane.h5 --check", "info line.h5"],
+    "`surface`": ["info plane.h5 --check", "info line.h5", "info noisy.h5"],
     "`directions`": ["info directions.h5"],
     "`spectrum`": ["info spectrum.h5", "info other.h5"],
     "`curvature-history`": ["info along.h5"],
@@ -115,8 +124,9 @@ def _write_files(checkpoint):
 
     from landscape.io.checkpoint import load_checkpoint
 
-    with open("study.toml", "w") as file:
-        file.write(STUDY)
+    for name, text in (("study.toml", STUDY), ("noisy.py", NOISY)):
+        with open(name, "w") as file:
+            file.write(text)
     torch.save(load_checkpoint(checkpoint).state_dict, "foreign.pt")
     with h5py.File("directions.h5", "w") as file:
         file["xdirection/0"], file["ydirection/0"] = np.array([3.0, 4.0]), np.array([0.0, 2.0])
