@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -67,6 +68,14 @@ def require(
 
 class Remark(UserWarning):
     """What a user should know about a result, said once."""
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Say no remarks inside: those of a copy of what they were said of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Remark)
+        yield
 
 
 def require_one_of(what: str, value: object, known: Collection[str]) -> None:

@@ -150,7 +150,8 @@ class Habits:
         watch = Watch(given) if self.is_new else None
         versions = _versions(batch)
         try:
-            yield given
+            with nullcontext() if self.sources is None else self.sources.drawing():
+                yield given
         finally:
             if self.state is not None:
                 self.state.restore()

@@ -144,7 +144,7 @@ class Passes:
         self.write(None)
         with self.undisturbed(calibrates=False):
             ends = ends_of(self.data, self.batches)
-            self.habits = examine(self.forward, ends, state, self.device)
+            self.habits = examine(self.forward, ends, state, self.weights)
         known = {*model.parameters(), *own.copied.values()}
         with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import require, require_in_limits, require_one_of
+from landscape.errors import require, require_in_limits, require_one_of, without_remarks
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
 from landscape.problem.passes import Loss, Passes, Point
-from landscape.problem.plan import DTYPES, Plan
+from landscape.problem.plan import Plan
 from landscape.problem.points_per_pass import choose_count
 from landscape.problem.sampling_error import (
     SAME_MEAN,
@@ -231,17 +231,16 @@ class Problem:
         with self.passes.at(None) as module:
             return copy.deepcopy(module)
 
+    @without_remarks()
     def in_dtype(self, dtype: str = "float64") -> Problem:
         """Return the same problem in another dtype, on the same batches.
 
-        Model and data are copied; random numbers are other ones than in another dtype. It is on the
-        same device, and on the host where that has no float64.
+        Model and data are copied. It is on the host where the device has no float64.
 
         Args:
             dtype: `float32` or `float64`.
         """
-        has_none = self.device.type == "mps" and dtype == "float64"
-        device = "cpu" if has_none else str(self.device)
+        device = "cpu" if (self.device.type, dtype) == ("mps", "float64") else str(self.device)
         calibration = self.passes.calibration
         return Problem(
             self.copy_module(),
@@ -275,8 +274,7 @@ class Problem:
     def on(self, data: Any, *, batch_size: int | None = None) -> Problem:
         """Return this problem on other data, under the same plan; the model is shared.
 
-        Losses have no standard error. Where normalization is recalibrated on the problem's own
-        data, it is on these.
+        Losses have no standard error. Recalibration on the problem's own data is on these.
 
         Args:
             data: What `landscape.problem.reading.as_data` reads; kept on the device.

@@ -25,7 +25,7 @@ def examine(
     run: Callable[[Batch], tuple[Any, Tensor]],
     ends: Sequence[Sequence[Batch]],
     state: State,
-    device: torch.device,
+    weights: Tensor,
 ) -> Habits:
     """Evaluate batches twice, on copies, and see what passes do besides computing.
 
@@ -33,13 +33,13 @@ def examine(
         run: Returns outputs and mean loss of a batch.
         ends: Pairs of batches; the first pair is taken on which the model runs at all.
         state: What the model and the loss hold; put back at the end.
-        device: Where the model is.
+        weights: Of the model.
 
     Raises:
         InputError: If model, loss and data do not fit, or if the loss of a batch depends on the
             passes before; it names the attributes.
     """
-    trial = _Trial(run, state, device)
+    trial = _Trial(run, state, weights)
     with trial.sources.kept():
         try:
             return trial.habits(ends)
@@ -60,10 +60,10 @@ class _Trial:
     """Passes over copies of batches, and what they were seen to do."""
 
     def __init__(
-        self, run: Callable[[Batch], tuple[Any, Tensor]], state: State, device: torch.device
+        self, run: Callable[[Batch], tuple[Any, Tensor]], state: State, weights: Tensor
     ) -> None:
         self._run, self._state = run, state
-        self.sources = Sources(device, state.generators)
+        self.sources = Sources(weights, state.generators)
         self._mode = "gradient"
         self._has_drawn = False
         self._watches: list[Watch] = []

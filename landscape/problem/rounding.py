@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TypeAlias
 
@@ -137,7 +138,7 @@ class Rounding:
         if self.is_exact:
             return self._exact(values, size)
         passes = self._problem.passes
-        losses = passes.measure_point(None, passes.batches)["loss"]
+        losses = passes.measure_point(None, passes.own_batches)["loss"]
         errors = self._errors(self._drawn([int(np.argmax(losses))]), values, size)
         return errors.mean(axis=0) + _DEVIATIONS * errors.std(axis=0, ddof=1)
 
@@ -157,7 +158,8 @@ class Rounding:
     def pair(self, batches: Sequence[Batch]) -> tuple[Problem, Problem]:
         """Return the problem on some batches, in float32 or its own dtype and in float64."""
         problem = self._problem
-        own = problem.on(BatchData(tuple(batches), digest=_UNUSED))
+        with problem.passes.under(replace(problem.plan, draws=1)):
+            own = problem.on(BatchData(tuple(batches), digest=_UNUSED))
         if problem.plan.dtype == "float64":
             return own.in_dtype("float32"), own
         return own, own.in_dtype("float64")
@@ -171,7 +173,8 @@ class Rounding:
 
     @property
     def _shares(self) -> np.ndarray:
-        return self._problem.passes.sizes / self._problem.num_examples
+        passes, count = self._problem.passes, len(self._problem.batches)  # of the first draw
+        return passes.sizes[:count] * passes.plan.draws / self._problem.num_examples
 
     @cached_property
     def is_exact(self) -> bool:
@@ -202,7 +205,7 @@ def _num_operations(problem: Problem) -> float:
         return tensor
 
     with passes.at(None), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        passes.forward(*passes.batches[0])
+        passes.forward(passes.batches[0])
     scale = passes.num_examples / float(passes.sizes[0])
     return scale * _PER_NUMBER * num_kept + passes.num_examples * passes.spec.size
 

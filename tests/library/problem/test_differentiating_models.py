@@ -260,7 +260,7 @@ def test_the_networks_of_a_loss_are_constants_in_the_dtype_of_the_model(name, dt
     loss, w = loss_of_vector(tiny_mlp(), x, y, perceptual_reference)
     digits = {"rel": 1e-5} if dtype == "float32" else {"rel": 1e-12}
     assert problem.loss() == pytest.approx(float(loss(w)), **digits)
-    assert problem.in_double().loss() == pytest.approx(float(loss(w)), rel=1e-12)
+    assert problem.in_dtype().loss() == pytest.approx(float(loss(w)), rel=1e-12)
     if dtype == "float64":
         expected = dense_hessian(tiny_mlp(), x, y, perceptual_reference)
         torch.testing.assert_close(dense(problem), expected, rtol=1e-9, atol=1e-12)

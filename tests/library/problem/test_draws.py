@@ -282,3 +282,23 @@ def test_the_users_own_generators_are_left_alone():
 def test_a_model_that_draws_is_not_compiled():
     with pytest.raises(InputError, match="draws random numbers cannot be compiled"):
         Problem(Noisy(), classification(), device="cpu", compile=True)
+
+
+class Dropping(Noisy):
+    def forward(self, x):
+        return F.dropout(self.net(x), 0.3) + torch.normal(0.0, 0.1, (len(x), 3)).to(x)
+
+
+class Filling(Noisy):
+    def noise(self, x):
+        return torch.empty_like(x).normal_() * torch.bernoulli(torch.full_like(x, 0.4))
+
+
+@pytest.mark.parametrize("build", [*MODELS, Dropping, Filling])
+def test_the_draw_is_the_same_in_another_dtype(build):
+    single = opened(build, dtype="float32", draws=2)
+    for double in (opened(build, draws=2), single.in_dtype()):
+        assert double.loss() == pytest.approx(single.loss(), rel=1e-5)
+        torch.testing.assert_close(
+            double.gradient().vector, single.gradient().vector.double(), rtol=1e-4, atol=1e-5
+        )
