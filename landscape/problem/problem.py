@@ -298,8 +298,7 @@ class Problem:
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
 
-        A point's value does not depend on the others, bit for bit; the last pass is filled up with
-        copies.
+        A point's value does not depend on the others, bit for bit.
 
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
