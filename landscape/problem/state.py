@@ -135,7 +135,8 @@ def _holders(value: Any) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Yield the holders of a value: its name inside of the value, itself, keys to be skipped."""
     if isinstance(value, nn.Module):
         yield "", vars(value), _OF_EVERY_MODULE
-        yield "", value._buffers, frozenset()
+        if isinstance(value._buffers, dict):  # not of TorchScript
+            yield "", value._buffers, frozenset()
     elif isinstance(value, FunctionType) and is_users(value.__module__):
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             yield name, cell, frozenset()
