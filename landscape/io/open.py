@@ -193,7 +193,7 @@ def open_problems(
     data = load(recipe)
     if data.train is not None and prepare is not None:
         data = replace(data, train=prepare(data.train))
-    loss = loss or find_loss(recipe.loss or "cross-entropy")
+    loss = loss or (find_loss(recipe.loss) if recipe.loss else None)
     wholes = {split: require_split(data, split) for split in splits}
     parts = {split: fixed_subset(whole, choice.samples) for split, whole in wholes.items()}
     extra = {split: getattr(data, split) for split in also if split not in wholes}

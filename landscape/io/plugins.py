@@ -19,12 +19,7 @@ from landscape import data as builtin_data
 from landscape import models as builtin_models
 from landscape.errors import LandscapeError, PluginError, require
 from landscape.io.wrapped import parametrized
-
-LOSSES: dict[str, Callable[..., Any]] = {
-    "cross-entropy": nn.functional.cross_entropy,
-    "mse": nn.functional.mse_loss,
-}
-"""Name -> built-in loss."""
+from landscape.problem.losses import LOSSES
 
 
 def is_import_string(name: str) -> bool:

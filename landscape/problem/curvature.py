@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError
+from landscape.problem.batch_means import find_separate
 from landscape.problem.batches import Batch, TensorData, map_tensors, tensors_in
 from landscape.problem.curvature_graphs import (
     CurvatureGraph,
+    GaussNewtonGraph,
     GradientGraph,
     empirical_fisher,
     explained_derivatives,
@@ -22,6 +24,7 @@ from landscape.problem.curvature_graphs import (
     require_twice_differentiable,
 )
 from landscape.problem.forward import changed, require_differentiable
+from landscape.problem.losses import ClassLoss
 from landscape.problem.passes import Passes, Point
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
@@ -83,7 +86,7 @@ class Derivatives:
         other = self.of(self.passes.joined(count))
         if count not in self._joinable:
             rounding = _ROUNDINGS * torch.finfo(self.passes.dtype).eps
-            is_plain_mean = self.passes.find_separate(self.passes.batches, rounding) is not None
+            is_plain_mean = find_separate(self.passes, self.passes.batches, rounding) is not None
             self._joinable[count] = is_plain_mean and self._has_first_gradient_of(other, count)
         return other if self._joinable[count] else self
 
@@ -175,7 +178,7 @@ class Derivatives:
             if kind == "hessian":
                 return GradientGraph([loss], parameters)
             if kind == "fisher":
-                return empirical_fisher(self._losses_apart(outputs, batch), parameters)
+                return self._fisher(outputs, batch, parameters)
             leaves = map_tensors(lambda t: t.detach().requires_grad_(t.requires_grad), outputs)
             curved = passes.forward(batch, lambda *args, **named: leaves)[1]
             return gauss_newton(_variable(outputs), curved, _variable(leaves), parameters)
@@ -204,6 +207,16 @@ class Derivatives:
         if key not in self._checked and loss.requires_grad:
             require_twice_differentiable(loss, parameters)
             self._checked.add(key)
+
+    def _fisher(
+        self, outputs: Any, batch: Batch, parameters: list[nn.Parameter]
+    ) -> GaussNewtonGraph:
+        passes = self.passes
+        if not isinstance(passes.criterion, ClassLoss):
+            return empirical_fisher(self._losses_apart(outputs, batch), parameters)
+        with passes.plan.autocast():
+            losses, counts = passes.criterion.apart(outputs, batch[1])
+            return empirical_fisher(losses, parameters, counts)
 
     def _losses_apart(self, outputs: Any, batch: Batch) -> Tensor:
         """Return the losses of the examples of a batch (n,)."""
@@ -234,7 +247,7 @@ class Derivatives:
             tensors: One per parameter tensor; None contributes zero.
             number: Number of the batch.
         """
-        share = float(self.passes.sizes[number]) / self.passes.num_examples
+        share = float(self.passes.sizes[number]) / self.passes.over.total
         dense = [t.detach() for t in tensors if t is not None and t.layout == torch.strided]
         if len(dense) == len(tensors) and spec.size < _SMALL:
             total.add_(spec.flatten(dense), alpha=share)

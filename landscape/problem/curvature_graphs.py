@@ -131,11 +131,20 @@ def gauss_newton(
     return GaussNewtonGraph(outputs, multiply, parameters, inner.roots)
 
 
-def empirical_fisher(losses: Tensor, parameters: Parts) -> GaussNewtonGraph:
-    """Return the mean of g g' over the examples whose losses (n,) these are."""
+def empirical_fisher(
+    losses: Tensor, parameters: Parts, weights: Tensor | None = None
+) -> GaussNewtonGraph:
+    """Return the mean of g g' over the examples whose losses (n,) these are.
+
+    Args:
+        losses: Of the examples, (n,).
+        parameters: What they are differentiated by.
+        weights: Of the examples in the mean, (n,); None for equal ones.
+    """
+    shares: Any = 1 / len(losses) if weights is None else weights / weights.sum()
 
     def multiply(tensors: Product) -> Product:
-        return tuple(None if tensor is None else tensor * (1 / len(losses)) for tensor in tensors)
+        return tuple(None if tensor is None else tensor * shares for tensor in tensors)
 
     return GaussNewtonGraph([losses] if losses.requires_grad else [], multiply, parameters)
 

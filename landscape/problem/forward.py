@@ -86,7 +86,14 @@ class OwnBuffers:
 def outputs_and_loss(
     model: Callable[..., Any], criterion: Callable[[Any, Any], Any], inputs: Any, targets: Any
 ) -> tuple[Any, Tensor]:
-    """Return the outputs of a model and the mean loss of a batch.
+    """Return the outputs of a model and the mean loss of a batch; see `outputs_loss_and_count`."""
+    return outputs_loss_and_count(model, criterion, inputs, targets)[:2]
+
+
+def outputs_loss_and_count(
+    model: Callable[..., Any], criterion: Callable[[Any, Any], Any], inputs: Any, targets: Any
+) -> tuple[Any, Tensor, Tensor | None]:
+    """Return the outputs of a model, the mean loss of a batch, and what it counts, if it says so.
 
     Raises:
         InputError: If model, loss and data do not fit together, whatever the user's code raised.
@@ -94,7 +101,7 @@ def outputs_and_loss(
     """
     try:
         outputs = call_model(model, inputs)
-        loss = criterion(outputs, targets)
+        loss, count = as_mean(criterion(outputs, targets))
     except LandscapeError:
         raise
     except Exception as exc:  # model and loss are the user's own
@@ -116,9 +123,32 @@ def outputs_and_loss(
     require(
         isinstance(loss, Tensor) and loss.ndim == 0 and not loss.is_complex(),
         "loss(outputs, targets) must return a scalar tensor of a real number, the mean over the "
-        f"batch, got {_describe(loss)}.",
+        f"batch, or a pair (sum, count), got {_describe(loss)}.",
     )
-    return outputs, loss
+    return outputs, loss, count
+
+
+def as_mean(value: Any) -> tuple[Any, Tensor | None]:
+    """Return the mean that a loss function returned, or made, and what it counts.
+
+    Args:
+        value: A mean, or `(sum, count)`; the count is a number or a tensor, and no function of the
+            weights.
+
+    Raises:
+        InputError: If the count is not one.
+    """
+    if not (isinstance(value, tuple | list) and len(value) == 2):
+        return value, None
+    total, count = value
+    try:
+        count = torch.as_tensor(count, device=getattr(total, "device", None)).detach()
+    except (TypeError, ValueError, RuntimeError) as exc:
+        raise InputError(
+            "a loss function that returns (sum, count) must return two numbers, got "
+            f"{type(total).__name__} and {type(count).__name__}."
+        ) from exc
+    return total / count.where(count != 0, 1), count
 
 
 def require_differentiable(loss: Tensor) -> None:
@@ -130,15 +160,23 @@ def require_differentiable(loss: Tensor) -> None:
     )
 
 
-def has_accuracy(outputs: Any, targets: Any) -> bool:
-    """Whether outputs are scores of classes (N, C) and targets are class numbers (N,)."""
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.ndim != 2:
+def has_accuracy(outputs: Any, targets: Any, *, is_nested: bool = False) -> bool:
+    """Whether outputs are scores of classes (N, C) and targets are class numbers (N,).
+
+    Args:
+        outputs: Of a model.
+        targets: Of the examples.
+        is_nested: Whether scores may be (N, C, ...) and class numbers (N, ...), too.
+    """
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        return False
+    if outputs.ndim < 2 or (outputs.ndim > 2 and not is_nested):
         return False
     is_integer = not (targets.is_floating_point() or targets.is_complex())
     return (
         is_integer
         and not outputs.is_complex()
-        and targets.shape == outputs.shape[:1]
+        and targets.shape == (outputs.shape[0], *outputs.shape[2:])
         and outputs.shape[1] > 1
     )
 

@@ -16,23 +16,18 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from landscape.errors import copying_a_model
-from landscape.problem.batches import (
-    Batch,
-    Data,
-    batch_length,
-    cast,
-    tensors_in,
-)
+from landscape.problem.batches import Batch, Data, cast, tensors_in
 from landscape.problem.draws import drawn
-from landscape.problem.forward import (
-    BatchNorm,
-    OwnBuffers,
-    changed,
-    has_accuracy,
-    on_host,
-    outputs_and_loss,
-)
+from landscape.problem.forward import BatchNorm, OwnBuffers, changed, on_host, outputs_and_loss
 from landscape.problem.habits import Habits
+from landscape.problem.losses import (
+    NotingLoss,
+    checked,
+    criterion_of,
+    fitted,
+    is_of_torch,
+    num_correct,
+)
 from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import (
     Plan,
@@ -47,7 +42,6 @@ from landscape.problem.plan import (
 )
 from landscape.problem.purity import ends_of, examine
 from landscape.problem.reading import as_data
-from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.state import State
 from landscape.problem.weights import WeightSpec, bind
 
@@ -67,7 +61,7 @@ class Passes:
     Args:
         model: Any module with trainable parameters; copied.
         data: What `landscape.problem.reading.as_data` reads.
-        criterion: The loss function.
+        criterion: The loss function, or its name; None for the default.
         device: Name of the device, or `auto`.
         dtype: One of `landscape.problem.plan.DTYPES`.
         batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.
@@ -86,7 +80,8 @@ class Passes:
         plan: How the passes are carried out.
         data: All examples, on the device.
         batches: The same, cut up, in evaluation order.
-        sizes: Examples in each batch (B,).
+        over: What the mean loss is over.
+        sizes: Weights of the batches in it, over all draws (B,).
         num_examples: Examples in all batches.
         calibration: Batches for `recalibrate`; None for `batches`.
         separate: The criterion for single examples, if their losses are to be measured too.
@@ -99,7 +94,7 @@ class Passes:
         self,
         model: nn.Module,
         data: Any,
-        criterion: Loss,
+        criterion: Loss | str | None,
         *,
         device: str,
         dtype: str,
@@ -111,8 +106,10 @@ class Passes:
     ) -> None:
         self.device = choose_device(device)
         self.dtype = require_dtype(dtype, self.device)
-        own = own_loss(criterion, self.device, self.dtype, model.parameters())
-        self.given_criterion, self.criterion = criterion, own.call
+        self.given_criterion = criterion_of(criterion)
+        own = own_loss(self.given_criterion, self.device, self.dtype, model.parameters())
+        self._own_criterion = own.call
+        self._returns_count = False
         self.habits = Habits.before_trial()
         with copying_a_model():
             copied = copy.deepcopy(model)
@@ -143,6 +140,7 @@ class Passes:
         self._take_data(resident)
         self.write(None)
         with self.undisturbed(calibrates=False):
+            self.criterion = checked(self.criterion, is_chosen=criterion is not None)
             ends = ends_of(self.data, self.batches)
             self.habits = examine(self.forward, ends, state, self.weights)
         known = {*model.parameters(), *own.copied.values()}
@@ -150,6 +148,8 @@ class Passes:
             self.habits.require_own_weights(self.forward, set(self.parameters), known)
         self.habits.require_eager(is_compiled=is_compiled)
         self.plan = replace(self.plan, draws=draws if self.habits.is_random else 1)
+        if not is_of_torch(own.call):
+            self._returns_count = None not in self._note([self.habits.tried])
         self._cut()
         self.calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
@@ -331,35 +331,16 @@ class Passes:
         targets = batch[1]
         outputs, loss = self.forward(batch, model)
         found = {"loss": loss}
-        if has_accuracy(outputs, targets):
-            found["correct"] = (outputs.argmax(dim=1) == targets).sum()
+        correct = num_correct(outputs, targets, self.over.loss)
+        if correct is not None:
+            found["correct"] = correct
         if self.separate is not None:
             found["losses"] = self.habits.apart(self.separate, batch)(outputs, targets)
         return {name: value.detach().to(self.dtype).reshape(-1) for name, value in found.items()}
 
-    def find_separate(self, batches: Sequence[Batch], agreement: float) -> Loss | None:
-        """Return the criterion for single examples, or None.
-
-        It is None if there is none whose plain mean is the loss of each of some batches.
-
-        Args:
-            batches: To try.
-            agreement: Largest relative difference of the losses.
-        """
-        separate = separate_losses(self.criterion)
-        if separate is None:
-            return None
-        with self.at(None), self.habits.without_gradient():
-            for batch in batches:
-                outputs, loss = self.forward(batch)
-                apart = self.habits.apart(separate, batch)
-                if not are_separate(apart, outputs, batch[1], loss, agreement):
-                    return None
-        return separate
-
     def mean(self, losses: np.ndarray) -> float:
-        """Return the mean over the examples of the losses of the batches (B,)."""
-        return float(self.sizes @ losses / self.num_examples)
+        """Return the mean over what counts, of the losses of the batches (B,)."""
+        return float(self.sizes @ losses / self.over.total)
 
     def own_buffers(self) -> OwnBuffers:
         """Return the model with copies of its present buffers; later writing leaves them alone."""
@@ -386,8 +367,20 @@ class Passes:
 
     def _cut(self) -> None:
         self.batches = self._numbered(self.data.batches(self.plan.batch_size), self.plan.draws)
-        sizes = np.array([batch_length(batch) for batch in self.batches], dtype=np.float64)
-        self.sizes = sizes / self.plan.draws
+        self.over = fitted(
+            self._own_criterion, self.own_batches, self._note if self._returns_count else None
+        )
+        self.criterion = self.over.criterion
+        self.sizes = np.tile(self.over.sizes / self.plan.draws, self.plan.draws)
+
+    def _note(self, batches: Sequence[Batch]) -> list[float | None]:
+        """Return what the loss of each batch counts, from a pass at the model's own weights."""
+        noting = NotingLoss(self._own_criterion)
+        self.write(None)
+        with self.undisturbed(calibrates=False), self.habits.without_inference():
+            for batch in batches:
+                changed(self, criterion=noting).forward(batch)
+        return noting.counts
 
     def _numbered(self, batches: list[Batch], draws: int) -> list[Batch]:
         """Return the batches, once for each draw and with seeds if random numbers are drawn."""

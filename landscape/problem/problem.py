@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import require, require_in_limits, require_one_of, without_remarks
+from landscape.problem.batch_means import find_sample, warn_of_batch_size
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
@@ -19,9 +20,6 @@ from landscape.problem.passes import Loss, Passes, Point
 from landscape.problem.plan import Plan
 from landscape.problem.points_per_pass import choose_count
 from landscape.problem.sampling_error import (
-    SAME_MEAN,
-    Sample,
-    class_numbers,
     combined,
     error_over_draws,
 )
@@ -71,7 +69,8 @@ class Problem:
     Args:
         model: Any module with trainable parameters; its present weights become `weights`.
         data: What `landscape.problem.reading.as_data` reads; kept on the device.
-        loss: `loss(outputs, targets)`, the mean over a batch; default cross-entropy.
+        loss: `loss(outputs, targets)`, the mean over a batch, or `(sum, count)` for a mean over
+            what it counts; or one of `landscape.problem.losses.LOSSES`. Default cross-entropy.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `float64`, `bfloat16` (float32 weights under autocast), or on CUDA `tf32`.
         batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.
@@ -104,7 +103,7 @@ class Problem:
         self,
         model: nn.Module,
         data: Any,
-        loss: Loss | None = None,
+        loss: Loss | str | None = None,
         *,
         device: str = "auto",
         dtype: str = "float32",
@@ -125,7 +124,7 @@ class Problem:
         self.passes = Passes(
             model,
             data,
-            loss or nn.functional.cross_entropy,
+            loss,
             device=device,
             dtype=dtype,
             batchnorm=batchnorm,
@@ -135,29 +134,13 @@ class Problem:
             draws=draws,
         )
         self.passes.habits.warn(draws)
+        warn_of_batch_size(self.passes)
         self.derivatives = Derivatives(
             self.passes, chooses_batches=batch_size is None and batchnorm == "stored"
         )
-        self.sample = self._find_sample(num_population, is_stratified)
+        self.sample = find_sample(self.passes, num_population, is_stratified=is_stratified)
         count, self.one_at_a_time = choose_count(self.passes, points_per_pass)
         self.passes.plan = replace(self.plan, points_per_pass=count)
-
-    def _find_sample(self, num_population: int | None, is_stratified: bool) -> Sample | None:
-        """Return how the data were drawn from so many examples; None if unknown, or if all are."""
-        passes = self.passes
-        if num_population is None or num_population == self.num_examples:
-            return None
-        require(
-            num_population >= self.num_examples,
-            f"a set must have at least as many examples as what was drawn from it, "
-            f"got {num_population} for {self.num_examples}.",
-        )
-        share = self.num_examples / num_population
-        passes.separate = passes.find_separate((self.batches[0], self.batches[-1]), SAME_MEAN)
-        if passes.separate is None:
-            return Sample(passes.sizes[: len(self.batches)] * self.plan.draws, share)
-        strata = class_numbers(self.batches) if is_stratified else None
-        return Sample(np.ones(self.num_examples), share, strata)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -309,7 +292,7 @@ class Problem:
     def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
         """Return the means of what `Passes.measure_point` gives for all batches."""
         draws, losses = self.plan.draws, found["loss"]
-        count = self.num_examples * draws
+        count = self.passes.over.num_judged * draws
         accuracy = int(found["correct"].sum()) / count if "correct" in found else None
         over_draws = error_over_draws(losses, self.passes.sizes, draws)
         error = None if self.sample is None else self.sample.error_of(found, draws)

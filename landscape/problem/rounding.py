@@ -173,8 +173,8 @@ class Rounding:
 
     @property
     def _shares(self) -> np.ndarray:
-        passes, count = self._problem.passes, len(self._problem.batches)  # of the first draw
-        return passes.sizes[:count] * passes.plan.draws / self._problem.num_examples
+        over = self._problem.passes.over
+        return over.sizes / over.total
 
     @cached_property
     def is_exact(self) -> bool:
@@ -206,7 +206,7 @@ def _num_operations(problem: Problem) -> float:
 
     with passes.at(None), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         passes.forward(passes.batches[0])
-    scale = passes.num_examples / float(passes.sizes[0])
+    scale = passes.over.total / float(passes.sizes[0])
     return scale * _PER_NUMBER * num_kept + passes.num_examples * passes.spec.size
 
 
@@ -235,7 +235,7 @@ def gradient_at(e: Tensor | None = None) -> Values:
     def values(problem: Problem, number: int) -> Tensor:
         weights = problem.weights
         point = None if e is None else partial(torch.add, weights, e.to(weights))
-        share = float(problem.passes.sizes[number]) / problem.num_examples
+        share = float(problem.passes.sizes[number]) / problem.passes.over.total
         return problem.derivatives.gradient_share([number], point)[1][None] / share
 
     return values

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.problem.batch_means import find_separate
 from landscape.problem.batches import Batch, TensorData
 from landscape.problem.problem import Problem
 from landscape.problem.rounding import Rounding
@@ -288,7 +289,7 @@ def _pieces(problem: Problem) -> Sequence[Batch]:
     other = drawn[0]
     passes = copy.copy(problem.passes)
     if isinstance(problem.data, TensorData) and problem.batchnorm == "stored":
-        passes.separate = passes.find_separate([worst], SAME_MEAN)
+        passes.separate = find_separate(passes, [worst], SAME_MEAN)
     if passes.separate is None:
         return [worst, other]
     largest = np.argsort(-passes.measure_point(None, [worst])["losses"])[:_NUM_EXAMPLES]

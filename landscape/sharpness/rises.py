@@ -182,7 +182,7 @@ class Part:
 
     Attributes:
         objective: Its loss.
-        size: Number of examples.
+        size: What the loss counts of them: their number, if it is a mean over examples.
         here: Loss at the weights.
         found: Perturbations that other measures or smaller radii have led to, from which `max`
             starts.
@@ -190,7 +190,7 @@ class Part:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self.size = objective.problem.num_examples
+        self.size = objective.problem.passes.over.weight
         self.here = objective.losses([None])[0]
         self.found: list[Tensor] = []
 

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from landscape.errors import InputError
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Data, batch_length
-from landscape.problem.forward import has_accuracy, outputs_and_loss
+from landscape.problem.forward import has_accuracy, outputs_loss_and_count
 from landscape.problem.habits import Habits
+from landscape.problem.losses import MeanOver, fitted, num_correct
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
@@ -35,15 +36,19 @@ class Meter:
         self.num_examples = 0
         self.num_batches = 0
 
-    def add(self, num_examples: int, *, loss: Tensor, **counts: Tensor) -> None:
-        """Count examples, their mean loss by their number; no host synchronisation.
+    def add(
+        self, num_examples: int, *, loss: Tensor, weight: Tensor | None = None, **counts: Tensor
+    ) -> None:
+        """Count examples, their mean loss by their number or weight; no host synchronisation.
 
         Without examples, nothing counts.
         """
         if not num_examples:
             return
         self.num_examples += num_examples
-        self._add("loss", _summand(loss) * num_examples)
+        self._add("loss", _summand(loss) * (num_examples if weight is None else _summand(weight)))
+        if weight is not None:
+            self._add("weight", _summand(weight))
         for name, count in counts.items():
             self._add(name, _summand(count))
 
@@ -57,8 +62,11 @@ class Meter:
         self._sums[name] = self._sums.get(name, 0.0) + value
 
     def per_example(self, name: str) -> float:
-        """Mean over the examples; NaN if it was not measured."""
-        return float(self._sums[name]) / self.num_examples if name in self._sums else math.nan
+        """Mean over the examples, or what counts of them; NaN if it was not measured."""
+        if name not in self._sums:
+            return math.nan
+        count = self._sums.get({"loss": "weight", "correct": "judged"}.get(name, ""), 0.0)
+        return float(self._sums[name]) / (float(count) or self.num_examples)
 
     def per_batch(self, name: str) -> float:
         """Mean over the batches; NaN if it was not measured."""
@@ -91,11 +99,25 @@ def _summand(value: Tensor) -> float | Tensor:
     )
 
 
-def loss_and_correct(loss: Tensor, outputs: Any, targets: Any) -> dict[str, Tensor]:
-    """The mean loss of a batch and, where that is defined, the number of correct examples."""
-    if not has_accuracy(outputs, targets):
-        return {"loss": loss.detach()}
-    return {"loss": loss.detach(), "correct": (outputs.argmax(1) == targets).count_nonzero()}
+def loss_and_correct(
+    loss: Tensor, count: Tensor | None, outputs: Any, targets: Any, over: MeanOver
+) -> dict[str, Tensor]:
+    """The mean loss of a batch, its weight and, where that is defined, the number of correct ones.
+
+    Args:
+        loss: The mean.
+        count: What it is over, if that is not the examples.
+        outputs: Of the model.
+        targets: Of the examples.
+        over: What the mean over all batches is over.
+    """
+    found = {"loss": loss.detach()} | ({} if count is None else {"weight": count})
+    correct = num_correct(outputs, targets, over.loss)
+    if correct is None:
+        return found
+    if over.loss is not None and (targets.ndim > 1 or count is not None):
+        found["judged"] = (targets != over.loss.ignored).sum()
+    return {**found, "correct": correct}
 
 
 def evaluate(
@@ -121,8 +143,9 @@ def evaluate(
         return {}
     module.eval()
     distributed.share(module.buffers())
-    batches = data.batches(batch_size)[distributed.rank() :: distributed.world_size()]
-    counted = partial(_counted, module, batches, criterion, habits, change)
+    every = data.batches(batch_size)
+    batches = every[distributed.rank() :: distributed.world_size()]
+    counted = partial(_counted, module, batches, fitted(criterion, every), habits, change)
     try:
         meter = counted()
     except InputError:
@@ -143,7 +166,7 @@ def evaluate(
 def _counted(
     module: nn.Module,
     batches: Sequence[Batch],
-    criterion: Callable[[Any, Any], Any],
+    over: MeanOver,
     habits: Habits,
     change: Callable[[Any], Any],
 ) -> Meter:
@@ -151,8 +174,8 @@ def _counted(
     with habits.without_inference():  # which would break modules that cache a tensor for training
         for inputs, targets in batches:
             with habits.around((change(inputs), targets)) as given:
-                outputs, loss = outputs_and_loss(module, criterion, *given)
-            counts = loss_and_correct(loss, outputs, targets)
+                outputs, loss, count = outputs_loss_and_count(module, over.criterion, *given)
+            counts = loss_and_correct(loss, count, outputs, targets, over)
             if has_accuracy(outputs, targets):
                 highest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
                 counts["among_five"] = (highest == targets[:, None]).sum()

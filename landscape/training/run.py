@@ -26,8 +26,13 @@ from landscape.errors import (
     require,
 )
 from landscape.problem.batches import Data
-from landscape.problem.forward import outputs_and_loss, require_differentiable
+from landscape.problem.forward import (
+    outputs_and_loss,
+    outputs_loss_and_count,
+    require_differentiable,
+)
 from landscape.problem.habits import Habits
+from landscape.problem.losses import checked, fitted
 from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed
@@ -112,7 +117,9 @@ class TrainingRun:
         self.asc_data = None if count is None else fixed_subset(self.data, count)
         smoothed = partial(F.cross_entropy, label_smoothing=plan.label_smoothing)
         self.test_loss = self.own_criterion() or F.cross_entropy
-        self.train_loss = smoothed if self.criterion is None else self.test_loss
+        train_loss = smoothed if self.criterion is None else self.test_loss
+        self.over = fitted(train_loss, self.data.batches(plan.batch_size))
+        self.train_loss = checked(self.over.criterion, is_chosen=self.criterion is not None)
         self.habits, self.test_habits = Habits.of_training(), Habits.of_training()
         self.augment = get_augmentation(plan.augmentation)
         self.steps_per_epoch = len(self.data.batches(plan.batch_size))
@@ -181,7 +188,7 @@ class TrainingRun:
         """Take one optimizer step, with random numbers of its own."""
         self.augmentation.manual_seed(augmentation_seed)
         seed_random_states(seed, [self.device])
-        pieces = cut(self.data, indices, self.plan.micro_batch, self.change)
+        pieces = cut(self.data, indices, self.plan.micro_batch, self.change, self.over)
         closures = [self.closure(piece) for piece in pieces]
         self.num_passes = 0
         norm = take_step(self.optimizer, closures, self.parallel)
@@ -205,15 +212,20 @@ class TrainingRun:
                 torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed),
                 self.habits.around(piece.batch) as given,
             ):
-                outputs, loss = outputs_and_loss(self.forward, self.train_loss, *given)
+                outputs, loss, count = outputs_loss_and_count(self.forward, self.train_loss, *given)
             require_differentiable(loss)
+            require(
+                count is None or self.over.is_counted or piece.weight == 1,
+                "the pieces of a batch cannot be weighted by what the loss counts, since it tells "
+                "that after it was computed.",
+                hint="Leave `micro_batch` out, in one process, or take a loss that is a mean.",
+            )
             share = loss if piece.weight == 1 else loss * piece.weight
             with explained_compiler() if self.plan.compile else nullcontext():
                 share.backward()
             if is_first:
-                self.meter.add(
-                    piece.num_examples, **loss_and_correct(loss, outputs, piece.batch[1])
-                )
+                found = loss_and_correct(loss, count, outputs, piece.batch[1], self.over)
+                self.meter.add(piece.num_examples, **found)
                 is_first = False
             return share.detach()
 

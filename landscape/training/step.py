@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from landscape.ascent.steepest import dual_norm
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Change, Data, batch_length
+from landscape.problem.losses import MeanOver
 from landscape.problem.weights import as_pairs
 from landscape.runtime import distributed
 from landscape.runtime.random_state import forked_random_state
@@ -39,7 +40,9 @@ class Piece:
     weight: float
 
 
-def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[Piece]:
+def cut(
+    data: Data, indices: Tensor, size: int | None, change: Change, over: MeanOver | None = None
+) -> list[Piece]:
     """Return this process's share of a batch in pieces, as many as any other process has.
 
     Args:
@@ -47,6 +50,7 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
         indices: Of the whole batch, the same in all processes.
         size: Examples a piece at most; None for one piece.
         change: Applied to the inputs of the whole share.
+        over: What the mean loss is over; None for the examples.
     """
     own = distributed.own_share(indices)
     largest = size or len(indices) if distributed.is_on() else size
@@ -58,8 +62,16 @@ def cut(data: Data, indices: Tensor, size: int | None, change: Change) -> list[P
         sizes.append(0)
     if len(batches) == 1 and not distributed.is_on():
         return [Piece(batches[0], sizes[0], 1.0)]
-    share = distributed.world_size() / len(indices)
-    return [Piece(batch, count, count * share) for batch, count in zip(batches, sizes, strict=True)]
+    loss = None if over is None or not over.is_counted else over.loss
+    if loss is None:
+        weights, total = sizes, len(indices)
+    else:
+        counted = [float(loss.weights(batch[1]).sum()) for batch in batches]
+        weights = [w if size else 0.0 for w, size in zip(counted, sizes, strict=True)]
+        total = sum(distributed.gathered(sum(weights))) or 1.0
+    share = distributed.world_size() / total
+    parts = zip(batches, sizes, weights, strict=True)
+    return [Piece(batch, count, weight * share) for batch, count, weight in parts]
 
 
 @contextmanager

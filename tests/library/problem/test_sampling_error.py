@@ -203,21 +203,25 @@ def _deaf(outputs, targets, reduction="mean"):
     return F.cross_entropy(outputs, targets)
 
 
+_CLASS_WEIGHTS = torch.tensor([1.0, 5.0, 0.1])
+
+
 @pytest.mark.parametrize(
-    "criterion",
+    ("criterion", "weights"),
     [
-        _focal,
-        _misnamed,
-        _deaf,
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.1])),
-        nn.CrossEntropyLoss(ignore_index=0),
+        (_focal, torch.ones(3)),
+        (_misnamed, torch.ones(3)),
+        (_deaf, torch.ones(3)),
+        (nn.CrossEntropyLoss(weight=_CLASS_WEIGHTS), _CLASS_WEIGHTS),
+        (nn.CrossEntropyLoss(ignore_index=0), torch.tensor([0.0, 1.0, 1.0])),
     ],
 )
-def test_a_loss_that_is_no_plain_mean_has_the_error_of_its_batches(criterion):
+def test_a_loss_that_is_no_plain_mean_has_the_error_of_its_batches(criterion, weights):
     x, y = classification(50)
     model = tiny_mlp()
     means = [criterion(model(a), b).item() for a, b in zip(x.split(10), y.split(10), strict=True)]
+    sizes = [weights[b].sum().item() for b in y.split(10)]
     found = _error((x, y), loss=criterion, batch_size=10)
     assert found == pytest.approx(
-        Sample(np.full(5, 10.0), 50 / 400).pooled_error(np.array(means)), rel=1e-4
+        Sample(np.array(sizes), 50 / 400).pooled_error(np.array(means)), rel=1e-4
     )
