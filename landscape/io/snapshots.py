@@ -108,7 +108,7 @@ class SnapshotFiles:
 
     def _load(self, path: Path, split: str) -> Problem:
         w = self._read(path)
-        return self._problem(split).with_weights(w)
+        return self._problems[split].with_buffers(list(self._module.buffers()), w)
 
     def _read(self, path: Path) -> Tensor:
         load_weights(self._module, load_checkpoint(path))

@@ -209,6 +209,11 @@ class BatchNorm:
         self._buffers = list(module.buffers())
         self.stored = [buffer.clone() for buffer in self._buffers]
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there are layers with running statistics."""
+        return bool(self._layers)
+
     def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
         """Return the same layers with other stored buffers, in the order of `module.buffers()`."""
         pairs = zip(buffers, self._buffers, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from landscape.problem.sampling_error import (
     combined,
     error_over_draws,
 )
-from landscape.problem.weights import WeightSpec
+from landscape.problem.weights import WeightSpec, load_own_state, trainable_parameters
 
 
 @dataclass(frozen=True)
@@ -237,21 +237,37 @@ class Problem:
             draws=self.plan.draws,
         )
 
-    def with_buffers(self, buffers: Sequence[Tensor]) -> Problem:
+    def with_buffers(self, buffers: Sequence[Tensor], w: Tensor | None = None) -> Problem:
         """Return this problem with the buffers of another checkpoint; model and data are shared.
 
         Args:
             buffers: As `module.buffers()` yields them.
+            w: Weights (P,) that belong to them; None for the present ones.
         """
-        norms = self.passes.norms.with_stored(buffers)
-        return self.through(changed(self.passes, norms=norms))
+        passes = self.passes if w is None else self.passes.with_weights(w)
+        return self.through(changed(passes, norms=passes.norms.with_stored(buffers)))
 
-    def with_weights(self, w: Tensor) -> Problem:
-        """Return this problem with other weights `w` (P,); model and data are shared.
+    def with_weights(self, w: Tensor | Mapping[str, Tensor]) -> Problem:
+        """Return this problem with other weights; model and data are shared.
+
+        Args:
+            w: State dict of the model, or weights (P,) alone, for a model without stored statistics
+                of batch normalization: those belong to their weights.
 
         Raises:
-            InputError: If it is another shape, or not finite.
+            InputError: If they do not fit the model, are not finite, or lack such statistics.
         """
+        if isinstance(w, Mapping):
+            module = self.copy_module()
+            load_own_state(module, w)
+            tensors = [parameter.detach() for _, parameter in trainable_parameters(module)]
+            return self.with_buffers(list(module.buffers()), self.spec.flatten(tensors))
+        require(
+            not (self.batchnorm == "stored" and self.passes.norms.has_statistics),
+            "other weights of a model with batch normalization need the running statistics that "
+            "belong to them.",
+            hint="Pass `model.state_dict()`, or open the problem with `batchnorm='recalibrate'`.",
+        )
         return self.through(self.passes.with_weights(w))
 
     def on(self, data: Any, *, batch_size: int | None = None) -> Problem:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, first_line, require
 
 _LENGTHS = "parametrizations.weight.original0"  # of filters, in weight normalization
 
@@ -224,6 +225,18 @@ def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     )
+
+
+def load_own_state(module: nn.Module, state: Mapping[str, Any]) -> None:
+    """Load a state dict into its module.
+
+    Raises:
+        InputError: If it is that of another.
+    """
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, TypeError) as exc:
+        raise InputError(f"the state dict does not fit the model: {first_line(exc)}") from exc
 
 
 def bind(module: nn.Module, spec: WeightSpec, buffer: Tensor) -> list[nn.Parameter]:

@@ -203,7 +203,7 @@ def _rescale(problem: Problem, pairs: Sequence[_Pair], factors: Sequence[float])
                 weights[number].mul_(own)
         if pair.norm is not None:
             _adapt(pair.norm, factor, weights, buffers)
-    return problem.with_weights(w).with_buffers(buffers)
+    return problem.with_buffers(buffers, w)
 
 
 def _adapt(

@@ -482,3 +482,31 @@ def test_data_have_the_hash_that_version_0_1_stored_whatever_the_dtype(dtype):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     problem = Problem(model, subset, device="cpu", dtype=dtype)
     assert problem.data_hash == problem.in_dtype().data_hash == stored
+
+
+def trained_with_statistics(seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)).double()
+    model(1 + seed + torch.randn(50, 4, dtype=torch.float64))  # moves the running statistics
+    return model.eval()
+
+
+def test_other_weights_come_with_their_own_statistics():
+    first, second = trained_with_statistics(0), trained_with_statistics(1)
+    x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(3, (20,))
+    problem = Problem(first, (x, y), dtype="float64")
+    moved = problem.with_weights(second.state_dict())
+    assert moved.loss() == pytest.approx(nn.functional.cross_entropy(second(x), y).item())
+    assert problem.loss() == pytest.approx(nn.functional.cross_entropy(first(x), y).item())
+
+
+def test_other_weights_without_their_statistics_are_refused():
+    model = trained_with_statistics(0)
+    data = torch.randn(20, 4), torch.randint(3, (20,))
+    problem = Problem(model, data)
+    with pytest.raises(InputError, match="running statistics"):
+        problem.with_weights(problem.weights)
+    with pytest.raises(InputError, match="does not fit the model"):
+        problem.with_weights(nn.Linear(2, 2).state_dict())
+    recalibrated = Problem(model, data, batchnorm="recalibrate")
+    assert recalibrated.with_weights(recalibrated.weights).loss() == recalibrated.loss()
