@@ -30,9 +30,9 @@ from landscape.io.schema import Misfit, build_record
 from landscape.io.state_dicts import (
     find_state_dict,
     fitting_prefix,
-    missing_names,
+    missing_keys,
     under_names_of,
-    unexpected_names,
+    unexpected_keys,
 )
 from landscape.problem.structures import tensors_in
 from landscape.runtime.files import is_hdf5, replacing, unfailing
@@ -205,8 +205,8 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     _require_floating(module, checkpoint)
     shared = [key for key in want if key in have and not is_lazy(want[key])]
     unfit = {
-        "missing": missing_names(want, have),
-        "unexpected": unexpected_names(want, have),
+        "missing": missing_keys(want, have),
+        "unexpected": unexpected_keys(want, have),
         "of another shape": [
             f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
             for key in shared

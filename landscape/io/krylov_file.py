@@ -19,7 +19,7 @@ from landscape.errors import StoreError, require
 from landscape.hessian.krylov.krylov_sink import KrylovHead, StoredKrylov
 from landscape.io.hdf5 import array_of, opened, written
 from landscape.io.schema import Misfit
-from landscape.io.store import read_members, saying_what_is_wrong, write_members
+from landscape.io.store import read_group, saying_what_is_wrong, write_members
 from landscape.results.identity import item_traits, require_same
 from landscape.runtime.files import saying_why_not
 
@@ -143,7 +143,7 @@ class KrylovFile:
             item_traits(stored, self._facts, {**stored, **self._facts}, default="not said"),
             hint="Run with the same settings, or without `resume`.",
         )
-        head, steps = read_members(file, KrylovHead), array_of(file["steps"])
+        head, steps = read_group(file, KrylovHead), array_of(file["steps"])
         expected = _checksum_of(head, stored)
         if file.attrs.get("checksum", expected) != expected:
             raise Misfit("the numbers that it begins with are not those that were written")

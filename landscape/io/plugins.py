@@ -19,7 +19,7 @@ from landscape import data as builtin_data
 from landscape import models as builtin_models
 from landscape.errors import LandscapeError, PluginError, require
 from landscape.io.wrapped import parametrized
-from landscape.problem.losses import LOSSES
+from landscape.problem.criteria import LOSSES
 
 
 def is_import_string(name: str) -> bool:

@@ -198,7 +198,7 @@ def _without_wrappers(name: str) -> str:
     return _PARAMETRIZATION.sub(lambda m: f"{m[1]}_{_PARAMETRIZED[m[2]]}", plain)
 
 
-def missing_names(want: Mapping[str, Any], have: Mapping[str, Any]) -> list[str]:
+def missing_keys(want: Mapping[str, Any], have: Mapping[str, Any]) -> list[str]:
     """List the model's tensors that a file lacks, counters and aliases of others left out."""
     there = {_place(want[name]) for name in want if name in have} - {None}
     return [
@@ -208,7 +208,7 @@ def missing_names(want: Mapping[str, Any], have: Mapping[str, Any]) -> list[str]
     ]
 
 
-def unexpected_names(want: Mapping[str, Any], have: Mapping[str, Any]) -> list[str]:
+def unexpected_keys(want: Mapping[str, Any], have: Mapping[str, Any]) -> list[str]:
     """List the tensors of a file that the model lacks, the count of averaged models left out."""
     return [name for name in have if name not in want and not name.endswith(_COUNTERS[1])]
 
@@ -221,7 +221,7 @@ def fitting_prefix(want: Mapping[str, Any], have: Mapping[str, Any]) -> str | No
         start = f"{prefix}."
         state = {name.removeprefix(start): have[name] for name in have if name.startswith(start)}
         found = under_names_of(want, state)
-        if not missing_names(want, found) and not unexpected_names(want, found):
+        if not missing_keys(want, found) and not unexpected_keys(want, found):
             return prefix
     return None
 

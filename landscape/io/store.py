@@ -87,7 +87,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
     """
     path = Path(path)
     with _opened(path) as file, saying_what_is_wrong(path):
-        return read_members(file, RESULT_KINDS[str(file.attrs["kind"])])
+        return read_group(file, RESULT_KINDS[str(file.attrs["kind"])])
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def write_members(group: h5py.Group, members: Mapping[str, Any]) -> None:
             group.create_dataset(name, data=json.dumps(value, default=dataclasses.asdict))
 
 
-def read_members(group: h5py.Group, cls: type[Any]) -> Any:
+def read_group(group: h5py.Group, cls: type[Any]) -> Any:
     """Read a dataclass; a field that the file does not have has its default, None without one."""
     names = [each.name for each in dataclasses.fields(cls)]
     stored = [name for name in names if name in group or name in group.attrs]
@@ -186,7 +186,7 @@ def _read(group: h5py.Group, name: str, hint: Any) -> Any:
         value = array_of(item)
         return _from_json(value, name) if isinstance(value, bytes | str) else _plain(value)
     if dataclasses.is_dataclass(hint):
-        return read_members(item, cast("type[Any]", hint))
+        return read_group(item, cast("type[Any]", hint))
     if get_origin(hint) is tuple:
         numbers = range(len(item))
         return tuple(_read(item, str(i), get_args(hint)[0]) for i in numbers)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import Remark, require
 from landscape.problem.batches import Batch, BatchData
-from landscape.problem.losses import is_of_torch
+from landscape.problem.criteria import is_of_torch
 from landscape.problem.passes import Loss, Passes
 from landscape.problem.sampling_error import (
     SAME_MEAN,

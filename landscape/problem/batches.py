@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError, from_extra, require
-from landscape.problem.structures import map_tensors, opened, tensors_in
+from landscape.problem.structures import map_tensors, tensors_in, unpacked
 
 Batch: TypeAlias = tuple[Any, Any]
 """`(inputs, targets)`; inputs are a tensor, a tuple, a dict, or any object with `.to(device)`."""
@@ -319,7 +319,7 @@ def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
         return value.to(device, dtype_for(value, dtype))
     if hasattr(value, "to"):
         return value.to(device)
-    found = opened(value)
+    found = unpacked(value)
     if found is None:
         return value
     parts, rebuild = found

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landscape.errors import InputError
 from landscape.problem.batch_means import find_separate
 from landscape.problem.batches import Batch, TensorData, map_tensors, tensors_in
+from landscape.problem.criteria import ClassLoss
 from landscape.problem.curvature_graphs import (
     CurvatureGraph,
     GaussNewtonGraph,
@@ -24,7 +25,6 @@ from landscape.problem.curvature_graphs import (
     require_twice_differentiable,
 )
 from landscape.problem.forward import changed, require_differentiable
-from landscape.problem.losses import ClassLoss
 from landscape.problem.passes import Passes, Point
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses

@@ -17,10 +17,7 @@ from torch.func import functional_call, vmap
 
 from landscape.errors import copying_a_model
 from landscape.problem.batches import Batch, Data, cast, tensors_in
-from landscape.problem.draws import drawn
-from landscape.problem.forward import BatchNorm, OwnBuffers, changed, on_host, outputs_and_loss
-from landscape.problem.habits import Habits
-from landscape.problem.losses import (
+from landscape.problem.criteria import (
     NotingLoss,
     checked,
     criterion_of,
@@ -28,6 +25,9 @@ from landscape.problem.losses import (
     is_of_torch,
     num_correct,
 )
+from landscape.problem.draws import drawn
+from landscape.problem.forward import BatchNorm, OwnBuffers, changed, on_host, outputs_and_loss
+from landscape.problem.habits import Habits
 from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import (
     Plan,
@@ -40,7 +40,7 @@ from landscape.problem.plan import (
     require_dtype,
     twice_differentiable,
 )
-from landscape.problem.purity import ends_of, examine
+from landscape.problem.purity import ends_of, find_habits
 from landscape.problem.reading import as_data
 from landscape.problem.state import State
 from landscape.problem.weights import WeightSpec, bind
@@ -142,7 +142,7 @@ class Passes:
         with self.undisturbed(calibrates=False):
             self.criterion = checked(self.criterion, is_chosen=criterion is not None)
             ends = ends_of(self.data, self.batches)
-            self.habits = examine(self.forward, ends, state, self.weights)
+            self.habits = find_habits(self.forward, ends, state, self.weights)
         known = {*model.parameters(), *own.copied.values()}
         with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)

@@ -70,7 +70,7 @@ class Problem:
         model: Any module with trainable parameters; its present weights become `weights`.
         data: What `landscape.problem.reading.as_data` reads; kept on the device.
         loss: `loss(outputs, targets)`, the mean over a batch, or `(sum, count)` for a mean over
-            what it counts; or one of `landscape.problem.losses.LOSSES`. Default cross-entropy.
+            what it counts; or one of `landscape.problem.criteria.LOSSES`. Default cross-entropy.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `float64`, `bfloat16` (float32 weights under autocast), or on CUDA `tf32`.
         batchnorm: One of `landscape.problem.forward.BATCHNORM_MODES`.

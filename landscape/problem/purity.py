@@ -21,7 +21,7 @@ _SAME_LOSS = 1e-2  # relative: other kernels and bfloat16 make less of a differe
 _NUM_SEEDS = 4  # that are tried before random numbers are taken to be without effect
 
 
-def examine(
+def find_habits(
     run: Callable[[Batch], tuple[Any, Tensor]],
     ends: Sequence[Sequence[Batch]],
     state: State,

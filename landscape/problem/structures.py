@@ -14,7 +14,7 @@ Rebuild: TypeAlias = Callable[[Sequence[Any]], Any]
 """Makes a structure like another one, of other parts."""
 
 
-def opened(value: Any) -> tuple[list[Any], Rebuild] | None:
+def unpacked(value: Any) -> tuple[list[Any], Rebuild] | None:
     """Return the parts of a structure and what makes one of the same type; None of anything else.
 
     Structures are tuples (named ones too), lists, mappings, dataclasses, and objects of any class
@@ -34,7 +34,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Apply `function` to every tensor in a nest of structures, which keep their types."""
     if isinstance(value, Tensor):
         return function(value)
-    found = opened(value)
+    found = unpacked(value)
     if found is None:
         return value
     parts, rebuild = found
@@ -47,7 +47,7 @@ def tensors_in(value: Any) -> list[Tensor]:
         return [value]
     if hasattr(value, "to_dict") and not isinstance(value, Mapping | tuple | list):
         return tensors_in(value.to_dict())
-    found = opened(value)
+    found = unpacked(value)
     return [] if found is None else [tensor for part in found[0] for tensor in tensors_in(part)]
 
 

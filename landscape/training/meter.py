@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from landscape.errors import InputError
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Data, batch_length
+from landscape.problem.criteria import MeanOver, fitted, num_correct
 from landscape.problem.forward import has_accuracy, outputs_loss_and_count
 from landscape.problem.habits import Habits
-from landscape.problem.losses import MeanOver, fitted, num_correct
 from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed

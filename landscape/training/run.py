@@ -26,13 +26,13 @@ from landscape.errors import (
     require,
 )
 from landscape.problem.batches import Data
+from landscape.problem.criteria import checked, fitted
 from landscape.problem.forward import (
     outputs_and_loss,
     outputs_loss_and_count,
     require_differentiable,
 )
 from landscape.problem.habits import Habits
-from landscape.problem.losses import checked, fitted
 from landscape.problem.own_loss import own_loss
 from landscape.problem.plan import explained_compiler, to_channels_last
 from landscape.runtime import distributed

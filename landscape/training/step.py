@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from landscape.ascent.steepest import dual_norm
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Change, Data, batch_length
-from landscape.problem.losses import MeanOver
+from landscape.problem.criteria import MeanOver
 from landscape.problem.weights import as_pairs
 from landscape.runtime import distributed
 from landscape.runtime.random_state import forked_random_state

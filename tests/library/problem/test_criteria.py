@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from landscape.errors import InputError, Remark
 from landscape.hessian.operator import CurvatureOperator
-from landscape.problem.losses import LOSSES, loss_name
+from landscape.problem.criteria import LOSSES, loss_name
 from landscape.problem.problem import Problem
 from landscape.sharpness import measure_sharpness
 from landscape.training import TrainingPlan, train
