@@ -25,7 +25,7 @@ class EffortOptions:
     ] = 500
     num_directions: Annotated[
         int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
-    ] = 5
+    ] = 20
     seed: Seed = 0
 
 

@@ -49,7 +49,7 @@ class MeasureOptions:
     ] = "path"
     num_directions: Annotated[
         int, typer.Option(help="Antithetic pairs of random directions of avg.", metavar="N")
-    ] = 5
+    ] = 20
     relative_error: Annotated[
         float | None,
         typer.Option(

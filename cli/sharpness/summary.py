@@ -57,15 +57,15 @@ def _as_json(result: Sharpness | SharpnessComparison) -> dict[str, Any]:
 def _show_checkpoint(result: Sharpness) -> None:
     show_draws(result.provenance)
     console.answer_table(
-        f"{_title(result)}; sharpness, error and rounding x 10^3",
-        ["measure", "rho", "loss", "sharpness", "error", "rounding", "||e|| / rho"],
+        f"{_title(result)}; sharpness, error (95 %) and rounding x 10^3",
+        ["measure", "rho", "loss", "sharpness", "error (95 %)", "rounding", "||e|| / rho"],
         [
             [
                 _name(measure),
                 console.number(measure.rho),
                 console.number(measure.loss),
                 _scaled(measure.sharpness, 4),
-                _scaled(measure.error, 2),
+                _scaled(measure.half_width, 2),
                 _scaled(measure.rounding, 2),
                 console.number(measure.radius_share, 3),
             ]
@@ -182,7 +182,10 @@ def _show_differences(differences: Sequence[Difference]) -> None:
 def _title(result: Sharpness) -> str:
     origin, first = result.provenance, result.measures[0]
     ball = f"p = {first.p:g}{', adaptive' if first.adaptive else ''}"
-    batches = "" if first.m is None else f" in batches of {first.m}"
+    kind = (
+        "batches" if result.protocol else "disjoint random batches"
+    )  # docs/protocols.md has theirs
+    batches = "" if first.m is None else f" in {kind} of {first.m}"
     protocol = f" by protocol {result.protocol}" if result.protocol else ""
     return (
         f"Sharpness{protocol}, {origin.num_examples[result.split]} {result.split} "

@@ -42,7 +42,7 @@ class Effort:
 
     tolerance: float | None = None
     max_matvecs: int = 500
-    num_directions: int = 5
+    num_directions: int = 20
     seed: int = 0
 
 

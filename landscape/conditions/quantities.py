@@ -111,10 +111,8 @@ class Known:
         A maximum is the largest rise that was found; upwards it is open by its gap, what the loss
         still rises to first order inside the ball. That another hill is higher is not excluded.
         """
-        count = measure.num_directions if (measure.num_directions or 0) > 1 else None
-        over_directions = half_width(measure.standard_error or 0.0, num_values=count)
-        half = math.hypot(over_directions, half_width(measure.data_error or 0.0))
-        interval = Interval.around(measure.sharpness, half + (measure.rounding or 0.0))
+        half = (measure.half_width or 0.0) + (measure.rounding or 0.0)
+        interval = Interval.around(measure.sharpness, half)
         unusual = {  # unlike what a condition measures on a checkpoint
             f"p = {measure.p:g}": measure.p != 2,
             "adaptive": measure.adaptive,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InputError
 from landscape.results.display import Displayed, Record
-from landscape.results.interval import CONFIDENCE, Number
+from landscape.results.interval import CONFIDENCE, Number, half_width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,9 +82,22 @@ class Measure(Record):
         errors = [error for error in (self.standard_error, self.data_error) if error is not None]
         return math.hypot(*errors) if errors else None
 
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the 95 % interval from directions, by Student's t, and from data.
+
+        None if there is neither. Rounding is added to it.
+        """
+        if self.error is None:
+            return None
+        count = self.num_directions if (self.num_directions or 0) > 1 else None
+        over_directions = half_width(self.standard_error or 0.0, num_values=count)
+        return math.hypot(over_directions, half_width(self.data_error or 0.0))
+
     def as_dict(self) -> dict[str, Any]:
-        """Return fields and error; JSON has no infinity, which is the norm of a box."""
-        return {**super().as_dict(), "p": norm_as_json(self.p), "error": self.error}
+        """Return fields and errors; JSON has no infinity, which is the norm of a box."""
+        errors = {"error": self.error, "half_width": self.half_width}
+        return {**super().as_dict(), "p": norm_as_json(self.p), **errors}
 
     @property
     def key(self) -> tuple[str, float]:

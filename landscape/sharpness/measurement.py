@@ -58,7 +58,7 @@ class SharpnessOptions:
     radius: str = "path"
     m: int | None = None
     is_shuffled: bool = True
-    num_directions: int = 5
+    num_directions: int = 20
     relative_error: float | None = None
     is_gaussian: bool = False
     max_gradients: int = 200

@@ -448,3 +448,23 @@ def test_the_rounding_of_a_measure_that_float64_refuses_is_not_known():
     found = measure_sharpness(problem, 0.05, measures=["asc"])
     assert found["asc", 0.05].rounding is None
     assert found.loss_rounding is None
+
+
+@pytest.mark.slow
+def test_the_interval_of_avg_holds_the_mean_over_all_directions():
+    """On a quadratic L^Avg - L = rho^2 tr(A) / (2 P), whatever the gradient."""
+    spectrum = [*(10.0 / k for k in range(1, 31)), *(-1.0 / k for k in range(1, 11))]
+    matrix = symmetric_with_spectrum(spectrum)
+    problem = Problem(
+        Quadratic(torch.ones(40, dtype=torch.float64)),
+        DUMMY_DATA,
+        quadratic_loss(matrix, torch.ones(40, dtype=torch.float64)),
+        dtype="float64",
+    )
+    expected, inside = 0.1**2 * sum(spectrum) / 80, 0
+    for seed in range(100):
+        found = measure_sharpness(problem, 0.1, measures=("avg",), seed=seed)["avg", 0.1]
+        assert found.num_directions == 20
+        assert found.half_width is not None
+        inside += abs(found.sharpness - expected) <= found.half_width
+    assert inside >= 90
