@@ -77,7 +77,8 @@ def show_error(error: LandscapeError) -> None:
     """Print a user's error, as a command line has it: one sentence and a hint."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
     console.print("Error:", style="bold red", end=" ")
-    console.print(printable(in_options(error.message)))
+    for line in in_options(error.message).split("\n"):  # a place below the sentence
+        console.print(printable(line))
     if error.hint:
         console.print("Hint:", style="bold", end=" ")
         console.print(printable(in_options(error.hint)))
