@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
@@ -67,7 +67,8 @@ SHAPES: dict[str, dict[str, str]] = {
     "KrylovHead": {"values": "k", "couplings": "k"},
 }
 """Class -> array -> names of its axes, one size each in a record; ? for an array that may be empty
-instead. Other arrays of a class have its `n` entries. `*grid` is a whole shape."""
+instead. Other arrays of a class have its `n` entries, or none where the class has a default.
+`*grid` is a whole shape."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "accuracy": (0, 1),
@@ -125,12 +126,16 @@ def build_record(cls: type[Any], values: Mapping[str, Any]) -> Any:
     found = {
         field.name: _conform(values.get(field.name), hints[field.name], field.name)
         for field in fields(cls)
-        if field.name in values or field.default is field.default_factory is MISSING
+        if field.name in values or _is_required(field)
     }
     _check_shapes(cls, found)
     for rule, is_kept in _RULES.get(cls.__name__, lambda _: {})(found).items():
         _need(is_kept, rule)
     return cls(**found)
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is field.default_factory is MISSING
 
 
 @cache
@@ -234,14 +239,16 @@ def _check_plan(plan: Mapping[str, Any]) -> None:
 
 def _check_shapes(cls: type[Any], found: Mapping[str, Any]) -> None:
     """Bind every named axis to the size that it has first, and compare the others with it."""
-    shapes = SHAPES.get(cls.__name__, {})
+    shapes = {field.name: "n" if _is_required(field) else "n?" for field in fields(cls)}
+    named = SHAPES.get(cls.__name__, {})
+    shapes |= named
     sizes: dict[str, tuple[int, ...]] = {}
-    for name, value in sorted(found.items(), key=lambda item: item[0] not in shapes):
+    for name, value in sorted(found.items(), key=lambda item: item[0] not in named):
         many = value if isinstance(value, dict) else {"": value}
         for key, array in many.items():
             if isinstance(array, np.ndarray):
                 where = f"{name}/{key}".rstrip("/")
-                _check_shape(array.shape, shapes.get(name, "n?"), sizes, where)
+                _check_shape(array.shape, shapes[name], sizes, where)
 
 
 def _check_shape(

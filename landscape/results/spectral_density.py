@@ -180,7 +180,7 @@ def _reach(density: Density, low: float, high: float) -> float:
 
     def error(low: float, high: float) -> float:
         m = min(max(0.5, low), high)
-        return float(np.sqrt(scale * m * (1 - m)))
+        return float(np.sqrt(max(scale * m * (1 - m), 0.0)))  # rounding may put m above 1
 
     low, high = low / share, high / share
     first = half_width(error(max(low, 1 / dimension), max(high, 1 / dimension)))
