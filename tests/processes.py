@@ -5,6 +5,8 @@ One costs some hundredths of a second, where `python -m landscape_cli` needs sec
 
 from __future__ import annotations
 
+import faulthandler
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,7 +14,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import SimpleNamespace
@@ -42,6 +45,8 @@ SERVER.set_forkserver_preload(
 )
 PLAIN = {"COLUMNS": "160", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 TIMEOUT = 120
+# Below those that the system hands out to connections; a thousand for each worker.
+PORTS = itertools.count(20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
 
 
 class Started:
@@ -98,10 +103,20 @@ class Started:
             pass
         with ThreadPoolExecutor(2) as pool:
             found = [pool.submit(pipe.read) for pipe in (self.stdout, self.stderr)]
-            out, err = (each.result(timeout) for each in found)
+            still_open = wait(found, timeout).not_done
+            if still_open:
+                self._say_where_and_die()
+            out, err = (each.result() for each in found)
+        assert not still_open, f"not ended after {timeout:g} s\n{err}"
         self._process.join(timeout)
         assert self.returncode is not None, err
         return out, err
+
+    def _say_where_and_die(self) -> None:
+        """End the process, with the traceback of each thread on its stderr."""
+        self.send_signal(signal.SIGABRT)
+        self._process.join(5)
+        self.kill()
 
 
 def _call(function, arguments, cwd, settings, pipes) -> None:
@@ -116,6 +131,7 @@ def _call(function, arguments, cwd, settings, pipes) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
     function(*arguments)
 
 
@@ -159,15 +175,21 @@ def _both(
     function: Callable[..., object], *arguments: object, environment: dict[str, str]
 ) -> list[CompletedProcess[str]]:
     """Run two processes that find what torchrun sets in their environment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
     both |= {"TORCHELASTIC_RESTART_COUNT": "0", **environment}
     ranks = [{"RANK": rank, "LOCAL_RANK": rank, **both} for rank in ("0", "1")]
     processes = [Started(function, *arguments, **each) for each in ranks]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(_ended, processes))
+
+
+def _free_port() -> str:
+    """Return a port that neither another worker nor an outgoing connection takes meanwhile."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return str(port)
 
 
 class RunOfStudy:
