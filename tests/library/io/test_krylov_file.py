@@ -89,6 +89,7 @@ def test_a_run_that_breaks_down_goes_on_bit_for_bit(tmp_path):
         )
 
 
+@pytest.mark.slow
 @PLANS
 def test_a_run_that_is_stopped_again_and_again_comes_to_its_end(tmp_path, plan):
     path = tmp_path / "k.h5"
@@ -117,6 +118,7 @@ class _Copying(KrylovFile):
         shutil.copy(self.path, self.folder / f"{len(list(self.folder.iterdir())):03}.h5")
 
 
+@pytest.mark.slow
 @PLANS
 def test_every_copy_of_the_file_leads_to_the_same_end(tmp_path, plan):
     folder = tmp_path / "copies"

@@ -66,7 +66,13 @@ def test_a_file_with_one_state_dict_is_read_wherever_it_stands(tmp_path, layout)
 
 
 @pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, torch.compile, AveragedModel, lambda m: nn.Sequential(m)]
+    "wrap",
+    [
+        nn.DataParallel,
+        pytest.param(torch.compile, marks=pytest.mark.slow),
+        AveragedModel,
+        lambda m: nn.Sequential(m),
+    ],
 )
 def test_a_wrapped_model_reads_the_names_of_the_bare_one(tmp_path, wrap):
     assert _read(tmp_path, _state(), model=wrap) == pytest.approx(_loss(tiny_mlp()), rel=1e-12)
