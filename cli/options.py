@@ -153,8 +153,9 @@ class ProblemOptions(ModelOptions):
     state_key: Annotated[
         str | None,
         typer.Option(
-            help="Which state dict of CKPT to read where it holds several, such as G or model.G, "
-            "or what the names of its tensors begin with.",
+            help="Which state dict of CKPT, and of other checkpoints that are named, to read where "
+            "a file holds several, such as G or model.G, or what the names of its tensors begin "
+            "with.",
             metavar="KEY",
         ),
     ] = None

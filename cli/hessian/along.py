@@ -26,6 +26,8 @@ from .options import HessianOptions
 _ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
 
+_COLUMNS = ("lambda_max", "residual", "lambda_min", "2 / lr", "loss", "overlap", "products")
+
 _NOT_IN_JSON = ("provenance", "weights_hashes")
 
 
@@ -63,9 +65,12 @@ def curvature_along_run(
     with output_of_this_run(path, inputs, force=force, resume=resume), working_together(path):
         split_names(asked.split)
         opened = open_checkpoint(paths[-1], asked, (asked.split,))
-        points = SnapshotFiles(paths, opened.problems).training_points(asked.split)
+        files = SnapshotFiles(paths, opened.problems, state_key=asked.state_key)
+        order = files.order
+        if order.remark is not None:
+            console.say(order.remark)
         result = curvature_along(
-            points,
+            files.training_points(asked.split),
             top_k=asked.top_k,
             bottom_k=asked.num_smallest,
             every=asked.every,
@@ -73,7 +78,12 @@ def curvature_along_run(
             max_matvecs=asked.max_matvecs,
             seed=asked.seed,
             split=asked.split,
-            settings={**opened.settings, "curvature": asked.curvature},
+            unit=order.unit,
+            settings={
+                **opened.settings,
+                "checkpoint": str(order.paths[-1]),
+                "curvature": asked.curvature,
+            },
             operator=partial(CurvatureOperator, kind=asked.curvature),
             sink=distributed.FirstSink(FileSink(path, resume=resume)),
             should_stop=partial(reached_together, deadline),
@@ -94,10 +104,19 @@ def curvature_along_run(
 def _show(result: CurvatureHistory, folder: Path) -> None:
     console.answer_table(
         f"Extreme Hessian eigenvalues along {folder}, {result.split} loss",
-        ["epoch", "lambda_max", "residual", "lambda_min", "2 / lr", "loss", "overlap", "products"],
+        [
+            result.unit,
+            "lambda_max",
+            "residual",
+            "lambda_min",
+            "2 / lr",
+            "loss",
+            "overlap",
+            "products",
+        ],
         [
             [
-                f"{result.epoch[i]:g}",
+                f"{result.epoch[i]:.12g}",
                 console.number(result.eigenvalues[i, 0], 5),
                 console.number(result.residuals[i, 0], 2),
                 console.number(

@@ -73,6 +73,7 @@ def surface_of(
             opened.problems,
             checkpoint=checkpoint,
             stored=stored_directions,
+            state_key=problem.state_key,
             progress=console.TerminalProgress(),
         )
         for remark in built.remarks:

@@ -36,7 +36,7 @@ class TrainingPoint:
     """A snapshot of a training run, read when it is needed.
 
     Attributes:
-        epoch: After which it was taken.
+        epoch: After which it was taken, or the step.
         load: Returns the loss with the snapshot's weights and buffers as its own, read anew each
             time.
         learning_rate: Of the optimizer then; NaN where it is not known.
@@ -57,6 +57,7 @@ def curvature_along(
     max_matvecs: int = 500,
     seed: int = 0,
     split: str = "train",
+    unit: str = "epoch",
     settings: Mapping[str, Any] | None = None,
     operator: Callable[[Problem], CurvatureOperator] = CurvatureOperator,
     sink: Sink[CurvatureHistory] | None = None,
@@ -81,6 +82,7 @@ def curvature_along(
         max_matvecs: Limit on products at each snapshot.
         seed: Of the start vectors.
         split: Name of the data split, to be recorded.
+        unit: What the points' epochs count, see `CurvatureHistory`.
         settings: What the user asked for, to be recorded.
         operator: Makes the matrix of a problem; what it is, is to be in `settings` as `curvature`.
         sink: Takes the result after each snapshot, and writes it.
@@ -98,6 +100,7 @@ def curvature_along(
     sink = sink or NullSink()
     asked = {"tolerance": tolerance, "max_matvecs": max_matvecs, "seed": seed}
     history = _empty_history(points, top_k, bottom_k, split, {**(settings or {}), **asked})
+    history = replace(history, unit=unit)
     if (stored := sink.load()) is not None:
         require_unchanged(
             stored, CurvatureHistory, "the curvature along a run", _traits(stored, history)
@@ -210,7 +213,8 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
     """Yield what a history that is continued must share with the one that is asked for."""
     there, here = stored.provenance, wanted.provenance
     yield "number of snapshots", len(stored.epoch), len(wanted.epoch)
-    yield "set of epochs", stored.epoch.tolist(), wanted.epoch.tolist()
+    yield "unit of positions", stored.unit, wanted.unit
+    yield f"set of {wanted.unit}s", stored.epoch.tolist(), wanted.epoch.tolist()
     yield (
         "number of largest eigenvalues",
         stored.eigenvalues.shape[1],

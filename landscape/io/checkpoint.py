@@ -31,6 +31,7 @@ from landscape.io.state_dicts import (
     find_state_dict,
     fitting_prefix,
     missing_keys,
+    recorded_progress,
     under_names_of,
     unexpected_keys,
 )
@@ -85,12 +86,14 @@ class Checkpoint:
         state_dict: Name -> tensor, as in the file.
         recipe: What was recorded of model and data; all None in a foreign file.
         training: What training needs to resume; None in a foreign file.
+        progress: `epoch` and `step` -> how far training had come, as far as the file records it.
     """
 
     path: Path
     state_dict: dict[str, Any]
     recipe: Recipe
     training: dict[str, Any] | None = None
+    progress: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -151,7 +154,8 @@ def load_checkpoint(path: str | os.PathLike[str], state_key: str | None = None) 
     check_tensors(path, content)
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         return _read_ours(path, content)
-    return Checkpoint(path, find_state_dict(path, content, state_key), Recipe())
+    state = find_state_dict(path, content, state_key)
+    return Checkpoint(path, state, Recipe(), progress=recorded_progress(content))
 
 
 def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
@@ -175,7 +179,8 @@ def _read_ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
             _check_training(training)
     except Misfit as exc:
         raise CheckpointError(f"{path} is damaged: {exc}.") from exc
-    return Checkpoint(path, dict(content["state_dict"]), recipe, training)
+    state = dict(content["state_dict"])
+    return Checkpoint(path, state, recipe, training, recorded_progress(content))
 
 
 def _check_training(training: Mapping[str, Any]) -> None:

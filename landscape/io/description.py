@@ -206,6 +206,7 @@ def _describe_curvature_history(history: CurvatureHistory) -> Description:
     done = np.flatnonzero(history.done)
     return {
         "split": history.split,
+        "unit": history.unit,
         "num_snapshots": len(history.done),
         "num_done": len(done),
         "top_k": history.eigenvalues.shape[1],

@@ -135,8 +135,9 @@ def _of_curvature_history(history: CurvatureHistory) -> Columns:
         "residual_bottom": history.bottom_residuals,
         "rounding_bottom": history.bottom_rounding,
     }
-    names = ("epoch", "learning_rate", "loss", "converged", "num_matvecs", "overlaps")
+    names = ("learning_rate", "loss", "converged", "num_matvecs", "overlaps")
     return {
+        history.unit: history.epoch[done].tolist(),
         **{name: getattr(history, name)[done].tolist() for name in names},
         **{
             f"{name}_{i}": column[done].tolist()

@@ -15,6 +15,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from landscape.results.eigenvalue_history import POSITION_UNITS
 from landscape.results.provenance import Provenance
 
 _INF = math.inf
@@ -304,7 +305,10 @@ def _directions_rules(found: Mapping[str, Any]) -> dict[str, bool]:
 _RULES: dict[str, Callable[[Mapping[str, Any]], dict[str, bool]]] = {
     "Surface": _surface_rules,
     "Directions": _directions_rules,
-    "CurvatureHistory": lambda found: {"epoch must not be empty": found["epoch"].size > 0},
+    "CurvatureHistory": lambda found: {
+        "epoch must not be empty": found["epoch"].size > 0,
+        f"unit must be {', '.join(POSITION_UNITS)}": found.get("unit", "epoch") in POSITION_UNITS,
+    },
     "Density": lambda found: {
         "num_parameters must be at least 1": found["num_parameters"] >= 1,
     },

@@ -17,12 +17,13 @@ from landscape.errors import CheckpointError, require
 from landscape.hessian.along_training import TrainingPoint
 from landscape.io.checkpoint import load_checkpoint, load_weights
 from landscape.io.store import read_result
+from landscape.io.training_order import training_order
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec, trainable_parameters
 from landscape.results.history import History
 from landscape.runtime.progress import SILENT, Progress, reporting
 
-_SUFFIXES = (".pt", ".pth", ".th", ".t7", ".ckpt", ".safetensors")
+_SUFFIXES = (".pt", ".pth", ".th", ".t7", ".ckpt", ".safetensors", ".pth.tar")
 
 
 def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
@@ -46,7 +47,7 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Path]:
     found = [
         path
         for path in place.iterdir()
-        if path.suffix in _SUFFIXES and not path.name.startswith(".")
+        if path.name.endswith(_SUFFIXES) and not path.name.startswith(".")
     ]
     require(
         found,
@@ -63,15 +64,25 @@ class SnapshotFiles:
     The loss of each is that with its own running statistics.
 
     Args:
-        paths: In the order of training.
+        paths: Sorted by name; `landscape.io.training_order` says which is of which epoch.
         problems: Split name -> problem of the model that they fit.
+        state_key: Which of several state dicts in each file, as for `load_checkpoint`.
         progress: Counts the points.
+
+    Attributes:
+        order: The files in the order of training.
     """
 
     def __init__(
-        self, paths: Sequence[Path], problems: Mapping[str, Problem], *, progress: Progress = SILENT
+        self,
+        paths: Sequence[Path],
+        problems: Mapping[str, Problem],
+        *,
+        state_key: str | None = None,
+        progress: Progress = SILENT,
     ) -> None:
-        self._paths = paths
+        self.order = training_order(paths, state_key)
+        self._state_key = state_key
         self._problems = problems
         self._progress = progress
         self._module = next(iter(problems.values())).copy_module()
@@ -80,38 +91,41 @@ class SnapshotFiles:
     @property
     def snapshots(self) -> list[Snapshot]:
         """Their weights."""
-        return [Snapshot(_label(path), partial(self._read, path)) for path in self._paths]
+        return [Snapshot(label, partial(self._read, path)) for label, path in self._labelled()]
 
     def training_points(self, split: str) -> list[TrainingPoint]:
         """Return the snapshots as problems of one split, each with its own running statistics.
 
-        The epoch is that in the name of the file, if all have one; else they are counted from 0.
         The learning rate is that of the epoch that ended with the snapshot, of the first one for
         the start, if the run's history is there.
 
         Raises:
             StoreError: If the history is damaged.
         """
-        epochs, rates = _epochs(self._paths), _learning_rates(self._paths)
+        order = self.order
+        rates = _learning_rates(order.paths) if order.unit == "epoch" else {}
         return [
-            TrainingPoint(epoch, partial(self._load, path, split), rates.get(max(epoch, 1), np.nan))
-            for epoch, path in zip(epochs, self._paths, strict=True)
+            TrainingPoint(at, partial(self._load, path, split), rates.get(max(at, 1), np.nan))
+            for at, path in zip(order.positions, order.paths, strict=True)
         ]
 
     def __iter__(self) -> Iterator[Landmark]:
-        with reporting(self._progress, "snapshots", len(self._paths)):
-            for number, path in enumerate(self._paths, start=1):
+        with reporting(self._progress, "snapshots", len(self.order.paths)):
+            for number, (label, path) in enumerate(self._labelled(), start=1):
                 w = self._read(path)
                 loss = {split: self._problem(split).loss(w) for split in self._problems}
-                yield Landmark(_label(path), "snapshot", w, loss)
+                yield Landmark(label, "snapshot", w, loss)
                 self._progress.update(number)
+
+    def _labelled(self) -> list[tuple[str, Path]]:
+        return list(zip(self.order.labels, self.order.paths, strict=True))
 
     def _load(self, path: Path, split: str) -> Problem:
         w = self._read(path)
         return self._problems[split].with_buffers(list(self._module.buffers()), w)
 
     def _read(self, path: Path) -> Tensor:
-        load_weights(self._module, load_checkpoint(path))
+        load_weights(self._module, load_checkpoint(path, self._state_key))
         return self._spec.flatten(
             [parameter.detach() for _, parameter in trainable_parameters(self._module)]
         )
@@ -121,27 +135,12 @@ class SnapshotFiles:
         return self._problems[split].with_buffers(list(self._module.buffers()))
 
 
-def _label(path: Path) -> str:
-    epoch = _epoch(path)
-    return path.stem if epoch is None else f"epoch {epoch}"
-
-
-def _epoch(path: Path) -> int | None:
-    found = re.fullmatch(r"epoch\D?0*(\d+)", path.stem)
-    return int(found[1]) if found else None
-
-
-def _epochs(paths: Sequence[Path]) -> Sequence[int]:
-    named = [epoch for epoch in map(_epoch, paths) if epoch is not None]
-    return named if len(named) == len(paths) else range(len(paths))
-
-
-def _learning_rates(paths: Sequence[Path]) -> dict[int, float]:
+def _learning_rates(paths: Sequence[Path]) -> dict[float, float]:
     """Return epoch -> learning rate from the history of the snapshots' run; empty without one."""
     folder = paths[0].parent
     file = (folder.parent if folder.name == "snapshots" else folder) / "history.h5"
     history = read_result(file) if file.exists() else None
-    if not isinstance(history, History) or None in map(_epoch, paths):
+    if not isinstance(history, History):
         return {}
     return dict(zip(history.epoch.tolist(), history.learning_rate.tolist(), strict=True))
 

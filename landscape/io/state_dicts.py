@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
@@ -17,9 +18,19 @@ NESTING_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 _MOST_NESTED = 8  # mappings around a state dict
 _SEARCHED = 2  # mappings deep, of unknown keys
+_MOST_COUNTED = 2**53  # what a float counts exactly
 _EXTRA_STATE = "_extra_state"  # what torch appends to a module's name for its plain values
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 """Count batches or averages in training; files of other versions or wrappers lack them."""
+
+_PROGRESS = {
+    "epoch": ("epoch", "current_epoch", "cur_epoch"),
+    "step": ("global_step", "step", "iteration", "iter", "iter_num", "it"),
+}
+"""Unit -> keys under which training loops record how far they had come."""
+
+_RECORDS = ("meta", "training", "state", "trainer_state", "trainer", "info")
+"""Keys of mappings that hold such records."""
 
 _WRAPPERS = {
     "module",  # DataParallel, DistributedDataParallel, AveragedModel
@@ -152,6 +163,30 @@ def _contents(content: Any) -> str:
     if isinstance(content, list | tuple) and any(isinstance(each, Tensor) for each in content):
         return f"{len(content)} tensors without names"
     return type(content).__name__
+
+
+def recorded_progress(content: Any) -> dict[str, float]:
+    """Return the epoch and the step that a checkpoint records of itself, by unit."""
+    records = [content, *_records_in(content)]
+    records += [inner for record in records[1:] for inner in _records_in(record)]
+    counts = {
+        unit: [_counted(_get(record, key)) for record in records for key in keys]
+        for unit, keys in _PROGRESS.items()
+    }
+    found = {unit: [each for each in some if each is not None] for unit, some in counts.items()}
+    return {unit: some[0] for unit, some in found.items() if some}
+
+
+def _records_in(content: Any) -> list[Any]:
+    return [_get(content, key) for key in _RECORDS]
+
+
+def _counted(value: Any) -> float | None:
+    """Return a count as a number: a plain number or one in a tensor or an array."""
+    if isinstance(value, Tensor | np.generic) and value.ndim == 0:
+        value = value.item()
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < _MOST_COUNTED else None
 
 
 def under_names_of(want: Mapping[str, Any], have: Mapping[str, Any]) -> dict[str, Any]:

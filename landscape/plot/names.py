@@ -147,7 +147,16 @@ def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
 
 def split_of(results: Iterable[Any]) -> str:
     """Name the split, or the splits, that results were measured on."""
-    return " / ".join(dict.fromkeys(literal(result.split) for result in results))
+    return _shared(results, "split")
+
+
+def unit_of(histories: Iterable[Any]) -> str:
+    """Name what the positions in histories of curvature count."""
+    return _shared(histories, "unit")
+
+
+def _shared(results: Iterable[Any], field: str) -> str:
+    return " / ".join(dict.fromkeys(literal(getattr(result, field)) for result in results))
 
 
 def _shape(result: Any) -> str:

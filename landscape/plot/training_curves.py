@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require
-from landscape.plot.names import list_results, split_of
+from landscape.plot.names import list_results, split_of, unit_of
 from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
 from landscape.plot.style import (
     LINE_COLORS,
@@ -234,7 +234,7 @@ def plot_curvature_history(
     _draw_top(top, histories)
     for bottom in below:
         _draw_curves(bottom, histories, "bottom", np.empty(0))
-        bottom.set(xlabel="epoch", ylabel="\N{MINUS SIGN}" + r"$\lambda_{\min}$")
+        bottom.set(xlabel=top.get_xlabel(), ylabel="\N{MINUS SIGN}" + r"$\lambda_{\min}$")
     top.label_outer()
     return top
 
@@ -268,7 +268,7 @@ def _draw_top(ax: Axes, histories: Sequence[CurvatureHistory]) -> None:
             gid="edge-of-stability",
         )
     _draw_curves(ax, histories, "top", lowest[is_near])
-    ax.set(xlabel="epoch", ylabel=rf"$\lambda_{{\max}}$ ({split_of(histories)} loss)")
+    ax.set(xlabel=unit_of(histories), ylabel=rf"$\lambda_{{\max}}$ ({split_of(histories)} loss)")
 
 
 def _lowest_thresholds(histories: Sequence[CurvatureHistory]) -> tuple[np.ndarray, np.ndarray]:

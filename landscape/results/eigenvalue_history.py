@@ -10,13 +10,16 @@ import numpy as np
 from landscape.results.display import Displayed, span
 from landscape.results.provenance import Provenance
 
+POSITION_UNITS = ("epoch", "step", "number", "snapshot")
+"""What positions in training may count, see `CurvatureHistory.unit`."""
+
 
 @dataclass(frozen=True, repr=False)
 class CurvatureHistory(Displayed):
     """Extreme eigenvalues at the snapshots of a training run; arrays have one row per snapshot.
 
     Attributes:
-        epoch: Epoch of each snapshot, (n,).
+        epoch: Position of each snapshot in training, (n,), in epochs or what `unit` says.
         eigenvalues: The algebraically largest, descending, (n, k).
         residuals: Residual of each of them, (n, k).
         bottom_eigenvalues: The algebraically smallest, ascending, (n, kb).
@@ -34,6 +37,8 @@ class CurvatureHistory(Displayed):
         rounding: Error of each of the largest from rounding, as of `Extremes`, (n, k); NaN where it
             was not measured, empty in files of earlier versions.
         bottom_rounding: The same for the smallest, (n, kb).
+        unit: What `epoch` counts: `epoch` or `step`; `number` for numbers in file names that say
+            neither, `snapshot` for the snapshots themselves.
     """
 
     epoch: np.ndarray
@@ -52,6 +57,7 @@ class CurvatureHistory(Displayed):
     weights_hashes: tuple[str, ...] = ()
     rounding: np.ndarray = field(default_factory=partial(np.empty, 0))
     bottom_rounding: np.ndarray = field(default_factory=partial(np.empty, 0))
+    unit: str = "epoch"
 
     @property
     def half_widths(self) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +74,7 @@ class CurvatureHistory(Displayed):
         ends = {"lambda_max": self.eigenvalues, "lambda_min": self.bottom_eigenvalues}
         return [
             ("snapshots", f"{int(self.done.sum())} of {len(self.epoch)}"),
-            ("epochs", span(self.epoch)),
+            (f"{self.unit}s", span(self.epoch)),
             *((name, span(values[self.done, 0])) for name, values in ends.items() if values.size),
             ("converged", "yes" if self.converged[self.done].all() else "no"),
         ]

@@ -118,6 +118,7 @@ def build_planes(
     *,
     checkpoint: str | os.PathLike[str] = "checkpoint",
     stored: Directions | None = None,
+    state_key: str | None = None,
     progress: Progress = SILENT,
 ) -> BuiltPlanes:
     """Find every direction of a specification, and what they span.
@@ -128,13 +129,15 @@ def build_planes(
             the loss.
         checkpoint: File of the origin, which names it among other checkpoints.
         stored: Directions in the file that the specification names, see `read_direction_file`.
+        state_key: Which of several state dicts in each checkpoint that the specification names, as
+            for `load_checkpoint`.
         progress: Counts products and snapshots.
 
     Raises:
         LandscapeError: If a direction cannot be found, or they span nothing.
     """
     problems = by_split(problems)
-    finder = _Finder(spec, Path(checkpoint), problems, progress)
+    finder = _Finder(spec, Path(checkpoint), problems, state_key, progress)
     if stored is None:
         found = tuple(_FINDERS[each.kind](finder, each) for each in spec.specs)
         is_random = any(each.kind == "random" for each in spec.specs)
@@ -187,6 +190,7 @@ class _Finder:
     spec: PlaneSpec
     checkpoint: Path
     problems: Mapping[str, Problem]
+    state_key: str | None
     progress: Progress
 
     @property
@@ -238,7 +242,10 @@ class _Finder:
         """
         specs = self.of_kind("pca")
         files = SnapshotFiles(
-            find_snapshots(specs[0].argument), self.problems, progress=self.progress
+            find_snapshots(specs[0].argument),
+            self.problems,
+            state_key=self.state_key,
+            progress=self.progress,
         )
         found = principal_components(
             files.snapshots, self.problem, names=[each.text for each in specs], points=files
@@ -248,7 +255,7 @@ class _Finder:
     def to(self, spec: DirectionSpec) -> Direction:
         path = Path(spec.argument)
         module = self.problem.copy_module()
-        load_weights(module, load_checkpoint(path))
+        load_weights(module, load_checkpoint(path, self.state_key))
         return checkpoint_direction(module, self.problems, name=spec.text, label=self.labels[path])
 
     def eigen(self, spec: DirectionSpec) -> Direction:

@@ -42,6 +42,7 @@ def surface(
     spectrum: bool = False,
     directions: str | os.PathLike[str] | None = None,
     save_directions: str | os.PathLike[str] | None = None,
+    state_key: str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -73,6 +74,8 @@ def surface(
         spectrum: Whether to measure the extreme eigenvalues of the Hessian at each point.
         directions: File of directions to take as they are stored, in place of x and y.
         save_directions: File to write the directions to; None for none.
+        state_key: Which of several state dicts in each checkpoint of `to:CKPT` and `pca:DIR`, as
+            for `open_problem`.
         out: Results file that is written while points are computed; None for none.
         resume: Whether to continue the surface in `out`.
         progress: Counts points.
@@ -104,7 +107,7 @@ def surface(
     if isinstance(range, tuple):
         range = ":".join(map(str, range))
     ranges = parse_ranges(range or spec.default_range(num_directions), num_directions)
-    built = build_planes(spec, problems, stored=stored, progress=progress)
+    built = build_planes(spec, problems, stored=stored, state_key=state_key, progress=progress)
     if save_directions is not None:
         write_result(save_directions, built.as_stored())
     found = find_ranges(ranges, sizes, built, progress=progress)

@@ -233,3 +233,8 @@ def test_layers_are_drawn_of_one_spectrum():
 def test_layers_without_shares_are_an_error():
     with pytest.raises(InputError, match="the spectrum has none"):
         plot.plot_layer_shares(make_spectrum({}))
+
+
+def test_the_axis_says_what_the_positions_count():
+    ax = plot.plot_curvature_history(make_history(unit="step"))
+    assert {each.get_xlabel() for each in ax.figure.axes} == {"", "step"}
