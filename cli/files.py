@@ -52,7 +52,9 @@ def info(
     tables = {name: _rows(found[name]) for name in _TABLES if found.get(name)}
     rest = {name: value for name, value in found.items() if name not in (*_TABLES, *_LEFT_TO_JSON)}
     provenance = rest.pop("provenance", {})
-    console.answer(f"{file}: {found['kind']}")
+    recorded = {**found.get("settings", {}), **found.get("recipe", {})}.get("loss")
+    loss = provenance.get("loss_function") or recorded
+    console.answer(f"{file}: {found['kind']}{f', loss {loss}' if loss else ''}")
     _answer_lines(list(_flat(rest)))
     for name, rows in tables.items():
         console.answer(name)

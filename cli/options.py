@@ -72,7 +72,9 @@ class ModelOptions:
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Loss: cross-entropy, mse or an import string of loss(outputs, targets)."
+            help="Loss: cross-entropy (scores and class numbers), mse (numbers of one shape), bce "
+            "(logits and answers from 0 to 1, of one shape) or an import string of "
+            "loss(outputs, targets)."
         ),
     ] = None
     label_noise: Annotated[

@@ -18,6 +18,11 @@ from . import console
 _kept: ContextVar[frozenset[Path]] = ContextVar("kept", default=frozenset())
 
 
+def with_loss(title: str, origin: Provenance) -> str:
+    """Return a title that ends with the name of the loss function, where that was recorded."""
+    return ", loss ".join([title, *(name for _, name in origin.named_loss())])
+
+
 def show_draws(origin: Provenance) -> None:
     """Print how far the loss at the weights differs between draws, if several were averaged."""
     for split, error in origin.draws_error.items():

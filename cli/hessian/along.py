@@ -19,9 +19,10 @@ from landscape.runtime.progress import Deadline
 
 from .. import console
 from ..options import typed_options
-from ..outputs import default_output, output_of_this_run
+from ..outputs import default_output, output_of_this_run, with_loss
 from ..processes import open_checkpoint, reached_together, working_together
 from .options import HessianOptions
+from .summary import MATRICES
 
 _ALONE = ("trace", "relative_error", "density", "blocks", "folds", "align")
 """Options that are of one checkpoint."""
@@ -91,7 +92,8 @@ def curvature_along_run(
         )
     if as_json:
         found = {key: each for key, each in result.as_dict().items() if key not in _NOT_IN_JSON}
-        console.answer_json({"out": str(path), **found})
+        named = {"loss_function": result.provenance.loss_function}
+        console.answer_json({"out": str(path), **found, **named})
     else:
         _show(result, folder)
     console.say(f"Saved to {path}. To draw it: landscape plot {path}")
@@ -102,8 +104,12 @@ def curvature_along_run(
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:
+    matrix = MATRICES[result.provenance.settings.get("curvature", "hessian")]
     console.answer_table(
-        f"Extreme Hessian eigenvalues along {folder}, {result.split} loss",
+        with_loss(
+            f"Extreme {matrix} eigenvalues along {folder}, {result.split} examples",
+            result.provenance,
+        ),
         [
             result.unit,
             "lambda_max",

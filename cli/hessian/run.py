@@ -233,6 +233,7 @@ def _krylov_sink(
         "data": problem.data_hash,
         "batch normalization": problem.batchnorm,
         "curvature": asked.curvature,
+        "loss function": problem.passes.loss_name,
         **{
             f"plan: {name}": str(value)
             for name, value in problem.plan.as_dict().items()

@@ -17,11 +17,13 @@ from landscape.results.spectral_density import (
 from landscape.results.spectrum import Spectrum, fold_summary
 
 from .. import console
-from ..outputs import show_draws
+from ..outputs import show_draws, with_loss
 
 _COLUMNS = ["eigenvalue", "value", "residual", "rounding", "estimated error", "|cos| to gradient"]
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
-_MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
+MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
+"""Kind of curvature -> name of the matrix."""
+
 _FOLDS = {
     "lambda_max": "lambda_max",
     "lambda_min": "lambda_min",
@@ -41,8 +43,11 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
     size = result.provenance.num_parameters
     examples = result.provenance.num_examples[result.split]
     console.answer_table(
-        f"{_MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} {result.split} "
-        "examples",
+        with_loss(
+            f"{MATRICES[result.curvature]} eigenvalues, {size} parameters, {examples} "
+            f"{result.split} examples",
+            result.provenance,
+        ),
         _COLUMNS,
         _eigenvalues(result, size),
     )
@@ -89,7 +94,13 @@ def _spectrum_as_json(result: Spectrum) -> dict[str, Any]:
         "mass_below_zero": mass_below_zero(result.density).as_dict(),
     }
     own = {"aligned_with": result.aligned_with or None, "density": density}
-    return {**found, **own, "draws_error": result.provenance.draws_error}
+    origin = result.provenance
+    return {
+        **found,
+        **own,
+        "draws_error": origin.draws_error,
+        "loss_function": origin.loss_function,
+    }
 
 
 def _agreement_as_json(agreement: Agreement) -> dict[str, Any]:

@@ -131,6 +131,7 @@ def _measure_each(
         for what, is_same in (
             ("model", problem.spec == first.spec),
             ("data", problem.data_hash == first.data_hash),
+            ("loss function", problem.passes.loss_name == first.passes.loss_name),
         ):
             require(
                 is_same,

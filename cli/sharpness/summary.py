@@ -17,7 +17,7 @@ from landscape.results.sharpness import (
 from landscape.results.sharpness_measures import MEASURES
 
 from .. import console
-from ..outputs import show_draws
+from ..outputs import show_draws, with_loss
 
 
 def show_sharpness(result: Sharpness | SharpnessComparison, as_json: bool) -> None:
@@ -51,6 +51,7 @@ def _as_json(result: Sharpness | SharpnessComparison) -> dict[str, Any]:
         "batchnorm": origin["batchnorm"],
         "dtype": origin["dtype"],
         "draws_error": origin["draws_error"],
+        "loss_function": origin["loss_function"],
     }
 
 
@@ -109,7 +110,7 @@ def _show_rescaled(result: Sharpness) -> None:
 
 def _show_checkpoints(result: SharpnessComparison) -> None:
     console.answer_table(
-        "At the weights",
+        with_loss("At the weights", result.checkpoints[0].provenance),
         ["checkpoint", "loss", "accuracy", "test accuracy", "gap x 10^3"],
         [
             [
@@ -187,11 +188,12 @@ def _title(result: Sharpness) -> str:
     )  # docs/protocols.md has theirs
     batches = "" if first.m is None else f" in {kind} of {first.m}"
     protocol = f" by protocol {result.protocol}" if result.protocol else ""
-    return (
+    title = (
         f"Sharpness{protocol}, {origin.num_examples[result.split]} {result.split} "
         f"examples{batches}, "
         f"BatchNorm {origin.batchnorm}, {ball}, {origin.dtype}"
     )
+    return with_loss(title, origin)
 
 
 def _name(measure: Measure) -> str:

@@ -10,7 +10,7 @@ from landscape.results.surface import Surface
 from landscape.surface.topology import describe_topology
 
 from .. import console
-from ..outputs import show_draws
+from ..outputs import show_draws, with_loss
 
 
 def show_surface(result: Surface, path: Path, as_json: bool) -> None:
@@ -40,6 +40,7 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
                 "is_complete": result.is_complete,
                 "deviations": result.deviations,
                 "draws_error": result.provenance.draws_error,
+                "loss_function": result.provenance.loss_function,
                 "splits": splits,
                 "trajectory": _trajectory(result),
             }
@@ -47,7 +48,10 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
         return
     points = "x".join(map(str, reversed(result.done.shape)))
     console.answer_table(
-        f"Loss surface, {points} points, {result.provenance.num_parameters} parameters",
+        with_loss(
+            f"Loss surface, {points} points, {result.provenance.num_parameters} parameters",
+            result.provenance,
+        ),
         ["split", "loss at center", "accuracy at center", "smallest loss", "largest loss"],
         [
             [

@@ -96,14 +96,21 @@ def train_runs(
         place = distributed.local_device(choose_device(device))
         histories = [run.train(recipe, splits, start, hashes, place, signals) for run in runs]
     if as_json:
-        found = [_as_json(history, run) for history, run in zip(histories, runs, strict=True)]
+        named = {"loss_function": recipe.loss}
+        found = [
+            {**_as_json(history, run), **named}
+            for history, run in zip(histories, runs, strict=True)
+        ]
         console.answer_json(
             found[0] if seeds is None else {"runs": found, "quantities": _over_seeds(histories)}
         )
-    elif seeds is None:
-        _show(histories[0], runs[0].path)
+        return
+    smoothing = options.label_smoothing and f", label smoothing {options.label_smoothing:g}"
+    title = f"loss {recipe.loss}{smoothing or ''}"
+    if seeds is None:
+        _show(histories[0], runs[0].path, title)
     else:
-        _show_seeds(histories, runs)
+        _show_seeds(histories, runs, title)
 
 
 def _seeds_and_folders(seed: int | None, seeds: str | None, out: Path) -> list[tuple[int, Path]]:
@@ -327,7 +334,7 @@ def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _show(history: History, path: Path) -> None:
+def _show(history: History, path: Path, title: str) -> None:
     held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])}
     shown = {
         "epochs": str(int(history.epoch[-1])),
@@ -339,11 +346,11 @@ def _show(history: History, path: Path) -> None:
         "top-5 error": console.percent(history.test_top5_error[-1]),
         "seconds": console.number(history.seconds.sum(), 3),
     }
-    console.answer_table("Training", list(shown), [list(shown.values())])
+    console.answer_table(f"Training, {title}", list(shown), [list(shown.values())])
     console.answer(f"Saved to {path}. To look at it: landscape surface {path}")
 
 
-def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
+def _show_seeds(histories: Sequence[History], runs: Sequence[_Run], title: str) -> None:
     losses = [history.test_loss[-1] for history in histories]
     accuracies = [history.test_accuracy[-1] for history in histories]
     columns = [
@@ -352,7 +359,7 @@ def _show_seeds(histories: Sequence[History], runs: Sequence[_Run]) -> None:
         [console.percent(each) for each in (*accuracies, *mean_and_deviation(accuracies))],
     ]
     console.answer_table(
-        f"Training, {len(runs)} seeds",
+        f"Training, {len(runs)} seeds, {title}",
         ["seed", "test loss", "test accuracy"],
         list(zip(*columns, strict=True)),
     )

@@ -22,6 +22,7 @@ from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
     item_traits,
+    loss_trait,
     plan_traits,
     require_unchanged,
 )
@@ -226,6 +227,7 @@ def _traits(stored: CurvatureHistory, wanted: CurvatureHistory) -> Iterator[Trai
         wanted.bottom_eigenvalues.shape[1],
     )
     yield "split", stored.split, wanted.split
+    yield loss_trait(there.loss_function, here.loss_function)
     yield from item_traits(
         vars(there), vars(here), ("dtype", "num_examples", "data_hash", "batchnorm")
     )

@@ -26,7 +26,7 @@ from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
 from landscape.problem.rounding import Rounding, gradient_at, known_error, losses_at
 from landscape.problem.weights import layers_of
-from landscape.results.identity import Trait
+from landscape.results.identity import Trait, loss_trait
 from landscape.results.provenance import make_provenance
 from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import SILENT, Progress, never
@@ -349,6 +349,7 @@ def spectrum_traits(
     yield "data", there.data_hash.get(split, ""), problem.data_hash
     yield "batch normalization", there.batchnorm, problem.batchnorm
     yield "dtype", there.dtype, problem.plan.dtype
+    yield loss_trait(there.loss_function, problem.passes.loss_name)
     yield "number of draws", there.plan.get("draws", 1), problem.plan.draws
     for name, value in asked.items():
         if value is not None:

@@ -26,6 +26,7 @@ from landscape.runtime.files import saying_why_not
 _FORMAT = "landscape-krylov"
 _SCHEMA = 1
 _HINT = "Remove it, or run without `resume`."
+_UNRECORDED = ("loss function",)  # which files of an earlier version lack
 _NEAR = 1e-2  # of the length of a unit vector from 1
 
 
@@ -140,7 +141,12 @@ class KrylovFile:
         stored = json.loads(file.attrs["facts"])
         require_same(
             self._path,
-            item_traits(stored, self._facts, {**stored, **self._facts}, default="not said"),
+            item_traits(
+                {name: self._facts.get(name, "not said") for name in _UNRECORDED} | stored,
+                self._facts,
+                {**stored, **self._facts},
+                default="not said",
+            ),
             hint="Run with the same settings, or without `resume`.",
         )
         head, steps = read_group(file, KrylovHead), array_of(file["steps"])

@@ -11,7 +11,7 @@ from typing import Any
 from landscape.data.subset import fixed_subset
 from landscape.errors import InputError
 from landscape.io.checkpoint import Recipe, load_checkpoint, load_weights
-from landscape.io.plugins import find_loss
+from landscape.io.plugins import find_loss, is_import_string
 from landscape.io.recipe import (
     ModelChoice,
     Splits,
@@ -22,6 +22,7 @@ from landscape.io.recipe import (
 )
 from landscape.io.wrapped import unwrapped
 from landscape.problem.batches import Data
+from landscape.problem.criteria import loss_name
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
 
@@ -193,6 +194,7 @@ def open_problems(
     data = load(recipe)
     if data.train is not None and prepare is not None:
         data = replace(data, train=prepare(data.train))
+    code = recipe.loss if not loss and is_import_string(recipe.loss or "") else None
     loss = loss or (find_loss(recipe.loss) if recipe.loss else None)
     wholes = {split: require_split(data, split) for split in splits}
     parts = {split: fixed_subset(whole, choice.samples) for split, whole in wholes.items()}
@@ -216,6 +218,9 @@ def open_problems(
             is_stratified=True,
         )
         points_per_pass = problems[split].plan.points_per_pass
+        if code:
+            passes = problems[split].passes
+            passes.loss_name = passes.loss_name.replace(loss_name(passes.given_criterion), code)
     settings = {"checkpoint": str(checkpoint), **asdict(recipe), "samples": choice.samples}
     if choice.state_key is not None:
         settings["state_key"] = choice.state_key

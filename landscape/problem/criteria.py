@@ -7,16 +7,19 @@ so are those of any loss function that returns `(sum, count)` in place of a mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from landscape.errors import require, require_one_of
+from landscape.errors import InputError, require, require_one_of
 from landscape.problem.batches import Batch, batch_length
 from landscape.problem.forward import as_mean, changed, has_accuracy
 
@@ -52,6 +55,7 @@ _ELEMENTWISE = {
     *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss),
     *(F.binary_cross_entropy, F.binary_cross_entropy_with_logits),
 }
+_Plain: TypeAlias = bool | int | float | str
 _OF_CLASSES = {F.cross_entropy, F.nll_loss, nn.CrossEntropyLoss, nn.NLLLoss}
 
 
@@ -68,19 +72,51 @@ def criterion_of(loss: Callable[..., Any] | str | None) -> Callable[..., Any]:
 
 
 def loss_name(criterion: Callable[..., Any]) -> str:
-    """Return the name of a loss: a built-in one's, else where it can be imported from."""
-    kind = _kind(criterion)
+    """Return the name of a loss with those of its options that are not at their defaults.
+
+    It is a built-in loss's own name, the class or function of torch's, such as `SmoothL1Loss`, and
+    for others where they are from, such as `mine.py:loss`.
+    """
+    options = ", ".join(f"{name}={value}" for name, value in _options(criterion))
+    return _plain_name(_kind(criterion)) + (f"({options})" if options else "")
+
+
+def _plain_name(kind: Any) -> str:
     names = {function: name for name, function in LOSSES.items()}
     if kind in names:
         return names[kind]
-    module = getattr(kind, "__module__", None)
+    module = str(getattr(kind, "__module__", None) or "")
     name = getattr(kind, "__qualname__", type(kind).__name__)
-    return f"{module}:{name}" if module else name
+    file = Path(getattr(sys.modules.get(module), "__file__", None) or "").name
+    is_script = file not in ("", "__init__.py") and "." not in module
+    return name if _is_known(module) else f"{file if is_script else module}:{name}".lstrip(":")
+
+
+def _options(criterion: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the options of a partial, or of a module those that are not at their defaults."""
+    if isinstance(criterion, partial):
+        yield from _options(criterion.func)
+        found: dict[str, Any] = criterion.keywords
+    elif isinstance(criterion, nn.Module):
+        parameters = inspect.signature(type(criterion)).parameters.values()
+        found = {
+            each.name: value
+            for each in parameters
+            if isinstance(value := getattr(criterion, each.name, None), Tensor | _Plain)
+            and (isinstance(value, Tensor) or value != each.default)
+        }
+    else:
+        found = {}
+    for name, value in found.items():
+        yield name, value if isinstance(value, _Plain) else type(value).__name__
 
 
 def is_of_torch(criterion: Callable[..., Any]) -> bool:
     """Whether a loss is one of torch's or our own, whose mean over a batch is known."""
-    module = getattr(_kind(criterion), "__module__", None) or ""
+    return _is_known(getattr(_kind(criterion), "__module__", None) or "")
+
+
+def _is_known(module: str) -> bool:
     return module.split(".")[0] in ("torch", "landscape")
 
 
@@ -282,11 +318,13 @@ def fitted(
         note: Finds what a loss function that returns `(sum, count)` counts; None for a mean.
 
     Raises:
-        InputError: If nothing counts.
+        InputError: If nothing counts, or answers of yes or no are not from 0 to 1.
     """
     lengths = np.array([batch_length(batch) for batch in batches], dtype=np.float64)
     num_examples, loss = int(lengths.sum()), class_loss(criterion)
     every = [targets for _, targets in batches]
+    if _kind(criterion) is binary_cross_entropy:
+        _require_answers(every)
     if note is not None:
         counts = np.array(note(batches), dtype=np.float64)
         fit = MeanOver(criterion, counts, float(counts.sum()), num_examples, is_counted=True)
@@ -308,6 +346,16 @@ def fitted(
         )
     require(fit.weight > 0, "the loss must count something, and nothing of the data counts.")
     return fit
+
+
+def _require_answers(every: Sequence[Any]) -> None:
+    for targets in every:
+        if isinstance(targets, Tensor) and not bool(((targets >= 0) & (targets <= 1)).all()):
+            raise InputError(
+                "bce needs targets from 0 to 1, answers of yes or no, got "
+                f"{targets.min().item():g} to {targets.max().item():g}.",
+                hint="Pass `loss='cross-entropy'` for class numbers, or `loss='mse'` for numbers.",
+            )
 
 
 def _are_class_numbers(targets: Any) -> bool:

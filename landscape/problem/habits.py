@@ -41,6 +41,7 @@ class Habits:
         mode: One of `MODES`.
         written: What passes write to, of `inputs` and `targets`.
         tried: A batch that the model runs on, one of few examples if there is such.
+        returns_output: Whether the loss is one of the model's outputs.
         is_new: Whether the next pass decides about `fresh` and `written`; it is given a copy.
     """
 
@@ -51,6 +52,7 @@ class Habits:
     mode: str = "inference"
     written: Sequence[str] = ()
     tried: Batch = ((), ())
+    returns_output: bool = False
     is_new: bool = False
 
     @classmethod

@@ -23,6 +23,7 @@ from landscape.problem.criteria import (
     criterion_of,
     fitted,
     is_of_torch,
+    loss_name,
     num_correct,
 )
 from landscape.problem.draws import drawn
@@ -73,6 +74,7 @@ class Passes:
         device: Where the model and the data are.
         dtype: Dtype of the weights.
         criterion: The loss function.
+        loss_name: What results call it.
         spec: Names, shapes and places of the weights.
         parameters: The trainable parameters of the copy, in order.
         norms: Its normalization layers and stored buffers.
@@ -143,6 +145,8 @@ class Passes:
             self.criterion = checked(self.criterion, is_chosen=criterion is not None)
             ends = ends_of(self.data, self.batches)
             self.habits = find_habits(self.forward, ends, state, self.weights)
+        name = loss_name(self.given_criterion)
+        self.loss_name = f"the model's own ({name})" if self.habits.returns_output else name
         known = {*model.parameters(), *own.copied.values()}
         with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError, listed
-from landscape.problem.batches import Batch, BatchData, Data
+from landscape.problem.batches import Batch, BatchData, Data, tensors_in
 from landscape.problem.draws import Sources
 from landscape.problem.habits import MODES, Habits, Watch, alias, clone, fresh_copy
 from landscape.problem.plan import twice_differentiable
@@ -66,6 +66,7 @@ class _Trial:
         self.sources = Sources(weights, state.generators)
         self._mode = "gradient"
         self._has_drawn = False
+        self._returns_output = False
         self._watches: list[Watch] = []
 
     def habits(self, ends: Sequence[Sequence[Batch]]) -> Habits:
@@ -89,6 +90,7 @@ class _Trial:
             mode=self._mode,
             written=sorted(written),
             tried=first,
+            returns_output=self._returns_output,
         )
 
     def _choose_mode(self, ends: Sequence[Sequence[Batch]]) -> Sequence[Batch]:
@@ -133,7 +135,9 @@ class _Trial:
         self.sources.seed(seed)
         states = self.sources.states()
         with MODES[self._mode]():
-            loss = self._run(watch.given)[1].item()
+            outputs, value = self._run(watch.given)
+            loss = value.item()
+        self._returns_output = any(each is value for each in tensors_in(outputs))
         self._has_drawn |= self.sources.states() != states
         return loss
 

@@ -218,6 +218,7 @@ class Report:
             "num_parameters": None if origin is None else origin.num_parameters,
             "batchnorm": None if origin is None else origin.batchnorm,
             "dtype": None if origin is None else origin.dtype,
+            "loss_function": None if origin is None else origin.loss_function,
             "num_matvecs": None if entry.spectrum is None else entry.spectrum.num_matvecs,
             "converged": None if entry.spectrum is None else entry.spectrum.converged,
             "quantities": {row.key: _as_json(row.of(entry)) for row in report_rows(self.rho)},
@@ -237,8 +238,9 @@ class Report:
 def _kind(detail: Detail) -> tuple[Any, ...]:
     """Return what two checkpoints must share to be compared in pairs."""
     origin = detail.measured.result.provenance
-    settings = tuple(str(origin.settings.get(name)) for name in ("model", "model_args", "loss"))
-    return *settings, str(origin.data_hash), origin.num_parameters, detail.test_hash
+    settings = tuple(str(origin.settings.get(name)) for name in ("model", "model_args"))
+    loss = origin.loss_function or str(origin.settings.get("loss"))
+    return *settings, loss, str(origin.data_hash), origin.num_parameters, detail.test_hash
 
 
 def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:
@@ -278,7 +280,8 @@ def _measured_on(entry: Entry) -> str:
     tests = 0 if entry.detail is None else entry.detail.test_losses.size
     data = f" of {origin.settings['data']}" if origin.settings.get("data") else ""
     also = f" and all {tests} test examples" if tests else ""
-    return f"{examples}{also}{data}, BatchNorm {origin.batchnorm}, {origin.dtype}"
+    loss = "".join(f", loss {name}" for _, name in origin.named_loss())
+    return f"{examples}{also}{data}, BatchNorm {origin.batchnorm}, {origin.dtype}{loss}"
 
 
 def _remarks(entry: Entry) -> list[str]:

@@ -18,7 +18,7 @@ from landscape.io.store import FileSink, read_result, write_result
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.report.entry import Detail, read_detail, write_detail
-from landscape.results.identity import MODEL_AND_DATA, Trait, require_same
+from landscape.results.identity import MODEL_AND_DATA, Trait, loss_trait, require_same
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Sharpness
 from landscape.results.spectrum import Spectrum
@@ -160,6 +160,7 @@ def _traits(
     for key in _SAME_SETTINGS:
         yield key.replace("_", " "), there.settings.get(key), wanted.get(key)
     yield "dtype", there.dtype, problem.plan.dtype
+    yield loss_trait(there.loss_function, problem.passes.loss_name)
     yield "number of draws", there.plan.get("draws", 1), problem.plan.draws
     yield "weights", there.weights_hash, problem.weights_hash
     yield "batch normalization", there.batchnorm, problem.batchnorm

@@ -254,6 +254,7 @@ def _checkpoint(report: Report, number: int) -> dict[str, Any]:
         "file": str(entry.path),
         "model": _called(origin.settings, "model"),
         "data": _called(origin.settings, "data"),
+        **dict(origin.named_loss()),
         "parameters": f"{origin.num_parameters:,}",
         "weights (SHA-256)": origin.weights_hash,
         "training data (SHA-256)": origin.data_hash.get("train", ""),

@@ -77,4 +77,5 @@ class CurvatureHistory(Displayed):
             (f"{self.unit}s", span(self.epoch)),
             *((name, span(values[self.done, 0])) for name, values in ends.items() if values.size),
             ("converged", "yes" if self.converged[self.done].all() else "no"),
+            *self.provenance.named_loss(),
         ]

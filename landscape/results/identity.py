@@ -23,6 +23,11 @@ def first_difference(traits: Iterable[Trait]) -> Trait | None:
     return next((trait for trait in traits if trait[1] != trait[2]), None)
 
 
+def loss_trait(stored: str, wanted: str) -> Trait:
+    """Return the names of two loss functions, of which files of an earlier version lack one."""
+    return "loss function", stored or wanted, wanted
+
+
 def plan_traits(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Trait]:
     """Yield the items of two execution plans, of which files of an earlier version lack some."""
     return item_traits({**_UNRECORDED_PLAN, **stored}, wanted, wanted, prefix="plan: ")

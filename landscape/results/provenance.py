@@ -30,6 +30,7 @@ class Provenance(Record):
         created: UTC time, ISO 8601.
         draws_error: Split name -> standard error of the loss at the weights over the draws of
             random numbers that are averaged; empty for one draw.
+        loss_function: Name of the loss function; empty if not recorded.
     """
 
     weights_hash: str = ""
@@ -43,6 +44,11 @@ class Provenance(Record):
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
     draws_error: dict[str, float] = field(default_factory=dict)
+    loss_function: str = ""
+
+    def named_loss(self) -> list[tuple[str, str]]:
+        """Return the loss function as an entry of a summary, where it was recorded."""
+        return [("loss function", self.loss_function)] if self.loss_function else []
 
 
 class Evaluated(Protocol):
@@ -55,6 +61,7 @@ class Evaluated(Protocol):
         num_examples: Number of its examples.
         spec: Has the number of weights as `size`.
         plan: Has `dtype`, `draws` and `as_dict()`.
+        passes: Has the name of the loss function as `loss_name`.
         evaluate: Returns an object with `draws_error`, at its own weights.
     """
 
@@ -64,6 +71,7 @@ class Evaluated(Protocol):
     num_examples: Any
     spec: Any
     plan: Any
+    passes: Any
     evaluate: Any
 
 
@@ -99,6 +107,7 @@ def make_provenance(
             for split, problem in problems.items()
             if problem.plan.draws > 1
         },
+        loss_function=first.passes.loss_name,
     )
 
 

@@ -338,6 +338,7 @@ class Sharpness(Displayed):
                 )
                 for measure in self.measures
             ),
+            *self.provenance.named_loss(),
         ]
 
     @property

@@ -309,6 +309,7 @@ class Spectrum(Extremes, Displayed):
             ("converged", "yes" if self.converged else "no"),
             ("certified", "yes" if self.is_certified else "no"),
             ("products", str(self.num_matvecs)),
+            *self.provenance.named_loss(),
         ]
 
     @property

@@ -105,6 +105,7 @@ class Surface(Displayed):
                 )
                 for split in self.splits
             ),
+            *self.provenance.named_loss(),
         ]
 
     @property

@@ -15,6 +15,7 @@ from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
 from landscape.hessian.trace import trace
 from landscape.problem.problem import Problem
 from landscape.reductions import dot
+from landscape.results.identity import loss_trait
 from landscape.results.sharpness import Taylor
 from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import SILENT, Progress
@@ -155,4 +156,10 @@ def _require_same(problem: Problem, spectrum: Spectrum) -> None:
         recorded.data_hash.get(spectrum.split) == problem.data_hash,
         "the spectrum must be of the same data.",
         hint="Pass the same `split`, `samples` and `data` to both.",
+    )
+    _, there, here = loss_trait(recorded.loss_function, problem.passes.loss_name)
+    require(
+        there == here,
+        f"the spectrum must be of the same loss function, it is of {there}, not of {here}.",
+        hint="Pass the same `loss` to both.",
     )

@@ -26,6 +26,7 @@ from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,
     item_traits,
+    loss_trait,
     plan_traits,
     require_unchanged,
 )
@@ -339,6 +340,7 @@ def _traits(stored: Surface, wanted: Surface) -> Iterator[Trait]:
     # What it says of products shows in the directions.
     of_losses = {name: value for name, value in here.plan.items() if name != "is_default_size"}
     yield from plan_traits(there.plan, of_losses)
+    yield loss_trait(there.loss_function, here.loss_function)
     names = wanted.direction_names
     yield "kind of directions", stored.direction_names or names, names
     yield from item_traits(there.settings, here.settings, (*MODEL_AND_DATA, "seed", "with_1d"))

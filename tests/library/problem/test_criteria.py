@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -304,6 +305,12 @@ def test_answers_of_yes_or_no_have_the_loss_of_logits(of):
     assert problem.loss() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("answers", [FLAT[:, None], 2 * FLAT[:, None].clamp(0, 1) - 1])
+def test_answers_of_yes_or_no_are_from_0_to_1(answers):
+    with pytest.raises(InputError, match="bce needs targets from 0 to 1"):
+        Problem(nn.Linear(3, 1), (INPUTS[: len(answers)], answers), "bce")
+
+
 def test_probabilities_of_classes_are_targets_of_a_chosen_cross_entropy():
     torch.manual_seed(0)
     targets = torch.rand(20, 3).softmax(1)
@@ -314,7 +321,24 @@ def test_probabilities_of_classes_are_targets_of_a_chosen_cross_entropy():
 def test_losses_have_names():
     assert [loss_name(LOSSES[name]) for name in LOSSES] == list(LOSSES)
     assert loss_name(opaque) == f"{__name__}:opaque"
-    assert loss_name(nn.CrossEntropyLoss()) == "torch.nn.modules.loss:CrossEntropyLoss"
+    assert loss_name(partial(opaque, scale=2)) == f"{__name__}:opaque(scale=2)"
+    assert loss_name(nn.SmoothL1Loss()) == "SmoothL1Loss"
+    smoothed = nn.CrossEntropyLoss(torch.ones(3), label_smoothing=0.1)
+    assert loss_name(smoothed) == "CrossEntropyLoss(weight=Tensor, label_smoothing=0.1)"
+
+
+@pytest.mark.parametrize("is_in_dict", [False, True])
+def test_a_loss_that_the_model_returns_is_named_as_such(is_in_dict):
+    class Own(nn.Linear):
+        def forward(self, x):
+            loss = super().forward(x).square().mean()
+            return {"loss": loss} if is_in_dict else loss
+
+    def returned(outputs, targets):
+        return outputs["loss"] if is_in_dict else outputs
+
+    problem = Problem(Own(3, 1), (INPUTS, INPUTS), returned)
+    assert problem.passes.loss_name.startswith(f"the model's own ({__name__}:")
 
 
 def trained(micro_batch, loss=None):
