@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
+    from landscape.plot.look import Look
     from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
@@ -27,6 +28,7 @@ __all__ = [
     "FIGURES",
     "FORMATS",
     "QUANTITIES",
+    "Look",
     "draw",
     "draw_page",
     "draw_result",
@@ -53,6 +55,7 @@ _MODULES = {
     "FORMATS": "save",
     "FIGURES": "names",
     "QUANTITIES": "names",
+    "Look": "look",
     "draw": "figure",
     "draw_page": "interactive",
     "draw_result": "figure",

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from landscape.errors import require
+from landscape.plot.interpolation import interpolate_line, interpolate_plane
+from landscape.plot.levels import choose_plane_scale
+from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.names import QUANTITIES, axis_labels, literal, quantity_label
 from landscape.plot.scale import Scale, choose_diverging_scale, choose_scale, choose_share_scale
 from landscape.results.surface import Mark, Surface
 from landscape.surface.grid import interpolated
 
-_FLAT = 1e-9  # area of a triangle, of a plane of area 1, below which its corners are on one line
 _MOST_DOTS = 8000  # on a plane
 _NOT_FINITE = {"NaN": np.isnan, "inf": np.isinf}
 NO_SPLIT = ""  # of a map, which belongs to the points and not to a split
@@ -190,20 +191,29 @@ def subtract_fields(second: Field, first: Field) -> Field:
     )
 
 
-def scale_of(fields: Sequence[Field]) -> Scale:
+def scale_of(fields: Sequence[Field], look: Look = DEFAULT_LOOK) -> Scale:
     """Choose one scale for fields shown together, centred at 0 if both signs occur and matter.
 
+    Args:
+        fields: Of one quantity, all on lines or all on planes.
+        look: What was asked for, of planes.
+
     Raises:
-        InputError: If no value is finite.
+        InputError: If no value is finite, or what was asked for does not fit the values.
     """
     arrays = [field.finite for field in fields]
     values = np.concatenate(arrays)
-    has_both_signs = (values < 0).any() and (values > 0).any()
-    if fields[0].quantity == "lambda_ratio" and not has_both_signs:
+    has_both_signs = bool((values < 0).any() and (values > 0).any())
+    is_diverging = any(field.is_signed for field in fields) and has_both_signs
+    is_share = fields[0].quantity == "accuracy"
+    if fields[0].quantity == "lambda_ratio" and not has_both_signs and look == DEFAULT_LOOK:
         return choose_share_scale(arrays)
-    if any(field.is_signed for field in fields) and has_both_signs:
-        return choose_diverging_scale(arrays)
-    return choose_scale(arrays, is_share=fields[0].quantity == "accuracy")
+    if fields[0].y.size:
+        planes = [field.values for field in fields]
+        return choose_plane_scale(planes, look, is_share=is_share, is_diverging=is_diverging)
+    return (
+        choose_diverging_scale(arrays) if is_diverging else choose_scale(arrays, is_share=is_share)
+    )
 
 
 def choose_splits(
@@ -315,57 +325,6 @@ def _interpolated(
     return np.ma.stack(
         [interpolate_line(surface.x, *each) for each in zip(values, done, strict=True)]
     )
-
-
-def interpolate_plane(
-    x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray
-) -> np.ma.MaskedArray:
-    """Interpolate a plane's missing points linearly on the Delaunay triangulation of the others.
-
-    Nothing is extrapolated, and nothing is interpolated across a point that was evaluated and is
-    not finite: a triangle with such a corner stays empty.
-
-    Args:
-        x: Coordinates along the first direction, (nx,).
-        y: Along the second, (ny,).
-        values: (ny, nx), masked where not evaluated or not finite, as is what is returned.
-        done: Which points were evaluated, (ny, nx).
-    """
-    rows, columns = np.nonzero(done)
-    places = np.stack([_scaled(x)[columns], _scaled(y)[rows]], axis=1)
-    is_line = len(places) < 3 or np.linalg.matrix_rank(places - places[0], tol=_FLAT) < 2
-    if done.all() or is_line:
-        return values
-    triangulation = Triangulation(*places.T)
-    corners = places[triangulation.triangles]
-    is_lost = np.ma.getmaskarray(values)[rows, columns][triangulation.triangles].any(axis=1)
-    areas = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / 2
-    is_hidden = is_lost | (areas < _FLAT)
-    if is_hidden.all():
-        return values
-    triangulation.set_mask(is_hidden)
-    interpolate = LinearTriInterpolator(triangulation, values.filled(0.0)[rows, columns])
-    return np.ma.where(done, values, interpolate(*np.meshgrid(_scaled(x), _scaled(y))))
-
-
-def interpolate_line(
-    x: np.ndarray, values: np.ma.MaskedArray, done: np.ndarray
-) -> np.ma.MaskedArray:
-    """Fill the points of a line that lie between two neighbours that were evaluated and are finite.
-
-    All are (nx,), and the values masked where not evaluated or not finite.
-    """
-    if done.all() or not done.any():
-        return values
-    known = np.where(np.ma.getmaskarray(values), np.nan, values.filled(0.0))[done]
-    return np.ma.where(
-        done, values, np.ma.masked_invalid(np.interp(x, x[done], known, left=np.nan, right=np.nan))
-    )
-
-
-def _scaled(coordinates: np.ndarray) -> np.ndarray:
-    """Map coordinates to [0, 1], so that the shapes of triangles do not depend on the units."""
-    return (coordinates - coordinates[0]) / (coordinates[-1] - coordinates[0])
 
 
 def _require_split(split: str | None, splits: Sequence[str], quantity: str) -> None:

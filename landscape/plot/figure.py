@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
+from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
 from landscape.plot.names import choose_kind, literal, name_results, refuse_other_split
 from landscape.plot.plane_maps import (
@@ -72,6 +73,7 @@ class _Request:
     split: str | None
     quantity: str
     has_title: bool
+    look: Look
 
 
 @styled
@@ -83,6 +85,7 @@ def draw(
     split: str | None = None,
     quantity: str = "loss",
     title: str | None = None,
+    look: Look = DEFAULT_LOOK,
 ) -> Figure:
     """Draw results of one type in one figure: planes side by side on one scale, others together.
 
@@ -103,6 +106,7 @@ def draw(
         quantity: `loss`, `accuracy` or the name of a map that every surface has. A curve of the
             loss has the accuracy, where there is one, under it.
         title: Over the whole figure.
+        look: Levels, scale, clipping, colours and labels of planes.
 
     Returns:
         The figure, of one or two columns of a paper.
@@ -125,11 +129,11 @@ def draw(
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
     number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
     require(len(results) == number, f"{rule}, got {len(results)}.", hint=hint)
-    figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title)))
+    figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title), look))
     if title:
         figure.suptitle(literal(title))
     figure.draw_without_rendering()
-    for ax in figure.axes:
+    for ax in () if look.no_labels else figure.axes:
         label_lines(ax)
     return figure
 
@@ -176,14 +180,15 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         titles = [label if len(fields) == 1 else f"{label}, {field.split}" for field in fields]
         rows, columns = _grid(len(fields), 1)
         kind = "filled"
-    scale = scale_of(fields)
+    scale = scale_of(fields, request.look)
     panel = (width_of(columns) - 1.4 - 0.15 * (columns - 1)) / columns  # inches
     figure = legend_of(fields, view_of(fields, kind)).new_figure(
         columns, 0.45 + rows * (panel + 0.25), layout="compressed"
     )
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = [
-        draw_field(ax, kind, field, scale, fields) for ax, field in zip(axes, fields, strict=True)
+        draw_field(ax, kind, field, scale, fields, request.look)
+        for ax, field in zip(axes, fields, strict=True)
     ]
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
         ax.set_title(panel_title(title, field))
@@ -200,7 +205,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
 def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as reliefs with the same heights, colours and view."""
     fields, titles = _panel_fields(surfaces, names, request)
-    scale = scale_of(fields)
+    scale = scale_of(fields, request.look)
     rows, columns = _grid(len(fields), len(surfaces))
     legend = legend_of(fields, view_of(fields, request.kind))
     axes = new_relief_figure(
@@ -226,7 +231,7 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
         "a trajectory needs a surface with snapshots, got none.",
         hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
     )
-    scale = scale_of([field])
+    scale = scale_of([field], request.look)
     legend = legend_of([field], view_of([field], "filled"))
     has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
     if has_losses:
@@ -241,7 +246,7 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
     heights = [PANEL_HEIGHT, *[_HEIGHT] * (1 + has_losses)]
     figure = legend.new_figure(1, sum(heights), layout="compressed")
     plane, *below = figure.subplots(len(heights), height_ratios=heights)
-    mappable = draw_field(plane, "filled", field, scale, [field])
+    mappable = draw_field(plane, "filled", field, scale, [field], request.look)
     plane.set_title(panel_title(names[0], field))
     add_color_bar([plane], mappable, field.name, scale)
     if has_losses:

@@ -45,7 +45,7 @@ _VIEWS = {
     "curve": "curve",
 }
 _BUTTONS = {"surface": "3D", "contour": "contours", "heatmap": "heat map"}
-_SCALES = {"linear": "linear", "log": "log", "symlog": "symmetric log"}
+_SCALES = {"linear": "linear", "log": "log", "symlog": "symmetric log", "excess": "log of excess"}
 _LEAST_RATIO = 3.0  # largest over smallest value from which a logarithmic scale is offered
 _GAP = 0.07  # of the page's width and height, between panels
 

@@ -14,16 +14,20 @@ from matplotlib.contour import ContourSet
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullLocator
 
 from landscape.errors import require
 from landscape.plot.contour_labels import label_contours
 from landscape.plot.field import Field, marked_points, scale_of, select_field
+from landscape.plot.interpolation import smooth_plane
+from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     CROSS,
     MISSING,
     ONE_COLUMN,
+    FittingLocator,
     color_map,
     color_norm,
     contrasting,
@@ -48,6 +52,7 @@ def plot_contour(
     quantity: str = "loss",
     label: str = "",
     scale: Scale | None = None,
+    look: Look = DEFAULT_LOOK,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the labelled contour lines of a surface on a plane.
@@ -60,12 +65,14 @@ def plot_contour(
         label: Title of the panel; the value at the centre follows it.
         scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
             own.
+        look: Levels, scale, clipping, colours and labels; a shared scale goes before them.
         ax: Where to draw; None for a new figure.
 
     Raises:
-        InputError: If the surface is on a line, or has no such split, quantity or finite value.
+        InputError: If the surface is on a line, or has no such split, quantity or finite value, or
+            the look does not fit the values.
     """
-    return _plot("contour", surface, split, quantity, label, scale, ax)
+    return _plot("contour", surface, split, quantity, label, scale, look, ax)
 
 
 @styled
@@ -76,13 +83,14 @@ def plot_filled_contour(
     quantity: str = "loss",
     label: str = "",
     scale: Scale | None = None,
+    look: Look = DEFAULT_LOOK,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a surface on a plane as bands of colour with labelled contour lines between them.
 
     Args and errors as for `plot_contour`.
     """
-    return _plot("filled", surface, split, quantity, label, scale, ax)
+    return _plot("filled", surface, split, quantity, label, scale, look, ax)
 
 
 @styled
@@ -93,17 +101,23 @@ def plot_heatmap(
     quantity: str = "loss",
     label: str = "",
     scale: Scale | None = None,
+    look: Look = DEFAULT_LOOK,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw each point of a surface on a plane as a coloured cell, interpolating only missing ones.
 
     Args and errors as for `plot_contour`.
     """
-    return _plot("heatmap", surface, split, quantity, label, scale, ax)
+    return _plot("heatmap", surface, split, quantity, label, scale, look, ax)
 
 
 def draw_field(
-    ax: Axes, kind: str, field: Field, scale: Scale, fields: Sequence[Field]
+    ax: Axes,
+    kind: str,
+    field: Field,
+    scale: Scale,
+    fields: Sequence[Field],
+    look: Look = DEFAULT_LOOK,
 ) -> ScalarMappable:
     """Draw a field as `contour`, `filled` or `heatmap` with axes, marks and center.
 
@@ -116,7 +130,7 @@ def draw_field(
     """
     for patch in missing_patches(field, reach=0.5 if kind == "heatmap" else 1.0):
         ax.add_patch(patch)
-    mappable = _DRAWERS[kind](ax, field, scale)
+    mappable = _DRAWERS[kind](ax, field, scale, look)
     draw_dots(ax, field, fields)
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
     if not hides_center(field):
@@ -158,8 +172,11 @@ def add_color_bar(
 ) -> Colorbar:
     """Add the colour bar that panels share, with the levels as ticks."""
     bar = figure_of(axes[0]).colorbar(mappable, ax=list(axes), aspect=22, pad=0.03)
-    bar.set_ticks(list(scale.levels), labels=[format_level(level) for level in scale.levels])
-    bar.minorticks_off()
+    bar.ax.yaxis.set(
+        major_locator=FittingLocator(scale.levels.tolist()),
+        major_formatter=format_level,
+        minor_locator=NullLocator(),
+    )
     bar.set_label(with_note(name, scale))
     return bar
 
@@ -230,47 +247,53 @@ def _plot(
     quantity: str,
     label: str,
     scale: Scale | None,
+    look: Look,
     ax: Axes | None,
 ) -> Axes:
     """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
     field = select_plane(surface, split or None, quantity)
-    own_scale = scale or scale_of([field])
+    own_scale = scale or scale_of([field], look)
     legend = legend_of([field], view_of([field], kind))
     if ax is None:
         ax = new_figure(
             1, PANEL_HEIGHT + legend.height(ONE_COLUMN), layout="compressed"
         ).add_subplot()
-    mappable = draw_field(ax, kind, field, own_scale, [field])
+    mappable = draw_field(ax, kind, field, own_scale, [field], look)
     ax.set_title(panel_title(label, field))
     if scale is None:
         add_color_bar([ax], mappable, field.name, own_scale)
         legend.add_to(figure_of(ax))
     figure_of(ax).draw_without_rendering()
-    label_lines(ax)
+    if not look.no_labels:
+        label_lines(ax)
     return ax
 
 
-def _draw_cells(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
+def _draw_cells(ax: Axes, field: Field, scale: Scale, look: Look) -> ScalarMappable:
     return ax.pcolormesh(
         _edges(field.x),
         _edges(field.y),
         field.drawn,
-        cmap=color_map(field.quantity, scale),
+        cmap=color_map(field.quantity, scale, look.colormap),
         norm=color_norm(scale),
         rasterized=True,
     )
 
 
-def _draw_bands(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
-    colors, norm = color_map(field.quantity, scale), color_norm(scale)
-    bands = ax.contourf(field.x, field.y, field.drawn, levels=scale.levels, cmap=colors, norm=norm)
+def _draw_bands(ax: Axes, field: Field, scale: Scale, look: Look) -> ScalarMappable:
+    colors, norm = color_map(field.quantity, scale, look.colormap), color_norm(scale)
+    x, y, values = smooth_plane(field.x, field.y, field.drawn, scale)
+    clipped = np.clip(values, scale.low, scale.high)
+    bands = ax.contourf(
+        x, y, clipped, levels=scale.bands, cmap=colors, norm=norm, corner_mask=x is field.x
+    )
     under = colors(norm(scale.levels_within(field.finite)))
     _draw_lines(ax, field, scale, colors=contrasting(under), linewidths=0.6)
     return bands
 
 
-def _draw_colored_lines(ax: Axes, field: Field, scale: Scale) -> ScalarMappable:
-    colors, norm = line_color_map(field.quantity, scale), color_norm(scale)
+def _draw_colored_lines(ax: Axes, field: Field, scale: Scale, look: Look) -> ScalarMappable:
+    colors, norm = line_color_map(field.quantity, scale, look.colormap), color_norm(scale)
     _draw_lines(ax, field, scale, cmap=colors, norm=norm, linewidths=1.1)
     return ScalarMappable(norm, colors)
 
@@ -279,14 +302,16 @@ def _draw_lines(ax: Axes, field: Field, scale: Scale, **style: Any) -> None:
     """Draw contour lines, dashed below 0 if colour, which is lost in grey, tells the sign."""
     levels = scale.levels_within(field.finite)
     if levels.size:
+        x, y, values = smooth_plane(field.x, field.y, field.drawn, scale)
         ax.contour(
-            field.x,
-            field.y,
-            field.drawn,
+            x,
+            y,
+            values,
             levels=levels,
             linestyles=[
                 "dashed" if scale.is_diverging and level < 0 else "solid" for level in levels
             ],
+            corner_mask=x is field.x,
             **style,
         )
 
@@ -294,9 +319,9 @@ def _draw_lines(ax: Axes, field: Field, scale: Scale, **style: Any) -> None:
 _DRAWERS = {"contour": _draw_colored_lines, "filled": _draw_bands, "heatmap": _draw_cells}
 
 
-def line_color_map(quantity: str, scale: Scale) -> Colormap:
+def line_color_map(quantity: str, scale: Scale, name: str | None = None) -> Colormap:
     """Return the colour map of a quantity for lines: without a bright end, or a bright middle."""
-    full = color_map(quantity, scale)
+    full = color_map(quantity, scale, name)
     shares = np.linspace(0, 0.82, 256)  # what is brighter cannot be seen on white
     if scale.is_diverging:
         shares = np.concatenate([np.linspace(0, 0.3, 128), np.linspace(0.7, 1, 128)])

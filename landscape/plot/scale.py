@@ -16,7 +16,9 @@ from landscape.errors import require
 LOG_RATIO = 50.0  # largest over smallest value above which a linear scale hides the basin
 MAX_LINEAR_LEVELS = 10
 MAX_LOG_LEVELS = 16  # 1-2-5 levels over five decades
+_TINY = np.finfo(float).tiny
 _CONSTANT = 1e-12  # relative range at which float64 values are the same but for rounding
+_SMALLEST = 1e-300  # range below which float64 has no levels
 _MEDIAN_RATIO = 10.0  # likewise of the largest over the median, where the smallest is no measure
 _SMALLEST_SHARE = 1e-4  # of the largest magnitude, below which the sign of a value is no finding
 _LOWEST_SHARE = 0.1  # quantile of the magnitudes that a symmetric log scale shows linearly
@@ -27,36 +29,56 @@ class Scale:
     """A scale shared by everything that is compared.
 
     Attributes:
-        kind: `linear`, `log` or `symlog` (logarithmic in magnitude, linear around 0).
-        levels: Rounded, increasing, from the lowest value or below to the highest or above.
-        threshold: Magnitude below which `symlog` is linear; 0 for the others.
+        kind: `linear`, `log`, `symlog` (logarithmic in magnitude, linear around 0) or `excess`
+            (logarithmic in the excess over the lowest value and an offset).
+        levels: Rounded and increasing: ticks, and the values of contour lines.
+        threshold: Magnitude below which `symlog` is linear, offset of `excess`; 0 for the others.
         is_diverging: Whether it is symmetric about 0, so that colours tell the sign.
+        ends: Lowest and highest value that is told apart; None for the first and last level.
+        is_clipped: Whether there are values above the highest.
     """
 
-    kind: Literal["linear", "log", "symlog"]
+    kind: Literal["linear", "log", "symlog", "excess"]
     levels: np.ndarray
     threshold: float = 0.0
     is_diverging: bool = False
+    ends: tuple[float, float] | None = None
+    is_clipped: bool = False
 
     @property
     def low(self) -> float:
-        """The lowest level."""
-        return float(self.levels[0])
+        """Lowest value that is told apart."""
+        return float(self.levels[0] if self.ends is None else self.ends[0])
 
     @property
     def high(self) -> float:
-        """The highest level."""
-        return float(self.levels[-1])
+        """Highest value that is told apart."""
+        return float(self.levels[-1] if self.ends is None else self.ends[1])
+
+    @property
+    def bands(self) -> np.ndarray:
+        """The levels with both ends, between which there are bands of colour."""
+        inside = self.levels[(self.levels > self.low) & (self.levels < self.high)]
+        return np.array([self.low, *inside, self.high])
 
     @property
     def limits(self) -> np.ndarray:
-        """The heights of the lowest and the highest level, (2,)."""
+        """The heights of the lowest and the highest value that is told apart, (2,)."""
         return self.transform(np.array([self.low, self.high]))
 
     @property
     def note(self) -> str:
         """What an axis or a colour bar says about the scale; nothing where it is linear."""
-        return {"linear": "", "log": " (log scale)", "symlog": " (symmetric log scale)"}[self.kind]
+        lowest = f" {'-' if self.low > 0 else '+'} {abs(self.low):.3g}" if self.low else ""
+        names = {
+            "linear": "",
+            "log": "log scale",
+            "symlog": "symmetric log scale",
+            "excess": f"log of value{lowest} + {self.threshold:g}",
+        }
+        clipped = f"clipped at {self.high:.3g}" * self.is_clipped
+        note = ", ".join(filter(None, [names[self.kind], clipped]))
+        return f" ({note})".replace("-", "\N{MINUS SIGN}") if note else ""
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Map values to heights at which the scale is linear; keeps a mask."""
@@ -65,8 +87,21 @@ class Scale:
         if self.kind == "log":
             log10 = np.ma.log10 if isinstance(values, np.ma.MaskedArray) else np.log10
             return log10(values)
+        if self.kind == "excess":
+            return np.log10(np.maximum(values - self.low + self.threshold, _TINY))
         share = np.abs(values) / self.threshold
         return np.sign(values) * np.where(share <= 1, share, 1 + np.log10(np.maximum(share, 1)))
+
+    def inverse(self, heights: np.ndarray) -> np.ndarray:
+        """Map heights to the values that are there, the inverse of `transform`; keeps a mask."""
+        if self.kind == "linear":
+            return heights
+        if self.kind == "log":
+            return 10.0**heights
+        if self.kind == "excess":
+            return 10.0**heights - self.threshold + self.low
+        share = np.abs(heights)
+        return np.sign(heights) * self.threshold * np.where(share <= 1, share, 10.0 ** (share - 1))
 
     def thinned(self, most: int) -> np.ndarray:
         """Return evenly spaced levels from the first, so many at most, for ticks."""
@@ -131,7 +166,7 @@ def choose_scale(arrays: Iterable[np.ndarray], *, is_share: bool = False) -> Sca
     return Scale("symlog", _symlog_levels(low, high, threshold), threshold)
 
 
-def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
+def choose_diverging_scale(arrays: Iterable[np.ndarray], kind: str | None = None) -> Scale:
     """Choose one scale, symmetric about 0, for all that is shown together.
 
     Logarithmic in magnitude if more than half of the values are `_MEDIAN_RATIO` times smaller in
@@ -139,13 +174,15 @@ def choose_diverging_scale(arrays: Iterable[np.ndarray]) -> Scale:
 
     Args:
         arrays: Of any shape; what is not finite does not count.
+        kind: `linear` or `log`, instead of that choice.
 
     Raises:
         InputError: If no value is finite.
     """
     magnitudes = np.abs(require_finite(arrays))
     largest = float(magnitudes.max())
-    if largest <= _MEDIAN_RATIO * np.median(magnitudes):
+    is_linear = largest <= _MEDIAN_RATIO * np.median(magnitudes)
+    if not largest or kind == "linear" or (kind is None and is_linear):
         return Scale("linear", linear_levels(-largest, largest), is_diverging=True)
     lowest = max(np.quantile(magnitudes[magnitudes > 0], _LOWEST_SHARE), largest * _SMALLEST_SHARE)
     threshold = float(log_levels(lowest, largest)[0])
@@ -172,8 +209,9 @@ def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) 
 
     The step is 1, 2, 2.5 or 5 times a power of ten.
     """
-    if high - low <= _CONSTANT * max(abs(low), abs(high)):
-        margin = 0.1 * max(abs(low), abs(high)) or 1.0
+    if is_constant(low, high):
+        margin = 0.1 * max(abs(low), abs(high))
+        margin = margin if margin > _SMALLEST else 1.0
         low, high = low - margin, high + margin
     raw_step = (high - low) / max_levels
     magnitude = 10.0 ** np.floor(np.log10(raw_step))
@@ -183,6 +221,11 @@ def linear_levels(low: float, high: float, max_levels: int = MAX_LINEAR_LEVELS) 
     levels = np.round(step * np.arange(first, last + 1), decimals)
     levels[0], levels[-1] = min(levels[0], low), max(levels[-1], high)
     return levels
+
+
+def is_constant(low: float, high: float) -> bool:
+    """Return whether values between two are the same but for rounding."""
+    return high - low <= max(_CONSTANT * max(abs(low), abs(high)), _SMALLEST)
 
 
 def log_levels(low: float, high: float, max_levels: int = MAX_LOG_LEVELS) -> np.ndarray:

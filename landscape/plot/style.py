@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import Colormap, FuncNorm, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -67,6 +68,7 @@ OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": 
 """Marker of what did not converge, or is known exactly."""
 
 _MAX_TICKS = 8
+_TICK_HEIGHT = 8.5  # points, of the label of a tick with the space around it
 MISSING: dict[str, dict[str, Any]] = {
     "not_finite": {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0},
     "not_done": {"facecolor": "1.0", "edgecolor": "0.65", "hatch": "\\\\\\\\", "linewidth": 0.0},
@@ -217,11 +219,13 @@ def draw_open_markers(
         ax.plot(x[is_open], y[is_open], **style, gid="not-converged")
 
 
-def color_map(quantity: str, scale: Scale | None = None) -> Colormap:
+def color_map(quantity: str, scale: Scale | None = None, name: str | None = None) -> Colormap:
     """Return the colour map of a quantity: perceptually uniform and dark for low values.
 
-    On a diverging scale, it goes from blue to red.
+    On a diverging scale, it goes from blue to red; one that has a name is that one.
     """
+    if name is not None:
+        return colormaps[name]
     if scale is not None and scale.is_diverging:
         return colormaps["RdBu_r"]
     return colormaps["cividis" if quantity == "accuracy" else "viridis"]
@@ -233,6 +237,8 @@ def color_norm(scale: Scale) -> Normalize:
         return LogNorm(scale.low, scale.high)
     if scale.kind == "symlog":
         return SymLogNorm(scale.threshold, vmin=scale.low, vmax=scale.high, base=10)
+    if scale.kind == "excess":
+        return FuncNorm((scale.transform, scale.inverse), scale.low, scale.high)
     return Normalize(scale.low, scale.high)
 
 
@@ -240,6 +246,22 @@ def contrasting(colors: np.ndarray) -> list[str]:
     """Choose white or black for each colour, (n, 4), so that a line or text on it can be seen."""
     luminance = colors[:, :3] @ np.array([0.299, 0.587, 0.114])
     return ["white" if value < 0.55 else "black" for value in luminance]
+
+
+class FittingLocator(FixedLocator):
+    """Ticks of a vertical axis at those levels whose labels do not touch, from the lowest up."""
+
+    def __call__(self) -> Any:
+        """Return the levels that have a tick on the axis as long as it is by now."""
+        assert isinstance(self.axis, YAxis)
+        levels = np.array(self.tick_values(0.0, 0.0))
+        places = self.axis.axes.transData.transform(np.stack([levels, levels], axis=1))[:, 1]
+        height = _TICK_HEIGHT * figure_of(self.axis.axes).dpi / 72
+        kept: list[int] = []
+        for index, place in enumerate(places):
+            if not kept or place - places[kept[-1]] >= height:
+                kept.append(index)
+        return levels[kept]
 
 
 def set_log_ticks(ax: Axes, scale: Scale, direction: Literal["x", "y"] = "y") -> None:

@@ -465,7 +465,7 @@ def test_a_long_legend_of_a_curve_is_over_the_axes():
 def test_large_levels_are_written_with_an_exponent():
     figure = plot.draw([make_surface(lambda x, y: 10 ** (4 + 3 * x))])
     ticks = [text.get_text() for text in color_bars(figure)[0].get_yticklabels()]
-    assert "2e6" in ticks or "1e6" in ticks
+    assert any(tick.endswith("e6") for tick in ticks)
 
 
 OTHERS = ("eigenvalues", "density", "layers", "curvature-history", "sharpness", "differences")
