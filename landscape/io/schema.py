@@ -66,16 +66,19 @@ SHAPES: dict[str, dict[str, str]] = {
     },
     "Certificate": {"perturbations": "n P", "rho": "n", "losses": "n"},
     "KrylovHead": {"values": "k", "couplings": "k"},
+    "StoredDetail": {"test_losses": "_", "directions": "_", "units": "n", "sizes": "n"},
 }
-"""Class -> array -> names of its axes, one size each in a record; ? for an array that may be empty
-instead. Other arrays of a class have its `n` entries, or none where the class has a default.
-`*grid` is a whole shape."""
+"""Class -> array -> names of its axes, one size each in a record, any size for _; ? for an array
+that may be empty instead. Other arrays of a class have its `n` entries, or none where the class has
+a default. `*grid` is a whole shape."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "accuracy": (0, 1),
     "center_accuracy": (0, 1),
     "confidence": (0, 1),
     "p": (1, _INF),
+    "share": (0, 1),
+    "threads": (1, _MOST_THREADS),
     **dict.fromkeys(
         (
             "rounding", "bottom_rounding", "loss_rounding", "gradient_rounding",
@@ -83,14 +86,14 @@ RANGES: dict[str, tuple[float, float]] = {
             "standard_error", "trace_error", "data_error", "noise_floor", "tolerance", "deviation",
             "direction_norms", "gradient_norm", "weights", "eta", "label_noise", "count", "m",
             "steps", "label_noise_seed", "validation_seed", "validation", "epoch", "step",
-            "seconds",
+            "seconds", "sizes", "strata", "train_error",
         ),
         (0, _INF),
     ),
 }  # fmt: skip
 """Name -> smallest and largest value; NaN passes, as what was not measured."""
 
-FINITE = ("x", "y", "coordinates", "perturbations", "vectors", "epoch")
+FINITE = ("x", "y", "coordinates", "perturbations", "vectors", "epoch", "sizes", "share")
 """Names of numbers that are neither NaN nor infinite."""
 
 _FLAGS = ("done", "converged")
@@ -264,6 +267,7 @@ def _check_shape(
         wanted = ", ".join(", ".join(map(str, sizes.get(name, (name,)))) for name in names)
         raise Misfit(f"{where} has the shape {shape}, needs ({wanted})")
     sizes |= zip(names, parts, strict=True)
+    sizes.pop("_", None)
 
 
 def _surface_rules(found: Mapping[str, Any]) -> dict[str, bool]:

@@ -240,7 +240,9 @@ def _kind(detail: Detail) -> tuple[Any, ...]:
     origin = detail.measured.result.provenance
     settings = tuple(str(origin.settings.get(name)) for name in ("model", "model_args"))
     loss = origin.loss_function or str(origin.settings.get("loss"))
-    return *settings, loss, str(origin.data_hash), origin.num_parameters, detail.test_hash
+    sample, num_tests = detail.measured.sample, detail.test_losses.size
+    sizes = origin.num_parameters, num_tests, None if sample is None else sample.sizes.size
+    return *settings, loss, str(origin.data_hash), *sizes, detail.test_hash
 
 
 def _within(group: Sequence[tuple[str, Detail]]) -> list[Difference]:

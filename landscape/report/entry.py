@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from landscape.errors import StoreError
+from landscape.io.checkpoint_checks import READ_ERRORS
+from landscape.io.schema import build_record
 from landscape.problem.sampling_error import Sample
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
@@ -18,6 +23,7 @@ from landscape.results.sharpness import Measure, Sharpness
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
 from landscape.runtime.files import replacing
+from landscape.runtime.seal import check_seal, seal
 from landscape.sharpness import Measured
 from landscape.sharpness.rises import Rises
 
@@ -106,6 +112,51 @@ def _is_whole(result: Sharpness | Spectrum | Surface) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class StoredDetail:
+    """What is not in a file of sharpness of a detail, as the file of numpy next to it has it.
+
+    Attributes:
+        test_losses: As of `Detail`, as are `test_hash` and `train_error`.
+        directions: Number of a measure -> its rises by directions.
+        units: Number of a measure -> its rises by examples, if these are a sample.
+        sizes: As of `Sample`, as are `share` and `strata`.
+    """
+
+    test_losses: np.ndarray
+    test_hash: str
+    directions: dict[str, np.ndarray]
+    units: dict[str, np.ndarray] = field(default_factory=dict)
+    train_error: float | None = None
+    sizes: np.ndarray | None = None
+    share: float | None = None
+    strata: np.ndarray | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> StoredDetail:
+        """Read a file that `write_detail` wrote; raises what torch and zip raise on others."""
+        check_seal(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        values: dict[str, Any] = {name: {} for name in _BY_MEASURE}
+        for name, array in arrays.items():
+            found = re.fullmatch(rf"({'|'.join(_BY_MEASURE)})(\d+)", name)
+            (values[found[1]] if found else values)[found[2] if found else name] = (
+                array if found or array.ndim else array.item()
+            )
+        return build_record(cls, values)
+
+    @property
+    def sample(self) -> Sample | None:
+        """How the units were drawn, if they are a sample."""
+        if self.sizes is None or self.share is None:
+            return None
+        return Sample(self.sizes, self.share, self.strata)
+
+
+_BY_MEASURE = ("directions", "units")
+
+
 def write_detail(path: Path, detail: Detail) -> None:
     """Write what is not in a file of sharpness, as arrays of numpy."""
     sample, measures = detail.measured.sample, detail.measured.result.measures
@@ -124,32 +175,27 @@ def write_detail(path: Path, detail: Detail) -> None:
     np.savez_compressed(content, allow_pickle=False, **known)
     with replacing(path) as beside:
         beside.write_bytes(content.getbuffer())
+        seal(beside)
 
 
 def read_detail(path: Path, result: Sharpness) -> Detail | None:
-    """Read what `write_detail` wrote next to `result`; None where that cannot be read."""
+    """Read what `write_detail` wrote next to `result`; None where it is not as it must be."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        stored = StoredDetail.read(path)
         rises = {
             each.key: Rises(
                 each.loss,
                 each.sharpness,
-                arrays.get(f"units{number}", np.empty(0)),
-                directions=arrays[f"directions{number}"],
+                np.empty(0) if stored.sample is None else stored.units[str(number)],
+                directions=stored.directions[str(number)],
             )
             for number, each in enumerate(result.measures)
         }
-        sample = (
-            Sample(arrays["sizes"], float(arrays["share"]), arrays.get("strata"))
-            if "sizes" in arrays
-            else None
-        )
-        return Detail(
-            Measured(result, rises, sample),
-            float(arrays["train_error"]) if "train_error" in arrays else None,
-            arrays["test_losses"],
-            str(arrays["test_hash"]),
-        )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (*READ_ERRORS, StoreError, zipfile.BadZipFile, zlib.error):
         return None
+    return Detail(
+        Measured(result, rises, stored.sample),
+        stored.train_error,
+        stored.test_losses,
+        stored.test_hash,
+    )

@@ -8,12 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
 from landscape.errors import InputError
+from landscape.io.schema import Misfit, build_record
 from landscape.runtime.files import replacing
 from landscape.study.definition import CODE, CommandOptions, Study, StudyRun, as_arguments
 
@@ -56,7 +57,7 @@ class Job:
     @property
     def remaining(self) -> tuple[Stage, ...]:
         """The stages that are not done."""
-        done = read_record(self.folder)["stages"]
+        done = read_record(self.folder).stages
         return tuple(
             stage for stage in self.stages if done.get(stage.name) != _plain(stage.options)
         )
@@ -120,10 +121,10 @@ def make_job(
     """
     folder = study.folder(run)
     record = read_record(folder)
-    if record["train"] not in (None, _plain(run.train)):
+    if record.train is not None and record.train != _plain(run.train):
         raise InputError(
             f"run {run.name} in {folder} was begun with other options of landscape train:"
-            f" {_difference(record['train'], run.train)}.",
+            f" {_difference(record.train, run.train)}.",
             hint="Remove that folder to do it anew, or write to another `out`.",
         )
     words = ("train", *as_arguments(run.train, commands["train"]))
@@ -134,7 +135,7 @@ def make_job(
         wanted = {**code, **options}
         words = (name, str(folder / "checkpoint.pt"), *as_arguments(wanted, commands[name]))
         stages.append(Stage(name, wanted, (*words, "--out", str(folder / f"{name}.h5"), "--force")))
-    threads = record["threads"] or study.threads or threads
+    threads = record.threads or study.threads or threads
     return Job(run.name, folder, tuple(stages), tuple(launch), threads)
 
 
@@ -143,8 +144,23 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {before.get(name)}, not {now.get(name)}" for name in names)
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a run: the `train` and `threads` it began with, and finished `stages`.
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run that has begun.
+
+    Attributes:
+        train: Options of the training; None before it has begun.
+        threads: Of its processes; None before.
+        stages: Finished stage -> its options.
+    """
+
+    train: dict[str, Any] | None
+    threads: int | None
+    stages: dict[str, dict[str, Any]]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Return the record of a run.
 
     Raises:
         InputError: If the record is damaged.
@@ -152,12 +168,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         found = json.loads(path.read_text())
-        return {name: found[name] for name in ("train", "threads", "stages")}
+        return build_record(RunRecord, {each.name: found[each.name] for each in fields(RunRecord)})
     except FileNotFoundError:
-        return {"train": None, "threads": None, "stages": {}}
-    except (ValueError, KeyError, TypeError) as exc:
+        return RunRecord(None, None, {})
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        reason = f": {exc}" if isinstance(exc, Misfit) else ""
         raise InputError(
-            f"{path} is damaged.", hint=f"Remove {folder} to do the run anew."
+            f"{path} is damaged{reason}.", hint=f"Remove {folder} to do the run anew."
         ) from exc
 
 
@@ -183,7 +200,7 @@ def complete(job: Job, call: Callable[[Sequence[str]], int]) -> int:
         0, or the first other exit code, after which nothing more is done.
     """
     for stage in job.remaining:
-        done = read_record(job.folder)["stages"]
+        done = read_record(job.folder).stages
         done.pop(stage.name, None)
         _write_record(job, done)
         if code := call(stage.arguments):

@@ -1,22 +1,25 @@
 """No file that is not as it must be ends in anything but a sentence."""
 
 import gzip
+import json
 import os
 import pickle
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from mutants import changed_bytes, changed_hdf5, changed_value
+from mutants import changed_array, changed_bytes, changed_hdf5, changed_value
+from report_entries import detail
 from safetensors.torch import save_file
 
 from landscape.data.cifar import load_batch
 from landscape.data.fashion_mnist import read_idx
 from landscape.data.mitbih import read_heartbeats
-from landscape.errors import LandscapeError
+from landscape.errors import InputError, LandscapeError
 from landscape.hessian.krylov.krylov_sink import KrylovHead
 from landscape.io import hdf5
 from landscape.io.checkpoint import Recipe, load_checkpoint, save_checkpoint
@@ -24,7 +27,13 @@ from landscape.io.description import describe_file
 from landscape.io.krylov_file import KrylovFile
 from landscape.io.layouts import convert, read_any
 from landscape.io.store import read_result, write_result
+from landscape.problem.sampling_error import Sample
+from landscape.report.document import Report
+from landscape.report.entry import Entry, read_detail, write_detail
+from landscape.report.measuring import MeasuringPlan
 from landscape.runtime.seal import seal
+from landscape.study.definition import Option, Study, StudyRun
+from landscape.study.execute import make_job, read_record
 
 OLD = sorted((Path(__file__).parents[2] / "written_by_0_1").glob("*.h5"))
 AMOUNTS = pytest.mark.parametrize(
@@ -170,6 +179,117 @@ def test_krylov_spaces_of_another_structure_are_refused_in_a_sentence(
 def _resume(path):
     stored = KrylovFile(path, {}, resume=True).load(FACTS)
     assert stored is None or all(np.isfinite(row).all() for row in stored.rows)
+
+
+def _details(folder):
+    """Write what a comparison keeps of a subset, and return the detail."""
+    found = detail(rise=0.02)
+    rises = {
+        key: replace(each, units=np.linspace(0.0, each.value, 6))
+        for key, each in found.measured.rises.items()
+    }
+    sample = Sample(np.ones(6), 0.25, np.array([0, 0, 0, 1, 1, 1]))
+    found = replace(found, measured=replace(found.measured, rises=rises, sample=sample))
+    found = replace(found, train_error=0.5)
+    write_detail(folder / "d.npz", found)
+    return found
+
+
+def test_details_of_a_comparison_are_read_back(tmp_path):
+    found = _details(tmp_path)
+    again = read_detail(tmp_path / "d.npz", found.measured.result)
+    assert again.train_error == 0.5
+    assert again.measured.sample.share == 0.25
+    for key, each in found.measured.rises.items():
+        assert again.measured.rises[key].units.tolist() == each.units.tolist()
+
+
+@AMOUNTS
+def test_details_of_another_structure_are_compared_or_measured_anew(tmp_path, amount):
+    path, rng = tmp_path / "d.npz", np.random.default_rng(7)
+    whole = _details(tmp_path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    other = Entry("other", Path("o.pt"), detail=whole)
+    num_taken = 0
+    for _ in range(60 * amount):
+        changed, name = dict(arrays), list(arrays)[rng.integers(len(arrays))]
+        array = changed.pop(name)
+        new = changed_array(rng, np.ones(4) if array.dtype.kind == "U" else array)
+        if (kind := rng.integers(6)) > 1:
+            changed[name] = new
+        elif kind == 1:
+            changed[f"{name}x"] = new
+        np.savez(path, **changed)
+        found = read_detail(path, whole.measured.result)
+        if found is not None:
+            num_taken += 1
+            pair = [replace(other, name="one", detail=found), other]
+            report = Report(pair, MeasuringPlan(), "compare", tmp_path, "now")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert json.dumps(report.as_json(), allow_nan=False)
+    assert num_taken > 0
+
+
+@AMOUNTS
+def test_damaged_details_of_a_comparison_are_measured_anew(tmp_path, amount):
+    path, rng = tmp_path / "d.npz", np.random.default_rng(8)
+    whole = _details(tmp_path)
+    content = path.read_bytes()
+    for _ in range(60 * amount):
+        # Without the seal, as earlier versions wrote it, there are the checksums of zip.
+        path.write_bytes(changed_bytes(rng, content[: -48 * rng.integers(2) or None]))
+        found = read_detail(path, whole.measured.result)
+        assert found is None or _numbers(found) == _numbers(whole)
+
+
+def _numbers(found):
+    rises = found.measured.rises.values()
+    return [found.test_losses.tolist(), *(each.units.tolist() for each in rises)]
+
+
+def test_a_detail_that_is_no_archive_is_measured_anew(tmp_path):
+    np.save(tmp_path / "d.npy", np.ones(3))
+    whole = detail()
+    assert read_detail(tmp_path / "d.npy", whole.measured.result) is None
+
+
+RECORD = {"train": {"lr": 0.1, "seed": 0}, "threads": 2, "stages": {"train": {"lr": 0.1}}}
+
+
+@AMOUNTS
+def test_records_of_runs_of_another_structure_are_refused_in_a_sentence(tmp_path, amount):
+    rng = np.random.default_rng(9)
+    run = StudyRun("r", "", {"lr": 0.1, "seed": 0}, {})
+    study = Study(tmp_path / "s.toml", tmp_path, (run,), {}, (), None, {})
+    options = {"train": {name: Option() for name in ("lr", "seed")}}
+    study.folder(run).mkdir(parents=True)
+    for _ in range(60 * amount):
+        path = study.folder(run) / "run.json"
+        content = json.dumps(changed_value(rng, RECORD)).encode()
+        path.write_bytes(changed_bytes(rng, content) if rng.random() < 0.3 else content)
+        assert _is_said(lambda: make_job(study, run, options, ("python",), 1).remaining)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({**RECORD, "threads": 100_000}, "threads must be from 1 to 4096"),
+        ({**RECORD, "stages": []}, "stages must have names"),
+        ({**RECORD, "stages": {"train": 3}}, "stages must have names"),
+        ({**RECORD, "train": "lr"}, "train must have names"),
+    ],
+)
+def test_what_is_wrong_with_the_record_of_a_run_is_named(tmp_path, content, message):
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"is damaged: {message}"):
+        read_record(tmp_path)
+
+
+def test_a_record_of_a_run_without_an_end_to_its_brackets_is_damaged(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    assert "is damaged" in _message(read_record, tmp_path)
 
 
 @pytest.mark.slow
