@@ -77,17 +77,21 @@ class Derivatives:
         """Return the derivatives with `count` batches at a time joined; model and data are shared.
 
         They are these themselves where that could make another function of the loss: where batches
-        were made or asked for by the user, statistics are computed from them, the loss is no plain
-        mean over examples, or the gradient of the first joined batch is not that of its parts,
-        since the model draws random numbers or looks across a batch.
+        were made or asked for by the user, statistics are computed from them, the loss is no mean
+        over examples or what it counts, or the gradient of the first joined batch is not that of
+        its parts, since the model draws random numbers or looks across a batch.
         """
         if count < 2 or not self.may_join:
             return self
         other = self.of(self.passes.joined(count))
         if count not in self._joinable:
             rounding = _ROUNDINGS * torch.finfo(self.passes.dtype).eps
-            is_plain_mean = find_separate(self.passes, self.passes.batches, rounding) is not None
-            self._joinable[count] = is_plain_mean and self._has_first_gradient_of(other, count)
+            is_same_mean = (
+                _has_same_sums(self.passes, other.passes, count, rounding)
+                if self.passes.over.is_counted
+                else find_separate(self.passes, self.passes.batches, rounding) is not None
+            )
+            self._joinable[count] = is_same_mean and self._has_first_gradient_of(other, count)
         return other if self._joinable[count] else self
 
     def _has_first_gradient_of(self, other: Derivatives, count: int) -> bool:
@@ -259,6 +263,16 @@ class Derivatives:
     def _zeros(self) -> Tensor:
         device = self.passes.device
         return torch.zeros(self.passes.spec.size, device=device, dtype=accumulation_dtype(device))
+
+
+def _has_same_sums(passes: Passes, joined: Passes, count: int, agreement: float) -> bool:
+    """Whether the joined batches have the sums of the losses and of the counts of their parts."""
+    found = []
+    for each in (passes, joined):
+        losses = each.measure_point(None, each.own_batches)["loss"]
+        found.append(np.stack([each.over.sizes * losses, each.over.sizes]))
+    parts = np.add.reduceat(found[0], range(0, len(passes.own_batches), count), axis=1)
+    return np.allclose(parts, found[1], rtol=agreement, atol=0.0, equal_nan=True)
 
 
 def _variable(outputs: Any) -> list[Tensor]:

@@ -15,8 +15,10 @@ from landscape.directions.plane import Plane, random_directions
 from landscape.errors import StoreError
 from landscape.hessian.spectrum import hessian_spectrum, parts_left
 from landscape.io.store import FileSink, read_result, write_result
+from landscape.problem.batch_means import find_separate
+from landscape.problem.forward import changed
 from landscape.problem.problem import Problem
-from landscape.problem.sampling_error import are_separate, separate_losses
+from landscape.problem.sampling_error import SAME_MEAN, units_of
 from landscape.report.entry import Detail, read_detail, write_detail
 from landscape.results.identity import MODEL_AND_DATA, Trait, loss_trait, require_same
 from landscape.results.provenance import Provenance
@@ -210,16 +212,12 @@ def measure_detail(bench: Bench) -> Detail:
 
 def _losses(problem: Problem) -> np.ndarray:
     """Return the loss of each example (n,); empty if the loss is not a mean of single losses."""
-    separate, every = separate_losses(problem.passes.criterion), problem.outputs()
-    # A model may give several tensors for a batch.
-    if separate is None or len(every) != len(problem.batches):
+    passes = problem.passes
+    separate = find_separate(passes, passes.batches, SAME_MEAN)
+    if separate is None:
         return np.empty(0)
-    found = []
-    for outputs, (_, targets) in zip(every, problem.batches, strict=True):
-        if not are_separate(separate, outputs, targets, problem.passes.criterion(outputs, targets)):
-            return np.empty(0)
-        found.append(separate(outputs, targets).double().cpu().numpy())
-    return np.concatenate(found)
+    found = changed(passes, separate=separate).measure_point(None, passes.batches)
+    return units_of(found, problem.plan.draws)
 
 
 def measure_spectrum(bench: Bench) -> Spectrum:

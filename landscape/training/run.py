@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,14 +18,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from landscape.data.subset import fixed_subset
-from landscape.errors import (
-    CheckpointError,
-    LandscapeError,
-    copying_a_model,
-    first_line,
-    require,
-)
-from landscape.problem.batches import Data
+from landscape.errors import CheckpointError, LandscapeError, copying_a_model, first_line, require
+from landscape.problem.batches import Batch, Data
 from landscape.problem.criteria import checked, fitted
 from landscape.problem.forward import (
     outputs_and_loss,
@@ -46,7 +40,7 @@ from landscape.training.meter import (
     evaluate,
     loss_and_correct,
 )
-from landscape.training.step import Piece, cut, set_rho_factor, take_step
+from landscape.training.step import Piece, choose_count, cut, note_count, set_rho_factor, take_step
 from landscape.training.training_plan import (
     Criterion,
     Interrupted,
@@ -188,15 +182,23 @@ class TrainingRun:
         """Take one optimizer step, with random numbers of its own."""
         self.augmentation.manual_seed(augmentation_seed)
         seed_random_states(seed, [self.device])
-        pieces = cut(self.data, indices, self.plan.micro_batch, self.change, self.over)
-        closures = [self.closure(piece) for piece in pieces]
+        pieces = cut(self.data, indices, self.plan.micro_batch, self.change, self.count)
         self.num_passes = 0
-        norm = take_step(self.optimizer, closures, self.parallel)
+        norm = take_step(self.optimizer, list(map(self.closure, pieces)), self.parallel)
         self.meter.add_batch(
             gradient_norm=norm, gradients=torch.tensor(self.num_passes / len(pieces))
         )
         if self.average is not None:
             self.average.update_parameters(self.module)
+
+    @cached_property
+    def count(self) -> Callable[[Batch], float]:
+        """What tells what the mean loss of a piece is over."""
+        whole = self.plan.batch_size
+        size = min(self.plan.micro_batch or whole, distributed.largest_share(whole))
+        pieces = None if size == whole else partial(self.data.batches, size)
+        note = partial(note_count, self.module, self.train_loss, self.habits)
+        return choose_count(self.over, pieces, note)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
         """Return a function that adds a piece's gradient.
@@ -214,12 +216,6 @@ class TrainingRun:
             ):
                 outputs, loss, count = outputs_loss_and_count(self.forward, self.train_loss, *given)
             require_differentiable(loss)
-            require(
-                count is None or self.over.is_counted or piece.weight == 1,
-                "the pieces of a batch cannot be weighted by what the loss counts, since it tells "
-                "that after it was computed.",
-                hint="Leave `micro_batch` out, in one process, or take a loss that is a mean.",
-            )
             share = loss if piece.weight == 1 else loss * piece.weight
             with explained_compiler() if self.plan.compile else nullcontext():
                 share.backward()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from torch.optim import Optimizer
 from landscape.ascent.steepest import dual_norm
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Batch, Change, Data, batch_length
-from landscape.problem.criteria import MeanOver
+from landscape.problem.criteria import MeanOver, is_of_torch
+from landscape.problem.forward import OwnBuffers, outputs_loss_and_count
+from landscape.problem.habits import Habits
 from landscape.problem.weights import as_pairs
 from landscape.runtime import distributed
 from landscape.runtime.random_state import forked_random_state
@@ -41,7 +44,11 @@ class Piece:
 
 
 def cut(
-    data: Data, indices: Tensor, size: int | None, change: Change, over: MeanOver | None = None
+    data: Data,
+    indices: Tensor,
+    size: int | None,
+    change: Change,
+    count: Callable[[Batch], float] = batch_length,
 ) -> list[Piece]:
     """Return this process's share of a batch in pieces, as many as any other process has.
 
@@ -50,7 +57,7 @@ def cut(
         indices: Of the whole batch, the same in all processes.
         size: Examples a piece at most; None for one piece.
         change: Applied to the inputs of the whole share.
-        over: What the mean loss is over; None for the examples.
+        count: Returns what the mean loss of a piece is over; by default the examples.
     """
     own = distributed.own_share(indices)
     largest = size or len(indices) if distributed.is_on() else size
@@ -62,16 +69,50 @@ def cut(
         sizes.append(0)
     if len(batches) == 1 and not distributed.is_on():
         return [Piece(batches[0], sizes[0], 1.0)]
-    loss = None if over is None or not over.is_counted else over.loss
-    if loss is None:
+    if count is batch_length:
         weights, total = sizes, len(indices)
     else:
-        counted = [float(loss.weights(batch[1]).sum()) for batch in batches]
-        weights = [w if size else 0.0 for w, size in zip(counted, sizes, strict=True)]
+        weights = [count(b) if size else 0.0 for b, size in zip(batches, sizes, strict=True)]
         total = sum(distributed.gathered(sum(weights))) or 1.0
     share = distributed.world_size() / total
     parts = zip(batches, sizes, weights, strict=True)
     return [Piece(batch, count, weight * share) for batch, count, weight in parts]
+
+
+def choose_count(
+    over: MeanOver,
+    pieces: Callable[[], Sequence[Batch]] | None,
+    note: Callable[[Batch], float | None],
+) -> Callable[[Batch], float]:
+    """Return what tells what the mean loss of a piece is over: its examples, or what counts.
+
+    Args:
+        over: What the mean loss is over.
+        pieces: Returns some; None if no batch is cut.
+        note: Returns what the loss function says that it counts; None if it says nothing.
+    """
+    if over.is_counted and (loss := over.loss) is not None:
+        return lambda batch: float(loss.weights(batch[1]).sum())
+    if pieces is None or is_of_torch(over.criterion) or note(pieces()[0]) is None:
+        return batch_length
+    return cast("Callable[[Batch], float]", note)
+
+
+def note_count(
+    module: nn.Module, criterion: Callable[[Any, Any], Any], habits: Habits, batch: Batch
+) -> float | None:
+    """Return what a loss function says that it counts in a piece, from a pass without a trace.
+
+    Args:
+        module: The model.
+        criterion: The loss function.
+        habits: What is to be done around each pass.
+        batch: The piece.
+    """
+    devices = [w.device for w in module.parameters()]
+    with forked_random_state(devices), habits.around(batch) as given:
+        count = outputs_loss_and_count(OwnBuffers(module, ignored=set()), criterion, *given)[2]
+    return None if count is None else float(count)
 
 
 @contextmanager

@@ -34,6 +34,10 @@ class Model(nn.Module):
 
 def model(**options): return Model(**options).double()
 
+def counted(outputs, targets):
+    losses = nn.functional.cross_entropy(outputs, targets, reduction="none") * (targets > 1)
+    return losses.sum(), (targets > 1).sum()
+
 def data():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(73, 6, generator=generator, dtype=torch.float64)
@@ -93,11 +97,13 @@ def test_two_processes_keep_the_snapshots_of_the_first(folder):
         ("--optim", "sgd", "--model-arg", "unused=true"),
         ("--optim", "sam", "--rho", 0.5),
         ("--optim", "sam", "--rho", 0.5, "--micro-batch", 2),
+        ("--optim", "sgd", "--loss", "{folder}/mine.py:counted", "--micro-batch", 2),
     ],
-    ids=["sgd", "sam", "sam-micro"],
+    ids=["sgd", "sam", "sam-micro", "counted"],
 )
 def test_two_processes_take_the_steps_of_one(folder, more, request):
     name = request.node.callspec.id
+    more = [str(word).format(folder=folder) for word in more]
     one = run_cli(*words(folder, f"{name}-one", *more))
     assert one.returncode == 0, one.stderr
     both = run_two_cli(*words(folder, f"{name}-two", *more), must_succeed=True)

@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from cases import (
     tiny_mlp,
 )
 from networks import NETWORKS, Reference, Tied, dense_curvature, network
+from reference import loss_of_vector
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -594,11 +596,33 @@ def test_eigenvalues_of_the_ggn_and_the_fisher_are_not_negative():
         assert values[0] > -1e-12 * values[-1]
 
 
-def test_products_with_small_graphs_are_computed_in_larger_batches_than_losses():
-    problem = Problem(tiny_cnn(), images(num_examples=150), device="cpu", dtype="float64")
+def some_ignored(start):
+    x, y = images(num_examples=150)
+    y[start : start + 3] = -100
+    return x, y
+
+
+WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.5, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "data"),
+    [
+        (None, images(num_examples=150)),
+        (WEIGHTED, images(num_examples=150)),
+        (None, some_ignored(70)),
+    ],
+    ids=["examples", "weighted classes", "ignored in the middle"],
+)
+def test_products_with_small_graphs_are_computed_in_larger_batches_than_losses(criterion, data):
+    problem = Problem(tiny_cnn(), data, criterion, device="cpu", dtype="float64")
     operator, v = CurvatureOperator(problem), torch.ones(problem.spec.size, dtype=torch.float64)
     assert (len(problem.batches), operator.num_batches) == (3, 1)
     torch.testing.assert_close(operator.matvec(v), problem.hessian_vector_product(v), **CLOSE)
+    weighted = partial(F.cross_entropy, weight=criterion and criterion.weight.double())
+    loss, w = loss_of_vector(tiny_cnn(), *data, weighted)
+    expected = torch.func.jvp(torch.func.grad(loss), (w,), (v,))[1]
+    torch.testing.assert_close(operator.matvec(v), expected, **CLOSE)
 
 
 class Centred(nn.Module):
@@ -634,24 +658,15 @@ def normalized_by_the_batch():
     )
 
 
-def some_ignored(start):
-    x, y = images(num_examples=150)
-    y[start : start + 3] = -100
-    return x, y
-
-
 def in_three():
     x, y = images(num_examples=150)
     return list(zip(x.split(50), y.split(50), strict=True))
 
 
-WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.001, 1.0]))
 AS_THEY_ARE = {
     "asked for": (tiny_cnn, {"batch_size": 64}, None),
     "batch statistics": (tiny_cnn, {"batchnorm": "batch"}, None),
     "recalibrated": (tiny_cnn, {"batchnorm": "recalibrate"}, None),
-    "weighted classes": (tiny_cnn, {"loss": WEIGHTED}, None),
-    "ignored in the middle": (tiny_cnn, {}, some_ignored(70)),
     "no running statistics": (normalized_by_the_batch, {}, None),
     "across the batch": (Centred, {}, None),
     "random": (Dropping, {}, None),

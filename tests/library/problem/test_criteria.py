@@ -2,11 +2,13 @@
 
 import math
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from reference import dense_hessian, loss_of_vector
+from token_losses import NEXT, WORDS, Tokens, of_tokens, sum_and_count
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,24 +20,11 @@ from landscape.sharpness import measure_sharpness
 from landscape.training import TrainingPlan, train
 
 GENERATOR = torch.Generator().manual_seed(5)
-WORDS = torch.randint(0, 7, (13, 4), generator=GENERATOR)
-NEXT = torch.randint(0, 5, (13, 4), generator=GENERATOR)
-NEXT[:6, 1:] = -100  # the first ones are short
-NEXT[3] = -100  # one says nothing
 PIXELS = torch.randn(13, 1, 3, 3, generator=GENERATOR, dtype=torch.float64)
 CLASSES = torch.randint(0, 4, (13, 3, 3), generator=GENERATOR)
 CLASSES[:6, 1:] = 255
 FLAT = torch.where(NEXT[:, 0] < 0, 0, NEXT[:, 0])
 WEIGHT = torch.tensor([1.0, 5.0, 0.1, 2.0, 0.5], dtype=torch.float64)
-
-
-class Tokens(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding, self.head = nn.Embedding(7, 3), nn.Linear(3, 5)
-
-    def forward(self, words):
-        return self.head(torch.tanh(self.embedding(words)))  # (B, T, V)
 
 
 class Bag(Tokens):
@@ -52,18 +41,8 @@ class Pixels(nn.Module):
         return self.b(torch.tanh(self.a(x)))
 
 
-def of_tokens(outputs, targets):
-    return F.cross_entropy(outputs.movedim(-1, 1), targets)
-
-
 def of_pixels(outputs, targets):
     return F.cross_entropy(outputs, targets, ignore_index=255)
-
-
-def sum_and_count(outputs, targets):
-    counted = targets != -100
-    total = F.cross_entropy(outputs.movedim(-1, 1), targets, reduction="sum")
-    return total, counted.sum()
 
 
 def weighted(outputs, targets):
@@ -341,29 +320,29 @@ def test_a_loss_that_the_model_returns_is_named_as_such(is_in_dict):
     assert problem.passes.loss_name.startswith(f"the model's own ({__name__}:")
 
 
-def trained(micro_batch, loss=None):
+@pytest.mark.parametrize("case", CASES)
+def test_batches_are_joined_for_products_where_sums_and_counts_add_up(case):
     torch.manual_seed(0)
-    model = Tokens().double()
-    plan = TrainingPlan(epochs=2, batch_size=8, micro_batch=micro_batch)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    history = train(model, (WORDS, NEXT), (WORDS, NEXT), optimizer, plan, criterion=loss)
-    return model, history
+    build, data, loss, _ = CASES[case]
+    problem = Problem(build().double(), data, loss, dtype="float64")
+    problem.passes.plan = replace(problem.plan, batch_size=2)
+    problem.passes._cut()
+    derivatives = problem.derivatives.joined(3)
+    assert len(derivatives.passes.batches) == 3
+    matrix = torch.stack([derivatives.product(v) for v in torch.eye(problem.spec.size).double()])
+    value, w = function_of(case)
+    expected = torch.func.hessian(value)(w)
+    assert torch.allclose(matrix, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
-def test_training_averages_over_the_tokens_that_count(micro_batch):
-    model, history = trained(micro_batch)
-    whole, _ = trained(None, sum_and_count)
-    for found, expected in zip(model.parameters(), whole.parameters(), strict=True):
-        assert torch.allclose(found, expected, rtol=0, atol=1e-12)
-    problem = Problem(model, (WORDS, NEXT), dtype="float64", batch_size=13)
-    assert history.test_loss[-1] == pytest.approx(problem.loss(), rel=1e-12)
-    assert history.test_accuracy[-1] == pytest.approx(problem.evaluate().accuracy)
+def test_batches_whose_sums_do_not_add_up_are_not_joined():
+    def squared(outputs, targets):
+        return (outputs.sum() - targets.sum()) ** 2, torch.tensor(float(len(targets)))
 
-
-def test_pieces_of_a_batch_need_a_loss_that_tells_beforehand_what_counts():
-    with pytest.raises(InputError, match="pieces of a batch"):
-        trained(3, sum_and_count)
+    problem = Problem(nn.Linear(3, 1), (INPUTS, INPUTS[:, :1]), squared)
+    problem.passes.plan = replace(problem.plan, batch_size=2)
+    problem.passes._cut()
+    assert problem.derivatives.joined(3) is problem.derivatives
 
 
 def test_a_dense_hessian_agrees_for_inputs_of_numbers():
