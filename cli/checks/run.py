@@ -22,6 +22,7 @@ from landscape.sharpness.certificate import Verdict, check
 from .. import console
 from ..hints import in_options
 from ..options import ProblemOptions, call_with_options
+from ..outputs import with_loss
 from ..processes import open_checkpoint, working_together
 from .options import EffortOptions, ExactOptions
 
@@ -84,12 +85,13 @@ def _show_verdict(certificate: Certificate, verdict: Verdict) -> None:
         )
     if verdict.holds:
         origin = certificate.provenance
-        console.answer(
+        found = (
             f"At the weights: loss {verdict.claimed:.12g} claimed, {verdict.found:.12g} found. All "
             "of "
             f"{origin.num_examples[certificate.split]} {certificate.split} examples, float64, "
-            f"BatchNorm {origin.batchnorm}."
+            f"BatchNorm {origin.batchnorm}"
         )
+        console.answer(f"{with_loss(found, origin)}.")
 
 
 def examine_checkpoint(

@@ -139,6 +139,9 @@ def test_titles_files_and_reports_name_the_loss(run, case, tmp_path):
     ):
         answer = run(*words, *case.options)
         assert re.search(f"{title}{named}", answer.out), answer.out
+    certified = ("--measures", "max", "--rho", "0.1", "--certify", "c.h5")
+    run("sharpness", "a.pt", *case.options, *certified)
+    assert f", loss {case.loss}.\n" in run("verify", "c.h5", "a.pt", *case.options).out
     for file in ("s.h5", "h.h5", "r.h5"):
         assert run("info", file).out.splitlines()[0].endswith(f", loss {case.loss}")
         assert run("info", file, "--json").json["provenance"]["loss_function"] == case.loss
