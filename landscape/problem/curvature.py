@@ -30,6 +30,7 @@ from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.second_derivatives import CheapSecondDerivatives
 from landscape.problem.weights import WeightSpec, as_pairs
+from landscape.problem.whole_gradient import require_whole_gradient
 from landscape.reductions import accumulation_dtype, norm
 
 _SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
@@ -114,6 +115,7 @@ class Derivatives:
             Their mean losses (len(numbers),), and their share of the gradient (P,), in the
             accumulation dtype: the shares of all batches add up to it.
         """
+        self._require_whole_gradient()
         passes = self.passes
         losses = torch.empty(len(numbers), device=passes.device, dtype=passes.dtype)
         total = self._zeros()
@@ -149,8 +151,16 @@ class Derivatives:
             InputError: If the loss cannot be differentiated twice.
             LandscapeError: If the device is out of memory.
         """
+        self._require_whole_gradient()
         with self.passes.undisturbed(), twice_differentiable(), explained_derivatives():
             yield
+
+    def _require_whole_gradient(self) -> None:
+        """Check, once, a model that differentiates by itself; others pay nothing."""
+        habits = self.passes.habits
+        if habits.mode != "inference" and not habits.is_whole:
+            require_whole_gradient(self.passes)
+            habits.is_whole = True
 
     def graph(
         self,

@@ -42,6 +42,7 @@ class Habits:
         written: What passes write to, of `inputs` and `targets`.
         tried: A batch that the model runs on, one of few examples if there is such.
         returns_output: Whether the loss is one of the model's outputs.
+        is_whole: Whether the gradient was seen to be that of the loss.
         is_new: Whether the next pass decides about `fresh` and `written`; it is given a copy.
     """
 
@@ -53,6 +54,7 @@ class Habits:
     written: Sequence[str] = ()
     tried: Batch = ((), ())
     returns_output: bool = False
+    is_whole: bool = False
     is_new: bool = False
 
     @classmethod

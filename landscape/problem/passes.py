@@ -164,6 +164,10 @@ class Passes:
             in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
             self._compiled = compiled(self._module, dynamic=False, **in_graphs)
 
+    def copied_module(self) -> nn.Module:
+        """Return a copy of the model at the weights that were last written."""
+        return copy.deepcopy(self._module)
+
     def with_weights(self, w: Tensor) -> Passes:
         """Return these passes with other own weights `w` (P,); model and data are shared."""
         self.spec.require_vector(w, "w")
