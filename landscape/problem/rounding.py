@@ -20,6 +20,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.problem.batches import Batch, BatchData
 from landscape.problem.problem import Problem
+from landscape.problem.weights import as_pairs
 from landscape.reductions import norm
 from landscape.runtime import distributed
 
@@ -256,12 +257,11 @@ def products_with(
         with problem.derivatives.differentiating():
             graph = problem.derivatives.graph(number, kind, tensors=tensors)
             for v, product in zip(vectors, products, strict=True):
-                parts = graph.product(
-                    spec.views(v.to(problem.device, problem.dtype)), is_last=False
-                )
+                along = spec.tensors(v.to(problem.device, problem.dtype))
+                parts = graph.product(along, is_last=False)
                 for place, part in zip(spec.views(product), parts, strict=True):
                     if part is not None:
-                        place.copy_(part.detach())
+                        place.copy_(as_pairs(part.detach()))
         return products
 
     return values

@@ -12,6 +12,7 @@ from torch import nn
 from landscape.directions.plane import random_directions
 from landscape.errors import InputError
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.spectrum import hessian_spectrum
 from landscape.optim.family import build_optimizer
 from landscape.problem.problem import Problem
 
@@ -83,6 +84,16 @@ def test_loss_gradient_and_hessian_are_those_of_real_pairs(kind, criterion):
     found = torch.stack([operator.matvec(row) for row in torch.eye(len(w), dtype=torch.float64)])
     torch.testing.assert_close(found, dense, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(found, found.T, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("kind", "criterion"), CASES)
+def test_eigenvalues_in_float32_have_intervals_with_those_of_real_pairs(kind, criterion):
+    model, data = seeded(kind), classification()
+    loss, w = loss_of_pairs(model, data, criterion)
+    true = torch.linalg.eigvalsh(torch.func.hessian(loss)(w))
+    found = hessian_spectrum(Problem(model, data, criterion, batch_size=7, device="cpu"), top_k=1)
+    assert found.rounding.size
+    assert abs(found.eigenvalues[0] - float(true[-1])) <= found.half_widths[0][0] + 1e-12
 
 
 @pytest.mark.parametrize(("kind", "criterion"), CASES)
