@@ -18,6 +18,7 @@ from landscape.problem.sampling_error import (
     Sample,
     are_separate,
     class_numbers,
+    default_reduction,
     separate_losses,
 )
 
@@ -28,12 +29,14 @@ _ROUNDINGS = 1000  # of a mean over a batch, in float32 1e-4 of it
 def warn_of_batch_size(passes: Passes) -> None:
     """Warn, with the size of the effect, if the loss depends on how the examples are cut.
 
-    It is tried on one batch of examples from all of the data, and on its two halves. Losses of
-    torch's and those that return `(sum, count)` are weighted by what they count; user's batches are
-    the user's choice, and one batch of all data is not cut.
+    It is tried on one batch of examples from all of the data, and on its two halves. Means of
+    torch's and losses that return `(sum, count)` are weighted by what they count; user's batches
+    are the user's choice, and one batch of all data is not cut.
     """
     is_ours = len(passes.own_batches) > 1 and not isinstance(passes.data, BatchData)
-    is_known = is_of_torch(passes.given_criterion) or passes.over.is_counted
+    given = passes.given_criterion
+    is_mean = is_of_torch(given) and default_reduction(given) != "sum"
+    is_known = is_mean or passes.over.is_counted
     if not is_ours or is_known or passes.habits.is_random or passes.norms.mode == "batch":
         return
     count = min(2 * (passes.plan.batch_size // 2) or 2, _MOST, passes.num_examples)

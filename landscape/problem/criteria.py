@@ -10,8 +10,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +24,7 @@ from torch.nn import functional as F
 from landscape.errors import InputError, require, require_one_of
 from landscape.problem.batches import Batch, batch_length
 from landscape.problem.forward import as_mean, changed, has_accuracy
+from landscape.problem.structures import map_tensors
 
 
 def binary_cross_entropy(outputs: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
@@ -159,9 +162,7 @@ def _require_fit(
     if kind is not F.cross_entropy and kind is not nested_cross_entropy:
         return
     scores = classes_second(outputs, targets)
-    is_multiple = targets.is_floating_point() or (
-        outputs.ndim == 2 and outputs.shape == targets.shape
-    )
+    is_multiple = targets.is_floating_point() or outputs.shape == targets.shape
     require(
         is_chosen or not is_multiple,
         "no loss was chosen, and the default, cross-entropy, is for class numbers; "
@@ -170,7 +171,7 @@ def _require_fit(
         "`loss='cross-entropy'` for probabilities of classes.",
     )
     require(
-        scores.ndim < 2 or scores.shape[1] > 1,
+        scores.shape[1] > 1 if scores.ndim > 1 else targets.ndim == 0,
         f"cross-entropy needs scores of at least 2 classes; {shapes}.",
         hint="Pass `loss='mse'` for numbers, or `loss='bce'` for answers of yes or no.",
     )
@@ -261,6 +262,9 @@ def num_correct(outputs: Any, targets: Any, loss: ClassLoss | None) -> Tensor | 
 class NotingLoss:
     """A loss function that notes what it counts.
 
+    It refuses a count that depends on the outputs: two losses, or a loss and an accuracy, are no
+    sum and count.
+
     Attributes:
         counts: Of each batch so far; None where it returns a mean.
     """
@@ -271,10 +275,26 @@ class NotingLoss:
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
         """Return what the loss function does."""
+        others = map_tensors(_opposite, outputs), map_tensors(Tensor.clone, targets)
         value = self._criterion(outputs, targets)
         count = as_mean(value)[1]
         self.counts.append(None if count is None else float(count))
+        if count is not None:
+            with suppress(Exception):  # the user's own, which may take no other outputs
+                count = as_mean(self._criterion(*others))[1]
+            require(
+                count is not None and float(count) == self.counts[-1],
+                "a loss function that returns (sum, count) must count targets, what this one "
+                "returns for a count depends on the outputs of the model.",
+                hint="Return the mean loss alone if the second number is another loss or an "
+                "accuracy.",
+            )
         return value
+
+
+def _opposite(tensor: Tensor) -> Tensor:
+    """Return other outputs, of which probabilities stay such."""
+    return 1 - tensor if tensor.is_floating_point() else tensor
 
 
 @dataclass(frozen=True)
@@ -301,6 +321,14 @@ class MeanOver:
     def total(self) -> float:
         """Sum of the weights."""
         return float(self.sizes.sum())
+
+    def counted(self, batches: list[Batch], draws: int) -> tuple[MeanOver, list[Batch]]:
+        """Return the mean and the batches, of all draws, without those of which nothing counts."""
+        is_kept = self.sizes != 0
+        if is_kept.all():
+            return self, batches
+        kept = list(compress(batches, np.tile(is_kept, draws)))
+        return replace(self, sizes=self.sizes[is_kept]), kept
 
 
 def fitted(

@@ -18,6 +18,7 @@ from landscape.problem.curvature_graphs import nodes
 from landscape.problem.draws import Sources, seeds_of
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.state import State, walk
+from landscape.runtime.random_state import get_random_states
 
 MODES = {
     "inference": torch.inference_mode,
@@ -37,6 +38,7 @@ class Habits:
             themselves.
         state: What passes change and is put back after each; None if nothing.
         sources: What random numbers are drawn from; None if none are.
+        is_still: Whether passes that were tried drew none.
         is_random: Whether the loss depends on them.
         mode: One of `MODES`.
         written: What passes write to, of `inputs` and `targets`.
@@ -49,6 +51,7 @@ class Habits:
     fresh: Callable[[Tensor], Tensor] | None = None
     state: State | None = None
     sources: Sources | None = None
+    is_still: bool = False
     is_random: bool = False
     mode: str = "inference"
     written: Sequence[str] = ()
@@ -150,9 +153,10 @@ class Habits:
         """Give what a pass over the batch is to be given; clean up after it."""
         if self.sources is not None:
             self.sources.seed(seeds_of(batch)[0])
-        given = batch if self.fresh is None else fresh_copy(batch, self.fresh)
+        given = batch if self.fresh in (None, _as_it_is) else fresh_copy(batch, self.fresh)
         watch = Watch(given) if self.is_new else None
         versions = _versions(batch)
+        states = _random_states(batch) if self.is_still else []
         try:
             with nullcontext() if self.sources is None else self.sources.drawing():
                 yield given
@@ -162,6 +166,12 @@ class Habits:
         if watch is not None:
             self.written, self.fresh, self.is_new = watch.written, watch.fresh, False
             self.warn(draws=1)
+        require(
+            not self.is_still or all(map(torch.equal, states, _random_states(batch))),
+            "the model or the loss draws random numbers for some batches, and drew none for those "
+            "that were tried.",
+            hint="Draw them for every batch, or for none.",
+        )
         require(
             self.fresh is _as_it_is or versions == _versions(batch),
             "the model or the loss changes some of its inputs or targets in place, and later "
@@ -244,6 +254,11 @@ def fresh_copy(batch: Batch, make: Callable[[Tensor], Tensor]) -> Batch:
 def _versions(batch: Batch) -> list[int]:
     """Return numbers one of which changes when a tensor is written."""
     return [0 if tensor.is_inference() else tensor._version for tensor in tensors_in(batch)]
+
+
+def _random_states(batch: Batch) -> list[Tensor]:
+    """Return the states of torch's generators that a pass over the batch may draw from."""
+    return get_random_states({tensor.device for tensor in tensors_in(batch)})
 
 
 def _leaves(tensors: Sequence[Tensor]) -> set[Tensor]:

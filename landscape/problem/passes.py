@@ -144,12 +144,12 @@ class Passes:
         with self.undisturbed(calibrates=False):
             self.criterion = checked(self.criterion, is_chosen=criterion is not None)
             ends = ends_of(self.data, self.batches)
-            self.habits = find_habits(self.forward, ends, state, self.weights)
-        name = loss_name(self.given_criterion)
-        self.loss_name = f"the model's own ({name})" if self.habits.returns_output else name
+            self.habits = find_habits(self.forward, ends, state, self.weights, self._check_weights)
         known = {*model.parameters(), *own.copied.values()}
         with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)
+        name = loss_name(self.given_criterion)
+        self.loss_name = f"the model's own ({name})" if self.habits.returns_output else name
         self.habits.require_eager(is_compiled=is_compiled)
         self.plan = replace(self.plan, draws=draws if self.habits.is_random else 1)
         if not is_of_torch(own.call):
@@ -173,8 +173,7 @@ class Passes:
         self.spec.require_vector(w, "w")
         weights = w.detach().to(self.device, self.dtype, copy=True)
         self.spec.require_finite(weights)
-        # What the model reads are the weights of this one.
-        return changed(self, weights=weights, _own_version=None)
+        return changed(self, weights=weights, _own_version=None)  # the model reads those of self
 
     def on(self, data: Any, batch_size: int | None = None) -> Passes:
         """Return these passes over other data, without single losses; the model is shared.
@@ -263,9 +262,18 @@ class Passes:
 
     def forward(self, batch: Batch, model: Callable[..., Any] | None = None) -> tuple[Any, Tensor]:
         """Return the outputs of the model, or of another one, and the mean loss of a batch."""
+        version = self.version
         with self.plan.autocast(), self.habits.around(batch) as given:
             criterion = self.habits.loss_of(self.criterion, batch)
-            return outputs_and_loss(model or self._module, criterion, *given)
+            found = outputs_and_loss(model or self._module, criterion, *given)
+        if self.version != version:
+            self._check_weights()
+        return found
+
+    def _check_weights(self) -> None:
+        """Raise InputError if a pass wrote to weights."""
+        is_as_it_was = self.version == self._own_version
+        self.spec.require_unwritten(self.parameters, self._buffer, self.weights, is_as_it_was)
 
     def measure_many(
         self, points: Sequence[Point], batches: Sequence[Batch], size: int | None = None
@@ -303,24 +311,19 @@ class Passes:
             self._stack = self._buffer.new_empty(size, self.spec.size)
         for i, row in enumerate(self._stack):
             self._write(points[min(i, len(points) - 1)], row)
-        # Fused attention cannot be mapped over weights; what has a second derivative can.
+        # Fused attention cannot be mapped over weights, what has a second derivative can; some
+        # operations are done point by point.
         with (
             self.undisturbed(),
             twice_differentiable(),
             self.habits.without_gradient(),
             warnings.catch_warnings(),
         ):
-            # Some operations are done point by point.
             warnings.filterwarnings("ignore", "There is a performance drop")
             # A batch's random numbers are the same at all points.
-            randomness = "error" if self.habits.sources is None else "same"
+            at_all = partial(vmap, randomness="same" if self.habits.sources else "error")
             found = on_host(
-                [
-                    vmap(partial(self._measure_with, batch=batch), randomness=randomness)(
-                        self._stack
-                    )
-                    for batch in batches
-                ]
+                [at_all(partial(self._measure_with, batch=each))(self._stack) for each in batches]
             )
         return [{name: values[i] for name, values in found.items()} for i in range(len(points))]
 
@@ -379,6 +382,7 @@ class Passes:
             self._own_criterion, self.own_batches, self._note if self._returns_count else None
         )
         self.criterion = self.over.criterion
+        self.over, self.batches = self.over.counted(self.batches, self.plan.draws)
         self.sizes = np.tile(self.over.sizes / self.plan.draws, self.plan.draws)
 
     def _note(self, batches: Sequence[Batch]) -> list[float | None]:

@@ -26,6 +26,7 @@ def find_habits(
     ends: Sequence[Sequence[Batch]],
     state: State,
     weights: Tensor,
+    require_unwritten: Callable[[], None],
 ) -> Habits:
     """Evaluate batches twice, on copies, and see what passes do besides computing.
 
@@ -34,15 +35,16 @@ def find_habits(
         ends: Pairs of batches; the first pair is taken on which the model runs at all.
         state: What the model and the loss hold; put back at the end.
         weights: Of the model.
+        require_unwritten: Raises InputError if passes wrote to weights.
 
     Raises:
-        InputError: If model, loss and data do not fit, or if the loss of a batch depends on the
-            passes before; it names the attributes.
+        InputError: If model, loss and data do not fit, if passes write to weights, or if the loss
+            of a batch depends on the passes before; it names the attributes.
     """
     trial = _Trial(run, state, weights)
     with trial.sources.kept():
         try:
-            return trial.habits(ends)
+            return trial.habits(ends, require_unwritten)
         finally:
             state.restore()
 
@@ -69,9 +71,12 @@ class _Trial:
         self._returns_output = False
         self._watches: list[Watch] = []
 
-    def habits(self, ends: Sequence[Sequence[Batch]]) -> Habits:
+    def habits(
+        self, ends: Sequence[Sequence[Batch]], require_unwritten: Callable[[], None]
+    ) -> Habits:
         """Return what passes over batches do, in whatever order."""
         first, last = self._choose_mode(ends)
+        require_unwritten()
         losses = [self._loss(first, 0), self._try(last, 1)]
         changes = self._state.changes()
         self._state.restore()
@@ -86,6 +91,7 @@ class _Trial:
             fresh=clone if written else alias if alias in fresh else None,
             state=self._state.only(changes),
             sources=self.sources if self._has_drawn else None,
+            is_still=not self._has_drawn,
             is_random=self._has_drawn and not all(_are_close(losses[0], loss) for loss in others),
             mode=self._mode,
             written=sorted(written),

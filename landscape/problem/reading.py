@@ -18,6 +18,7 @@ from landscape.problem.batches import (
     Data,
     GraphData,
     TensorData,
+    batch_length,
     is_graph,
     tensor_data,
     tensors_in,
@@ -171,8 +172,8 @@ def _collate_dataset(dataset: Dataset) -> Data:
 
 
 def _batches(items: Sequence[Any]) -> tuple[Batch, ...]:
-    """Return the batches, with each list of inputs as what the model is to be given."""
-    batches = [_as_batch(item) for item in items]
+    """Return the batches that are not empty, each list of inputs as the model is to be given it."""
+    batches = [batch for batch in map(_as_batch, items) if batch_length(batch)]
     if all(map(_has_entry_per_example, batches)) and not all(map(_has_stacked_inputs, batches)):
         return tuple((list(inputs), targets) for inputs, targets in batches)
     return tuple((tuple(x) if isinstance(x, list) else x, y) for x, y in batches)

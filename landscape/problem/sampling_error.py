@@ -150,7 +150,7 @@ def separate_losses(criterion: Callable[[Any, Any], Tensor]) -> Callable[[Any, A
     Args:
         criterion: `loss(outputs, targets)`, the mean over a batch; left as it is.
     """
-    if _default_reduction(criterion) != "mean":
+    if default_reduction(criterion) != "mean":
         return None
     if isinstance(criterion, nn.Module):
         elementwise = changed(criterion, reduction="none")
@@ -164,7 +164,8 @@ def _one_each(losses: Tensor) -> Tensor:
     return losses.reshape(losses.shape[0], -1).mean(1) if losses.ndim else losses
 
 
-def _default_reduction(criterion: Callable[..., Any]) -> Any:
+def default_reduction(criterion: Callable[..., Any]) -> Any:
+    """Return what a loss function makes of the losses of examples, None if it does not say."""
     if isinstance(criterion, nn.Module):
         return getattr(criterion, "reduction", None)
     try:

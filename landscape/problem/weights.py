@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from landscape.errors import InputError, first_line, require
+from landscape.errors import InputError, first_line, listed, require
 
 _LENGTHS = "parametrizations.weight.original0"  # of filters, in weight normalization
 
@@ -179,6 +179,32 @@ class WeightSpec:
             hint="The training that wrote them diverged; use an earlier checkpoint.",
         )
 
+    def require_unwritten(
+        self, parameters: Sequence[Tensor], buffer: Tensor, w: Tensor, is_as_it_was: bool
+    ) -> None:
+        """Raise InputError if a model wrote to its own weights, or moved them.
+
+        Args:
+            parameters: Of the model.
+            buffer: What they are views into (P,).
+            w: What it held (P,).
+            is_as_it_was: Whether nothing has been written to the buffer since.
+        """
+        places = zip(self.weights, parameters, self.tensors(w), self.views(buffer), strict=True)
+        names = [
+            weight.name
+            for weight, parameter, before, view in places
+            if not torch.equal(parameter, before)
+            or not (weight.is_complex or parameter.data_ptr() == view.data_ptr())
+        ]
+        require(
+            not names and is_as_it_was,
+            "the model must not change its weights when it is called, it writes to "
+            f"{listed(names or self.names)}.",
+            hint="Compute new tensors: F.normalize(self.weight), in place of writing to "
+            "self.weight.",
+        )
+
 
 def as_pairs(tensor: Tensor) -> Tensor:
     """View complex numbers as pairs of real ones (..., 2); return a real tensor as it is.
@@ -255,4 +281,10 @@ def bind(module: nn.Module, spec: WeightSpec, buffer: Tensor) -> list[nn.Paramet
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and id(parameter) in new:
                 setattr(owner, name, new[id(parameter)])
+        if isinstance(owner, nn.RNNBase):
+            owner.flatten_parameters = _stay  # which moves weights elsewhere on CUDA
     return list(new.values())
+
+
+def _stay() -> None:
+    """Do nothing."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from landscape.errors import InputError, Remark
 from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.criteria import LOSSES, loss_name
 from landscape.problem.problem import Problem
 from landscape.sharpness import measure_sharpness
@@ -191,6 +192,19 @@ def test_several_points_of_a_pass_have_the_same_means():
     assert found == pytest.approx([problem.loss(w) for w in points], rel=1e-12)
 
 
+@pytest.mark.parametrize("case", ["tokens, built in", "tokens, sum and count"])
+def test_batches_of_which_nothing_counts_have_no_effect(case):
+    build, (words, following), loss, _ = CASES[case]
+    value, w = function_of(case)
+    true = torch.linalg.eigvalsh(torch.func.hessian(value)(w))
+    torch.manual_seed(0)
+    order = [3, 0, 1, 2, *range(4, 13)]  # nothing counts of the first
+    problem = Problem(build(), (words[order], following[order]), loss, batch_size=1)
+    found = hessian_spectrum(problem, top_k=1)
+    assert len(problem.batches) == 12
+    assert abs(found.eigenvalues[0] - float(true[-1])) <= found.half_widths[0][0] + 1e-12
+
+
 def test_data_of_which_nothing_counts_are_refused():
     with pytest.raises(InputError, match="nothing of the data counts"):
         Problem(Tokens(), (WORDS, torch.full_like(NEXT, -100)))
@@ -215,6 +229,31 @@ def test_a_loss_that_depends_on_the_batch_size_is_warned_of_with_the_size_of_it(
     effect = f"{100 * abs(parts - whole) / whole:.2g}"
     with pytest.warns(Remark, match=f"differs by {effect} %"):
         Problem(model, (PIXELS, CLASSES), opaque, dtype="float64", batch_size=4)
+
+
+SUMS = nn.MSELoss(reduction="sum"), partial(F.mse_loss, reduction="sum")
+
+
+@pytest.mark.parametrize("loss", SUMS)
+def test_a_sum_of_torch_is_warned_of(loss):
+    with pytest.warns(Remark, match="differs by 50 % from that of its halves"):
+        Problem(nn.Linear(3, 1), (INPUTS, NUMBERS), loss, batch_size=4)
+
+
+def loss_and_accuracy(outputs, targets):
+    loss = F.cross_entropy(outputs, targets, ignore_index=255)
+    return loss, (outputs.argmax(1) == targets).float().mean()
+
+
+def loss_and_penalty(outputs, targets):
+    return F.cross_entropy(outputs, targets, ignore_index=255), outputs.square().mean()
+
+
+@pytest.mark.parametrize("loss", [loss_and_accuracy, loss_and_penalty])
+def test_two_numbers_that_depend_on_the_outputs_are_no_sum_and_count(loss):
+    with pytest.raises(InputError, match="depends on the outputs of the model") as caught:
+        Problem(Pixels(), (PIXELS, CLASSES), loss, batch_size=4)
+    assert "Return the mean loss alone" in caught.value.hint
 
 
 def mean_of_squares(outputs, targets):
@@ -249,6 +288,9 @@ INPUTS = torch.randn(20, 3)
         (None, 3, torch.randint(2, (20, 3)), "no loss was chosen"),
         (None, 1, torch.zeros(20, dtype=torch.long), "at least 2 classes"),
         ("cross-entropy", 1, torch.zeros(20, dtype=torch.long), "at least 2 classes"),
+        (None, 0, torch.zeros(20, dtype=torch.long), "no loss was chosen"),
+        (None, 0, NUMBERS[:, 0], "no loss was chosen"),
+        ("cross-entropy", 0, NUMBERS[:, 0], "at least 2 classes"),
         ("mse", 1, NUMBERS[:, 0], "one shape"),
         ("bce", 1, (NUMBERS[:, 0] > 0).float(), "one shape"),
         (nn.MSELoss(), 1, NUMBERS[:, 0], "one shape"),
@@ -257,8 +299,9 @@ INPUTS = torch.randn(20, 3)
     ],
 )
 def test_a_loss_that_would_misunderstand_its_targets_is_refused(loss, outputs, targets, message):
+    model = nn.Linear(3, outputs) if outputs else nn.Sequential(COLUMN, nn.Flatten(0))
     with pytest.raises(InputError, match=message):
-        Problem(nn.Linear(3, outputs), (INPUTS, targets), loss)
+        Problem(model, (INPUTS, targets), loss)
 
 
 def test_the_hint_names_the_losses_for_numbers_and_for_yes_or_no():

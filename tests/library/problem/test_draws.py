@@ -269,6 +269,19 @@ def test_a_generator_that_model_and_loss_do_not_hold_is_refused():
 _hidden = []
 
 
+class OfSomeBatches(nn.Linear):
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x) if x.max() > 100 else x)
+
+
+def test_random_numbers_of_some_batches_are_an_error_and_not_a_number():
+    x, y = classification()
+    x[10, 0] = 101.0
+    problem = Problem(OfSomeBatches(5, 3), (x, y), batch_size=5, device="cpu")
+    with pytest.raises(InputError, match="draws random numbers for some batches"):
+        problem.loss()
+
+
 def test_the_users_own_generators_are_left_alone():
     model = FromItsOwn()
     before = copy.deepcopy(model.generator).get_state()

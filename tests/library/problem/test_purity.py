@@ -64,6 +64,7 @@ class Nested(Clean):
 @dataclasses.dataclass
 class Held:
     x: torch.Tensor
+    count: int = 0
 
     def to(self, device):
         return self
@@ -73,6 +74,18 @@ class InAnObject(Clean):
     def forward(self, held):
         held.x.sub_(0.5).div_(0.25)
         return self.net(held.x)
+
+
+class Numbered(Clean):
+    def forward(self, held):
+        held.count += 1
+        return self.net((held.x - 0.5) / 0.25 * held.count)
+
+
+class Emptying(Clean):
+    def forward(self, rows):
+        last = rows.pop()
+        return self.net((torch.stack([*rows, last]) - 0.5) / 0.25)
 
 
 class Transposing(Clean):
@@ -102,6 +115,8 @@ IN_PLACE = {
     "batches": (InPlace, partial(batches_of, lambda x: x)),
     "nested": (Nested, partial(batches_of, lambda x: {"x": {"a": {"b": (x, x[:1])}}})),
     "object": (InAnObject, partial(batches_of, Held)),
+    "number": (Numbered, partial(batches_of, Held)),
+    "list": (Emptying, partial(batches_of, lambda x: list(x.unbind()))),
     "shape": (Transposing, pair),
 }
 
@@ -386,3 +401,69 @@ def test_an_ordinary_model_leaves_no_remark_and_no_trace():
         assert torch.equal(torch.get_rng_state(), state)
         assert str(np.random.get_state()) == str(numpys)
         assert random.getstate() == pythons
+
+
+class Clipped(Clean):
+    def forward(self, x):
+        with torch.no_grad():
+            self.net[0].bias.clamp_(-0.01, 0.01)
+        return super().forward(x)
+
+
+class ClippedThroughData(Clean):
+    def forward(self, x):
+        self.net[0].bias.data.clamp_(-0.01, 0.01)
+        return super().forward(x)
+
+
+class Replaced(Clean):
+    def forward(self, x):
+        self.net[0].bias.data = self.net[0].bias.data.clone()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("build", [Clipped, ClippedThroughData, Replaced])
+def test_a_model_that_writes_to_its_weights_is_refused(build):
+    with pytest.raises(InputError, match=r"writes to net\.0\.bias\.") as caught:
+        Problem(build(), classification(), batch_size=7, **EXACT)
+    assert "Compute new tensors" in caught.value.hint
+
+
+class LimitsLargeWeights(Clean):
+    def forward(self, x):
+        if self.net[0].bias.abs().max() > 100:
+            with torch.no_grad():
+                self.net[0].bias.clamp_(-100, 100)
+        return super().forward(x)
+
+
+def test_weights_that_are_written_to_at_some_points_are_an_error_there():
+    problem = Problem(LimitsLargeWeights(), classification(), **EXACT)
+    problem.loss()
+    with pytest.raises(InputError, match="must not change its weights when it is called"):
+        problem.loss(1000 * torch.ones_like(problem.weights))
+
+
+class Flattening(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(2, 4, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, x):
+        self.rnn.flatten_parameters()
+        return self.head(self.rnn(x)[0])
+
+
+def test_recurrent_weights_stay_where_points_are_written(monkeypatch):
+    def elsewhere(self):  # as on CUDA
+        for weight in self.parameters():
+            weight.data = weight.data.clone()
+
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", elsewhere)
+    problem = Problem(seeded(Flattening), series(), F.mse_loss, **EXACT)
+    model = seeded(Flattening).double()
+    w = torch.linspace(-1, 1, len(problem.weights), dtype=torch.float64)
+    nn.utils.vector_to_parameters(w, model.parameters())
+    losses = [F.mse_loss(model(x.double()), y.double()) for x, y in series()]
+    assert problem.loss(w) == pytest.approx(float(sum(losses)) / 3, rel=1e-13)
+    problem.copy_module()

@@ -155,6 +155,11 @@ def test_a_list_that_has_no_entry_per_example_is_several_arguments():
     assert isinstance(as_data([batch]).batches(1)[0][0], tuple)
 
 
+def test_empty_batches_are_left_out():
+    parts = [(X[:2], CLASS[:2]), (X[:0], CLASS[:0]), (X[2:], CLASS[2:])]
+    assert [len(y) for _, y in as_data(parts).batches(1)] == [2, len(X) - 2]
+
+
 class OwnLoss(nn.Module):
     def __init__(self):
         super().__init__()
