@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -81,12 +81,20 @@ class Plan:
 
     def autocast(self) -> Any:
         """Return a context in which torch computes in the plan's dtype."""
-        is_cast = self.dtype == "bfloat16"
-        return torch.autocast(self.device, dtype=torch.bfloat16) if is_cast else nullcontext()
+        return autocast(self.device, is_on=self.dtype == "bfloat16")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
+
+
+def autocast(device: str, *, is_on: bool) -> torch.autocast:
+    """Return a context for operations in bfloat16, or in the dtype of their inputs.
+
+    It holds inside the caller's autocast too. Weights are cast anew at each use: torch drops the
+    casts that it keeps only where the outermost autocast ends, weights may change before.
+    """
+    return torch.autocast(device, torch.bfloat16, enabled=is_on, cache_enabled=False)
 
 
 def make_plan(
@@ -165,7 +173,8 @@ def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
     """Make the enclosed code depend only on its inputs, and leave every global setting as it was.
 
     The random state is the same at every entry and restored at exit; on CUDA, deterministic
-    algorithms are used, and full float32 precision unless `dtype` is `tf32`.
+    algorithms are used, and full float32 precision unless `dtype` is `tf32`. The caller's autocast
+    does not count.
 
     Raises:
         InputError: If torch cannot say in which precision it multiplies matrices.
@@ -177,7 +186,11 @@ def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
 @contextmanager
 def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[None]:
     """Do what `repeatable` does for what draws no random numbers."""
-    allow_tf32 = dtype == "tf32"
+    with autocast(device.type, is_on=False):
+        yield from _deterministic(device, allow_tf32=dtype == "tf32")
+
+
+def _deterministic(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
-from landscape.problem.plan import compiled, kept_modes, prefers_channels_last
+from landscape.problem.plan import autocast, compiled, kept_modes, prefers_channels_last
 from landscape.problem.reading import as_data
 from landscape.results.history import History, make_history
 from landscape.runtime import distributed
@@ -89,7 +89,7 @@ def train(
         module, data, test, validation, optimizer, plan, criterion, device, progress, save,
         should_stop,
     )  # fmt: skip
-    own_precision = torch.autocast(device.type, enabled=False)
+    own_precision = autocast(device.type, is_on=False)
     with forked_random_state([device], seed=plan.seed), kept_modes(module), own_precision:
         run.is_channels_last = _is_channels_last_faster(module, data, device)
         with data_parallel(module, optimizer, run.probe) as run.parallel:

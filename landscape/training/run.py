@@ -28,7 +28,7 @@ from landscape.problem.forward import (
 )
 from landscape.problem.habits import Habits
 from landscape.problem.own_loss import own_loss
-from landscape.problem.plan import explained_compiler, to_channels_last
+from landscape.problem.plan import autocast, explained_compiler, to_channels_last
 from landscape.runtime import distributed
 from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states
@@ -205,13 +205,13 @@ class TrainingRun:
 
         Sums are only updated in its first call, which is at the weights themselves.
         """
-        is_first, is_mixed = True, self.plan.amp is not None
+        is_first = True
 
         def run() -> Tensor:
             nonlocal is_first
             self.num_passes += 1
             with (
-                torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed),
+                autocast(self.device.type, is_on=self.plan.amp is not None),
                 self.habits.around(piece.batch) as given,
             ):
                 outputs, loss, count = outputs_loss_and_count(self.forward, self.train_loss, *given)

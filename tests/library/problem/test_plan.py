@@ -5,6 +5,7 @@ import torch
 from cases import classification, images, tiny_cnn, tiny_mlp
 from torch import nn
 
+import landscape
 from landscape import Problem
 from landscape.errors import InputError
 from landscape.problem.plan import deterministic
@@ -107,3 +108,22 @@ def test_a_model_that_cannot_be_compiled_is_refused(monkeypatch):
     with pytest.raises(InputError, match="the model cannot be compiled") as caught:
         problem.evaluate()
     assert "`compile`" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_measured_does_not_depend_on_the_callers_autocast(dtype):
+    def measured():
+        problem = Problem(tiny_mlp(), classification(), dtype=dtype)
+        measures = landscape.sharpness(problem, rho=0.05).measures
+        return [
+            problem.loss(),
+            problem.loss(1.5 * problem.weights),
+            *problem.gradient().vector.tolist(),
+            landscape.hessian(problem, top_k=1).lambda_max,
+            *[measure.sharpness for measure in measures],
+            *landscape.surface(problem, grid=3).loss["train"].ravel(),
+        ]
+
+    expected = measured()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert measured() == expected

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -51,6 +52,30 @@ def test_the_test_loss_of_mixed_precision_is_that_of_the_weights_in_float32():
     assert history.test_loss[-1] == pytest.approx(
         loss, rel=1e-6
     )  # float32 in batches; bfloat16 is off by 1e-3
+
+
+@pytest.mark.parametrize("outer", [nullcontext, partial(torch.autocast, "cpu", torch.bfloat16)])
+def test_every_step_of_mixed_precision_is_at_the_weights_of_that_step(outer):
+    model, _ = run_whole(network(), outer, amp="bf16")
+    expected = network()
+    optimizer = build_optimizer("sgd", expected, lr=0.5)
+    for _ in range(20):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(expected(POINTS.inputs), POINTS.targets)
+        loss.backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        # the order of the examples changes roundings to bfloat16
+        torch.testing.assert_close(value, expected.state_dict()[name], rtol=0.05, atol=0.01)
+
+
+def run_whole(model, outer, **options):
+    """Train on all examples at once, in an order that does not count."""
+    optimizer = build_optimizer("sgd", model, lr=0.5)
+    plan = {"schedule": "constant", "epochs": 20, "batch_size": 50, **options}
+    with outer():
+        return model, train(model, POINTS, None, optimizer, **plan)
 
 
 def test_training_computes_in_the_weights_precision_inside_the_callers_autocast():
