@@ -130,7 +130,10 @@ def _show_checkpoints(result: SharpnessComparison) -> None:
             [
                 row[0].name,
                 console.number(row[0].rho),
-                *(Number(each.sharpness, each.error).times(SCALE).text for each in row),
+                *(
+                    Number(each.sharpness, each.error_with_rounding).times(SCALE).text
+                    for each in row
+                ),
             ]
             for row in zip(*(each.measures for each in result.checkpoints), strict=True)
         ],
@@ -217,6 +220,13 @@ def _show_limits(results: Sequence[Sharpness]) -> None:
         console.answer(
             "On a subset, all but avg are biased upwards: the gradient follows the examples in it."
         )
+    for result in results:
+        hidden = [each for each in result.measures if (each.rounding or 0.0) > abs(each.sharpness)]
+        if hidden and result.provenance.dtype != "float64":
+            names = ", ".join(f"{each.name} at rho = {console.number(each.rho)}" for each in hidden)
+            console.answer(
+                f"The rounding of {result.provenance.dtype} exceeds {names}: pass --dtype float64."
+            )
     for measure in found:
         if not measure.converged:
             limit = (

@@ -17,7 +17,7 @@ from landscape.conditions.quantities import (
 from landscape.errors import InputError
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem.problem import Problem
-from landscape.problem.rounding import Rounding, known_error, losses_at
+from landscape.problem.rounding import NUM_PIECES, Rounding, known_error, losses_at
 from landscape.results.provenance import by_split
 from landscape.results.sharpness_measures import MEASURES
 from landscape.runtime.progress import SILENT, Progress
@@ -97,7 +97,7 @@ def _evaluated(problem: Problem, split: str, needed: set[Quantity]) -> dict[Quan
     if needed.isdisjoint((loss, accuracy)):
         return {}
     here = problem.evaluate()
-    rounding = known_error(Rounding(problem).of(losses_at([None])))
+    rounding = known_error(Rounding(problem).of(losses_at([None]), num_others=NUM_PIECES))
     found = {loss: Known.of_mean(here.loss, here.standard_error, rounding)}
     if accuracy in needed:
         if here.accuracy is None:

@@ -25,6 +25,7 @@ from landscape.problem.curvature_graphs import (
 from landscape.problem.passes import Passes
 from landscape.problem.plan import deterministic
 from landscape.problem.problem import Problem
+from landscape.problem.weights import as_pairs
 from landscape.reductions import accumulation_dtype, all_finite
 from landscape.runtime import distributed
 
@@ -205,6 +206,22 @@ class CurvatureOperator:
                 "`landscape.sharpness(problem)`.",
             )
         return total
+
+    def batch_products(self, vectors: Tensor, number: int) -> Tensor:
+        """Return the products of the curvature of a batch's mean loss with `vectors` (k, P)."""
+        self._prepare()
+        products = torch.zeros_like(vectors, dtype=self._passes.dtype, device=self.device)
+        with self._derivatives.differentiating():
+            graph = self._graphs.get(number) or self._derivatives.graph(
+                number, self.kind, tensors=self.tensors
+            )
+            for v, product in zip(vectors, products, strict=True):
+                parts = self.spec.tensors(v.to(self.device, self._passes.dtype))
+                found = graph.product(parts, is_last=False)
+                for place, part in zip(self.spec.views(product), found, strict=True):
+                    if part is not None:
+                        place.add_(as_pairs(part.detach()))
+        return products
 
     def _prepare(self) -> None:
         """Write the weights and build the graphs, unless that was done and nobody wrote since."""

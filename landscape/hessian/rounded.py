@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.operator import CurvatureOperator
-from landscape.problem.rounding import Rounding, products_with
+from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding, Values
 
 
 def with_rounding(
@@ -38,13 +41,31 @@ def with_rounding(
         return pairs
     rounding = Rounding(operator.problem, seed=seed, in_double=in_double)
     row_of = np.arange(len(vectors))
-    if not rounding.is_exact:
+    if not rounding.is_cheap:
         values = np.append(pairs.eigenvalues, pairs.bottom_eigenvalues)
         row_of = (row_of != np.abs(values).argmax()).astype(int)
         vectors = torch.stack([vectors[torch.from_numpy(row_of == row)].sum(0) for row in (0, 1)])
         vectors = vectors[: row_of.max() + 1]
-    errors = rounding.of_sums(products_with(vectors, operator.kind, operator.tensors))
+    errors = rounding.of(
+        products_with(vectors, operator.kind, operator.tensors),
+        own=partial(operator.batch_products, vectors),
+    )
     if not np.isfinite(errors).all():
         return pairs
     top, bottom = np.split(errors[row_of], [len(pairs.eigenvalues)])
     return replace(pairs, rounding=top, bottom_rounding=bottom)
+
+
+def products_with(
+    vectors: torch.Tensor, kind: str = "hessian", tensors: Sequence[int | str] | None = None
+) -> Values:
+    """Return the function that gives the products of the curvature with `vectors` (k, P).
+
+    With parameter tensors it is the diagonal block of these, and P its size.
+    """
+
+    def values(problem: Problem, number: int) -> torch.Tensor:
+        operator = CurvatureOperator(problem, kind=kind, tensors=tensors, graph_bytes=0)
+        return operator.batch_products(vectors, number)
+
+    return values

@@ -24,7 +24,7 @@ from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, requir
 from landscape.hessian.rounded import with_rounding
 from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
-from landscape.problem.rounding import Rounding, gradient_at, known_error, losses_at
+from landscape.problem.rounding import NUM_PIECES, Rounding, gradient_at, known_error, losses_at
 from landscape.problem.weights import layers_of
 from landscape.results.identity import Trait, loss_trait
 from landscape.results.provenance import make_provenance
@@ -281,8 +281,8 @@ def _spectrum(
         memory=pairs.memory,
         layer_shares=layer_shares(problem.spec, pairs.vectors),
         gradient_norm=gradient_norm,
-        loss_rounding=known_error(rounding.of(losses_at([None]))),
-        gradient_rounding=known_error(rounding.of_sums(gradient_at())),
+        loss_rounding=known_error(rounding.of(losses_at([None]), num_others=NUM_PIECES)),
+        gradient_rounding=known_error(rounding.of(gradient_at(), num_others=3)),
         gradient_overlaps=overlaps,
         remark=pairs.remark,
         **measured,

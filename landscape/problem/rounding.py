@@ -7,6 +7,7 @@ derivative jumps. So it is measured.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,10 +19,12 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.problem.batches import Batch, BatchData
+from landscape.problem.batch_means import find_separate
+from landscape.problem.batches import Batch, BatchData, TensorData
 from landscape.problem.problem import Problem
-from landscape.problem.weights import as_pairs
+from landscape.problem.sampling_error import SAME_MEAN
 from landscape.reductions import norm
+from landscape.results.interval import half_width
 from landscape.runtime import distributed
 
 Values: TypeAlias = Callable[[Problem, int], Tensor]
@@ -34,10 +37,15 @@ float64: the products of some vectors then take less than a second."""
 
 _PER_NUMBER = 100  # floating point operations for each number that a forward pass keeps
 _SHARE = 64  # of the others, one batch out of so many is evaluated again, but at least two
+_MOST = 1 / 8  # of the examples are evaluated again, where batches can be cut into pieces
+_LEAST = 4  # examples of a piece
+
+NUM_PIECES = 6
+"""Pieces of random examples from which the error of a number, not a vector, is estimated."""
+
 Size: TypeAlias = Callable[[Tensor], float]
 """A norm of a vector (n,) in float64."""
 
-_DEVIATIONS = 2  # standard deviations of a batch that are added to the mean of the batches
 _UNUSED = "none"  # digest of data that nobody compares
 
 _UNITS = {
@@ -53,8 +61,10 @@ class Rounding:
     """The error of a problem's dtype in what is a mean over its batches.
 
     Where a forward pass over all data is cheap, all are evaluated again in float64, and the error
-    is exact. Else it is an estimate from a share of the batches, drawn at random after those that
-    contribute most: the error of a mean is at most the mean of the errors, whatever their signs.
+    is exact. Else it is an estimate from a share of the examples, at most an eighth where batches
+    can be cut: the relative error on what contributes most, the examples with the largest losses of
+    the batch whose value is the largest, counts for all data, and the error on some that are drawn
+    at random is added. The error of a mean is at most the mean of the errors, whatever their signs.
 
     The error of float64 is not measured by a higher precision. To first order errors are
     proportional to the unit roundoff (Higham 2002, chapter 3), so it is 2^-29 of the error of
@@ -74,43 +84,36 @@ class Rounding:
 
     def __init__(self, problem: Problem, *, seed: int = 0, in_double: bool = False) -> None:
         self._problem, self._seed = problem, seed
+        self._other: Problem | None = None
         dtype = problem.plan.dtype
         is_scaled = in_double or dtype == "float64"
         self.factor = torch.finfo(torch.float64).eps / _UNITS[dtype] if is_scaled else 1.0
 
-    def of_sums(self, values: Values, size: Size = norm) -> np.ndarray:
-        """Return the error of the means over all data of what differs much between batches.
+    def of(
+        self,
+        values: Values,
+        size: Size = norm,
+        own: Callable[[int], Tensor] | None = None,
+        num_others: int = 1,
+    ) -> np.ndarray:
+        """Return the error of the means over all data.
 
-        All batches are evaluated in the problem's dtype first. Those where the values are largest
-        are among the ones that are evaluated again; for each of the others, the error is taken as
-        the largest relative error of those.
-
-        Args:
-            values: Gives k vectors for each batch.
-            size: A norm of the error of a vector.
-
-        Returns:
-            Errors (k,), see `of`.
-        """
-        return self._found(partial(self._of_sums, values, size))
-
-    def of(self, values: Values, size: Size = norm) -> np.ndarray:
-        """Return the error of the means over all data of what is alike in all batches.
-
-        The batch with the largest loss is among those that are evaluated again. Two standard
-        deviations of a batch are added to the mean of the errors.
+        Unless that is cheap, all batches are evaluated in the problem's dtype first.
 
         Inside `landscape.runtime.distributed.joined` the first process measures for all.
 
         Args:
             values: Gives k vectors for each batch.
             size: A norm of the error of a vector.
+            own: Gives what `values` does for a batch of the problem, in less time.
+            num_others: Least number of pieces of random examples. One is enough for vectors, whose
+                errors are of one size; those of numbers may be 0 by chance.
 
         Returns:
             Errors (k,); a single NaN where a value is not finite, or the model does not work in
             float64.
         """
-        return self._found(partial(self._of_like, values, size))
+        return self._found(partial(self._of, values, size, own, num_others))
 
     def _found(self, measure: Callable[[], np.ndarray]) -> np.ndarray:
         found = [math.nan]
@@ -122,55 +125,79 @@ class Rounding:
         errors = np.array(distributed.from_first(found))
         return errors if np.isfinite(errors).all() else np.array([math.nan])
 
-    def _of_sums(self, values: Values, size: Size) -> np.ndarray:
-        if self.is_exact:
+    def _of(
+        self,
+        values: Values,
+        size: Size,
+        own: Callable[[int], Tensor] | None,
+        num_others: int,
+    ) -> np.ndarray:
+        if self.is_cheap:
             return self._exact(values, size)
-        problem, shares = self._problem, self._shares
-        lengths = np.array(
-            [[size(row.cpu().double()) for row in values(problem, i)] for i in range(len(shares))]
-        )  # (batches, k)
-        numbers = self._drawn(lengths.argmax(axis=0).tolist())
-        errors = self._errors(numbers, values, size)
-        relative = errors / np.maximum(lengths[numbers], np.finfo(float).tiny)
-        unseen = np.delete(shares, numbers) @ np.delete(lengths, numbers, axis=0)
-        return shares[numbers] @ errors + relative.max(axis=0) * unseen
+        own = own or partial(values, self._problem)
+        count, shares = len(self._shares), self._shares
+        lengths = np.array([_sizes(own(number), size) for number in range(count)])  # (batches, k)
+        largest, places = np.unique(lengths.argmax(axis=0), return_inverse=True)
+        num_others = max(num_others, math.ceil(count / _SHARE) - len(largest))
+        pieces = self.pieces(largest.tolist(), num_others)
+        low, high = self.pair(pieces)
+        there = [values(low, i).cpu().double() for i in range(len(pieces))]
+        errors = np.array(
+            [_sizes(values(high, i).cpu().double() - each, size) for i, each in enumerate(there)]
+        )
+        at = (places, np.arange(len(places)))
+        tiny = np.finfo(float).tiny
+        relative = errors[at] / np.maximum([_sizes(each, size) for each in there], tiny)[at]
+        return relative * (shares @ lengths) + error_reach(errors[len(largest) :])
 
-    def _of_like(self, values: Values, size: Size) -> np.ndarray:
-        if self.is_exact:
-            return self._exact(values, size)
-        passes = self._problem.passes
-        losses = passes.measure_point(None, passes.own_batches)["loss"]
-        errors = self._errors(self._drawn([int(np.argmax(losses))]), values, size)
-        return errors.mean(axis=0) + _DEVIATIONS * errors.std(axis=0, ddof=1)
+    def pieces(
+        self, largest: Sequence[int], num_others: int, num_examples: int | None = None
+    ) -> list[Batch]:
+        """Return examples of some batches, and of others that are drawn at random.
+
+        Batches that cannot be cut are returned whole.
+
+        Args:
+            largest: Numbers of batches, of which the examples with the largest losses are taken.
+            num_others: Number of pieces of random examples.
+            num_examples: Of a piece; None for an eighth of all examples together.
+        """
+        problem, generator = self._problem, np.random.default_rng(self._seed)
+        worst, data = [problem.batches[i] for i in largest], problem.data
+        passes = copy.copy(problem.passes)
+        if isinstance(data, TensorData) and problem.batchnorm == "stored":
+            passes.separate = find_separate(passes, worst[:1], SAME_MEAN)
+        if passes.separate is None or not isinstance(data, TensorData):
+            drawn = generator.permutation(len(self._shares)).tolist()
+            others = [problem.batches[i] for i in drawn if i not in largest]
+            return [*worst, *others[:num_others]]
+        count = len(worst) + num_others
+        size = num_examples or max(_LEAST, int(_MOST * problem.num_examples / count))
+        parts = []
+        for batch in worst:
+            order = np.argsort(-passes.measure_point(None, [batch])["losses"])
+            parts += TensorData(*batch).take(torch.from_numpy(order[:size].copy())).batches(size)
+        rows = torch.from_numpy(generator.permutation(problem.num_examples))
+        return [*parts, *data.take(rows[: num_others * size]).batches(size)]
 
     def _exact(self, values: Values, size: Size) -> np.ndarray:
-        pair = self.pair(self._problem.batches)
+        low, high = self.pair(self._problem.batches)
         total = torch.zeros(())
         for i, share in enumerate(self._shares.tolist()):
-            total = total + share * _difference(*pair, i, values)
-        return np.array(list(map(size, total)))
-
-    def _errors(self, numbers: Sequence[int], values: Values, size: Size) -> np.ndarray:
-        """Return the errors on some batches, (number of batches, k)."""
-        pair = self.pair([self._problem.batches[i] for i in numbers])
-        rows = (_difference(*pair, i, values) for i in range(len(numbers)))
-        return np.array([list(map(size, each)) for each in rows])
+            total = total + share * (values(high, i).cpu().double() - values(low, i).cpu().double())
+        return _sizes(total, size)
 
     def pair(self, batches: Sequence[Batch]) -> tuple[Problem, Problem]:
         """Return the problem on some batches, in float32 or its own dtype and in float64."""
-        problem = self._problem
-        with problem.passes.under(replace(problem.plan, draws=1)):
-            own = problem.on(BatchData(tuple(batches), digest=_UNUSED))
-        if problem.plan.dtype == "float64":
-            return own.in_dtype("float32"), own
-        return own, own.in_dtype("float64")
-
-    def _drawn(self, first: Sequence[int]) -> list[int]:
-        """Return the numbers of the batches that are evaluated again, beginning with some."""
-        count = len(self._shares)
-        others = np.random.default_rng(self._seed).permutation(count).tolist()
-        chosen = list(dict.fromkeys([*first, *others]))
-        return chosen[: max(2, len(set(first)), math.ceil(count / _SHARE))]
+        data = BatchData(tuple(batches), digest=_UNUSED)
+        with self._problem.passes.under(replace(self._problem.plan, draws=1)):
+            own = self._problem.on(data)
+        is_double = own.plan.dtype == "float64"
+        if self._other is None:  # opening a problem takes some passes over its first batch
+            first = own.on(BatchData(data.items[:1], digest=_UNUSED))
+            self._other = first.in_dtype("float32" if is_double else "float64")
+        other = self._other.on(data)
+        return (other, own) if is_double else (own, other)
 
     @property
     def _shares(self) -> np.ndarray:
@@ -178,18 +205,13 @@ class Rounding:
         return over.sizes / over.total
 
     @cached_property
-    def is_exact(self) -> bool:
-        """Whether all data are evaluated again: they are few batches, or cheap."""
-        return len(self._shares) <= 2 or self.is_cheap
-
-    @cached_property
     def is_cheap(self) -> bool:
         """Whether a forward pass over all data is cheap in float64."""
         return _num_operations(self._problem) <= _CHEAP
 
 
-def _difference(low: Problem, high: Problem, number: int, values: Values) -> Tensor:
-    return values(high, number).cpu().double() - values(low, number).cpu().double()
+def _sizes(vectors: Tensor, size: Size) -> np.ndarray:
+    return np.array([size(row.cpu().double()) for row in vectors])
 
 
 def _num_operations(problem: Problem) -> float:
@@ -209,6 +231,19 @@ def _num_operations(problem: Problem) -> float:
         passes.forward(passes.batches[0])
     scale = passes.over.total / float(passes.sizes[0])
     return scale * _PER_NUMBER * num_kept + passes.num_examples * passes.spec.size
+
+
+def error_reach(errors: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return what 95 % of such errors are below, by Student's t with the mean 0.
+
+    Args:
+        errors: Absolute, of pieces, (m,) or (m, k); a single one counts as it is.
+    """
+    count = len(errors)
+    if not count:
+        return np.zeros(())
+    factor = 1.0 if count == 1 else half_width(1.0, num_values=count + 1)
+    return factor * np.sqrt(np.mean(np.square(errors), axis=0))
 
 
 def known_error(errors: np.ndarray) -> float | None:
@@ -238,30 +273,5 @@ def gradient_at(e: Tensor | None = None) -> Values:
         point = None if e is None else partial(torch.add, weights, e.to(weights))
         share = float(problem.passes.sizes[number]) / problem.passes.over.total
         return problem.derivatives.gradient_share([number], point)[1][None] / share
-
-    return values
-
-
-def products_with(
-    vectors: Tensor, kind: str = "hessian", tensors: tuple[int, ...] | None = None
-) -> Values:
-    """Return the function that gives the products of the curvature with `vectors` (k, P).
-
-    With numbers of parameter tensors it is the diagonal block of these, and P its size.
-    """
-
-    def values(problem: Problem, number: int) -> Tensor:
-        spec = problem.spec if tensors is None else problem.spec.only(tensors)
-        products = torch.zeros(len(vectors), spec.size, dtype=problem.dtype, device=problem.device)
-        problem.passes.write(None)
-        with problem.derivatives.differentiating():
-            graph = problem.derivatives.graph(number, kind, tensors=tensors)
-            for v, product in zip(vectors, products, strict=True):
-                along = spec.tensors(v.to(problem.device, problem.dtype))
-                parts = graph.product(along, is_last=False)
-                for place, part in zip(spec.views(product), parts, strict=True):
-                    if part is not None:
-                        place.copy_(as_pairs(part.detach()))
-        return products
 
     return values

@@ -59,7 +59,7 @@ def report_rows(rho: float) -> list[ReportRow]:
                 f"sharpness_{kind.name}",
                 f"{kind.label}, rho = {rho:g} (x 10^3)",
                 partial(number_of, name=kind.name, rho=rho),
-                kind.meaning,
+                f"{kind.meaning}; {_WITH_ROUNDING}",
                 SCALE,
                 "Sharpness",
             )
@@ -140,12 +140,12 @@ def _estimate(found: Trace | Mass | None) -> Number:
 
 
 def number_of(entry: Entry, *, name: str, rho: float) -> Number:
-    """Return a sharpness measure with its error."""
+    """Return a sharpness measure with its standard error and rounding together."""
     for measure in entry.measures:
         if measure.key == (name, rho):
             return Number(
                 measure.sharpness,
-                measure.error,
+                measure.error_with_rounding,
                 remark="not converged" if is_cut_short(measure) else "",
             )
     return Number()
@@ -167,6 +167,7 @@ _RESIDUAL = (
 )
 _INTERVAL = "in brackets, what the errors of both eigenvalues allow"
 _SE = "\N{PLUS-MINUS SIGN} standard error"
+_WITH_ROUNDING = f"{_SE}, where there is one, plus the rounding"
 _FIT, _CURVED = "Fit and generalization", "Curvature (Hessian of the training loss)"
 
 _PLAIN = (

@@ -83,6 +83,12 @@ class Measure(Record):
         return math.hypot(*errors) if errors else None
 
     @property
+    def error_with_rounding(self) -> float | None:
+        """Standard error plus rounding; None if neither is known."""
+        known = [each for each in (self.error, self.rounding) if each is not None]
+        return sum(known) if known else None
+
+    @property
     def half_width(self) -> float | None:
         """Half the width of the 95 % interval from directions, by Student's t, and from data.
 

@@ -21,7 +21,7 @@ class MeasureKind:
         name: In options, files and JSON.
         label: In tables.
         title: In figures; `{steps}` stands for the number of gradient steps.
-        meaning: What it is and what its error is, for the legend of a report.
+        meaning: What it is, for the legend of a report.
         function: "package.module:function" of a `Measurement`, the radius and, unless
             `has_directions`, the part of the data; it returns `Rises`.
         cost: Evaluations of loss or gradient per radius, from the options and whether the examples
@@ -58,8 +58,7 @@ MEASURES: dict[str, MeasureKind] = {
             "asc",
             "L^Asc - L",
             "one ascent step",
-            "rise of the loss one step of length rho up the gradient (S001, Table 1); without an "
-            "error on all examples",
+            "rise of the loss one step of length rho up the gradient (S001, Table 1)",
             f"{_HERE}:one_step",
             cost=lambda options, is_sample: 1,
         ),
@@ -67,8 +66,7 @@ MEASURES: dict[str, MeasureKind] = {
             "avg",
             "L^Avg - L",
             "average",
-            "mean rise over random directions of length rho (S001, Table 1); \N{PLUS-MINUS SIGN} "
-            "standard error over the directions",
+            "mean rise over random directions of length rho (S001, Table 1)",
             f"{_HERE}:average",
             cost=lambda options, is_sample: (
                 2 * options.num_directions if options.relative_error is None else None

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.problem.batch_means import find_separate
-from landscape.problem.batches import Batch, TensorData
+from landscape.problem.batches import Batch
 from landscape.problem.problem import Problem
-from landscape.problem.rounding import Rounding
-from landscape.problem.sampling_error import SAME_MEAN
+from landscape.problem.rounding import NUM_PIECES, Rounding, error_reach
 from landscape.results.provenance import make_provenance
 from landscape.results.sharpness import Sharpness, Taylor
 from landscape.results.sharpness_measures import MEASURES
@@ -210,8 +206,8 @@ def _with_rounding(
 
     Gradients, the steps along them and losses are all computed anew. The perturbation of `max` is
     kept and its loss evaluated: it proves what it proves. Where that is cheap it is done on all
-    data. Else on two pieces: the relative error on the examples with the largest losses, and added
-    to it the error on some that are drawn at random.
+    data. Else on pieces: the relative error on the examples with the largest losses, and added to
+    it the reach of the errors on some that are drawn at random, by Student's t.
 
     Args:
         problem: The loss.
@@ -226,7 +222,7 @@ def _with_rounding(
         if rounding.is_cheap:
             pairs = [rounding.pair(problem.batches)]
         else:
-            pairs = [rounding.pair([piece]) for piece in _pieces(problem)]
+            pairs = [rounding.pair([piece]) for piece in _pieces(rounding, problem)]
         rows = [
             [_again(each, measured.rises, again, rounding.is_cheap) for each in pair]
             for pair in pairs
@@ -240,7 +236,7 @@ def _with_rounding(
             first, *others = (abs(low[key][0] - high[key][0]) for low, high in rows)
             there = rows[0][0][key][1]
             scale = 1.0 if rounding.is_cheap or not there else abs(loss / there)
-            error = rounding.factor * (scale * first + sum(others))
+            error = rounding.factor * (scale * first + float(error_reach(others)))
             errors[key] = error if math.isfinite(error) else None
     return replace(measured, result=_with_errors(measured.result, errors))
 
@@ -278,23 +274,8 @@ def _with_errors(result: Sharpness, errors: Mapping[Key, float | None]) -> Sharp
     )
 
 
-def _pieces(problem: Problem) -> Sequence[Batch]:
-    """Return the examples with the largest losses, of some batches, and others at random.
-
-    Batches that cannot be cut are returned whole.
-    """
-    generator = np.random.default_rng(0)
-    drawn = [problem.batches[i] for i in generator.permutation(len(problem.batches))[:_NUM_BATCHES]]
-    worst = drawn[int(np.argmax(problem.passes.measure_point(None, drawn)["loss"]))]
-    other = drawn[0]
-    passes = copy.copy(problem.passes)
-    if isinstance(problem.data, TensorData) and problem.batchnorm == "stored":
-        passes.separate = find_separate(passes, [worst], SAME_MEAN)
-    if passes.separate is None:
-        return [worst, other]
-    largest = np.argsort(-passes.measure_point(None, [worst])["losses"])[:_NUM_EXAMPLES]
-    others = generator.permutation(len(other[1]))[:_NUM_EXAMPLES]
-    return [
-        TensorData(*batch).take(torch.from_numpy(rows.copy())).batches(len(rows))[0]
-        for batch, rows in ((worst, largest), (other, others))
-    ]
+def _pieces(rounding: Rounding, problem: Problem) -> Sequence[Batch]:
+    """Return the examples with the largest losses, of some batches, and others at random."""
+    drawn = np.random.default_rng(0).permutation(len(problem.batches))[:_NUM_BATCHES].tolist()
+    found = problem.passes.measure_point(None, [problem.batches[i] for i in drawn])
+    return rounding.pieces([drawn[int(np.argmax(found["loss"]))]], NUM_PIECES, _NUM_EXAMPLES)

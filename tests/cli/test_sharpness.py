@@ -1,5 +1,6 @@
 """`landscape sharpness` as a user runs it: what it says, saves, compares and refuses."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -280,3 +281,18 @@ def test_what_cannot_be_certified_is_refused(run, checkpoint, tmp_path, words, m
 def test_a_search_that_was_cut_short_is_said(run, checkpoint):
     answer = run("sharpness", checkpoint, *QUICK, "--measures", "max", "--max-gradients", 3)
     assert "max at rho = 0.05 ended after 3 gradients with a gap of" in answer.err
+
+
+def test_where_rounding_exceeds_the_sharpness_the_summary_says_what_helps(capsys):
+    from landscape_cli.sharpness.summary import show_sharpness
+    from report_entries import sharpness as made_up
+
+    found = made_up()
+    show_sharpness(found, as_json=False)
+    assert "--dtype float64" not in capsys.readouterr().out
+    first, *others = found.measures
+    first = dataclasses.replace(first, rounding=2 * abs(first.sharpness))
+    show_sharpness(dataclasses.replace(found, measures=(first, *others)), as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The rounding of float32 exceeds" in said
+    assert "pass --dtype float64." in said

@@ -9,13 +9,16 @@ from cases import classification, images, seeded, tiny_cnn, tiny_mlp
 from reference import dense_hessian, loss_of_vector
 from torch import nn
 
-from landscape import Problem
+from landscape import Problem, measure_sharpness
+from landscape.hessian.rounded import products_with
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem import rounding as rounding_module
-from landscape.problem.rounding import Rounding, gradient_at, losses_at, products_with
+from landscape.problem.rounding import Rounding, gradient_at, losses_at
 
 
-def plain_network(number: int) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+def plain_network(
+    number: int, num_examples: int = 48
+) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     """Return one of many networks without shortcuts, shallow or deep, with small or large weights.
 
     Every second one is trained. Their largest eigenvalues are from 1e-1 to 1e5.
@@ -31,7 +34,7 @@ def plain_network(number: int) -> tuple[nn.Module, tuple[torch.Tensor, torch.Ten
             layers += [nn.Linear(width, width), activation()]
         return nn.Sequential(*layers, nn.Linear(width, 3))
 
-    model, data = seeded(build, number), classification(48, seed=number)
+    model, data = seeded(build, number), classification(num_examples, seed=number)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
@@ -45,9 +48,11 @@ def plain_network(number: int) -> tuple[nn.Module, tuple[torch.Tensor, torch.Ten
     return model, data
 
 
-def misses(number: int, *, batch_size: int | None = None) -> tuple[np.ndarray, float]:
+def misses(
+    number: int, *, num_examples: int = 48, batch_size: int | None = None
+) -> tuple[np.ndarray, float]:
     """Return which of the top five and of the least eigenvalue are outside their intervals."""
-    model, data = plain_network(number)
+    model, data = plain_network(number, num_examples)
     found = hessian_spectrum(Problem(model, data, device="cpu", batch_size=batch_size))
     true = torch.linalg.eigvalsh(dense_hessian(model, *data)).flip(0).numpy()
     exact = np.append(true[:5], true[-1])
@@ -70,7 +75,7 @@ def test_the_error_of_a_product_is_its_distance_from_that_of_the_dense_float64_m
     v = torch.randn(3, problem.spec.size, generator=torch.Generator().manual_seed(0)).double()
     exact = v @ dense_hessian(model, *data)
     rounded = torch.stack([problem.hessian_vector_product(row) for row in v])
-    found = Rounding(problem).of_sums(products_with(v))
+    found = Rounding(problem).of(products_with(v))
     assert found == pytest.approx((exact - rounded).norm(dim=1).numpy(), rel=1e-4)
     assert (found > 0).all()
 
@@ -84,7 +89,7 @@ def test_the_errors_of_loss_and_gradient_are_their_distances_from_float64():
     assert rounding.of(losses_at([None])) == pytest.approx(
         [abs(float(loss(w)) - problem.loss())], rel=1e-6
     )
-    assert rounding.of_sums(gradient_at()) == pytest.approx(
+    assert rounding.of(gradient_at()) == pytest.approx(
         [float((gradient - problem.gradient().vector).norm())], rel=1e-4
     )
 
@@ -119,6 +124,39 @@ def test_of_intervals_from_a_share_of_the_batches_95_percent_hold(on_a_share):
     assert missed.mean() < 0.05
 
 
+@pytest.mark.slow
+def test_of_intervals_from_an_eighth_of_the_examples_95_percent_hold(on_a_share):
+    missed = [misses(n, num_examples=384, batch_size=48)[0] for n in range(100)]
+    assert np.concatenate(missed).mean() < 0.05
+
+
+def sharpness_misses(number: int) -> list[bool]:
+    """Return which measures at the weights of a network are outside their intervals."""
+    model, data = plain_network(number, 512)
+    loss, w = loss_of_vector(model, *data)
+    gradient, rho, path = torch.func.grad(loss), 0.05, w
+    g, here = gradient(w), float(loss(w))
+    for _ in range(5):
+        path = path + rho / 5 * gradient(path) / gradient(path).norm()
+    exact = {
+        "asc": float(loss(w + rho * g / g.norm())) - here,
+        "nstep": float(loss(path)) - here,
+        "first_order": rho * float(g.norm()),
+    }
+    problem = Problem(model, data, device="cpu", batch_size=32)
+    found = measure_sharpness(problem, rho, measures=tuple(exact))
+    rows = [(found[name, rho].sharpness, found[name, rho].rounding) for name in exact]
+    rows += [(found.loss, found.loss_rounding), (found.gradient_norm, found.gradient_rounding)]
+    true = [*exact.values(), here, float(g.norm())]
+    pairs = zip(rows, true, strict=True)
+    return [abs(value - expected) > error + 1e-13 * here for (value, error), expected in pairs]
+
+
+@pytest.mark.slow
+def test_of_the_intervals_of_sharpness_from_a_share_of_the_examples_95_percent_hold(on_a_share):
+    assert np.mean([sharpness_misses(number) for number in range(100)]) < 0.05
+
+
 def test_the_residual_alone_does_not_hold():
     model, data = plain_network(45)
     found = hessian_spectrum(Problem(model, data, device="cpu"))
@@ -134,7 +172,7 @@ def test_the_batch_with_the_largest_product_is_always_in_the_share(on_a_share):
     v = torch.linalg.eigh(hessian).eigenvectors[:, -1:].mT
     error = float((v @ hessian - problem.hessian_vector_product(v[0])).norm())
     for seed in range(5):
-        found = float(Rounding(problem, seed=seed).of_sums(products_with(v))[0])
+        found = float(Rounding(problem, seed=seed).of(products_with(v))[0])
         assert error < found < 20 * error
 
 
