@@ -25,7 +25,7 @@ from landscape.problem.curvature_graphs import (
 from landscape.problem.passes import Passes
 from landscape.problem.plan import deterministic
 from landscape.problem.problem import Problem
-from landscape.problem.weights import as_pairs
+from landscape.problem.weights import WeightSpec, as_pairs
 from landscape.reductions import accumulation_dtype, all_finite
 from landscape.runtime import distributed
 
@@ -210,18 +210,11 @@ class CurvatureOperator:
     def batch_products(self, vectors: Tensor, number: int) -> Tensor:
         """Return the products of the curvature of a batch's mean loss with `vectors` (k, P)."""
         self._prepare()
-        products = torch.zeros_like(vectors, dtype=self._passes.dtype, device=self.device)
         with self._derivatives.differentiating():
             graph = self._graphs.get(number) or self._derivatives.graph(
                 number, self.kind, tensors=self.tensors
             )
-            for v, product in zip(vectors, products, strict=True):
-                parts = self.spec.tensors(v.to(self.device, self._passes.dtype))
-                found = graph.product(parts, is_last=False)
-                for place, part in zip(self.spec.views(product), found, strict=True):
-                    if part is not None:
-                        place.add_(as_pairs(part.detach()))
-        return products
+            return multiplied(graph, vectors, self.spec, self._passes)
 
     def _prepare(self) -> None:
         """Write the weights and build the graphs, unless that was done and nobody wrote since."""
@@ -311,6 +304,17 @@ class CurvatureOperator:
 def _size(num_bytes: int) -> str:
     is_large = num_bytes >= 1 << 30
     return f"{num_bytes / (1 << 30):.1f} GiB" if is_large else f"{num_bytes / (1 << 20):.1f} MiB"
+
+
+def multiplied(graph: CurvatureGraph, vectors: Tensor, spec: WeightSpec, passes: Passes) -> Tensor:
+    """Return the products of a batch's graph with `vectors` (k, P), in the passes' dtype."""
+    products = torch.zeros_like(vectors, dtype=passes.dtype, device=passes.device)
+    for v, product in zip(vectors, products, strict=True):
+        found = graph.product(spec.tensors(v.to(product)), is_last=False)
+        for place, part in zip(spec.views(product), found, strict=True):
+            if part is not None:
+                place.add_(as_pairs(part.detach()))
+    return products
 
 
 class MatrixOperator:

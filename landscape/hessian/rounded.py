@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 from landscape.hessian.eigenpairs import Eigenpairs
-from landscape.hessian.operator import CurvatureOperator
+from landscape.hessian.operator import CurvatureOperator, multiplied
 from landscape.problem.problem import Problem
 from landscape.problem.rounding import Rounding, Values
 
@@ -57,15 +56,18 @@ def with_rounding(
 
 
 def products_with(
-    vectors: torch.Tensor, kind: str = "hessian", tensors: Sequence[int | str] | None = None
+    vectors: torch.Tensor, kind: str = "hessian", tensors: tuple[int, ...] | None = None
 ) -> Values:
     """Return the function that gives the products of the curvature with `vectors` (k, P).
 
-    With parameter tensors it is the diagonal block of these, and P its size.
+    With numbers of parameter tensors it is the diagonal block of these, and P its size.
     """
 
     def values(problem: Problem, number: int) -> torch.Tensor:
-        operator = CurvatureOperator(problem, kind=kind, tensors=tensors, graph_bytes=0)
-        return operator.batch_products(vectors, number)
+        spec = problem.spec if tensors is None else problem.spec.only(tensors)
+        problem.passes.write(None)
+        with problem.derivatives.differentiating():
+            graph = problem.derivatives.graph(number, kind, tensors=tensors)
+            return multiplied(graph, vectors, spec, problem.passes)
 
     return values
