@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from landscape.results.surface import Surface
 from landscape.surface.topology import describe_topology
 
@@ -80,6 +82,13 @@ def _show_work(result: Surface) -> None:
         )
     elif num_done < num_points:
         console.answer(f"Computed {num_done} of {num_points} points so far.")
+    for split, losses in result.loss.items():
+        num_lost = int((result.done & ~np.isfinite(losses)).sum())
+        if num_lost:
+            center = "" if np.isfinite(result.center_loss[split]) else ", the center among them"
+            console.answer(
+                f"The {split} loss is no finite number at {num_lost} of {num_done} points{center}."
+            )
     for name, deviation in result.deviations.items():
         console.answer(
             f"Largest relative error by {name}, at points chosen at random: "

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
@@ -23,6 +24,7 @@ from landscape.problem.batches import (
     tensor_data,
     tensors_in,
 )
+from landscape.problem.structures import unpacked
 from landscape.runtime.free_memory import free_memory
 
 MOST_BATCHES = 100_000
@@ -42,7 +44,8 @@ def as_data(source: Any) -> Data:
     Args:
         source: A `torch.utils.data.Dataset` of `(input, target)` examples, a `DataLoader`, a pair
             of tensors (inputs (N, ...), targets (N, ...)) or of nests of them, a list of batches, a
-            list or Dataset of PyTorch Geometric's graphs, or data that was read before.
+            list or Dataset of PyTorch Geometric's graphs, or data that was read before. NumPy's
+            arrays are read as tensors.
 
     Returns:
         `TensorData` or `GraphData` where examples can be picked one by one, `BatchData` otherwise.
@@ -59,6 +62,8 @@ def _read(source: Any) -> Data:
     if isinstance(source, TensorData | BatchData | GraphData):
         return source
     tensors = source.tensors if isinstance(source, TensorDataset) else source
+    if isinstance(tensors, tuple) and len(tensors) == 2:
+        tensors = _with_tensors(tensors)
     if isinstance(tensors, tuple) and len(tensors) == 2 and _are_examples(*tensors):
         return tensor_data(*tensors)
     if isinstance(source, DataLoader):
@@ -74,6 +79,24 @@ def _read(source: Any) -> Data:
         "data must be a Dataset, a DataLoader, a pair of tensors (inputs, targets), a list of "
         f"batches or a list of graphs, got {type(source).__name__}."
     )
+
+
+def _with_tensors(value: Any) -> Any:
+    """Return a nest of structures with tensors in place of NumPy's arrays."""
+    if isinstance(value, np.ndarray):
+        try:
+            return torch.as_tensor(value if value.flags.writeable else value.copy())
+        except (TypeError, ValueError) as exc:
+            raise InputError(
+                f"the data hold an array of dtype {value.dtype}, which torch does not have.",
+                hint="Convert it to numbers in the byte order of this machine.",
+            ) from exc
+    found = None if isinstance(value, Tensor) else unpacked(value)
+    if found is None:
+        return value
+    parts, rebuild = found
+    others = [_with_tensors(part) for part in parts]
+    return value if all(map(operator.is_, parts, others)) else rebuild(others)
 
 
 def _are_examples(inputs: Any, targets: Any) -> bool:
@@ -173,7 +196,8 @@ def _collate_dataset(dataset: Dataset) -> Data:
 
 def _batches(items: Sequence[Any]) -> tuple[Batch, ...]:
     """Return the batches that are not empty, each list of inputs as the model is to be given it."""
-    batches = [batch for batch in map(_as_batch, items) if batch_length(batch)]
+    every = (_as_batch(_with_tensors(item)) for item in items)
+    batches = [batch for batch in every if batch_length(batch)]
     if all(map(_has_entry_per_example, batches)) and not all(map(_has_stacked_inputs, batches)):
         return tuple((list(inputs), targets) for inputs, targets in batches)
     return tuple((tuple(x) if isinstance(x, list) else x, y) for x, y in batches)

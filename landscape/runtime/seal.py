@@ -15,7 +15,9 @@ from landscape.errors import LandscapeError, StoreError, require
 _MARK = b"landscape sha256"
 _LENGTH = len(_MARK) + hashlib.sha256().digest_size
 _ZIP = b"PK"
+_BEGINNING = 3  # bytes of the mark by which it is known where a file ends in the midst of it
 _CHUNK = 1 << 20
+_AGAIN = "Copy the file again from where it is whole, or compute it anew."
 
 
 def seal(path: Path) -> None:
@@ -44,13 +46,16 @@ def check_seal(path: Path, kind: type[LandscapeError] = StoreError) -> bool:
         start = file.seek(0, os.SEEK_END) - _LENGTH
         file.seek(max(start, 0))
         found = file.read(_LENGTH)
+        begins = any(found.endswith(_MARK[:size]) for size in range(_BEGINNING, len(_MARK)))
+        is_cut = begins or _MARK in found[1:]
+        require(not is_cut, f"{path} is damaged: its end is missing.", _AGAIN, kind=kind)
         # The mark itself may be what is damaged.
         if start < 0 or sum(a == b for a, b in zip(found, _MARK, strict=False)) < len(_MARK) // 2:
             return False
         require(
             found == _MARK + _digest(file, start),
             f"{path} is damaged: its bytes are not those that were written (SHA-256).",
-            hint="Copy the file again from where it is whole, or compute it anew.",
+            hint=_AGAIN,
             kind=kind,
         )
         return True

@@ -99,7 +99,7 @@ class Objective:
         """Return mean loss and gradient (P,) at w + e, at w if None.
 
         Raises:
-            NotFiniteError: If the gradient holds NaN or inf.
+            NotFiniteError: If the gradient holds NaN or inf, or if a batch's loss at w does.
         """
         losses, vector = self.problem.derivatives.gradient_share(
             self._numbers, None if e is None else self.at(e)
@@ -111,6 +111,13 @@ class Objective:
             raise NotFiniteError(
                 "the gradient holds NaN or inf, so there is no direction of ascent.",
                 hint="Check the loss at these weights; pass a smaller `rho` or `dtype='float64'`.",
+            )
+        lost = [] if e is not None else np.flatnonzero(~np.isfinite(losses)).tolist()
+        if lost:
+            raise NotFiniteError(
+                f"the loss at these weights is {losses[lost[0]]} in batch {lost[0] + 1} of "
+                f"{len(losses)}, so nothing can be said of how it rises.",
+                hint="Check the loss function, the data and the weights.",
             )
         self._count(1)
         return Gradient(self.problem.passes.mean(losses), vector)

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from reference import dense_hessian, loss_of_vector
+from torch import nn
 
 from landscape.runtime.random_state import forked_random_state
 
@@ -183,3 +184,46 @@ def test_a_report_is_of_the_loss_and_names_it(run, case, tmp_path):
     value = found["quantities"]["train_loss"]["value"]
     assert value == pytest.approx(case.value(), rel=1e-5)
     assert f"float32, loss {case.loss}." in (tmp_path / "out" / "index.html").read_text()
+
+
+IGNORED = """
+import torch
+from torch import nn
+
+def net():
+    return nn.Linear(4, 3)
+
+def data():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 4, generator=g), torch.randint(3, (40,), generator=g)
+    y[16:24] = -100  # the third batch
+    return (x, y), None
+
+def loss(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets)
+"""
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch):
+    """Options of a loss that is no number in its third batch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(IGNORED)
+    torch.save(nn.Linear(4, 3).state_dict(), "a.pt")
+    own = ("--model", "mine.py:net", "--data", "mine.py:data", "--loss", "mine.py:loss")
+    return "a.pt", *own, "--batch-size", 8
+
+
+def test_a_surface_of_no_numbers_says_so(run, nothing):
+    answer = run("surface", *nothing, "--grid", 3)
+    assert answer.code == 0
+    said = "The train loss is no finite number at 9 of 9 points, the center among them."
+    assert said in answer.out
+
+
+@pytest.mark.parametrize("command", ["sharpness", "hessian"])
+def test_a_loss_that_is_no_number_is_refused_naming_the_batch(run, nothing, command):
+    answer = run(command, *nothing)
+    assert answer.code == 1
+    assert "in batch 3 of 5" in answer.err
+    assert "Hint: " in answer.err

@@ -112,6 +112,13 @@ def test_every_flipped_bit_of_a_seal_is_an_error(tmp_path):
             assert "is damaged" in _message(describe_file, path), bit
 
 
+@pytest.mark.parametrize("size", [1, 2, 16, 31, 32, 33, 40, 45])
+def test_a_file_that_ends_in_the_midst_of_its_seal_is_an_error(tmp_path, size):
+    for path in _sealed_files(tmp_path):
+        path.write_bytes(path.read_bytes()[:-size])
+        assert "its end is missing" in _message(describe_file, path)
+
+
 def _training():
     row = {"epoch": 1, "train_loss": 0.5, "test_accuracy": 0.5}
     state = {"epoch": 1, "step": 0, "rows": [row], "module": {"a": torch.ones(3)}}

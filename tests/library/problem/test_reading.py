@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from reference import dense_hessian
@@ -153,6 +154,28 @@ def test_a_list_that_has_no_entry_per_example_is_several_arguments():
         torch.zeros(4),
     )  # words and where they begin
     assert isinstance(as_data([batch]).batches(1)[0][0], tuple)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        lambda: (X.numpy(), CLASS.numpy()),
+        lambda: [(X[:30].numpy(), CLASS[:30].numpy()), (X[30:].numpy(), CLASS[30:].numpy())],
+        lambda: ((X.numpy(),), CLASS.numpy().astype("int64")),
+        lambda: (np.asfortranarray(X.numpy()), CLASS),
+        lambda: (np.lib.stride_tricks.as_strided(X.numpy(), writeable=False), CLASS.numpy()),
+    ],
+    ids=["pair", "batches", "nested", "mixed", "read-only"],
+)
+def test_arrays_are_tensors(arrays):
+    model = nn.Linear(6, 3).double()
+    expected = F.cross_entropy(model(X), CLASS).item()
+    assert Problem(model, arrays(), dtype="float64").loss() == pytest.approx(expected, rel=1e-12)
+
+
+def test_arrays_that_are_no_numbers_are_refused():
+    with pytest.raises(InputError, match=r"an array of dtype <U5, which torch does not have"):
+        as_data((X.numpy(), np.full(len(X), "first")))
 
 
 def test_empty_batches_are_left_out():
