@@ -187,6 +187,35 @@ def plot(
         str, typer.Option(help="loss, accuracy, or a map in the file, such as lambda_max.")
     ] = "loss",
     title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
+    levels: Annotated[
+        str,
+        typer.Option(
+            help="Contour lines: about how many, or their values (0.1,0.5,1).", metavar="N|VALUES"
+        ),
+    ] = "12",
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="What lines and colours are even in: linear, log, or excess (the logarithm of "
+            "value - lowest value + an offset); by default the first that spreads the values.",
+            show_default=False,
+        ),
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest value that is told apart; auto: the median on the border of the plane, "
+            "where corners are far above it. By default the largest value.",
+            metavar="MAX|auto",
+        ),
+    ] = None,
+    colormap: Annotated[
+        str | None,
+        typer.Option(help="Colour map of matplotlib; by default viridis, RdBu_r for differences."),
+    ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Leave contour lines without their values.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -198,6 +227,15 @@ def plot(
     require(
         len(titles) == len(files),
         f"there must be one --labels for each file, got {len(titles)} for {len(files)}.",
+    )
+    look = figures.Look(
+        figures.parse_levels(levels), scale, figures.parse_clip(clip), colormap, no_labels
+    )
+    is_page = path.suffix.lower() == ".html"
+    require(
+        not is_page or look == figures.Look(),
+        "levels, scale, clip and colours are chosen on an interactive page itself.",
+        hint="Leave the options out, or draw a .png, .svg or .pdf.",
     )
     prepare_output(path, force=force, inputs=files)
     from landscape.io.layouts import read_any
@@ -211,11 +249,16 @@ def plot(
         "quantity": quantity,
         "title": title,
     }
-    if path.suffix.lower() == ".html":
+    said = ""
+    if is_page:
         figures.save_page(figures.draw_page(results, **settings), path)
     else:
-        figures.save_figure(figures.draw(results, **settings), path)
+        figure = figures.draw(results, **settings, look=look)
+        figures.save_figure(figure, path)
+        said = str(figure.get_label())
     if as_json:
-        console.answer_json({"files": list(map(str, files)), "out": str(path)})
+        console.answer_json({"files": list(map(str, files)), "out": str(path), "scale": said})
     else:
+        if said:
+            console.say(f"{said}.")
         console.answer(str(path))

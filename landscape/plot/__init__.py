@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
-    from landscape.plot.look import Look
+    from landscape.plot.look import Look, parse_clip, parse_levels
     from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
@@ -33,6 +33,8 @@ __all__ = [
     "draw_page",
     "draw_result",
     "kinds_of",
+    "parse_clip",
+    "parse_levels",
     "plot_contour",
     "plot_curvature_history",
     "plot_density",
@@ -60,6 +62,8 @@ _MODULES = {
     "draw_page": "interactive",
     "draw_result": "figure",
     "kinds_of": "names",
+    "parse_clip": "look",
+    "parse_levels": "look",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "training_curves",
     "plot_density": "spectrum_figures",

@@ -48,6 +48,7 @@ from landscape.plot.training_curves import plot_curvature_history, plot_history
 from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3
+_OF_PLANES = ("filled", "contour", "heatmap", "surface", "trajectory", "difference")
 _OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
 _PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
 _HEIGHT = 1.25  # inches of a panel under the plane
@@ -109,11 +110,12 @@ def draw(
         look: Levels, scale, clipping, colours and labels of planes.
 
     Returns:
-        The figure, of one or two columns of a paper.
+        The figure, of one or two columns of a paper. Its label says what scale a plane is on and
+        where its lines are.
 
     Raises:
         InputError: If the kind does not fit the results, they are of different types, the split or
-            quantity is not there, or nothing is finite.
+            quantity is not there, nothing is finite, or the look does not fit.
     """
     results = list(results)
     left_out = [
@@ -129,6 +131,11 @@ def draw(
     names = name_results(results, None if labels is None else [literal(label) for label in labels])
     number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
     require(len(results) == number, f"{rule}, got {len(results)}.", hint=hint)
+    require(
+        look == DEFAULT_LOOK or kind in _OF_PLANES,
+        f"levels, scale, clip and colours are chosen for figures of planes, got the kind {kind}.",
+        hint=f"Kinds that have them: {', '.join(_OF_PLANES)}.",
+    )
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title), look))
     if title:
         figure.suptitle(literal(title))
@@ -199,6 +206,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     if any(field.name != name for field in fields):
         name = name.replace(f"{literal(fields[0].split)} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
+    figure.set_label(scale.summary)
     return figure
 
 
@@ -216,9 +224,11 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
         has_title=request.has_title,
     )
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        draw_relief(ax, field, scale, fields, title)
-    legend.add_to(figure_of(axes[0]))
-    return figure_of(axes[0])
+        draw_relief(ax, field, scale, fields, title, request.look)
+    figure = figure_of(axes[0])
+    legend.add_to(figure)
+    figure.set_label(scale.summary)
+    return figure
 
 
 def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
@@ -249,6 +259,7 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
     mappable = draw_field(plane, "filled", field, scale, [field], request.look)
     plane.set_title(panel_title(names[0], field))
     add_color_bar([plane], mappable, field.name, scale)
+    figure.set_label(scale.summary)
     if has_losses:
         _draw_losses(below[0], snapshots, field.split)
     _draw_measured(below[-1], np.array([mark.distance for mark in snapshots]))

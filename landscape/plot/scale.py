@@ -69,16 +69,32 @@ class Scale:
     @property
     def note(self) -> str:
         """What an axis or a colour bar says about the scale; nothing where it is linear."""
+        note = ", ".join(filter(None, [self.name * (self.kind != "linear"), self._clipped]))
+        return f" ({note})" if note else ""
+
+    @property
+    def name(self) -> str:
+        """What lines and colours are even in."""
         lowest = f" {'-' if self.low > 0 else '+'} {abs(self.low):.3g}" if self.low else ""
         names = {
-            "linear": "",
+            "linear": "linear scale",
             "log": "log scale",
             "symlog": "symmetric log scale",
             "excess": f"log of value{lowest} + {self.threshold:g}",
         }
-        clipped = f"clipped at {self.high:.3g}" * self.is_clipped
-        note = ", ".join(filter(None, [names[self.kind], clipped]))
-        return f" ({note})".replace("-", "\N{MINUS SIGN}") if note else ""
+        return names[self.kind].replace("-", "\N{MINUS SIGN}")
+
+    @property
+    def summary(self) -> str:
+        """A sentence that says what the scale is and where contour lines are."""
+        levels = ", ".join(f"{level:g}" for level in self.levels)
+        return ", ".join(
+            filter(None, [self.name.capitalize(), self._clipped, f"lines at {levels}"])
+        )
+
+    @property
+    def _clipped(self) -> str:
+        return f"clipped at {self.high:.3g}" * self.is_clipped
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Map values to heights at which the scale is linear; keeps a mask."""

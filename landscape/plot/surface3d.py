@@ -12,6 +12,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
 from landscape.errors import require
 from landscape.plot.field import Field, scale_of
+from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_marks, hides_center, legend_of
 from landscape.plot.plane_maps import (
     draw_dots,
@@ -53,6 +54,7 @@ def plot_surface3d(
     quantity: str = "loss",
     label: str = "",
     scale: Scale | None = None,
+    look: Look = DEFAULT_LOOK,
     ax: Axes3D | None = None,
 ) -> Axes3D:
     """Draw a surface on a plane in three dimensions.
@@ -67,6 +69,7 @@ def plot_surface3d(
             surface.
         label: Title of the panel; the value at the center follows it.
         scale: Shared with other panels; None for one of its own.
+        look: Levels, scale, clipping and colours; a shared scale goes before them.
         ax: Three-dimensional axes; None for a new figure.
 
     Raises:
@@ -74,7 +77,7 @@ def plot_surface3d(
             the axes are not three-dimensional.
     """
     field = select_plane(surface, split or None, quantity)
-    own_scale = scale or scale_of([field])
+    own_scale = scale or scale_of([field], look)
     legend = legend_of([field], view_of([field], "surface"))
     if ax is None:
         ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[0]
@@ -83,7 +86,7 @@ def plot_surface3d(
         f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
         hint='Make them with figure.add_subplot(projection="3d").',
     )
-    draw_relief(ax, field, own_scale, [field], label)
+    draw_relief(ax, field, own_scale, [field], label, look)
     if scale is None:
         legend.add_to(figure_of(ax))
     return ax
@@ -112,7 +115,12 @@ def new_relief_figure(
 
 
 def draw_relief(
-    ax: Axes3D, field: Field, scale: Scale, fields: Sequence[Field], label: str
+    ax: Axes3D,
+    field: Field,
+    scale: Scale,
+    fields: Sequence[Field],
+    label: str,
+    look: Look = DEFAULT_LOOK,
 ) -> None:
     """Draw a field as a relief over its contour lines, with the same axes for the same scale.
 
@@ -120,8 +128,8 @@ def draw_relief(
     """
     low, high = scale.limits
     floor = float(low - _FLOOR_DROP * (high - low))
-    _draw_floor(ax, field, scale, floor, fields)
-    _draw_cells(ax, field, scale)
+    _draw_floor(ax, field, scale, floor, fields, look)
+    _draw_cells(ax, field, scale, look)
     _finish_axes(ax, field, scale, (floor, float(high)))
     set_view(ax, fields, "surface")
     draw_marks(ax, field, fields, floor=floor)
@@ -129,16 +137,18 @@ def draw_relief(
     ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
 
 
-def _draw_cells(ax: Axes3D, field: Field, scale: Scale) -> None:
+def _draw_cells(ax: Axes3D, field: Field, scale: Scale, look: Look) -> None:
     """Draw every cell whose four corners are there."""
-    heights = scale.transform(np.asarray(field.drawn.filled(scale.low)))
+    clipped = np.clip(field.drawn.filled(scale.low), scale.low, scale.high)
+    heights = scale.transform(np.asarray(clipped))
     is_missing = np.ma.getmaskarray(field.drawn)
     points = np.stack([*np.meshgrid(field.x, field.y), heights, is_missing], axis=-1)
     corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
     quads = corners[~corners[..., 3].any(axis=2)][..., :3]
     if not len(quads):
         return
-    colors = color_map(field.quantity, scale)(Normalize(*scale.limits)(quads[..., 2].mean(axis=1)))
+    colors = color_map(field.quantity, scale, look.colormap)
+    colors = colors(Normalize(*scale.limits)(quads[..., 2].mean(axis=1)))
     colors[:, :3] *= _brightness(quads, *np.ptp(np.stack([*field.view, scale.limits]), axis=1))
     ax.add_collection3d(
         Poly3DCollection(
@@ -163,7 +173,7 @@ def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
 
 
 def _draw_floor(
-    ax: Axes3D, field: Field, scale: Scale, floor: float, fields: Sequence[Field]
+    ax: Axes3D, field: Field, scale: Scale, floor: float, fields: Sequence[Field], look: Look
 ) -> None:
     """Project contour lines, missing points and the center onto the floor."""
     ax.computed_zorder = False
@@ -180,7 +190,7 @@ def _draw_floor(
             levels=scale.transform(levels),
             zdir="z",
             offset=floor,
-            cmap=line_color_map(field.quantity, scale),
+            cmap=line_color_map(field.quantity, scale, look.colormap),
             norm=Normalize(*scale.limits),
             linewidths=0.8,
             zorder=1,

@@ -298,6 +298,12 @@ def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path
         (("{history}", "--kind", "contour"), "contour"),
         (("{history}", "--out", "f.gif"), ".png"),
         (("{history}", "--labels", "a", "--labels", "b"), "one --labels for each file"),
+        (("{history}", "--levels", "many"), "--levels must be a number of lines or values"),
+        (("{history}", "--levels", "7"), "chosen for figures of planes"),
+        (("{history}", "--levels", "7", "--out", "f.html"), "on an interactive page itself"),
+        (("{history}", "--scale", "logarithmic"), "--scale must be one of linear, log, excess"),
+        (("{history}", "--clip", "max"), "--clip must be a number or auto"),
+        (("{history}", "--colormap", "virids"), "Nearest: viridis"),
     ],
 )
 def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, message):

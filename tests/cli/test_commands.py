@@ -283,7 +283,16 @@ def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
 
 def test_plot_names_its_files_in_json(run, plane, tmp_path):
     answer = run("plot", plane["out"], "--out", tmp_path / "f.png", "--json")
-    assert answer.json == {"files": [plane["out"]], "out": str(tmp_path / "f.png")}
+    found = answer.json
+    assert "lines at" in found.pop("scale")
+    assert found == {"files": [plane["out"]], "out": str(tmp_path / "f.png")}
+
+
+def test_plot_says_what_lines_are_even_in(run, plane, tmp_path):
+    asked = ("--scale", "excess", "--levels", "5", "--clip", "auto", "--colormap", "magma")
+    answer = run("plot", plane["out"], *asked, "--no-labels", "--out", tmp_path / "f.png")
+    assert answer.out.strip() == str(tmp_path / "f.png")
+    assert "Log of value" in answer.err
 
 
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):

@@ -173,13 +173,13 @@ def test_links_lead_to_headings():
     ],
 )
 def test_a_change_is_a_contradiction(change, message):
-    found = {"files": ["a.h5"], "out": "a.png"}
+    found = {"files": ["a.h5"], "out": "a.png", "scale": ""}
     assert list(documented("landscape plot").contradictions(found)) == []
     assert list(documented("landscape plot").contradictions(found | change)) == [message]
 
 
 def test_a_key_that_is_gone_is_a_contradiction():
-    found = json.loads('{"files": []}')
+    found = json.loads('{"files": [], "scale": ""}')
     assert list(documented("landscape plot").contradictions(found)) == [
         ".out is documented and not printed"
     ]
