@@ -142,8 +142,12 @@ class ProblemOptions(ModelOptions):
         ),
     ] = None
     batchnorm: Annotated[
-        str, typer.Option(help="Batch normalization: stored, batch or recalibrate.")
-    ] = "stored"
+        str | None,
+        typer.Option(
+            help="Batch normalization: stored, batch or recalibrate (on the training data, at each "
+            "point). By default recalibrate in surface along to: and pca:, stored elsewhere."
+        ),
+    ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or on CUDA tf32.")] = (
         "float32"

@@ -32,7 +32,9 @@ def open_checkpoint(
         **arguments: Further arguments of `open_problems`.
     """
     device = distributed.local_device(choose_device(options.device))
-    choice = dataclasses.replace(options.choice(ProblemChoice), device=str(device))
+    choice = options.choice(ProblemChoice)
+    mode = choice.batchnorm or "stored"  # None where nothing was typed
+    choice = dataclasses.replace(choice, device=str(device), batchnorm=mode)
     opened = open_problems(checkpoint, choice, splits, **arguments)
     return dataclasses.replace(opened, settings={**opened.settings, "command": sys.argv[1:]})
 

@@ -45,9 +45,10 @@ class PlaneOptions:
         typer.Option(
             help="Coordinates of both ends, for x and y together or apart (-1:1,-0.5:2); auto: "
             "where the loss reaches "
-            "5 times that at the centre, auto:N: N times, and everything marked. By default -1:1 "
-            "along random and "
-            "stored directions, where 1 is one filter norm, and auto along others.",
+            "5 times that at the centre, auto:N: N times, and everything marked; marked: every "
+            "checkpoint and snapshot, and 15 % more on each side. By default -1:1 along random and "
+            "stored directions, where 1 is one filter norm, marked along to: and pca:, and auto "
+            "along others.",
             metavar="START:STOP",
         ),
     ] = None

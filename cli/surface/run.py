@@ -67,6 +67,10 @@ def surface_of(
     output = output_of_this_run(path, inputs, force=force, resume=resume, besides=saved)
     with output, working_together():
         stored = _stored_surface(path) if resume and console.is_heard() else None
+        default = "auto" if spec.leads_to_checkpoints else "stored"
+        recorded = default if stored is None else stored.provenance.batchnorm
+        mode = distributed.from_first(problem.batchnorm or recorded)
+        problem = dataclasses.replace(problem, batchnorm=mode)
         opened = _open(checkpoint, problem, work, splits, stored)
         built = build_planes(
             spec,
@@ -98,7 +102,10 @@ def surface_of(
         )
     if deadline.has_come and not result.is_finished:
         console.say(f"Stopped in time. {console.to_go_on()}")
-    show_surface(result, path, as_json)
+    norms = opened.problems[splits[0]].passes.norms
+    show_surface(
+        result, path, as_json, is_of_stored=norms.mode == "stored" and norms.has_statistics
+    )
 
 
 def _ranges(

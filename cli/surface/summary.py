@@ -14,9 +14,19 @@ from landscape.surface.topology import describe_topology
 from .. import console
 from ..outputs import show_draws, with_loss
 
+_MOST_ROWS = 12  # of the table of snapshots
+_SEEN = 0.05  # relative difference of two losses at one place that is worth a sentence
 
-def show_surface(result: Surface, path: Path, as_json: bool) -> None:
-    """Print what a surface shows, as tables and sentences or as one JSON object."""
+
+def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bool = False) -> None:
+    """Print what a surface shows, as tables and sentences or as one JSON object.
+
+    Args:
+        result: The surface.
+        path: Its file.
+        as_json: Whether to print one JSON object.
+        is_of_stored: Whether the model has running statistics, which are the centre's everywhere.
+    """
     lowest, highest = result.extremes()
     splits = {
         split: {
@@ -67,9 +77,11 @@ def show_surface(result: Surface, path: Path, as_json: bool) -> None:
         ],
     )
     for split, values in splits.items():
-        _show_topology(split, values["topology"], result.provenance.batchnorm)
+        _show_topology(split, values["topology"])
     _show_work(result)
     _show_trajectory(result)
+    if is_of_stored:
+        _show_statistics(result)
     console.answer(f"Saved to {path}. To draw it: landscape plot {path}")
 
 
@@ -102,7 +114,7 @@ def _show_work(result: Surface) -> None:
         )
 
 
-def _show_topology(split: str, topology: dict[str, Any] | None, batchnorm: str) -> None:
+def _show_topology(split: str, topology: dict[str, Any] | None) -> None:
     """Say how many basins there are, and what lies between marked checkpoints."""
     if topology is None:
         return
@@ -118,11 +130,6 @@ def _show_topology(split: str, topology: dict[str, Any] | None, batchnorm: str) 
                 f"none, since on the plane {barrier['misplaced']} has another loss than its own"
             )
         console.answer(f"Barrier of the {split} loss between {ends}: {height}")
-    if batchnorm == "stored" and any(barrier["misplaced"] for barrier in topology["barriers"]):
-        console.answer(
-            "On the plane, checkpoints have the statistics of the center's batch normalization: "
-            "--batchnorm recalibrate gives each point its own."
-        )
 
 
 def _trajectory(result: Surface) -> dict[str, object] | None:
@@ -138,9 +145,56 @@ def _trajectory(result: Surface) -> dict[str, object] | None:
     }
 
 
+def _show_statistics(result: Surface) -> None:
+    """Say where the statistics of the center's batch normalization hide the loss of a mark."""
+    gaps = {
+        (mark.label, split): abs(mark.plane_loss[split] - loss)
+        for mark in result.marks
+        for split, loss in mark.loss.items()
+        if abs(mark.plane_loss[split] - loss) > _SEEN * abs(loss)
+    }
+    if not gaps:
+        return
+    label, split = max(gaps, key=lambda each: gaps[each])
+    mark = next(mark for mark in result.marks if mark.label == label)
+    console.answer(
+        f"{label} has the {split} loss {console.number(mark.loss[split])}, but "
+        f"{console.number(mark.plane_loss[split])} where it is drawn: the plane has the statistics "
+        "of the center's batch normalization. --batchnorm recalibrate gives each point its own."
+    )
+
+
+def _show_snapshots(result: Surface) -> None:
+    """Print the loss of each snapshot, or of evenly spaced ones, next to that where it is drawn."""
+    snapshots = result.trajectory
+    step = -(-len(snapshots) // _MOST_ROWS)
+    shown = [*snapshots[:-1:step], snapshots[-1]]
+    console.answer_table(
+        f"Snapshots{f', {len(shown)} of {len(snapshots)}' * (step > 1)}",
+        [
+            "snapshot",
+            *(f"{split} loss{end}" for split in result.splits for end in ("", " where drawn")),
+            "distance from the plane",
+        ],
+        [
+            [
+                mark.label,
+                *(
+                    console.number(losses.get(split))
+                    for split in result.splits
+                    for losses in (mark.loss, mark.plane_loss)
+                ),
+                console.number(mark.distance),
+            ]
+            for mark in shown
+        ],
+    )
+
+
 def _show_trajectory(result: Surface) -> None:
     if not result.trajectory:
         return
+    _show_snapshots(result)
     if result.explained_variance is not None:
         shares = ", ".join(
             f"{axis} {console.percent(share)}"

@@ -25,6 +25,8 @@ FORMS = {
 _EXAMPLES = {"to": "to:other.pt", "pca": "pca:runs/sam", "eigen": "eigen:1", "gradient": "gradient"}
 _WITHOUT_ARGUMENT, _WITH_ARGUMENT = ("random", "gradient"), ("to", "pca", "eigen")
 _DEFAULT_RANGE = "-1:1"  # of random and stored directions, where 1 is one filter norm
+_MARKED = "marked"
+_TO_CHECKPOINTS = ("to", "pca")
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,18 @@ class PlaneSpec:
     def default_range(self, num_dimensions: int) -> str:
         """Return the range of each direction where none is given.
 
-        1 along a random or stored direction is one filter norm; along others, the length of a
-        coordinate is not known, so that the range is found.
+        1 along a random or stored direction is one filter norm. Directions towards checkpoints
+        show all of these; along others, the length of a coordinate is not known, so that the range
+        is found.
         """
         kinds = [spec.kind for spec in self.specs[:num_dimensions]] or ["random"] * num_dimensions
-        return ",".join(_DEFAULT_RANGE if kind == "random" else "auto" for kind in kinds)
+        default = {"random": _DEFAULT_RANGE} | dict.fromkeys(_TO_CHECKPOINTS, _MARKED)
+        return ",".join(default.get(kind, "auto") for kind in kinds)
+
+    @property
+    def leads_to_checkpoints(self) -> bool:
+        """Whether a direction leads to weights with running statistics of their own."""
+        return any(spec.kind in _TO_CHECKPOINTS for spec in self.specs)
 
 
 @dataclass(frozen=True)
@@ -195,15 +204,17 @@ class RangeSpec:
         ends: First and last coordinate; None if they are to be found.
         multiple: Multiple of the loss at the centre that a range to be found reaches; None for the
             default.
+        is_marked: Whether it is that of everything marked.
     """
 
     text: str
     ends: tuple[float, float] | None = None
     multiple: float | None = None
+    is_marked: bool = False
 
 
 def parse_ranges(text: str, num_dimensions: int) -> tuple[RangeSpec, ...]:
-    """Parse `start:stop`, `auto` or `auto:multiple` for each direction, or once for all.
+    """Parse `start:stop`, `marked`, `auto` or `auto:multiple` for each direction or for all.
 
     Raises:
         InputError: If it is something else, or not one for each direction.
@@ -218,13 +229,15 @@ def parse_ranges(text: str, num_dimensions: int) -> tuple[RangeSpec, ...]:
 
 def _parse_range(text: str) -> RangeSpec:
     head, _, tail = text.partition(":")
+    if text == _MARKED:
+        return RangeSpec(text, is_marked=True)
     try:
         if head == "auto":
             return RangeSpec(text, multiple=float(tail) if tail else None)
         return RangeSpec(text, ends=(float(head), float(tail)))
     except ValueError as exc:
         raise InputError(
-            f"`range` must be start:stop, auto or auto:multiple, got {text!r}.",
+            f"`range` must be start:stop, marked, auto or auto:multiple, got {text!r}.",
             hint="Pass `range='-1:1'`, or `range='-1:1,-0.5:2'` for x and y.",
         ) from exc
 

@@ -23,6 +23,7 @@ from landscape.io.recipe import (
 from landscape.io.wrapped import unwrapped
 from landscape.problem.batches import Data
 from landscape.problem.criteria import loss_name
+from landscape.problem.forward import BatchNorm
 from landscape.problem.passes import Loss
 from landscape.problem.problem import Problem
 
@@ -35,7 +36,8 @@ class ProblemChoice(ModelChoice):
 
     Attributes:
         samples: Number of examples of a fixed class-balanced subset; None for all examples.
-        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`.
+        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`; `auto` for `recalibrate` where
+            there are running statistics and training data, else `stored`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
@@ -114,7 +116,8 @@ def open_problem(
         label_noise_seed: Seed of the wrong labels; None for the recorded one.
         validation: Share of the training examples that is held out; None for the recorded share.
         validation_seed: Seed of what is held out; None for the recorded one.
-        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`.
+        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`; `auto` for `recalibrate` where
+            there are running statistics and training data, else `stored`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
@@ -200,6 +203,10 @@ def open_problems(
     parts = {split: fixed_subset(whole, choice.samples) for split, whole in wholes.items()}
     extra = {split: getattr(data, split) for split in also if split not in wholes}
     parts |= {split: whole for split, whole in extra.items() if whole is not None}
+    batchnorm = choice.batchnorm
+    if batchnorm == "auto":
+        is_possible = data.train is not None and BatchNorm(model, "stored").has_statistics
+        batchnorm = "recalibrate" if is_possible else "stored"
     problems = {}
     for split, part in parts.items():
         problems[split] = Problem(
@@ -208,10 +215,10 @@ def open_problems(
             loss,
             device=choice.device,
             dtype=choice.dtype,
-            batchnorm=choice.batchnorm,
+            batchnorm=batchnorm,
             batch_size=choice.batch_size,
             draws=choice.draws,
-            calibration=data.train if choice.batchnorm == "recalibrate" else None,
+            calibration=data.train if batchnorm == "recalibrate" else None,
             points_per_pass=points_per_pass,
             compile=compile,
             num_population=wholes.get(split, part).num_examples,

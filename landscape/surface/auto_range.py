@@ -23,6 +23,7 @@ _FARTHEST = 8.0  # norms of the weights: beyond, nothing is left of them
 _FIRST = 1 / 8  # norms of the weights, where the search begins
 _NEAREST = 2.0**-24  # norms of the weights: below, float32 cannot tell the points apart
 _NUM_BISECTIONS = 5  # of a factor of 2: within 2.2 %
+_MARGIN = 0.15  # of the extent of what is marked, on each side
 _SPARE = 1.1  # a point that has to be in the range is not at its edge
 
 
@@ -130,6 +131,27 @@ def find_common_range(
         ),
         num_evaluations=sum(each.num_evaluations for each in found),
     )
+
+
+def range_of_marks(coordinates: Sequence[float], num_points: int) -> tuple[float, float]:
+    """Return a range of the origin and everything marked, with 15 % or more on each side.
+
+    0 is on its grid; where it is the first or the last of them, as on a line from one checkpoint to
+    another, both ends of the extent are.
+
+    Args:
+        coordinates: Of the marks along one direction; what is not finite does not count.
+        num_points: Of the grid.
+    """
+    known = [0.0, *filter(math.isfinite, coordinates)]
+    low, high = min(known), max(known)
+    extent = high - low or 1.0
+    num_outside = math.ceil((num_points - 1) * _MARGIN / (1 + 2 * _MARGIN))
+    num_inside = num_points - 1 - 2 * num_outside
+    if num_inside < 1 or 0.0 not in (low, high):
+        return center_on_grid(low - _MARGIN * extent, high + _MARGIN * extent, num_points)
+    margin = num_outside * extent / num_inside
+    return low - margin, high + margin
 
 
 def center_on_grid(start: float, stop: float, num_points: int) -> tuple[float, float]:

@@ -42,7 +42,7 @@ from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions, Mark
 from landscape.runtime.files import names_apart
 from landscape.runtime.progress import SILENT, Progress
-from landscape.surface.auto_range import center_on_grid, find_common_range
+from landscape.surface.auto_range import center_on_grid, find_common_range, range_of_marks
 
 
 @dataclass(frozen=True)
@@ -305,12 +305,20 @@ def find_ranges(
     found: list[dict[str, Any]] = []
     for number, (asked, size) in enumerate(zip(ranges, sizes, strict=True)):
         ends, facts = asked.ends, {}
-        if ends is None:
+        marked = [mark.coordinates[number] for mark in built.marks]
+        if asked.is_marked:
+            require(
+                marked,
+                "a range of what is marked needs a direction to a checkpoint or a run, got none.",
+                hint="Pass `range='auto'`.",
+            )
+            ends = range_of_marks(marked, size)
+        elif ends is None:
             common = find_common_range(
                 built.problem,
                 [Plane(plane.origin, (plane.directions[number],)) for plane in built.planes],
                 multiple=asked.multiple,
-                include=[mark.coordinates[number] for mark in built.marks],
+                include=marked,
                 progress=progress,
             )
             ends, facts = center_on_grid(common.start, common.stop, size), asdict(common)

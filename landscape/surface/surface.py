@@ -62,9 +62,10 @@ def surface(
         y: Second direction; None for random, or the second component if x is `pca:DIR`.
         dims: 1 for a line, 2 for a plane; None for 2, or as many as `directions` has.
         grid: Points along each direction, or "NxM".
-        range: Coordinates of both ends, (start, stop); or as a text "start:stop", "auto" or
-            "auto:N", once or for x and y. None for (-1, 1) along random directions, where 1 is one
-            filter norm, and for "auto" along others.
+        range: Coordinates of both ends, (start, stop); or as a text "start:stop", "marked" (every
+            checkpoint and snapshot, and 15 % more on each side), "auto" or "auto:N", once or for x
+            and y. None for (-1, 1) along random directions, where 1 is one filter norm, for
+            "marked" along `to:` and `pca:`, and for "auto" along others.
         normalization: Scaling of random directions: `filter`, `layer` or `none`.
         with_1d: Whether random directions move biases and other 1-D tensors too.
         seed: Seed of random directions.

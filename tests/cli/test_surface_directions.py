@@ -275,9 +275,9 @@ def test_a_resumed_surface_with_an_automatic_range_is_the_same_bit_for_bit_witho
         (("--range", "auto:1"), "must be greater than 1, got 1"),
         (
             ("--range", "auto:much"),
-            "--range must be start:stop, auto or auto:multiple, got 'auto:much'",
+            "--range must be start:stop, marked, auto or auto:multiple, got 'auto:much'",
         ),
-        (("--range", "auto:-1:1"), "--range must be start:stop, auto"),
+        (("--range", "auto:-1:1"), "--range must be start:stop, marked, auto"),
         (("--range", "-1:1,-1:1,-1:1"), "has 3 ranges for 2 direction"),
         (("--range", "-1:1,1:-1"), "from a smaller to a larger number, got 1:-1"),
     ],

@@ -12,6 +12,7 @@ from landscape.surface.auto_range import (
     center_on_grid,
     find_common_range,
     find_range,
+    range_of_marks,
     rise_level,
 )
 
@@ -152,3 +153,26 @@ def test_a_centre_that_is_not_finite_is_refused():
     problem = _problem(lambda w: w.sum() * np.inf)
     with pytest.raises(InputError, match="needs a finite loss at the centre, got inf"):
         find_range(problem, _line(problem))
+
+
+@pytest.mark.parametrize("num_points", range(4, 60))
+def test_both_checkpoints_of_a_line_are_on_its_grid_with_a_margin(num_points):
+    start, stop = range_of_marks([0.0, 1.0], num_points)
+    assert start <= -0.15
+    assert stop >= 1.15
+    if num_points >= 5:
+        grid = np.linspace(start, stop, num_points)
+        assert np.abs(grid).min() < 1e-12
+        assert np.abs(grid - 1.0).min() < 1e-12
+
+
+def test_everything_marked_is_in_view_with_a_margin_and_nothing_else():
+    start, stop = range_of_marks([0.0, 18.0, 23.0, -2.0, math.nan, math.inf], 25)
+    assert -2.0 - 0.3 * 25 < start <= -2.0 - 0.15 * 25
+    assert 23.0 + 0.15 * 25 <= stop < 23.0 + 0.3 * 25
+
+
+def test_the_origin_is_on_the_grid_of_a_range_of_marks():
+    for low, high in ((-2.0, 23.0), (-5.0, 0.0), (0.0, 3.0), (0.0, 0.0)):
+        grid = np.linspace(*range_of_marks([low, high], 21), 21)
+        assert np.abs(grid).min() < 1e-9
