@@ -25,11 +25,11 @@ from landscape.problem.curvature_graphs import (
     require_twice_differentiable,
 )
 from landscape.problem.forward import changed, require_differentiable
-from landscape.problem.passes import Passes, Point
+from landscape.problem.passes import Passes
 from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.second_derivatives import CheapSecondDerivatives
-from landscape.problem.weights import WeightSpec, as_pairs
+from landscape.problem.weights import Point, WeightSpec, as_pairs
 from landscape.problem.whole_gradient import require_whole_gradient
 from landscape.reductions import accumulation_dtype, norm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.errors import copying_a_model
+from landscape.errors import InputError, copying_a_model
 from landscape.problem.batches import Batch, Data, cast, tensors_in
 from landscape.problem.criteria import (
     NotingLoss,
@@ -44,13 +44,10 @@ from landscape.problem.plan import (
 from landscape.problem.purity import ends_of, find_habits
 from landscape.problem.reading import as_data
 from landscape.problem.state import State
-from landscape.problem.weights import WeightSpec, bind
+from landscape.problem.weights import Point, WeightSpec, bind
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """`loss(outputs, targets)` returns the mean over the batch, as torch's criteria do."""
-
-Point: TypeAlias = Tensor | Callable[..., Any]
-"""Weights (P,), or a function that writes them into the (P,) tensor that it is given as `out`."""
 
 
 class Passes:
@@ -148,6 +145,7 @@ class Passes:
         known = {*model.parameters(), *own.copied.values()}
         with self.undisturbed(calibrates=False):
             self.habits.require_own_weights(self.forward, set(self.parameters), known)
+            self._check_weights_elsewhere()
         name = loss_name(self.given_criterion)
         self.loss_name = f"the model's own ({name})" if self.habits.returns_output else name
         self.habits.require_eager(is_compiled=is_compiled)
@@ -211,28 +209,11 @@ class Passes:
         """Write weights `w` (P,), the model's own if None, where the model reads them."""
         if w is None and self._own_version == self.version:
             return
-        self._write(self.weights if w is None else w, self._buffer)
-        self._write_complex()
+        self.spec.write(self.weights if w is None else w, self._buffer)
+        self.spec.copy_complex(self._buffer, self.parameters)
         # A point may write where autograd does not see it.
         torch.autograd.graph.increment_version(self._buffer)
         self._own_version = self.version if w is None else None
-
-    @torch.no_grad()
-    def _write(self, point: Point, out: Tensor) -> None:
-        """Write a point into `out` (P,)."""
-        if isinstance(point, Tensor):
-            self.spec.require_vector(point, "w")
-            out.copy_(point)
-        else:
-            point(out=out)
-
-    @torch.no_grad()
-    def _write_complex(self) -> None:
-        """Copy complex weights from the buffer, which others are views into."""
-        copied = [i for i, weight in enumerate(self.spec.weights) if weight.is_complex]
-        tensors = self.spec.tensors(self._buffer) if copied else []
-        for i in copied:
-            self.parameters[i].copy_(tensors[i])
 
     @contextmanager
     def at(self, w: Point | None) -> Iterator[nn.Module]:
@@ -273,7 +254,17 @@ class Passes:
     def _check_weights(self) -> None:
         """Raise InputError if a pass wrote to weights."""
         is_as_it_was = self.version == self._own_version
-        self.spec.require_unwritten(self.parameters, self._buffer, self.weights, is_as_it_was)
+        self.spec.require_unwritten(
+            self.parameters, self._buffer, self.weights, is_as_it_was=is_as_it_was
+        )
+
+    def _check_weights_elsewhere(self) -> None:
+        """Raise InputError if a pass writes to weights that are not as it wants them."""
+        point = partial(torch.mul, self.weights, -1.5)
+        self.write(point)
+        with self.habits.without_gradient(), suppress(InputError):
+            self.forward(self.habits.tried)
+        self.spec.require_unwritten(self.parameters, self._buffer, point(), is_as_it_was=True)
 
     def measure_many(
         self, points: Sequence[Point], batches: Sequence[Batch], size: int | None = None
@@ -310,7 +301,7 @@ class Passes:
         if len(self._stack) != size:
             self._stack = self._buffer.new_empty(size, self.spec.size)
         for i, row in enumerate(self._stack):
-            self._write(points[min(i, len(points) - 1)], row)
+            self.spec.write(points[min(i, len(points) - 1)], row)
         # Fused attention cannot be mapped over weights, what has a second derivative can; some
         # operations are done point by point.
         with (

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, first_line, require
-from landscape.problem.passes import Passes, Point
+from landscape.problem.passes import Passes
+from landscape.problem.weights import Point
 
 AGREEMENT = 1e-6
 """Largest relative difference that a loss may have from the one that is computed one point at a

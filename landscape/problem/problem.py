@@ -16,14 +16,14 @@ from landscape.problem.batch_means import find_sample, warn_of_batch_size
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
-from landscape.problem.passes import Loss, Passes, Point
+from landscape.problem.passes import Loss, Passes
 from landscape.problem.plan import Plan
 from landscape.problem.points_per_pass import choose_count
 from landscape.problem.sampling_error import (
     combined,
     error_over_draws,
 )
-from landscape.problem.weights import WeightSpec, load_own_state, trainable_parameters
+from landscape.problem.weights import Point, WeightSpec, load_own_state, trainable_parameters
 
 
 @dataclass(frozen=True)

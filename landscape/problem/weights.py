@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from landscape.errors import InputError, first_line, listed, require
+
+Point: TypeAlias = Tensor | Callable[..., Any]
+"""Weights (P,), or a function that writes them into the (P,) tensor that it is given as `out`."""
 
 _LENGTHS = "parametrizations.weight.original0"  # of filters, in weight normalization
 
@@ -125,6 +128,23 @@ class WeightSpec:
             for weight, view in zip(self.weights, self.views(w), strict=True)
         ]
 
+    @torch.no_grad()
+    def write(self, point: Point, out: Tensor) -> None:
+        """Write a point into `out` (P,)."""
+        if isinstance(point, Tensor):
+            self.require_vector(point, "w")
+            out.copy_(point)
+        else:
+            point(out=out)
+
+    @torch.no_grad()
+    def copy_complex(self, w: Tensor, parameters: Sequence[Tensor]) -> None:
+        """Write the complex parameters as `w` (P,) has them, which the others are views into."""
+        copied = [i for i, weight in enumerate(self.weights) if weight.is_complex]
+        tensors = self.tensors(w) if copied else []
+        for i in copied:
+            parameters[i].copy_(tensors[i])
+
     def flatten(self, tensors: list[Tensor]) -> Tensor:
         """Join one tensor a parameter, in order, into a flat vector (P,)."""
         return torch.cat([as_pairs(tensor).reshape(-1) for tensor in tensors])
@@ -180,7 +200,7 @@ class WeightSpec:
         )
 
     def require_unwritten(
-        self, parameters: Sequence[Tensor], buffer: Tensor, w: Tensor, is_as_it_was: bool
+        self, parameters: Sequence[Tensor], buffer: Tensor, w: Tensor, *, is_as_it_was: bool
     ) -> None:
         """Raise InputError if a model wrote to its own weights, or moved them.
 

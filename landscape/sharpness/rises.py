@@ -15,9 +15,9 @@ from torch import Tensor
 from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
 from landscape.problem.batches import Batch
-from landscape.problem.passes import Point
 from landscape.problem.problem import Gradient, Problem
 from landscape.problem.sampling_error import Sample, units_of
+from landscape.problem.weights import Point
 from landscape.results.sharpness import Sharpness
 from landscape.runtime import distributed
 

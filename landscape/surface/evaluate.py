@@ -19,9 +19,9 @@ from torch import Tensor
 from landscape.directions.plane import Plane
 from landscape.errors import require, require_in_limits
 from landscape.problem.batches import hash_tensors
-from landscape.problem.passes import Point
 from landscape.problem.points_per_pass import largest_deviation
 from landscape.problem.problem import Evaluation, Problem
+from landscape.problem.weights import Point
 from landscape.results.identity import (
     MODEL_AND_DATA,
     Trait,

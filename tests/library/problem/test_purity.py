@@ -429,6 +429,44 @@ def test_a_model_that_writes_to_its_weights_is_refused(build):
     assert "Compute new tensors" in caught.value.hint
 
 
+class NonNegative(Clean):
+    def __init__(self):
+        super().__init__()
+        self.net[0].bias.data.abs_()
+
+    def forward(self, x):
+        self.net[0].bias.data.clamp_(min=0)
+        return super().forward(x)
+
+
+class InABox(Clean):
+    def __init__(self):
+        super().__init__()
+        self.net[0].bias.data.clamp_(-0.01, 0.01)
+
+    def forward(self, x):
+        self.net[0].bias.data.clamp_(-0.01, 0.01)
+        return super().forward(x)
+
+
+class OfLengthOne(Clean):
+    def __init__(self):
+        super().__init__()
+        self.net[0].bias.data = F.normalize(self.net[0].bias.data, dim=0)
+
+    def forward(self, x):
+        bias = self.net[0].bias.data
+        if not torch.isclose(bias.norm(), torch.ones_like(bias.norm())):
+            bias.copy_(F.normalize(bias, dim=0))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("build", [NonNegative, InABox, OfLengthOne])
+def test_a_model_that_holds_its_weights_where_they_are_is_refused(build):
+    with pytest.raises(InputError, match=r"writes to net\.0\.bias\."):
+        Problem(build(), classification(), batch_size=7, **EXACT)
+
+
 class LimitsLargeWeights(Clean):
     def forward(self, x):
         if self.net[0].bias.abs().max() > 100:
