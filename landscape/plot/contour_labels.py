@@ -38,17 +38,18 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
         if room.size and room.max() > 0:
             spots.append(candidates[np.argmax(room * (1 + slopes))])
     if spots:
-        positions = ax.transData.inverted().transform(np.array(spots) / _points_per_pixel(ax))
+        positions = ax.transData.inverted().transform(np.array(spots) / points_per_pixel(ax))
         contours.clabel(fmt=format_level, fontsize=_FONT_SIZE, manual=positions, inline_spacing=3)
 
 
-def _points_per_pixel(ax: Axes) -> float:
+def points_per_pixel(ax: Axes) -> float:
+    """Return the length of a pixel of the axes' figure in points."""
     return 72.0 / ax.figure.dpi
 
 
 def _on_paper(ax: Axes, coordinates: Any) -> np.ndarray:
     """Return where coordinates, (n, 2), are on paper, in points."""
-    return ax.transData.transform(coordinates) * _points_per_pixel(ax)
+    return ax.transData.transform(coordinates) * points_per_pixel(ax)
 
 
 def _pieces(ax: Axes, path: Path) -> list[np.ndarray]:
@@ -76,10 +77,12 @@ def _room(
 ) -> np.ndarray:
     """Rate places by their distance from what a label must not touch; 0 where it would, (n,)."""
     marks = [line for line in ax.lines if line.get_gid() in ("mark", "trajectory")]
-    frame = np.array(ax.bbox.extents) * _points_per_pixel(ax)
+    named = [text.get_window_extent() for text in ax.texts if text.get_gid() == "name"]
+    names = np.array([box.corners() for box in named]).reshape(-1, 2) * points_per_pixel(ax)
+    frame = np.array(ax.bbox.extents) * points_per_pixel(ax)
     distances = {
         "center": _distance(places, [_on_paper(ax, [[0.0, 0.0]])]),
-        "marks": _distance(places, [_places(ax, line) for line in marks]),
+        "marks": _distance(places, [*(places_on(ax, line) for line in marks), names]),
         "frame": np.minimum(places - frame[:2], frame[2:] - places).min(axis=1),
         "lines": _distance(places, others),
         "labels": _distance(places, [np.array(labels).reshape(-1, 2)]),
@@ -89,7 +92,7 @@ def _room(
     return np.where(is_clear, np.minimum(distances["labels"], _FAR_ENOUGH), 0.0)
 
 
-def _places(ax: Axes, line: Line2D) -> np.ndarray:
+def places_on(ax: Axes, line: Line2D) -> np.ndarray:
     """Return places on a line of marks, in points, (n, 2), at most a label's height apart."""
     corners = _on_paper(ax, line.get_xydata())
     corners = corners[np.isfinite(corners).all(axis=1)]
@@ -103,7 +106,7 @@ def _places(ax: Axes, line: Line2D) -> np.ndarray:
 
 def _is_on_missing(ax: Axes, places: np.ndarray) -> np.ndarray:
     """Return where a corner of a label would lie on the sign of a missing point, (n,)."""
-    corners = [(places + corner) / _points_per_pixel(ax) for corner in _CORNERS]
+    corners = [(places + corner) / points_per_pixel(ax) for corner in _CORNERS]
     is_on = [
         patch.get_path().transformed(ax.transData).contains_points(corner)
         for patch in ax.patches

@@ -250,6 +250,11 @@ def shared_splits(surfaces: Sequence[Surface], quantity: str) -> tuple[str, ...]
     return tuple(name for name in stored[0] if all(name in each for each in stored))
 
 
+def on_same_axes(field: Field, fields: Sequence[Field]) -> list[Field]:
+    """Return those of the fields whose coordinates mean the same as those of a field."""
+    return [each for each in fields if each.axis_labels == field.axis_labels]
+
+
 def missing_names(fields: Sequence[Field]) -> dict[str, str]:
     """Name the values of any of the fields that are not finite, and those that are not known."""
     found = {

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
-from landscape.plot.field import Field, choose_splits, scale_of, subtract_fields
+from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, subtract_fields
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
 from landscape.plot.names import choose_kind, literal, name_results, refuse_other_split
@@ -189,7 +189,9 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         kind = "filled"
     scale = scale_of(fields, request.look)
     panel = (width_of(columns) - 1.4 - 0.15 * (columns - 1)) / columns  # inches
-    figure = legend_of(fields, view_of(fields, kind)).new_figure(
+    views = [view_of(on_same_axes(field, fields), kind) for field in fields]
+    has_own_axes = len(on_same_axes(fields[0], fields)) < len(fields)
+    figure = legend_of(fields, views).new_figure(
         columns, 0.45 + rows * (panel + 0.25), layout="compressed"
     )
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
@@ -199,7 +201,8 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     ]
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
         ax.set_title(panel_title(title, field))
-        is_first, is_last = index % columns == 0, index + columns >= len(axes)
+        is_first = has_own_axes or index % columns == 0
+        is_last = has_own_axes or index + columns >= len(axes)
         ax.tick_params(labelleft=is_first, labelbottom=is_last)
         ax.set(xlabel=ax.get_xlabel() * is_last, ylabel=ax.get_ylabel() * is_first)
     name = fields[0].name
@@ -215,7 +218,8 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     fields, titles = _panel_fields(surfaces, names, request)
     scale = scale_of(fields, request.look)
     rows, columns = _grid(len(fields), len(surfaces))
-    legend = legend_of(fields, view_of(fields, request.kind))
+    views = [view_of(on_same_axes(field, fields), request.kind) for field in fields]
+    legend = legend_of(fields, views)
     axes = new_relief_figure(
         len(fields),
         rows,
@@ -242,7 +246,7 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
         hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
     )
     scale = scale_of([field], request.look)
-    legend = legend_of([field], view_of([field], "filled"))
+    legend = legend_of([field], [view_of([field], "filled")])
     has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
     if has_losses:
         legend = Legend(

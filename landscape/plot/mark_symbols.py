@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from landscape.plot.field import Field, interpolation_note, missing_names
 from landscape.plot.names import shortened
+from landscape.plot.path_labels import name_snapshots
 from landscape.plot.style import MISSING, Legend, key
 from landscape.results.surface import Mark
 
@@ -73,7 +74,9 @@ def draw_marks(
         if mark.kind != "snapshot":
             draw_line([mark], **signs[mark.kind, mark.label], gid="mark")
     if path:
-        draw_snapshots(ax, _columns(ax, list(map(place, path)), floor), 9.0, order + 0.1)
+        draw_snapshots(ax, _columns(ax, list(map(place, path)), floor), 14.0, order + 0.1)
+        if is_plane and floor is None:
+            name_snapshots(ax, path)
     draw_line(path[:1], **_START, gid="mark")
     draw_line(path[1:][-1:], **_END, gid="mark")
 
@@ -103,11 +106,11 @@ def height_of(mark: Mark, field: Field) -> float:
     return float(along_x[0])
 
 
-def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
-    """Name the marks for a legend, and say which of them are outside the view."""
+def mark_handles(fields: Sequence[Field], views: Sequence[View]) -> list[Line2D]:
+    """Name the marks for a legend, and say which of them are outside the view of their field."""
     signs = mark_signs(fields)
     styles: dict[str, dict[str, Any]] = {}
-    for field in fields:
+    for field, view in zip(fields, views, strict=True):
         shown = [
             (mark, shortened(mark.label), signs[mark.kind, mark.label])
             for mark in field.marks
@@ -128,11 +131,11 @@ def mark_handles(fields: Sequence[Field], view: View) -> list[Line2D]:
     return [key(label, **style) for label, style in styles.items()]
 
 
-def legend_of(fields: Sequence[Field], view: View) -> Legend:
-    """Return what must be explained of fields that are seen in one view."""
+def legend_of(fields: Sequence[Field], views: Sequence[View]) -> Legend:
+    """Return what must be explained of fields, each of which is seen in a view."""
     return Legend(
         [
-            *mark_handles(fields, view),
+            *mark_handles(fields, views),
             *(Patch(**MISSING[sign], label=name) for sign, name in missing_names(fields).items()),
         ],
         interpolation_note(fields),

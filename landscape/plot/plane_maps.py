@@ -18,10 +18,11 @@ from matplotlib.ticker import NullLocator
 
 from landscape.errors import require
 from landscape.plot.contour_labels import label_contours
-from landscape.plot.field import Field, marked_points, scale_of, select_field
+from landscape.plot.field import Field, marked_points, on_same_axes, scale_of, select_field
 from landscape.plot.interpolation import smooth_plane
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
+from landscape.plot.path_labels import place_names, tick_marks
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     CROSS,
@@ -124,7 +125,8 @@ def draw_field(
     Return the colours.
 
     Points that were not evaluated are drawn as interpolated, and dots show those that were. All
-    fields of the figure, this one included, share the view and the signs of the marks.
+    fields of the figure, this one included, share the signs of the marks, and those on the same
+    axes the view.
 
     The contour lines have no labels yet: these need the final size of the axes (`label_lines`).
     """
@@ -139,7 +141,8 @@ def draw_field(
         (color,) = contrasting(under)
         outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
         ax.plot([0], [0], **CROSS, color=color, path_effects=[outline], zorder=5, gid="center")
-    set_view(ax, fields, kind)
+    set_view(ax, on_same_axes(field, fields), kind)
+    tick_marks(ax, field)
     draw_marks(ax, field, fields)
     return mappable
 
@@ -183,6 +186,7 @@ def add_color_bar(
 
 def label_lines(ax: Axes) -> None:
     """Label the contour lines of flat axes, once the figure's layout is final."""
+    place_names(ax)
     for contours in list(ax.collections) if ax.name == "rectilinear" else []:
         if isinstance(contours, ContourSet) and not contours.filled:
             label_contours(ax, contours)
@@ -253,7 +257,7 @@ def _plot(
     """Draw one panel, with a colour bar and a legend unless the caller shares a scale."""
     field = select_plane(surface, split or None, quantity)
     own_scale = scale or scale_of([field], look)
-    legend = legend_of([field], view_of([field], kind))
+    legend = legend_of([field], [view_of([field], kind)])
     if ax is None:
         ax = new_figure(
             1, PANEL_HEIGHT + legend.height(ONE_COLUMN), layout="compressed"

@@ -22,6 +22,7 @@ from landscape.plot.field import (
 )
 from landscape.plot.mark_symbols import draw_marks, mark_handles
 from landscape.plot.names import list_results
+from landscape.plot.path_labels import draw_barriers, tick_marks
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     LINE_COLORS,
@@ -118,7 +119,11 @@ def _legend(fields: list[list[Field]]) -> Legend:
         for sign, name in missing_names(drawn).items()
     ]
     return Legend(
-        [*bands, *mark_handles(drawn, (extent([field.x for field in drawn]),)), *missing],
+        [
+            *bands,
+            *mark_handles(drawn, [(extent([field.x for field in drawn]),)] * len(drawn)),
+            *missing,
+        ],
         interpolation_note(drawn),
     )
 
@@ -147,6 +152,9 @@ def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
         for style, field in enumerate(row):
             _draw_line(ax, field, scale, index, line_style_of(style))
             draw_marks(ax, field, drawn)
+    tick_marks(ax, drawn[0])
+    if len(fields) == 1:
+        draw_barriers(ax, drawn[0])
     num_rows = _add_legend(ax, fields, names)
     if len(fields) == 1 and names[0]:
         ax.set_title(names[0], pad=_TITLE_PAD + _LEGEND_ROW * num_rows)

@@ -11,7 +11,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
 from landscape.errors import require
-from landscape.plot.field import Field, scale_of
+from landscape.plot.field import Field, on_same_axes, scale_of
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_marks, hides_center, legend_of
 from landscape.plot.plane_maps import (
@@ -78,7 +78,7 @@ def plot_surface3d(
     """
     field = select_plane(surface, split or None, quantity)
     own_scale = scale or scale_of([field], look)
-    legend = legend_of([field], view_of([field], "surface"))
+    legend = legend_of([field], [view_of([field], "surface")])
     if ax is None:
         ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[0]
     require(
@@ -131,7 +131,7 @@ def draw_relief(
     _draw_floor(ax, field, scale, floor, fields, look)
     _draw_cells(ax, field, scale, look)
     _finish_axes(ax, field, scale, (floor, float(high)))
-    set_view(ax, fields, "surface")
+    set_view(ax, on_same_axes(field, fields), "surface")
     draw_marks(ax, field, fields, floor=floor)
     ax.set_title(panel_title(label, field), y=_FILLED, pad=0)
     ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
