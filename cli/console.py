@@ -103,6 +103,12 @@ def say(text: str) -> None:
         typer.echo(_lines(text), err=True)
 
 
+def log(text: str) -> None:
+    """Print a step of a long computation to stderr where no progress line shows it."""
+    if not sys.stderr.isatty():
+        say(text)
+
+
 def answer(text: str) -> None:
     """Print part of the answer to stdout."""
     if is_heard():

@@ -33,7 +33,7 @@ def list_data(data_dir: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     console.answer(f"Files looked for in {data_dir}")
     for item in found:
         state = item.state if item.folder is None else f"{item.state} in {item.folder}"
-        console.answer(f"{item.publication.name:<15}{item.publication.summary:<48}{state}")
+        console.answer(f"{item.publication.name:<15}{_summary(item):<58}{state}")
         if _remark(item):
             console.answer(f"{'':<15}{_remark(item)}")
     console.answer("To download one: landscape data fetch NAME")
@@ -65,6 +65,13 @@ def fetch_data(
         )
 
 
+def _summary(item: Availability) -> str:
+    """Say what was found where that may be less than what was published."""
+    published = item.publication.summary
+    is_whole = item.num_rows is None or published.startswith(f"{item.num_rows:,} ")
+    return published if is_whole else f"{item.num_rows:,} of the {published}"
+
+
 def _remark(item: Availability) -> str:
     """Say which files are missing and where they come from, or what is unclear."""
     if item.state != "missing":
@@ -77,6 +84,7 @@ def _as_json(item: Availability) -> dict[str, object]:
     return {
         "name": item.publication.name,
         "summary": item.publication.summary,
+        "num_rows": item.num_rows,
         "state": item.state,
         "folder": None if item.folder is None else str(item.folder),
         "missing": list(item.missing),

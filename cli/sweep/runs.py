@@ -14,12 +14,14 @@ import torch
 import typer
 from torch import nn
 
+from landscape.data.subset import fixed_subset
 from landscape.errors import DataError
 from landscape.io.checkpoint import Recipe
 from landscape.io.recipe import load_splits, loss_if_chosen, require_split, seeded_model
 from landscape.plot import save_figure
 from landscape.problem.batches import Data
 from landscape.problem.plan import choose_device
+from landscape.results.display import duration
 from landscape.runtime.files import locked, replacing
 from landscape.runtime.progress import Deadline
 from landscape.study.cost import num_gradients, seconds_per_gradient
@@ -103,13 +105,13 @@ def _show_plan(
         return
     console.answer_table(
         str(study.path),
-        ["run", "state", "gradients", "seconds"],
+        ["run", "state", "gradients", "time"],
         [
             [
                 row["name"],
                 row["state"],
                 _count(row["num_gradients"]),
-                console.number(row["seconds"], 3),
+                duration(row["seconds"]),
             ]
             for row in rows
         ],
@@ -117,13 +119,13 @@ def _show_plan(
     console.answer(
         f"{len(left)} of {len(rows)} runs are left: {_count(total['num_gradients'])} gradients of "
         "a batch, about"
-        f" {console.number(total['seconds'], 3)} seconds of training, {num_parallel} at a time."
+        f" {duration(total['seconds'])} of training, {num_parallel} at a time."
     )
     unreadable = (str(found) for found in plan.data.values() if isinstance(found, DataError))
     for why in dict.fromkeys(unreadable):
         console.answer(f"Not counted: {why}")
     console.answer(
-        "Seconds are gradients times one step, timed; they leave out starting, evaluation and "
+        "Times are gradients times one step, timed; they leave out starting, evaluation and "
         "measures."
     )
 
@@ -148,6 +150,7 @@ class _Plan:
         gradients = seconds = None
         data = self._train(recipe)
         if not isinstance(data, DataError):
+            data = fixed_subset(data, options.samples)
             num_steps = options.epochs * len(data.batches(options.batch_size))
             optimizer = make_optimizer(options, nn.Linear(1, 1), 0)
             gradients = num_gradients(optimizer, num_steps, last_fraction=options.last_fraction)
@@ -173,7 +176,7 @@ class _Plan:
         """Time a gradient, once for all runs whose model, data and batches are the same."""
         device = choose_device(run.train.get("device", "auto"))
         plan = make_plan(options)
-        key = repr((recipe, device, plan.batch_size, plan.micro_batch, plan.amp))
+        key = repr((recipe, device, options.samples, plan.batch_size, plan.micro_batch, plan.amp))
         if key not in self._timed:
             torch.set_num_threads(self._threads)
             model = seeded_model(recipe, 0).to(device)
@@ -215,7 +218,7 @@ def _do(
 
 def _tell(outcome: Outcome, seconds: float) -> None:
     if outcome.state != "stopped":
-        console.say(f"{outcome.state} {outcome.name} ({seconds:.0f} s)")
+        console.say(f"{outcome.state} {outcome.name} ({duration(seconds)})")
 
 
 def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:

@@ -106,6 +106,14 @@ class TrainOptions(OptimizerOptions):
     label_smoothing: Annotated[
         float, typer.Option(help="Label smoothing in training, in [0, 1).")
     ] = 0.0
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Train on a fixed class-balanced subset of this many examples, the one that the "
+            "other commands take too; the test set stays whole.",
+            metavar="N",
+        ),
+    ] = None
     augmentation: Annotated[
         str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")
     ] = "none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ import typer
 from torch import nn
 from torch.optim import Optimizer
 
+from landscape.data.subset import fixed_subset
 from landscape.errors import CheckpointError, require
 from landscape.io.checkpoint import (
     Checkpoint,
@@ -50,6 +50,7 @@ from ..outputs import keeping, prepare_output
 from ..processes import working_together
 from ..program import CTRL_C, TERMINATED
 from .options import OptimizerOptions, TrainOptions
+from .summary import epoch_in_words, over_seeds, show_run
 
 _MAY_CHANGE = {"data_dir"}
 """What may differ where a run goes on: hashes tell whether the data in the folder are the same."""
@@ -88,8 +89,10 @@ def train_runs(
         start = None if init is None else load_checkpoint(init)
         recipe = training_recipe(problem.choice(ModelChoice), start)
         splits = load_splits(recipe)  # once for all runs
+        train_data = fixed_subset(require_split(splits, "train"), options.samples)
+        splits = dataclasses.replace(splits, train=train_data)
         hashes = {
-            "train_data": require_split(splits, "train").hash,
+            "train_data": train_data.hash,
             "test_data": splits.test and splits.test.hash,
             "init": start and hash_tensors(tensors_in(start.state_dict)),
         }
@@ -102,13 +105,13 @@ def train_runs(
             for history, run in zip(histories, runs, strict=True)
         ]
         console.answer_json(
-            found[0] if seeds is None else {"runs": found, "quantities": _over_seeds(histories)}
+            found[0] if seeds is None else {"runs": found, "quantities": over_seeds(histories)}
         )
         return
     smoothing = options.label_smoothing and f", label smoothing {options.label_smoothing:g}"
     title = f"loss {recipe.loss}{smoothing or ''}"
     if seeds is None:
-        _show(histories[0], runs[0].path, title)
+        show_run(histories[0], runs[0].path, title, options.samples)
     else:
         _show_seeds(histories, runs, title)
 
@@ -278,6 +281,8 @@ class _Run:
         training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
         save_checkpoint(self.path, state.module, recipe, training)
         self.has_saved = True
+        if state.step == 0:
+            console.log(epoch_in_words(state.rows, self.options.epochs))
 
     def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
         save_checkpoint(
@@ -323,31 +328,6 @@ def _as_json(history: History, run: _Run) -> dict[str, Any]:
         "seed": run.options.seed,
         **history.outcome(),
     }
-
-
-def _over_seeds(histories: Sequence[History]) -> dict[str, dict[str, float]]:
-    """Return mean, sample standard deviation and count of each quantity that the table shows."""
-    found = {}
-    for name in ("test_loss", "test_accuracy"):
-        mean, deviation = mean_and_deviation([getattr(history, name)[-1] for history in histories])
-        found[name] = {"mean": mean, "deviation": deviation, "count": len(histories)}
-    return found
-
-
-def _show(history: History, path: Path, title: str) -> None:
-    held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])}
-    shown = {
-        "epochs": str(int(history.epoch[-1])),
-        "train loss": console.number(history.train_loss[-1], 4),
-        "train accuracy": console.percent(history.train_accuracy[-1]),
-        **({} if math.isnan(history.validation_loss[-1]) else held_out),
-        "test loss": console.number(history.test_loss[-1], 4),
-        "test accuracy": console.percent(history.test_accuracy[-1]),
-        "top-5 error": console.percent(history.test_top5_error[-1]),
-        "seconds": console.number(history.seconds.sum(), 3),
-    }
-    console.answer_table(f"Training, {title}", list(shown), [list(shown.values())])
-    console.answer(f"Saved to {path}. To look at it: landscape surface {path}")
 
 
 def _show_seeds(histories: Sequence[History], runs: Sequence[_Run], title: str) -> None:

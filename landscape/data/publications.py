@@ -5,6 +5,7 @@ Readers, messages, and the list and fetch commands use this description.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from landscape.data.published_files import (
     PublishedArchive,
     PublishedFile,
     PublishedTable,
+    count_lines,
 )
 from landscape.errors import DataError, require_one_of
 
@@ -143,6 +145,8 @@ class Availability:
         folder: The folder that holds it; None if none does.
         missing: Names of the files that the folder lacks.
         remark: What is unclear.
+        num_rows: Rows of all tables that were found, which may be parts of those that were
+            published; None where the files can only be the published ones, or cannot be read.
     """
 
     publication: Publication
@@ -150,19 +154,30 @@ class Availability:
     folder: Path | None = None
     missing: tuple[str, ...] = ()
     remark: str = ""
+    num_rows: int | None = None
 
 
 def look_for(publication: Publication, folder: Path) -> Availability:
     """Look for a data set's files in a folder, then where its system package installs them.
 
-    No file is read.
+    Only tables are read, to count their rows.
     """
     if not publication.files:
         return Availability(publication, "embedded")
     for place in (folder, publication.package[1] if publication.package else folder):
         try:
             if not publication.missing(place):
-                return Availability(publication, "found", place)
+                return Availability(publication, "found", place, num_rows=_rows(publication, place))
         except DataError as error:
             return Availability(publication, "unclear", place, remark=str(error))
     return Availability(publication, "missing", missing=tuple(publication.missing(folder)))
+
+
+def _rows(publication: Publication, folder: Path) -> int | None:
+    """Count the rows of a data set's tables in a folder."""
+    if not all(isinstance(file, PublishedTable) for file in publication.files):
+        return None
+    try:
+        return sum(count_lines(path) for path in publication.locate(str(folder)))
+    except (EOFError, OSError, zlib.error, DataError):
+        return None  # its reader says why

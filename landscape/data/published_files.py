@@ -273,6 +273,12 @@ def opened_within(path: Path, most: int = MOST_BYTES) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", io.BufferedReader(_Limited(whole, path, most)))
 
 
+def count_lines(path: Path) -> int:
+    """Return the number of lines of a text file, unpacked if its name ends in .gz."""
+    with opened_within(path) as file:
+        return sum(1 for _ in file)
+
+
 def read_members(publication: Publication, data_dir: str | None) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the checked content of each file, in no particular order.
 

@@ -39,7 +39,7 @@ Description = dict[str, Any]
 def describe_file(path: Path, *, check: bool = False) -> Description:
     """Describe a results file of any kind, a file in Li et al.'s layout, or a checkpoint.
 
-    Torch is imported for a checkpoint alone.
+    Torch is imported for a checkpoint or a training's history alone.
 
     Args:
         path: The file.
@@ -296,8 +296,17 @@ def _describe_history(history: History) -> Description:
             if not np.isnan(values[-1:]).all()
         },
         "seconds": float(history.seconds.sum()),
-        "settings": history.settings,
+        "settings": _with_optimizer(history.settings),
     }
+
+
+def _with_optimizer(settings: Description) -> Description:
+    """Return the settings of a training with those of the optimizer that were left to it."""
+    if settings.get("optim") is None:
+        return settings
+    from landscape.optim.family import with_defaults
+
+    return with_defaults(settings)
 
 
 def _describe_checkpoint(path: Path) -> Description:
@@ -309,7 +318,8 @@ def _describe_checkpoint(path: Path) -> Description:
     }
     training = checkpoint.training or {}
     state = training.get("state", training)  # that of a run has its epoch deeper than a snapshot
-    how = {"epoch": state.get("epoch"), "settings": training.get("settings", {})}
+    settings = _with_optimizer(training.get("settings", {}))
+    how = {"epoch": state.get("epoch"), "settings": settings}
     return {
         "layout": "foreign" if checkpoint.training is None else "landscape",
         "num_tensors": len(tensors),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -276,6 +276,27 @@ def build_optimizer(
     if ascent_steps is not None:
         sam_options["steps"] = sam_options.pop("ascent_steps")
     return build(weights, build_base, module=module, **{**preset, **sam_options}, **options)
+
+
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of `build_optimizer` with those that were left out filled in.
+
+    Args:
+        options: `optim` and others by name, None or a flag that is False where they were left out;
+            what else is there is left alone.
+
+    Raises:
+        InputError: If the optimizer or its base is unknown.
+    """
+    optim, base = options["optim"], options.get("base") or "sgd"
+    require_one_of("an optimizer", optim, OPTIMIZERS)
+    require_one_of("the base", base, BASES)
+    preset = {"base": base, **FAMILY[optim][1]} if optim in FAMILY else {}
+    defaults = {**BASES[base if optim in FAMILY else optim][1], **preset}
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
+    return {**options, **defaults, **given}
 
 
 def _check_use(name: str, base: dict[str, str], sam_options: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ The dictionary is what `--json`, the report and the description of a file read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from html import escape
@@ -16,6 +17,8 @@ from landscape.registry import imported
 _IN_A_LINE = 6
 """Entries of a summary that fit into the two lines of a `repr`."""
 
+_LONGEST_IN_SECONDS = 99.5
+"""From here on durations are rounded to minutes."""
 
 _FORMULA = (*"=+-@", "\uff0b", "\uff0d", "\uff1d", "\uff20")
 """What a formula begins with, in full width too."""
@@ -83,6 +86,16 @@ class Displayed(Record):
         """
         # The figures know the results, not the reverse; matplotlib is imported by the first plot.
         return imported("landscape.plot.figure:draw_result")(self, ax=ax)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in words, in seconds, minutes or hours; None and NaN are a dash."""
+    if seconds is None or math.isnan(seconds):
+        return "-"
+    if seconds < _LONGEST_IN_SECONDS:
+        return f"{seconds:.3g} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def span(values: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.results.display import Displayed
+from landscape.results.display import Displayed, duration
 from landscape.results.interval import Number
 
 _AT_THE_END = (
@@ -41,7 +41,8 @@ class History(Displayed):
         test_loss: Plain loss on the test set at the end of the epoch.
         test_accuracy: Share of correct test examples at the end of the epoch.
         test_top1_error: 1 - test_accuracy.
-        test_top5_error: Share of test examples whose class is not among the five highest outputs.
+        test_top5_error: Share of test examples whose class is not among the five highest outputs,
+            0 where there are no more.
         first_order_sharpness: Mean over the batches of rho ||g_B|| (S003 Algorithm 1 with the
             divisor corrected to the number of batches).
         seconds: Wall time of the epoch, evaluation included.
@@ -93,7 +94,7 @@ class History(Displayed):
                 for name in columns
                 if self.epoch.size
             ),
-            ("seconds", Number(float(np.nansum(self.seconds))).text),
+            ("time", duration(float(np.nansum(self.seconds)))),
         ]
 
     def outcome(self) -> dict[str, float | None]:

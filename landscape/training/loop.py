@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from landscape.errors import Remark
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
 from landscape.problem.plan import autocast, compiled, kept_modes, prefers_channels_last
@@ -21,6 +24,9 @@ from landscape.runtime.random_state import forked_random_state
 from landscape.training.run import TrainingRun
 from landscape.training.step import data_parallel
 from landscape.training.training_plan import Criterion, TrainingPlan, TrainingState
+
+_EXPLODED = 1000.0
+"""Ratio of a test loss to the largest training loss from which it deserves a remark."""
 
 
 def train(
@@ -95,6 +101,7 @@ def train(
         with data_parallel(module, optimizer, run.probe) as run.parallel:
             run.forward = compiled(run.parallel) if plan.compile else run.parallel
             run.all_epochs(state)
+    _remark_on_explosion(module, run.rows)
     settings = {
         "optimizer": type(optimizer).__name__,
         **asdict(plan),
@@ -104,6 +111,24 @@ def train(
         "skipped_steps": optimizer.skipped_steps if isinstance(optimizer, SAM) else 0,
     }
     return make_history(run.rows, settings)
+
+
+def _remark_on_explosion(module: nn.Module, rows: Sequence[Mapping[str, float]]) -> None:
+    """Say where the test loss is out of all proportion to the training losses of the run.
+
+    The largest of these tells which losses are usual: an overfitted network's last one is tiny.
+    """
+    test_loss, usual = rows[-1].get("test_loss", 0.0), max(row["train_loss"] for row in rows)
+    if not usual > 0 or test_loss <= _EXPLODED * usual:
+        return
+    found = f"the test loss is {test_loss:.3g}, the training loss {rows[-1]['train_loss']:.3g}"
+    why = (
+        "Batch normalization's running statistics, which only evaluation uses, may not have "
+        "settled: train longer or with a lower `lr`, or evaluate with `batchnorm='recalibrate'`."
+        if any(isinstance(part, _BatchNorm) for part in module.modules())
+        else "Look at the test data, or train with a lower `lr`."
+    )
+    warnings.warn(f"{found}. {why}", Remark, stacklevel=3)
 
 
 def _is_channels_last_faster(module: nn.Module, data: Data, device: torch.device) -> bool:

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -142,3 +143,19 @@ def test_embedded_data_need_no_download(run, tmp_path):
 
 def test_json_is_all_that_stdout_holds(run, tmp_path):
     json.loads(run("data", "list", "--data-dir", tmp_path, "--json").out)
+
+
+def test_a_part_of_a_table_is_counted(run, tmp_path):
+    (tmp_path / "mitbih_train_sample500.csv").write_text("0,1\n" * 500)
+    with gzip.open(tmp_path / "mitbih_test.csv.gz", "wt") as file:
+        file.write("0,1\n" * 21 + "1,0")
+    assert listed(run, tmp_path)["mitbih"]["num_rows"] == 522
+    answer = run("data", "list", "--data-dir", tmp_path)
+    assert "522 of the 109,446 heartbeats of 187 samples, 5 classes" in answer.out
+
+
+def test_a_damaged_table_is_listed_as_published(run, tmp_path):
+    (tmp_path / "mitbih_train.csv.gz").write_bytes(b"no archive")
+    (tmp_path / "mitbih_test.csv").write_text("0,1\n")
+    found = listed(run, tmp_path)["mitbih"]
+    assert (found["state"], found["num_rows"]) == ("found", None)

@@ -1,5 +1,6 @@
 """How results show themselves."""
 
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from landscape import read_result
 from landscape.errors import InputError
-from landscape.results.display import Displayed
+from landscape.results.display import Displayed, duration
 
 FOLDER = Path(__file__).resolve().parents[2] / "written_by_0_1"
 NAMES = ("surface", "refined", "spectrum", "along", "sharpness", "comparison", "history")
@@ -65,3 +66,23 @@ def test_a_measure_that_is_not_there_is_an_error_that_lists_those_that_are():
     known = f"there are '{first.name}', {first.rho:g}"
     with pytest.raises(InputError, match=rf"no measure \('asc', 77\.0\); {known}"):
         sharpness["asc", 77.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0325, "0.0325 s"),
+        (7.14, "7.14 s"),
+        (99.4, "99.4 s"),
+        (99.5, "2 min"),
+        (1740, "29 min"),
+        (2680, "45 min"),
+        (3570, "1 h 0 min"),
+        (9600, "2 h 40 min"),
+        (180_000, "50 h 0 min"),
+        (math.nan, "-"),
+        (None, "-"),
+    ],
+)
+def test_a_duration_is_in_words(seconds, words):
+    assert duration(seconds) == words
