@@ -21,6 +21,7 @@ from landscape.plot.plane_maps import (
     PANEL_HEIGHT,
     add_color_bar,
     draw_field,
+    is_coarse,
     label_lines,
     plot_filled_contour,
     select_plane,
@@ -209,7 +210,8 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     if any(field.name != name for field in fields):
         name = name.replace(f"{literal(fields[0].split)} ", "", 1)
     add_color_bar(axes, mappables[0], name, scale)
-    figure.set_label(scale.summary)
+    is_guess = kind != "heatmap" and any(map(is_coarse, fields))
+    figure.set_label(scale.summary + "; curves between computed points (dots)" * is_guess)
     return figure
 
 

@@ -42,6 +42,7 @@ from landscape.plot.style import (
 from landscape.results.surface import Surface
 
 PANEL_HEIGHT = 2.9  # inches, of one panel on one column
+_COARSE = 31  # points along a direction, up to which smooth lines show them
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
 
 
@@ -134,6 +135,8 @@ def draw_field(
         ax.add_patch(patch)
     mappable = _DRAWERS[kind](ax, field, scale, look)
     draw_dots(ax, field, fields)
+    if kind != "heatmap" and is_coarse(field):
+        _draw_grid(ax, field)
     ax.set(xlabel=field.axis_labels[0], ylabel=field.axis_labels[1])
     if not hides_center(field):
         is_on_white = kind == "contour" or field.center is None or not np.isfinite(field.center)
@@ -168,6 +171,27 @@ def draw_dots(ax: Axes, field: Field, fields: Sequence[Field], *height: float) -
             gid="dots",
             rasterized=len(rows) > 500,
         )
+
+
+def is_coarse(field: Field) -> bool:
+    """Return whether the points of a plane are so far apart that lines between them are a guess."""
+    return max(field.values.shape) <= _COARSE
+
+
+def _draw_grid(ax: Axes, field: Field) -> None:
+    """Show where values were computed between smooth lines."""
+    rows, columns = np.nonzero(~field.is_not_done)
+    ax.plot(
+        field.x[columns],
+        field.y[rows],
+        linestyle="none",
+        marker=".",
+        markersize=1.2,
+        markeredgewidth=0.0,
+        color="0.5",
+        zorder=1.5,
+        gid="grid",
+    )
 
 
 def add_color_bar(

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from figures import bowl, color_bars, contours, make_surface, panels, with_train_loss
+from figures import bowl, color_bars, contours, make_surface, panels, with_gid, with_train_loss
 
 from landscape import plot
 from landscape.errors import InputError
@@ -289,3 +289,10 @@ def test_a_clipped_plane_has_a_colour_everywhere():
 def test_even_levels_of_a_linear_scale_are_multiples_of_a_short_step():
     levels = even_levels(Scale("linear", np.empty(0), ends=(0.223, 9.06)), 12)
     np.testing.assert_array_equal(levels, np.arange(1.0, 10.0))
+
+
+@pytest.mark.parametrize(("size", "is_coarse"), [(21, True), (51, False)])
+def test_smooth_lines_between_distant_points_show_them_and_say_so(size, is_coarse):
+    figure = plot.draw([make_surface(nx=size, ny=size)])
+    assert bool(with_gid(panels(figure)[0], "grid")) == is_coarse
+    assert str(figure.get_label()).endswith("computed points (dots)") == is_coarse
