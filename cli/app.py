@@ -20,7 +20,7 @@ from .files import convert, info, plot
 from .hessian.command import hessian
 from .hints import learn_options
 from .options import Command
-from .program import CTRL_C, main
+from .program import CTRL_C, error_code, main
 from .sharpness.command import sharpness
 from .surface.command import surface
 from .sweep.command import sweep
@@ -30,7 +30,7 @@ __all__ = ["app", "main"]
 
 
 class _Group(TyperGroup):
-    """A group that prints a user's error as a sentence and a hint, and exits with 1."""
+    """A group that prints a user's error as a sentence and a hint, and exits with its code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -45,7 +45,7 @@ class _Group(TyperGroup):
             if error is None:
                 raise
             console.show_error(error)
-            raise typer.Exit(1) from exc
+            raise typer.Exit(error_code(ctx.invoked_subcommand)) from exc
 
 
 def _of_user(exc: Exception) -> LandscapeError | None:

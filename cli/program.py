@@ -22,6 +22,9 @@ CTRL_C = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 """Exit codes of a command that was stopped."""
 
+_JUDGES = ("assert", "audit-optimizer", "doctor", "verify")
+"""Commands that exit with 1 where the answer is no."""
+
 _IMPORTING = "<frozen importlib._bootstrap>"
 _COMMAND = "_Group.invoke"
 _TORCH_SHARE = 1.2  # of the size of its libraries: the memory that importing torch takes at least
@@ -40,10 +43,17 @@ def main() -> None:
     except Exception as exc:
         from landscape.errors import is_out_of_memory
 
+        code = error_code(next(iter(sys.argv[1:]), None))
         if not is_out_of_memory(exc):
-            raise
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+            sys.exit(code)
         # Whatever takes more memory, such as a library that is torn down half imported, may fail.
-        _end(1, b"Error: there is not enough memory.\nHint: Free some, or raise its limit.\n")
+        _end(code, b"Error: there is not enough memory.\nHint: Free some, or raise its limit.\n")
+
+
+def error_code(command: str | None) -> int:
+    """Return the exit code of a command that an error ended, which is never that of a "no"."""
+    return 2 if command in _JUDGES else 1
 
 
 def prepare_streams() -> None:

@@ -45,6 +45,8 @@ def assert_conditions(
 ) -> None:
     """Check conditions such as 'lambda_max < 50' or 'asc@0.05 < 0.02'; exit 1 unless all hold.
 
+    An error, such as a name that is unknown or a file that is missing, exits with 2.
+
     Quantities have intervals: eigenvalues by their residuals, estimates by 95 % confidence. A
     condition that the interval does not decide counts as failed. Curvature and sharpness are of the
     train split.
@@ -66,7 +68,10 @@ def verify(
     options: ExactOptions,
     as_json: Json = False,
 ) -> None:
-    """Check a certificate of sharpness by evaluating its perturbations in float64 on all data."""
+    """Check a certificate of sharpness by evaluating its perturbations in float64 on all data.
+
+    Exits with 1 if it does not hold, with 2 on an error.
+    """
     from .run import verify_certificate
 
     verify_certificate(certificate, checkpoint, options, as_json=as_json)
@@ -80,7 +85,7 @@ def doctor(
 
     Looks at names and values in the file, batch normalization, filters, inputs, accuracy,
     augmentation, the loss against the gradient and along a random direction. A checkpoint that
-    cannot be loaded is a problem too.
+    cannot be loaded is a problem too. Other errors exit with 2.
     """
     from .run import examine_checkpoint
 
@@ -103,7 +108,7 @@ def audit_optimizer(
     """Try anyone's sharpness-aware optimizer on the traps that implementations fall into.
 
     Each trap trains a tiny model for some steps on the CPU, a few seconds in all. Exits with 1 if
-    any trap failed.
+    any trap failed, with 2 on an error, such as an optimizer that is not found.
     """
     from .run import audit
 

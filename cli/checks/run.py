@@ -44,7 +44,7 @@ def measure_checkpoint(
 def verify_certificate(
     certificate: Path, checkpoint: Path, options: ExactOptions, *, as_json: bool
 ) -> None:
-    """Check a certificate, show what was found, and raise an error where it does not hold."""
+    """Check a certificate, show what was found, and exit with 1 where it does not hold."""
     found = read_as(
         certificate, Certificate, hint="Write one by landscape sharpness CKPT --certify FILE."
     )
@@ -60,7 +60,8 @@ def verify_certificate(
     else:
         _show_verdict(found, verdict)
     if not verdict.holds:
-        raise LandscapeError(verdict.failure, hint=verdict.hint)
+        console.show_error(LandscapeError(verdict.failure, hint=verdict.hint))
+        raise typer.Exit(1)
 
 
 def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:

@@ -64,7 +64,7 @@ def test_json_is_one_object_with_a_row_for_every_trap(run, source):
 )
 def test_what_cannot_be_audited_is_said_in_a_sentence(run, source, optimizer, message, hint):
     answer = run("audit-optimizer", optimizer.format(source=source))
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.out == ""
     assert message in answer.err
     assert hint in answer.err

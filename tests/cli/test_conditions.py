@@ -99,14 +99,14 @@ def test_a_history_can_be_asked(run, trained):
 
 def test_what_a_file_does_not_have_is_said_with_the_command_that_writes_it(run, trained):
     answer = run("assert", trained / "history.h5", "trace < 3")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert "history.h5 does not have trace" in answer.err
     assert "landscape hessian CKPT --trace --out FILE" in answer.err
 
 
 def test_options_of_a_computation_are_refused_on_a_stored_result(run, trained):
     answer = run("assert", trained / "history.h5", "loss < 3", "--samples", 10)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "--samples is of a computation, and" in answer.err
 
 
@@ -122,7 +122,7 @@ def test_options_of_a_computation_are_refused_on_a_stored_result(run, trained):
 )
 def test_bad_input_is_a_sentence(run, checkpoint, file, condition, message):
     answer = run("assert", file.format(checkpoint=checkpoint), condition)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert message in answer.err
     assert "Hint: " in answer.err
 
@@ -148,7 +148,7 @@ def test_data_without_a_test_split_have_no_test_loss(run, tmp_path):
     path = tmp_path / "run" / "checkpoint.pt"
     assert run("assert", path, "loss > 0", *words).code == 0
     answer = run("assert", path, "test_loss > 0", *words)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "the data have no test split" in answer.err
 
 

@@ -20,6 +20,12 @@ from strange_processes import (
 
 from landscape import read_result
 
+BROKEN = """
+from landscape_cli import app, program
+def broken(): raise ZeroDivisionError("a mistake of ours")
+app.app = broken
+program.main()
+"""
 NO_MEMORY = "Error: there is not enough memory."
 
 
@@ -120,3 +126,12 @@ def test_names_in_a_checkpoint_reach_the_terminal_as_escapes(run, checkpoint, tm
     torch.save({"\x1b[2J": torch.zeros(1)}, tmp_path / "k.pt")
     words = ("--model", "mlp", "--data", "digits")
     assert r"unexpected: \x1b[2J." in run("hessian", tmp_path / "k.pt", *words).err
+
+
+@pytest.mark.parametrize(("command", "code"), [("assert", 2), ("verify", 2), ("info", 1)])
+def test_a_traceback_is_no_answer(command, code):
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "ZeroDivisionError: a mistake of ours" in done.stderr

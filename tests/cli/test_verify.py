@@ -99,13 +99,13 @@ def test_another_loss_is_refused(run, certificate, checkpoint, tmp_path):
 
 def test_a_split_that_does_not_exist_is_refused(run, certificate, checkpoint, tmp_path):
     answer = run("verify", _forged(certificate, tmp_path, split="all"), checkpoint)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "split must be train or test, got 'all'" in answer.err
 
 
 def test_a_file_without_a_certificate_is_refused(run, trained, checkpoint):
     answer = run("verify", trained / "history.h5", checkpoint)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "holds no certificate" in answer.err
     assert "--certify" in answer.err
 
