@@ -11,6 +11,7 @@ import typer
 import landscape.plot as figures
 from landscape.errors import printable, require, require_in_limits
 from landscape.runtime.files import names_apart
+from landscape.runtime.seal import is_own_figure
 
 from . import console
 from .options import Force, Json, command
@@ -219,7 +220,10 @@ def plot(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale."""
+    """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale.
+
+    A figure that this command wrote is replaced if nobody has changed it; other files need --force.
+    """
     path = out or default_output(files[0], ".png")
     titles = labels or names_apart(
         [file.with_name(file.name.removesuffix(".h5")) for file in files]
@@ -237,7 +241,7 @@ def plot(
         "levels, scale, clip and colours are chosen on an interactive page itself.",
         hint="Leave the options out, or draw a .png, .svg or .pdf.",
     )
-    prepare_output(path, force=force, inputs=files)
+    prepare_output(path, force=force or is_own_figure(path), inputs=files)
     from landscape.io.layouts import read_any
 
     require_in_limits({"number of results in a figure": len(files)})

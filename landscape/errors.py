@@ -148,7 +148,8 @@ def from_extra(extra: str, package: str) -> Iterator[None]:
     except ImportError as exc:
         raise InputError(
             f"{package} is needed and cannot be imported: {exc}.",
-            hint=f"Run pip install 'landscape-toolkit[{extra}]'.",
+            hint=f"Run pip install 'landscape-toolkit[{extra}]', in a clone pip install -e "
+            f"'.[{extra}]'.",
         ) from exc
 
 

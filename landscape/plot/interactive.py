@@ -35,6 +35,7 @@ from landscape.plot.plane_maps import has_equal_units, view_of
 from landscape.plot.scale import Scale, extent, linear_levels, log_levels
 from landscape.plot.style import grid_shape, panel_title
 from landscape.results.surface import Surface
+from landscape.runtime.seal import seal_figure
 
 _VIEWS = {
     "surface": "surface",
@@ -332,9 +333,10 @@ def _fill_in(title: str, note: str, figure: dict[str, Any]) -> str:
     """Put the figure and the library that draws it into the page."""
     with from_extra("html", "plotly"):
         from plotly.offline import get_plotlyjs
-    return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
+    page = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         title=title,
         note=html.escape(note),
         figure=json.dumps(figure, allow_nan=False).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )
+    return seal_figure(page.encode(), "html").decode()

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from landscape.errors import InputError, printable, require
 from landscape.runtime.files import replacing
+from landscape.runtime.seal import seal_figure
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -52,7 +53,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     if suffix == "svg":  # which has every text in a comment, as it is
         image = "\n".join(map(printable, image.decode().split("\n"))).encode()
     with _writing(path) as beside:
-        beside.write_bytes(image)
+        beside.write_bytes(seal_figure(image, suffix))
     return path
 
 
@@ -68,7 +69,7 @@ def save_page(page: str, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     with _writing(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_bytes(page.encode())
     return path
 
 

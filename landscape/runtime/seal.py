@@ -1,12 +1,15 @@
 """A seal at the end of a file: the digest of all that comes before, checked before it is read.
 
-Neither HDF5 nor torch minds it. Whatever else changes a file of HDF5 takes the seal off.
+Neither HDF5 nor torch minds it. Whatever else changes a file of HDF5 takes the seal off. That of a
+figure is a comment in its format; it tells a figure that nobody has changed from any other file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +20,9 @@ _LENGTH = len(_MARK) + hashlib.sha256().digest_size
 _ZIP = b"PK"
 _BEGINNING = 3  # bytes of the mark by which it is known where a file ends in the midst of it
 _CHUNK = 1 << 20
+_PNG_END = 12
+"""Bytes of the last chunk of a PNG file, before which its comment is."""
+
 _AGAIN = "Copy the file again from where it is whole, or compute it anew."
 
 
@@ -69,3 +75,28 @@ def _digest(file: BinaryIO, size: int) -> bytes:
         digest.update(chunk)
         size -= len(chunk)
     return digest.digest()
+
+
+def seal_figure(content: bytes, suffix: str) -> bytes:
+    """Return the bytes of a figure with a seal.
+
+    Args:
+        content: Without one.
+        suffix: What the format is known by: `png`, `pdf`, `svg` or `html`.
+    """
+    mark = f"landscape figure sha256 {hashlib.sha256(content).hexdigest()}".encode()
+    if suffix == "png":
+        chunk = b"tEXtComment\0" + mark
+        length, check = (len(chunk) - 4).to_bytes(4), zlib.crc32(chunk).to_bytes(4)
+        return content[:-_PNG_END] + length + chunk + check + content[-_PNG_END:]
+    return content + (b"%% %s\n" % mark if suffix == "pdf" else b"<!-- %s -->\n" % mark)
+
+
+def is_own_figure(path: Path) -> bool:
+    """Whether a file is a figure of this toolkit, as it was written."""
+    suffix, content = path.suffix.lower().removeprefix("."), b""
+    with suppress(OSError):
+        content = path.read_bytes() if path.is_file() else content
+    end = len(content) - (_PNG_END if suffix == "png" else 0)
+    start = end - len(seal_figure(b"", suffix))
+    return start > 0 and seal_figure(content[:start] + content[end:], suffix) == content

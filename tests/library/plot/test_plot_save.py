@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from surfaces import plane_surface
 
 from landscape import plot
@@ -14,6 +15,7 @@ from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Difference, Measure, Sharpness, SharpnessComparison
 from landscape.results.spectrum import Density, Spectrum
 from landscape.results.surface import Mark, Surface
+from landscape.runtime.seal import is_own_figure
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -108,6 +110,35 @@ def test_drawing_and_saving_twice_gives_the_same_bytes(suffix, tmp_path):
     for path in paths:
         plot.save_figure(plot.draw([make_result("filled")]), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("suffix", plot.FORMATS)
+def test_the_seal_of_a_figure_holds_until_a_byte_changes(figures, suffix, tmp_path):
+    path = plot.save_figure(figures["curve"], tmp_path / f"figure.{suffix}")
+    assert is_own_figure(path)
+    content = path.read_bytes()
+    for place in (20, len(content) // 2, len(content) - 1):
+        changed = bytes([content[place] ^ 1])
+        path.write_bytes(content[:place] + changed + content[place + 1 :])
+        assert not is_own_figure(path)
+
+
+def test_a_sealed_png_is_a_whole_png(figures, tmp_path):
+    path = plot.save_figure(figures["curve"], tmp_path / "figure.png")
+    with Image.open(path) as image:
+        image.verify()
+    with Image.open(path) as image:
+        image.load()
+        assert image.text["Comment"].startswith("landscape figure sha256 ")
+
+
+@pytest.mark.parametrize("suffix", plot.FORMATS)
+def test_a_figure_of_matplotlib_is_not_ours(suffix, tmp_path):
+    Figure().savefig(tmp_path / f"figure.{suffix}")
+    (tmp_path / "empty.png").touch()
+    assert not is_own_figure(tmp_path / f"figure.{suffix}")
+    assert not is_own_figure(tmp_path / "empty.png")
+    assert not is_own_figure(tmp_path)
 
 
 def test_the_suffix_may_be_in_capitals(figures, tmp_path):
