@@ -57,7 +57,7 @@ def words(folder, name):
 def paused(arguments, at):
     """Start a process and return it where it waits."""
     process = start_cli(*arguments, PAUSE_AT=str(at))
-    assert "here" in process.stderr.readline()
+    assert any("here" in line for line in iter(process.stderr.readline, ""))
     return process
 
 
