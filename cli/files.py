@@ -217,6 +217,22 @@ def plot(
     no_labels: Annotated[
         bool, typer.Option("--no-labels", help="Leave contour lines without their values.")
     ] = False,
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="From where the kind surface is seen: elevation (10 to 70) and azimuth in "
+            "degrees; by default from where its lowest point can be seen.",
+            metavar="ELEV:AZIM",
+        ),
+    ] = None,
+    zscale: Annotated[
+        str | None,
+        typer.Option(
+            help="Scale of the heights of the kind surface: linear, log or excess; by default that "
+            "of its colours.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -233,12 +249,18 @@ def plot(
         f"there must be one --labels for each file, got {len(titles)} for {len(files)}.",
     )
     look = figures.Look(
-        figures.parse_levels(levels), scale, figures.parse_clip(clip), colormap, no_labels
+        figures.parse_levels(levels),
+        scale,
+        figures.parse_clip(clip),
+        colormap,
+        no_labels,
+        figures.parse_view(view),
+        zscale,
     )
     is_page = path.suffix.lower() == ".html"
     require(
         not is_page or look == figures.Look(),
-        "levels, scale, clip and colours are chosen on an interactive page itself.",
+        "levels, scales, clip, colours and view are chosen on an interactive page itself.",
         hint="Leave the options out, or draw a .png, .svg or .pdf.",
     )
     prepare_output(path, force=force or is_own_figure(path), inputs=files)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
-    from landscape.plot.look import Look, parse_clip, parse_levels
+    from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
     from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
@@ -35,6 +35,7 @@ __all__ = [
     "kinds_of",
     "parse_clip",
     "parse_levels",
+    "parse_view",
     "plot_contour",
     "plot_curvature_history",
     "plot_density",
@@ -64,6 +65,7 @@ _MODULES = {
     "kinds_of": "names",
     "parse_clip": "look",
     "parse_levels": "look",
+    "parse_view": "look",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "training_curves",
     "plot_density": "spectrum_figures",

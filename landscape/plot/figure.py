@@ -44,7 +44,7 @@ from landscape.plot.style import (
     width_of,
     with_note,
 )
-from landscape.plot.surface3d import draw_relief, new_relief_figure
+from landscape.plot.surface3d import draw_reliefs, scales_of
 from landscape.plot.training_curves import plot_curvature_history, plot_history
 from landscape.results.surface import Mark, Surface
 
@@ -137,6 +137,11 @@ def draw(
         f"levels, scale, clip and colours are chosen for figures of planes, got the kind {kind}.",
         hint=f"Kinds that have them: {', '.join(_OF_PLANES)}.",
     )
+    require(
+        kind == "surface" or (look.view is None and look.zscale is None),
+        f"`view` and `zscale` are of the kind surface, got the kind {kind}.",
+        hint="Pass `kind='surface'`.",
+    )
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title), look))
     if title:
         figure.suptitle(literal(title))
@@ -218,22 +223,13 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
 def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as reliefs with the same heights, colours and view."""
     fields, titles = _panel_fields(surfaces, names, request)
-    scale = scale_of(fields, request.look)
-    rows, columns = _grid(len(fields), len(surfaces))
-    views = [view_of(on_same_axes(field, fields), request.kind) for field in fields]
-    legend = legend_of(fields, views)
-    axes = new_relief_figure(
-        len(fields),
-        rows,
-        columns,
-        foot=legend.height(width_of(columns)),
-        has_title=request.has_title,
+    scales = scales_of(fields, request.look)
+    _, columns = _grid(len(fields), len(surfaces))
+    axes = draw_reliefs(
+        fields, titles, scales, request.look, columns=columns, has_title=request.has_title
     )
-    for ax, field, title in zip(axes, fields, titles, strict=True):
-        draw_relief(ax, field, scale, fields, title, request.look)
     figure = figure_of(axes[0])
-    legend.add_to(figure)
-    figure.set_label(scale.summary)
+    figure.set_label(scales[0].summary)
     return figure
 
 

@@ -68,7 +68,7 @@ def _scaled(coordinates: np.ndarray) -> np.ndarray:
 
 
 def smooth_plane(
-    x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, scale: Scale
+    x: np.ndarray, y: np.ndarray, values: np.ma.MaskedArray, scale: Scale, fine: int = _FINE
 ) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
     """Interpolate a plane between its points for drawing, with curves in place of corners.
 
@@ -81,6 +81,7 @@ def smooth_plane(
         y: Along the second, (ny,).
         values: (ny, nx), masked where unknown.
         scale: On which the values are drawn.
+        fine: Cells along a direction from which it looks smooth.
 
     Returns:
         The same with each cell in equal parts, so many that lines look smooth.
@@ -88,19 +89,19 @@ def smooth_plane(
     Source:
         Akima (1970), J. ACM 17(4).
     """
-    parts = [int(np.clip(-(-_FINE // (axis.size - 1)), 3, _MOST_PARTS)) for axis in (x, y)]
+    parts = [int(np.clip(-(-fine // (axis.size - 1)), 3, _MOST_PARTS)) for axis in (x, y)]
     heights = np.ma.masked_invalid(scale.transform(values))
     is_empty = np.ma.getmaskarray(heights)
-    if min(values.shape) < 3 or values.size > _FINE**2 or is_empty.all():
+    if min(values.shape) < 3 or values.size > fine**2 or is_empty.all():
         return x, y, values
     columns, rows = (_subdivided(*each) for each in zip((x, y), parts, strict=True))
     nearest = distance_transform_edt(is_empty, return_distances=False, return_indices=True)
     row, column = np.asarray(nearest)
     known = heights.filled(0.0)[row, column]
-    fine = Akima1DInterpolator(y, Akima1DInterpolator(x, known, axis=1)(columns), axis=0)(rows)
-    fine = np.clip(fine, known.min(), known.max())
+    between = Akima1DInterpolator(y, Akima1DInterpolator(x, known, axis=1)(columns), axis=0)(rows)
+    between = np.clip(between, known.min(), known.max())
     is_hidden = _is_in_empty_cells(is_empty, parts)
-    return columns, rows, np.ma.masked_array(scale.inverse(fine), is_hidden)
+    return columns, rows, np.ma.masked_array(scale.inverse(between), is_hidden)
 
 
 def _subdivided(points: np.ndarray, parts: int) -> np.ndarray:

@@ -28,6 +28,9 @@ class Look:
             the plane where corners are far above it; None for the largest value.
         colormap: Name of a matplotlib colour map; None for that of the quantity.
         no_labels: Whether contour lines stay without their values.
+        view: Elevation (10 to 70) and azimuth in degrees from which the kind `surface` is seen;
+            None for those that show its lowest point.
+        zscale: Scale of its heights, one of `SCALES`; None for that of its colours.
 
     Raises:
         InputError: If one of them is none of these.
@@ -38,10 +41,20 @@ class Look:
     clip: float | str | None = None
     colormap: str | None = None
     no_labels: bool = False
+    view: tuple[float, float] | None = None
+    zscale: str | None = None
 
     def __post_init__(self) -> None:
-        if self.scale is not None:
-            require_one_of("`scale`", self.scale, SCALES)
+        for scale in ("scale", "zscale"):
+            if (asked := getattr(self, scale)) is not None:
+                require_one_of(f"`{scale}`", asked, SCALES)
+        elevation, azimuth = self.view or (35.0, -60.0)
+        require(
+            10 <= elevation <= 70 and -360 <= azimuth <= 360,  # ticks run together beyond
+            "`view` must be an elevation from 10 to 70 and an azimuth from -360 to 360 degrees, "
+            f"got {elevation:g}:{azimuth:g}.",
+            hint="Pass `view=(35, -60)`.",
+        )
         name = self.colormap or "viridis"
         require(
             name in colormaps,
@@ -100,6 +113,24 @@ def parse_clip(text: str | None) -> float | str | None:
         raise InputError(
             f"`clip` must be a number or auto, got {text!r}.", hint="Pass `clip='auto'`."
         ) from exc
+
+
+def parse_view(text: str | None) -> tuple[float, float] | None:
+    """Parse `ELEV:AZIM`, two numbers of degrees with a colon or comma between, or nothing.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    try:
+        if text is None:
+            return None
+        elevation, azimuth = map(float, text.replace(",", ":").split(":"))
+    except ValueError as exc:
+        raise InputError(
+            f"`view` must be two numbers of degrees with a colon between them, got {text!r}.",
+            hint="Pass `view=(35, -60)`.",
+        ) from exc
+    return elevation, azimuth
 
 
 def _nearest(name: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import YAxis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, FuncNorm, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
@@ -68,6 +68,7 @@ OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": 
 """Marker of what did not converge, or is known exactly."""
 
 _MAX_TICKS = 8
+_TICK_WIDTH = 4.6  # points, of a character in it
 _TICK_HEIGHT = 8.5  # points, of the label of a tick with the space around it
 MISSING: dict[str, dict[str, Any]] = {
     "not_finite": {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0},
@@ -249,17 +250,21 @@ def contrasting(colors: np.ndarray) -> list[str]:
 
 
 class FittingLocator(FixedLocator):
-    """Ticks of a vertical axis at those levels whose labels do not touch, from the lowest up."""
+    """Ticks of an axis at those levels whose labels do not touch, from the lowest up."""
 
     def __call__(self) -> Any:
         """Return the levels that have a tick on the axis as long as it is by now."""
-        assert isinstance(self.axis, YAxis)
+        assert isinstance(self.axis, XAxis | YAxis)
+        is_vertical = isinstance(self.axis, YAxis)
         levels = np.array(self.tick_values(0.0, 0.0))
-        places = self.axis.axes.transData.transform(np.stack([levels, levels], axis=1))[:, 1]
-        height = _TICK_HEIGHT * figure_of(self.axis.axes).dpi / 72
+        places = self.axis.axes.transData.transform(np.stack([levels, levels], axis=1))
+        places = places[:, int(is_vertical)]
+        longest = max(len(format_level(level)) for level in levels)
+        room = _TICK_HEIGHT if is_vertical else _TICK_WIDTH * (longest + 1)
+        room *= figure_of(self.axis.axes).dpi / 72
         kept: list[int] = []
         for index, place in enumerate(places):
-            if not kept or place - places[kept[-1]] >= height:
+            if not kept or place - places[kept[-1]] >= room:
                 kept.append(index)
         return levels[kept]
 

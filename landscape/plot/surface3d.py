@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, Normalize
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection, pathpatch_2d_to_3d
 
 from landscape.errors import require
-from landscape.plot.field import Field, on_same_axes, scale_of
+from landscape.plot.field import Field, on_same_axes, scale_of, shared_name
+from landscape.plot.interpolation import smooth_plane
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_marks, hides_center, legend_of
 from landscape.plot.plane_maps import (
@@ -22,10 +26,12 @@ from landscape.plot.plane_maps import (
     set_view,
     view_of,
 )
+from landscape.plot.relief_view import BOX, FLOOR_DROP, choose_view, fill_panels
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
-    ONE_COLUMN,
+    FittingLocator,
     color_map,
+    color_norm,
     figure_of,
     format_level,
     new_figure,
@@ -35,15 +41,17 @@ from landscape.plot.style import (
 )
 from landscape.results.surface import Surface
 
-_FLOOR_DROP = 0.45  # of the height of the surface, between its lowest level and the floor
-_SHADOW = 0.6  # brightness of what no light reaches
-_MAX_TICKS = 6
-_LEFT = 0.03  # of that square, by which it is moved to make room for the label of the height
-_FILLED = 0.87  # of the height of the square of a relief, below its title
-_EMPTY = 0.06  # of that square, at its foot
-_FOOT = 0.05  # inches, under the reliefs
+Mesh = tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]  # (nx,), (ny,), (ny, nx)
+
+_FINE = 100  # cells along a direction, from which a lit relief looks smooth
+_SHADOW = 0.65  # brightness of what no light reaches
+_MAX_TICKS, _STEEP = 6, 1.5  # along the height; what the cosine of the elevation is multiplied by
+_FOOT = 0.04  # inches, under everything
 _HEAD, _TITLE = 0.22, 0.22  # inches, for the panels' titles and that of the figure
+_BAR_LENGTH, _BAR_HEIGHT = 2.4, 0.09  # inches
+_BAR_TEXT = 0.3  # inches, for its ticks and its label under it
 _LONGEST_NAME = 33  # characters along the height
+_LIGHT = (193.0, 50.0)  # degrees, from the viewer's azimuth and above the plane
 
 
 @styled
@@ -59,8 +67,11 @@ def plot_surface3d(
 ) -> Axes3D:
     """Draw a surface on a plane in three dimensions.
 
-    On a log scale the heights are those of the logarithm, the ticks those of the value, and the
-    axis says so; nothing is clipped. Where a corner of a cell is missing the surface has a hole.
+    It is seen from where its lowest point can be seen. Where most of it would be flat because of
+    a few high corners, it ends at the median of the losses on its border; what is above is flat
+    and hatched, and the axis says so. On a log scale the heights are those of the logarithm, the
+    ticks those of the value. Between the points it is smooth (`smooth_plane`), and where a corner
+    of a cell is missing it has a hole.
 
     Args:
         surface: On a plane.
@@ -68,8 +79,9 @@ def plot_surface3d(
         quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
             surface.
         label: Title of the panel; the value at the center follows it.
-        scale: Shared with other panels; None for one of its own.
-        look: Levels, scale, clipping and colours; a shared scale goes before them.
+        scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
+            own.
+        look: Levels, scales, clipping, colours and view; a shared scale goes before its scales.
         ax: Three-dimensional axes; None for a new figure.
 
     Raises:
@@ -77,85 +89,129 @@ def plot_surface3d(
             the axes are not three-dimensional.
     """
     field = select_plane(surface, split or None, quantity)
-    own_scale = scale or scale_of([field], look)
-    legend = legend_of([field], [view_of([field], "surface")])
+    scales = scales_of([field], look, scale)
     if ax is None:
-        ax = new_relief_figure(1, 1, 1, foot=legend.height(ONE_COLUMN))[0]
+        return draw_reliefs([field], [label], scales, look)[0]
     require(
         isinstance(ax, Axes3D),
         f"a surface needs three-dimensional axes, got {type(ax).__name__}.",
         hint='Make them with figure.add_subplot(projection="3d").',
     )
-    draw_relief(ax, field, own_scale, [field], label, look)
+    draw_relief(ax, field, scales, [field], label, look)
     if scale is None:
-        legend.add_to(figure_of(ax))
+        legend_of([field], [view_of([field], "surface")]).add_to(figure_of(ax))
     return ax
 
 
-def new_relief_figure(
-    num_panels: int, rows: int, columns: int, *, foot: float = 0.0, has_title: bool = False
-) -> list[Axes3D]:
-    """Make the axes of a figure of reliefs, with the room for labels that no layout engine leaves.
+def scales_of(
+    fields: Sequence[Field], look: Look, shared: Scale | None = None
+) -> tuple[Scale, Scale]:
+    """Return the scale of the colours and lines of reliefs, and that of their heights.
 
-    There are `foot` inches under them. The square that each relief is drawn in is empty at its top:
-    rows overlap there.
+    Unless a scale or a clip is asked for, values that a linear scale does not spread are clipped at
+    the median of those on the border where that makes a linear scale spread them.
+
+    Raises:
+        InputError: If no value is finite, or what was asked for does not fit the values.
     """
-    side = width_of(columns) / columns
-    foot = max(foot - _EMPTY * side, _FOOT)
-    height = foot + rows * (side * _FILLED + _HEAD) + _TITLE * has_title
-    figure = new_figure(columns, height, layout=None)
-    axes = []
-    for index in range(num_panels):
-        row, column = divmod(index, columns)
-        bottom = foot + (rows - 1 - row) * (side * _FILLED + _HEAD)
-        place = ((column - _LEFT) / columns, bottom / height, 1 / columns, side / height)
-        axes.append(figure.add_axes(Axes3D(figure, place)))
-        axes[-1].patch.set_visible(False)
+    asked = replace(look, view=None, zscale=None)
+    scale = shared or scale_of(fields, asked)
+    if not shared and scale.kind != "linear" and look.scale is None and look.clip is None:
+        clipped = scale_of(fields, replace(asked, clip="auto"))
+        scale = clipped if clipped.kind == "linear" else scale
+    if look.zscale is None:
+        return scale, scale
+    clip = scale.high if scale.is_clipped else None
+    return scale, scale_of(fields, replace(asked, levels=12, scale=look.zscale, clip=clip))
+
+
+def draw_reliefs(
+    fields: Sequence[Field],
+    titles: Sequence[str],
+    scales: tuple[Scale, Scale],
+    look: Look,
+    *,
+    columns: int = 1,
+    has_title: bool = False,
+) -> list[Axes3D]:
+    """Draw fields as panels of a new figure that they fill, with one view, scale and colour bar."""
+    views = [view_of(on_same_axes(field, fields), "surface") for field in fields]
+    legend = legend_of(fields, views)
+    width = width_of(columns)
+    figure = new_figure(columns, width / columns, layout=None)
+    axes = [Axes3D(figure, (0, 0, 1 / columns, 1)) for _ in fields]
+    for ax, field, title in zip(axes, fields, titles, strict=True):
+        figure.add_axes(ax)
+        ax.patch.set_visible(False)
+        draw_relief(ax, field, scales, fields, title, look)
+    foot = legend.height(width) + _FOOT
+    fill_panels(
+        axes, columns, head=_HEAD, foot=foot + _BAR_HEIGHT + _BAR_TEXT, top=_TITLE * has_title
+    )
+    width, height = figure.get_size_inches()
+    place = (width / 2 - _BAR_LENGTH / 2, foot + _BAR_TEXT, _BAR_LENGTH, _BAR_HEIGHT)
+    bar = figure.add_axes(
+        tuple(np.array(place) / [width, height, width, height]), label="<colorbar>"
+    )
+    _draw_bar(bar, fields, scales[0], look)
+    legend.add_to(figure)
     return axes
 
 
 def draw_relief(
     ax: Axes3D,
     field: Field,
-    scale: Scale,
+    scales: tuple[Scale, Scale],
     fields: Sequence[Field],
     label: str,
     look: Look = DEFAULT_LOOK,
 ) -> None:
-    """Draw a field as a relief over its contour lines, with the same axes for the same scale.
+    """Draw a field as a relief over its contour lines, with the same axes for the same scales.
 
     All fields of the figure, this one included, share the view and the signs of the marks.
     """
-    low, high = scale.limits
-    floor = float(low - _FLOOR_DROP * (high - low))
+    scale, heights = scales
+    low, high = heights.limits
+    floor = float(low - FLOOR_DROP * (high - low))
+    ax.computed_zorder = False
+    mesh = smooth_plane(field.x, field.y, field.drawn, heights, _FINE)
     _draw_floor(ax, field, scale, floor, fields, look)
-    _draw_cells(ax, field, scale, look)
-    _finish_axes(ax, field, scale, (floor, float(high)))
+    elevation, azimuth = look.view or choose_view(fields, heights)
+    ax.view_init(elev=elevation, azim=azimuth)
+    _draw_cells(ax, field, mesh, scales, look)
+    _draw_rim(ax, mesh, heights)
+    _finish_axes(ax, field, heights, (floor, float(high)))
     set_view(ax, on_same_axes(field, fields), "surface")
     draw_marks(ax, field, fields, floor=floor)
-    ax.set_title(panel_title(label, field), y=_FILLED, pad=0)
-    ax.title.set_y(_FILLED)  # set_title of three-dimensional axes lowers what it is given
+    ax.set_title(panel_title(label, field), y=1.0, pad=0)
 
 
-def _draw_cells(ax: Axes3D, field: Field, scale: Scale, look: Look) -> None:
-    """Draw every cell whose four corners are there."""
-    clipped = np.clip(field.drawn.filled(scale.low), scale.low, scale.high)
-    heights = scale.transform(np.asarray(clipped))
-    is_missing = np.ma.getmaskarray(field.drawn)
-    points = np.stack([*np.meshgrid(field.x, field.y), heights, is_missing], axis=-1)
+def _draw_cells(
+    ax: Axes3D, field: Field, mesh: Mesh, scales: tuple[Scale, Scale], look: Look
+) -> None:
+    """Draw every cell of the mesh whose four corners are there, lit."""
+    x, y, values = mesh
+    color_heights, heights = (
+        scale.transform(np.clip(values.filled(scale.low), scale.low, scale.high))
+        for scale in scales
+    )
+    points = np.stack(
+        [*np.meshgrid(x, y), heights, color_heights, np.ma.getmaskarray(values)], axis=-1
+    )
     corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
-    quads = corners[~corners[..., 3].any(axis=2)][..., :3]
+    quads = corners[~corners[..., 4].any(axis=2)]
     if not len(quads):
         return
-    colors = color_map(field.quantity, scale, look.colormap)
-    colors = colors(Normalize(*scale.limits)(quads[..., 2].mean(axis=1)))
-    colors[:, :3] *= _brightness(quads, *np.ptp(np.stack([*field.view, scale.limits]), axis=1))
+    colors = color_map(field.quantity, scales[0], look.colormap)
+    colors = colors(Normalize(*scales[0].limits)(quads[..., 3].mean(axis=1)))
+    spans = np.ptp(np.stack([*field.view, scales[1].limits]), axis=1)
+    colors[:, :3] *= _brightness(quads[..., :3] / spans, ax.azim)
     ax.add_collection3d(
         Poly3DCollection(
-            quads,
+            quads[..., :3],
             facecolors=colors,
             edgecolors=colors,
-            linewidths=0.2,
+            linewidths=0.5,  # so that nothing shines through between cells
             zorder=3,
             rasterized=True,
             gid="relief",
@@ -163,30 +219,51 @@ def _draw_cells(ax: Axes3D, field: Field, scale: Scale, look: Look) -> None:
     )
 
 
-def _brightness(quads: np.ndarray, *spans: float) -> np.ndarray:
-    """Return each cell's brightness, in [_SHADOW, 1], in a box as wide as it is high, (n, 1)."""
-    scaled = quads / np.array(spans)
-    normals = np.cross(scaled[:, 2] - scaled[:, 0], scaled[:, 3] - scaled[:, 1])
+def _brightness(quads: np.ndarray, azimuth: float) -> np.ndarray:
+    """Return each cell's brightness, in [_SHADOW, 1], in a box as wide as it is high, (n, 1).
+
+    The light comes from the left behind the box, as it is seen from the azimuth in degrees.
+    """
+    normals = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    light = LightSource(azdeg=315.0, altdeg=50.0).direction  # clockwise from the second direction
+    # The class counts clockwise from the second direction.
+    light = LightSource(azdeg=90.0 - (azimuth + _LIGHT[0]), altdeg=_LIGHT[1]).direction
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)[:, None]
+
+
+def _draw_rim(ax: Axes3D, mesh: Mesh, heights: Scale) -> None:
+    """Hatch what is above the highest value that is told apart; it hides what is under it."""
+    x, y, values = mesh
+    if heights.is_clipped and values.max() > heights.high:
+        rim = ax.contourf(
+            x,
+            y,
+            values,
+            levels=[heights.high, float(values.max())],
+            zdir="z",
+            offset=heights.limits[1],
+            zorder=4,
+            colors=["0.88"],
+            hatches=["////"],
+        )
+        rim.set(edgecolor="0.45", linewidth=0.4, gid="rim")
 
 
 def _draw_floor(
     ax: Axes3D, field: Field, scale: Scale, floor: float, fields: Sequence[Field], look: Look
 ) -> None:
     """Project contour lines, missing points and the center onto the floor."""
-    ax.computed_zorder = False
     for patch in missing_patches(field, reach=1.0):
         ax.add_patch(patch)
         pathpatch_2d_to_3d(patch, z=floor)  # pyright: ignore[reportArgumentType]
     draw_dots(ax, field, fields, floor)
     levels = scale.levels_within(field.finite)
     if levels.size:
+        x, y, values = smooth_plane(field.x, field.y, field.drawn, scale)
         ax.contour(
-            field.x,
-            field.y,
-            scale.transform(field.drawn),
+            x,
+            y,
+            scale.transform(values),
             levels=scale.transform(levels),
             zdir="z",
             offset=floor,
@@ -200,10 +277,10 @@ def _draw_floor(
 
 
 def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, float]) -> None:
-    """Set view, limits, ticks and labels; the ticks of the height are values, on any scale."""
-    ax.view_init(elev=30.0, azim=-58.0)
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.8)  # pyright: ignore[reportArgumentType]
-    ticks = scale.thinned(_MAX_TICKS)
+    """Set limits, ticks and labels; the ticks of the height are values, on any scale."""
+    ax.set_box_aspect(BOX, zoom=0.8)  # pyright: ignore[reportArgumentType]
+    share = min(1.0, _STEEP * np.cos(np.radians(ax.elev)))  # of the ticks: from above it is short
+    ticks = scale.thinned(round(_MAX_TICKS * share))
     tick_labels = [format_level(tick) for tick in ticks]
     is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5  # inches
     font_size = 6.5 if is_small else 8.0
@@ -221,3 +298,20 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.tick_params(pad=-3 if is_small else -2, labelsize=font_size - 0.5)
     ax.zaxis.set_tick_params(pad=0 if is_small else 1)
+
+
+def _draw_bar(ax: Axes, fields: Sequence[Field], scale: Scale, look: Look) -> None:
+    """Draw the colour bar that reliefs share, with the levels as ticks."""
+    colors = color_map(fields[0].quantity, scale, look.colormap)
+    bar = figure_of(ax).colorbar(
+        ScalarMappable(color_norm(scale), colors), cax=ax, orientation="horizontal"
+    )
+    bar.ax.xaxis.set(
+        major_locator=FittingLocator(scale.levels.tolist()),
+        major_formatter=format_level,
+        minor_locator=NullLocator(),
+    )
+    bar.ax.tick_params(labelsize=7.0, pad=1.5)
+    names = {field.name for field in fields}
+    name = names.pop() if len(names) == 1 else shared_name(fields)
+    bar.set_label(name + scale.note, fontsize=8.0, labelpad=1.0)

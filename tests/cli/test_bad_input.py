@@ -304,6 +304,9 @@ def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path
         (("{history}", "--scale", "logarithmic"), "--scale must be one of linear, log, excess"),
         (("{history}", "--clip", "max"), "--clip must be a number or auto"),
         (("{history}", "--colormap", "virids"), "Nearest: viridis"),
+        (("{history}", "--view", "high"), "--view must be two numbers of degrees with a colon"),
+        (("{history}", "--view", "99:0"), "--view must be an elevation from 10 to 70"),
+        (("{history}", "--zscale", "cubic"), "--zscale must be one of linear, log, excess"),
     ],
 )
 def test_what_cannot_be_drawn(run, trained, tmp_path, monkeypatch, arguments, message):

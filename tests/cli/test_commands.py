@@ -295,6 +295,20 @@ def test_plot_says_what_lines_are_even_in(run, plane, tmp_path):
     assert "Log of value" in answer.err
 
 
+def test_a_surface_is_drawn_as_it_is_asked_for(run, plane, tmp_path):
+    asked = (
+        "--kind",
+        "surface",
+        "--view",
+        "40:-30",
+        "--zscale",
+        "log",
+        "--out",
+        tmp_path / "f.png",
+    )
+    assert run("plot", plane["out"], *asked).out.strip() == str(tmp_path / "f.png")
+
+
 def test_several_files_are_drawn_side_by_side(run, plane, tmp_path):
     out = tmp_path / "pair.png"
     answer = run("plot", plane["out"], plane["out"], "--labels", "a", "--labels", "b", "--out", out)
