@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,15 @@ from torch import Tensor, nn
 
 from landscape.problem.batches import cast, dtype_for
 from landscape.problem.forward import changed
+from landscape.problem.structures import with_items
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 """Kinds of generators of random numbers."""
 
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes of every module: its parameters, buffers, parts, hooks and mode."""
+
+_PLAIN = (str, bytes, int, float, complex, type(None), type, ModuleType)
 _NOT_OF_USERS = sys.stdlib_module_names | {"landscape", "numpy", "torch"}
 
 
@@ -48,7 +54,8 @@ def own_loss(
     """Copy a loss function with everything that it holds, and move the copy.
 
     It may hold networks and tensors in attributes, closures, default values, the arguments of a
-    partial, or under names of its file. Their weights become constants.
+    partial, or under names of its file, and there in tuples, lists, queues and mappings. Their
+    weights become constants.
 
     Args:
         criterion: `loss(outputs, targets)`: a module, a function, a partial, a method or an object;
@@ -75,6 +82,8 @@ class _Copier:
 
     def copy(self, value: Any) -> Any:
         """Return a copy of what holds networks, tensors or generators, anything else itself."""
+        if isinstance(value, _PLAIN):
+            return value
         if id(value) not in self.known:
             self.known[id(value)] = value, value  # for what leads back to itself
             self.known[id(value)] = value, self._copied(value)
@@ -100,15 +109,20 @@ class _Copier:
         if isinstance(value, partial):
             (call, *args), _ = self._parts([value.func, *value.args])
             return partial(call, *args, **self.copy(value.keywords))
-        if type(value) in (list, tuple):
+        if isinstance(value, tuple | list | deque):
             own, is_new = self._parts(value)
-            return type(value)(own) if is_new else value
-        if type(value) is dict:
+            return _with_parts(value, own) if is_new else value
+        if isinstance(value, dict):
             own, is_new = self._parts(value.values())
-            return dict(zip(value, own, strict=True)) if is_new else value
-        return self._object(value) if is_of_users(value) else value
+            return with_items(value, own) if is_new else value
+        return self._object(value) if _has_parts(value) else value
 
     def _module(self, module: nn.Module) -> nn.Module:
+        for each in module.modules():  # what it holds without having registered it
+            for name in sorted(vars(each).keys() - OF_EVERY_MODULE):
+                held = vars(each)[name]
+                if (own := self.copy(held)) is not held:
+                    self._memo[id(held)] = own
         try:
             copied = copy.deepcopy(module, self._memo)
         except Exception:  # the user's own, which then serves as it is
@@ -128,12 +142,13 @@ class _Copier:
         if not is_users(function.__module__):
             return function
         cells = [cell for cell in function.__closure__ or () if not _is_empty(cell)]
-        names = dict(used_names(function))
+        names = dict(used_names(function, object))
         held = [*(cell.cell_contents for cell in cells), *names.values()]
-        own, is_new = self._parts([function.__defaults__, function.__kwdefaults__, *held])
+        others = [function.__defaults__, function.__kwdefaults__, vars(function)]
+        own, is_new = self._parts([*others, *held])
         if not is_new:
             return function
-        defaults, named, *held = own
+        defaults, named, attributes, *held = own
         own_cells = {id(cell): CellType(item) for cell, item in zip(cells, held, strict=False)}
         own_names = dict(zip(names, held[len(cells) :], strict=True))
         copied = FunctionType(
@@ -144,7 +159,7 @@ class _Copier:
             tuple(own_cells.get(id(cell), cell) for cell in function.__closure__ or ()),
         )
         copied.__kwdefaults__ = named
-        copied.__dict__.update(vars(function))
+        copied.__dict__.update(attributes)
         copied.__module__, copied.__qualname__ = function.__module__, function.__qualname__
         return copied
 
@@ -165,12 +180,13 @@ def _is_empty(cell: CellType) -> bool:
     return False
 
 
-def used_names(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield names of a function's file, and their values, that may lead it to tensors."""
-    for name in sorted(_names_in(function.__code__)):
-        value = function.__globals__.get(name)
-        if isinstance(value, (nn.Module, Tensor, FunctionType, *GENERATORS)):
-            yield name, value
+def used_names(
+    function: FunctionType, kinds: Any = (nn.Module, Tensor, FunctionType, *GENERATORS)
+) -> Iterator[tuple[str, Any]]:
+    """Yield the names of a function's file that it uses and that have values of some kinds."""
+    names = sorted(_names_in(function.__code__) & function.__globals__.keys())
+    found = [(name, function.__globals__[name]) for name in names]
+    yield from ((name, value) for name, value in found if isinstance(value, kinds))
 
 
 def _names_in(code: Any) -> set[str]:
@@ -178,10 +194,21 @@ def _names_in(code: Any) -> set[str]:
     return set(code.co_names).union(*map(_names_in, inner))
 
 
+def _with_parts(value: Any, parts: list[Any]) -> Any:
+    """Return a tuple, a list or a queue like another one, of other parts."""
+    if isinstance(value, deque):
+        return deque(parts, value.maxlen)
+    return getattr(value, "_make", type(value))(parts)
+
+
 def is_of_users(value: Any) -> bool:
     """Whether it is an object with attributes, of a class that is the user's or a library's."""
     is_object = hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType))
     return is_object and is_users(type(value).__module__)
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, SimpleNamespace) or is_of_users(value)
 
 
 def is_users(module: str | None) -> bool:

@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.problem.own_loss import GENERATORS, is_of_users, is_users, used_names
-
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-"""Attributes of every module: its parameters, buffers, parts, hooks and mode."""
+from landscape.problem.own_loss import GENERATORS, OF_EVERY_MODULE, is_of_users, is_users, used_names
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 
@@ -134,7 +131,7 @@ def walk(name: str, value: Any, seen: dict[int, Any] | None = None) -> Iterator[
 def _holders(value: Any) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Yield the holders of a value: its name inside of the value, itself, keys to be skipped."""
     if isinstance(value, nn.Module):
-        yield "", vars(value), _OF_EVERY_MODULE
+        yield "", vars(value), OF_EVERY_MODULE
         if isinstance(value._buffers, dict):  # not of TorchScript
             yield "", value._buffers, frozenset()
     elif isinstance(value, FunctionType) and is_users(value.__module__):

@@ -21,7 +21,7 @@ def unpacked(value: Any) -> tuple[list[Any], Rebuild] | None:
     that have a tensor for an attribute, other than modules.
     """
     if isinstance(value, Mapping):
-        return list(value.values()), partial(_with_items, value)
+        return list(value.values()), partial(with_items, value)
     if isinstance(value, tuple | list):
         return list(value), getattr(value, "_make", type(value))
     names = _attributes(value)
@@ -61,7 +61,8 @@ def _attributes(value: Any) -> list[str]:
     return list(held) if any(isinstance(part, Tensor) for part in held.values()) else []
 
 
-def _with_items(value: Mapping[Any, Any], parts: Sequence[Any]) -> Mapping[Any, Any]:
+def with_items(value: Mapping[Any, Any], parts: Sequence[Any]) -> Mapping[Any, Any]:
+    """Return a mapping like another one, with other values."""
     items = dict(zip(value, parts, strict=True))
     if type(value) is dict:
         return items

@@ -1,6 +1,8 @@
 """Models and losses that differentiate by inputs, or that hold networks of their own."""
 
+from collections import OrderedDict, deque, namedtuple
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -237,7 +239,31 @@ def with_default(outputs, targets, network=_NETWORK):
     return network(outputs, targets)
 
 
+class Hiding(nn.Module):
+    """Keeps its networks out of its own state dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = {"networks": [Perceptual()]}
+
+    def forward(self, outputs, targets):
+        return self.hidden["networks"][0](outputs, targets)
+
+
+_IN_A_LIST, _IN_A_QUEUE = [_NETWORK, 1], deque([_NETWORK], maxlen=3)
+_IN_A_MAPPING, _IN_A_NAMESPACE = OrderedDict(a=(_NETWORK,)), SimpleNamespace(network=_NETWORK)
+_IN_A_NAMED_TUPLE = namedtuple("Networks", "first second")(None, _NETWORK)
+_IN_A_PARTIAL = partial(with_default, network=_NETWORK)
+
+
 LOSSES = {
+    "list": lambda: lambda outputs, targets: _IN_A_LIST[0](outputs, targets),
+    "queue": lambda: lambda outputs, targets: _IN_A_QUEUE[0](outputs, targets),
+    "mapping": lambda: lambda outputs, targets: _IN_A_MAPPING["a"][0](outputs, targets),
+    "namespace": lambda: lambda outputs, targets: _IN_A_NAMESPACE.network(outputs, targets),
+    "named tuple": lambda: lambda outputs, targets: _IN_A_NAMED_TUPLE.second(outputs, targets),
+    "partial of the file": lambda: lambda outputs, targets: _IN_A_PARTIAL(outputs, targets),
+    "hidden": Hiding,
     "module": Perceptual,
     "object": PlainPerceptual,
     "method": lambda: PlainPerceptual().method,
