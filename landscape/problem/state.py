@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.problem.own_loss import GENERATORS, OF_EVERY_MODULE, is_of_users, is_users, used_names
+from landscape.problem.own_loss import (
+    GENERATORS,
+    OF_EVERY_MODULE,
+    is_of_users,
+    is_users,
+    used_names,
+)
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 
