@@ -63,7 +63,7 @@ def found(problem: Problem, *, tolerance: float | None) -> Eigenpairs:
     """Return the two largest eigenvalues and the smallest one with their rounding."""
     operator = CurvatureOperator(problem)
     pairs = lanczos(operator, top_k=2, bottom_k=1, tolerance=tolerance)
-    return with_rounding(pairs, operator)
+    return with_rounding(pairs, operator, Rounding(operator.problem))
 
 
 def cost(data: tuple[Tensor, Tensor]) -> None:

@@ -16,6 +16,7 @@ from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.rounded import with_rounding
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding
 from landscape.reductions import norm
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.identity import (
@@ -133,7 +134,8 @@ def curvature_along(
                 before = eigenpairs(operator(points[index - 1].load()), None).vectors
             problem = points[index].load()
             matrix = operator(problem)
-            pairs = with_rounding(eigenpairs(matrix, before), matrix, seed=seed)
+            rounding = Rounding(matrix.problem, seed=seed)
+            pairs = with_rounding(eigenpairs(matrix, before), matrix, rounding)
             _write(history, index, problem.loss(), pairs, before)
             before = pairs.vectors
             sink.save(history)

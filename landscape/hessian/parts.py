@@ -16,6 +16,7 @@ from landscape.hessian.rounded import with_rounding
 from landscape.hessian.trace import trace
 from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding
 from landscape.problem.weights import layers_of
 from landscape.reductions import dot
 from landscape.results.spectrum import BlockCurvature, Fold
@@ -72,7 +73,7 @@ def block_curvatures(
         )
         if not pairs.converged and should_stop():
             return None
-        pairs = with_rounding(pairs, operator, seed=seed)
+        pairs = with_rounding(pairs, operator, Rounding(operator.problem, seed=seed))
         whole = trace(
             operator,
             subspace=pairs.space,
@@ -154,7 +155,7 @@ def folds(
         )
         if not pairs.converged and should_stop():
             return None
-        pairs = with_rounding(pairs, matrix, seed=seed)
+        pairs = with_rounding(pairs, matrix, Rounding(matrix.problem, seed=seed))
         others = np.setdiff1d(np.arange(data.num_examples), indices.cpu())
         outside = operator(problem.on(everything.take(torch.from_numpy(others))))
         top = pairs.vectors[0]

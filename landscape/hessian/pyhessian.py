@@ -21,6 +21,7 @@ from landscape.problem.batches import batch_length
 from landscape.problem.forward import call_model
 from landscape.problem.plan import repeatable, twice_differentiable
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding
 from landscape.reductions import accumulation_dtype, all_finite, norm
 from landscape.results.interval import CONFIDENCE, half_width
 from landscape.results.spectrum import Trace
@@ -317,7 +318,7 @@ def _certify(
         gaps=found.gaps,
         remark=_remark(len(units), *wanted),
     )
-    return with_rounding(pairs, operator)
+    return with_rounding(pairs, operator, Rounding(operator.problem))
 
 
 def _remark(num_found: int, top_k: int, bottom_k: int) -> str:

@@ -14,9 +14,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.rounding import Rounding, Values
 
 
-def with_rounding(
-    pairs: Eigenpairs, operator: CurvatureOperator, *, seed: int = 0, in_double: bool = False
-) -> Eigenpairs:
+def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Rounding) -> Eigenpairs:
     """Measure the rounding of the products with the eigenvectors.
 
     With a residual r of rounded products and an exact matrix A = A' + D, A' being the rounded one,
@@ -29,8 +27,8 @@ def with_rounding(
     Args:
         pairs: Of the operator.
         operator: At the problem's own weights.
-        seed: Of the share.
-        in_double: Whether the pairs are from products in float64, although the operator is not.
+        rounding: Of the operator's problem; if the pairs are from products in float64, although the
+            operator is not, with `in_double`.
 
     Returns:
         The same pairs with their rounding; as they are where it cannot be measured.
@@ -38,7 +36,6 @@ def with_rounding(
     vectors = pairs.vectors
     if not len(vectors):
         return pairs
-    rounding = Rounding(operator.problem, seed=seed, in_double=in_double)
     row_of = np.arange(len(vectors))
     if not rounding.is_cheap:
         values = np.append(pairs.eigenvalues, pairs.bottom_eigenvalues)

@@ -130,6 +130,7 @@ def hessian_spectrum(
         "differences of gradients give products of the whole Hessian, by Lanczos' method alone.",
         hint="Leave out `curvature`, `engine`, `blocks` and `polish`, or pass `products='exact'`.",
     )
+    rounding = Rounding(problem, seed=seed)
     if engine == "pyhessian":
         asked = {"density": density, "blocks": blocks, curvature: True}
         require_pyhessian_can(name for name, is_asked in asked.items() if is_asked)
@@ -154,7 +155,7 @@ def hessian_spectrum(
         )
         if trace:
             measured["trace"] = pyhessian_trace(problem, seed=seed, progress=progress)
-        return _spectrum(problem, pairs, split, save_vectors, settings or {}, measured)
+        return _spectrum(problem, pairs, rounding, split, save_vectors, settings or {}, measured)
     run: dict[str, Any] = {"seed": seed, "should_stop": should_stop, "progress": progress}
     plan = plan_memory(
         problem.spec.size,
@@ -216,10 +217,10 @@ def hessian_spectrum(
     if isinstance(operator, DifferenceOperator):
         pairs = operator.with_errors(pairs)
     else:
-        pairs = with_rounding(pairs, operator, seed=seed, in_double=polish)
-    return _spectrum(
-        problem, pairs, split, save_vectors, settings or {}, {**measured, "polished": polish}
-    )
+        of_products = rounding.over(operator.problem, in_double=polish)
+        pairs = with_rounding(pairs, operator, of_products)
+    measured["polished"] = polish
+    return _spectrum(problem, pairs, rounding, split, save_vectors, settings or {}, measured)
 
 
 def _known_pairs(pairs: Eigenpairs) -> RitzPairs:
@@ -250,12 +251,13 @@ def _good(pairs: RitzPairs | RitzDecomposition) -> np.ndarray:
 def _spectrum(
     problem: Problem,
     pairs: Eigenpairs,
+    rounding: Rounding,
     split: str,
     save_vectors: bool,
     settings: Mapping[str, Any],
     measured: dict[str, Any],
 ) -> Spectrum:
-    here, rounding = problem.evaluate(), Rounding(problem)
+    here = problem.evaluate()
     errors = np.split(pairs.pairs.errors, [len(pairs.eigenvalues)])
     gradient_norm, overlaps = gradient_overlaps(problem, pairs.vectors)
     return Spectrum(

@@ -84,10 +84,16 @@ class Rounding:
 
     def __init__(self, problem: Problem, *, seed: int = 0, in_double: bool = False) -> None:
         self._problem, self._seed = problem, seed
-        self._other: Problem | None = None
+        self._opened: list[Problem] = []  # in the other precision, at most one
         dtype = problem.plan.dtype
         is_scaled = in_double or dtype == "float64"
         self.factor = torch.finfo(torch.float64).eps / _UNITS[dtype] if is_scaled else 1.0
+
+    def over(self, problem: Problem, *, in_double: bool = False) -> Rounding:
+        """Return the same for other batches of the data; what was opened in float64 is shared."""
+        other = Rounding(problem, seed=self._seed, in_double=in_double)
+        other._opened = self._opened
+        return other
 
     def of(
         self,
@@ -193,10 +199,10 @@ class Rounding:
         with self._problem.passes.under(replace(self._problem.plan, draws=1)):
             own = self._problem.on(data)
         is_double = own.plan.dtype == "float64"
-        if self._other is None:  # opening a problem takes some passes over its first batch
+        if not self._opened:  # opening a problem takes some passes over its first batch
             first = own.on(BatchData(data.items[:1], digest=_UNUSED))
-            self._other = first.in_dtype("float32" if is_double else "float64")
-        other = self._other.on(data)
+            self._opened.append(first.in_dtype("float32" if is_double else "float64"))
+        other = self._opened[0].on(data)
         return (other, own) if is_double else (own, other)
 
     @property

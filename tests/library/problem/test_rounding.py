@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -163,6 +165,17 @@ def test_the_residual_alone_does_not_hold():
     true = float(torch.linalg.eigvalsh(dense_hessian(model, *data))[-1])
     error = abs(found.eigenvalues[0] - true)
     assert max(found.residuals[0], found.noise_floor) < error < found.half_widths[0][0]
+
+
+def test_the_interval_of_a_ratio_holds_that_of_the_dense_float64_eigenvalues():
+    model, data = plain_network(45)
+    found = hessian_spectrum(Problem(model, data, device="cpu"), tolerance=1e-9)
+    true = torch.linalg.eigvalsh(dense_hessian(model, *data))
+    exact = float(true[-1] / true[0])
+    ratio, known = found.ratios["lambda_max / lambda_min"], replace(found, rounding=np.empty(0))
+    alone = replace(known, bottom_rounding=np.empty(0)).ratios["lambda_max / lambda_min"]
+    assert ratio.low <= exact <= ratio.high
+    assert ratio.low < alone.low < exact < alone.high < ratio.high
 
 
 def test_the_batch_with_the_largest_product_is_always_in_the_share(on_a_share):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from cases import classification, seeded, tiny_mlp
+from reference import loss_of_vector
 from scipy import stats
 from torch import nn
 
@@ -25,8 +26,9 @@ def network(seed, factor=1.0):
 
 def measured(model, rows=slice(None), num_population=None, **options):
     x, y = classification(300)
+    dtype = options.pop("dtype", "float64")
     problem = Problem(
-        model, (x[rows], y[rows]), device="cpu", dtype="float64", num_population=num_population
+        model, (x[rows], y[rows]), device="cpu", dtype=dtype, num_population=num_population
     )
     measures = options.pop("measures", tuple(MEASURES))
     return measure_rises(problem, [0.5], SharpnessOptions(**options), measures=measures)
@@ -59,6 +61,26 @@ def test_on_all_data_numbers_differ_by_more_than_rounding_or_not_at_all():
     assert found.source == "rounding"
     assert found.verdict == ("higher" if found.value > 0 else "lower")
     assert found.high - found.low < 1e-12
+
+
+def test_the_interval_holds_the_difference_in_float64_where_float32_rounds():
+    models, exact = (network(0, 3.0), network(1, 3.0)), []
+    for model in models:
+        loss, w = loss_of_vector(model, *classification(300))
+        gradient = torch.func.grad(loss)(w)
+        exact.append(float(loss(w + 0.5 * gradient / gradient.norm()) - loss(w)))
+    a, b = (measured(model, measures=["asc"], dtype="float32") for model in models)
+    found = differences(NAMES, [a, b])[0]
+    assert found.low <= exact[1] - exact[0] <= found.high
+    rough = [
+        replace(each, result=replace(each.result, measures=(replace(measure, rounding=rounding),)))
+        for each, rounding in ((a, 0.25), (b, 0.5))
+        for measure in each.result.measures
+    ]
+    rounding = sum(each.result.measures[0].rounding for each in (a, b))
+    wide = differences(NAMES, rough)[0]
+    assert wide.high - found.high == pytest.approx(0.75 - rounding)
+    assert wide.verdict == "not distinguishable"
 
 
 def test_on_a_sample_the_interval_holds_the_difference_on_all_data():
@@ -152,3 +174,12 @@ def test_lower_precision_counts_more_as_rounding():
         "higher",
         "not distinguishable",
     ]
+
+
+def test_rounding_is_added_to_the_standard_error_from_directions_and_data():
+    measure = measured(tiny_mlp(), measures=["asc"]).result.measures[0]
+    errors = {"standard_error": 0.3, "data_error": 0.4}
+    assert replace(measure, **errors, rounding=0.25).error_with_rounding == pytest.approx(0.75)
+    assert replace(measure, **errors, rounding=None).error_with_rounding == pytest.approx(0.5)
+    assert replace(measure, rounding=0.25).error_with_rounding == 0.25
+    assert replace(measure, rounding=None).error_with_rounding is None
