@@ -130,11 +130,12 @@ def require_in_limits(values: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def from_extra(extra: str, package: str) -> Iterator[None]:
+def from_extra(extra: str | None, package: str) -> Iterator[None]:
     """Import an optional dependency inside; if it is missing, say what to install.
 
     Args:
-        extra: Name of the optional dependencies that bring the package.
+        extra: Name of the optional dependencies that bring the package; None where a usual
+            installation has it.
         package: The package's name, for the message.
 
     Yields:
@@ -146,10 +147,10 @@ def from_extra(extra: str, package: str) -> Iterator[None]:
     try:
         yield
     except ImportError as exc:
+        with_it = f"'landscape-toolkit[{extra}]', in a clone pip install -e '.[{extra}]'"
         raise InputError(
             f"{package} is needed and cannot be imported: {exc}.",
-            hint=f"Run pip install 'landscape-toolkit[{extra}]', in a clone pip install -e "
-            f"'.[{extra}]'.",
+            hint=f"Run pip install {package if extra is None else with_it}.",
         ) from exc
 
 

@@ -331,7 +331,7 @@ def _note(fields: Sequence[Field]) -> str:
 
 def _fill_in(title: str, note: str, figure: dict[str, Any]) -> str:
     """Put the figure and the library that draws it into the page."""
-    with from_extra("html", "plotly"):
+    with from_extra(None, "plotly"):
         from plotly.offline import get_plotlyjs
     page = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         title=title,

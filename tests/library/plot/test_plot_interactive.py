@@ -299,7 +299,7 @@ def test_a_surface_without_a_finite_value_is_an_error():
 
 def test_without_plotly_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(InputError, match=r"pip install 'landscape-toolkit\[html\]'"):
+    with pytest.raises(InputError, match=r"Run pip install plotly\."):
         plot.draw_page([make_surface()])
 
 
