@@ -64,7 +64,8 @@ def test_the_barrier_of_batch_normalization_needs_statistics_of_its_own(
     monkeypatch.chdir(folder)
     line = ("--x", "to:2.pt", "--dims", 1, "--grid", NUM_POINTS, "--range", "0:1")
     options = ("--model", "net.py:model", "--data", "net.py:data", "--dtype", "float64")
-    stored = run("surface", "1.pt", *options, *line, "--out", tmp_path / "s.h5")
+    in_stored = ("--batchnorm", "stored", "--out", tmp_path / "s.h5")
+    stored = run("surface", "1.pt", *options, *line, *in_stored)
     assert "Barrier of the train loss between 1 and 2: none, since" in stored.out
     assert "--batchnorm recalibrate" in stored.out
     own = ("--batchnorm", "recalibrate", "--json", "--out", tmp_path / "r.h5")
