@@ -79,6 +79,7 @@ def test_quiet_does_not_hide_errors(run, tmp_path):
     assert answer.err.startswith("Error: ")
 
 
+@pytest.mark.slow
 def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path, monkeypatch):
     fork_runs_of_studies(monkeypatch)
     (tmp_path / "study.toml").write_text(

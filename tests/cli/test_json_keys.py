@@ -132,12 +132,14 @@ def _write_files(checkpoint):
         file["xdirection/0"], file["ydirection/0"] = np.array([3.0, 4.0]), np.array([0.0, 2.0])
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_what_is_documented(answers):
     for heading in COMMANDS:
         for found in answers[heading]:
             assert list(documented(heading).contradictions(found)) == [], heading
 
 
+@pytest.mark.slow
 def test_every_key_that_is_documented_is_printed_by_some_command(answers):
     printed = set()
     for heading, objects in answers.items():

@@ -139,6 +139,7 @@ def test_a_second_process_on_one_output_is_refused_while_the_first_works(folder)
     assert read_result(folder / "shared.h5").is_complete
 
 
+@pytest.mark.slow
 def test_minutes_end_a_run_in_time_with_a_part_of_the_points(folder, whole):
     arguments = words(folder, "minutes.h5", "--minutes", 0.05, "--json")
     done = run_cli(*arguments, SLOW="0.1")

@@ -148,6 +148,7 @@ def _run_and_be_killed(path, plan_name, after_writes):
     _run(sink=_file(path), plan=globals()[plan_name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan_name", "after_writes"), [("ROOMY", 1), ("ROOMY", 30), ("NARROW", 47), ("NARROW", 56)]
 )

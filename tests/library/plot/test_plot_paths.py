@@ -31,6 +31,7 @@ def planed(marks, names=("pca:a", "pca:a"), shares=(0.9, 0.05), stretch=1.0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 5, 30])
 @pytest.mark.parametrize("seed", [0, 3])
 def test_no_texts_on_a_plane_with_a_path_overlap(count, seed):

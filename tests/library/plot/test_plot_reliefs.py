@@ -194,6 +194,7 @@ def overlap(one, other):
     return min(wide, high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_panels", [1, 2, 3])
 @pytest.mark.parametrize("title", [None, "ResNet-20 on CIFAR-10"])
 def test_texts_that_are_level_do_not_overlap_and_are_inside(num_panels, title):
@@ -212,6 +213,7 @@ def test_texts_that_are_level_do_not_overlap_and_are_inside(num_panels, title):
     assert max(overlap(*pair) for pair in combinations(level, 2)) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_panels", [1, 3])
 @pytest.mark.parametrize("view", [None, (10, -60), (30, 30), (50, 120), (70, -60)])
 def test_ticks_of_one_axis_do_not_overlap(num_panels, view):
@@ -223,6 +225,7 @@ def test_ticks_of_one_axis_do_not_overlap(num_panels, view):
         assert max((overlap(*pair) for pair in combinations(boxes, 2)), default=0) < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_panels", [1, 2, 3])
 @pytest.mark.parametrize("view", [None, (60, 20), (10, 100), (70, -90)])
 def test_a_figure_has_no_blank_margins(num_panels, view):

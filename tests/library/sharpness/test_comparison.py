@@ -83,6 +83,7 @@ def test_the_interval_holds_the_difference_in_float64_where_float32_rounds():
     assert wide.verdict == "not distinguishable"
 
 
+@pytest.mark.slow
 def test_on_a_sample_the_interval_holds_the_difference_on_all_data():
     models, hits = (network(0), network(1)), 0
     whole = differences(NAMES, [measured(model, measures=["avg"]) for model in models])[0].value

@@ -86,6 +86,7 @@ def test_antithetic_pairs_cancel_the_gradient():
     assert found.standard_error == pytest.approx(0.0, abs=1e-14)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_independent_runs():
     runs = [_measure("avg", num_directions=10, seed=seed) for seed in range(200)]
     spread = np.std([run.sharpness for run in runs], ddof=1)
