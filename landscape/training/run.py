@@ -40,7 +40,14 @@ from landscape.training.meter import (
     evaluate,
     loss_and_correct,
 )
-from landscape.training.step import Piece, choose_count, cut, note_count, set_rho_factor, take_step
+from landscape.training.step import (
+    Piece,
+    choose_weighting,
+    cut,
+    note_count,
+    set_rho_factor,
+    take_step,
+)
 from landscape.training.training_plan import (
     Criterion,
     Interrupted,
@@ -198,7 +205,7 @@ class TrainingRun:
         size = min(self.plan.micro_batch or whole, distributed.largest_share(whole))
         pieces = None if size == whole else partial(self.data.batches, size)
         note = partial(note_count, self.module, self.train_loss, self.habits)
-        return choose_count(self.over, pieces, note)
+        return choose_weighting(self.over, pieces, note)
 
     def closure(self, piece: Piece) -> Callable[[], Tensor]:
         """Return a function that adds a piece's gradient.

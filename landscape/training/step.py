@@ -79,7 +79,7 @@ def cut(
     return [Piece(batch, count, weight * share) for batch, count, weight in parts]
 
 
-def choose_count(
+def choose_weighting(
     over: MeanOver,
     pieces: Callable[[], Sequence[Batch]] | None,
     note: Callable[[Batch], float | None],

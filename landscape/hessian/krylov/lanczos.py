@@ -18,7 +18,7 @@ from landscape.hessian.eigenpairs import (
 )
 from landscape.hessian.krylov.goal import Tolerance, Wanted, noise_floor, require_tolerance
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovSink
-from landscape.hessian.krylov.second_look import Look, Seen
+from landscape.hessian.krylov.second_look import SecondRun, Seen
 from landscape.hessian.krylov.space import KrylovSpace, RitzDecomposition
 from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, MemoryPlan, plan_memory
 from landscape.hessian.operator import SymmetricOperator
@@ -112,7 +112,7 @@ def lanczos(
         )
     )
     space = KrylovSpace(operator, plan, seed=seed, start=start, sink=sink)
-    look = Look(
+    look = SecondRun(
         operator, certifier, wanted, goal, plan, num_check_matvecs, max_matvecs, seed, should_stop
     )
     with reporting(progress, "lanczos", None):

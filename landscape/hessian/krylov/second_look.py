@@ -35,7 +35,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Look:
+class SecondRun:
     """How to look.
 
     Attributes:
