@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -213,6 +213,21 @@ class BatchNorm:
     def has_statistics(self) -> bool:
         """Whether there are layers with running statistics."""
         return bool(self._layers)
+
+    def are_moved(self, module: nn.Module, run: Callable[[], Any]) -> bool:
+        """Whether a pass in training changes buffers that an evaluation under the mode reads.
+
+        Args:
+            module: A copy of the model; changed.
+            run: Runs it on a batch.
+        """
+        before = [buffer.clone() for buffer in module.buffers()]
+        module.train()
+        for layer in module.modules():
+            layer.training &= self.mode == "stored" or not isinstance(layer, _NormBase)
+        with suppress(InputError):
+            run()
+        return not all(map(torch.equal, before, module.buffers()))
 
     def with_stored(self, buffers: Sequence[Tensor]) -> BatchNorm:
         """Return the same layers with other stored buffers, in the order of `module.buffers()`."""

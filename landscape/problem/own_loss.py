@@ -115,7 +115,7 @@ class _Copier:
         if isinstance(value, dict):
             own, is_new = self._parts(value.values())
             return with_items(value, own) if is_new else value
-        return self._object(value) if _has_parts(value) else value
+        return self._object(value) if has_parts(value) else value
 
     def _module(self, module: nn.Module) -> nn.Module:
         for each in module.modules():  # what it holds without having registered it
@@ -201,14 +201,10 @@ def _with_parts(value: Any, parts: list[Any]) -> Any:
     return getattr(value, "_make", type(value))(parts)
 
 
-def is_of_users(value: Any) -> bool:
-    """Whether it is an object with attributes, of a class that is the user's or a library's."""
+def has_parts(value: Any) -> bool:
+    """Whether it is a namespace, or an object with attributes of a class that is not Python's."""
     is_object = hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType))
-    return is_object and is_users(type(value).__module__)
-
-
-def _has_parts(value: Any) -> bool:
-    return isinstance(value, SimpleNamespace) or is_of_users(value)
+    return isinstance(value, SimpleNamespace) or (is_object and is_users(type(value).__module__))
 
 
 def is_users(module: str | None) -> bool:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.errors import InputError, copying_a_model
-from landscape.problem.batches import Batch, Data, cast, tensors_in
+from landscape.errors import InputError
+from landscape.problem.batches import Batch, Data, tensors_in
 from landscape.problem.criteria import (
     NotingLoss,
     checked,
@@ -28,8 +28,9 @@ from landscape.problem.criteria import (
 )
 from landscape.problem.draws import drawn
 from landscape.problem.forward import BatchNorm, OwnBuffers, changed, on_host, outputs_and_loss
-from landscape.problem.habits import Habits
+from landscape.problem.habits import Habits, clone
 from landscape.problem.own_loss import own_loss
+from landscape.problem.own_model import own_model
 from landscape.problem.plan import (
     Plan,
     choose_device,
@@ -110,10 +111,7 @@ class Passes:
         self._own_criterion = own.call
         self._returns_count = False
         self.habits = Habits.before_trial()
-        with copying_a_model():
-            copied = copy.deepcopy(model)
-        self._module = cast(copied, self.device, self.dtype).eval()
-        self._module.zero_grad(set_to_none=True)
+        self._module = own_model(model, self.device, self.dtype)
         self.spec = WeightSpec.from_module(self._module)
         self._buffer = torch.empty(self.spec.size, device=self.device, dtype=self.dtype)
         self.parameters = bind(self._module, self.spec, self._buffer)
@@ -172,6 +170,12 @@ class Passes:
         weights = w.detach().to(self.device, self.dtype, copy=True)
         self.spec.require_finite(weights)
         return changed(self, weights=weights, _own_version=None)  # the model reads those of self
+
+    def has_moving_buffers(self) -> bool:
+        """Whether training moves buffers, which then belong to their weights."""
+        module, passes = self.copied_module(), changed(self, habits=Habits(fresh=clone))
+        with self.undisturbed(calibrates=False), torch.no_grad():
+            return self.norms.are_moved(module, lambda: passes.forward(self.habits.tried, module))
 
     def on(self, data: Any, batch_size: int | None = None) -> Passes:
         """Return these passes over other data, without single losses; the model is shared.

@@ -251,22 +251,23 @@ class Problem:
         """Return this problem with other weights; model and data are shared.
 
         Args:
-            w: State dict of the model, or weights (P,) alone, for a model without stored statistics
-                of batch normalization: those belong to their weights.
+            w: State dict of the model, or weights (P,) alone, for a model none of whose buffers
+                move in training, such as running statistics: those belong to their weights.
 
         Raises:
-            InputError: If they do not fit the model, are not finite, or lack such statistics.
+            InputError: If they do not fit the model, are not finite, or lack such buffers.
         """
         if isinstance(w, Mapping):
             module = self.copy_module()
             load_own_state(module, w)
             tensors = [parameter.detach() for _, parameter in trainable_parameters(module)]
             return self.with_buffers(list(module.buffers()), self.spec.flatten(tensors))
+        has_statistics = self.batchnorm == "stored" and self.passes.norms.has_statistics
+        other = ", or open the problem with `batchnorm='recalibrate'`" if has_statistics else ""
         require(
-            not (self.batchnorm == "stored" and self.passes.norms.has_statistics),
-            "other weights of a model with batch normalization need the running statistics that "
-            "belong to them.",
-            hint="Pass `model.state_dict()`, or open the problem with `batchnorm='recalibrate'`.",
+            not (has_statistics or self.passes.has_moving_buffers()),
+            "other weights need the buffers that moved with them, such as running statistics.",
+            hint=f"Pass `model.state_dict()`{other}.",
         )
         return self.through(self.passes.with_weights(w))
 

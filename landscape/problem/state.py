@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from landscape.problem.own_loss import (
     GENERATORS,
     OF_EVERY_MODULE,
-    is_of_users,
+    has_parts,
     is_users,
     used_names,
 )
@@ -148,7 +148,7 @@ def _holders(value: Any) -> Iterator[tuple[str, Any, frozenset[str]]]:
             yield "", value, frozenset()
     elif isinstance(value, dict | list | deque | set | np.ndarray):
         yield "", value, frozenset()
-    elif is_of_users(value):
+    elif has_parts(value):
         yield "", vars(value), frozenset()
 
 
