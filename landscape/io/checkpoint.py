@@ -5,6 +5,7 @@ A checkpoint never runs code: only tensors and plain values are read.
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import re
@@ -209,17 +210,18 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     have = under_names_of(want, checkpoint.state_dict)
     _require_floating(module, checkpoint)
     shared = [key for key in want if key in have and not is_lazy(want[key])]
+    shapes = [
+        f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
+        for key in shared
+        if _shape(have[key]) != _shape(want[key])
+    ]
     unfit = {
         "missing": missing_keys(want, have),
         "unexpected": unexpected_keys(want, have),
-        "of another shape": [
-            f"{key} ({_shape(have[key])} in the file, {_shape(want[key])} in the model)"
-            for key in shared
-            if _shape(have[key]) != _shape(want[key])
-        ],
+        "of another shape": [] if shapes and _takes(module, have) else shapes,
     }
     counts = [f"{len(names)} {kind}: {listed(names)}" for kind, names in unfit.items() if names]
-    prefix = fitting_prefix(want, checkpoint.state_dict) if counts else None
+    prefix = fitting_prefix(want, checkpoint.state_dict) if unfit["missing"] else None
     require(
         not counts,
         f"{checkpoint.path} does not fit the model: {'; '.join(counts)}.",
@@ -237,6 +239,21 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"{checkpoint.path} does not fit the model: {first_line(exc)}."
         ) from exc
+
+
+def _takes(module: nn.Module, state: Mapping[str, Any]) -> bool:
+    """Whether a module loads tensors of other shapes, as some do by functions of their own.
+
+    Of several numbers, torch would take the first for a single one.
+    """
+    own = module.state_dict()
+    if any(_shape(own.get(key)) == () and _shape(state[key]) not in ((), (1,)) for key in state):
+        return False
+    try:
+        copy.deepcopy(module).load_state_dict(state, strict=False)
+    except Exception:  # the module's own functions
+        return False
+    return True
 
 
 def _require_floating(module: nn.Module, checkpoint: Checkpoint) -> None:

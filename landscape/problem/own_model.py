@@ -43,9 +43,19 @@ def own_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.
         if (own := moved(tensor)) is not tensor
     }
     with copying_a_model():
-        copied = copy.deepcopy(model, memo)
+        copied = deep_copy(model, memo)
     for _, value in walk("", cast(copied, device, dtype)):
         if isinstance(value, nn.Module) and id(value) not in theirs:
             value._apply(moved)
     copied.zero_grad(set_to_none=True)
     return copied.eval()
+
+
+@torch.no_grad()
+def deep_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """Copy a module; parameters of the copy are leaves of graphs, those of TorchScript too."""
+    copied = copy.deepcopy(module, memo)
+    for own, given in zip(copied.parameters(), module.parameters(), strict=True):
+        if own.requires_grad != given.requires_grad:
+            own.requires_grad_(given.requires_grad)
+    return copied

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,7 +29,7 @@ from landscape.problem.draws import drawn
 from landscape.problem.forward import BatchNorm, OwnBuffers, changed, on_host, outputs_and_loss
 from landscape.problem.habits import Habits, clone
 from landscape.problem.own_loss import own_loss
-from landscape.problem.own_model import own_model
+from landscape.problem.own_model import deep_copy, own_model
 from landscape.problem.plan import (
     Plan,
     choose_device,
@@ -162,7 +161,7 @@ class Passes:
 
     def copied_module(self) -> nn.Module:
         """Return a copy of the model at the weights that were last written."""
-        return copy.deepcopy(self._module)
+        return deep_copy(self._module)
 
     def with_weights(self, w: Tensor) -> Passes:
         """Return these passes with other own weights `w` (P,); model and data are shared."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -211,8 +210,8 @@ class Problem:
 
     def copy_module(self) -> nn.Module:
         """Return an independent copy of the model at its own weights, in evaluation mode."""
-        with self.passes.at(None) as module:
-            return copy.deepcopy(module)
+        with self.passes.at(None):
+            return self.passes.copied_module()
 
     @without_remarks()
     def in_dtype(self, dtype: str = "float64") -> Problem:

@@ -215,6 +215,49 @@ def test_keys_and_shapes_that_do_not_match_are_named():
         load_weights(tiny_mlp(), _checkpoint(state))
 
 
+class _Stretching(torch.nn.Module):
+    """Positions (n, 5) that loading interpolates, as vision transformers do."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.positions = torch.nn.Parameter(torch.arange(5.0 * count).view(count, 5))
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        given = state[f"{prefix}positions"]
+        size = len(self.positions)
+        stretched = torch.nn.functional.interpolate(given.T[None], size=size, mode="linear")
+        super()._load_from_state_dict({f"{prefix}positions": stretched[0].T}, prefix, *args)
+
+
+def test_a_module_may_load_other_shapes_by_a_function_of_its_own():
+    module, file = _Stretching(4), _Stretching(2)
+    load_weights(module, Checkpoint("x.pt", file.state_dict(), Recipe()))
+    first, last = torch.arange(5.0), torch.arange(5.0, 10.0)
+    expected = torch.stack([first, 0.75 * first + 0.25 * last, 0.25 * first + 0.75 * last, last])
+    assert torch.equal(module.positions, expected)
+
+
+def test_one_of_several_numbers_is_no_number():
+    class Scale(torch.nn.Module):
+        def __init__(self, start):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(start))
+
+    module = Scale(1.0)
+    load_weights(module, Checkpoint("x.pt", Scale([2.0]).state_dict(), Recipe()))
+    assert module.scale.item() == 2
+    with pytest.raises(CheckpointError, match=r"scale \(\(2,\) in the file, \(\) in the model"):
+        load_weights(module, Checkpoint("x.pt", Scale([3.0, 4.0]).state_dict(), Recipe()))
+
+
+def test_no_prefix_is_proposed_where_the_names_fit_without():
+    state = {f"net.{name}": value for name, value in tiny_mlp().state_dict().items()}
+    module = torch.nn.ModuleDict({"net": tiny_mlp()})
+    with pytest.raises(CheckpointError, match="1 unexpected: other") as caught:
+        load_weights(module, Checkpoint("x.pt", {**state, "other": torch.ones(2)}, Recipe()))
+    assert "state_key" not in caught.value.hint
+
+
 def test_only_the_first_five_are_named():
     state = {f"layer{i}": torch.zeros(1) for i in range(9)}
     with pytest.raises(

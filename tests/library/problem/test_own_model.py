@@ -139,3 +139,16 @@ def test_weights_alone_do_where_buffers_are_constants():
     problem = Problem(Shifted(), classification(), **EXACT)
     w = 2 * problem.weights
     assert problem.with_weights(w).loss() == problem.loss(w)
+
+
+@pytest.mark.filterwarnings("error:The .grad attribute")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize(
+    "convert", [torch.jit.script, lambda net: torch.jit.trace(net, torch.ones(2, 5))]
+)
+def test_a_converted_network_is_copied_without_a_warning(convert):
+    data = classification()
+    problem = Problem(convert(tiny_mlp()), data, **EXACT)
+    plain = Problem(tiny_mlp(), data, **EXACT)
+    assert problem.in_dtype("float32").loss() == pytest.approx(plain.loss(), rel=1e-6)
+    assert problem.gradient().vector.allclose(plain.gradient().vector, rtol=1e-13)
