@@ -22,7 +22,7 @@ from landscape.plot import save_figure
 from landscape.problem.batches import Data
 from landscape.problem.plan import choose_device
 from landscape.results.display import duration
-from landscape.runtime.files import locked, replacing
+from landscape.runtime.files import locked, writing
 from landscape.runtime.progress import Deadline
 from landscape.study.cost import num_gradients, seconds_per_gradient
 from landscape.study.definition import Study, StudyRun
@@ -268,7 +268,7 @@ def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
         },
     }
     for name, text in texts.items():
-        with replacing(folder / name) as beside:
+        with writing(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
     for name, figure in draw_curves(summary).items():
         for suffix in (".png", ".pdf"):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from landscape.errors import CheckpointError, first_line, listed, require
+from landscape.errors import CheckpointError, StoreError, first_line, listed, require
 from landscape.io.checkpoint_checks import (
     READ_ERRORS,
     check_bytes,
@@ -37,7 +37,7 @@ from landscape.io.state_dicts import (
     unexpected_keys,
 )
 from landscape.problem.structures import tensors_in
-from landscape.runtime.files import is_hdf5, replacing, unfailing
+from landscape.runtime.files import is_hdf5, unfailing, writing
 from landscape.runtime.seal import seal
 
 _FORMAT = "landscape-checkpoint"
@@ -117,12 +117,12 @@ def save_checkpoint(
         "training": dict(training),
     }
     try:
-        with replacing(path) as beside:
+        with writing(path) as beside:
             with unfailing(beside) as file:
                 torch.save(content, cast("Any", file))
             seal(beside)
-    except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
-        raise CheckpointError(f"{path} cannot be written: {first_line(exc)}") from exc
+    except StoreError as exc:
+        raise CheckpointError(exc.message, exc.hint) from exc
 
 
 def load_checkpoint(path: str | os.PathLike[str], state_key: str | None = None) -> Checkpoint:

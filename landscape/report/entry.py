@@ -22,7 +22,7 @@ from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Measure, Sharpness
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
-from landscape.runtime.files import replacing
+from landscape.runtime.files import writing
 from landscape.runtime.seal import check_seal, seal
 from landscape.sharpness import Measured
 from landscape.sharpness.rises import Rises
@@ -173,7 +173,7 @@ def write_detail(path: Path, detail: Detail) -> None:
     known = {name: np.array(values) for name, values in arrays.items() if values is not None}
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **known)
-    with replacing(path) as beside:
+    with writing(path) as beside:
         beside.write_bytes(content.getbuffer())
         seal(beside)
 

@@ -25,7 +25,7 @@ from landscape.report.report_rows import report_rows, summary_rows
 from landscape.report.tables import Table
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import VERDICTS, SharpnessComparison
-from landscape.runtime.files import replacing
+from landscape.runtime.files import writing
 
 _SYMBOLS = (
     (r"lambda_(\w+)", "\N{GREEK SMALL LETTER LAMDA}<sub>\\1</sub>"),
@@ -180,7 +180,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as beside:
+    with writing(path) as beside:
         beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="")
 
 

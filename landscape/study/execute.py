@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from landscape.errors import InputError
 from landscape.io.schema import Misfit, build_record
-from landscape.runtime.files import replacing
+from landscape.runtime.files import writing
 from landscape.study.definition import CODE, CommandOptions, Study, StudyRun, as_arguments
 
 _POLL = 0.1  # seconds between two looks at whether to stop
@@ -180,7 +180,7 @@ def read_record(folder: Path) -> RunRecord:
 
 def _write_record(job: Job, stages: Mapping[str, Any]) -> None:
     record = {"train": job.stages[0].options, "threads": job.threads, "stages": stages}
-    with replacing(job.folder / "run.json") as beside:
+    with writing(job.folder / "run.json") as beside:
         beside.write_text(json.dumps(record, indent=2) + "\n")
 
 

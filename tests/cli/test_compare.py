@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 
 import pytest
 
@@ -323,3 +324,14 @@ def test_checkpoints_must_be_there_and_different(run, checkpoint, tmp_path):
     assert "must be different files" in run("compare", checkpoint, checkpoint, "--out", out).err
     assert "does not exist" in run("compare", checkpoint, tmp_path / "none.pt", "--out", out).err
     assert not out.exists()
+
+
+def test_a_full_disk_is_said_of_the_file_that_did_not_fit(run, checkpoint, other, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        answer = run(*_words(checkpoint, other, tmp_path / "r"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert answer.code == 1
+    assert "sgd.sharpness.npz cannot be written: File too large." in answer.err
