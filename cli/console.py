@@ -35,24 +35,29 @@ from .program import CTRL_C, interrupt
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+_is_verbose: ContextVar[bool] = ContextVar("is_verbose", default=False)
 
 _UNLIMITED = 10_000  # columns
 
 
 @contextmanager
-def answering(*, is_quiet: bool) -> Iterator[None]:
+def answering(*, is_quiet: bool, is_verbose: bool = False) -> Iterator[None]:
     """Keep stdout for the answers of a command, of which a quiet one prints nothing else.
+
+    A verbose one also prints details, which are how the numbers were computed.
 
     Whatever else is printed, by the user's code, goes to stderr. Each of the library's remarks is
     said once.
     """
     answers, quiet = _answers.set(sys.stdout), _is_quiet.set(is_quiet)
+    verbose = _is_verbose.set(is_verbose)
     try:
         with redirect_stdout(sys.stderr), _saying_remarks():
             yield
     finally:
         _answers.reset(answers)
         _is_quiet.reset(quiet)
+        _is_verbose.reset(verbose)
 
 
 @contextmanager
@@ -103,6 +108,17 @@ def say(text: str) -> None:
         typer.echo(_lines(text), err=True)
 
 
+def is_verbose() -> bool:
+    """Whether the answer has details of how it was computed."""
+    return _is_verbose.get()
+
+
+def say_detail(text: str) -> None:
+    """Print a remark to stderr of how something is computed, where details are wanted."""
+    if is_verbose():
+        say(text)
+
+
 def log(text: str) -> None:
     """Print a step of a long computation to stderr where no progress line shows it."""
     if not sys.stderr.isatty():
@@ -113,6 +129,12 @@ def answer(text: str) -> None:
     """Print part of the answer to stdout."""
     if is_heard():
         typer.echo(_lines(text), file=_answers.get())
+
+
+def answer_detail(text: str) -> None:
+    """Print part of the answer to stdout where details are wanted."""
+    if is_verbose():
+        answer(text)
 
 
 def _lines(text: str) -> str:

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -30,7 +30,14 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else there.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print answers and errors only.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print how the numbers were computed and checked, too."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+_FILES, _OF_FILES = "Files and messages", ("resume", "force", "as_json", "verbose", "quiet")
+"""Title of the panel of these options, where a command has everyday ones."""
+
 LARGEST_SEED = 2**32 - 1
 RENAMED = {
     "--bn": "--batchnorm",
@@ -72,9 +79,8 @@ class ModelOptions:
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Loss: cross-entropy (scores and class numbers), mse (numbers of one shape), bce "
-            "(logits and answers from 0 to 1, of one shape) or an import string of "
-            "loss(outputs, targets)."
+            help="Loss: cross-entropy (of scores and class numbers), mse (of numbers), bce (of "
+            "logits and targets from 0 to 1), or the import string of loss(outputs, targets)."
         ),
     ] = None
     label_noise: Annotated[
@@ -99,9 +105,8 @@ class ModelOptions:
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training examples, of each class alike, held out to choose settings "
-            "by; by default"
-            " as the checkpoint records, else none.",
+            help="Share of the training examples, equal in each class, that is held out to choose "
+            "settings; by default as the checkpoint records, else none.",
             metavar="SHARE",
         ),
     ] = None
@@ -110,7 +115,7 @@ class ModelOptions:
         typer.Option(
             min=0,
             max=LARGEST_SEED,
-            help="Seed of what is held out; by default as the checkpoint records, else 0.",
+            help="Seed of that choice; by default as the checkpoint records, else 0.",
             metavar="N",
         ),
     ] = None
@@ -154,14 +159,13 @@ class ProblemOptions(ModelOptions):
     )
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Examples a forward pass; by default chosen for model and device."),
+        typer.Option(help="Examples per forward pass; by default chosen for model and device."),
     ] = None
     state_key: Annotated[
         str | None,
         typer.Option(
-            help="Which state dict of CKPT, and of other checkpoints that are named, to read where "
-            "a file holds several, such as G or model.G, or what the names of its tensors begin "
-            "with.",
+            help="Name of the state dict to read from files that hold several, such as G or "
+            "model.G, or the start of its tensors' names; for CKPT and all other checkpoints.",
             metavar="KEY",
         ),
     ] = None
@@ -170,7 +174,7 @@ class ProblemOptions(ModelOptions):
         typer.Option(
             min=1,
             max=10_000,
-            help="Fixed draws of the random numbers of model and loss that are averaged.",
+            help="Number of fixed draws of the model's and the loss's random numbers to average.",
             metavar="K",
         ),
     ] = 1
@@ -178,7 +182,7 @@ class ProblemOptions(ModelOptions):
 
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
-    """Options."""  # the title of the panel that commands' own options are in
+    """More options."""  # a title in the help, which options of single commands share
 
     split: Annotated[str, typer.Option(help="Data split: train or test.")] = "train"
     seed: Seed = 0
@@ -215,13 +219,18 @@ def _renamed(word: str, known: set[str]) -> str:
     return f"{new}{equals}{value}"
 
 
-def command(*options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    *options: type, everyday: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function: with --quiet, and with stdout for its answers alone.
 
-    Each parameter that is annotated with an options class is replaced by the fields of the class.
+    Each parameter that is annotated with an options class is replaced by the fields of the class;
+    a command with such a class has --verbose.
 
     Args:
         *options: Dataclasses whose fields are annotated as Typer parameters.
+        everyday: Names of the options that the help shows first; the others come in named panels,
+            those of model and data last. Without any, all are shown together.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -229,27 +238,29 @@ def command(*options: type) -> Callable[[Callable[..., None]], Callable[..., Non
         owners = {name: hint for name, hint in hints.items() if hint in options}
 
         @functools.wraps(function)
-        def wrapper(*, quiet: bool, **values: Any) -> None:
+        def wrapper(*, quiet: bool, verbose: bool = False, **values: Any) -> None:
             filled = {name: call_with_options(owner, values) for name, owner in owners.items()}
             require_in_limits(values)
-            with console.answering(is_quiet=quiet):
+            with console.answering(is_quiet=quiet, is_verbose=verbose):
                 call_with_options(function, values | filled)
 
         parameters = [
-            *(
-                item
-                for each in inspect.signature(function).parameters.values()
-                for item in (
-                    _fields_of(owners[each.name])
-                    if each.name in owners
-                    else [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)]
-                )
-            ),
-            inspect.Parameter(
-                "quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet
-            ),
+            item
+            for each in inspect.signature(function).parameters.values()
+            for item in (
+                _fields_of(owners[each.name])
+                if each.name in owners
+                else [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)]
+            )
         ]
-        parameters.sort(key=lambda each: each.default is not each.empty)  # required ones first
+        messages = {"verbose": Verbose, "quiet": Quiet} if options else {"quiet": Quiet}
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+            for name, kind in messages.items()
+        ]
+        if everyday:
+            parameters = [_in_panel(each, everyday) for each in parameters]
+        parameters.sort(key=functools.partial(_place, everyday=everyday))
         wrapper.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
         wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
         return wrapper
@@ -265,14 +276,53 @@ def _fields_of(owner: type) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(owner, include_extras=True)
     for field in dataclasses.fields(owner):
         kind = next(base for base in owner.__mro__ if field.name in inspect.get_annotations(base))
-        option = copy.copy(hints[field.name].__metadata__[0])
-        option.rich_help_panel = str(kind.__doc__).splitlines()[0].rstrip(".")
-        yield inspect.Parameter(
+        parameter = inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=Annotated[hints[field.name].__origin__, option],
+            annotation=hints[field.name],
         )
+        yield _with_panel(parameter, _title(kind))
+
+
+def _title(kind: type) -> str:
+    return str(kind.__doc__).splitlines()[0].rstrip(".")
+
+
+def _with_panel(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
+    option = copy.copy(parameter.annotation.__metadata__[0])
+    option.rich_help_panel = panel
+    annotation = Annotated[parameter.annotation.__origin__, option]
+    return parameter.replace(annotation=annotation)
+
+
+def _panel_of(parameter: inspect.Parameter) -> str | None:
+    """Return the panel of an option; empty for an argument, None for what has no panel."""
+    (what, *_) = getattr(parameter.annotation, "__metadata__", (None,))
+    is_option = isinstance(what, typer.models.OptionInfo)
+    return what.rich_help_panel if is_option else ""
+
+
+def _in_panel(parameter: inspect.Parameter, everyday: Sequence[str]) -> inspect.Parameter:
+    """Put an option where the help shows it: everyday ones first, without a name."""
+    panel = _panel_of(parameter)
+    if panel == "":
+        return parameter
+    if parameter.name in everyday:
+        return _with_panel(parameter, None)
+    default = _FILES if parameter.name in _OF_FILES else "More options"
+    return _with_panel(parameter, panel or default)
+
+
+def _place(parameter: inspect.Parameter, everyday: Sequence[str]) -> tuple[int, int]:
+    """Sort parameters: required ones, everyday options, others, those of model and data."""
+    panel = _panel_of(parameter)
+    if panel == "":
+        return 0, parameter.default is not parameter.empty
+    if parameter.name in everyday:
+        return 1, everyday.index(parameter.name)
+    last = [_FILES, *map(_title, (ModelOptions, *ModelOptions.__subclasses__()))]
+    return (3, last.index(panel)) if panel in last else (2, 0)
 
 
 def typed_options(options: Any, names: Iterable[str] | None = None) -> list[str]:

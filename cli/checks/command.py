@@ -11,7 +11,11 @@ from ..options import CheckpointArgument, Json, ProblemOptions, Seed, command
 from .options import EffortOptions, ExactOptions
 
 
-@command(ProblemOptions, EffortOptions)
+@command(
+    ProblemOptions,
+    EffortOptions,
+    everyday=("lenient", "tolerance", "num_directions", "samples", "as_json"),
+)
 def assert_conditions(
     file: Annotated[
         Path,
@@ -56,7 +60,7 @@ def assert_conditions(
     check_conditions(file, conditions, problem, effort, lenient=lenient, as_json=as_json)
 
 
-@command(ExactOptions)
+@command(ExactOptions, everyday=("model", "data", "data_dir", "batchnorm", "device"))
 def verify(
     certificate: Annotated[
         Path,
@@ -77,7 +81,7 @@ def verify(
     verify_certificate(certificate, checkpoint, options, as_json=as_json)
 
 
-@command(ProblemOptions)
+@command(ProblemOptions, everyday=("model", "data", "data_dir", "samples", "seed"))
 def doctor(
     checkpoint: CheckpointArgument, problem: ProblemOptions, seed: Seed = 0, as_json: Json = False
 ) -> None:

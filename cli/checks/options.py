@@ -42,5 +42,5 @@ class ExactOptions(ModelOptions):
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Examples a forward pass; by default the certificate's.", metavar="N"),
+        typer.Option(help="Examples per forward pass; by default the certificate's.", metavar="N"),
     ] = None

@@ -16,6 +16,7 @@ from landscape.errors import LandscapeError
 from landscape.io.open import split_names
 from landscape.io.plugins import find_optimizer
 from landscape.io.store import read_as
+from landscape.results.headlines import certificate_headline
 from landscape.results.sharpness import Certificate
 from landscape.sharpness.certificate import Verdict, check
 
@@ -77,6 +78,7 @@ def _exact(options: ExactOptions, certificate: Certificate) -> ProblemOptions:
 
 
 def _show_verdict(certificate: Certificate, verdict: Verdict) -> None:
+    console.answer(certificate_headline(certificate, holds=verdict.holds))
     for each in verdict.checks:
         ball = f"||e||_{certificate.p:g} {each.norm:.12g} of rho {each.rho:g}"
         console.answer(
@@ -131,6 +133,7 @@ def audit(optimizer: str, *, as_json: bool) -> None:
     if as_json:
         console.answer_json({"optimizer": optimizer, **report.as_dict()})
     else:
+        console.answer(f"{optimizer}: {report.headline}")
         rows = [(row.trap, row.result, row.measured) for row in report.rows]
         console.answer_table(optimizer, ["trap", "result", "measured"], rows, num_texts=3)
         console.answer(f"Built as {report.built}; each step is {report.called}.")

@@ -12,7 +12,11 @@ from ..options import Force, Json, ProblemOptions, Seed, command
 from .options import ReportOptions
 
 
-@command(ProblemOptions, ReportOptions)
+@command(
+    ProblemOptions,
+    ReportOptions,
+    everyday=("labels", "rho", "samples", "quick", "minutes", "out"),
+)
 def compare(
     checkpoints: Annotated[
         list[Path],

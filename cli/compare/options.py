@@ -48,5 +48,8 @@ class ReportOptions:
     ] = False
     minutes: Annotated[
         float | None,
-        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
+        typer.Option(
+            help="Stop after this many minutes with what is known; --resume continues.",
+            metavar="N",
+        ),
     ] = None

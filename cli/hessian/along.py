@@ -14,6 +14,7 @@ from landscape.io.open import split_names
 from landscape.io.snapshots import SnapshotFiles, find_snapshots
 from landscape.io.store import FileSink
 from landscape.results.eigenvalue_history import CurvatureHistory
+from landscape.results.headlines import curvature_history_headline
 from landscape.runtime import distributed
 from landscape.runtime.progress import Deadline
 
@@ -104,6 +105,7 @@ def curvature_along_run(
 
 
 def _show(result: CurvatureHistory, folder: Path) -> None:
+    console.answer(curvature_history_headline(result))
     matrix = MATRICES[result.provenance.settings.get("curvature", "hessian")]
     console.answer_table(
         with_loss(

@@ -12,7 +12,10 @@ from ..options import Force, Json, command
 from .options import HessianOptions
 
 
-@command(HessianOptions)
+@command(
+    HessianOptions,
+    everyday=("top_k", "trace", "density", "blocks", "split", "samples", "out"),
+)
 def hessian(
     checkpoint: Annotated[
         Path,
@@ -37,7 +40,10 @@ def hessian(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compute certified eigenvalues at both ends of the Hessian; exit 1 if not converged."""
+    """Measure how sharply the loss curves: eigenvalues of the Hessian, with certified errors.
+
+    Exits with 1 if they did not converge.
+    """
     if console.is_restarted():  # by torchrun, after a process of this very run was lost
         resume, force = True, False
     from .run import curvature_of

@@ -23,7 +23,10 @@ class ExtremesOptions:
         ),
     ] = None
     which: Annotated[
-        str, typer.Option(help="Largest by value (algebraic), or by magnitude: both ends together.")
+        str,
+        typer.Option(
+            help="What largest means: by value (algebraic) or by magnitude, of both signs."
+        ),
     ] = "algebraic"
     curvature: Annotated[
         str,
@@ -71,7 +74,7 @@ class ExtrasOptions:
     relative_error: Annotated[
         float | None,
         typer.Option(
-            help="Go on until the trace is known to this relative error; implies --trace.",
+            help="Sample until the trace is known to this relative error; implies --trace.",
             metavar="ERROR",
         ),
     ] = None
@@ -99,7 +102,7 @@ class ExtrasOptions:
     align: Annotated[
         Path | None,
         typer.Option(
-            help="Compare the eigenvectors with those that another checkpoint's file has.",
+            help="Compare the eigenvectors with those in another checkpoint's results file.",
             metavar="FILE",
         ),
     ] = None
@@ -117,13 +120,15 @@ class LimitOptions:
 
     minutes: Annotated[
         float | None,
-        typer.Option(help="Stop in time, with what is known; --resume goes on.", metavar="N"),
+        typer.Option(
+            help="Stop after this many minutes with what is known; --resume continues.",
+            metavar="N",
+        ),
     ] = None
     memory: Annotated[
         str | None,
         typer.Option(
-            help="What vectors and graphs may take, such as 8GiB; by default a share of what is "
-            "free."
+            help="Memory for vectors and graphs, such as 8GiB; by default a share of what is free."
         ),
     ] = None
 

@@ -202,7 +202,7 @@ def _measure(
         settings={**opened.settings, "seed": asked.seed},
         sink=_krylov_sink(problem, asked, out, resume=resume),
         should_stop=partial(reached_together, deadline),
-        announce=console.say,
+        announce=console.say_detail,
         progress=progress,
     )
     if asked.folds is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from landscape.hessian.engines import Agreement
+from landscape.results.headlines import RATIO_REMARK, is_symmetric, spectrum_headline
 from landscape.results.interval import CONFIDENCE
 from landscape.results.spectral_density import (
     mass_below_near_zero,
@@ -19,7 +20,8 @@ from landscape.results.spectrum import Spectrum, fold_summary
 from .. import console
 from ..outputs import show_draws, with_loss
 
-_COLUMNS = ["eigenvalue", "value", "residual", "rounding", "estimated error", "|cos| to gradient"]
+_COLUMNS = ["eigenvalue", "value", "error"]
+_DETAILS = ["residual", "rounding", "estimated error", "|cos| to gradient"]
 _UNDEFINED = "undefined: denominator 0 within its error, or not computed"
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
 """Kind of curvature -> name of the matrix."""
@@ -30,8 +32,6 @@ _FOLDS = {
     "held_out": "lambda_max held out: a lower bound",
 }
 _NOT_IN_JSON = ("provenance", "num_vectors", "remark")
-_SYMMETRIC = {"float64": 1e-10, "float32": 1e-4}
-"""Largest asymmetry of products that rounding explains; in a lower precision, 1e-2."""
 
 
 def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) -> None:
@@ -40,6 +40,7 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
         compared = {} if agreement is None else _agreement_as_json(agreement)
         console.answer_json(_spectrum_as_json(result) | compared)
         return
+    console.answer(spectrum_headline(result))
     size = result.provenance.num_parameters
     examples = result.provenance.num_examples[result.split]
     console.answer_table(
@@ -48,7 +49,7 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
             f"{result.split} examples",
             result.provenance,
         ),
-        _COLUMNS,
+        [*_COLUMNS, *_DETAILS] if console.is_verbose() else _COLUMNS,
         _eigenvalues(result, size),
     )
     console.answer_table(
@@ -61,6 +62,8 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
             for name, ratio in result.ratios.items()
         ],
     )
+    if any(result.ratios.values()):
+        console.answer(RATIO_REMARK)
     _show_extras(result)
     show_draws(result.provenance)
     for remark in _remarks(result):
@@ -122,14 +125,13 @@ def _show_extras(result: Spectrum) -> None:
     if result.blocks:
         console.answer_table(
             "Layers",
-            ["layer", "parameters", "lambda_max", "residual", "rounding", "trace", "error"],
+            ["layer", "parameters", "lambda_max", "error", "trace", "error"],
             [
                 [
                     block.name,
                     str(block.num_parameters),
                     console.number(block.lambda_max),
-                    console.number(block.residual, 2),
-                    console.number(block.rounding, 2),
+                    console.number(block.residual + (block.rounding or 0.0), 2),
                     console.number(block.trace),
                     console.number(block.trace_error, 2),
                 ]
@@ -157,7 +159,7 @@ def _show_extras(result: Spectrum) -> None:
 
 
 def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
-    """Return a row of `_COLUMNS` for each eigenvalue, descending."""
+    """Return a row for each eigenvalue, descending: `_COLUMNS`, then details where wanted."""
     num_top = result.eigenvalues.size
     names = [
         f"lambda_{i}" if result.which == "algebraic" else f"value {i}"
@@ -166,13 +168,15 @@ def _eigenvalues(result: Spectrum, size: int) -> list[list[str]]:
     names += [f"lambda_{size - i}" for i in range(result.bottom_eigenvalues.size)]
     columns = [
         [*result.eigenvalues, *result.bottom_eigenvalues],
+        [error for errors in result.half_widths for error in errors],
         [*result.residuals, *result.bottom_residuals],
         [*result.rounding, *result.bottom_rounding] or [None] * len(names),
         [*result.estimates, *result.bottom_estimates] or [None] * len(names),
         [*result.gradient_overlaps] or [None] * len(names),
     ]
+    num_shown = None if console.is_verbose() else len(_COLUMNS) - 2
     rows = [
-        [name, console.number(value), *(console.number(each, 2) for each in rest)]
+        [name, console.number(value), *(console.number(each, 2) for each in rest[:num_shown])]
         for name, value, *rest in zip(names, *columns, strict=True)
     ]
     return [*rows[:num_top], *reversed(rows[num_top:])]
@@ -182,7 +186,7 @@ def _certainty(result: Spectrum, dtype: str) -> str:
     """Say what is certain, and what helps where that is less than was asked for."""
     if not result.rounding.size:
         return f"Not certified: what {dtype} does to the products could not be measured."
-    certain = "Certified: an eigenvalue lies within residual plus rounding of each value."
+    certain = "Certified: an eigenvalue lies within the error of each value."
     if result.is_certified or not result.converged:
         return certain
     remedy = "raise --tolerance" if dtype == "float64" else "pass --polish or --dtype float64"
@@ -208,24 +212,26 @@ def _whole(result: Spectrum) -> Iterator[list[str]]:
 def _remarks(result: Spectrum) -> Iterator[str]:
     if result.remark:
         yield result.remark
-    state = "converged" if result.converged else "NOT converged"
+    state = "Converged" if result.converged else "NOT converged"
     dtype = "float64" if result.polished else result.provenance.dtype
-    yield (
-        f"{state} to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the "
-        f"last digits of {dtype}, with {result.num_matvecs} matrix-vector products "
-        f"({result.engine}). {_certainty(result, dtype)}"
-    )
-    if (look := result.second_look) is not None:
-        missed = look.num_missed_top + look.num_missed_bottom
+    effort = ""
+    if console.is_verbose() or not result.converged:
+        effort = (
+            f" to {result.tolerance:g} relative, or {result.noise_floor:.2g} absolute, the last "
+            f"digits of {dtype}, with {result.num_matvecs} matrix-vector products "
+            f"({result.engine})"
+        )
+    yield f"{state}{effort}. {_certainty(result, dtype)}"
+    look = result.second_look
+    missed = 0 if look is None else look.num_missed_top + look.num_missed_bottom
+    if look is not None and (missed or console.is_verbose()):
         yield (
             f"A second look of {look.num_matvecs} products found {missed or 'no'} missed or "
             "repeated "
             f"eigenvalue{'' if missed == 1 else 's'}: beside those above, its values lie between "
             f"{console.number(look.smallest)} and {console.number(look.largest)}."
         )
-    if result.asymmetry is not None and result.asymmetry > _SYMMETRIC.get(
-        result.provenance.dtype, 1e-2
-    ):
+    if not is_symmetric(result):
         yield (
             f"The products are not symmetric, by {result.asymmetry:.1e} of lambda_max: that is "
             "more than rounding, so "

@@ -13,7 +13,10 @@ from ..options import Force, Json, command
 from .options import MeasurementOptions, parse_groups
 
 
-@command(MeasurementOptions)
+@command(
+    MeasurementOptions,
+    everyday=("rho", "measures", "all_measures", "group", "split", "samples", "out"),
+)
 def sharpness(
     *,
     checkpoints: Annotated[

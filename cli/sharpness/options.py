@@ -33,7 +33,7 @@ class MeasureOptions:
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Scale the ball by |w| + eta, as ASAM does.")
     ] = False
-    eta: Annotated[float, typer.Option(min=0, help="Of --adaptive.")] = 0.01
+    eta: Annotated[float, typer.Option(min=0, help="Smallest scale of an --adaptive ball.")] = 0.01
     m: Annotated[
         int | None,
         typer.Option(
@@ -53,7 +53,7 @@ class MeasureOptions:
     relative_error: Annotated[
         float | None,
         typer.Option(
-            help="Draw directions until the standard error of avg is this share of it.",
+            help="Draw random directions until the standard error of avg is this share of avg.",
             metavar="ERROR",
         ),
     ] = None
@@ -69,13 +69,13 @@ class MeasureOptions:
     taylor: Annotated[
         bool,
         typer.Option(
-            "--taylor", help="Measure the first and second order too, to see where they fail."
+            "--taylor", help="Compare with what gradient and Hessian at the weights predict."
         ),
     ] = False
     hessian: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File of landscape hessian to take eigenvalue, vector and trace from.",
+            help="Results file of landscape hessian to take eigenvalue, vector and trace from.",
             metavar="FILE",
         ),
     ] = None
@@ -83,7 +83,7 @@ class MeasureOptions:
         bool,
         typer.Option(
             "--invariance",
-            help="Measure again at rescaled weights of the same function: what moves?",
+            help="Measure again at rescaled weights that compute the same function.",
         ),
     ] = False
 

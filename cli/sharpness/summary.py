@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from landscape.results.headlines import groups_headline, sharpness_headline
 from landscape.results.interval import Number
 from landscape.results.sharpness import (
     SCALE,
@@ -25,10 +26,12 @@ def show_sharpness(result: Sharpness | SharpnessComparison, as_json: bool) -> No
     if as_json:
         console.answer_json(_as_json(result))
     elif isinstance(result, Sharpness):
+        console.answer(sharpness_headline(result))
         _show_checkpoint(result)
         _show_rescaled(result)
         _show_limits([result])
     else:
+        console.answer(groups_headline(result))
         _show_checkpoints(result)
         _show_groups(result.groups)
         _show_differences(result.differences)

@@ -13,7 +13,12 @@ from ..outputs import default_output
 from .options import PlaneOptions, WorkOptions
 
 
-@command(PlaneOptions, ProblemOptions, WorkOptions)
+@command(
+    PlaneOptions,
+    ProblemOptions,
+    WorkOptions,
+    everyday=("x", "y", "dims", "range", "grid", "split", "samples", "out"),
+)
 def surface(
     checkpoint: CheckpointArgument,
     plane: PlaneOptions,

@@ -43,17 +43,16 @@ class PlaneOptions:
     range: Annotated[
         str | None,
         typer.Option(
-            help="Coordinates of both ends, for x and y together or apart (-1:1,-0.5:2); auto: "
-            "where the loss reaches "
-            "5 times that at the centre, auto:N: N times, and everything marked; marked: every "
-            "checkpoint and snapshot, and 15 % more on each side. By default -1:1 along random and "
-            "stored directions, where 1 is one filter norm, marked along to: and pca:, and auto "
-            "along others.",
+            help="Coordinates of both ends, for x and y together (-1:1) or apart (-1:1,-0.5:2); "
+            "or marked (all checkpoints and snapshots, and 15 % more on each side), auto (up to 5 "
+            "times the loss at the center, and all that is marked) or auto:N (N times). By default "
+            "-1:1 along random and stored directions, where 1 is one filter norm; marked along to: "
+            "and pca:; auto along others.",
             metavar="START:STOP",
         ),
     ] = None
     normalization: Annotated[
-        str, typer.Option(help="Of random directions: filter, layer or none.")
+        str, typer.Option(help="Normalization of random directions: filter, layer or none.")
     ] = "filter"
     with_1d: Annotated[
         bool,
@@ -90,7 +89,8 @@ class WorkOptions:
     refine: Annotated[
         float | None,
         typer.Option(
-            help="Leave out points that interpolation gives to this relative error, by estimate.",
+            help="Interpolate points instead of computing them where the estimated relative error "
+            "is below this.",
             metavar="ERROR",
         ),
     ] = None
@@ -109,15 +109,16 @@ class WorkOptions:
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="Stop in time, with the best picture so far; --resume goes on.", metavar="N"
+            help="Stop after this many minutes with the best picture so far; --resume continues.",
+            metavar="N",
         ),
     ] = None
     points_per_pass: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Points whose weights go through a forward pass together; by default what is "
-            "fastest here.",
+            help="Grid points evaluated per forward pass; by default the fastest number, measured "
+            "at the start.",
         ),
     ] = None
     compile: Annotated[

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.results.surface import Surface
+from landscape.results.surface import INTERPOLATION, Surface
+from landscape.surface.surface_headlines import surface_headline
 from landscape.surface.topology import describe_topology
 
 from .. import console
@@ -16,6 +17,7 @@ from ..outputs import show_draws, with_loss
 
 _MOST_ROWS = 12  # of the table of snapshots
 _SEEN = 0.05  # relative difference of two losses at one place that is worth a sentence
+_SEEN_DEVIATION = 1e-3  # likewise of the same loss, computed in two ways
 
 
 def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bool = False) -> None:
@@ -28,6 +30,7 @@ def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bo
         is_of_stored: Whether the model has running statistics, which are the centre's everywhere.
     """
     lowest, highest = result.extremes()
+    topology = {split: describe_topology(result, split) for split in result.splits}
     splits = {
         split: {
             "center_loss": result.center_loss[split],
@@ -35,9 +38,7 @@ def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bo
             "min_loss": lowest[split],
             "max_loss": highest[split],
             "largest_standard_error": result.largest_standard_errors.get(split),
-            "topology": None
-            if (found := describe_topology(result, split)) is None
-            else dataclasses.asdict(found),
+            "topology": None if (found := topology[split]) is None else dataclasses.asdict(found),
         }
         for split in result.splits
     }
@@ -58,6 +59,7 @@ def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bo
             }
         )
         return
+    console.answer(surface_headline(result, topology[result.splits[0]]))
     points = "x".join(map(str, reversed(result.done.shape)))
     console.answer_table(
         with_loss(
@@ -102,7 +104,8 @@ def _show_work(result: Surface) -> None:
                 f"The {split} loss is no finite number at {num_lost} of {num_done} points{center}."
             )
     for name, deviation in result.deviations.items():
-        console.answer(
+        is_seen = name.startswith(INTERPOLATION) or not deviation <= _SEEN_DEVIATION
+        (console.answer if is_seen else console.answer_detail)(
             f"Largest relative error by {name}, at points chosen at random: "
             f"{console.number(deviation, 2)}"
         )

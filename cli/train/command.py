@@ -11,7 +11,11 @@ from ..options import Force, Json, ModelOptions, command
 from .options import TrainOptions
 
 
-@command(ModelOptions, TrainOptions)
+@command(
+    ModelOptions,
+    TrainOptions,
+    everyday=("model", "data", "optim", "lr", "rho", "epochs", "seed", "out"),
+)
 def train(
     problem: ModelOptions,
     options: TrainOptions,
@@ -26,7 +30,9 @@ def train(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Several runs, one a seed, in OUT-0, OUT-1, ...", metavar="0,1,..."),
+        typer.Option(
+            help="Seeds of several runs, which are kept in OUT-0, OUT-1, ...", metavar="0,1,..."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[

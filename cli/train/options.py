@@ -53,22 +53,24 @@ class OptimizerOptions:
     ascent_steps: Annotated[
         int | None,
         typer.Option(
-            help="Ascent steps N of an update, which costs N + 1 gradients; by default 1."
+            help="Number N of ascent steps per update, which then costs N + 1 gradients; by "
+            "default 1."
         ),
     ] = None
     radius: Annotated[
         str | None,
         typer.Option(
-            help="Several ascent steps: path (of length rho, the default), sphere or ball."
+            help="What keeps several ascent steps in the ball: path (rho is their length "
+            "together, the default), sphere or ball."
         ),
     ] = None
     every: Annotated[
         int | None,
-        typer.Option(help="Make the ascent in every k-th update only; by default 1.", metavar="K"),
+        typer.Option(help="Make the ascent in every Kth update only; by default 1.", metavar="K"),
     ] = None
     scope: Annotated[
         str | None,
-        typer.Option(help="One ascent for each batch (the default), process or micro-batch."),
+        typer.Option(help="What shares one ascent: batch (the default), process or micro-batch."),
     ] = None
     decay_in_ascent: Annotated[
         bool, typer.Option("--decay-in-ascent", help="Let the ascent follow the weight decay too.")
@@ -82,25 +84,27 @@ class TrainOptions(OptimizerOptions):
     schedule: Annotated[
         str,
         typer.Option(
-            help="Learning rate: constant, cosine, step (x0.1 twice) or step-0.2 (x0.2 three "
-            "times)."
+            help="Schedule of the learning rate: constant, cosine, step (x 0.1, twice) or step-0.2 "
+            "(x 0.2, three times)."
         ),
     ] = "cosine"
-    rho_schedule: Annotated[str, typer.Option(help="SAM's radius over time, as --schedule.")] = (
-        "constant"
-    )
+    rho_schedule: Annotated[
+        str, typer.Option(help="Schedule of SAM's radius, by the names of --schedule.")
+    ] = "constant"
     last_fraction: Annotated[
         float,
         typer.Option(
-            help="Share of all updates, the last ones, that are SAM's; those before are the base's."
+            help="Share of the updates that are SAM's, counted from the end; the others are plain "
+            "updates of --base."
         ),
     ] = 1.0
     epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 15
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128
+    batch_size: Annotated[int, typer.Option(help="Examples per step.")] = 128
     micro_batch: Annotated[
         int | None,
         typer.Option(
-            help="Examples a pass at most; their gradients add up to the step's.", metavar="N"
+            help="Largest number of examples per pass; a step adds up its passes' gradients.",
+            metavar="N",
         ),
     ] = None
     label_smoothing: Annotated[
@@ -115,7 +119,10 @@ class TrainOptions(OptimizerOptions):
         ),
     ] = None
     augmentation: Annotated[
-        str, typer.Option(help="Of images: none, or crop, flip, cutout joined by dashes.")
+        str,
+        typer.Option(
+            help="Augmentation of images: none, or crop, flip and cutout joined by dashes."
+        ),
     ] = "none"
     ema: Annotated[
         float | None,

@@ -38,6 +38,7 @@ from landscape.io.wrapped import with_shapes
 from landscape.optim.family import FAMILY, build_optimizer
 from landscape.problem.batches import hash_tensors, tensors_in
 from landscape.problem.plan import choose_device
+from landscape.results.headlines import history_headline
 from landscape.results.history import History, make_history, mean_and_deviation
 from landscape.results.identity import first_difference, item_traits
 from landscape.runtime import distributed
@@ -331,6 +332,7 @@ def _as_json(history: History, run: _Run) -> dict[str, Any]:
 
 
 def _show_seeds(histories: Sequence[History], runs: Sequence[_Run], title: str) -> None:
+    console.answer(history_headline(histories))
     losses = [history.test_loss[-1] for history in histories]
     accuracies = [history.test_accuracy[-1] for history in histories]
     columns = [

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landscape.results.display import duration
+from landscape.results.headlines import history_headline
 from landscape.results.history import History, mean_and_deviation
 
 from .. import console
@@ -28,6 +29,7 @@ def epoch_in_words(rows: Sequence[Mapping[str, float]], num_epochs: int) -> str:
 
 def show_run(history: History, path: Path, title: str, num_samples: int | None) -> None:
     """Print what a run came to, and how to look at it."""
+    console.answer(history_headline([history]))
     held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])}
     has_few_classes = not history.test_top5_error.any()  # it is 0 in every epoch of five classes
     shown = {

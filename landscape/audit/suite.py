@@ -72,6 +72,15 @@ class AuditReport:
         """The rows of the traps that failed."""
         return [row for row in self.rows if row.result == FAILED]
 
+    @property
+    def headline(self) -> str:
+        """The result in one sentence."""
+        num_tried = sum(row.result != NOT_APPLICABLE for row in self.rows)
+        if not self.failed:
+            return f"it passed all {num_tried} traps that apply to it."
+        names = ", ".join(row.trap for row in self.failed)
+        return f"it failed {len(self.failed)} of {num_tried} traps: {names}."
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as what JSON knows."""
         return {

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,7 +95,20 @@ def test_ctrl_c_keeps_what_was_computed_and_prints_the_command_that_resumes(chec
 
 def test_help_shows_options_among_their_own_kind():
     shown = run_cli("train", "--help").stdout
-    titles = ("Which model, data and loss", "Which optimizer", "How to train")
-    places = [shown.index(title) for title in titles] + [len(shown)]
-    for option, panel in (("--data-dir", 0), ("--rho ", 1), ("--batch-size", 2)):
+    titles = ("Options", "Which optimizer", "How to train", "Which model, data and loss")
+    places = [shown.index(f"─ {title} ") for title in titles] + [len(shown)]
+    for option, panel in (("--rho ", 0), ("--base ", 1), ("--batch-size", 2), ("--data-dir", 3)):
         assert places[panel] < shown.index(option) < places[panel + 1]
+
+
+def test_help_shows_a_few_everyday_options_first_and_every_option_once():
+    for name in ("train", "surface", "hessian", "sharpness", "compare", "verify", "doctor"):
+        shown = run_cli(name, "--help").stdout
+        panels = re.split("╭─ (.+?) ─+╮", shown)
+        options = {
+            title: re.findall("^│ (?:\\* +)?(--[a-z0-9-]+)", text, re.MULTILINE)
+            for title, text in zip(panels[1::2], panels[2::2], strict=True)
+        }
+        assert 5 <= len(set(options["Options"]) - {"--help"}) <= 8, name
+        every = [option for found in options.values() for option in found]
+        assert len(every) == len(set(every))

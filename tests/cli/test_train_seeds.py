@@ -47,7 +47,7 @@ def test_each_run_is_that_of_its_seed_alone(run, three, folder):
 def test_the_table_has_a_row_a_seed_then_mean_and_sample_standard_deviation(three, folder):
     losses = [last(folder / f"sgd-{seed}", "test_loss") for seed in (0, 2, 5)]
     accuracies = [100 * last(folder / f"sgd-{seed}", "test_accuracy") for seed in (0, 2, 5)]
-    rows = [re.findall(r"[\d.]+", line) for line in three.out.splitlines() if "%" in line]
+    rows = [re.findall(r"[\d.]+", line) for line in three.out.splitlines() if line[:1] == "│"]
     shown = np.array([[float(word) for word in row[-2:]] for row in rows])
     expected = [
         [*values, np.mean(values), np.std(values, ddof=1)] for values in (losses, accuracies)
