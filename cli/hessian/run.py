@@ -61,7 +61,7 @@ def curvature_of(
     deadline = Deadline.after_minutes(asked.minutes)
     _require_useful(asked, out, save_vectors=save_vectors, resume=resume)
     agreement = None
-    basis = Path() if out is None else _krylov_path(out)
+    basis = None if out is None else _krylov_path(out)
     output = output_of_this_run(
         out, [checkpoint, asked.align, *asked.code_files], force=force, resume=resume, besides=basis
     )
@@ -87,7 +87,7 @@ def curvature_of(
         if is_new and out is not None and console.is_heard():
             write_result(out, result if save_vectors else dataclasses.replace(result, vectors=None))
             if result.converged and not left:  # the basis is needed no more
-                basis.unlink(missing_ok=True)
+                _krylov_path(out).unlink(missing_ok=True)
         if asked.verify is not None:
             theirs = power_iteration(
                 problem,

@@ -40,7 +40,8 @@ def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Roun
     if not rounding.is_cheap:
         values = np.append(pairs.eigenvalues, pairs.bottom_eigenvalues)
         row_of = (row_of != np.abs(values).argmax()).astype(int)
-        vectors = torch.stack([vectors[torch.from_numpy(row_of == row)].sum(0) for row in (0, 1)])
+        rows = torch.from_numpy(row_of).to(vectors.device)
+        vectors = torch.stack([vectors[rows == row].sum(0) for row in (0, 1)])
         vectors = vectors[: row_of.max() + 1]
     errors = rounding.of(
         products_with(vectors, operator.kind, operator.tensors),
