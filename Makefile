@@ -2,12 +2,13 @@
 # make examples  demo, and the reduced studies of examples/ whose data are in data/
 # make test      lint, check types, run every test that is not marked slow
 # make test-all  lint, check types, run every test, and ask for a coverage of 90 %
+# make test-cuda run what needs a CUDA device, on a simulated one where there is none
 # make docs      write docs/cli.md from the application
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo examples test test-all lint docs clean
+.PHONY: demo examples test test-all test-cuda lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -21,7 +22,11 @@ test: .venv/installed-dev lint
 # The two halves of the tests share one record of the coverage.
 test-all:
 	$(MAKE) test COVERAGE="--cov --cov-report="
+	$(MAKE) test-cuda
 	$(BIN)/pytest -n 2 --dist worksteal -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
+
+test-cuda: .venv/installed-dev
+	$(BIN)/python tests/cuda/run.py -q
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

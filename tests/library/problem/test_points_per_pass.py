@@ -56,7 +56,7 @@ def _sequences():
 
 class _Noisy(nn.Linear):
     def forward(self, x):
-        return super().forward(x) + torch.randn(len(x), 3)
+        return super().forward(x) + torch.randn(len(x), 3, device=x.device)
 
 
 CASES = {
