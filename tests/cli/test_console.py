@@ -108,9 +108,6 @@ def test_a_table_in_a_pipe_is_not_wrapped(run, checkpoint, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert widest() <= 40 < wide
 
-    narrow = run("hessian", checkpoint, "--blocks").out
-    assert max(map(len, narrow.splitlines()[1:4])) <= 40 < max(map(len, wide.splitlines()[1:4]))
-
 
 def test_a_command_that_saves_nothing_does_not_say_how_to_go_on(run, checkpoint, monkeypatch):
     def stopped(*_, **__):
