@@ -254,9 +254,10 @@ def _show(planned: Study, outcomes: Sequence[Outcome], as_json: bool) -> None:
 def _report(planned: Study, work: Sequence[Job], as_json: bool) -> None:
     """Write tables and figures beside the runs, and print the tables."""
     summary, folder = summarise(planned, work), planned.out / "report"
+    shown = {"results": ("Results", summary.chosen), "settings": ("All settings", summary.settings)}
     tables = {
-        "results": (settings_table("Results", summary.chosen, summary), summary.chosen),
-        "settings": (settings_table("All settings", summary.settings, summary), summary.settings),
+        name: (settings_table(title, settings, summary, layout=planned.layout), settings)
+        for name, (title, settings) in shown.items()
     }
     texts: Mapping[str, str] = {
         "report.json": json.dumps(as_dict(summary), indent=2) + "\n",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from landscape.errors import printable, require
@@ -65,6 +65,7 @@ class Table:
         columns: A name for each column.
         rows: Cells, one a column, in each row.
         notes: Sentences that belong under it.
+        bold: Row and column of each cell that is in bold, counted from 0.
 
     Raises:
         InputError: If there is no column, or a row has not one cell for each.
@@ -74,6 +75,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         require(self.columns, "a table must have at least one column, got none.")
@@ -87,11 +89,12 @@ class Table:
     def transposed(self) -> Table:
         """Return the table with a row for each column; the first column becomes the head."""
         head, *rows = zip(self.columns, *self.rows, strict=True)
-        return Table(self.title, head, rows, self.notes)
+        bold = frozenset((column - 1, row + 1) for row, column in self.bold if column)
+        return Table(self.title, head, rows, self.notes, bold)
 
     def as_markdown(self) -> str:
         """Return the table as GitHub's Markdown: the title in bold, the table, then the notes."""
-        rows = [[_markdown(cell) for cell in row] for row in (self.columns, *self.rows)]
+        rows = [list(map(_markdown, self.columns)), *self._texts(_markdown, "**{}**")]
         widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(self.columns))]
         rules = [
             "-" * (width - 1) + ":" if right else "-" * width
@@ -104,7 +107,8 @@ class Table:
 
     def as_latex(self) -> str:
         """Return a LaTeX float with booktabs, with the title as its caption and notes below."""
-        head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows)]
+        texts = [map(_latex, self.columns), *self._texts(_latex, r"\textbf{{{}}}")]
+        head, *body = [" & ".join(row) + r" \\" for row in texts]
         caption = [rf"\caption{{{_latex(self.title)}}}"] if self.title else []
         lines = [
             r"\begin{table}",
@@ -138,6 +142,16 @@ class Table:
         return [all(map(_is_numeric, cells)) for cells in zip(*self.rows, strict=True)] or [
             False
         ] * len(self.columns)
+
+    def _texts(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Return the cells of the rows, escaped, those in bold as a format has them."""
+        return [
+            [
+                bold.format(escape(cell)) if (i, j) in self.bold else escape(cell)
+                for j, cell in enumerate(row)
+            ]
+            for i, row in enumerate(self.rows)
+        ]
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = [

@@ -182,7 +182,7 @@ def history_headline(histories: Sequence[History]) -> str:
 def _mean_in_words(values: Sequence[float], *, is_share: bool) -> str:
     mean, deviation = mean_and_deviation(values)
     factor, form, unit = (100.0, ".2f", " %") if is_share else (1.0, ".4g", "")
-    error = "" if math.isnan(deviation) else f" \N{PLUS-MINUS SIGN} {factor * deviation:.2g}"
+    error = f" \N{PLUS-MINUS SIGN} {factor * deviation:.2g}" if len(set(values)) > 1 else ""
     return f"{factor * mean:{form}}{error}{unit}"
 
 

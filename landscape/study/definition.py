@@ -26,6 +26,9 @@ class Option:
 CommandOptions = Mapping[str, Option]
 """Name of an option, with underscores -> what it takes."""
 
+LAYOUTS = ("narrow", "rows")
+"""Shapes of a study's tables: whichever way is narrower, or as papers have them."""
+
 CODE = ("model", "data", "loss")
 """Options that may name code by an import string."""
 
@@ -100,6 +103,7 @@ class Study:
         runs: In the order of the file.
         measures: Command -> its options, for `sharpness` and `hessian`, where they are wanted.
         select: Options that are chosen on the validation split.
+        layout: Shape of the tables, one of `LAYOUTS`.
         threads: Of each run; None to share the processors among those that run together.
         slurm: Parameters of jobs on a cluster.
     """
@@ -109,6 +113,7 @@ class Study:
     runs: tuple[StudyRun, ...]
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     select: tuple[str, ...] = ("rho",)
+    layout: str = LAYOUTS[0]
     threads: int | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
 

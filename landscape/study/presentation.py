@@ -10,24 +10,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.plot.training_curves import Band, plot_bands
+from landscape.report.report_rows import PERCENT
 from landscape.report.tables import Table
+from landscape.results.headlines import RATIO_REMARK
 from landscape.results.history import History
 from landscape.results.interval import Number
-from landscape.study.definition import as_text
+from landscape.results.sharpness import SCALE
+from landscape.results.sharpness_measures import MEASURES
+from landscape.study.definition import LAYOUTS, as_text
 from landscape.study.summary import ABSOLUTE_RATIO, SHARES, Setting, Statistic, Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ROUNDING = 1e-12
+"""Share of a mean up to which a deviation is that of one value, which a mean in float64 may have."""
+
+_NEITHER = ("gradients", "lambda_min", ABSOLUTE_RATIO)
+"""Quantities of which neither a high nor a low value is better."""
+
 Cells = Callable[[str, Statistic | None], list[str]]
 """From a quantity and its values to the cells of a row."""
 
 
-def settings_table(title: str, settings: Sequence[Setting], summary: Summary) -> Table:
-    """Return the table of settings, as mean and standard deviation; transposed if that is narrower.
+def settings_table(
+    title: str, settings: Sequence[Setting], summary: Summary, *, layout: str = LAYOUTS[0]
+) -> Table:
+    """Return the table of settings, as mean and standard deviation.
 
-    The settings are those that were chosen, or all, of the summary.
+    Args:
+        title: What it shows.
+        settings: Those that were chosen, or all, of the summary.
+        summary: The summary.
+        layout: `narrow` for rows or columns of settings, whichever is narrower; `rows` for the
+            shape of papers: a row for each setting, the best of each quantity in bold, sharpness
+            and generalization gap x 10^3.
     """
+    if layout == "rows":
+        return _paper_table(title, settings, summary)
     table = _table(
         title,
         settings,
@@ -36,6 +56,63 @@ def settings_table(title: str, settings: Sequence[Setting], summary: Summary) ->
         lambda name: [f"{name} (%)" if name in SHARES else name],
     )
     return table.transposed() if len(table.rows) + 1 < len(table.columns) else table
+
+
+def _paper_table(title: str, settings: Sequence[Setting], summary: Summary) -> Table:
+    """Return a row for each setting; seeds have no column where all settings have as many."""
+    table = _table(title, settings, summary, _scaled_text, lambda name: [_in_words(name)])
+    counts = {str(len(setting.seeds)) for setting in settings}
+    names = _quantities(settings)
+    place = len(table.columns) - len(names) - 1
+    first = place + 1
+    columns, rows, notes = list(table.columns), [list(row) for row in table.rows], [*table.notes]
+    if len(counts) == 1:
+        for each in (columns, *rows):
+            del each[place]
+        first = place
+        notes.append(f"Number of seeds of each row: {counts.pop()}.")
+    bold = {
+        (row, first + column)
+        for column, name in enumerate(names)
+        for row in _best_rows(name, settings)
+    }
+    return Table(title, columns, rows, notes, frozenset(bold))
+
+
+def _quantities(settings: Sequence[Setting]) -> list[str]:
+    return list(dict.fromkeys(name for setting in settings for name in setting.quantities))
+
+
+def _best_rows(name: str, settings: Sequence[Setting]) -> list[int]:
+    """Return the settings with the best mean, as it is written; none where no end is better."""
+    if name in _NEITHER or len(settings) < 2:
+        return []
+    found = {
+        row: each for row, setting in enumerate(settings) if (each := setting.quantities.get(name))
+    }
+    sign = -1.0 if name in SHARES else 1.0
+    best = min((sign * each.mean for each in found.values()), default=0.0)
+    texts = {row: _scaled_text(name, each) for row, each in found.items()}
+    shown = {tuple(texts[row]) for row, each in found.items() if sign * each.mean == best}
+    return [row for row, text in texts.items() if tuple(text) in shown]
+
+
+def _in_words(name: str) -> str:
+    """Return a quantity as the head of a column, with symbols that LaTeX has, and its unit."""
+    measure, _, rho = name.partition("@")
+    if rho:
+        return f"{MEASURES[measure].label}, rho = {rho} (x 10^3)"
+    return name + {PERCENT: " (%)", SCALE: " (x 10^3)"}.get(_factor(name), "")
+
+
+def _factor(name: str) -> float:
+    if name in SHARES:
+        return PERCENT
+    return SCALE if "@" in name or name == "generalization gap" else 1.0
+
+
+def _scaled_text(name: str, statistic: Statistic | None) -> list[str]:
+    return _shown(name, statistic, factor=_factor(name))
 
 
 def numbers_table(settings: Sequence[Setting], summary: Summary) -> Table:
@@ -57,7 +134,7 @@ def _table(
     heads: Callable[[str], list[str]],
 ) -> Table:
     factors = list(dict.fromkeys(name for setting in settings for name in setting.factors))
-    quantities = list(dict.fromkeys(name for setting in settings for name in setting.quantities))
+    quantities = _quantities(settings)
     has_variants = any(setting.variant for setting in settings)
     columns = [
         *(["variant"] * has_variants),
@@ -89,6 +166,8 @@ def _notes(settings: Sequence[Setting], summary: Summary) -> list[str]:
             f"{', '.join(summary.unchosen)}: all values are shown, none is chosen, for no "
             "validation split was held out."
         )
+    if any(ABSOLUTE_RATIO in setting.quantities for setting in settings):
+        notes.append(RATIO_REMARK)
     if summary.num_finished < summary.num_runs:
         notes.append(
             f"Not all is there: {summary.num_finished} of {summary.num_runs} runs are finished."
@@ -96,13 +175,16 @@ def _notes(settings: Sequence[Setting], summary: Summary) -> list[str]:
     return notes
 
 
-def _shown(name: str, statistic: Statistic | None) -> list[str]:
+def _shown(name: str, statistic: Statistic | None, factor: float | None = None) -> list[str]:
+    """Return mean and deviation; where all seeds gave one value, or there is one, their number."""
     if statistic is None:
         return ["-"]
     if name == "gradients":
         return [f"{statistic.mean:.0f}"]  # seeds change no number of steps
-    number = Number(statistic.mean, statistic.deviation)
-    return [number.times(100.0 if name in SHARES else 1.0).text]
+    is_same = not statistic.deviation > _ROUNDING * abs(statistic.mean)
+    number = Number(statistic.mean, None if is_same else statistic.deviation)
+    number = number.times((PERCENT if name in SHARES else 1.0) if factor is None else factor)
+    return [number.text if number.spread else f"{number.main} (n = {statistic.count})"]
 
 
 def _numbers(name: str, statistic: Statistic | None) -> list[str]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from landscape.errors import InputError, first_line, require
-from landscape.study.definition import CommandOptions, Study, StudyRun, as_text
+from landscape.study.definition import LAYOUTS, CommandOptions, Study, StudyRun, as_text
 
 _SECTIONS = ("train", "grid", "variant", "measure", "report", "slurm")
 _SINGLE = ("out", "threads")
 _MEASURES = ("sharpness", "hessian")
-_REPORT = ("select",)
+_REPORT = ("select", "layout")
 _SEEDS = ("seed", "seeds")
 
 
@@ -34,7 +34,8 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
       list of values;
     - `[measure.sharpness]` and `[measure.hessian]`: options of those commands, for each trained
       checkpoint;
-    - `[report]`: `select`, options that are chosen on the validation split, by default `rho`;
+    - `[report]`: `select`, options that are chosen on the validation split, by default `rho`, and
+      `layout`, the shape of its tables, one of `LAYOUTS`;
     - `[slurm]`: parameters of submitit.
 
     Args:
@@ -70,6 +71,7 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
             for name in _MEASURES
             if name in sections["measure"]
         },
+        layout=_layout(source, sections["report"]),
         select=_selected(source, sections["report"], commands["train"]),
         threads=source.value(
             "threads",
@@ -79,6 +81,13 @@ def read_study(path: Path, commands: Mapping[str, CommandOptions]) -> Study:
         ),
         slurm=sections["slurm"],
     )
+
+
+def _layout(source: _Source, report: Mapping[str, Any]) -> str:
+    found = report.get("layout", LAYOUTS[0])
+    rule = f"layout must be one of {', '.join(LAYOUTS)}, got {found!r}."
+    source.require(found in LAYOUTS, rule, "report", "layout", hint=_nearest(str(found), LAYOUTS))
+    return found
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,8 @@ def test_the_rest_of_a_study_is_read(read, tmp_path):
     assert study.measures == {"sharpness": {"rho": [0.1]}, "hessian": {"top_k": 1}}
     assert study.slurm == {"slurm_partition": "gpu"}
     assert str(read("").out) == "runs/study"
+    layouts = [read(text).layout for text in ("", "[report]\nlayout = 'rows'\n")]
+    assert layouts == ["narrow", "rows"]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +149,11 @@ def test_the_rest_of_a_study_is_read(read, tmp_path):
             "[measure.hessian]\ntopk = 1\n",
             "line 2, [measure.hessian]: keys must be options",
             "nearest is top_k",
+        ),
+        (
+            "[report]\nlayout = 'row'\n",
+            "line 2, [report]: layout must be one of narrow, rows, got 'row'.",
+            "The nearest is rows.",
         ),
         (
             "[report]\nselect = ['roh']\n",

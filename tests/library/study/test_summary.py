@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from landscape.study.presentation import (
     numbers_table,
     settings_table,
 )
-from landscape.study.summary import summarise
+from landscape.study.summary import ABSOLUTE_RATIO, Statistic, summarise
 
 SEEDS = (0, 1, 2)
 
@@ -162,6 +163,49 @@ def test_the_tables_show_shares_in_percent(make):
     assert rows["gradients"] == ("12", "12")
     assert "chosen by the mean accuracy on the validation split" in " ".join(table.notes)
     assert "chosen by" not in " ".join(settings_table("", summary.settings, summary).notes)
+
+
+def test_tables_have_the_shape_of_papers_on_request(make):
+    summary = make(THREE)
+    table = settings_table("All", summary.settings, summary, layout="rows")
+    assert table.columns == [
+        "variant",
+        "rho",
+        "validation loss",
+        "validation accuracy (%)",
+        "test accuracy (%)",
+        "gradients",
+    ]
+    assert [row[:2] for row in table.rows] == [["SGD", "-"], ["SAM", "0.05"], ["SAM", "0.1"]]
+    assert table.rows[1][3] == "91.000 (n = 3)"
+    assert "Number of seeds of each row: 3." in table.notes
+    best = {(i, table.columns[j]) for i, j in table.bold}
+    assert best == {
+        (0, "validation accuracy (%)"),
+        (0, "validation loss"),
+        (1, "validation loss"),
+        (1, "test accuracy (%)"),
+    }
+    assert r"\textbf{99.000 (n = 3)}" in table.as_latex()
+    assert "**99.000 (n = 3)**" in table.as_markdown()
+
+
+def test_sharpness_is_in_thousandths_and_with_the_symbols_of_papers(make):
+    summary = make({("SGD", None): THREE["SGD", None]})
+    (setting,) = summary.settings
+    quantities = {
+        "asc@0.05": Statistic(0.0123, 0.0004, 3),
+        "generalization gap": Statistic(0.25, 0.0, 3),
+        ABSOLUTE_RATIO: Statistic(5.0, 1.0, 3),
+    }
+    setting = replace(setting, quantities=quantities)
+    table = settings_table("", [setting], summary, layout="rows")
+    assert table.columns[1:3] == ["L^Asc - L, rho = 0.05 (x 10^3)", "generalization gap (x 10^3)"]
+    assert table.rows[0][1:3] == ["12.30 ± 0.40", "250.00 (n = 3)"]
+    head = r"$L^{\mathrm{Asc}} - L$, $\rho$ = 0.05 ($\times 10^{3}$) & generalization gap"
+    assert head in table.as_latex()
+    assert "hardly trained" in " ".join(table.notes)
+    assert not table.bold  # of one setting nothing is the best
 
 
 def test_json_has_numbers_and_null(make):
