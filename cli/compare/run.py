@@ -204,7 +204,9 @@ def _bench(
 
 
 def _show(report: Report) -> None:
-    """Print the tables."""
+    """Print the answer in a sentence and the tables."""
+    if report.headline:
+        console.answer(report.headline)
     for table in (report.table(), *report.difference_tables(is_short=True)):
         rows = [[_ascii(cell) for cell in row] for row in table.rows]
         console.answer_table(table.title, [_ascii(cell) for cell in table.columns], rows)

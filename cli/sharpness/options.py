@@ -63,7 +63,8 @@ class MeasureOptions:
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Measure as a paper did: s001, s003-text, s003-code, foret or andriushchenko2023."
+            help="Measure as a paper did: s001 (Tiwary and Aananth 2024), s003-text or s003-code "
+            "(Khalid et al.), foret (Foret et al. 2021) or andriushchenko2023."
         ),
     ] = None
     taylor: Annotated[

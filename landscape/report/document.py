@@ -22,8 +22,9 @@ from landscape.report.report_rows import (
 )
 from landscape.report.tables import Table
 from landscape.results.display import Record
+from landscape.results.headlines import RATIO_REMARK, comparison_headline, sharpness_headline
 from landscape.results.interval import Number, half_width
-from landscape.results.sharpness import SCALE, Difference
+from landscape.results.sharpness import SCALE, VERDICTS, Difference
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.comparison import differences
 from landscape.sharpness.rises import standard_error
@@ -92,6 +93,17 @@ class Report:
                 groups.setdefault(_kind(entry.detail), []).append((entry.name, entry.detail))
         return tuple(difference for group in groups.values() for difference in _within(group))
 
+    @property
+    def headline(self) -> str:
+        """Which checkpoints are flatter, and which have the lower test loss, in sentences."""
+        found = self.differences()
+        if not found:
+            measured = [entry.sharpness for entry in self.entries if entry.sharpness is not None]
+            return " ".join(map(sharpness_headline, measured[:1])) if len(self.entries) == 1 else ""
+        tests = [each for each in found if each.name == TEST_LOSS]
+        flatter = comparison_headline([each for each in found if each.name != TEST_LOSS])
+        return " ".join(filter(None, [flatter, *map(_test_in_words, tests)]))
+
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
         shown = summary_rows()
@@ -103,6 +115,7 @@ class Report:
 
     def table(self) -> Table:
         """Return everything that was measured: a row a quantity, a column a checkpoint."""
+        has_ratio = any(entry.spectrum and entry.spectrum.absolute_ratio for entry in self.entries)
         return Table(
             "All quantities",
             ["quantity", *self.names],
@@ -110,7 +123,7 @@ class Report:
                 [row.name, *(row.shown(entry).text for entry in self.entries)]
                 for row in report_rows(self.rho)
             ],
-            [self.settings_line(), *self.remarks()],
+            [self.settings_line(), *self.remarks(), *[RATIO_REMARK] * has_ratio],
         )
 
     def sharpness_table(self) -> Table:
@@ -263,6 +276,13 @@ def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference
         half_width(standard_error(paired)),
         "test examples",
     )
+
+
+def _test_in_words(difference: Difference) -> str:
+    first, second = difference.first, difference.second
+    if difference.verdict == VERDICTS[2]:
+        return f"The test losses of {first} and {second} cannot be told apart."
+    return f"The test loss of {first} is {difference.verdict} than that of {second}."
 
 
 def difference_row(difference: Difference) -> list[str]:

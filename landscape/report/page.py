@@ -155,7 +155,6 @@ def render_page(report: Report, figures: Sequence[Figure]) -> str:
             (name, list(rows))
             for name, rows in groupby(report_rows(report.rho), lambda row: row.group)
         ],
-        verdicts=_verdicts(report),
         differences=[_pair(table, report.rho) for table in report.difference_tables()],
         sharpness=report.sharpness_table(),
         figures=[(figure, _plot_command(report, figure)) for figure in figures],
@@ -281,21 +280,6 @@ def _called(settings: Any, name: str) -> str:
         f"{key}={value}" for key, value in (settings.get(f"{name}_args") or {}).items()
     )
     return (settings.get(name) or "") + (f"({arguments})" if arguments else "")
-
-
-def _verdicts(report: Report) -> list[str]:
-    """Return a sentence for each pair: in how many measures it differs, and which way."""
-    found = report.differences()
-    sentences = []
-    for pair in dict.fromkeys((each.first, each.second) for each in found):
-        verdicts = [each.verdict for each in found if (each.first, each.second) == pair]
-        counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
-        sentences.append(
-            f"Of {len(verdicts)} differences between {pair[0]} and {pair[1]}, {pair[0]} is lower "
-            f"in {counts['lower']} and higher in {counts['higher']}; "
-            f"{counts['not distinguishable']} cannot be told from 0."
-        )
-    return sentences
 
 
 def _printable_text(value: Any) -> Any:

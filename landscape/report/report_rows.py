@@ -9,6 +9,7 @@ from functools import partial
 from operator import attrgetter
 
 from landscape.report.entry import Detail, Entry
+from landscape.results.headlines import RATIO_REMARK
 from landscape.results.interval import Number
 from landscape.results.sharpness import SCALE, Measure
 from landscape.results.sharpness_measures import MEASURES
@@ -244,7 +245,7 @@ _PLAIN = (
         "absolute_ratio",
         "|lambda_max / lambda_min|",
         _of_spectrum(partial(_ratio, name="|lambda_max / lambda_min|")),
-        f"as S000's Table I prints it; {_INTERVAL}",
+        f"as Fainello et al. print it in their Table I; {_INTERVAL}. {RATIO_REMARK}",
         group=_CURVED,
     ),
     ReportRow(

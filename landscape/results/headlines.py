@@ -206,8 +206,9 @@ def sharpness_headline(result: Sharpness) -> str:
     if result.protocol:
         values = ", ".join(f"{each.name} {brief(each.sharpness)}" for each in measures)
         return f"Sharpness by protocol {result.protocol} at radius {rho:.4g}: {values}."
-    words = [_worst(result, measures, rho), _average(measures)]
-    found = "; ".join(filter(None, words))
+    worst = _worst(result, measures, rho)
+    average = _average(measures, "it" if worst else f"the {result.split} loss")
+    found = "; ".join(filter(None, [worst, average]))
     if not found:
         (slope,) = {each.sharpness for each in measures}
         found = f"the gradient predicts a rise of the {result.split} loss by {brief(slope)}"
@@ -245,12 +246,12 @@ def _worst(result: Sharpness, measures: Sequence[Measure], rho: float) -> str:
     )
 
 
-def _average(measures: Sequence[Measure]) -> str:
+def _average(measures: Sequence[Measure], loss: str) -> str:
     """Return the mean over random directions; empty where it was not measured."""
     for measure in measures:
         if measure.num_directions is not None:
             error = measure.half_width or 0.0
-            rise = f"random steps of length {_ball(measure)} change it by"
+            rise = f"random steps of length {_ball(measure)} change {loss} by"
             if not math.isfinite(measure.sharpness):
                 return f"{rise} no finite number on average"
             if abs(measure.sharpness) <= error + (measure.rounding or 0.0):
@@ -305,7 +306,7 @@ def pair_in_words(pair: tuple[str, str], verdicts: Sequence[str]) -> str:
 
 def _share(count: int, total: int) -> str:
     if count == total:
-        return "every measure" if total > 1 else "the one measure"
+        return "every measure" if total > 1 else "the only measure"
     return f"{count} of {total} measures"
 
 

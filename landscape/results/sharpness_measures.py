@@ -58,7 +58,8 @@ MEASURES: dict[str, MeasureKind] = {
             "asc",
             "L^Asc - L",
             "one ascent step",
-            "rise of the loss one step of length rho up the gradient (S001, Table 1)",
+            "rise of the loss one step of length rho up the gradient "
+            "(Tiwary and Aananth 2024, Table 1)",
             f"{_HERE}:one_step",
             cost=lambda options, is_sample: 1,
         ),
@@ -66,7 +67,7 @@ MEASURES: dict[str, MeasureKind] = {
             "avg",
             "L^Avg - L",
             "average",
-            "mean rise over random directions of length rho (S001, Table 1)",
+            "mean rise over random directions of length rho (Tiwary and Aananth 2024, Table 1)",
             f"{_HERE}:average",
             cost=lambda options, is_sample: (
                 2 * options.num_directions if options.relative_error is None else None
@@ -77,7 +78,8 @@ MEASURES: dict[str, MeasureKind] = {
             "max",
             "L^Max - L",
             "maximum (from below)",
-            "largest rise that was found within rho, a lower bound (S001, Table 1)",
+            "largest rise that was found within rho, a lower bound "
+            "(Tiwary and Aananth 2024, Table 1)",
             f"{_HERE}:largest",
             cost=lambda options, is_sample: None,
             is_lower_bound=True,
@@ -86,7 +88,8 @@ MEASURES: dict[str, MeasureKind] = {
             "nstep",
             "N-step ascent",
             "{steps} ascent steps",
-            "rise after several steps up the gradient, rho long together (S001, Eq. 6)",
+            "rise after several steps up the gradient, rho long together "
+            "(Tiwary and Aananth 2024, Eq. 6)",
             f"{_HERE}:several_steps",
             cost=lambda options, is_sample: options.steps,
             has_steps=True,
@@ -95,7 +98,7 @@ MEASURES: dict[str, MeasureKind] = {
             "first_order",
             "first order",
             "first order",
-            "rho times the length of the gradient (S003, Prop. 1)",
+            "rho times the length of the gradient (Khalid et al., Proposition 1)",
             f"{_HERE}:first_order",
             cost=lambda options, is_sample: 2 * is_sample,
         ),

@@ -79,7 +79,7 @@ class Protocol:
 _ALL = (
     Protocol(
         "s001",
-        source="S001, 1st-Order Magic, section 4.1 and Table 2",
+        source="Tiwary and Aananth (2024), section 4.1 and Table 2",
         fixes=(
             "The standardized sharpness L(w + e1) - L(w), e1 one ascent step of length rho = 0.05 "
             "in the Euclidean norm whatever the training used, times 1000, beside 1000 times the "
@@ -95,7 +95,7 @@ _ALL = (
     ),
     Protocol(
         "s003-text",
-        source="S003, Proposition 1, Algorithm 1 and section III.A",
+        source="Khalid et al., Proposition 1, Algorithm 1 and section III.A",
         fixes=(
             "The sum of rho times the Euclidean norm of the gradient over batches of 128, with "
             "random crops and flips, divided by the last index of the batches, which is their "
@@ -114,7 +114,10 @@ _ALL = (
     ),
     Protocol(
         "s003-code",
-        source="the code of S003, github.com/mukherjeesohom/OptML_Project, sam/sam_train_models.py",
+        source=(
+            "the code of Khalid et al., github.com/mukherjeesohom/OptML_Project, "
+            "sam/sam_train_models.py"
+        ),
         fixes=(
             "As s003-text, but adaptive: rho = 2 times the Euclidean norm of |w| g, without eta; "
             "the loss is the divergence from targets smoothed by 0.1 over the other classes; "

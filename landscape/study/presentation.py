@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROUNDING = 1e-12
-"""Share of a mean up to which a deviation is that of one value, which a mean in float64 may have."""
+"""Share of a mean that the deviation of equal values may have, by the rounding of the mean."""
 
 _NEITHER = ("gradients", "lambda_min", ABSOLUTE_RATIO)
 """Quantities of which neither a high nor a low value is better."""

@@ -168,3 +168,15 @@ def test_a_damaged_file_of_that_counts_as_none(tmp_path):
     (tmp_path / "d.npz").write_bytes(b"PK\x03\x04 cut short")
     assert read_detail(tmp_path / "d.npz", detail().measured.result) is None
     assert read_detail(tmp_path / "none.npz", detail().measured.result) is None
+
+
+def test_the_answer_names_the_lower_test_loss_and_one_checkpoint_has_its_own_sentence():
+    lower = entry("sam", rise=0.02, test_losses=(0.05, 0.1, 0.2, 0.3))
+    assert Report([entry("sgd", rise=0.02), lower], MeasuringPlan()).headline == (
+        "sam and sgd cannot be told apart by any measure. The test loss of sam is lower than that "
+        "of sgd."
+    )
+    alone = Report([entry()], MeasuringPlan()).headline
+    assert alone.startswith("Random steps of length 0.05 change the train loss")
+    others = entry("other", detail=detail(model="cnn"))
+    assert Report([entry("sgd"), others], MeasuringPlan()).headline == ""

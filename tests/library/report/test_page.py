@@ -50,6 +50,19 @@ def page(report, tmp_path_factory):
     return render_page(report, draw_figures(report, tmp_path_factory.mktemp("figures")))
 
 
+def test_the_page_begins_with_the_answer(page, report):
+    # two radii of one measure are one vote; the test losses are the same, example by example
+    assert report.headline == (
+        "sam is flatter than sgd by the only measure. The test losses of sam and sgd cannot be "
+        "told apart."
+    )
+    assert page.index(report.headline) < page.index("At a glance")
+
+
+def test_papers_are_cited_by_their_authors(page):
+    assert not re.search(r"\bS00\d\b", page)
+
+
 def test_the_page_refers_to_nothing_outside_itself(page):
     references = _Page(page).references
     assert any(reference.startswith("data:image/svg+xml;base64,") for reference in references)

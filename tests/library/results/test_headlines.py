@@ -168,11 +168,11 @@ def rise(name, value, rho=0.05, *, rounding=None, error=None, m=None, p=2.0, ada
         ),
         (
             [rise("avg", 0.1, error=0.001)],
-            "Random steps of length 0.05 change it by 0.1 ± 0.004 on average.",
+            "Random steps of length 0.05 change the train loss by 0.1 ± 0.004 on average.",
         ),
         (
             [rise("avg", 0.001, error=0.001)],
-            "change it by nothing that can be told from 0 on average.",
+            "change the train loss by nothing that can be told from 0 on average.",
         ),
         (
             [rise("asc", 0.1), rise("asc", 0.2, 0.1), rise("asc", 0.3, 0.2)],
@@ -205,7 +205,7 @@ def test_a_measure_at_several_radii_has_one_vote():
     ("verdicts", "said"),
     [
         ([LOWER] * 3, "sam is flatter than sgd by every measure"),
-        ([HIGHER], "sam is sharper than sgd by the one measure"),
+        ([HIGHER], "sam is sharper than sgd by the only measure"),
         ([OPEN, OPEN], "sam and sgd cannot be told apart by any measure"),
         ([LOWER, LOWER, OPEN], "sam is flatter than sgd by 2 of 3 measures; 1 undecided"),
         (
