@@ -52,10 +52,14 @@ def info(
         return
     tables = {name: _rows(found[name]) for name in _TABLES if found.get(name)}
     rest = {name: value for name, value in found.items() if name not in (*_TABLES, *_LEFT_TO_JSON)}
+    if "last_epoch" in rest and not rest["last_epoch"].get("test_top5_error"):
+        rest["last_epoch"] = {**rest["last_epoch"], "test_top5_error": None}  # at most 5 classes
     provenance = rest.pop("provenance", {})
     recorded = {**found.get("settings", {}), **found.get("recipe", {})}.get("loss")
     loss = provenance.get("loss_function") or recorded
     console.answer(f"{file}: {found['kind']}{f', loss {loss}' if loss else ''}")
+    if words := _in_words(file, found):
+        console.answer(words)
     _answer_lines(list(_flat(rest)))
     for name, rows in tables.items():
         console.answer(name)
@@ -63,6 +67,37 @@ def info(
     if provenance:
         console.answer("provenance")
         _answer_lines(list(_flat(provenance)))
+
+
+def _in_words(file: Path, found: Mapping[str, Any]) -> str:
+    """Return the first sentence about what a file holds; empty where there is none."""
+    if found["kind"] == "checkpoint":
+        return _checkpoint_in_words(found)
+    from landscape.io.layouts import read_any
+    from landscape.surface.surface_headlines import result_headline
+
+    return result_headline(read_any(file)[0])
+
+
+def _checkpoint_in_words(found: Mapping[str, Any]) -> str:
+    """Return what was trained, for how long, and how."""
+    settings, recipe = found.get("settings", {}), found["recipe"]
+    what = _shown(recipe.get("model") or f"{found['num_values']:,} values")
+    data = f" for {_shown(recipe['data'])}" if recipe.get("data") else ""
+    if not settings.get("optim"):
+        return f"{what}{data}; how it was trained is not recorded."
+    names = ("optim", "base", "rho", "lr", "weight_decay")
+    optim, base, *rest = (settings.get(name) for name in names)
+    values = [
+        f"{word} {_shown(value)}"
+        for word, value in zip(("rho", "learning rate", "weight decay"), rest, strict=True)
+        if value is not None
+    ]
+    around = f" around {_shown(base)}" if base else ""
+    return (
+        f"{what}{data}, after epoch {_shown(found.get('epoch'))} of training with "
+        f"{', '.join([f'{_shown(optim)}{around}', *values])}."
+    )
 
 
 def _rows(

@@ -117,6 +117,8 @@ def examine_checkpoint(
         rows = [dataclasses.asdict(each) for each in findings]
         console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
     else:
+        bad = [each.check for each in findings if each.severity == Severity.PROBLEM]
+        console.answer(f"Problems: {', '.join(bad)}." if bad else "No problem was found.")
         rows = [(each.check, each.severity, each.message) for each in findings]
         console.answer_table(str(checkpoint), ["check", "result", "found"], rows, num_texts=3)
         for each in findings:

@@ -273,22 +273,28 @@ class _Run:
             for file in self.replaced:
                 file.unlink(missing_ok=True)
             if self.save_every is not None and start is not None:
-                self._save_snapshot(0, start, recipe)
+                self._save_snapshot(0, start, recipe, settings)
         write_result(self.history_path, make_history(state.rows, settings))
         if self.save_every is not None and state.step == 0 and state.epoch % self.save_every == 0:
-            self._save_snapshot(state.epoch, state.module, recipe)
+            self._save_snapshot(state.epoch, state.module, recipe, settings)
         if state.average is not None:
-            save_checkpoint(self.ema_path, state.average, recipe, {"epoch": state.epoch})
+            how = {"epoch": state.epoch, "settings": dict(settings)}
+            save_checkpoint(self.ema_path, state.average, recipe, how)
         training = {"settings": dict(settings), "state": dataclasses.asdict(state)}
         save_checkpoint(self.path, state.module, recipe, training)
         self.has_saved = True
         if state.step == 0:
             console.log(epoch_in_words(state.rows, self.options.epochs))
 
-    def _save_snapshot(self, epoch: int, weights: Mapping[str, Any], recipe: Recipe) -> None:
-        save_checkpoint(
-            self.folder / "snapshots" / f"epoch-{epoch:04d}.pt", weights, recipe, {"epoch": epoch}
-        )
+    def _save_snapshot(
+        self,
+        epoch: int,
+        weights: Mapping[str, Any],
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+    ) -> None:
+        path = self.folder / "snapshots" / f"epoch-{epoch:04d}.pt"
+        save_checkpoint(path, weights, recipe, {"epoch": epoch, "settings": dict(settings)})
 
 
 def _load_state(path: Path, settings: Mapping[str, Any]) -> TrainingState:

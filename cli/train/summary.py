@@ -31,7 +31,8 @@ def show_run(history: History, path: Path, title: str, num_samples: int | None) 
     """Print what a run came to, and how to look at it."""
     console.answer(history_headline([history]))
     held_out = {"validation accuracy": console.percent(history.validation_accuracy[-1])}
-    has_few_classes = not history.test_top5_error.any()  # it is 0 in every epoch of five classes
+    # It is 0 in every epoch of up to five classes, and NaN without a test set.
+    has_few_classes = not (history.test_top5_error > 0).any()
     shown = {
         "epochs": str(int(history.epoch[-1])),
         "train loss": console.number(history.train_loss[-1], 4),

@@ -23,7 +23,7 @@ from landscape.report.report_rows import (
 from landscape.report.tables import Table
 from landscape.results.display import Record
 from landscape.results.headlines import RATIO_REMARK, comparison_headline, sharpness_headline
-from landscape.results.interval import Number, half_width
+from landscape.results.interval import Interval, Number, half_width
 from landscape.results.sharpness import SCALE, VERDICTS, Difference
 from landscape.results.sharpness_measures import MEASURES
 from landscape.sharpness.comparison import differences
@@ -102,7 +102,8 @@ class Report:
             return " ".join(map(sharpness_headline, measured[:1])) if len(self.entries) == 1 else ""
         tests = [each for each in found if each.name == TEST_LOSS]
         flatter = comparison_headline([each for each in found if each.name != TEST_LOSS])
-        return " ".join(filter(None, [flatter, *map(_test_in_words, tests)]))
+        curved = _curvature_in_words(self.entries) if len(self.entries) == 2 else ""
+        return " ".join(filter(None, [flatter, curved, *map(_test_in_words, tests)]))
 
     def summary(self) -> Table:
         """Return the table in the shape of S000's Table I: a row a checkpoint."""
@@ -276,6 +277,23 @@ def _test_loss(one: tuple[str, Detail], other: tuple[str, Detail]) -> Difference
         half_width(standard_error(paired)),
         "test examples",
     )
+
+
+def _curvature_in_words(entries: Sequence[Entry]) -> str:
+    """Return how much sharper the sharpest direction of the second of two is, if that is known."""
+    spectra = [entry.spectrum for entry in entries]
+    ends = [
+        Interval.around(float(each.eigenvalues[0]), float(each.half_widths[0][0]))
+        for each in spectra
+        if each is not None and each.converged and each.eigenvalues.size
+    ]
+    if len(ends) < 2 or min(each.low for each in ends) <= 0:
+        return ""
+    ratio, (first, second) = ends[1] / ends[0], (entry.name for entry in entries)
+    if ratio.low <= 1 <= ratio.high:
+        return f"The sharpest directions of {first} and {second} are alike within their errors."
+    sizes = f"{ends[1].value:.3g} and {ends[0].value:.3g}"
+    return f"Sharpest direction of {second}: {ratio.value:.2g}x that of {first} ({sizes})."
 
 
 def _test_in_words(difference: Difference) -> str:

@@ -59,12 +59,12 @@ def is_symmetric(spectrum: Spectrum) -> bool:
 
 
 def spectrum_headline(spectrum: Spectrum) -> str:
-    """Return what the largest and the smallest eigenvalue say, and what else was measured."""
+    """Return what both ends of the spectrum say, and a line for whatever else was measured."""
     if not is_symmetric(spectrum):
         return "These values are not curvatures of the loss: the products are not symmetric."
     words = [_extremes_in_words(spectrum)]
     if spectrum.trace is not None:
-        words.append(f"All curvatures together: {_text(spectrum.trace)}.")
+        words.append(f"The trace, the sum of all curvatures: {_text(spectrum.trace)}.")
     if spectrum.density is not None:
         share = mass_near_zero(spectrum.density)
         ends = dict.fromkeys(f"{100 * end:.3g}" for end in (share.at_least, share.at_most))
@@ -78,7 +78,7 @@ def spectrum_headline(spectrum: Spectrum) -> str:
         mean, deviation = fold_summary(spectrum.folds)["lambda_max"]
         spread = "" if math.isnan(deviation) else f" \N{PLUS-MINUS SIGN} {deviation:.2g}"
         words.append(f"Sharpest direction of a subset: {brief(mean)}{spread}.")
-    return " ".join(words)
+    return "\n".join(words)
 
 
 def _text(estimate: object) -> str:
@@ -142,10 +142,10 @@ def _error(block: BlockCurvature) -> float:
 
 def curvature_history_headline(history: CurvatureHistory) -> str:
     """Return how the largest eigenvalue changed over the snapshots that are done."""
-    done = history.done & np.isfinite(history.eigenvalues[:, 0])
-    values, places = history.eigenvalues[done, 0], history.epoch[done]
-    if not values.size:
+    known = history.done[:, None] & np.isfinite(history.eigenvalues)
+    if not known[:, :1].any():
         return "No curvature is known yet."
+    values, places = history.eigenvalues[known[:, 0], 0], history.epoch[known[:, 0]]
     named = [f"{history.unit} {place:.12g}" for place in places]
     words = f"Sharpest direction: {brief(values[0])} at {named[0]}"
     if len(values) > 1:
@@ -162,6 +162,8 @@ def curvature_history_headline(history: CurvatureHistory) -> str:
 
 def history_headline(histories: Sequence[History]) -> str:
     """Return what training came to: of one run, or of runs that differ in the seed alone."""
+    if not all(each.epoch.size for each in histories):
+        return "No epoch is finished."
     lost = [each for each in histories if not math.isfinite(each.train_loss[-1])]
     num_epochs = _counted(int(histories[0].epoch[-1]), "epoch")
     if lost:
@@ -210,8 +212,8 @@ def sharpness_headline(result: Sharpness) -> str:
     average = _average(measures, "it" if worst else f"the {result.split} loss")
     found = "; ".join(filter(None, [worst, average]))
     if not found:
-        (slope,) = {each.sharpness for each in measures}
-        found = f"the gradient predicts a rise of the {result.split} loss by {brief(slope)}"
+        slope = brief(measures[0].sharpness)
+        found = f"the gradient predicts a rise of the {result.split} loss by {slope}"
         found += f" within {_ball(measures[0])} of the weights"
     return sentence(found)
 
@@ -339,14 +341,20 @@ def groups_headline(result: SharpnessComparison) -> str:
     return f"{value.group}: {value.name} {brief(value.mean)}, mean of {value.count} checkpoints."
 
 
-def certificate_headline(certificate: Certificate, *, holds: bool) -> str:
-    """Return what a certificate proves at its largest radius, or that it proves nothing."""
-    if not holds:
+def certificate_headline(certificate: Certificate, *, holds: bool | None = None) -> str:
+    """Return what a certificate proves at its largest radius, or that it proves nothing.
+
+    Args:
+        certificate: The certificate.
+        holds: What became of a check; None before one.
+    """
+    if holds is False or not certificate.rho.size:
         return "The certificate does not hold."
     last = int(np.argmax(certificate.rho))
     norm = "" if certificate.p == 2 and not certificate.adaptive else " in the norm of its balls"
+    start = "The certificate holds" if holds else "To be checked"
     return (
-        f"The certificate holds: within {certificate.rho[last]:.4g} of the weights{norm} the "
+        f"{start}: within {certificate.rho[last]:.4g} of the weights{norm} the "
         f"{certificate.split} loss reaches {brief(float(certificate.losses[last]))} or more, from "
         f"{brief(certificate.loss)} at the weights."
     )

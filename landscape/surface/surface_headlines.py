@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from landscape.results.headlines import brief
+from landscape.results.eigenvalue_history import CurvatureHistory
+from landscape.results.headlines import (
+    brief,
+    certificate_headline,
+    curvature_history_headline,
+    groups_headline,
+    history_headline,
+    sharpness_headline,
+    spectrum_headline,
+)
+from landscape.results.history import History
+from landscape.results.sharpness import Certificate, Sharpness, SharpnessComparison
+from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Surface
-from landscape.surface.topology import Barrier, TopologySummary
+from landscape.surface.topology import Barrier, TopologySummary, describe_topology
 
 TENFOLD = 10.0
 """Multiple of the loss at the center that the sentence looks for."""
 
 _NORMS = {"filter": "filter norms", "layer": "layer norms"}
+
+
+def result_headline(result: Any) -> str:
+    """Return the first sentence about a result of any kind; empty for one that has none."""
+    if isinstance(result, Surface):
+        return surface_headline(result, describe_topology(result, result.splits[0]))
+    for kind, headline in _HEADLINES.items():
+        if isinstance(result, kind):
+            return headline(result)
+    return ""
+
+
+_HEADLINES: dict[type, Callable[[Any], str]] = {
+    Spectrum: spectrum_headline,
+    CurvatureHistory: curvature_history_headline,
+    Sharpness: sharpness_headline,
+    SharpnessComparison: groups_headline,
+    Certificate: certificate_headline,
+    History: lambda history: history_headline([history]),
+}
 
 
 def surface_headline(surface: Surface, topology: TopologySummary | None) -> str:
@@ -124,7 +157,7 @@ def distance_to_loss(surface: Surface, split: str, level: float) -> float | None
         share = low[crosses] / (low[crosses] - high[crosses])
         found.append(start[:, crosses] + share * (stop - start)[:, crosses])
     a, b = np.concatenate(found, axis=1)
-    squares = a**2 + b**2 + 2 * (surface.cosine or 0.0) * a * b
+    squares = a**2 + b**2 + 2 * np.nan_to_num(surface.cosine or 0.0) * a * b
     return float(np.sqrt(np.maximum(squares, 0.0)).min()) if a.size else None
 
 

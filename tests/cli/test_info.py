@@ -1,14 +1,22 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from surfaces import formula, plane_surface
 
 from landscape.io import li2018
+from landscape.io.layouts import read_any
 from landscape.io.store import write_result
+from landscape.results.history import make_history
+from landscape.results.surface import Directions
+from landscape.surface.surface_headlines import result_headline
+
+FILES = Path(__file__).resolve().parents[1] / "written_by_0_1"
 
 
 @pytest.fixture
@@ -101,3 +109,32 @@ def test_a_foreign_file_is_refused_with_a_hint(run, tmp_path):
     assert answer.code == 1
     assert "an HDF5 file of something else" in answer.err
     assert "Hint: " in answer.err
+
+
+@pytest.mark.parametrize("file", sorted(FILES.glob("*.h5")), ids=lambda path: path.stem)
+def test_a_result_is_told_in_a_sentence_first(run, file):
+    _, words, *_ = run("info", file).out.splitlines()
+    result = read_any(file)[0]
+    is_told = not isinstance(result, Directions)
+    assert (words in result_headline(result).splitlines()) == is_told
+    assert words.endswith(".") == is_told
+
+
+def test_a_checkpoint_is_told_by_its_training(run, trained, tmp_path):
+    def told(path):
+        return run("info", path).out.splitlines()[1]
+
+    assert told(trained / "checkpoint.pt") == (
+        "mlp for digits, after epoch 2 of training with sam around sgd, rho 0.05, learning rate "
+        "0.05, weight decay 0.0005."
+    )
+    assert told(trained / "snapshots" / "epoch-0001.pt").startswith("mlp for digits, after epoch 1")
+    torch.save({"w": torch.zeros(1200)}, tmp_path / "own.pt")
+    assert told(tmp_path / "own.pt") == "1,200 values; how it was trained is not recorded."
+
+
+def test_the_top_5_error_is_told_only_of_more_than_five_classes(run, tmp_path, trained):
+    assert "test_top5_error" in run("info", trained / "history.h5").out
+    rows = [{"epoch": 1, "train_loss": 0.5, "test_accuracy": 0.9, "test_top5_error": 0.0}]
+    write_result(tmp_path / "few.h5", make_history(rows, {}))
+    assert "test_top5_error" not in run("info", tmp_path / "few.h5").out

@@ -34,6 +34,7 @@ from landscape.report.measuring import MeasuringPlan
 from landscape.runtime.seal import seal
 from landscape.study.definition import Option, Study, StudyRun
 from landscape.study.execute import make_job, read_record
+from landscape.surface.surface_headlines import result_headline
 
 OLD = sorted((Path(__file__).parents[2] / "written_by_0_1").glob("*.h5"))
 AMOUNTS = pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def _look_at(path):
     describe_file(path)
     result, _ = read_any(path)
     assert repr(result)
+    assert "\n\n" not in result_headline(result)
     for suffix, layout in ((".csv", "csv"), (".li", "li2018")):
         assert _is_said(convert, path, path.with_suffix(suffix), layout)
 

@@ -173,10 +173,29 @@ def test_a_damaged_file_of_that_counts_as_none(tmp_path):
 def test_the_answer_names_the_lower_test_loss_and_one_checkpoint_has_its_own_sentence():
     lower = entry("sam", rise=0.02, test_losses=(0.05, 0.1, 0.2, 0.3))
     assert Report([entry("sgd", rise=0.02), lower], MeasuringPlan()).headline == (
-        "sam and sgd cannot be told apart by any measure. The test loss of sam is lower than that "
-        "of sgd."
+        "sam and sgd cannot be told apart by any measure. The sharpest directions of sgd and sam "
+        "are alike within their errors. The test loss of sam is lower than that of sgd."
     )
     alone = Report([entry()], MeasuringPlan()).headline
     assert alone.startswith("Random steps of length 0.05 change the train loss")
     others = entry("other", detail=detail(model="cnn"))
     assert Report([entry("sgd"), others], MeasuringPlan()).headline == ""
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        (4.0, "Sharpest direction of sam: 0.5x that of sgd (4 and 8). "),
+        (8.5, "The sharpest directions of sgd and sam are alike within their errors. "),
+        (0.1, ""),
+    ],
+)
+def test_the_answer_compares_the_sharpest_directions_of_two(top, said):
+    def sharpest(value, **fields):
+        return entry(spectrum=spectrum(top=value, residuals=np.full(5, 0.5)), **fields)
+
+    found = Report([sharpest(8.0, name="sgd"), sharpest(top, name="sam")], MeasuringPlan()).headline
+    assert found == (
+        f"sam and sgd cannot be told apart by any measure. {said}The test losses of sam and sgd "
+        "cannot be told apart."
+    )

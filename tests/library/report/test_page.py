@@ -53,8 +53,8 @@ def page(report, tmp_path_factory):
 def test_the_page_begins_with_the_answer(page, report):
     # two radii of one measure are one vote; the test losses are the same, example by example
     assert report.headline == (
-        "sam is flatter than sgd by the only measure. The test losses of sam and sgd cannot be "
-        "told apart."
+        "sam is flatter than sgd by the only measure. The sharpest directions of sgd and sam are "
+        "alike within their errors. The test losses of sam and sgd cannot be told apart."
     )
     assert page.index(report.headline) < page.index("At a glance")
 
