@@ -12,6 +12,7 @@ from landscape.registry import imported, make_callable
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
+    from landscape.plot.curvature_curves import plot_curvature_history
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
     from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
     from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
     from landscape.plot.surface3d import plot_surface3d
-    from landscape.plot.training_curves import plot_curvature_history, plot_history
+    from landscape.plot.training_curves import plot_history
 
 __all__ = [
     "FIGURES",
@@ -67,7 +68,7 @@ _MODULES = {
     "parse_levels": "look",
     "parse_view": "look",
     "plot_contour": "plane_maps",
-    "plot_curvature_history": "training_curves",
+    "plot_curvature_history": "curvature_curves",
     "plot_density": "spectrum_figures",
     "plot_differences": "sharpness_figures",
     "plot_eigenvalues": "spectrum_figures",

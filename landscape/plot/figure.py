@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
+from landscape.plot.curvature_curves import plot_curvature_history
 from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, subtract_fields
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
@@ -45,7 +46,7 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.plot.surface3d import draw_reliefs, scales_of
-from landscape.plot.training_curves import plot_curvature_history, plot_history
+from landscape.plot.training_curves import plot_history
 from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3

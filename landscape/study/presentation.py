@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.plot.training_curves import Band, plot_bands
+from landscape.plot.seed_bands import Band, plot_bands
 from landscape.report.report_rows import PERCENT
 from landscape.report.tables import Table
 from landscape.results.headlines import RATIO_REMARK

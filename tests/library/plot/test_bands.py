@@ -3,7 +3,7 @@ import pytest
 from figures import legend_texts, panels, with_gid
 
 from landscape.errors import InputError
-from landscape.plot.training_curves import Band, plot_bands
+from landscape.plot.seed_bands import Band, plot_bands
 
 X = np.arange(1.0, 6.0)
 

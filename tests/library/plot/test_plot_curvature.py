@@ -238,3 +238,11 @@ def test_layers_without_shares_are_an_error():
 def test_the_axis_says_what_the_positions_count():
     ax = plot.plot_curvature_history(make_history(unit="step"))
     assert {each.get_xlabel() for each in ax.figure.axes} == {"", "step"}
+
+
+def test_a_wild_eigenvalue_leaves_the_others_half_of_the_height():
+    values = (1e6, 20.0, 9.0, 7.0)
+    ax = plot.plot_curvature_history(make_history(values, rate=np.nan))
+    heights = ax.transAxes.inverted().transform(ax.transData.transform([(0, 20), (0, 7)]))[:, 1]
+    assert heights[0] - heights[1] >= 0.5
+    assert [text.get_text() for text in ax.texts] == ["1e6"]
