@@ -13,6 +13,7 @@ from landscape.registry import imported, make_callable
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
     from landscape.plot.curvature_curves import plot_curvature_history
+    from landscape.plot.density_figures import plot_density
     from landscape.plot.figure import draw, draw_result
     from landscape.plot.interactive import draw_page
     from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
     from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
-    from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
+    from landscape.plot.spectrum_figures import plot_eigenvalues, plot_layer_shares
     from landscape.plot.surface3d import plot_surface3d
     from landscape.plot.training_curves import plot_history
 
@@ -69,7 +70,7 @@ _MODULES = {
     "parse_view": "look",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "curvature_curves",
-    "plot_density": "spectrum_figures",
+    "plot_density": "density_figures",
     "plot_differences": "sharpness_figures",
     "plot_eigenvalues": "spectrum_figures",
     "plot_filled_contour": "plane_maps",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from landscape.errors import require
 from landscape.plot.field import Field, choose_splits, select_field
 from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import list_results, shortened
@@ -102,9 +103,16 @@ def plot_persistence(
             these.
 
     Raises:
-        InputError: If a surface has no such split, several lines, or points that were not computed.
+        InputError: If a surface has no such split, several lines, or points that were not computed,
+            or no surface has more than one minimum: the basin of a single one never ends.
     """
     groups = _basins(surfaces, labels, split)
+    require(
+        any(group.num_shown > 1 for group in groups),
+        "a figure of persistence needs two minima or more, got one: its basin reaches the border "
+        "of the surface and never merges with another.",
+        hint="Draw the surface itself, or compute a wider or finer one.",
+    )
     counts = np.array([group.num_shown for group in groups])
     stops = np.cumsum(counts + _GROUP_GAP) - _GROUP_GAP
     figure = _bars_legend(groups).new_figure(1, max(1.5, _AXIS + _BAR * (stops[-1] + 1)))

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
 from landscape.plot.curvature_curves import plot_curvature_history
+from landscape.plot.density_figures import plot_density
 from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, subtract_fields
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
@@ -31,7 +32,7 @@ from landscape.plot.plane_maps import (
 from landscape.plot.profile import plot_profile, plot_profiles
 from landscape.plot.scale import choose_scale
 from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
-from landscape.plot.spectrum_figures import plot_density, plot_eigenvalues, plot_layer_shares
+from landscape.plot.spectrum_figures import plot_eigenvalues, plot_layer_shares
 from landscape.plot.style import (
     LINE_COLORS,
     LINE_STYLES,

@@ -53,6 +53,7 @@ _GROUP = 0.62  # of the distance between two measures, which the dots of all che
 _MAX_DECADES = {"x": 2, "y": 4}  # that have names on each side of 0
 _LOWEST_SHARE = 0.1  # quantile of the magnitudes below which an axis with both signs is linear
 _INTERVAL = "95 % interval"
+_CAP = 9.0  # points, of the ends of an interval, which stand out from a sign that is wider than it
 _MARGIN = 0.04  # share of a logarithmic axis that is left free at each end
 _FARTHEST = 8.0  # factor beyond the values up to which a prediction is followed
 _MAX_MARKERS = 15  # radii of a curve up to which each has a marker
@@ -347,6 +348,8 @@ def _draw_differences(ax: Axes, differences: Sequence[Difference], name: str) ->
             color=sign["color"],
             linewidth=1.4,
             solid_capstyle="butt",
+            marker="|",
+            markersize=_CAP,
             gid="interval",
         )
         ax.plot([each.value], [row], linestyle="none", **sign, gid="difference")

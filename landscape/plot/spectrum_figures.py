@@ -1,7 +1,4 @@
-"""The spectrum of a Hessian: eigenvalues as bars, their density, and the layers of eigenvectors.
-
-The density is smoothed, on a logarithmic axis that checkpoints share, with exact values marked.
-"""
+"""The extremes of a Hessian's spectrum: eigenvalues as bars, and the layers of eigenvectors."""
 
 from __future__ import annotations
 
@@ -9,34 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from landscape.errors import InputError, require
+from landscape.errors import require
 from landscape.plot.names import list_results, shortened, split_of
-from landscape.plot.scale import Scale, extent, linear_levels, log_levels, require_finite
+from landscape.plot.scale import extent, require_finite
 from landscape.plot.style import (
-    OPEN,
-    band_key,
     color_map,
     color_of,
     contrasting,
-    draw_band,
     draw_residuals,
     figure_of,
-    format_level,
     format_value,
-    key,
-    line_style_of,
-    marker_of,
     new_figure,
-    set_log_ticks,
     styled,
 )
-from landscape.results.interval import CONFIDENCE
-from landscape.results.spectral_density import band, kernel_width, smoothed
-from landscape.results.spectrum import Density, Spectrum
+from landscape.results.spectrum import Spectrum
 
 _ROW, _BORDER = 0.16, 0.75  # inches, of a row and around all
 _LEAST_HEIGHT = 1.4  # inches, which the name of the colour bar takes
@@ -49,14 +35,6 @@ _CHARACTER = 0.62 * _FONT_SIZE
 _ROOM = 4.0  # points around a printed value
 _HEADROOM = 0.03  # of the height, above the printed values
 _MAX_BARS = 10  # in one column
-_FAR = 12.0  # known eigenvalue over outermost node, from which a linear axis shows one line
-_LOG_MARGIN = 1.5  # beyond the outermost eigenvalue of a logarithmic axis
-_LOG_HEADROOM = 2.0  # factor above the highest peak
-_LOWEST = 0.1  # of the height of a single eigenvalue, at the foot of the axis
-_REACH = 5.0  # kernel widths, beyond which a Gaussian is below a 1e-5th of its height
-_BAND_OPACITY = 0.25  # opacity
-_SIGN_LENGTH = 3.0  # length of a line in the legend, in type sizes
-_CURVATURES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
 
 
 @styled
@@ -262,128 +240,3 @@ def group_by_layer(shares: Mapping[str, np.ndarray], max_groups: int = 30) -> di
             group = ".".join(name.split(".")[:depth])
             groups[group] = groups.get(group, 0.0) + share
     return groups
-
-
-@styled
-def plot_density(
-    spectra: Spectrum | Sequence[Spectrum],
-    *,
-    labels: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw smoothed spectral densities with bands, and mark the eigenvalues known exactly.
-
-    All have the same kernel, the widest of their defaults, for its width decides the height of a
-    peak. The axis of the eigenvalues is logarithmic outside the range of the nodes where known ones
-    are far out.
-
-    Args:
-        spectra: One or several, each with a density.
-        labels: One per spectrum, for the legend.
-        ax: Where to draw; None for a new figure.
-
-    Raises:
-        InputError: If a spectrum has no density, or none that is finite.
-
-    Source:
-        The form: Ghorbani, Krishnan & Xiao (2019); Yao, Gholami, Keutzer & Mahoney (2020),
-        PyHessian.
-    """
-    spectra, names = list_results(spectra, labels)
-    densities = [_require_density(spectrum) for spectrum in spectra]
-    handles = _density_handles(densities, names)
-    place = {}
-    if ax is None:
-        ax = new_figure(len(spectra), 2.8).add_subplot()
-        place = {"loc": "outside lower center", "ncols": 2 if len(spectra) == 1 else 5}
-    if handles:
-        (figure_of(ax) if place else ax).legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
-    width = max(kernel_width(density) for density in densities)
-    nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
-    x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
-    peaks = [_draw_curve(ax, density, x, width, index) for index, density in enumerate(densities)]
-    num_parameters = max(density.num_parameters for density in densities)
-    limits = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters), _LOG_HEADROOM * max(peaks)
-    set_log_ticks(ax, Scale("log", log_levels(*limits)))
-    ax.set(ylim=limits, ylabel=f"density (log scale,\nkernel width {format_value(width)})")
-    _set_eigenvalues(ax, spectra, nodes, x)
-    return ax
-
-
-def _require_density(spectrum: Spectrum) -> Density:
-    density = spectrum.density
-    if density is None:
-        raise InputError(
-            "a density can only be drawn of a spectrum that has one, got eigenvalues alone.",
-            hint="Compute it with `landscape.hessian(problem, density=True)`.",
-        )
-    require(
-        np.isfinite([*density.outliers, *density.nodes[density.weights > 0]]).all(),
-        "a density needs finite eigenvalues to be drawn, got NaN or inf.",
-        hint="Look at the loss of the checkpoint for NaN and inf.",
-    )
-    return density
-
-
-def _abscissae(nodes: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:
-    """Return the eigenvalues to compute the curves at, dense enough for each known peak."""
-    around = np.linspace(-_REACH, _REACH, 41) * width
-    lines = [
-        np.linspace(values.min() + around[0], values.max() + around[-1], 1200)
-        for values in (nodes, np.append(known, nodes))
-        if values.size
-    ]
-    return np.unique(np.concatenate([*lines, (known[:, None] + around).ravel()]))
-
-
-def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: int) -> float:
-    """Draw one density, its band and its known eigenvalues; return its highest value."""
-    color = color_of(index)
-    if len(density.nodes) > 1:
-        draw_band(ax, x, *band(density, x, width), color, _BAND_OPACITY, "band")
-    curve = smoothed(density, x, width)
-    ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
-    if density.outliers.size:
-        style = {**OPEN, "color": color, "marker": marker_of(index), "zorder": 3}
-        ax.plot(density.outliers, smoothed(density, density.outliers, width), **style, gid="known")
-    return float(curve.max())
-
-
-def _set_eigenvalues(
-    ax: Axes, spectra: Sequence[Spectrum], nodes: np.ndarray, x: np.ndarray
-) -> None:
-    """Name the eigenvalue axis, and make it logarithmic outside the nodes for far outliers."""
-    kinds = dict.fromkeys(_CURVATURES.get(each.curvature, each.curvature) for each in spectra)
-    label = f"{' / '.join(kinds)} eigenvalue ({split_of(spectra)} loss)"
-    ends = [x[0], x[-1]]
-    bulk = float(np.abs(nodes).max(initial=0.0))
-    if bulk > 0 and np.abs(x).max() > _FAR * bulk:
-        threshold = float(linear_levels(0.0, bulk)[-1])
-        ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
-        ax.xaxis.set_major_formatter(format_level)
-        ends = [_LOG_MARGIN * end if abs(end) > threshold else end for end in ends]
-        label += f",\nlogarithmic beyond \N{PLUS-MINUS SIGN}{format_level(threshold)}"
-    ax.set(xlim=ends, xlabel=label)
-    ax.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _density_handles(densities: Sequence[Density], names: Sequence[str]) -> list[Artist]:
-    """Name the checkpoints by colour, line and marker, and say what band and markers are."""
-    handles: list[Artist] = [
-        key(
-            name,
-            color=color_of(index),
-            linestyle=line_style_of(index),
-            marker=marker_of(index) if density.outliers.size else None,
-            markerfacecolor="white",
-        )
-        for index, (density, name) in enumerate(zip(densities, names, strict=True))
-        if name
-    ]
-    color = color_of(0) if len(densities) == 1 else "0.35"
-    if any(density.outliers.size for density in densities):
-        handles.append(key("known eigenvalue", color=color, **OPEN))
-    if any(len(density.nodes) > 1 for density in densities):
-        handles.append(band_key(f"{100 * CONFIDENCE:.0f} % over probes", color, _BAND_OPACITY))
-    return handles

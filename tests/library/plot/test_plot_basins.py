@@ -148,15 +148,14 @@ def test_a_split_is_a_group_of_bars_or_a_tree_when_asked_for():
     assert [tree.get_title() for tree in trees] == ["train: 2 basins", "test: 2 basins"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bowl_a_constant_and_losses_around_zero_are_drawn(kind):
+def test_trees_of_a_bowl_a_constant_and_losses_around_zero_are_drawn():
     for function in (
         lambda x, y: x**2 + y**2,
         lambda x, y: 0 * x,
         lambda x, y: 100 * x**3 * y,
         lambda x, y: 3 + 0 * x,
     ):
-        plot.draw([make_surface(function)], kind=kind)
+        plot.draw([make_surface(function)], kind="merge-tree")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,3 +178,11 @@ def test_the_topology_of_an_interrupted_surface_is_an_error(kind):
 def test_the_topology_is_that_of_the_loss(kind):
     with pytest.raises(InputError, match="basins are those of the loss"):
         plot.draw([two_wells()], kind=kind, quantity="accuracy")
+
+
+@pytest.mark.parametrize(
+    "surfaces", [[make_surface()], [make_surface()] * 2, [make_surface(lambda x, y: 3 + 0 * x)]]
+)
+def test_a_single_basin_has_no_persistence_to_draw(surfaces):
+    with pytest.raises(InputError, match="needs two minima or more, got one"):
+        plot.draw(surfaces, kind="persistence")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figures import legend_texts, with_gid
+from matplotlib.text import Text
 
 from landscape import plot
 from landscape.errors import InputError
@@ -46,13 +47,41 @@ def make_spectrum(
     )
 
 
-def test_the_curve_is_the_smoothed_density_on_a_logarithmic_axis():
-    spectrum = make_spectrum()
+def test_the_curve_is_the_smoothed_density_of_what_does_not_stand_out_on_a_logarithmic_axis():
+    spectrum = make_spectrum((6.0, 4.0, 0.1))
     ax = plot.plot_density(spectrum)
     (curve,) = with_gid(ax, "density")
-    np.testing.assert_allclose(curve.get_ydata(), smoothed(spectrum.density, curve.get_xdata()))
+    rest = replace(spectrum.density, outliers=np.array([0.1]))
+    width = kernel_width(spectrum.density)
+    np.testing.assert_allclose(curve.get_ydata(), smoothed(rest, curve.get_xdata(), width))
     assert ax.get_yscale() == "log"
-    assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1.0, abs=1e-4)
+    mass = np.trapezoid(curve.get_ydata(), curve.get_xdata())
+    assert mass == pytest.approx(1 - 2 / 1000, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "known", [(6.0, 4.0), (9.0, 8.0, 7.9, 7.8, 7.7, -5.0), (500.0, 3.01, 3.0, -300.0)]
+)
+def test_each_eigenvalue_that_stands_out_has_its_value_next_to_it_and_none_overlap(known):
+    figure = plot.draw([make_spectrum(known)], kind="density")
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    texts = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in ax.texts]
+    assert texts == [f"{value:.3g}" for value in sorted(known)]
+    assert [text.xy[0] for text in ax.texts] == sorted(known)
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(box.y1 <= figure.bbox.y1 and box.x1 <= figure.bbox.x1 for box in boxes)
+    peak = ax.transData.transform((0.0, with_gid(ax, "density")[0].get_ydata().max()))[1]
+    assert min(box.y0 for box in boxes) >= peak
+
+
+def test_of_many_eigenvalues_the_outermost_have_their_values():
+    known = np.linspace(5.0, 50.0, 60)
+    ax = plot.plot_density(make_spectrum(known))
+    values = [text.xy[0] for text in ax.texts]
+    assert 5 <= len(values) < 60
+    assert values == known[-len(values) :].tolist()
 
 
 def test_each_known_eigenvalue_is_marked_on_the_curve_and_in_sight():
@@ -70,7 +99,7 @@ def test_each_known_eigenvalue_is_marked_on_the_curve_and_in_sight():
 
 
 def test_the_kernel_width_is_stated_and_shared():
-    wide, narrow = make_spectrum(scale=3.0), make_spectrum()
+    wide, narrow = make_spectrum((), scale=3.0), make_spectrum(())
     ax = plot.plot_density([narrow, wide])
     width = kernel_width(wide.density)
     assert f"kernel width {width:.3g}" in ax.get_ylabel()

@@ -280,6 +280,14 @@ def test_a_difference_has_its_interval_and_the_sign_of_its_verdict():
     assert note(figure).startswith(r"each − b: rise of the train loss at $\rho$ = 0.1. ")
 
 
+def test_the_ends_of_an_interval_stand_out_from_the_sign_of_its_difference():
+    (ax,) = plot.plot_differences(make_comparison("lower", "higher")).axes
+    signs = with_gid(ax, "difference")
+    for interval, sign in zip(with_gid(ax, "interval"), signs, strict=True):
+        assert interval.get_marker() == "|"
+        assert interval.get_markersize() >= sign.get_markersize() + 3  # points
+
+
 def test_only_verdicts_that_there_are_stand_in_the_legend():
     figure = plot.plot_differences(make_comparison("lower"))
     assert legend_texts(figure) == ["lower"]
