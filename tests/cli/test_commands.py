@@ -5,9 +5,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from figures import make_surface
 
 from landscape import Problem, read_result
 from landscape.io.checkpoint import load_checkpoint
+from landscape.io.store import write_result
 from landscape.surface.topology import describe_topology
 
 
@@ -262,9 +264,7 @@ def test_sharpness_in_json_has_the_promised_keys(run, checkpoint):
         assert (measure["standard_error"] is None) == (measure["name"] != "avg")
 
 
-@pytest.mark.parametrize(
-    "kind", ["contour", "filled", "heatmap", "surface", "persistence", "merge-tree"]
-)
+@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface", "merge-tree"])
 @pytest.mark.parametrize(
     "suffix",
     [".png", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".svg", ".pdf"))],
@@ -273,6 +273,15 @@ def test_planes_are_drawn_in_every_kind_and_format(run, plane, tmp_path, kind, s
     out = tmp_path / f"figure{suffix}"
     assert run("plot", plane["out"], "--kind", kind, "--out", out).code == 0
     assert out.stat().st_size > 1000
+
+
+def test_the_persistence_of_a_single_basin_is_a_sentence_and_no_figure(run, tmp_path):
+    path, out = tmp_path / "bowl.h5", tmp_path / "figure.png"
+    write_result(path, make_surface())
+    answer = run("plot", path, "--kind", "persistence", "--out", out)
+    assert answer.code == 1
+    assert "needs two minima or more, got one" in answer.err
+    assert not out.exists()
 
 
 def test_a_plane_is_written_as_an_interactive_page(run, plane, tmp_path):
