@@ -17,7 +17,7 @@ from landscape.errors import LandscapeError, StoreError, require
 
 _MARK = b"landscape sha256"
 _LENGTH = len(_MARK) + hashlib.sha256().digest_size
-_ZIP = b"PK"
+_ZIP, _ZIP_END = b"PK", b"PK\5\6"
 _BEGINNING = 3  # bytes of the mark by which it is known where a file ends in the midst of it
 _CHUNK = 1 << 20
 _PNG_END = 12
@@ -53,7 +53,8 @@ def check_seal(path: Path, kind: type[LandscapeError] = StoreError) -> bool:
         file.seek(max(start, 0))
         found = file.read(_LENGTH)
         begins = any(found.endswith(_MARK[:size]) for size in range(_BEGINNING, len(_MARK)))
-        is_cut = begins or _MARK in found[1:]
+        comment = found[found.rfind(_ZIP_END) :][20:22]  # its length, as an archive's end says it
+        is_cut = begins or _MARK in found[1:] or comment == _LENGTH.to_bytes(2, "little")
         require(not is_cut, f"{path} is damaged: its end is missing.", _AGAIN, kind=kind)
         # The mark itself may be what is damaged.
         if start < 0 or sum(a == b for a, b in zip(found, _MARK, strict=False)) < len(_MARK) // 2:

@@ -121,6 +121,13 @@ def test_a_file_that_ends_in_the_midst_of_its_seal_is_an_error(tmp_path, size):
         assert "its end is missing" in _message(describe_file, path)
 
 
+@pytest.mark.parametrize("size", [46, 47, 48])
+def test_a_checkpoint_that_ends_before_its_seal_is_an_error(tmp_path, size):
+    path = next(path for path in _sealed_files(tmp_path) if path.suffix == ".pt")
+    path.write_bytes(path.read_bytes()[:-size])
+    assert "its end is missing" in _message(describe_file, path)
+
+
 def _training():
     row = {"epoch": 1, "train_loss": 0.5, "test_accuracy": 0.5}
     state = {"epoch": 1, "step": 0, "rows": [row], "module": {"a": torch.ones(3)}}
