@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -32,20 +34,30 @@ __all__ = ["app", "main"]
 class _Group(TyperGroup):
     """A group that prints a user's error as a sentence and a hint, and exits with its code."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _saying_what_is_wrong():  # help and version are printed here
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _saying_what_is_wrong(ctx):
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            console.say("\nInterrupted.")
-            raise typer.Exit(CTRL_C) from interrupt
-        except typer.Exit:
+
+
+@contextmanager
+def _saying_what_is_wrong(ctx: Any = None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        console.say("\nInterrupted.")
+        raise typer.Exit(CTRL_C) from interrupt
+    except typer.Exit:
+        raise
+    except Exception as exc:
+        error = _of_user(exc)
+        if error is None:
             raise
-        except Exception as exc:
-            error = _of_user(exc)
-            if error is None:
-                raise
-            console.show_error(error)
-            raise typer.Exit(error_code(ctx.invoked_subcommand)) from exc
+        console.show_error(error)
+        raise typer.Exit(error_code(ctx and ctx.invoked_subcommand)) from exc
 
 
 def _of_user(exc: Exception) -> LandscapeError | None:

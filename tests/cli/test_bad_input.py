@@ -546,8 +546,11 @@ def test_a_documented_value_that_reads_none_is_a_string(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_device_is_one_sentence(checkpoint):
-    words = ["sharpness", str(checkpoint), "--measures", "asc", "--json"]
+@pytest.mark.parametrize(
+    "words", [("sharpness", None, "--measures", "asc", "--json"), ("--help",), ("--version",)]
+)
+def test_a_full_device_is_one_sentence(checkpoint, words):
+    words = [str(checkpoint) if word is None else word for word in words]
     command = [sys.executable, "-m", "landscape_cli", *words]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
