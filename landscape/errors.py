@@ -93,6 +93,7 @@ def require_at_least_zero(what: str, value: float) -> None:
 LARGEST = {
     "ascent_steps": 10_000,
     "batch_size": 10**9,
+    "depth": 10_000,
     "epochs": 10**6,
     "every": 10**9,
     "grid": 10_000,
@@ -104,6 +105,7 @@ LARGEST = {
     "num_probes": 10_000,
     "points_per_pass": 10_000,
     "repeats": 1_000,
+    "rho": 10**8,
     "save_every": 10**9,
     "steps": 10_000,
     "number of grid points": 10**7,
@@ -124,7 +126,7 @@ def require_in_limits(values: Mapping[str, Any]) -> None:
     for name in LARGEST.keys() & values.keys():
         value, shown = values[name], f"the {name}" if " " in name else f"`{name}`"
         require(
-            not isinstance(value, int) or value <= LARGEST[name],
+            not isinstance(value, int | float) or value <= LARGEST[name],
             f"{shown} must be at most {LARGEST[name]}, got {value}.",
         )
 

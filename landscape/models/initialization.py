@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from landscape.errors import require
+from landscape.errors import require, require_in_limits
 
 
 class Mean(nn.Module):
@@ -42,11 +42,12 @@ def he_initialized(
 
 
 def check_at_least(minimum: int, **sizes: int) -> None:
-    """Check every size against `minimum`.
+    """Check every size against `minimum`, and against its limit if it has one.
 
     Raises:
-        InputError: Naming the first size that is smaller.
+        InputError: Naming the first size that is smaller, or one that is larger.
     """
+    require_in_limits(sizes)
     for name, size in sizes.items():
         require(size >= minimum, f"{name} must be at least {minimum}, got {size}.")
 

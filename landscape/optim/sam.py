@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from landscape.ascent.steepest import RADII, check_norm, dual_norm
-from landscape.errors import require, require_at_least_zero, require_one_of
+from landscape.errors import require, require_at_least_zero, require_in_limits, require_one_of
 from landscape.optim.parameter_ball import Excursion, Memory, ParameterBall, make_balls
 from landscape.optim.wrapping import (
     Closure,
@@ -259,6 +259,7 @@ class SAM(WrappingOptimizer):
         check_norm(group["p"])
         for name in ("rho", "eta"):
             require_at_least_zero(name, group[name])
+        require_in_limits({"rho": group["rho"]})
         require(
             not any(isinstance(w, Tensor) and w.is_complex() for w in group["params"]),
             "SAM needs real weights, got complex ones.",

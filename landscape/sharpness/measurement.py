@@ -98,6 +98,7 @@ def require_arguments(
             f"rho must be a positive number to measure sharpness, got {radius:g}.",
             hint="Pass `rho=0.05`.",
         )
+        require_in_limits({"rho": radius})
     for name in measures:
         require(name in MEASURES, f"measures are {', '.join(MEASURES)}, got {name!r}.")
     require_in_limits({"number of radii": len(rho)})

@@ -9,6 +9,8 @@ from landscape.directions.plane import Plane
 from landscape.directions.spec import PlaneSpec, parse_grid
 from landscape.errors import LARGEST, InputError, require_in_limits
 from landscape.hessian.density import density
+from landscape.models import build_model
+from landscape.optim import SAM
 from landscape.problem.problem import Problem
 from landscape.sharpness import SharpnessOptions, measure_sharpness
 from landscape.surface.evaluate import evaluate_surface
@@ -33,6 +35,8 @@ REFUSED = {
     "max_gradients": lambda: SharpnessOptions(max_gradients=HUGE),
     "steps": lambda: SharpnessOptions(steps=HUGE),
     "the number of radii": lambda: measure_sharpness(_problem(), range(1, 1002)),
+    "rho": lambda: measure_sharpness(_problem(), [1e9]),
+    "depth": lambda: build_model("mlp", depth=HUGE),
     "epochs": lambda: TrainingPlan(epochs=HUGE),
     "micro_batch": lambda: TrainingPlan(micro_batch=HUGE),
 }
@@ -42,6 +46,11 @@ REFUSED = {
 def test_a_number_beyond_its_limit_is_refused(name):
     with pytest.raises(InputError, match=f"{name}`? must be at most"):
         REFUSED[name]()
+
+
+def test_an_ascent_beyond_the_numbers_of_float32_is_refused():
+    with pytest.raises(InputError, match="`rho` must be at most"):
+        SAM([torch.nn.Parameter(torch.ones(1))], torch.optim.SGD, rho=1e38, lr=0.1)
 
 
 def test_a_surface_of_too_many_points_is_refused():
