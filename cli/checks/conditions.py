@@ -36,21 +36,23 @@ def check_conditions(
         dict.fromkeys(quantity for condition in parsed for quantity in condition.quantities)
     )
     if file.is_file() and is_hdf5(file):
-        kind, known = _look_up(file, wanted, problem, effort)
+        kind, loss, known = _look_up(file, wanted, problem, effort)
     else:
         from .run import measure_checkpoint  # a stored result needs no torch
 
-        kind, known = "checkpoint", measure_checkpoint(file, wanted, problem, effort)
+        kind = "checkpoint"
+        loss, known = measure_checkpoint(file, wanted, problem, effort)
     judgements = [judge(condition, known) for condition in parsed]
-    _answer(file, kind, judgements, lenient=lenient, as_json=as_json)
+    named = {"file": str(file), "kind": kind, "loss_function": loss}
+    _answer(named, judgements, lenient=lenient, as_json=as_json)
     if not all(each.passes(lenient=lenient) for each in judgements):
         raise typer.Exit(1)
 
 
 def _look_up(
     file: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
-) -> tuple[str, Mapping[Quantity, Known]]:
-    """Return the kind of a results file and what it has of the wanted.
+) -> tuple[str, str, Mapping[Quantity, Known]]:
+    """Return the kind of a results file, the name of its loss, and what it has of the wanted.
 
     Options are refused, for a stored result is not computed anew.
     """
@@ -61,11 +63,13 @@ def _look_up(
                 hint="Leave it out, or pass the checkpoint.",
             )
     result, _ = read_any(file)
-    return kind_of(result), look_up(wanted, stored_quantities(result), str(file))
+    known = look_up(wanted, stored_quantities(result), str(file))
+    origin = getattr(result, "provenance", None)
+    return kind_of(result), origin.loss_function if origin else "", known
 
 
 def _answer(
-    file: Path, kind: str, judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
+    named: Mapping[str, str], judgements: Sequence[Judgement], *, lenient: bool, as_json: bool
 ) -> None:
     counts = {
         verdict: sum(each.verdict == verdict for each in judgements) for verdict in JUDGEMENTS
@@ -73,8 +77,7 @@ def _answer(
     if as_json:
         console.answer_json(
             {
-                "file": str(file),
-                "kind": kind,
+                **named,
                 "passed": all(each.passes(lenient=lenient) for each in judgements),
                 "lenient": lenient,
                 **counts,
@@ -89,6 +92,8 @@ def _answer(
             for name, known in each.quantities.items()
         )
         console.answer(f"{each.verdict:<{width}}  {each.condition}  ({values})")
+    if named["loss_function"]:
+        console.say(f"The loss is {named['loss_function']}.")
     if counts[UNDECIDED] and not lenient:
         console.say(
             "Undecided counts as failed. To decide: a smaller --tolerance, more --num-directions "

@@ -16,6 +16,7 @@ from landscape.errors import LandscapeError
 from landscape.io.open import split_names
 from landscape.io.plugins import find_optimizer
 from landscape.io.store import read_as
+from landscape.problem.problem import Problem
 from landscape.results.headlines import certificate_headline
 from landscape.results.sharpness import Certificate
 from landscape.sharpness.certificate import Verdict, check
@@ -30,16 +31,21 @@ from .options import EffortOptions, ExactOptions
 
 def measure_checkpoint(
     checkpoint: Path, wanted: Sequence[Quantity], problem: ProblemOptions, effort: EffortOptions
-) -> Mapping[Quantity, Known]:
-    """Measure the quantities that conditions name."""
+) -> tuple[str, Mapping[Quantity, Known]]:
+    """Return the name of the loss, and the quantities that conditions name."""
     with working_together():
         opened = open_checkpoint(checkpoint, problem, splits_of(wanted))
-        return measure_quantities(
+        known = measure_quantities(
             opened.problems,
             wanted,
             effort=call_with_options(Effort, vars(effort)),
             progress=console.TerminalProgress(),
         )
+        return _loss_of(opened.problems), known
+
+
+def _loss_of(problems: Mapping[str, Problem]) -> str:
+    return next(iter(problems.values())).passes.loss_name
 
 
 def verify_certificate(
@@ -51,13 +57,11 @@ def verify_certificate(
     )
     with working_together():
         (split,) = split_names(found.split)
-        verdict = check(
-            found, open_checkpoint(checkpoint, _exact(options, found), (split,)).problems[split]
-        )
+        problems = open_checkpoint(checkpoint, _exact(options, found), (split,)).problems
+        verdict = check(found, problems[split])
     if as_json:
-        console.answer_json(
-            {**dataclasses.asdict(verdict), "holds": verdict.holds, "file": str(certificate)}
-        )
+        named = {"file": str(certificate), "loss_function": _loss_of(problems)}
+        console.answer_json({**dataclasses.asdict(verdict), "holds": verdict.holds, **named})
     else:
         _show_verdict(found, verdict)
     if not verdict.holds:
@@ -101,21 +105,24 @@ def examine_checkpoint(
     checkpoint: Path, problem: ProblemOptions, *, seed: int, as_json: bool
 ) -> None:
     """Look for what would make a landscape look wrong, and exit with 1 on a problem."""
+    losses: list[str] = []
+
+    def open_problems() -> Mapping[str, Problem]:
+        problems = open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems
+        losses.append(_loss_of(problems))
+        return problems
+
     findings = [
         dataclasses.replace(each, message=in_options(each.message), remedy=in_options(each.remedy))
-        for each in examine(
-            checkpoint,
-            lambda: open_checkpoint(checkpoint, problem, ("train",), also=("test",)).problems,
-            seed=seed,
-            state_key=problem.state_key,
-        )
+        for each in examine(checkpoint, open_problems, seed=seed, state_key=problem.state_key)
     ]
     counts = {
         severity.value: sum(each.severity == severity for each in findings) for severity in Severity
     }
     if as_json:
         rows = [dataclasses.asdict(each) for each in findings]
-        console.answer_json({"file": str(checkpoint), **counts, "findings": rows})
+        named = {"file": str(checkpoint), "loss_function": "".join(losses)}
+        console.answer_json({**named, **counts, "findings": rows})
     else:
         bad = [each.check for each in findings if each.severity == Severity.PROBLEM]
         console.answer(f"Problems: {', '.join(bad)}." if bad else "No problem was found.")
@@ -124,6 +131,8 @@ def examine_checkpoint(
         for each in findings:
             if each.remedy:
                 console.answer(f"{each.check}: {each.remedy}")
+        for name in losses:
+            console.answer(f"The loss is {name}.")
         console.answer(", ".join(f"{n} {severity}" for severity, n in counts.items()) + ".")
     if counts[Severity.PROBLEM]:
         raise typer.Exit(1)

@@ -48,6 +48,7 @@ def test_json_has_the_keys_that_are_documented(run, checkpoint):
     assert list(found) == [
         "file",
         "kind",
+        "loss_function",
         "passed",
         "lenient",
         "holds",

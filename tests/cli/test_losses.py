@@ -109,6 +109,19 @@ def test_every_command_measures_and_names_the_loss(run, case):
     assert {each["loss_function"] for each in (surface, hessian, sharpness)} == {case.loss}
 
 
+@pytest.mark.slow
+def test_every_check_names_the_loss(run, case):
+    arguments = ("--measures", "max", "--max-gradients", 8, "--certify", "c.h5")
+    measured = run("sharpness", "a.pt", *case.options, *arguments)
+    assert measured.code == 0, measured.err
+    found = run("assert", "a.pt", "loss < 1e9", *case.options, "--json").json
+    assert (found["loss_function"], found["passed"]) == (case.loss, True)
+    assert f"The loss is {case.loss}." in run("assert", "a.pt", "loss < 1e9", *case.options).err
+    assert run("verify", "c.h5", "a.pt", *case.options, "--json").json["loss_function"] == case.loss
+    assert run("doctor", "a.pt", *case.options, "--json").json["loss_function"] == case.loss
+    assert f"The loss is {case.loss}." in run("doctor", "a.pt", *case.options).out
+
+
 def test_training_takes_the_loss_and_its_checkpoint_says_so(run, case):
     arguments = ("--epochs", 1, "--batch-size", 24, "--optim", "sgd", "--lr", 0.1, "--out", "run")
     answer = run("train", *case.options, *arguments, "--json")
