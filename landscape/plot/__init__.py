@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from landscape.plot.interactive import draw_page
     from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
     from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
+    from landscape.plot.paired_differences import plot_differences
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
-    from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
+    from landscape.plot.sharpness_figures import plot_sharpness
     from landscape.plot.spectrum_figures import plot_eigenvalues, plot_layer_shares
     from landscape.plot.surface3d import plot_surface3d
     from landscape.plot.training_curves import plot_history
@@ -71,7 +72,7 @@ _MODULES = {
     "plot_contour": "plane_maps",
     "plot_curvature_history": "curvature_curves",
     "plot_density": "density_figures",
-    "plot_differences": "sharpness_figures",
+    "plot_differences": "paired_differences",
     "plot_eigenvalues": "spectrum_figures",
     "plot_filled_contour": "plane_maps",
     "plot_heatmap": "plane_maps",

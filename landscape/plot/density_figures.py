@@ -1,7 +1,4 @@
-"""Densities of all eigenvalues: smooth where they are many, the outermost one by one with values.
-
-The axis of the density is logarithmic and shared by checkpoints.
-"""
+"""The density of a Hessian's eigenvalues: a smoothed curve, and a row of outliers below it."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from scipy.optimize import isotonic_regression
 
 from landscape.errors import InputError, require
 from landscape.plot.names import list_results, split_of
@@ -41,12 +37,12 @@ _LOG_HEADROOM = 2.0  # factor above the highest peak
 _LOWEST = 0.1  # of the height of a single eigenvalue, at the foot of the axis
 _REACH = 5.0  # kernel widths, beyond which a Gaussian is below a 1e-5th of its height
 _BAND_OPACITY = 0.25  # opacity
+_FIRST_ROW, _ROW_STEP = 0.06, 0.12  # of the height: of the outliers' first row, to the next
 _SIGN_LENGTH = 3.0  # length of a line in the legend, in type sizes
-_FONT_SIZE = 7.0  # points, of the values of eigenvalues
-_SPACING = 9.5  # points between these, which stand upright
-_LABEL_ROOM = 32.0  # points for the longest of them
-_LABELLED_SHARE = 0.5  # of the width, which they may take
 _CURVATURES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
+_FONT_SIZE = 7.0  # points, of the printed outliers
+_CHARACTER = 0.75 * _FONT_SIZE
+_ROOM = 4.0  # points between two of them
 
 
 @styled
@@ -56,15 +52,12 @@ def plot_density(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw smoothed spectral densities with bands, and mark the eigenvalues known exactly.
+    """Draw smoothed spectral densities with bands, and below them a row of outliers for each.
 
-    Known eigenvalues where the rest of the density is below that of a single one are no part of the
-    curve: each has a marker at the height of its own peak, and the outermost, as many as there is
-    room for, their values above it.
-
-    All have the same kernel, the widest of their defaults, for its width decides the height of a
-    peak. The axis of the eigenvalues is logarithmic outside the range of the nodes where known ones
-    are far out.
+    Outliers are eigenvalues known exactly beyond what the probes saw. They have no height: their
+    values are printed, the outermost first, as far as there is room. All densities have the same
+    kernel, the widest of their defaults, for its width decides the height of a peak. The axis of
+    the eigenvalues is logarithmic outside the range of the nodes where outliers are far out.
 
     Args:
         spectra: One or several, each with a density.
@@ -80,31 +73,37 @@ def plot_density(
     """
     spectra, names = list_results(spectra, labels)
     densities = [_require_density(spectrum) for spectrum in spectra]
-    handles = _density_handles(densities, names)
+    nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
+    width = max(kernel_width(density) for density in densities)
+    bulks = [_bulk(density, nodes, width) for density in densities]
+    handles = _density_handles(bulks, names)
     place = {}
     if ax is None:
         ax = new_figure(len(spectra), 2.8).add_subplot()
         place = {"loc": "outside lower center", "ncols": 2 if len(spectra) == 1 else 5}
     if handles:
         (figure_of(ax) if place else ax).legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
-    width = max(kernel_width(density) for density in densities)
-    nodes = np.concatenate([density.nodes[density.weights > 0] for density in densities])
     x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
-    apart = [_is_apart(density, width) for density in densities]
-    peaks = [
-        _draw_curve(ax, density, is_apart, x, width, index)
-        for index, (density, is_apart) in enumerate(zip(densities, apart, strict=True))
-    ]
-    foot = _LOWEST * min(_height_of_one(density, width) for density in densities)
-    limits = foot, _LOG_HEADROOM * max(peaks)
+    peaks = [_draw_curve(ax, density, x, width, index) for index, (density, _) in enumerate(bulks)]
+    num_parameters = max(density.num_parameters for density in densities)
+    limits = _LOWEST / (width * np.sqrt(2 * np.pi) * num_parameters), _LOG_HEADROOM * max(peaks)
     set_log_ticks(ax, Scale("log", log_levels(*limits)))
-    if any(map(np.any, apart)):
-        room = _LABEL_ROOM / (_height_in_points(ax) - _LABEL_ROOM)
-        limits = foot, limits[1] * (limits[1] / foot) ** room
     ax.set(ylim=limits, ylabel=f"density (log scale,\nkernel width {format_value(width)})")
     _set_eigenvalues(ax, spectra, nodes, x)
-    _print_outermost(ax, densities, apart, width)
+    for index, (_, outliers) in enumerate(bulks):
+        _draw_outliers(ax, outliers, index)
     return ax
+
+
+def _bulk(density: Density, nodes: np.ndarray, width: float) -> tuple[Density, np.ndarray]:
+    """Split a density into what is drawn as a curve, and eigenvalues far from all nodes, (n,)."""
+    if not nodes.size:
+        return density, np.empty(0)
+    known, reach = density.outliers, _REACH * width
+    is_far = (known < nodes.min() - reach) | (known > nodes.max() + reach)
+    residuals = density.outlier_residuals[~is_far]
+    bulk = replace(density, outliers=known[~is_far], outlier_residuals=residuals)
+    return bulk, known[is_far]
 
 
 def _require_density(spectrum: Spectrum) -> Density:
@@ -133,80 +132,42 @@ def _abscissae(nodes: np.ndarray, known: np.ndarray, width: float) -> np.ndarray
     return np.unique(np.concatenate([*lines, (known[:, None] + around).ravel()]))
 
 
-def _height_of_one(density: Density, width: float) -> float:
-    """Return the height of the peak of a single eigenvalue."""
-    return 1 / (width * np.sqrt(2 * np.pi) * density.num_parameters)
-
-
-def _is_apart(density: Density, width: float) -> np.ndarray:
-    """Return which known eigenvalues stand out of the density of the others, (n,)."""
-    if not density.nodes.size:
-        return np.zeros(density.outliers.size, dtype=bool)
-    rest = smoothed(replace(density, outliers=np.empty(0)), density.outliers, width)
-    return rest < _height_of_one(density, width)
-
-
-def _draw_curve(
-    ax: Axes, density: Density, is_apart: np.ndarray, x: np.ndarray, width: float, index: int
-) -> float:
-    """Draw one density, its band and its known eigenvalues; return its highest value."""
-    color, known = color_of(index), density.outliers
-    rest = replace(density, outliers=known[~is_apart])
+def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: int) -> float:
+    """Draw one density and its band; return its highest value."""
+    color = color_of(index)
     if len(density.nodes) > 1:
-        draw_band(ax, x, *band(rest, x, width), color, _BAND_OPACITY, "band")
-    curve = smoothed(rest, x, width)
+        draw_band(ax, x, *band(density, x, width), color, _BAND_OPACITY, "band")
+    curve = smoothed(density, x, width)
     ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
-    if known.size:
-        heights = smoothed(density, known, width)
-        style = {**OPEN, "color": color, "marker": marker_of(index), "zorder": 3}
-        ax.plot(known, heights, **style, gid="known")
-        return float(max(curve.max(), heights.max()))
     return float(curve.max())
 
 
-def _height_in_points(ax: Axes) -> float:
-    return ax.get_window_extent().height * 72.0 / figure_of(ax).dpi
+def _draw_outliers(ax: Axes, outliers: np.ndarray, index: int) -> None:
+    """Mark eigenvalues in row `index` above the axis, and print those that have room beside them.
 
-
-def _print_outermost(
-    ax: Axes, densities: Sequence[Density], apart: Sequence[np.ndarray], width: float
-) -> None:
-    """Print the values of the outermost eigenvalues in a row, each joined to its marker."""
-    found = [
-        (float(value), index)
-        for index, (density, is_apart) in enumerate(zip(densities, apart, strict=True))
-        for value in density.outliers[is_apart]
-    ]
-    points = ax.get_window_extent().width * 72.0 / figure_of(ax).dpi
-    most = int(_LABELLED_SHARE * points / _SPACING)
-    chosen = sorted(sorted(found, key=lambda pair: -abs(pair[0]))[:most])
-    if not chosen:
-        return
-    values = np.array([value for value, _ in chosen])
-    to_share = (ax.transData - ax.transAxes).transform
-    shares = to_share(np.stack([values, np.full_like(values, ax.get_ylim()[0])], axis=1))[:, 0]
-    steps = _SPACING / points * np.arange(values.size)
-    places = np.clip(isotonic_regression(shares - steps).x, 0.0, 1.0 - steps[-1]) + steps
-    base = 1.0 - _LABEL_ROOM / _height_in_points(ax)
-    for (value, index), place in zip(chosen, places, strict=True):
-        ax.annotate(
-            format_value(value),
-            (value, smoothed(densities[index], np.array([value]), width)[0]),
-            (place, base),
-            textcoords="axes fraction",
-            rotation=90,
-            ha="center",
-            va="bottom",
-            color=color_of(index),
-            fontsize=_FONT_SIZE,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color_of(index),
-                "linewidth": 0.5,
-                "shrinkB": 1.5,
-                "relpos": (0.5, 0.0),
-            },
-        )
+    The outermost is printed first.
+    """
+    height = _FIRST_ROW + _ROW_STEP * index
+    style = {**OPEN, "color": color_of(index), "marker": marker_of(index), "zorder": 3}
+    place = ax.get_xaxis_transform()
+    ax.plot(outliers, np.full(len(outliers), height), **style, transform=place, gid="outliers")
+    printed: list[tuple[float, float]] = []
+    for value in sorted(outliers.tolist(), key=abs, reverse=True):
+        center = ax.transData.transform((value, 0.0))[0] * 72.0 / figure_of(ax).dpi
+        half = 0.5 * (len(format_value(value)) * _CHARACTER + _ROOM)
+        if all(abs(center - other) > half + width for other, width in printed):
+            printed.append((center, half))
+            ax.annotate(
+                format_value(value),
+                (value, height),
+                xycoords=place,
+                xytext=(0, 3.5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=_FONT_SIZE,
+                color=color_of(index),
+                gid="outlier",
+            )
 
 
 def _set_eigenvalues(
@@ -228,22 +189,24 @@ def _set_eigenvalues(
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _density_handles(densities: Sequence[Density], names: Sequence[str]) -> list[Artist]:
+def _density_handles(
+    bulks: Sequence[tuple[Density, np.ndarray]], names: Sequence[str]
+) -> list[Artist]:
     """Name the checkpoints by colour, line and marker, and say what band and markers are."""
     handles: list[Artist] = [
         key(
             name,
             color=color_of(index),
             linestyle=line_style_of(index),
-            marker=marker_of(index) if density.outliers.size else None,
+            marker=marker_of(index) if outliers.size else None,
             markerfacecolor="white",
         )
-        for index, (density, name) in enumerate(zip(densities, names, strict=True))
+        for index, ((_, outliers), name) in enumerate(zip(bulks, names, strict=True))
         if name
     ]
-    color = color_of(0) if len(densities) == 1 else "0.35"
-    if any(density.outliers.size for density in densities):
-        handles.append(key("known eigenvalue", color=color, **OPEN))
-    if any(len(density.nodes) > 1 for density in densities):
+    color = color_of(0) if len(bulks) == 1 else "0.35"
+    if any(outliers.size for _, outliers in bulks):
+        handles.append(key("outlier eigenvalue", color=color, **OPEN))
+    if any(len(density.nodes) > 1 for density, _ in bulks):
         handles.append(band_key(f"{100 * CONFIDENCE:.0f} % over probes", color, _BAND_OPACITY))
     return handles

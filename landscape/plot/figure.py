@@ -19,6 +19,7 @@ from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, s
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
 from landscape.plot.names import choose_kind, literal, name_results, refuse_other_split
+from landscape.plot.paired_differences import plot_differences
 from landscape.plot.plane_maps import (
     PANEL_HEIGHT,
     add_color_bar,
@@ -31,7 +32,7 @@ from landscape.plot.plane_maps import (
 )
 from landscape.plot.profile import plot_profile, plot_profiles
 from landscape.plot.scale import choose_scale
-from landscape.plot.sharpness_figures import plot_differences, plot_sharpness
+from landscape.plot.sharpness_figures import plot_sharpness
 from landscape.plot.spectrum_figures import plot_eigenvalues, plot_layer_shares
 from landscape.plot.style import (
     LINE_COLORS,

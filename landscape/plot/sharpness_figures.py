@@ -1,4 +1,4 @@
-"""Sharpness against the radius, and paired differences of it.
+"""Sharpness against the radius.
 
 Next to the curves is what the Taylor expansion of the loss predicts.
 """
@@ -16,11 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from landscape.errors import require
-from landscape.plot.names import shortened, split_of
+from landscape.plot.names import split_of
 from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
 from landscape.plot.style import (
-    LINE_COLORS,
     OPEN,
     Legend,
     band_key,
@@ -38,14 +36,12 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.plot.taylor_curves import (
-    ORDER,
     Checkpoints,
     Curve,
     ball_of,
     find_curves,
     group_by_measure,
 )
-from landscape.results.sharpness import VERDICTS, Difference, SharpnessComparison
 from landscape.results.sharpness_measures import MEASURES
 
 _ROW, _BORDER = 0.17, 0.75  # inches, of a measure and around all, in a figure of one radius
@@ -53,7 +49,6 @@ _GROUP = 0.62  # of the distance between two measures, which the dots of all che
 _MAX_DECADES = {"x": 2, "y": 4}  # that have names on each side of 0
 _LOWEST_SHARE = 0.1  # quantile of the magnitudes below which an axis with both signs is linear
 _INTERVAL = "95 % interval"
-_CAP = 9.0  # points, of the ends of an interval, which stand out from a sign that is wider than it
 _MARGIN = 0.04  # share of a logarithmic axis that is left free at each end
 _FARTHEST = 8.0  # factor beyond the values up to which a prediction is followed
 _MAX_MARKERS = 15  # radii of a curve up to which each has a marker
@@ -63,12 +58,6 @@ _PREDICTIONS: dict[str, dict[str, Any]] = {
 }
 _BAND = 0.18  # opacity
 _LOG_RATIO = 8.0  # largest over smallest value above which the axis of dots is logarithmic
-_DIFFERENCE_ROW, _DIFFERENCE_BORDER = 0.2, 0.6  # inches, likewise of a panel of differences
-_SIGNS: dict[str, dict[str, Any]] = {
-    VERDICTS[0]: {"color": LINE_COLORS[0], "marker": "<", "markersize": 5},
-    VERDICTS[1]: {"color": LINE_COLORS[1], "marker": ">", "markersize": 5},
-    VERDICTS[2]: {"color": "0.45", "marker": "o", "markersize": 5, "markerfacecolor": "white"},
-}
 
 
 @styled
@@ -157,7 +146,7 @@ def _draw_panel(ax: Axes, name: str, curves: Sequence[Curve], ylabel: str) -> No
     if values.size and values.min() > 0:
         _set_log_axis(ax, values, _predicted(curves, fine), "y")
     elif values.size:
-        _set_signed_axis(ax, values, ylabel, "y")
+        set_signed_axis(ax, values, ylabel, "y")
         ax.axhline(0.0, color="black", linewidth=0.7)
 
 
@@ -192,7 +181,7 @@ def _set_log_axis(
     ax.set(**{f"{direction}lim": (low / margin, high * margin)})
 
 
-def _set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal["x", "y"]) -> None:
+def set_signed_axis(ax: Axes, values: np.ndarray, name: str, direction: Literal["x", "y"]) -> None:
     """Put values (n,) of both signs on a named axis, logarithmic in magnitude if needed."""
     axis = getattr(ax, f"{direction}axis")
     scale = choose_scale([values, -values])
@@ -278,7 +267,7 @@ def _set_dot_axis(ax: Axes, curves: Sequence[Curve]) -> None:
         _set_log_axis(ax, values, np.append(predictions, ends), "x")
         return
     near = predictions[np.abs(predictions) < _FARTHEST * np.abs(values).max()]
-    _set_signed_axis(ax, require_finite([np.zeros(1), near, ends]), "", "x")
+    set_signed_axis(ax, require_finite([np.zeros(1), near, ends]), "", "x")
     ax.axvline(0.0, color="black", linewidth=0.7)
 
 
@@ -294,96 +283,3 @@ def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -
     if not all(curve.converged.all() for curve in curves):
         handles.append(key("not converged", color=color, **OPEN))
     return handles
-
-
-@styled
-def plot_differences(comparison: SharpnessComparison) -> Figure:
-    """Draw each paired difference as a dot with its confidence interval, a panel per measure.
-
-    An arrow to the left says that the first of the two is lower, one to the right that it is
-    higher; a circle that the interval does not tell. What is the same in all rows stands under the
-    figure.
-
-    Raises:
-        InputError: If there are no differences, or none is finite.
-    """
-    finite = [d for d in comparison.differences if np.isfinite([d.value, d.low, d.high]).all()]
-    require(
-        finite,
-        "a figure of differences needs at least one finite difference, got none.",
-        hint="Measure the sharpness of two checkpoints in one call.",
-    )
-    names = dict.fromkeys((*ORDER, *sorted(each.name for each in finite)))
-    found = {name: [each for each in finite if each.name == name] for name in names}
-    panels = {name: rows for name, rows in found.items() if rows}
-    columns = min(len(panels), 2)
-    rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
-    heights = [
-        _DIFFERENCE_BORDER + _DIFFERENCE_ROW * max(len(panels[name]) for name in row)
-        for row in rows
-    ]
-    verdicts = {each.verdict for each in finite}
-    handles = [key(verdict, **_SIGNS[verdict]) for verdict in _SIGNS if verdict in verdicts]
-    figure = Legend(handles, _note(comparison, finite)).new_figure(columns, 0.15 + sum(heights))
-    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
-    measures = [measure for each in comparison.checkpoints for measure in each.measures]
-    for index, (name, differences) in enumerate(panels.items()):
-        ax = figure.add_subplot(grid[index // columns, index % columns])
-        _draw_differences(ax, differences, "difference" if index + columns >= len(panels) else "")
-        steps = max((measure.steps for measure in measures if measure.name == name), default=0)
-        ax.set_title(measure_title(name, steps))
-        beside = panels[rows[index // columns][0]]  # in the first column
-        if index % columns and _row_names(differences) == _row_names(beside):
-            ax.tick_params(labelleft=False)
-    return figure
-
-
-def _draw_differences(ax: Axes, differences: Sequence[Difference], name: str) -> None:
-    """Draw the differences of one measure from top to bottom."""
-    for row, each in enumerate(differences):
-        sign = _SIGNS[each.verdict]
-        ax.plot(
-            [each.low, each.high],
-            [row, row],
-            color=sign["color"],
-            linewidth=1.4,
-            solid_capstyle="butt",
-            marker="|",
-            markersize=_CAP,
-            gid="interval",
-        )
-        ax.plot([each.value], [row], linestyle="none", **sign, gid="difference")
-    ax.axvline(0.0, color="black", linewidth=0.7)
-    ends = [end for each in differences for end in (each.low, each.high)]
-    _set_signed_axis(ax, np.array([*ends, 0.0]), name, "x")
-    count = len(differences)
-    ax.set(yticks=range(count), yticklabels=_row_names(differences), ylim=(count - 0.4, -0.6))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(visible=True, axis="x")
-
-
-def _row_names(differences: Sequence[Difference]) -> list[str]:
-    """Say what differs from row to row: of the two that are compared, and the radius."""
-    firsts = [shortened(each.first) for each in differences]
-    seconds = [f"\N{MINUS SIGN} {shortened(each.second)}" for each in differences]
-    radii = [rf"$\rho$ = {each.rho:.3g}" for each in differences]
-    for names in (firsts, seconds, radii):
-        if len(set(names)) == 1:
-            names[:] = [""] * len(names)
-    pairs = [" ".join(filter(None, pair)) for pair in zip(firsts, seconds, strict=True)]
-    return [", ".join(filter(None, parts)) for parts in zip(pairs, radii, strict=True)]
-
-
-def _note(comparison: SharpnessComparison, differences: Sequence[Difference]) -> str:
-    """Say what is subtracted, and what the intervals are."""
-    firsts, seconds = (
-        {shortened(getattr(each, end)) for each in differences} for end in ("first", "second")
-    )
-    first = next(iter(firsts)) if len(firsts) == 1 else "each"
-    pair = f"{first} \N{MINUS SIGN} {next(iter(seconds))}" if len(seconds) == 1 else "differences"
-    rhos = {each.rho for each in differences if each.name in ORDER}
-    radius = rf" at $\rho$ = {next(iter(rhos)):.3g}" if len(rhos) == 1 else ""
-    levels = " and ".join(dict.fromkeys(f"{100 * each.confidence:g} %" for each in differences))
-    sources = " / ".join(dict.fromkeys(each.source for each in differences))
-    rise = f"rise of the {split_of(comparison.checkpoints)} loss{radius}"
-    return f"{pair}: {rise}. Intervals: {levels}, from {sources}."

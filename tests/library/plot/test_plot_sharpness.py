@@ -338,3 +338,16 @@ def test_a_stored_comparison_is_drawn(tmp_path, kind):
     figure = plot.draw([read_result(tmp_path / "a.h5")], kind=kind)
     plot.save_figure(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_differences_are_percents_of_the_second_with_caps_on_their_intervals():
+    difference = Difference("asc", 0.1, "sam", "sgd", -0.02, -0.03, -0.01, 0.95, "lower", "data")
+    comparison = make_comparison(differences=(difference,))
+    (ax,) = plot.plot_differences(comparison).axes
+    base = 0.5 * 0.1 + 2 * 0.1**2  # of asc in `make_measure`
+    (dot,), (interval,) = with_gid(ax, "difference"), with_gid(ax, "interval")
+    np.testing.assert_allclose(dot.get_xdata(), [-2 / base])
+    np.testing.assert_allclose(interval.get_xdata(), [-3 / base, -1 / base])
+    assert ax.get_xlabel() == "difference (% of sgd's)"
+    assert interval.get_marker() == "|"
+    assert interval.get_markersize() >= 5  # points
