@@ -52,6 +52,7 @@ def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bo
                 "tolerance": result.tolerance,
                 "is_complete": result.is_complete,
                 "deviations": result.deviations,
+                "rounding": result.rounding,
                 "draws_error": result.provenance.draws_error,
                 "loss_function": result.provenance.loss_function,
                 "splits": splits,
@@ -108,6 +109,11 @@ def _show_work(result: Surface) -> None:
         (console.answer if is_seen else console.answer_detail)(
             f"Largest relative error by {name}, at points chosen at random: "
             f"{console.number(deviation, 2)}"
+        )
+    for split, error in result.rounding.items():
+        console.answer(
+            f"Relative error of the {split} loss from the rounding of {result.provenance.dtype}: "
+            f"{console.number(error, 2)}"
         )
     show_draws(result.provenance)
     source = "sampling and draws" if result.provenance.draws_error else "sampling"

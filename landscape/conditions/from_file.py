@@ -117,11 +117,11 @@ def _at_the_weights(
     losses: Mapping[str, float],
     accuracies: Mapping[str, float | None],
     origin: Provenance,
-    rounding: float | None = None,
+    rounding: Mapping[str, float | None] | None = None,
 ) -> Found:
     """Yield loss and accuracy by split; the rounding is that of the losses."""
     for split, loss in losses.items():
-        yield Quantity(f"{split}_loss"), _loss(loss, origin, rounding)
+        yield Quantity(f"{split}_loss"), _loss(loss, origin, (rounding or {}).get(split))
     for split, accuracy in accuracies.items():
         if accuracy is not None:
             yield Quantity(f"{split}_accuracy"), _share(accuracy, origin, split)
@@ -139,7 +139,7 @@ def _around_the_weights(result: Spectrum | Sharpness) -> Found:
     """Yield loss, accuracy and gradient norm."""
     split, origin = result.split, result.provenance
     here = {split: result.loss}, {split: result.accuracy}
-    yield from _at_the_weights(*here, origin, result.loss_rounding)
+    yield from _at_the_weights(*here, origin, {split: result.loss_rounding})
     if result.gradient_norm is not None:
         length = _loss(result.gradient_norm, origin, result.gradient_rounding)
         yield Quantity("gradient_norm"), _of_set(length, result)
@@ -167,7 +167,12 @@ def _of_surface(result: Surface) -> Found:
         {split: held[split] for split in ("train", "test") if split in held}
         for held in (result.center_loss, result.center_accuracy)
     )
-    yield from _at_the_weights(losses, accuracies, result.provenance)
+    rounding = {
+        split: error * abs(losses[split])
+        for split, error in result.rounding.items()
+        if split in losses
+    }
+    yield from _at_the_weights(losses, accuracies, result.provenance, rounding)
 
 
 def _of_curvature_history(result: CurvatureHistory) -> Found:

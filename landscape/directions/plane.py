@@ -72,6 +72,10 @@ class Plane:
             w.add_(direction, alpha=coordinate)
         return w
 
+    def to(self, dtype: torch.dtype) -> Plane:
+        """Return the plane in another dtype."""
+        return Plane(self.origin.to(dtype), tuple(d.to(dtype) for d in self.directions))
+
     def gram(self) -> np.ndarray:
         """Return the inner products of the directions, in float64."""
         return np.array([[dot(u, v) for v in self.directions] for u in self.directions])

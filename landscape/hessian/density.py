@@ -31,6 +31,7 @@ def density(
     num_steps: int = 40,
     seed: int = 0,
     floor: float = 0.0,
+    rounding: float | None = None,
     should_stop: Callable[[], bool] = never,
     progress: Progress = SILENT,
 ) -> Density:
@@ -53,6 +54,7 @@ def density(
         seed: Of the probes, which share nothing with the start vectors that Lanczos runs of this
             seed have: what such a run has found holds more of its own start than of other vectors.
         floor: Absolute error of an eigenvalue that counts as rounding.
+        rounding: Error of an eigenvalue from the rounding inside the products; None if unknown.
         should_stop: Asked after each product; if so, a probe that is not whole is left out, except
             the first.
         progress: Counts products.
@@ -121,6 +123,7 @@ def density(
         num_matvecs=num_matvecs,
         num_parameters=operator.size,
         noise_floor=floor,
+        rounding=rounding,
     )
 
 

@@ -109,12 +109,16 @@ class DifferenceOperator:
             InputError: If it is more than 1e-3 of the largest eigenvalue in magnitude.
         """
         values = pairs.pairs.values
-        errors = np.array([norm(self.matvec(v) - self._difference(v, 2)) for v in pairs.vectors])
-        if not errors.size:
+        if not len(pairs.vectors):
             return pairs
+        errors = np.array(list(map(norm, self.errors(pairs.vectors))))
         self._require_small(float(errors.max()), float(np.abs(values).max()))
         top, bottom = np.split(errors, [len(pairs.eigenvalues)])
         return replace(pairs, rounding=top, bottom_rounding=bottom)
+
+    def errors(self, vectors: Tensor) -> Tensor:
+        """Return how far the products with `vectors` (k, P) are from those at twice the step."""
+        return torch.stack([self.matvec(v) - self._difference(v, 2) for v in vectors])
 
     def _difference(self, v: Tensor, multiple: int) -> Tensor:
         w, length, step = self._problem.weights, norm(v), multiple * self._step

@@ -207,14 +207,14 @@ class CurvatureOperator:
             )
         return total
 
-    def batch_products(self, vectors: Tensor, number: int) -> Tensor:
-        """Return the products of the curvature of a batch's mean loss with `vectors` (k, P)."""
+    def batch_product(self, v: Tensor, number: int) -> Tensor:
+        """Return the product of the curvature of a batch's mean loss with `v` (P,), as (1, P)."""
         self._prepare()
         with self._derivatives.differentiating():
             graph = self._graphs.get(number) or self._derivatives.graph(
                 number, self.kind, tensors=self.tensors
             )
-            return multiplied(graph, vectors, self.spec, self._passes)
+            return multiplied(graph, v[None], self.spec, self._passes)
 
     def _prepare(self) -> None:
         """Write the weights and build the graphs, unless that was done and nobody wrote since."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from landscape.data.subset import disjoint_subsets
-from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.rounded import with_rounding
@@ -90,7 +89,7 @@ def block_curvatures(
             trace_error=whole.standard_error,
             num_matvecs=pairs.num_matvecs + whole.num_matvecs,
             converged=pairs.converged,
-            rounding=_largest(pairs),
+            rounding=pairs.largest_rounding,
         )
 
     return _of_each("layers", layers, measure, should_stop, progress, {"largest": "lambda_max"})
@@ -166,17 +165,11 @@ def folds(
             residual=float(max(pairs.residuals[0], pairs.bottom_residuals[0])),
             held_out=dot(top, outside.matvec(top)),
             converged=pairs.converged,
-            rounding=_largest(pairs),
+            rounding=pairs.largest_rounding,
         )
 
     shown = {"lambda_max": "lambda_max", "held_out": "held_out"}
     return _of_each("folds", subsets, measure, should_stop, progress, shown)
-
-
-def _largest(pairs: Eigenpairs) -> float | None:
-    """Return the largest rounding; None if it was not measured."""
-    rounding = np.append(pairs.rounding, pairs.bottom_rounding)
-    return float(rounding.max()) if rounding.size else None
 
 
 def _of_each(

@@ -1,4 +1,4 @@
-"""Eigenpairs with the error that the rounding inside the products adds to their residuals."""
+"""Eigenpairs and the trace with the error from the rounding inside the products."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from functools import partial
 import numpy as np
 import torch
 
+from landscape.hessian.differences import DifferenceOperator
 from landscape.hessian.eigenpairs import Eigenpairs
 from landscape.hessian.operator import CurvatureOperator, multiplied
+from landscape.hessian.trace import random_signs
 from landscape.problem.problem import Problem
-from landscape.problem.rounding import Rounding, Values
+from landscape.problem.rounding import NUM_PIECES, Rounding, Values, error_reach, known_error
+from landscape.reductions import dot
+from landscape.results.spectrum import Trace
+from landscape.runtime.random_state import derived_seeds
+
+_NUM_SIGNS = 3  # vectors of random signs, of which Student's t still makes something
+_STREAM = 1 << 18  # tells them from other random vectors of the same seed
 
 
 def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Rounding) -> Eigenpairs:
@@ -22,7 +30,8 @@ def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Roun
 
     Where all data are evaluated again in float64, ||D v|| is measured of each vector. Where a share
     of them is, it is measured of the vector with the largest |theta|, and of the sum of the others,
-    for each of which the error of the sum counts.
+    for each of which the error of the sum counts; batches are compared by their products with the
+    sum of all.
 
     Args:
         pairs: Of the operator.
@@ -45,12 +54,53 @@ def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Roun
         vectors = vectors[: row_of.max() + 1]
     errors = rounding.of(
         products_with(vectors, operator.kind, operator.tensors),
-        own=partial(operator.batch_products, vectors),
+        own=partial(operator.batch_product, vectors.sum(0)),
     )
     if not np.isfinite(errors).all():
         return pairs
     top, bottom = np.split(errors[row_of], [len(pairs.eigenvalues)])
     return replace(pairs, rounding=top, bottom_rounding=bottom)
+
+
+def with_trace_rounding(
+    found: Trace,
+    operator: CurvatureOperator | DifferenceOperator,
+    rounding: Rounding,
+    *,
+    largest: float | None,
+    seed: int = 0,
+) -> Trace:
+    """Add the rounding of the products to the interval of a trace.
+
+    With an exact matrix A = A' + D, A' being the rounded one, the traces are tr(D) apart. That is
+    the mean of u' D u over random signs u. 95 % of those are below the rounding, by Student's t. As
+    they vary much where few eigenvalues of D matter, the largest one that is known is added.
+
+    Args:
+        found: Trace of the operator.
+        operator: At the problem's own weights.
+        rounding: Of the operator's problem.
+        largest: Largest error of an eigenvalue from rounding; None if unknown.
+        seed: Of the signs.
+
+    Returns:
+        The same trace with its rounding; as it is where that cannot be measured.
+    """
+    generator = torch.Generator().manual_seed(derived_seeds(1, seed, _STREAM)[0])
+    signs = torch.stack([random_signs(operator, generator) for _ in range(_NUM_SIGNS)])
+
+    def forms(products: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[dot(*each)] for each in zip(signs, products, strict=True)])
+
+    if isinstance(operator, DifferenceOperator):
+        errors = forms(operator.errors(signs)).abs().numpy()
+    else:
+        products = products_with(signs, operator.kind, operator.tensors)
+        errors = rounding.of(lambda *at: forms(products(*at)), num_others=NUM_PIECES)
+    if known_error(errors) is None:
+        return found
+    reach = float(error_reach(errors.ravel())) + (largest or 0.0)
+    return replace(found, low=found.low - reach, high=found.high + reach, rounding=reach)
 
 
 def products_with(

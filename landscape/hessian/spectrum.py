@@ -21,7 +21,7 @@ from landscape.hessian.memory_plan import NUM_CHECK_MATVECS, plan_memory
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.parts import block_curvatures
 from landscape.hessian.pyhessian import power_iteration, pyhessian_trace, require_pyhessian_can
-from landscape.hessian.rounded import with_rounding
+from landscape.hessian.rounded import with_rounding, with_trace_rounding
 from landscape.hessian.trace import trace as estimate_trace
 from landscape.problem.problem import Problem
 from landscape.problem.rounding import NUM_PIECES, Rounding, gradient_at, known_error, losses_at
@@ -32,6 +32,8 @@ from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import SILENT, Progress, never
 
 _KNOWN = 1e-3  # of |lambda|_max: a residual up to which an eigenvalue is exact in a density
+
+_SAFETY = 2  # times the largest error of a product with an eigenvector, any eigenvalue may move
 
 ENGINES = ("lanczos", "pyhessian")
 
@@ -154,7 +156,11 @@ def hessian_spectrum(
             progress=progress,
         )
         if trace:
-            measured["trace"] = pyhessian_trace(problem, seed=seed, progress=progress)
+            found = pyhessian_trace(problem, seed=seed, progress=progress)
+            plain = CurvatureOperator(problem)
+            measured["trace"] = with_trace_rounding(
+                found, plain, rounding, largest=pairs.largest_rounding, seed=seed
+            )
         return _spectrum(problem, pairs, rounding, split, save_vectors, settings or {}, measured)
     run: dict[str, Any] = {"seed": seed, "should_stop": should_stop, "progress": progress}
     plan = plan_memory(
@@ -190,9 +196,20 @@ def hessian_spectrum(
         sink=sink,
         **run,
     )
+    of_products, of_pairs = rounding, rounding
+    if isinstance(operator, DifferenceOperator):
+        pairs = operator.with_errors(pairs)
+    else:
+        of_products = rounding.over(operator.problem)
+        of_pairs = rounding.over(operator.problem, in_double=polish)
+        pairs = with_rounding(pairs, operator, of_pairs)
+    largest = pairs.largest_rounding
+    if largest is not None:
+        largest *= of_products.factor / of_pairs.factor  # of what is polished
     if trace:
-        measured["trace"] = estimate_trace(
-            operator, subspace=pairs.space, relative_error=relative_error, **run
+        found = estimate_trace(operator, subspace=pairs.space, relative_error=relative_error, **run)
+        measured["trace"] = with_trace_rounding(
+            found, operator, of_products, largest=largest, seed=seed
         )
     if density:
         known = _known_pairs(pairs)
@@ -203,6 +220,7 @@ def hessian_spectrum(
             vectors=known.vectors,
             num_probes=num_probes,
             floor=pairs.noise_floor,
+            rounding=None if largest is None else _SAFETY * largest,
             **run,
         )
     if blocks:
@@ -214,11 +232,6 @@ def hessian_spectrum(
             graph_bytes=left,
             **run,
         )
-    if isinstance(operator, DifferenceOperator):
-        pairs = operator.with_errors(pairs)
-    else:
-        of_products = rounding.over(operator.problem, in_double=polish)
-        pairs = with_rounding(pairs, operator, of_products)
     measured["polished"] = polish
     return _spectrum(problem, pairs, rounding, split, save_vectors, settings or {}, measured)
 

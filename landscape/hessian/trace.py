@@ -148,10 +148,15 @@ def _sample(
     operator: SymmetricOperator, subspace: Subspace | None, generator: torch.Generator
 ) -> float:
     """Return u' A u, u being random signs without their part in the subspace."""
-    signs = torch.randint(2, (operator.size,), generator=generator, dtype=torch.int8)
-    v = signs.to(operator.device, accumulation_dtype(operator.device)).mul_(2).sub_(1)
+    v = random_signs(operator, generator)
     u = v if subspace is None else subspace.remove(v)
     return dot(u, finite_product(operator, u))
+
+
+def random_signs(operator: SymmetricOperator, generator: torch.Generator) -> torch.Tensor:
+    """Return random signs (P,) on the operator's device."""
+    signs = torch.randint(2, (operator.size,), generator=generator, dtype=torch.int8)
+    return signs.to(operator.device, accumulation_dtype(operator.device)).mul_(2).sub_(1)
 
 
 def error_of_mean(samples: Sequence[float] | np.ndarray) -> float:

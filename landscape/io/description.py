@@ -101,6 +101,7 @@ def _describe_surface(surface: Surface) -> Description:
         "maps": {name: _extremes(surface, values) for name, values in surface.maps.items()},
         "marks": as_plain(surface.marks),
         "deviations": surface.deviations,
+        "rounding": surface.rounding,
         "provenance": _known(surface.provenance),
     }
 

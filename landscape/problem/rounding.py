@@ -20,9 +20,10 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.problem.batch_means import find_separate
-from landscape.problem.batches import Batch, BatchData, TensorData
+from landscape.problem.batches import Batch, BatchData, TensorData, batch_length
 from landscape.problem.problem import Problem
 from landscape.problem.sampling_error import SAME_MEAN
+from landscape.problem.weights import Point
 from landscape.reductions import norm
 from landscape.results.interval import half_width
 from landscape.runtime import distributed
@@ -39,6 +40,7 @@ _PER_NUMBER = 100  # floating point operations for each number that a forward pa
 _SHARE = 64  # of the others, one batch out of so many is evaluated again, but at least two
 _MOST = 1 / 8  # of the examples are evaluated again, where batches can be cut into pieces
 _LEAST = 4  # examples of a piece
+_LOOKED_AT = 4  # batches, of which the one with the largest loss counts
 
 NUM_PIECES = 6
 """Pieces of random examples from which the error of a number, not a vector, is estimated."""
@@ -62,9 +64,10 @@ class Rounding:
 
     Where a forward pass over all data is cheap, all are evaluated again in float64, and the error
     is exact. Else it is an estimate from a share of the examples, at most an eighth where batches
-    can be cut: the relative error on what contributes most, the examples with the largest losses of
-    the batch whose value is the largest, counts for all data, and the error on some that are drawn
-    at random is added. The error of a mean is at most the mean of the errors, whatever their signs.
+    can be cut: the relative error on those with the largest losses counts for the mean of the
+    lengths, and the error on some that are drawn at random is added. The error of a mean is at most
+    the mean of the errors, whatever their signs, and the length of a mean over few examples is on
+    average at least that over many.
 
     The error of float64 is not measured by a higher precision. To first order errors are
     proportional to the unit roundoff (Higham 2002, chapter 3), so it is 2^-29 of the error of
@@ -100,20 +103,20 @@ class Rounding:
         values: Values,
         size: Size = norm,
         own: Callable[[int], Tensor] | None = None,
-        num_others: int = 1,
+        num_others: int | None = None,
     ) -> np.ndarray:
         """Return the error of the means over all data.
-
-        Unless that is cheap, all batches are evaluated in the problem's dtype first.
 
         Inside `landscape.runtime.distributed.joined` the first process measures for all.
 
         Args:
             values: Gives k vectors for each batch.
             size: A norm of the error of a vector.
-            own: Gives what `values` does for a batch of the problem, in less time.
-            num_others: Least number of pieces of random examples. One is enough for vectors, whose
-                errors are of one size; those of numbers may be 0 by chance.
+            own: Gives a vector (1, n) for each batch of the problem, by whose length batches are
+                compared; None for the sum of those of `values`.
+            num_others: Least number of pieces of random examples, with which a few batches are
+                compared by their losses alone; None for one piece. One is enough for products,
+                whose errors are of one size; those of numbers may be 0 by chance.
 
         Returns:
             Errors (k,); a single NaN where a value is not finite, or the model does not work in
@@ -136,55 +139,61 @@ class Rounding:
         values: Values,
         size: Size,
         own: Callable[[int], Tensor] | None,
-        num_others: int,
+        num_others: int | None,
     ) -> np.ndarray:
         if self.is_cheap:
             return self._exact(values, size)
-        own = own or partial(values, self._problem)
-        count, shares = len(self._shares), self._shares
-        lengths = np.array([_sizes(own(number), size) for number in range(count)])  # (batches, k)
-        largest, places = np.unique(lengths.argmax(axis=0), return_inverse=True)
-        num_others = max(num_others, math.ceil(count / _SHARE) - len(largest))
-        pieces = self.pieces(largest.tolist(), num_others)
+        count, own = len(self._shares), own or (lambda i: values(self._problem, i).sum(0)[None])
+        of_batches, worst = np.zeros(count), None
+        if num_others is None:
+            of_batches = np.array([size(own(i)[0].cpu().double()) for i in range(count)])
+            worst = int(of_batches.argmax())
+        pieces = self.pieces(max(num_others or 1, math.ceil(count / _SHARE) - 1), worst=worst)
         low, high = self.pair(pieces)
         there = [values(low, i).cpu().double() for i in range(len(pieces))]
         errors = np.array(
             [_sizes(values(high, i).cpu().double() - each, size) for i, each in enumerate(there)]
         )
-        at = (places, np.arange(len(places)))
-        tiny = np.finfo(float).tiny
-        relative = errors[at] / np.maximum([_sizes(each, size) for each in there], tiny)[at]
-        return relative * (shares @ lengths) + error_reach(errors[len(largest) :])
+        lengths = np.array([_sizes(each, size) for each in there])  # (pieces, k)
+        share = batch_length(pieces[0]) / self._problem.num_examples
+        others = lengths[1:].mean(0) if len(pieces) > 1 else lengths[0]
+        whole = share * lengths[0] + (1 - share) * others
+        if num_others is None:
+            whole = self._shares @ of_batches
+        relative = errors[0] / np.maximum(lengths[0], np.finfo(float).tiny)
+        return relative * whole + error_reach(errors[1:])
 
     def pieces(
-        self, largest: Sequence[int], num_others: int, num_examples: int | None = None
+        self, num_others: int, num_examples: int | None = None, worst: int | None = None
     ) -> list[Batch]:
-        """Return examples of some batches, and of others that are drawn at random.
+        """Return the examples with the largest losses of a batch, and some drawn at random.
 
         Batches that cannot be cut are returned whole.
 
         Args:
-            largest: Numbers of batches, of which the examples with the largest losses are taken.
             num_others: Number of pieces of random examples.
             num_examples: Of a piece; None for an eighth of all examples together.
+            worst: Number of the batch; None for the one with the largest loss among a few.
         """
         problem, generator = self._problem, np.random.default_rng(self._seed)
-        worst, data = [problem.batches[i] for i in largest], problem.data
-        passes = copy.copy(problem.passes)
+        passes, data = copy.copy(problem.passes), problem.data
+        drawn: list[int] = generator.permutation(len(self._shares)).tolist()
+        if worst is None:
+            looked = passes.measure_point(None, [problem.batches[i] for i in drawn[:_LOOKED_AT]])
+            worst = drawn[int(np.argmax(looked["loss"]))]
+        drawn.remove(worst)
+        batch = problem.batches[worst]
         if isinstance(data, TensorData) and problem.batchnorm == "stored":
-            passes.separate = find_separate(passes, worst[:1], SAME_MEAN)
+            passes.separate = find_separate(passes, [batch], SAME_MEAN)
         if passes.separate is None or not isinstance(data, TensorData):
-            drawn = generator.permutation(len(self._shares)).tolist()
-            others = [problem.batches[i] for i in drawn if i not in largest]
-            return [*worst, *others[:num_others]]
-        count = len(worst) + num_others
-        size = num_examples or max(_LEAST, int(_MOST * problem.num_examples / count))
-        parts = []
-        for batch in worst:
-            order = np.argsort(-passes.measure_point(None, [batch])["losses"])
-            parts += TensorData(*batch).take(torch.from_numpy(order[:size].copy())).batches(size)
+            return [batch, *(problem.batches[i] for i in drawn[:num_others])]
+        size = num_examples or max(_LEAST, int(_MOST * problem.num_examples / (1 + num_others)))
+        order = np.argsort(-passes.measure_point(None, [batch])["losses"])
         rows = torch.from_numpy(generator.permutation(problem.num_examples))
-        return [*parts, *data.take(rows[: num_others * size]).batches(size)]
+        return [
+            *TensorData(*batch).take(torch.from_numpy(order[:size].copy())).batches(size),
+            *data.take(rows[: num_others * size]).batches(size),
+        ]
 
     def _exact(self, values: Values, size: Size) -> np.ndarray:
         low, high = self.pair(self._problem.batches)
@@ -257,18 +266,25 @@ def known_error(errors: np.ndarray) -> float | None:
     return None if np.isnan(errors).any() else float(errors.max())
 
 
-def losses_at(perturbations: Sequence[Tensor | None]) -> Values:
-    """Return the function that gives the loss at the weights plus each e (P,), as (k, 1)."""
+def losses_of(points: Callable[[Problem], Sequence[Point | None]]) -> Values:
+    """Return the function that gives the losses at the points of a problem, as (k, 1)."""
 
     def values(problem: Problem, number: int) -> Tensor:
-        weights, batches = problem.weights, [problem.batches[number]]
-        points = [
-            None if e is None else partial(torch.add, weights, e.to(weights)) for e in perturbations
-        ]
-        found = [problem.passes.measure_point(point, batches)["loss"] for point in points]
+        batches = [problem.batches[number]]
+        found = [problem.passes.measure_point(each, batches)["loss"] for each in points(problem)]
         return torch.from_numpy(np.stack(found))
 
     return values
+
+
+def losses_at(perturbations: Sequence[Tensor | None]) -> Values:
+    """Return the function that gives the loss at the weights plus each e (P,), as (k, 1)."""
+
+    def points(problem: Problem) -> list[Point | None]:
+        w = problem.weights
+        return [None if e is None else partial(torch.add, w, e.to(w)) for e in perturbations]
+
+    return losses_of(points)
 
 
 def gradient_at(e: Tensor | None = None) -> Values:

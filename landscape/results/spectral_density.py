@@ -30,9 +30,10 @@ class Mass(Record):
     """Share of the eigenvalues in an interval.
 
     Attributes:
-        value: Midpoint of the bounds.
+        value: Midpoint of the bounds, rounding apart.
         standard_error: Standard error of it over the probes, or None for a single probe.
-        low: Mean over the probes of the least share that a spectrum with this quadrature can have.
+        low: Mean over the probes of the least share that a spectrum with this quadrature can have,
+            if its eigenvalues are off by up to the rounding.
         high: Mean over the probes of the largest share.
         at_least: Lower end of a 95 % interval: the bound, less the error of a mean over probes.
         at_most: Upper end.
@@ -147,12 +148,23 @@ def mass_near_zero(density: Density, radius: float | None = None) -> Mass:
 
 def _mass(density: Density, start: float, stop: float, is_inside: np.ndarray) -> Mass:
     """Return the share between two values; which outliers are inside is given."""
-    known = float(np.count_nonzero(is_inside) / density.num_parameters)
+    shift = density.rounding or 0.0
+    distances = np.abs(density.outliers[:, None] - [start, stop]).min(axis=1)
+    is_sure = (distances > shift) | (shift == 0)
+    known, least_known, most_known = (
+        float(np.count_nonzero(which) / density.num_parameters)
+        for which in (is_inside, is_inside & is_sure, is_inside | ~is_sure)
+    )
     if not density.nodes.size:
-        return Mass(known, None, known, known, known, known)
+        return Mass(known, None, least_known, most_known, least_known, most_known)
     least_before, most_before = _bounds_below(density, start)
     least, most = _bounds_below(density, stop)
     values = (least + most - least_before - most_before) / 2
+    if shift:
+        least, most = (_bounds_below(density, stop + side * shift)[side > 0] for side in (-1, 1))
+        least_before, most_before = (
+            _bounds_below(density, start + side * shift)[side > 0] for side in (-1, 1)
+        )
     low = float(np.maximum(least - most_before, 0.0).mean())
     high = float((most - least_before).mean())
     reach = _reach(density, low, high)
@@ -161,10 +173,10 @@ def _mass(density: Density, start: float, stop: float, is_inside: np.ndarray) ->
         standard_error=float(values.std(ddof=1) / np.sqrt(len(values)))
         if len(values) > 1
         else None,
-        low=known + low,
-        high=known + high,
-        at_least=known + max(low - reach, 0.0),
-        at_most=known + min(high + reach, 1 - len(density.outliers) / density.num_parameters),
+        low=least_known + low,
+        high=most_known + high,
+        at_least=least_known + max(low - reach, 0.0),
+        at_most=most_known + min(high + reach, 1 - len(density.outliers) / density.num_parameters),
     )
 
 

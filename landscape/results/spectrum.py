@@ -44,12 +44,13 @@ class Trace(Record):
     Attributes:
         value: The estimate, in loss units.
         standard_error: Standard error of the estimate, from the samples.
-        low: Lower end of the confidence interval, by Student's t.
+        low: Lower end of the confidence interval, by Student's t, with the rounding.
         high: Upper end.
         confidence: Confidence level of the interval.
         num_samples: Number of random vectors.
         num_matvecs: Products used, those that made the subspace included.
         converged: Whether the error that was asked for was reached; True if none was asked for.
+        rounding: Error from rounding, which the interval contains; None if it was not measured.
     """
 
     value: float
@@ -60,6 +61,7 @@ class Trace(Record):
     num_samples: int
     num_matvecs: int
     converged: bool = True
+    rounding: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Density(Record):
         num_matvecs: Products used for the nodes.
         num_parameters: P.
         noise_floor: Absolute error of an eigenvalue that counts as rounding.
+        rounding: Error of an eigenvalue from rounding; None if it was not measured.
     """
 
     outliers: np.ndarray
@@ -87,6 +90,7 @@ class Density(Record):
     num_matvecs: int
     num_parameters: int
     noise_floor: float = 0.0
+    rounding: float | None = None
 
     @property
     def num_probes(self) -> int:
@@ -99,7 +103,8 @@ class Density(Record):
         return int((self.weights > 0).sum(axis=1).max(initial=0))
 
     def _names(self) -> Sequence[str]:
-        return ("outliers", "outlier_residuals", "num_probes", "num_nodes", "num_matvecs")
+        counts = ("num_probes", "num_nodes", "num_matvecs")
+        return ("outliers", "outlier_residuals", *counts, "rounding")
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,7 @@ class Extremes:
         num_matvecs: Products used, those for the residuals included.
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
-        noise_floor: Absolute error that counts as rounding: a value also meets the tolerance within
-            it.
+        noise_floor: Absolute error that counts as rounding; within it the tolerance is met too.
         rounding: Error of each of the largest from the rounding inside the products, (k,), see
             `landscape.problem.rounding.Rounding`; empty where it was not measured.
         bottom_rounding: The same for the smallest, (kb,).
@@ -212,6 +216,11 @@ class Extremes:
             )
         )
         return top, bottom
+
+    @property
+    def largest_rounding(self) -> float | None:
+        """The largest error from rounding of any value; None if it was not measured."""
+        return max([*self.rounding.tolist(), *self.bottom_rounding.tolist()], default=None)
 
     @property
     def is_certified(self) -> bool:

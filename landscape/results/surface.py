@@ -67,6 +67,8 @@ class Surface(Displayed):
             difference of the loss from what that gives, at some points chosen at random.
         tolerance: Estimated error of the points that were left out and are interpolated, or None if
             every point is computed.
+        rounding: Split name -> error of the loss from rounding, relative to the larger of the loss
+            there and at the center, by some points; a split where it was not measured is absent.
     """
 
     x: np.ndarray
@@ -88,6 +90,7 @@ class Surface(Displayed):
     explained_variance: np.ndarray | None = None
     deviations: dict[str, float] = field(default_factory=dict)
     tolerance: float | None = None
+    rounding: dict[str, float] = field(default_factory=dict)
 
     def summary(self) -> list[tuple[str, str]]:
         """Return the size of the grid and the losses on it; see `Displayed`."""

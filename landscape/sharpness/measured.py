@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import numpy as np
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.problem.batches import Batch
 from landscape.problem.problem import Problem
 from landscape.problem.rounding import NUM_PIECES, Rounding, error_reach
 from landscape.results.provenance import make_provenance
@@ -22,7 +20,7 @@ from landscape.sharpness.measurement import Measurement, SharpnessOptions, requi
 from landscape.sharpness.rises import Key, Measured, Objective, Rises
 
 _NUM_EXAMPLES = 8  # of a piece of a batch on which everything is measured again
-_NUM_BATCHES = 4  # that are looked through for them
+_STAND_IN = "asc"  # measure of which the relative error counts for `max` in batches of m
 _LOSS, _GRADIENT = ("loss", 0.0), ("gradient", 0.0)
 
 Facts: TypeAlias = dict[Key, tuple[float, float]]
@@ -159,6 +157,8 @@ def measure_rises(
         m = options.m if is_whole else None
         there = replace(options, relative_error=None, num_directions=2, m=m)
         names = [name for name in measures if not MEASURES[name].is_lower_bound]
+        if options.m is not None and len(names) < len(measures):
+            names = list({*names, _STAND_IN})
         return _measured(Measurement(other, there, (), SILENT), rho, names, None, **origin)
 
     work = Measurement(problem, options, directions, progress)
@@ -205,9 +205,10 @@ def _with_rounding(
     """Add to each measure by how much float64 differs from the problem's dtype.
 
     Gradients, the steps along them and losses are all computed anew. The perturbation of `max` is
-    kept and its loss evaluated: it proves what it proves. Where that is cheap it is done on all
-    data. Else on pieces: the relative error on the examples with the largest losses, and added to
-    it the reach of the errors on some that are drawn at random, by Student's t.
+    kept and its loss evaluated: it proves what it proves. Of its perturbations in batches of m,
+    which are not kept, those of `asc` take the place. Where that is cheap it is done on all data.
+    Else on pieces: the relative error on the examples with the largest losses, and added to it the
+    reach of the errors on some that are drawn at random, by Student's t.
 
     Args:
         problem: The loss.
@@ -222,7 +223,7 @@ def _with_rounding(
         if rounding.is_cheap:
             pairs = [rounding.pair(problem.batches)]
         else:
-            pairs = [rounding.pair([piece]) for piece in _pieces(rounding, problem)]
+            pairs = [rounding.pair([each]) for each in rounding.pieces(NUM_PIECES, _NUM_EXAMPLES)]
         rows = [
             [_again(each, measured.rises, again, rounding.is_cheap) for each in pair]
             for pair in pairs
@@ -235,7 +236,7 @@ def _with_rounding(
         if all(key in low for low, _ in rows):
             first, *others = (abs(low[key][0] - high[key][0]) for low, high in rows)
             there = rows[0][0][key][1]
-            scale = 1.0 if rounding.is_cheap or not there else abs(loss / there)
+            scale = abs(loss / there) if there else 1.0
             error = rounding.factor * (scale * first + float(error_reach(others)))
             errors[key] = error if math.isfinite(error) else None
     return replace(measured, result=_with_errors(measured.result, errors))
@@ -259,7 +260,11 @@ def _again(
     found = _facts(again(problem, is_whole))
     objective = Objective(problem)
     for key, each in rises.items():
-        if key not in found and each.perturbation is not None:
+        if key in found:
+            continue
+        if each.perturbation is None:
+            found[key] = found[_STAND_IN, key[1]]
+        else:
             here, there = objective.losses([None, objective.at(each.perturbation)])
             found[key] = (there.mean - here.mean, there.mean)
     return found
@@ -272,10 +277,3 @@ def _with_errors(result: Sharpness, errors: Mapping[Key, float | None]) -> Sharp
         loss_rounding=errors[_LOSS],
         gradient_rounding=errors.get(_GRADIENT),
     )
-
-
-def _pieces(rounding: Rounding, problem: Problem) -> Sequence[Batch]:
-    """Return the examples with the largest losses, of some batches, and others at random."""
-    drawn = np.random.default_rng(0).permutation(len(problem.batches))[:_NUM_BATCHES].tolist()
-    found = problem.passes.measure_point(None, [problem.batches[i] for i in drawn])
-    return rounding.pieces([drawn[int(np.argmax(found["loss"]))]], NUM_PIECES, _NUM_EXAMPLES)

@@ -21,6 +21,7 @@ from landscape.errors import require, require_in_limits
 from landscape.problem.batches import hash_tensors
 from landscape.problem.points_per_pass import largest_deviation
 from landscape.problem.problem import Evaluation, Problem
+from landscape.problem.rounding import NUM_PIECES, Rounding, error_reach, known_error, losses_of
 from landscape.problem.weights import Point
 from landscape.results.identity import (
     MODEL_AND_DATA,
@@ -46,6 +47,9 @@ _CHECKED_POINTS = 20  # of those that a refinement left out
 _CHECKED_POINTS_OF_A_PLAN = 5
 
 _Index: TypeAlias = tuple[int, ...]
+
+_Place: TypeAlias = tuple[Plane, tuple[float, ...]]
+"""A line or plane, and coordinates there, x first."""
 
 _PointValues: TypeAlias = tuple[dict[str, Evaluation], dict[str, float]]
 """By split, and what probes measure by name."""
@@ -121,7 +125,7 @@ def evaluate_surface(
     )
     if (stored := own_sink.load()) is not None:
         require_unchanged(stored, Surface, "a surface", _traits(stored, surface))
-        surface = replace(stored, tolerance=refine, deviations={})
+        surface = replace(stored, tolerance=refine, deviations={}, rounding={})
     work = _Work(surface, problems, planes, probes, center)
     surface.deviations.update(_deviations(work))
     listener = progress if distributed.rank() == 0 else SILENT
@@ -133,6 +137,8 @@ def evaluate_surface(
                 num_done = int(surface.done.sum())
                 rate = (num_done - num_before) / max(time.perf_counter() - start, 1e-9)
                 listener.update(num_done, **_shown(surface), points_per_second=rate)
+            if surface.is_finished:
+                surface.rounding.update(_rounding(work))
         finally:
             own_sink.save(surface)
             own_sink.flush()
@@ -171,16 +177,16 @@ class _Work:
             dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)
         ]
         return [
-            (each if any(self._place(index)[1]) else dict(self.center), self._probed(index))
+            (each if any(self.place(index)[1]) else dict(self.center), self._probed(index))
             for each, index in zip(losses, indices, strict=True)
         ]
 
     def point(self, index: _Index) -> Point:
         """Return what writes the weights at a point."""
-        plane, coordinates = self._place(index)
+        plane, coordinates = self.place(index)
         return partial(plane.point, *coordinates)
 
-    def _place(self, index: _Index) -> tuple[Plane, tuple[float, ...]]:
+    def place(self, index: _Index) -> _Place:
         """Return the line or plane of a point, and its coordinates there, x first."""
         x, y = float(self.surface.x[index[-1]]), self.surface.y
         if y is not None:
@@ -188,7 +194,7 @@ class _Work:
         return self.planes[index[0] if len(index) == 2 else 0], (x,)
 
     def _probed(self, index: _Index) -> dict[str, float]:
-        plane, coordinates = self._place(index)
+        plane, coordinates = self.place(index)
         found = [probe(plane, plane.point(*coordinates)) for probe in self.probes]
         return {name: value for each in found for name, value in each.items()}
 
@@ -227,6 +233,35 @@ def _deviations(work: _Work) -> dict[str, float]:
         for split, problem in work.problems.items()
         for name, value in largest_deviation(problem.passes, points).items()
     }
+
+
+def _rounding(work: _Work) -> dict[str, float]:
+    """Return by split what 95 % of the relative errors from rounding are below, by some points.
+
+    They are the origin, the lowest and the highest finite point, and a few at random. The largest
+    is added to the reach by Student's t, since some points have much larger errors than others.
+    """
+    found, origin = {}, (work.planes[0], (0.0,) * len(work.planes[0].directions))
+    for split, problem in work.problems.items():
+        losses, center = work.surface.loss[split], work.surface.center_loss[split]
+        known = np.argwhere(work.surface.done & np.isfinite(losses))
+        if not (len(known) and np.isfinite(center)):
+            continue
+        values = losses[tuple(known.T)]
+        drawn = np.random.default_rng(0).permutation(len(known))[:_CHECKED_POINTS_OF_A_PLAN]
+        chosen = [values.argmin(), values.argmax(), *drawn]
+        places = [origin, *(work.place(tuple(index)) for index in known[chosen].tolist())]
+        errors = Rounding(problem).of(losses_of(partial(_points, places)), num_others=NUM_PIECES)
+        if known_error(errors) is not None:
+            scale = np.maximum(np.abs([center, *values[chosen]]), abs(center) or 1.0)
+            relative = errors / scale
+            found[split] = float(error_reach(relative) + relative.max())
+    return found
+
+
+def _points(places: Sequence[_Place], problem: Problem) -> list[Point]:
+    """Return what writes the weights at some places in the dtype of a problem."""
+    return [partial(plane.to(problem.dtype).point, *where) for plane, where in places]
 
 
 def _rounds(surface: Surface) -> Iterator[list[_Index]]:

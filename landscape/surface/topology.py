@@ -188,7 +188,7 @@ def describe_topology(surface: Surface, split: str) -> TopologySummary | None:
 
 def _misplaced(surface: Surface, split: str, *, least: float) -> set[str]:
     """Return the labels of the checkpoints whose loss on the plane is not their own, by `least`."""
-    slack = max(_SAME_LOSS, *surface.deviations.values(), 0.0)
+    slack = max(_SAME_LOSS, surface.rounding.get(split, 0.0), *surface.deviations.values())
     return {
         mark.label
         for mark in surface.marks

@@ -12,10 +12,14 @@ from reference import dense_hessian, loss_of_vector
 from torch import nn
 
 from landscape import Problem, measure_sharpness
+from landscape.directions.plane import Plane, random_directions
 from landscape.hessian.rounded import products_with
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem import rounding as rounding_module
 from landscape.problem.rounding import Rounding, gradient_at, losses_at
+from landscape.results.spectral_density import mass_below
+from landscape.surface.evaluate import evaluate_surface
+from landscape.surface.grid import Axis
 
 
 def plain_network(
@@ -262,3 +266,63 @@ def test_a_value_is_certified_if_its_rounding_is_within_the_tolerance():
     fine = hessian_spectrum(problem, tolerance=5e-6, top_k=1, bottom_k=0)
     assert fine.converged
     assert not fine.is_certified
+
+
+def rounded_hessian(problem: Problem) -> torch.Tensor:
+    """Return the matrix (P, P) of the products as they are computed."""
+    eye = torch.eye(problem.spec.size, dtype=torch.float64)
+    return torch.stack([problem.hessian_vector_product(row) for row in eye])
+
+
+@pytest.mark.parametrize("number", [0, 3, 21])
+def test_the_rounding_of_trace_and_density_is_more_than_the_dense_matrices_differ_by(number):
+    model, data = plain_network(number)
+    problem = Problem(model, data, device="cpu")
+    found = hessian_spectrum(problem, trace=True, density=True, num_probes=1)
+    exact, rounded = dense_hessian(model, *data), rounded_hessian(problem)
+    moved = torch.linalg.eigvalsh(exact) - torch.linalg.eigvalsh((rounded + rounded.mT) / 2)
+    assert 0 < abs(float((exact - rounded).trace())) < found.trace.rounding
+    assert 0 < float(moved.abs().max()) < found.density.rounding
+    assert found.trace.low <= float(exact.trace()) <= found.trace.high
+    assert found.trace.rounding < 1e-2 * abs(found.trace.value)
+
+
+def test_the_interval_of_a_trace_is_wider_by_its_rounding():
+    found = hessian_spectrum(Problem(*plain_network(3), device="cpu"), trace=True).trace
+    of_samples = found.high - found.low - 2 * found.rounding
+    student = 2.0095752371292397  # 49 degrees of freedom, 97.5 %
+    assert of_samples == pytest.approx(2 * student * found.standard_error, rel=1e-6)
+
+
+def test_a_share_of_eigenvalues_counts_their_rounding():
+    problem = Problem(*plain_network(3), device="cpu")
+    density = hessian_spectrum(problem, density=True, num_probes=1).density
+    at = float(density.outliers[0]) + density.rounding / 2  # it may be on the other side
+    known, without = mass_below(density, at), mass_below(replace(density, rounding=None), at)
+    assert known.value == without.value
+    assert known.low < without.low < known.low + 1.5 / problem.spec.size
+
+
+@pytest.mark.parametrize("number", [3, 21])
+def test_losses_of_a_surface_are_within_its_rounding_of_float64(number):
+    model, data = plain_network(number)
+    problem = Problem(model, data, device="cpu")
+    w = problem.weights
+    vectors = random_directions(2, w, problem.spec, seed=0, normalization="filter")
+    axes = (Axis(-1.0, 1.0, 7), Axis(-1.0, 1.0, 7))
+    found = evaluate_surface(problem, Plane(w, vectors), axes)
+    loss, here = loss_of_vector(model, *data)
+    x, y = (d.double() for d in vectors)
+    exact = np.array([[float(loss(here + a * x + b * y)) for a in found.x] for b in found.y])
+    errors = np.abs(found.loss["train"] - exact) / np.maximum(exact, float(loss(here)))
+    assert (errors <= found.rounding["train"]).mean() >= 0.95
+    assert 0 < found.rounding["train"] < 100 * errors.max()
+
+
+def test_max_in_batches_has_the_relative_rounding_of_asc():
+    problem = Problem(*plain_network(3), device="cpu")
+    found = measure_sharpness(problem, 0.05, measures=("max", "asc"), m=12, max_gradients=5)
+    asc, largest = found["asc", 0.05], found["max", 0.05]
+    assert largest.rounding == pytest.approx(asc.rounding * largest.loss / asc.loss, rel=1e-4)
+    alone = measure_sharpness(problem, 0.05, measures=("max",), m=12, max_gradients=5)
+    assert alone["max", 0.05].rounding == pytest.approx(largest.rounding)
