@@ -154,25 +154,29 @@ def convert(
     to: Annotated[
         str,
         typer.Option(
-            help="li2018 (Li et al.'s HDF5), vtk (for ParaView), csv, or landscape (ours).",
+            help="li2018 (Li et al.'s HDF5), vtk (a lifted mesh for ParaView), gltf, obj or ply "
+            "(for Blender), csv, or landscape (ours).",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write; by default FILE with .li2018.h5, .vtu, .csv or .landscape.h5."
+            help="File to write; by default FILE with .li2018.h5, .vtu, .glb, .obj, .ply, .csv or "
+            ".landscape.h5."
         ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a results file in another layout, or Li et al.'s file in ours."""
-    from landscape.io import layouts
+    from landscape.io.layouts import convert as write_as
+    from landscape.io.layouts import find_layout
+    from landscape.plot.mesh_files import ALL_LAYOUTS
 
-    path = out or default_output(file, layouts.find_layout(to).suffix)
+    path = out or default_output(file, find_layout(to, ALL_LAYOUTS).suffix)
     prepare_output(path, force=force, inputs=[file])
-    remarks = layouts.convert(file, path, to)
+    remarks = write_as(file, path, to, ALL_LAYOUTS)
     for remark in remarks:
         console.say(remark)
     if as_json:

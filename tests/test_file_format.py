@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from landscape.io.layouts import LAYOUTS
 from landscape.io.store import RESULT_KINDS
+from landscape.plot.mesh_files import ALL_LAYOUTS
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Difference, GroupValue, Measure, Rescaled, Taylor
 from landscape.results.spectrum import BlockCurvature, Density, Fold, SecondLook, Trace
@@ -58,7 +58,7 @@ def test_the_fields_of_a_record_are_mentioned(title, cls):
     assert _names(cls) <= set(re.findall(r"`(\w+)`", _section(title)))
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYOUTS) - {"landscape"}))
+@pytest.mark.parametrize("name", sorted(set(ALL_LAYOUTS) - {"landscape"}))
 def test_a_layout_is_documented(name):
     assert f"`--to {name}`" in TEXT
 

@@ -41,7 +41,7 @@ FENCES = {
     "filelock": ["landscape/runtime/files.py"],
     "jinja2": ["landscape/report/page.py"],
     "plotly": ["landscape/plot/interactive.py"],
-    "meshio": ["landscape/io/layouts.py"],
+    "meshio": ["landscape/plot/mesh_files.py"],
     "pooch": ["landscape/data/download.py"],
     "submitit": ["landscape/study/slurm.py"],
     "sklearn": ["landscape/data/digits.py"],

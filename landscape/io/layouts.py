@@ -1,7 +1,7 @@
 """The layouts of files that results come from and can be converted to: ours and others'.
 
-A table of comma-separated values is for spreadsheets and data frames, a mesh for readers of VTK
-such as ParaView. The only module that imports meshio.
+A table of comma-separated values is for spreadsheets and data frames. Meshes, which have heights
+and colours as figures have them, are in `landscape.plot.mesh_files`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from landscape.errors import from_extra, printable, require
+from landscape.errors import require
 from landscape.io import li2018
 from landscape.io.store import RESULT_KINDS, Result, kind_of, read_result, write_result
 from landscape.results.display import label_cell
@@ -32,7 +31,6 @@ Writer: TypeAlias = Callable[[Path, Any], tuple[str, ...] | None]
 Columns: TypeAlias = dict[str, Iterable[Any]]
 """Name -> values, one per row."""
 
-_MESH_SUFFIXES = (".vtu", ".vtk")
 _NOT_ROWS = {
     "marks": "marks are left out: they are no points of the grid",
     "differences": "differences are left out: they are no measures",
@@ -66,17 +64,18 @@ def write_table(
         writer.writerow(map(label_cell, columns))
         for row in zip(*columns.values(), strict=True):
             writer.writerow(label_cell(cell) if isinstance(cell, str) else cell for cell in row)
-    return _left_out(result)
+    return left_out(result)
 
 
-def _left_out(result: Result) -> tuple[str, ...]:
+def left_out(result: Result) -> tuple[str, ...]:
+    """Say what of a result neither a table nor a mesh holds, a sentence each."""
     counts = {name: len(getattr(result, name, ())) for name in _NOT_ROWS}
     return tuple(
         f"Its {counts[name]} {sentence}." for name, sentence in _NOT_ROWS.items() if counts[name]
     )
 
 
-def _point_values(surface: Surface) -> dict[str, np.ndarray]:
+def point_values(surface: Surface) -> dict[str, np.ndarray]:
     """Return the known values by name (loss_train, accuracy_train, ...), shaped as the surface."""
     by_split = {
         f"{name}_{split}": values
@@ -86,7 +85,7 @@ def _point_values(surface: Surface) -> dict[str, np.ndarray]:
     return {**by_split, **surface.maps}
 
 
-def _point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
+def point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
     """Return the coordinates of every point by name, each shaped as the surface.
 
     The names are `x`, and `y` for a plane or `line` for several lines.
@@ -101,7 +100,7 @@ def _point_coordinates(surface: Surface) -> dict[str, np.ndarray]:
 
 
 def _of_surface(surface: Surface) -> Columns:
-    at_points = {**_point_coordinates(surface), **_point_values(surface)}
+    at_points = {**point_coordinates(surface), **point_values(surface)}
     return {name: values[surface.done].tolist() for name, values in at_points.items()}
 
 
@@ -176,88 +175,6 @@ _COLUMNS: dict[type, Callable[[Any], Columns]] = {
 }
 
 
-def write_mesh(path: Path, surface: Surface) -> tuple[str, ...]:
-    """Write the points of a surface that are done as a flat mesh, whole or not at all.
-
-    Points are at (x, y, 0): the filter Warp By Scalar lifts them. Their data are loss, accuracy,
-    standard error and maps, and the common logarithm of the loss (NaN where the loss is not
-    positive). A whole plane is a mesh of quadrilaterals; of one with points left out, what is there
-    is joined by triangles. A line is a chain of segments; several lines lie on each other and are
-    told apart by the data `line`.
-
-    Args:
-        path: With the suffix .vtu (XML) or .vtk (legacy).
-        surface: With one point done at least.
-
-    Returns:
-        What the mesh cannot hold of it, a sentence each.
-
-    Raises:
-        InputError: If no point is done, the suffix is another, or meshio is not installed.
-        StoreError: If the file cannot be written; an older one of that name stays.
-    """
-    require(
-        path.suffix in _MESH_SUFFIXES,
-        f"a VTK file has the suffix {' or '.join(_MESH_SUFFIXES)}, got {path.name!r}.",
-        hint="Pass `out='a.vtu'`.",
-    )
-    require(surface.done.any(), "a mesh needs a point at least, none of this surface is done.")
-    with from_extra("vtk", "meshio"):
-        import meshio
-    named = escape if path.suffix == ".vtu" else str  # meshio writes names into XML as they are
-    data = {named(printable(name)): values for name, values in _point_data(surface).items()}
-    mesh = meshio.Mesh(_positions(surface), _cells(surface), point_data=data)
-    with writing(path) as beside:
-        mesh.write(beside)
-    return _left_out(surface)
-
-
-def _positions(surface: Surface) -> np.ndarray:
-    """Return (number of points done, 3)."""
-    coordinates = _point_coordinates(surface)
-    zeros = np.zeros(surface.done.shape)
-    axes = (coordinates["x"], coordinates.get("y", zeros), zeros)
-    return np.stack([axis[surface.done] for axis in axes], axis=1)
-
-
-def _point_data(surface: Surface) -> dict[str, Any]:
-    data = {}
-    for name, values in _point_values(surface).items():
-        data[name] = np.asarray(values[surface.done], dtype=np.float64)
-        if name.startswith("loss_"):
-            unknown = np.full_like(data[name], np.nan)
-            data[f"log10_{name}"] = np.log10(data[name], out=unknown, where=data[name] > 0)
-    lines = _point_coordinates(surface).get("line")
-    return data if lines is None else {**data, "line": lines[surface.done].astype(np.int32)}
-
-
-def _cells(surface: Surface) -> list[Any]:
-    """Join neighbouring points, numbered as in `_positions`; isolated points become vertices."""
-    numbers = np.full(surface.done.shape, -1)
-    numbers[surface.done] = np.arange(surface.done.sum())
-    if surface.y is None:
-        rows = [row[row >= 0] for row in np.atleast_2d(numbers)]
-        cells = [("line", np.concatenate([np.stack([row[:-1], row[1:]], axis=1) for row in rows]))]
-    elif surface.is_complete:
-        corners = (numbers[:-1, :-1], numbers[:-1, 1:], numbers[1:, 1:], numbers[1:, :-1])
-        cells = [("quad", np.stack([corner.reshape(-1) for corner in corners], axis=1))]
-    else:
-        cells = [("triangle", _triangles(np.argwhere(surface.done)))]
-    alone = np.setdiff1d(np.arange(surface.done.sum()), cells[0][1])
-    cells.append(("vertex", alone[:, None]))
-    return [(kind, members) for kind, members in cells if len(members)]
-
-
-def _triangles(indices: np.ndarray) -> np.ndarray:
-    """Triangulate grid points (n, 2) by their indices, so that axis scales do not matter."""
-    from scipy.spatial import Delaunay, QhullError
-
-    try:
-        return Delaunay(indices).simplices
-    except (QhullError, ValueError):  # too few, or all on one line
-        return np.empty((0, 3), dtype=np.int64)
-
-
 @dataclass(frozen=True)
 class Layout:
     """A layout that results can be written in.
@@ -276,7 +193,6 @@ LAYOUTS: dict[str, Layout] = {
     "li2018": Layout(
         ".li2018.h5", {Surface: li2018.write_surface, Directions: li2018.write_directions}
     ),
-    "vtk": Layout(".vtu", {Surface: write_mesh}),
     "csv": Layout(".csv", dict.fromkeys(_COLUMNS, write_table)),
 }
 """Name -> layout."""
@@ -287,18 +203,18 @@ _THEIRS: dict[str, Callable[[Path], Result]] = {
 }
 
 
-def find_layout(name: str) -> Layout:
-    """Return a layout by name.
+def find_layout(name: str, layouts: Mapping[str, Layout] = LAYOUTS) -> Layout:
+    """Return a layout by name, of those given.
 
     Raises:
         InputError: Listing the names, if it is none of them.
     """
     require(
-        name in LAYOUTS,
-        f"`to` must be one of {', '.join(LAYOUTS)}, got {name!r}.",
+        name in layouts,
+        f"`to` must be one of {', '.join(layouts)}, got {name!r}.",
         hint="Pass `to='csv'`.",
     )
-    return LAYOUTS[name]
+    return layouts[name]
 
 
 def read_any(path: Path) -> tuple[Result, str]:
@@ -314,13 +230,16 @@ def read_any(path: Path) -> tuple[Result, str]:
     return (_THEIRS[theirs](path), "li2018") if theirs else (read_result(path), "landscape")
 
 
-def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
+def convert(
+    source: Path, target: Path, to: str, layouts: Mapping[str, Layout] = LAYOUTS
+) -> tuple[str, ...]:
     """Write a result in another layout, whole or not at all.
 
     Args:
         source: A results file of ours, or a surface or direction file in Li et al.'s layout.
         target: The file to write.
-        to: A key of `LAYOUTS`.
+        to: A key of the layouts.
+        layouts: Those that are known, by name.
 
     Returns:
         What the layout cannot hold of the result, a sentence each.
@@ -329,9 +248,9 @@ def convert(source: Path, target: Path, to: str) -> tuple[str, ...]:
         InputError: If the layout is unknown or is not for this kind of result.
         StoreError: If a file cannot be read or written.
     """
-    layout = find_layout(to)
+    layout = find_layout(to, layouts)
     result, _ = read_any(source)
-    fitting = [name for name, each in LAYOUTS.items() if type(result) in each.writers]
+    fitting = [name for name, each in layouts.items() if type(result) in each.writers]
     require(
         to in fitting,
         f"the layout {to} is not for a {kind_of(result)} file, got {source}.",

@@ -26,6 +26,7 @@ from landscape.plot.plane_maps import (
     set_view,
     view_of,
 )
+from landscape.plot.relief import Relief, corners_of, relief_of
 from landscape.plot.relief_view import BOX, FLOOR_DROP, choose_view, fill_panels
 from landscape.plot.scale import Scale
 from landscape.plot.style import (
@@ -41,9 +42,6 @@ from landscape.plot.style import (
 )
 from landscape.results.surface import Surface
 
-Mesh = tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]  # (nx,), (ny,), (ny, nx)
-
-_FINE = 100  # cells along a direction, from which a lit relief looks smooth
 _SHADOW = 0.65  # brightness of what no light reaches
 _MAX_TICKS, _STEEP = 6, 1.5  # along the height; what the cosine of the elevation is multiplied by
 _FOOT = 0.04  # inches, under everything
@@ -174,12 +172,12 @@ def draw_relief(
     low, high = heights.limits
     floor = float(low - FLOOR_DROP * (high - low))
     ax.computed_zorder = False
-    mesh = smooth_plane(field.x, field.y, field.drawn, heights, _FINE)
+    relief = relief_of(field, scales)
     _draw_floor(ax, field, scale, floor, fields, look)
     elevation, azimuth = look.view or choose_view(fields, heights)
     ax.view_init(elev=elevation, azim=azimuth)
-    _draw_cells(ax, field, mesh, scales, look)
-    _draw_rim(ax, mesh, heights)
+    _draw_cells(ax, field, relief, scales, look)
+    _draw_rim(ax, relief, heights)
     _finish_axes(ax, field, heights, (floor, float(high)))
     set_view(ax, on_same_axes(field, fields), "surface")
     draw_marks(ax, field, fields, floor=floor)
@@ -187,19 +185,11 @@ def draw_relief(
 
 
 def _draw_cells(
-    ax: Axes3D, field: Field, mesh: Mesh, scales: tuple[Scale, Scale], look: Look
+    ax: Axes3D, field: Field, relief: Relief, scales: tuple[Scale, Scale], look: Look
 ) -> None:
-    """Draw every cell of the mesh whose four corners are there, lit."""
-    x, y, values = mesh
-    color_heights, heights = (
-        scale.transform(np.clip(values.filled(scale.low), scale.low, scale.high))
-        for scale in scales
-    )
-    points = np.stack(
-        [*np.meshgrid(x, y), heights, color_heights, np.ma.getmaskarray(values)], axis=-1
-    )
-    corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
-    quads = corners[~corners[..., 4].any(axis=2)]
+    """Draw every cell of the relief whose four corners are there, lit."""
+    points = np.stack([*np.meshgrid(relief.x, relief.y), relief.heights, relief.tints], axis=-1)
+    quads = corners_of(points)[relief.is_whole]
     if not len(quads):
         return
     colors = color_map(field.quantity, scales[0], look.colormap)
@@ -231,13 +221,13 @@ def _brightness(quads: np.ndarray, azimuth: float) -> np.ndarray:
     return _SHADOW + (1 - _SHADOW) * np.clip(normals @ light, 0, 1)[:, None]
 
 
-def _draw_rim(ax: Axes3D, mesh: Mesh, heights: Scale) -> None:
+def _draw_rim(ax: Axes3D, relief: Relief, heights: Scale) -> None:
     """Hatch what is above the highest value that is told apart; it hides what is under it."""
-    x, y, values = mesh
+    values = relief.values
     if heights.is_clipped and values.max() > heights.high:
         rim = ax.contourf(
-            x,
-            y,
+            relief.x,
+            relief.y,
             values,
             levels=[heights.high, float(values.max())],
             zdir="z",

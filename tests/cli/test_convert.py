@@ -19,7 +19,15 @@ def stored(tmp_path):
 
 @pytest.mark.parametrize(
     ("to", "suffix"),
-    [("li2018", ".li2018.h5"), ("vtk", ".vtu"), ("csv", ".csv"), ("landscape", ".landscape.h5")],
+    [
+        ("li2018", ".li2018.h5"),
+        ("vtk", ".vtu"),
+        ("gltf", ".glb"),
+        ("obj", ".obj"),
+        ("ply", ".ply"),
+        ("csv", ".csv"),
+        ("landscape", ".landscape.h5"),
+    ],
 )
 def test_the_file_gets_the_suffix_of_its_layout(run, stored, to, suffix):
     answer = run("convert", stored, "--to", to)
@@ -88,7 +96,7 @@ def _refused(answer):
 
 
 def test_an_unknown_layout_lists_the_known(run, stored):
-    assert "landscape, li2018, vtk, csv, got 'xml'" in _refused(
+    assert "landscape, li2018, csv, vtk, gltf, obj, ply, got 'xml'" in _refused(
         run("convert", stored, "--to", "xml")
     )
 
@@ -117,7 +125,7 @@ def test_a_checkpoint_is_not_converted(run, checkpoint, tmp_path):
     assert "is damaged or is no HDF5 file" in err
 
 
-@pytest.mark.parametrize("to", ["li2018", "vtk", "csv", "landscape"])
+@pytest.mark.parametrize("to", ["li2018", "vtk", "gltf", "obj", "ply", "csv", "landscape"])
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(run, stored, tmp_path, monkeypatch, to):
     def fail(_):
         raise OSError(28, "No space left on device")

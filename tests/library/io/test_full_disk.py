@@ -16,6 +16,7 @@ from landscape.io.checkpoint import Recipe, load_checkpoint, save_checkpoint
 from landscape.io.krylov_file import KrylovFile
 from landscape.io.layouts import LAYOUTS
 from landscape.io.store import read_result, write_result
+from landscape.plot.mesh_files import ALL_LAYOUTS
 from landscape.plot.save import save_figure, save_page
 from landscape.results.history import make_history
 from landscape.results.provenance import Provenance
@@ -54,7 +55,7 @@ WRITERS = {
     "c.pt": lambda path: save_checkpoint(path, {"w": torch.ones(SIZE)}, Recipe(), {"epoch": 1}),
     "li.h5": lambda path: LAYOUTS["li2018"].writers[Directions](path, _directions()),
     "t.csv": lambda path: LAYOUTS["csv"].writers[type(_history())](path, _history()),
-    "m.vtu": lambda path: LAYOUTS["vtk"].writers[Surface](path, _surface()),
+    "m.vtu": lambda path: ALL_LAYOUTS["vtk"].writers[Surface](path, _surface()),
     "f.png": lambda path: save_figure(_figure(), path),
     "f.svg": lambda path: save_figure(_figure(), path),
     "f.pdf": lambda path: save_figure(_figure(), path),

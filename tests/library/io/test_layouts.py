@@ -4,8 +4,9 @@ from surfaces import PROVENANCE, formula, plane_surface
 
 from landscape.errors import InputError, StoreError
 from landscape.io import li2018
-from landscape.io.layouts import LAYOUTS, convert, read_any
+from landscape.io.layouts import convert, read_any
 from landscape.io.store import read_result, write_result
+from landscape.plot.mesh_files import ALL_LAYOUTS
 from landscape.results.spectrum import Spectrum
 from landscape.results.surface import Directions
 
@@ -66,8 +67,8 @@ def test_what_is_lost_is_said(tmp_path):
 
 
 def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="landscape, li2018, vtk, csv, got 'xml'"):
-        convert(tmp_path / "a.h5", tmp_path / "b", "xml")
+    with pytest.raises(InputError, match="landscape, li2018, csv, vtk, gltf, obj, ply, got 'xml'"):
+        convert(tmp_path / "a.h5", tmp_path / "b", "xml", ALL_LAYOUTS)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path):
 def test_a_layout_that_is_not_for_the_result_is_refused(tmp_path, result, to, hint):
     write_result(tmp_path / "a.h5", result)
     with pytest.raises(InputError, match=f"the layout {to} is not for a .* file") as caught:
-        convert(tmp_path / "a.h5", tmp_path / "b", to)
+        convert(tmp_path / "a.h5", tmp_path / "b", to, ALL_LAYOUTS)
     assert hint in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
@@ -90,7 +91,7 @@ def _truncated(path):
     path.write_bytes(path.read_bytes()[:5000])
 
 
-@pytest.mark.parametrize("to", LAYOUTS)
+@pytest.mark.parametrize("to", ALL_LAYOUTS)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -102,5 +103,5 @@ def _truncated(path):
 def test_a_file_that_cannot_be_read_is_refused_and_nothing_written(tmp_path, to, make, message):
     make(tmp_path / "a.h5")
     with pytest.raises(StoreError, match=message):
-        convert(tmp_path / "a.h5", tmp_path / "b", to)
+        convert(tmp_path / "a.h5", tmp_path / "b", to, ALL_LAYOUTS)
     assert not (tmp_path / "b").exists()

@@ -5,15 +5,16 @@ from dataclasses import replace
 import meshio
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from surfaces import formula, line_surface, plane_surface
 
 from landscape.errors import InputError, StoreError
-from landscape.io.layouts import write_mesh
+from landscape.plot.mesh_files import write_vtk
 from landscape.results.surface import Mark
 
 
 def _written(path, surface):
-    write_mesh(path, surface)
+    write_vtk(path, surface)
     return meshio.read(path)
 
 
@@ -32,8 +33,7 @@ def _area(mesh):
 @pytest.mark.parametrize("suffix", [".vtu", ".vtk"])
 def test_values_are_at_their_points(tmp_path, suffix):
     mesh = _written(tmp_path / f"s{suffix}", plane_surface(4, 3))
-    x, y, z = mesh.points.T
-    assert (z == 0).all()
+    x, y, _ = mesh.points.T
     loss = formula(x, y)
     np.testing.assert_allclose(mesh.point_data["loss_train"].reshape(-1), loss, rtol=1e-12)
     np.testing.assert_allclose(mesh.point_data["loss_test"].reshape(-1), loss + 1, rtol=1e-12)
@@ -44,6 +44,26 @@ def test_values_are_at_their_points(tmp_path, suffix):
     np.testing.assert_allclose(
         mesh.point_data["log10_loss_train"].reshape(-1), np.log10(loss), rtol=1e-12
     )
+
+
+def test_points_are_lifted_by_their_loss_and_coloured_by_it(tmp_path):
+    mesh = _written(tmp_path / "s.vtu", plane_surface(4, 3))
+    loss = formula(*mesh.points.T[:2])
+    # Even in the loss, from its lowest value; the sides are 2 long.
+    share = (loss - loss.min()) / (loss.max() - loss.min())
+    np.testing.assert_allclose(mesh.points[:, 2], 2 * 0.8 / 1.4 * share, rtol=1e-12, atol=1e-12)
+    expected = colormaps["viridis"](share, bytes=True)[:, :3]
+    np.testing.assert_array_equal(mesh.point_data["color"], expected)
+
+
+def test_a_loss_that_is_not_finite_is_grey_and_nothing_is_lifted_without_one_that_is(tmp_path):
+    surface = plane_surface(4, 3)
+    surface.loss["train"][0, 0] = np.nan
+    mesh = _written(tmp_path / "s.vtu", surface)
+    assert mesh.point_data["color"][0].tolist() == [160, 160, 160]
+    assert np.isfinite(mesh.points).all()
+    surface.loss["train"][:] = np.inf
+    assert (_written(tmp_path / "s.vtu", surface).points[:, 2] == 0).all()
 
 
 @pytest.mark.parametrize("suffix", [".vtu", ".vtk"])
@@ -105,23 +125,23 @@ def test_nan_and_inf_stay_and_the_logarithm_of_what_is_not_positive_is_nan(tmp_p
 
 
 def test_marks_are_said_to_be_left_out(tmp_path):
-    assert write_mesh(tmp_path / "s.vtu", plane_surface()) == ()
+    assert len(write_vtk(tmp_path / "s.vtu", plane_surface())) == 1
     marked = replace(plane_surface(), marks=(Mark("b", "checkpoint", (1.0, 0.0)),))
-    assert "1 marks are left out" in write_mesh(tmp_path / "s.vtu", marked)[0]
+    assert "1 marks are left out" in write_vtk(tmp_path / "s.vtu", marked)[1]
 
 
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"suffix .vtu or .vtk, got 's.vtp'"):
-        write_mesh(tmp_path / "s.vtp", plane_surface())
+        write_vtk(tmp_path / "s.vtp", plane_surface())
 
 
 def test_a_surface_without_points_is_refused(tmp_path):
     with pytest.raises(InputError, match="none of this surface is done"):
-        write_mesh(tmp_path / "s.vtu", plane_surface(2, 2, left_out=range(4)))
+        write_vtk(tmp_path / "s.vtu", plane_surface(2, 2, left_out=range(4)))
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
     (tmp_path / "s.vtu").write_text("old")
     with full_disk, pytest.raises(StoreError, match="No space left"):
-        write_mesh(tmp_path / "s.vtu", plane_surface())
+        write_vtk(tmp_path / "s.vtu", plane_surface())
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("s.vtu", "old")]
