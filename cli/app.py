@@ -18,10 +18,11 @@ from . import console
 from .checks.command import assert_conditions, audit_optimizer, doctor, verify
 from .compare.command import compare
 from .data import data
-from .files import convert, info, plot
+from .files import convert, info
 from .hessian.command import hessian
 from .hints import learn_options
 from .options import Command
+from .plot.command import plot
 from .program import CTRL_C, error_code, main
 from .sharpness.command import sharpness
 from .surface.command import surface

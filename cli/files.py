@@ -1,4 +1,4 @@
-"""`landscape info`, `convert` and `plot`: the commands that read files and compute nothing."""
+"""`landscape info` and `convert`: what files hold, and their contents in another layout."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-import landscape.plot as figures
-from landscape.errors import printable, require, require_in_limits
-from landscape.runtime.files import names_apart
-from landscape.runtime.seal import is_own_figure
+from landscape.errors import printable
 
 from . import console
 from .options import Force, Json, command
@@ -184,146 +181,4 @@ def convert(
             {"file": str(file), "out": str(path), "layout": to, "remarks": list(remarks)}
         )
     else:
-        console.answer(str(path))
-
-
-@command()
-def plot(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Results files of one kind, or surfaces in Li et al.'s layout; several are drawn "
-            "side by side.",
-            metavar="FILE...",
-        ),
-    ],
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="curve, contour, filled, heatmap, surface, trajectory (with the snapshots' "
-            "losses), difference (of "
-            "two files, the second minus the first), persistence (of the basins), merge-tree, "
-            "eigenvalues, density (of "
-            "them), layers (of the eigenvectors), history, curvature-history, sharpness (against "
-            "the radius) or "
-            "differences (of the sharpness of checkpoints, with intervals); chosen by the file if "
-            "not given."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Figure (.png, .svg or .pdf) or interactive page (.html); by default FILE with "
-            "the suffix .png."
-        ),
-    ] = None,
-    labels: Annotated[
-        list[str] | None, typer.Option(help="Title of each file, in order; repeatable.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Data split, or all of them, where the file holds several.")
-    ] = None,
-    quantity: Annotated[
-        str, typer.Option(help="loss, accuracy, or a map in the file, such as lambda_max.")
-    ] = "loss",
-    title: Annotated[str | None, typer.Option(help="Title of the figure.")] = None,
-    levels: Annotated[
-        str,
-        typer.Option(
-            help="Contour lines: about how many, or their values (0.1,0.5,1).", metavar="N|VALUES"
-        ),
-    ] = "12",
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            help="What lines and colours are even in: linear, log, or excess (the logarithm of "
-            "value - lowest value + an offset); by default the first that spreads the values.",
-            show_default=False,
-        ),
-    ] = None,
-    clip: Annotated[
-        str | None,
-        typer.Option(
-            help="Largest value that is told apart; auto: the median on the border of the plane, "
-            "where corners are far above it. By default the largest value.",
-            metavar="MAX|auto",
-        ),
-    ] = None,
-    colormap: Annotated[
-        str | None,
-        typer.Option(help="Colour map of matplotlib; by default viridis, RdBu_r for differences."),
-    ] = None,
-    no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="Leave contour lines without their values.")
-    ] = False,
-    view: Annotated[
-        str | None,
-        typer.Option(
-            help="From where the kind surface is seen: elevation (10 to 70) and azimuth in "
-            "degrees; by default from where its lowest point can be seen.",
-            metavar="ELEV:AZIM",
-        ),
-    ] = None,
-    zscale: Annotated[
-        str | None,
-        typer.Option(
-            help="Scale of the heights of the kind surface: linear, log or excess; by default that "
-            "of its colours.",
-            show_default=False,
-        ),
-    ] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Draw surfaces, eigenvalues, training curves or sharpness; several on one shared scale.
-
-    A figure that this command wrote is replaced if nobody has changed it; other files need --force.
-    """
-    path = out or default_output(files[0], ".png")
-    titles = labels or names_apart(
-        [file.with_name(file.name.removesuffix(".h5")) for file in files]
-    )
-    require(
-        len(titles) == len(files),
-        f"there must be one --labels for each file, got {len(titles)} for {len(files)}.",
-    )
-    look = figures.Look(
-        figures.parse_levels(levels),
-        scale,
-        figures.parse_clip(clip),
-        colormap,
-        no_labels,
-        figures.parse_view(view),
-        zscale,
-    )
-    is_page = path.suffix.lower() == ".html"
-    require(
-        not is_page or look == figures.Look(),
-        "levels, scales, clip, colours and view are chosen on an interactive page itself.",
-        hint="Leave the options out, or draw a .png, .svg or .pdf.",
-    )
-    prepare_output(path, force=force or is_own_figure(path), inputs=files)
-    from landscape.io.layouts import read_any
-
-    require_in_limits({"number of results in a figure": len(files)})
-    results = [read_any(file)[0] for file in files]
-    settings = {
-        "labels": titles,
-        "kind": kind,
-        "split": split,
-        "quantity": quantity,
-        "title": title,
-    }
-    said = ""
-    if is_page:
-        figures.save_page(figures.draw_page(results, **settings), path)
-    else:
-        figure = figures.draw(results, **settings, look=look)
-        figures.save_figure(figure, path)
-        said = str(figure.get_label())
-    if as_json:
-        console.answer_json({"files": list(map(str, files)), "out": str(path), "scale": said})
-    else:
-        if said:
-            console.say(f"{said}.")
         console.answer(str(path))

@@ -220,17 +220,18 @@ def _renamed(word: str, known: set[str]) -> str:
 
 
 def command(
-    *options: type, everyday: Sequence[str] = ()
+    *options: type, everyday: Sequence[str] = (), has_details: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function: with --quiet, and with stdout for its answers alone.
 
     Each parameter that is annotated with an options class is replaced by the fields of the class;
-    a command with such a class has --verbose.
+    a command with such a class has --verbose, unless it has no details to print.
 
     Args:
         *options: Dataclasses whose fields are annotated as Typer parameters.
         everyday: Names of the options that the help shows first; the others come in named panels,
             those of model and data last. Without any, all are shown together.
+        has_details: Whether it prints more with --verbose.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -253,7 +254,9 @@ def command(
                 else [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY)]
             )
         ]
-        messages = {"verbose": Verbose, "quiet": Quiet} if options else {"quiet": Quiet}
+        messages = (
+            {"verbose": Verbose, "quiet": Quiet} if options and has_details else {"quiet": Quiet}
+        )
         parameters += [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
             for name, kind in messages.items()

@@ -12,14 +12,16 @@ from landscape.registry import imported, make_callable
 
 if TYPE_CHECKING:
     from landscape.plot.basins import plot_merge_tree, plot_persistence
+    from landscape.plot.composition import Panel, draw_panels, parse_panel
     from landscape.plot.curvature_curves import plot_curvature_history
     from landscape.plot.density_figures import plot_density
-    from landscape.plot.figure import draw, draw_result
+    from landscape.plot.figure import LETTERED_KINDS, draw, draw_result
     from landscape.plot.interactive import draw_page
     from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
-    from landscape.plot.names import FIGURES, QUANTITIES, kinds_of
+    from landscape.plot.names import FIGURES, QUANTITIES, choose_kind, kinds_of, letter
     from landscape.plot.paired_differences import plot_differences
     from landscape.plot.plane_maps import plot_contour, plot_filled_contour, plot_heatmap
+    from landscape.plot.presets import FONTS, STYLES, Style, use_style
     from landscape.plot.profile import plot_profile
     from landscape.plot.save import FORMATS, save_figure, save_page
     from landscape.plot.sharpness_figures import plot_sharpness
@@ -29,15 +31,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "FONTS",
     "FORMATS",
+    "LETTERED_KINDS",
     "QUANTITIES",
+    "STYLES",
     "Look",
+    "Panel",
+    "Style",
+    "choose_kind",
     "draw",
     "draw_page",
+    "draw_panels",
     "draw_result",
     "kinds_of",
+    "letter",
     "parse_clip",
     "parse_levels",
+    "parse_panel",
     "parse_view",
     "plot_contour",
     "plot_curvature_history",
@@ -55,19 +66,29 @@ __all__ = [
     "plot_surface3d",
     "save_figure",
     "save_page",
+    "use_style",
 ]
 
 _MODULES = {
     "FORMATS": "save",
     "FIGURES": "names",
+    "FONTS": "presets",
+    "LETTERED_KINDS": "figure",
     "QUANTITIES": "names",
+    "STYLES": "presets",
     "Look": "look",
+    "Panel": "composition",
+    "Style": "presets",
+    "choose_kind": "names",
     "draw": "figure",
     "draw_page": "interactive",
+    "draw_panels": "composition",
     "draw_result": "figure",
     "kinds_of": "names",
+    "letter": "names",
     "parse_clip": "look",
     "parse_levels": "look",
+    "parse_panel": "composition",
     "parse_view": "look",
     "plot_contour": "plane_maps",
     "plot_curvature_history": "curvature_curves",
@@ -85,6 +106,7 @@ _MODULES = {
     "plot_surface3d": "surface3d",
     "save_figure": "save",
     "save_page": "save",
+    "use_style": "presets",
 }
 
 

@@ -15,6 +15,7 @@ from landscape.errors import require
 from landscape.plot.field import Field, choose_splits, select_field
 from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import list_results, shortened
+from landscape.plot.presets import current_style
 from landscape.plot.scale import choose_scale, require_finite
 from landscape.plot.style import (
     CROSS,
@@ -47,7 +48,6 @@ _MAX_BARRIERS = 3  # that are printed
 _MARGIN = 0.08  # of the length of the axis, below the lowest birth
 _ROOM = 0.13  # of the length of the axis, beyond the last death, for arrows and printed values
 _PALE = 0.65  # share of white in the colour of a basin that is not counted
-_TEXT: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.0}
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,11 @@ def _set_axis(
     )
 
 
+def _text() -> dict[str, Any]:
+    """Return how values next to bars and lines are printed."""
+    return {"textcoords": "offset points", "fontsize": current_style().label_size}
+
+
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
     """Draw a surface's basins from minimum to saddle, with the persistence after the end."""
     topology, (low, edge) = group.topology, ax.get_xlim()
@@ -245,7 +250,12 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
         ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
         if np.isfinite(persistence):
             ax.annotate(
-                format_value(persistence), (death, row), (3, 0), va="center", color="0.25", **_TEXT
+                format_value(persistence),
+                (death, row),
+                (3, 0),
+                va="center",
+                color="0.25",
+                **_text(),
             )
         else:
             ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
@@ -274,7 +284,7 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
                 (0, -4),
                 ha="center",
                 va="top",
-                **_TEXT,
+                **_text(),
             )
     for label, row, height in group.marks:
         ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")

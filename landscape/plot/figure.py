@@ -18,18 +18,19 @@ from landscape.plot.density_figures import plot_density
 from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, subtract_fields
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import draw_snapshots, legend_of
-from landscape.plot.names import choose_kind, literal, name_results, refuse_other_split
+from landscape.plot.names import choose_kind, letter, literal, name_results, refuse_other_split
 from landscape.plot.paired_differences import plot_differences
 from landscape.plot.plane_maps import (
-    PANEL_HEIGHT,
     add_color_bar,
     draw_field,
     is_coarse,
     label_lines,
+    panel_height,
     plot_filled_contour,
     select_plane,
     view_of,
 )
+from landscape.plot.presets import current_style
 from landscape.plot.profile import plot_profile, plot_profiles
 from landscape.plot.scale import choose_scale
 from landscape.plot.sharpness_figures import plot_sharpness
@@ -52,7 +53,9 @@ from landscape.plot.training_curves import plot_history
 from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3
-_OF_PLANES = ("filled", "contour", "heatmap", "surface", "trajectory", "difference")
+PLANE_KINDS = ("filled", "contour", "heatmap", "surface", "trajectory", "difference")
+LETTERED_KINDS = ("filled", "contour", "heatmap", "surface", "difference", "merge-tree")
+"""Kinds with a panel per result, which a letter tells apart where there are no labels."""
 _OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
 _PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
 _HEIGHT = 1.25  # inches of a panel under the plane
@@ -103,7 +106,8 @@ def draw(
     Args:
         results: Surfaces, all on lines or all on planes, spectra, histories, histories of
             curvature, sharpness or comparisons of it.
-        labels: One per result; None for none, or numbers if there are several.
+        labels: One per result; None for none, or, if there are several, letters for panels and
+            numbers for curves.
         kind: One of `FIGURES`; None for `curve` (a line), `filled` (a plane), `eigenvalues`,
             `history`, `curvature-history` or `sharpness`.
         split: Name of the data split. None: of planes the first that they share, of everything else
@@ -132,13 +136,13 @@ def draw(
         }
     )
     kind = choose_kind(results, kind)
-    names = name_results(results, None if labels is None else [literal(label) for label in labels])
+    names = _names(results, labels, kind)
     number, rule, hint = _NUM_RESULTS.get(kind, (len(results), "", ""))
     require(len(results) == number, f"{rule}, got {len(results)}.", hint=hint)
     require(
-        look == DEFAULT_LOOK or kind in _OF_PLANES,
+        look == DEFAULT_LOOK or kind in PLANE_KINDS,
         f"levels, scale, clip and colours are chosen for figures of planes, got the kind {kind}.",
-        hint=f"Kinds that have them: {', '.join(_OF_PLANES)}.",
+        hint=f"Kinds that have them: {', '.join(PLANE_KINDS)}.",
     )
     require(
         kind == "surface" or (look.view is None and look.zscale is None),
@@ -152,6 +156,15 @@ def draw(
     for ax in () if look.no_labels else figure.axes:
         label_lines(ax)
     return figure
+
+
+def _names(results: Sequence[Any], labels: Sequence[str] | None, kind: str) -> list[str]:
+    """Return what results are called; panels without labels have letters."""
+    if labels is not None:
+        return name_results(results, [literal(label) for label in labels])
+    if len(results) > 1 and kind in LETTERED_KINDS:
+        return [letter(index) for index in range(len(results))]
+    return name_results(results, None)
 
 
 def draw_result(result: Any, ax: Axes | None = None) -> Axes | np.ndarray:
@@ -197,11 +210,12 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         rows, columns = _grid(len(fields), 1)
         kind = "filled"
     scale = scale_of(fields, request.look)
-    panel = (width_of(columns) - 1.4 - 0.15 * (columns - 1)) / columns  # inches
+    unit = current_style().unit
+    panel = (width_of(columns) - 1.4 * unit - 0.15 * (columns - 1)) / columns  # inches
     views = [view_of(on_same_axes(field, fields), kind) for field in fields]
     has_own_axes = len(on_same_axes(fields[0], fields)) < len(fields)
     figure = legend_of(fields, views).new_figure(
-        columns, 0.45 + rows * (panel + 0.25), layout="compressed"
+        columns, 0.45 * unit + rows * (panel + 0.25 * unit), layout="compressed", is_exact=True
     )
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = [
@@ -209,7 +223,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         for ax, field in zip(axes, fields, strict=True)
     ]
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
-        ax.set_title(panel_title(title, field))
+        ax.set_title(panel_title(title, field, request.look))
         is_first = has_own_axes or index % columns == 0
         is_last = has_own_axes or index + columns >= len(axes)
         ax.tick_params(labelleft=is_first, labelbottom=is_last)
@@ -258,11 +272,11 @@ def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Reques
             ],
             legend.note,
         )
-    heights = [PANEL_HEIGHT, *[_HEIGHT] * (1 + has_losses)]
-    figure = legend.new_figure(1, sum(heights), layout="compressed")
+    heights = [panel_height(), *[current_style().height(_HEIGHT, 1)] * (1 + has_losses)]
+    figure = legend.new_figure(1, sum(heights), layout="compressed", is_exact=True)
     plane, *below = figure.subplots(len(heights), height_ratios=heights)
     mappable = draw_field(plane, "filled", field, scale, [field], request.look)
-    plane.set_title(panel_title(names[0], field))
+    plane.set_title(panel_title(names[0], field, request.look))
     add_color_bar([plane], mappable, field.name, scale)
     figure.set_label(scale.summary)
     if has_losses:
@@ -373,5 +387,6 @@ def _grid(num_panels: int, num_surfaces: int) -> tuple[int, int]:
     """Return rows and columns: a row per split if each fits, else as many as fit side by side."""
     if num_panels == num_surfaces:
         return grid_shape(num_panels)
-    columns = num_surfaces if 1 < num_surfaces <= _MAX_COLUMNS else min(num_panels, _MAX_COLUMNS)
+    most = min(_MAX_COLUMNS, current_style().most_columns())
+    columns = num_surfaces if 1 < num_surfaces <= most else min(num_panels, most)
     return -(-num_panels // columns), columns

@@ -19,6 +19,7 @@ from landscape.plot.field import (
     select_field,
     shared_splits,
 )
+from landscape.plot.look import Look
 from landscape.plot.mark_symbols import is_inside
 from landscape.plot.names import QUANTITIES, choose_kind, drawable, name_results
 from landscape.plot.page_traces import (
@@ -252,7 +253,7 @@ def _values_layout(choice: Choice) -> dict[str, Any]:
         },
         "annotations": [
             {
-                "text": panel_title(name, panel),
+                "text": panel_title(name, panel, Look(show_center=True)),
                 "x": sum(x) / 2,
                 "y": y[1],
                 "xref": "paper",

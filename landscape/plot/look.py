@@ -31,6 +31,7 @@ class Look:
         view: Elevation (10 to 70) and azimuth in degrees from which the kind `surface` is seen;
             None for those that show its lowest point.
         zscale: Scale of its heights, one of `SCALES`; None for that of its colours.
+        show_center: Whether the title of a panel gives the value at its center.
 
     Raises:
         InputError: If one of them is none of these.
@@ -43,6 +44,7 @@ class Look:
     no_labels: bool = False
     view: tuple[float, float] | None = None
     zscale: str | None = None
+    show_center: bool = False
 
     def __post_init__(self) -> None:
         for scale in ("scale", "zscale"):

@@ -127,6 +127,11 @@ def name_results(results: Sequence[Any], labels: Sequence[str] | None) -> list[s
     return list(labels)
 
 
+def letter(index: int) -> str:
+    """Return the letter of a panel by its number from 0: (a) to (z), then (27)."""
+    return f"({chr(ord('a') + index) if index < 26 else index + 1})"
+
+
 def refuse_other_split(results: Iterable[Any], split: str | None) -> None:
     """Refuse another split than that of the results or the checkpoints in them.
 

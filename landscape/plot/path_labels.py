@@ -15,10 +15,10 @@ from matplotlib.transforms import Bbox
 
 from landscape.plot.contour_labels import places_on, points_per_pixel
 from landscape.plot.field import Field
+from landscape.plot.presets import current_style
 from landscape.plot.style import format_value
 from landscape.results.surface import Mark
 
-_FONT_SIZE = 7.0
 _CORNERS = [(5, 4), (-5, 4), (5, -4), (-5, -4), (0, 7), (0, -7)]  # points from a mark to its name
 _MOST_NAMES = 6
 _APART = 16.0  # points between named snapshots
@@ -38,7 +38,7 @@ def name_snapshots(ax: Axes, snapshots: Sequence[Mark]) -> None:
                 (mark.coordinates[0], mark.coordinates[1]),
                 xytext=_CORNERS[0],
                 textcoords="offset points",
-                fontsize=_FONT_SIZE,
+                fontsize=current_style().label_size,
                 path_effects=_HALO,
                 zorder=5,
                 gid="name",
@@ -128,7 +128,7 @@ def draw_barriers(ax: Axes, field: Field) -> None:
             (at, base),
             xytext=(0, -3),
             textcoords="offset points",
-            fontsize=_FONT_SIZE,
+            fontsize=current_style().label_size,
             horizontalalignment="center",
             verticalalignment="top",
             path_effects=_HALO,

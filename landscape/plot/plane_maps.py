@@ -23,11 +23,11 @@ from landscape.plot.interpolation import smooth_plane
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
 from landscape.plot.path_labels import place_names, tick_marks
+from landscape.plot.presets import current_style
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     CROSS,
     MISSING,
-    ONE_COLUMN,
     FittingLocator,
     color_map,
     color_norm,
@@ -37,11 +37,11 @@ from landscape.plot.style import (
     new_figure,
     panel_title,
     styled,
+    width_of,
     with_note,
 )
 from landscape.results.surface import Surface
 
-PANEL_HEIGHT = 2.9  # inches, of one panel on one column
 _COARSE = 31  # points along a direction, up to which smooth lines show them
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
 
@@ -64,7 +64,7 @@ def plot_contour(
         split: Name of the data split; None for the first.
         quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
             surface.
-        label: Title of the panel; the value at the centre follows it.
+        label: Title of the panel.
         scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
             own.
         look: Levels, scale, clipping, colours and labels; a shared scale goes before them.
@@ -208,6 +208,11 @@ def add_color_bar(
     return bar
 
 
+def panel_height() -> float:
+    """Return the height in inches of one square panel and its labels on one column."""
+    return width_of(1) - 0.5 * current_style().unit
+
+
 def label_lines(ax: Axes) -> None:
     """Label the contour lines of flat axes, once the figure's layout is final."""
     place_names(ax)
@@ -283,11 +288,11 @@ def _plot(
     own_scale = scale or scale_of([field], look)
     legend = legend_of([field], [view_of([field], kind)])
     if ax is None:
-        ax = new_figure(
-            1, PANEL_HEIGHT + legend.height(ONE_COLUMN), layout="compressed"
-        ).add_subplot()
+        under = legend.height(width_of(1)) if scale is None else 0.0
+        figure = new_figure(1, panel_height(), legend=under, layout="compressed", is_exact=True)
+        ax = figure.add_subplot()
     mappable = draw_field(ax, kind, field, own_scale, [field], look)
-    ax.set_title(panel_title(label, field))
+    ax.set_title(panel_title(label, field, look))
     if scale is None:
         add_color_bar([ax], mappable, field.name, own_scale)
         legend.add_to(figure_of(ax))

@@ -34,7 +34,6 @@ from landscape.plot.style import (
     line_style_of,
     marker_of,
     name_keys,
-    panel_title,
     set_scale,
     styled,
     with_note,
@@ -237,7 +236,7 @@ def _add_legend(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> in
         color = "0.25" if len(fields) > 1 else LINE_COLORS[0]
         handles += [
             key(
-                field.split if len(fields) > 1 else panel_title(field.split, field),
+                field.split,
                 color=color,
                 linestyle=line_style_of(index),
             )

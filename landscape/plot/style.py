@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -22,34 +23,24 @@ from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from landscape.plot.field import Field
+from landscape.plot.look import Look
+from landscape.plot.presets import current_style
 from landscape.plot.scale import Scale
 
-ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
+P = ParamSpec("P")
+R = TypeVar("R")
 
-styled = rc_context(
-    {
-        "font.size": 9.0,
-        "axes.titlesize": 9.0,
-        "axes.labelsize": 9.0,
-        "figure.titlesize": 10.0,
-        "xtick.labelsize": 8.0,
-        "ytick.labelsize": 8.0,
-        "legend.fontsize": 8.0,
-        "legend.frameon": False,
-        "axes.linewidth": 0.7,
-        "xtick.major.width": 0.7,
-        "ytick.major.width": 0.7,
-        "xtick.major.size": 3.0,
-        "ytick.major.size": 3.0,
-        "lines.linewidth": 1.4,
-        "lines.markersize": 3.5,
-        "hatch.linewidth": 0.5,
-        "grid.color": "0.85",
-        "grid.linewidth": 0.5,
-        "axes.axisbelow": True,
-    }
-)
-"""Decorator: run a drawing function under the style and leave the global settings as they were."""
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a drawing function in the current style, and leave matplotlib's settings as they were."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **options: P.kwargs) -> R:
+        with rc_context(current_style().settings):
+            return function(*args, **options)
+
+    return wrapper
+
 
 # Tol's high-contrast colours first: they differ in grey as well.
 LINE_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")
@@ -81,24 +72,39 @@ _ROW, _BORDER = 0.165, 0.1  # inches
 _NOTE_SIZE = 7.5  # points
 
 
-def new_figure(columns: int, height: float, *, layout: Any = "constrained") -> Figure:
+def new_figure(
+    columns: int,
+    height: float,
+    *,
+    legend: float = 0.0,
+    layout: Any = "constrained",
+    is_exact: bool = False,
+) -> Figure:
     """Make a figure as wide as so many panels, which no window and no pyplot knows of.
 
-    The height is in inches.
+    Args:
+        columns: Panels next to each other.
+        height: Of the panels in the usual style, in inches; it follows the width and the type.
+        legend: Height in inches of what comes under them.
+        layout: Layout engine of matplotlib.
+        is_exact: Whether the height is that in the current style.
     """
-    figure = Figure(figsize=(width_of(columns), height), layout=layout)
+    style = current_style()
+    height = height if is_exact else style.height(height, columns)
+    figure = Figure(figsize=(style.width_of(columns), height + legend), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def width_of(columns: int) -> float:
     """Return the width in inches of a figure with so many panels next to each other."""
-    return ONE_COLUMN if columns == 1 else TWO_COLUMNS
+    return current_style().width_of(columns)
 
 
 def grid_shape(num_panels: int, most: int = 3) -> tuple[int, int]:
-    """Return the rows and columns of so many panels; four are a square."""
-    columns = 2 if num_panels == 4 else min(num_panels, most)
+    """Return the rows and columns of so many panels; four are a square if two fit side by side."""
+    most = min(most, current_style().most_columns())
+    columns = min(2 if num_panels == 4 else num_panels, most)
     return -(-num_panels // columns), columns
 
 
@@ -117,11 +123,11 @@ class Legend:
     def height(self, width: float) -> float:
         """Return the height on a figure of a width, both in inches; 0 if it is empty."""
         rows = -(-len(self.handles) // self._columns(width)) + len(_lines(self.note, width))
-        return _BORDER + _ROW * rows if rows else 0.0
+        return (_BORDER + _ROW * rows) * current_style().unit if rows else 0.0
 
-    def new_figure(self, columns: int, height: float, *, layout: str = "constrained") -> Figure:
-        """Make a figure of so many columns with the legend under a height in inches."""
-        figure = new_figure(columns, height + self.height(width_of(columns)), layout=layout)
+    def new_figure(self, columns: int, height: float, **options: Any) -> Figure:
+        """Make a figure of so many columns, as `new_figure`, with the legend under a height."""
+        figure = new_figure(columns, height, legend=self.height(width_of(columns)), **options)
         self.add_to(figure)
         return figure
 
@@ -134,7 +140,7 @@ class Legend:
                 ncols=self._columns(width),
                 loc="outside lower center",
                 title="\n".join(_lines(self.note, width)) or None,
-                title_fontsize=_NOTE_SIZE,
+                title_fontsize=_NOTE_SIZE * current_style().unit,
                 borderaxespad=0.2,
                 borderpad=0.2,
                 labelspacing=0.3,
@@ -144,16 +150,18 @@ class Legend:
     def _columns(self, width: float) -> int:
         """Return the most columns that fit, each as wide as its longest name."""
         widths = [_HANDLE + _CHARACTER * len(str(handle.get_label())) for handle in self.handles]
+        room = width / current_style().unit
         fitting = (
             columns
             for columns in range(len(widths), 1, -1)
-            if sum(part.max() for part in np.array_split(widths, columns)) <= width
+            if sum(part.max() for part in np.array_split(widths, columns)) <= room
         )
         return next(fitting, 1)
 
 
 def _lines(note: str, width: float) -> list[str]:
-    return textwrap.wrap(note, int(width / _CHARACTER * 8 / _NOTE_SIZE))
+    room = width / current_style().unit
+    return textwrap.wrap(note, int(room / _CHARACTER * 8 / _NOTE_SIZE))
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -261,7 +269,7 @@ class FittingLocator(FixedLocator):
         places = places[:, int(is_vertical)]
         longest = max(len(format_level(level)) for level in levels)
         room = _TICK_HEIGHT if is_vertical else _TICK_WIDTH * (longest + 1)
-        room *= figure_of(self.axis.axes).dpi / 72
+        room *= current_style().unit * figure_of(self.axis.axes).dpi / 72
         kept: list[int] = []
         for index, place in enumerate(places):
             if not kept or place - places[kept[-1]] >= room:
@@ -308,9 +316,9 @@ def with_note(name: str, scale: Scale, longest: int = 33) -> str:
     return name + (scale.note.replace(" (", "\n(", 1) if is_long else scale.note)
 
 
-def panel_title(label: str, field: Field) -> str:
-    """Title of a panel: its label and the value at the centre, where that was recorded."""
-    if field.center is None:
+def panel_title(label: str, field: Field, look: Look) -> str:
+    """Title of a panel: its label and, if that is asked for, the value at the center."""
+    if field.center is None or not look.show_center:
         return label
     center = format_value(field.center) + "%" * (field.quantity == "accuracy")
     if label:

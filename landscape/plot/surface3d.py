@@ -26,6 +26,7 @@ from landscape.plot.plane_maps import (
     set_view,
     view_of,
 )
+from landscape.plot.presets import current_style
 from landscape.plot.relief import Relief, corners_of, relief_of
 from landscape.plot.relief_view import BOX, FLOOR_DROP, choose_view, fill_panels
 from landscape.plot.scale import Scale
@@ -45,7 +46,7 @@ from landscape.results.surface import Surface
 _SHADOW = 0.65  # brightness of what no light reaches
 _MAX_TICKS, _STEEP = 6, 1.5  # along the height; what the cosine of the elevation is multiplied by
 _FOOT = 0.04  # inches, under everything
-_HEAD, _TITLE = 0.22, 0.22  # inches, for the panels' titles and that of the figure
+_TITLE = 0.22  # inches, for the title of a panel or of the figure
 _BAR_LENGTH, _BAR_HEIGHT = 2.4, 0.09  # inches
 _BAR_TEXT = 0.3  # inches, for its ticks and its label under it
 _LONGEST_NAME = 33  # characters along the height
@@ -76,7 +77,7 @@ def plot_surface3d(
         split: Name of the data split; None for the first.
         quantity: `loss`, `accuracy`, which is drawn in percent, or the name of a map of the
             surface.
-        label: Title of the panel; the value at the center follows it.
+        label: Title of the panel.
         scale: Shared with other panels, whose colour bar is then the caller's; None for one of its
             own.
         look: Levels, scales, clipping, colours and view; a shared scale goes before its scales.
@@ -136,18 +137,20 @@ def draw_reliefs(
     views = [view_of(on_same_axes(field, fields), "surface") for field in fields]
     legend = legend_of(fields, views)
     width = width_of(columns)
-    figure = new_figure(columns, width / columns, layout=None)
+    figure = new_figure(columns, width / columns, layout=None, is_exact=True)
     axes = [Axes3D(figure, (0, 0, 1 / columns, 1)) for _ in fields]
     for ax, field, title in zip(axes, fields, titles, strict=True):
         figure.add_axes(ax)
         ax.patch.set_visible(False)
         draw_relief(ax, field, scales, fields, title, look)
-    foot = legend.height(width) + _FOOT
-    fill_panels(
-        axes, columns, head=_HEAD, foot=foot + _BAR_HEIGHT + _BAR_TEXT, top=_TITLE * has_title
-    )
+    foot, unit = legend.height(width) + _FOOT, current_style().unit
+    bar_text = _BAR_TEXT * unit
+    head = _TITLE * unit if any(ax.get_title() for ax in axes) else _FOOT
+    top = _TITLE * unit * has_title
+    fill_panels(axes, columns, head=head, foot=foot + _BAR_HEIGHT + bar_text, top=top)
     width, height = figure.get_size_inches()
-    place = (width / 2 - _BAR_LENGTH / 2, foot + _BAR_TEXT, _BAR_LENGTH, _BAR_HEIGHT)
+    length = min(_BAR_LENGTH * unit, 0.8 * width)
+    place = (width / 2 - length / 2, foot + bar_text, length, _BAR_HEIGHT)
     bar = figure.add_axes(
         tuple(np.array(place) / [width, height, width, height]), label="<colorbar>"
     )
@@ -181,7 +184,7 @@ def draw_relief(
     _finish_axes(ax, field, heights, (floor, float(high)))
     set_view(ax, on_same_axes(field, fields), "surface")
     draw_marks(ax, field, fields, floor=floor)
-    ax.set_title(panel_title(label, field), y=1.0, pad=0)
+    ax.set_title(panel_title(label, field, look), y=1.0, pad=0)
 
 
 def _draw_cells(
@@ -272,8 +275,9 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     share = min(1.0, _STEEP * np.cos(np.radians(ax.elev)))  # of the ticks: from above it is short
     ticks = scale.thinned(round(_MAX_TICKS * share))
     tick_labels = [format_level(tick) for tick in ticks]
-    is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5  # inches
-    font_size = 6.5 if is_small else 8.0
+    size = current_style().small_size
+    is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5 * size / 8  # inches
+    font_size = size - 1.5 * is_small
     for set_label, label in zip((ax.set_xlabel, ax.set_ylabel), field.axis_labels, strict=True):
         set_label(label, fontsize=font_size, labelpad=-7 if is_small else -3)
     name = field.name + scale.note
@@ -301,7 +305,7 @@ def _draw_bar(ax: Axes, fields: Sequence[Field], scale: Scale, look: Look) -> No
         major_formatter=format_level,
         minor_locator=NullLocator(),
     )
-    bar.ax.tick_params(labelsize=7.0, pad=1.5)
+    bar.ax.tick_params(labelsize=current_style().label_size, pad=1.5)
     names = {field.name for field in fields}
     name = names.pop() if len(names) == 1 else shared_name(fields)
-    bar.set_label(name + scale.note, fontsize=8.0, labelpad=1.0)
+    bar.set_label(name + scale.note, fontsize=current_style().small_size, labelpad=1.0)

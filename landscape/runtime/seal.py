@@ -83,14 +83,14 @@ def seal_figure(content: bytes, suffix: str) -> bytes:
 
     Args:
         content: Without one.
-        suffix: What the format is known by: `png`, `pdf`, `svg` or `html`.
+        suffix: What the format is known by: `png`, `pdf`, `pgf`, `svg` or `html`.
     """
     mark = f"landscape figure sha256 {hashlib.sha256(content).hexdigest()}".encode()
     if suffix == "png":
         chunk = b"tEXtComment\0" + mark
         length, check = (len(chunk) - 4).to_bytes(4), zlib.crc32(chunk).to_bytes(4)
         return content[:-_PNG_END] + length + chunk + check + content[-_PNG_END:]
-    return content + (b"%% %s\n" % mark if suffix == "pdf" else b"<!-- %s -->\n" % mark)
+    return content + (b"%% %s\n" % mark if suffix in ("pdf", "pgf") else b"<!-- %s -->\n" % mark)
 
 
 def is_own_figure(path: Path) -> bool:
