@@ -38,7 +38,8 @@ class Group:
     def curve_names(self, results: Sequence[Any]) -> Sequence[str] | None:
         """Return the labels, or short names where several results share axes, or None."""
         kind = figures.choose_kind(results, self.kind)
-        if self.labels or len(results) == 1 or kind in figures.LETTERED_KINDS:
+        without = (*figures.LETTERED_KINDS, "difference")
+        if self.labels or len(results) == 1 or kind in without:
             return self.labels
         return self.short_names()
 
@@ -86,8 +87,10 @@ def draw_results(group: Group, settings: Mapping[str, Any]) -> Figure:
     results = group.read()
     labels = group.curve_names(results)
     if len(results) > 1 and labels is None:
-        names = (f"{figures.letter(i)} {name}" for i, name in enumerate(group.short_names()))
-        console.say(f"Panels without --labels: {', '.join(names)}.")
+        names = group.short_names()
+        lettered = ", ".join(f"{figures.letter(i)} {name}" for i, name in enumerate(names))
+        is_difference = group.kind == "difference"
+        console.say(f"{names[1]} minus {names[0]}." if is_difference else f"Panels: {lettered}.")
     return figures.draw(results, labels=labels, kind=group.kind, **settings)
 
 

@@ -54,7 +54,7 @@ from landscape.results.surface import Mark, Surface
 
 _MAX_COLUMNS = 3
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface", "trajectory", "difference")
-LETTERED_KINDS = ("filled", "contour", "heatmap", "surface", "difference", "merge-tree")
+LETTERED_KINDS = ("filled", "contour", "heatmap", "surface", "merge-tree")
 """Kinds with a panel per result, which a letter tells apart where there are no labels."""
 _OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
 _PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
@@ -162,6 +162,8 @@ def _names(results: Sequence[Any], labels: Sequence[str] | None, kind: str) -> l
     """Return what results are called; panels without labels have letters."""
     if labels is not None:
         return name_results(results, [literal(label) for label in labels])
+    if kind == "difference":
+        return ["", ""]
     if len(results) > 1 and kind in LETTERED_KINDS:
         return [letter(index) for index in range(len(results))]
     return name_results(results, None)
@@ -205,8 +207,9 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
     kind = request.kind
     if kind == "difference":
         fields = [subtract_fields(*pair) for pair in zip(fields[1::2], fields[::2], strict=True)]
-        label = f"{names[1]} \N{MINUS SIGN} {names[0]}"
-        titles = [label if len(fields) == 1 else f"{label}, {field.split}" for field in fields]
+        label = f"{names[1]} \N{MINUS SIGN} {names[0]}" if names[0] else ""
+        splits = [field.split if len(fields) > 1 else "" for field in fields]
+        titles = [", ".join(filter(None, [label, split])) for split in splits]
         rows, columns = _grid(len(fields), 1)
         kind = "filled"
     scale = scale_of(fields, request.look)
