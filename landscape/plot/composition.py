@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -151,8 +150,8 @@ def _arrange(
         edge = total - top - sum(heights[:row]) - (strip + _GAP) * row  # inches
         left, height = column * width, part.get_figheight()
         part.bbox_inches.bounds = (left, edge - strip - height, width, height)
-        place = np.array([left + 0.04, edge]) / (columns * width, total)
-        sheet.text(*place, name, va="top", fontsize=style.font_size, gid="letter")
+        x, y = (left + 0.04) / (columns * width), edge / total
+        sheet.text(x, y, name, va="top", fontsize=style.font_size, gid="letter")
     if title:
         sheet.suptitle(literal(title), y=1 - 0.1 * strip / total, va="top")
     said = dict.fromkeys(str(part.get_label()) for part in parts if part.get_label())

@@ -70,10 +70,10 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
     pieces = [_pieces(ax, path) for path in contours.get_paths()]
     lines = [_joined([_dense(piece) for piece in own]) for own in pieces]
     size = current_style().label_size
-    obstacles = _obstacles(ax)
+    obstacles, levels = _obstacles(ax), np.asarray(contours.levels)
     chosen: list[np.ndarray] = []
     for index in np.argsort([len(line) for line in lines]).tolist():
-        width = _CHARACTER * size * len(format_level(contours.levels[index]))
+        width = _CHARACTER * size * len(format_level(levels[index]))
         spots = _spots(pieces[index], np.array([width, _DIGIT * size]) / 2)
         others = _joined([line for i, line in enumerate(lines) if i != index])
         rating = _rate(
@@ -125,7 +125,8 @@ def _spots(pieces: list[np.ndarray], half: np.ndarray) -> _Spots:
         centers.append(middle[is_straight])
         directions.append((stop - start)[is_straight] / chord[is_straight, None])
     both = np.stack([_joined(centers), _joined(directions)])
-    return _Spots(*both[:, :: -(-both.shape[1] // _MOST_SPOTS) or 1], half)
+    both = both[:, :: -(-both.shape[1] // _MOST_SPOTS) or 1]
+    return _Spots(both[0], both[1], half)
 
 
 def _obstacles(ax: Axes) -> dict[str, np.ndarray]:

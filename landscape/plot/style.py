@@ -36,7 +36,8 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **options: P.kwargs) -> R:
-        with rc_context(current_style().settings):
+        settings: Any = current_style().settings
+        with rc_context(settings):
             return function(*args, **options)
 
     return wrapper
