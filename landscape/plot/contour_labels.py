@@ -73,7 +73,7 @@ def label_contours(ax: Axes, contours: ContourSet) -> None:
     obstacles, levels = _obstacles(ax), np.asarray(contours.levels)
     chosen: list[np.ndarray] = []
     for index in np.argsort([len(line) for line in lines]).tolist():
-        width = _CHARACTER * size * len(format_level(levels[index]))
+        width = _CHARACTER * size * len(format_level(float(levels[index])))
         spots = _spots(pieces[index], np.array([width, _DIGIT * size]) / 2)
         others = _joined([line for i, line in enumerate(lines) if i != index])
         rating = _rate(
