@@ -16,7 +16,7 @@ from landscape.plot.presets import current_style
 from landscape.plot.style import format_level
 
 # Lengths in points, which is what a reader sees.
-_CLEAR = {"lines": 0.8, "center": 4.0, "marks": 10.0, "names": 1.0, "labels": 4.0}
+_CLEAR = {"lines": 0.8, "center": 10.0, "marks": 10.0, "names": 1.0, "labels": 4.0}
 """Kind of obstacle -> room between its points and the box of a label."""
 _FRAME = 1.5  # between the corners of a label and the frame
 _CHARACTER, _DIGIT = 0.62, 0.78  # width of a character and height of a digit, in type sizes
