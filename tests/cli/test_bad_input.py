@@ -300,7 +300,7 @@ def test_resuming_something_that_is_no_surface_is_refused(run, trained, tmp_path
         (("{history}", "--labels", "a", "--labels", "b"), "one --labels for each file"),
         (("{history}", "--levels", "many"), "--levels must be a number of lines or values"),
         (("{history}", "--levels", "7"), "chosen for figures of planes"),
-        (("{history}", "--levels", "7", "--out", "f.html"), "of figures, not of an interactive page"),
+        (("{history}", "--levels", "7", "--out", "f.html"), "not of an interactive page"),
         (("{history}", "--scale", "logarithmic"), "--scale must be one of linear, log, excess"),
         (("{history}", "--clip", "max"), "--clip must be a number or auto"),
         (("{history}", "--colormap", "virids"), "Nearest: viridis"),
