@@ -30,7 +30,8 @@ def test_a_training_without_a_test_set_or_classes_shows_dashes(run, tmp_path):
     answer = run("train", *parts, "--loss", "mse", "--epochs", 1, "--out", tmp_path / "run")
     assert answer.code == 0, answer.err
     assert "nan" not in answer.out
-    assert answer.out.count(" - ") == 4  # train accuracy, test loss, test accuracy and top-5 error
+    assert answer.out.count(" - ") == 3  # train accuracy, test loss and test accuracy
+    assert "top-5" not in answer.out
 
 
 def test_a_repeated_sigterm_does_not_disturb_what_the_first_one_began():

@@ -321,7 +321,8 @@ def test_tables_name_what_was_measured(run, checkpoint, options):
         assert not re.search("residual|second look|Lanczos|lanczos", answer.out + answer.err)
 
 
-def test_details_say_how_the_values_were_computed_and_checked(run, checkpoint):
+def test_details_say_how_the_values_were_computed_and_checked(run, checkpoint, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest sets in some of its processes
     answer = run("hessian", checkpoint, *QUICK, "--max-matvecs", 2000, "--verbose")
     assert re.search("residual.*rounding.*estimated error", answer.out)
     assert "second look" in answer.out
