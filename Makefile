@@ -1,4 +1,5 @@
 # make demo      train with SGD and SAM on embedded data, measure both, draw the figures
+# make gallery   the figures of docs/gallery, from runs trained on the data in data/: an hour or two
 # make examples  demo, and the reduced studies of examples/ whose data are in data/
 # make test      lint, check types, run every test that is not marked slow
 # make test-all  lint, check types, run every test, and ask for a coverage of 90 %
@@ -8,10 +9,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo examples test test-all test-cuda lint docs clean
+.PHONY: demo gallery examples test test-all test-cuda lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
+
+gallery: .venv/installed-dev
+	$(BIN)/python examples/gallery.py
 
 examples: .venv/installed-dev demo
 	$(BIN)/python examples/run_studies.py
