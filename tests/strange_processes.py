@@ -59,6 +59,13 @@ class _AtImport:
             self.act()
 
 
+def _forget_imports() -> None:
+    """Let the command line be imported anew, whatever this process began with."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("landscape_cli", "typer"):
+            del sys.modules[name]
+
+
 def interrupted_at_import(module: str, words: Sequence[object]) -> None:
     """Run a command that gets Ctrl-C in the import of a module that swallows exceptions."""
 
@@ -68,6 +75,7 @@ def interrupted_at_import(module: str, words: Sequence[object]) -> None:
         except BaseException:
             print("swallowed")
 
+    _forget_imports()
     sys.meta_path.insert(0, _AtImport(module, act))
     _command(words)
 
@@ -78,6 +86,7 @@ def failing_at_import(module: str, exc: Exception, words: Sequence[object]) -> N
     def act() -> None:
         raise exc
 
+    _forget_imports()
     sys.meta_path.insert(0, _AtImport(module, act))
     _command(words)
 
