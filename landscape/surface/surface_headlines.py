@@ -169,10 +169,11 @@ def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _places(surface: Surface) -> np.ndarray:
     """Return both coordinates of each point, (2, *shape of the grid), in the unit of distances."""
-    norms = np.asarray(surface.direction_norms, dtype=np.float64)
-    if _unit(surface) is not None or not np.isfinite(norms).all():
-        norms = np.ones_like(norms)
     shape = surface.done.shape
+    count = 2 if surface.y is not None else shape[0] if len(shape) > 1 else 1
+    norms = np.asarray(surface.direction_norms, dtype=np.float64).ravel()[:count]
+    if _unit(surface) is not None or norms.size < count or not np.isfinite(norms).all():
+        norms = np.ones(count)
     if surface.y is None:
         x = surface.x * (norms[:, None] if len(shape) > 1 else norms[0])
         return np.stack([x, np.zeros(shape)])
