@@ -79,9 +79,9 @@ def with_trace_rounding(
     Args:
         found: Trace of the operator.
         operator: At the problem's own weights.
-        rounding: Of the operator's problem.
+        rounding: What measures the rounding of the operator's problem.
         largest: Largest error of an eigenvalue from rounding; None if unknown.
-        seed: Of the signs.
+        seed: Seed of the random signs.
 
     Returns:
         The same trace with its rounding; as it is where that cannot be measured.

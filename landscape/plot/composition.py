@@ -83,12 +83,12 @@ def draw_panels(
     Each panel is drawn as a figure of its width, so that type has the same size in all of them.
 
     Args:
-        panels: In reading order.
+        panels: The panels, row by row.
         rows: Number of rows; None for as many as panels of about 3.3 inches need.
-        split: As for `draw`, of all panels.
-        quantity: As for `draw`, of all panels of surfaces.
+        split: Data split of all panels, as for `draw`.
+        quantity: Quantity of all panels of surfaces, as for `draw`.
         title: Over the whole figure.
-        look: As for `draw`, of all panels of planes.
+        look: How all panels of planes are drawn, as for `draw`.
 
     Raises:
         InputError: If there are more rows than panels, panels would be too narrow, or a panel

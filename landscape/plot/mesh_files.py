@@ -72,7 +72,7 @@ def write_vtk(path: Path, surface: Surface) -> tuple[str, ...]:
         f"a VTK file has the suffix {' or '.join(_VTK_SUFFIXES)}, got {path.name!r}.",
         hint="Pass `out='a.vtu'`.",
     )
-    require(surface.done.any(), "a mesh needs a point at least, none of this surface is done.")
+    require(surface.done.any(), "a mesh needs at least one computed point, this surface has none.")
     with from_extra("vtk", "meshio"):
         import meshio
     named = escape if path.suffix == ".vtu" else str  # meshio writes names into XML as they are

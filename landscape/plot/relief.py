@@ -67,7 +67,7 @@ class LiftedMesh:
 
     Attributes:
         points: The third coordinate is the height, from 0 to `HEIGHT`, (n, 3).
-        normals: Of length 1, upward, (n, 3).
+        normals: Upward unit normals of the vertices, (n, 3).
         colors: Red, green, blue in [0, 1], as on a screen (sRGB), (n, 3).
         heights: On the scale of the colours, (n,).
         quads: Numbers of the corners, counterclockwise seen from above, (m, 4).
@@ -85,7 +85,7 @@ def lift(field: Field, scales: tuple[Scale, Scale], look: Look = DEFAULT_LOOK) -
 
     Args:
         field: On a plane.
-        scales: Of the colours and of the heights.
+        scales: The scale of the colours and that of the heights.
         look: Whose colour map is taken.
     """
     relief = relief_of(field, scales)

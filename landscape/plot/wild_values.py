@@ -27,7 +27,7 @@ def highest_tame(curves: Sequence[np.ndarray]) -> float:
         curves: Values that share the axis; what is not finite does not count.
 
     Returns:
-        The largest of all values if there is no need to leave any out.
+        The largest value, if none has to be left out.
 
     Raises:
         InputError: If no value is finite.
