@@ -85,7 +85,7 @@ def new_figure(
 
     Args:
         columns: Panels next to each other.
-        height: Height of the panels in the usual style, in inches; it is scaled with width and type.
+        height: Height of the panels in the usual style, in inches, scaled with width and type.
         legend: Height in inches of what comes under them.
         layout: Layout engine of matplotlib.
         is_exact: Whether the height is that in the current style.

@@ -136,7 +136,7 @@ def test_another_suffix_is_refused(tmp_path):
 
 
 def test_a_surface_without_points_is_refused(tmp_path):
-    with pytest.raises(InputError, match="none of this surface is done"):
+    with pytest.raises(InputError, match="this surface has none"):
         write_vtk(tmp_path / "s.vtu", plane_surface(2, 2, left_out=range(4)))
 
 
