@@ -6,16 +6,13 @@ One costs some hundredths of a second, where `python -m landscape_cli` needs sec
 from __future__ import annotations
 
 import faulthandler
-import itertools
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import SimpleNamespace
@@ -45,8 +42,6 @@ SERVER.set_forkserver_preload(
 )
 PLAIN = {"COLUMNS": "160", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 TIMEOUT = 120
-# Below those that the system hands out to connections; a thousand for each worker.
-PORTS = itertools.count(20000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
 
 
 class Started:
@@ -174,22 +169,19 @@ def _checked(done: list[CompletedProcess[str]]) -> list[CompletedProcess[str]]:
 def _both(
     function: Callable[..., object], *arguments: object, environment: dict[str, str]
 ) -> list[CompletedProcess[str]]:
-    """Run two processes that find what torchrun sets in their environment."""
-    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
-    both |= {"TORCHELASTIC_RESTART_COUNT": "0", **environment}
-    ranks = [{"RANK": rank, "LOCAL_RANK": rank, **both} for rank in ("0", "1")]
+    """Run two processes that find what torchrun sets in their environment.
+
+    Like torchrun, this process holds the store in which they meet: it listens before they begin.
+    """
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    both |= {"TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    ranks = [{"RANK": rank, "LOCAL_RANK": rank, **both, **environment} for rank in ("0", "1")]
     processes = [Started(function, *arguments, **each) for each in ranks]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(_ended, processes))
-
-
-def _free_port() -> str:
-    """Return a port that neither another worker nor an outgoing connection takes meanwhile."""
-    while True:
-        port = next(PORTS)
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return str(port)
 
 
 class RunOfStudy:
