@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import functools
@@ -14,9 +13,10 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from landscape.errors import InputError, require, require_in_limits
+from landscape.errors import require_in_limits
 
 from . import console
+from .parsing import parse_arguments
 
 T = TypeVar("T")
 
@@ -340,69 +340,3 @@ def typed_options(options: Any, names: Iterable[str] | None = None) -> list[str]
         for name in names or vars(options)
         if getattr(options, name) != getattr(type(options), name)
     ]
-
-
-def parse_arguments(pairs: list[str] | None, option: str) -> dict[str, Any]:
-    """Parse `key=value` pairs; a value is an integer, a float, true, false or a string.
-
-    Raises:
-        InputError: If a pair has no equals sign.
-    """
-    arguments = {}
-    for pair in pairs or []:
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        require(equals and key, f"{option} must be key=value, got {pair!r}.")
-        arguments[key.replace("-", "_")] = _parse_value(value)
-    return arguments
-
-
-def _parse_value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def parse_numbers(text: str, option: str) -> list[float]:
-    """Parse numbers separated by commas.
-
-    Raises:
-        InputError: If one of them is no number.
-    """
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as exc:
-        raise InputError(
-            f"{option} must be numbers separated by commas, got {text!r}.",
-            hint=f"Pass {option} 0.05,0.1.",
-        ) from exc
-
-
-_UNITS = {
-    "B": 1,
-    "KB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "KIB": 1 << 10,
-    "MIB": 1 << 20,
-    "GIB": 1 << 30,
-}
-
-
-def parse_bytes(text: str, option: str) -> int:
-    """Parse an amount of memory such as `8GiB`, `500MB` or a number of bytes.
-
-    Raises:
-        InputError: If it is something else, or not positive.
-    """
-    number = text.rstrip("BKMGIbkmgi ")
-    unit = text[len(number) :].strip().upper() or "B"
-    hint = f"Pass {option} 8GiB."
-    try:
-        amount = int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError) as exc:
-        raise InputError(f"{option} must be an amount of memory, got {text!r}.", hint) from exc
-    require(amount >= 1, f"{option} must be at least one byte, got {text!r}.", hint)
-    return amount

@@ -25,8 +25,9 @@ from landscape.results.spectrum import Spectrum
 from landscape.runtime.progress import Deadline
 
 from .. import console
-from ..options import call_with_options, parse_bytes
+from ..options import call_with_options
 from ..outputs import output_of_this_run
+from ..parsing import parse_bytes
 from ..processes import open_checkpoint, reached_together, working_together
 from .along import curvature_along_run
 from .options import HessianOptions

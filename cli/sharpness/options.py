@@ -15,7 +15,8 @@ import typer
 from landscape.errors import InputError, require, require_in_limits
 from landscape.results.sharpness_measures import MEASURES
 
-from ..options import ProblemOptions, SplitOptions, parse_numbers, typed_options
+from ..options import ProblemOptions, SplitOptions, typed_options
+from ..parsing import parse_numbers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""What is measured in training: sums over the batches of an epoch, a test set, sharpness."""
+"""What is measured in training: sums over the batches of an epoch, time, a test set, sharpness."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from landscape.problem.problem import Problem
 from landscape.reductions import accumulation_dtype
 from landscape.runtime import distributed
 from landscape.sharpness import measure_sharpness
+
+_SECONDS_BETWEEN_REPORTS = 0.1
 
 
 class Meter:
@@ -90,6 +93,30 @@ class Meter:
         for counted in distributed.gathered(self.as_dict()):
             total.include(counted)
         return total
+
+
+class EpochClock:
+    """Says when a report is due, and how long an epoch has taken.
+
+    Args:
+        seconds_before: What the epoch took before it was interrupted.
+    """
+
+    def __init__(self, seconds_before: float) -> None:
+        self._last = time.perf_counter()
+        self._start = self._last - seconds_before
+
+    def is_due(self) -> bool:
+        """Whether the last report is a while ago; if so, starts anew."""
+        now = time.perf_counter()
+        if now - self._last < _SECONDS_BETWEEN_REPORTS:
+            return False
+        self._last = now
+        return True
+
+    def seconds(self) -> float:
+        """Seconds since the start of the epoch, those before an interruption included; never 0."""
+        return max(time.perf_counter() - self._start, 1e-9)
 
 
 def _summand(value: Tensor) -> float | Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from landscape.runtime.progress import Progress
 from landscape.runtime.random_state import derived_seeds, seed_random_states
 from landscape.training.augmentation import get_augmentation
 from landscape.training.meter import (
+    EpochClock,
     Meter,
     ascent_sharpness,
     euclidean_radius,
@@ -57,33 +57,8 @@ from landscape.training.training_plan import (
     factor_at,
 )
 
-_SECONDS_BETWEEN_REPORTS = 0.1
 _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What torch raises on a state of something else."""
-
-
-class _Clock:
-    """Says when a report is due, and how long an epoch has taken.
-
-    Args:
-        seconds_before: What the epoch took before it was interrupted.
-    """
-
-    def __init__(self, seconds_before: float) -> None:
-        self._last = time.perf_counter()
-        self._start = self._last - seconds_before
-
-    def is_due(self) -> bool:
-        """Whether the last report is a while ago; if so, starts anew."""
-        now = time.perf_counter()
-        if now - self._last < _SECONDS_BETWEEN_REPORTS:
-            return False
-        self._last = now
-        return True
-
-    def seconds(self) -> float:
-        """Seconds since the start of the epoch, those before an interruption included; never 0."""
-        return max(time.perf_counter() - self._start, 1e-9)
 
 
 @dataclass
@@ -160,7 +135,7 @@ class TrainingRun:
 
     def epoch(self) -> dict[str, float]:
         """Do what is left of an epoch and return its row."""
-        clock = _Clock(self.seconds_before)
+        clock = EpochClock(self.seconds_before)
         return {
             "epoch": len(self.rows) + 1,
             **self.train_epoch(clock),
@@ -168,7 +143,7 @@ class TrainingRun:
             "seconds": clock.seconds(),
         }
 
-    def train_epoch(self, clock: _Clock) -> dict[str, float]:
+    def train_epoch(self, clock: EpochClock) -> dict[str, float]:
         """Run through what is left of the training set."""
         self.module.train()
         batches = self.data.shuffled(self.plan.batch_size, self.order)
@@ -320,7 +295,7 @@ class TrainingRun:
             "num_gradients": self.steps_per_epoch * meter.per_batch("gradients"),
         }
 
-    def report(self, meter: Meter, clock: _Clock) -> None:
+    def report(self, meter: Meter, clock: EpochClock) -> None:
         """Tell the progress where the epoch is.
 
         Reading the sums waits for the device, so this is not done at every step. Nothing else of
@@ -334,7 +309,7 @@ class TrainingRun:
             self.num_steps_done, **fields, examples_per_second=meter.num_examples / clock.seconds()
         )
 
-    def stop(self, clock: _Clock) -> None:
+    def stop(self, clock: EpochClock) -> None:
         """Hand over the state and leave."""
         self.seconds_before = clock.seconds()
         self.hand_over()
