@@ -6,6 +6,7 @@ Nothing of ours is imported before `main`, so that all of this holds during the 
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import os
 import signal
@@ -33,6 +34,7 @@ _TORCH_SHARE = 1.2  # of the size of its libraries: the memory that importing to
 def main() -> None:
     """Run the application, and exit."""
     prepare_streams()
+    atexit.register(gc.freeze)  # or the interpreter looks through all of torch once more as it ends
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # called last

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
-from sklearn.datasets import load_digits
 
 from landscape.data.normalization import Examples, Normalization, as_examples, choose_normalization
+from landscape.errors import InputError
 
 _NORMALIZATIONS = {
     # Over all pixels of the 1797 images, divided by 16.
@@ -30,16 +33,28 @@ def digits(*, normalization: str = "digits") -> tuple[Examples, Examples]:
         1437 training and 360 test examples, inputs (N, 1, 8, 8).
 
     Raises:
-        InputError: If the normalization is unknown.
+        InputError: If the normalization is unknown, or scikit-learn or its file is missing.
 
     Source:
         Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI, test set;
-        `load_digits`.
+        `sklearn.datasets.load_digits`, whose file is read without a second's import.
     """
     chosen = choose_normalization(normalization, _NORMALIZATIONS)
-    pixels, labels = load_digits(return_X_y=True)
-    images = pixels.astype(np.uint8).reshape(-1, 1, 8, 8)
+    rows = np.loadtxt(_file(), delimiter=",", dtype=np.uint8)
+    images, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[np.argsort(labels, kind="stable")[::5]] = True
     train = as_examples(images[~is_test], labels[~is_test], chosen, white=_WHITE)
     return train, as_examples(images[is_test], labels[is_test], chosen, white=_WHITE)
+
+
+def _file() -> Path:
+    """Return where scikit-learn has the digits: pixels and label of one in each line."""
+    library = find_spec("sklearn")
+    path = Path(str(library and library.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        raise InputError(
+            "the digits come with scikit-learn, whose datasets/data/digits.csv.gz was not found.",
+            hint="Run `pip install scikit-learn`.",
+        )
+    return path

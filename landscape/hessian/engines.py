@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from landscape.errors import require
 from landscape.results.spectrum import Extremes
@@ -199,6 +198,8 @@ def _matched(difference: np.ndarray, allowed: np.ndarray | float = np.inf) -> li
 
     As many as possible of the allowed pairs are matched, and no others.
     """
+    from scipy.optimize import linear_sum_assignment  # only a comparison pays for the import
+
     is_allowed = difference <= allowed
     cost = np.where(is_allowed, difference, 1 + difference + difference.sum())
     rows, columns = linear_sum_assignment(cost)

@@ -14,7 +14,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from landscape.errors import InputError, printable, require
-from landscape.plot.pgf import pgf_code
 from landscape.plot.presets import current_style
 from landscape.runtime.files import replacing
 from landscape.runtime.seal import seal_figure
@@ -62,6 +61,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     content = io.BytesIO()  # what draws a figure does not take a full disk well
     with rc_context(_STYLE):
         if suffix == "pgf":
+            from landscape.plot.pgf import pgf_code  # with the backends of LaTeX and PDF
+
             content.write(pgf_code(figure).encode())
         else:
             figure.savefig(content, format=suffix, dpi=dpi, metadata=_METADATA[suffix])

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d
 
 from landscape.errors import require
 
@@ -198,6 +197,8 @@ def _is_border(filled: np.ndarray, levels: np.ndarray, level: int) -> np.ndarray
 
 def _near(marked: np.ndarray, level: int) -> np.ndarray:
     """Whether a point marked is within one and a half spacings of its level."""
+    from scipy.ndimage import maximum_filter1d  # only refinement pays for the import
+
     near = marked.astype(np.uint8)
     for axis, length in enumerate(marked.shape):
         reach = int(np.ceil(_REACH * (length - 1) / 2**level))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import minimum_filter
 
 from landscape.errors import require
 
@@ -158,12 +157,18 @@ def _descend(values: np.ndarray) -> _Descent:
     numbers = np.full(flat.size, len(places), dtype=np.int32)
     numbers[places] = np.arange(len(places), dtype=np.int32)
     numbers = np.pad(numbers.reshape(-1, values.shape[-1]), 1, constant_values=len(places))
-    goals = minimum_filter(numbers, size=3)[1:-1, 1:-1].astype(np.int32).ravel()[places]
+    goals = _lowest_around(numbers).ravel()[places]
     while (goals != (further := goals[goals])).any():
         goals = further
     minima = np.flatnonzero(goals == np.arange(len(places)))
     basins = np.searchsorted(minima, goals).astype(np.int32)
     return _Descent(values.shape, flat[places], places, minima, basins, _touching(numbers, basins))
+
+
+def _lowest_around(numbers: np.ndarray) -> np.ndarray:
+    """Return the smallest of the 3x3 numbers around each inner one, (ny - 2, nx - 2)."""
+    rows = np.minimum(np.minimum(numbers[:-2], numbers[1:-1]), numbers[2:])
+    return np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def _touching(numbers: np.ndarray, basins: np.ndarray) -> np.ndarray:

@@ -44,6 +44,21 @@ def test_help_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code, json.dumps(COMMANDS)], check=True)
 
 
+def test_digits_are_measured_without_importing_scikit_learn(tmp_path):
+    code = """if True:
+        import sys
+        from landscape_cli.app import app
+        for words in sys.argv[1:]:
+            app(words.split(), standalone_mode=False)
+        slow = {'sklearn', 'scipy.stats', 'scipy.optimize', 'scipy.ndimage', 'matplotlib'}
+        assert not slow & set(sys.modules), slow & set(sys.modules)
+    """
+    trained = tmp_path / "checkpoint.pt"
+    words = [f"train --epochs 1 --out {tmp_path}", f"surface {trained} --grid 3 --quiet"]
+    words += [f"hessian {trained} --top-k 1 --quiet", f"sharpness {trained} --quiet"]
+    subprocess.run([sys.executable, "-c", code, *words], check=True)
+
+
 def test_the_version_is_that_of_the_distribution():
     done = run_cli("--version")
     assert done.stdout.startswith("landscape 0.")
