@@ -14,10 +14,18 @@ from landscape.sharpness.second_order import measure_taylor
 
 def problems():
     """Networks by name; all have a ragged last batch, and one has fewer batches than there are
-    processes."""
+    processes. One takes another number of points per pass in each, as if timed there."""
+    own = 2 + 2 * distributed.rank()
     options = {"device": "cpu", "dtype": "float64"}
     return {
-        "mlp": Problem(tiny_mlp(), classification(23), batch_size=4, num_population=100, **options),
+        "mlp": Problem(
+            tiny_mlp(),
+            classification(23),
+            batch_size=4,
+            num_population=100,
+            points_per_pass=own,
+            **options,
+        ),
         "cnn": Problem(tiny_cnn(), images(), batch_size=7, **options),
         "one batch": Problem(tiny_mlp(), classification(5), batch_size=5, **options),
     }

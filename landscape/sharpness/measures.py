@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.ascent.steepest import advance
 from landscape.problem.problem import Gradient
+from landscape.runtime import distributed
 from landscape.sharpness.maximum import maximise
 from landscape.sharpness.measurement import Measurement
 from landscape.sharpness.rises import Part, Rises, standard_error
@@ -83,7 +84,7 @@ def average(work: Measurement, rho: float) -> Rises:
     """Draw antithetic pairs, as many at a time as fit into a pass, until there are enough."""
     options, ball = work.options, work.ball
     generator = torch.Generator().manual_seed(options.seed)
-    at_a_time = max(1, work.problem.plan.points_per_pass // 2)
+    at_a_time = distributed.from_first(max(1, work.problem.plan.points_per_pass // 2))
     most = options.num_directions if options.relative_error is None else _MOST_PAIRS
     draw = ball.draw_gaussian if options.is_gaussian else ball.draw
     size, device = work.problem.spec.size, work.problem.device

@@ -67,6 +67,9 @@ class Objective:
         self.problem = problem
         self.weights = problem.weights
         self._is_shared = distributed.is_on() and not is_local
+        # Each process has timed its own.
+        own = problem.plan.points_per_pass
+        self._at_a_time = distributed.from_first(own) if self._is_shared else own
         numbers = torch.arange(len(problem.passes.batches))
         self._numbers: list[int] = (
             distributed.own_share(numbers) if self._is_shared else numbers
@@ -80,13 +83,12 @@ class Objective:
     def losses(self, points: Sequence[Point | None]) -> list[Losses]:
         """Return the loss at each point, or at w where the point is None.
 
-        `plan.points_per_pass` points are evaluated at a time.
+        `plan.points_per_pass` points are evaluated at a time, of several processes the first's.
         """
-        size = self.problem.plan.points_per_pass
         batches = [self.problem.passes.batches[i] for i in self._numbers]
         found: list[Losses] = []
-        for start in range(0, len(points), size):
-            some = points[start : start + size]
+        for start in range(0, len(points), self._at_a_time):
+            some = points[start : start + self._at_a_time]
             found += self._losses([self.weights if w is None else w for w in some], batches)
             self._count(len(some))
         return found
