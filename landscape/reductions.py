@@ -16,6 +16,10 @@ from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 _CHUNK = 1 << 22  # entries converted at a time, so that a float64 copy of a vector never exists
 _LARGE = 1 << 16  # entries of a tensor that is summed faster than checked
 
+MUCH_REMOVED = 0.7
+"""A vector that a projection leaves shorter than this share of its length is projected once more:
+what is left is then as orthogonal as rounding lets it be."""
+
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
     """Return float64, or float32 on MPS, which has none."""

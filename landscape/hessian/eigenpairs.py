@@ -150,7 +150,7 @@ def certified_pairs(
         kept[i] = vector / norm(vector)
         product = finite_product(operator, kept[i])
         values[i] = dot(kept[i], product)
-        residuals[i] = norm(product - values[i] * kept[i])
+        residuals[i] = norm(torch.sub(product, kept[i], alpha=values[i]))
     return RitzPairs(values, residuals, gaps, kept)
 
 

@@ -26,7 +26,7 @@ from landscape.problem.passes import Passes
 from landscape.problem.plan import deterministic
 from landscape.problem.problem import Problem
 from landscape.problem.weights import WeightSpec, as_pairs
-from landscape.reductions import accumulation_dtype, all_finite
+from landscape.reductions import MUCH_REMOVED, accumulation_dtype, all_finite, norm
 from landscape.runtime import distributed
 
 _NAMES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "Fisher"}
@@ -57,7 +57,7 @@ def finite_product(operator: SymmetricOperator, v: Tensor) -> Tensor:
         NotFiniteError: If it is not finite.
     """
     product = operator.matvec(v)
-    if not torch.isfinite(product).all():
+    if not all_finite([product]):
         raise NotFiniteError(
             "a Hessian-vector product holds NaN or inf.",
             hint="Pass `dtype='float64'`, or check the loss at these weights with "
@@ -350,11 +350,13 @@ class Deflated:
 
     def project(self, v: Tensor) -> Tensor:
         """Return the part of `v` (P,) that is orthogonal to V."""
-        for _ in range(2):
-            v = v - self._vectors.mT @ (self._vectors @ v)
-        return v
+        left = torch.addmv(v, self._vectors.mT, self._vectors @ v, alpha=-1)
+        if norm(left) < MUCH_REMOVED * norm(v):
+            left.addmv_(self._vectors.mT, self._vectors @ left, alpha=-1)
+        return left
 
     def matvec(self, v: Tensor) -> Tensor:
         """Return the product with `v` (P,)."""
         part = self.project(v)
-        return self.project(self._operator.matvec(part)) + self._value * (v - part)
+        product = self.project(self._operator.matvec(part))
+        return product.add_(v - part, alpha=self._value)

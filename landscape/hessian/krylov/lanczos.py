@@ -47,7 +47,7 @@ def lanczos(
 ) -> Eigenpairs:
     """Find the largest and smallest eigenvalues of a symmetric operator.
 
-    Lanczos with full two-pass reorthogonalisation. It stops when, at both ends, min(r, r^2 / gap)
+    Lanczos with full reorthogonalisation. It stops when, at both ends, min(r, r^2 / gap)
     <= max(tolerance |theta|, floor |lambda|_max), r being the residual, gap the distance to the
     nearest other Ritz value, and floor the rounding of the operator's dtype. One start vector sees
     one copy of a repeated eigenvalue, so short runs beside the vectors that were found look for

@@ -17,7 +17,7 @@ from landscape.hessian.krylov.basis import Basis
 from landscape.hessian.krylov.krylov_sink import NOT_SAVED, KrylovHead, KrylovSink
 from landscape.hessian.memory_plan import MemoryPlan
 from landscape.hessian.operator import SymmetricOperator, finite_product
-from landscape.reductions import accumulation_dtype, norm
+from landscape.reductions import accumulation_dtype, dot, norm
 from landscape.runtime.random_state import derived_seeds
 
 _BREAKDOWN = 1e-10  # beta below this share of the spectrum's scale: the space is invariant
@@ -41,9 +41,10 @@ class RitzDecomposition:
 class KrylovSpace:
     """An orthonormal basis Q and matrix T with A Q = Q T + q e^T, where q is the next vector.
 
-    Lanczos with full two-pass reorthogonalisation. When the space is invariant it goes on from a
-    random vector. T is tridiagonal up to a thick restart, which puts the Ritz values that it keeps
-    on its diagonal and couples them to the vector behind them.
+    Lanczos with full reorthogonalisation, after what the recurrence knows is taken off. When the
+    space is invariant it goes on from a random vector. T is tridiagonal up to a thick restart,
+    which puts the Ritz values that it keeps on its diagonal and couples them to the vector behind
+    them.
 
     Attributes:
         plan: Where the basis is kept.
@@ -130,21 +131,31 @@ class KrylovSpace:
     def extend(self) -> None:
         """Add one vector to the basis, with one product."""
         product = finite_product(self._operator, self._next)
-        first = self._basis.coefficients(product)
-        v = self._basis.subtract(product, first)
-        v = self._basis.subtract(v, self._basis.coefficients(v))
-        coefficients = first.cpu().numpy().astype(float)
-        alpha = float(coefficients[-1])
-        known = self._projected[self.size, : self.size]
-        deviation = float(np.abs(coefficients[:-1] - known).max(initial=0.0))
+        alpha = dot(self._next, product)
+        v = torch.sub(product, self._next, alpha=alpha)
+        self._remove_known(v)
+        v, rest = self._basis.split(v)
+        unknown = rest.cpu().numpy().astype(float)
+        deviation = float(np.abs(unknown[:-1]).max(initial=0.0))
+        alpha += float(unknown[-1])
         self._follow(alpha, norm(v), deviation)
         beta = float(self._projected[self.size, self.size - 1])
         row = None
         if self.size < self._operator.size:
-            self._next = self._basis.append(v / beta if beta else self._random_unit())
+            self._next = self._basis.append(v.div_(beta) if beta else self._random_unit())
             if self._sink is not NOT_SAVED:
                 row = self._basis.kept_row(self.size).numpy()
         self._sink.append((alpha, beta, deviation), row)
+
+    def _remove_known(self, v: Tensor) -> None:
+        """Take off, in place, the parts of a product along the basis that symmetry tells.
+
+        One, except after a restart. What is left of other parts is small, so that one projection
+        removes it to rounding.
+        """
+        known = self._projected[self.size, : self.size]
+        for index in np.flatnonzero(known).tolist():
+            self._basis.subtract_row(v, index, known[index])
 
     def ritz(self) -> RitzDecomposition:
         """Return the Ritz pairs of the space."""
