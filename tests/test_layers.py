@@ -44,7 +44,7 @@ FENCES = {
     "meshio": ["landscape/plot/mesh_files.py"],
     "pooch": ["landscape/data/download.py"],
     "submitit": ["landscape/study/slurm.py"],
-    "sklearn": ["landscape/data/digits.py"],
+    "sklearn": [],  # takes a second to import; its digits are read as a file
     "torch_geometric": [
         "landscape/problem/batches.py",
         "landscape/data/tu_dataset.py",
@@ -154,7 +154,7 @@ def test_no_imports_go_in_a_circle():
 def test_libraries_stay_behind_their_fences():
     for library, allowed in FENCES.items():
         users = [_path(name) for name in _trees() if library in _foreign_imports(name)]
-        assert users, f"nobody imports {library}"
+        assert users or not allowed, f"nobody imports {library}"
         assert [user for user in users if not user.startswith(tuple(allowed))] == [], library
 
 
