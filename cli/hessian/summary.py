@@ -133,7 +133,7 @@ def _show_extras(result: Spectrum) -> None:
                     console.number(block.lambda_max),
                     console.number(block.residual + (block.rounding or 0.0), 2),
                     console.number(block.trace),
-                    console.number(block.trace_error, 2),
+                    console.number(block.trace_error + (block.trace_rounding or 0.0), 2),
                 ]
                 for block in result.blocks
             ],

@@ -11,7 +11,7 @@ import torch
 from landscape.data.subset import disjoint_subsets
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
-from landscape.hessian.rounded import with_rounding
+from landscape.hessian.rounded import with_rounding, with_trace_rounding
 from landscape.hessian.trace import trace
 from landscape.problem.batches import Data
 from landscape.problem.problem import Problem
@@ -72,13 +72,17 @@ def block_curvatures(
         )
         if not pairs.converged and should_stop():
             return None
-        pairs = with_rounding(pairs, operator, Rounding(operator.problem, seed=seed))
+        rounding = Rounding(operator.problem, seed=seed)
+        pairs = with_rounding(pairs, operator, rounding)
         whole = trace(
             operator,
             subspace=pairs.space,
             num_samples=NUM_TRACE_SAMPLES,
             seed=seed,
             should_stop=should_stop,
+        )
+        whole = with_trace_rounding(
+            whole, operator, rounding, largest=pairs.largest_rounding, seed=seed
         )
         return BlockCurvature(
             name=name,
@@ -90,6 +94,7 @@ def block_curvatures(
             num_matvecs=pairs.num_matvecs + whole.num_matvecs,
             converged=pairs.converged,
             rounding=pairs.largest_rounding,
+            trace_rounding=whole.rounding,
         )
 
     return _of_each("layers", layers, measure, should_stop, progress, {"largest": "lambda_max"})

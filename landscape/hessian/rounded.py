@@ -22,7 +22,13 @@ _NUM_SIGNS = 3  # vectors of random signs, of which Student's t still makes some
 _STREAM = 1 << 18  # tells them from other random vectors of the same seed
 
 
-def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Rounding) -> Eigenpairs:
+def with_rounding(
+    pairs: Eigenpairs,
+    operator: CurvatureOperator,
+    rounding: Rounding,
+    *,
+    scaling: torch.Tensor | None = None,
+) -> Eigenpairs:
     """Measure the rounding of the products with the eigenvectors.
 
     With a residual r of rounded products and an exact matrix A = A' + D, A' being the rounded one,
@@ -38,6 +44,7 @@ def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Roun
         operator: At the problem's own weights.
         rounding: Of the operator's problem; if the pairs are from products in float64, although the
             operator is not, with `in_double`.
+        scaling: Diagonal T (P,) if the pairs are of T A T; None for A.
 
     Returns:
         The same pairs with their rounding; as they are where it cannot be measured.
@@ -52,9 +59,11 @@ def with_rounding(pairs: Eigenpairs, operator: CurvatureOperator, rounding: Roun
         rows = torch.from_numpy(row_of).to(vectors.device)
         vectors = torch.stack([vectors[rows == row].sum(0) for row in (0, 1)])
         vectors = vectors[: row_of.max() + 1]
+    scale = partial(_scaled, scaling)
+    whole = scale(vectors.sum(0))
     errors = rounding.of(
-        products_with(vectors, operator.kind, operator.tensors),
-        own=partial(operator.batch_product, vectors.sum(0)),
+        products_with(vectors, operator.kind, operator.tensors, scaling=scaling),
+        own=lambda number: scale(operator.batch_product(whole, number)),
     )
     if not np.isfinite(errors).all():
         return pairs
@@ -69,6 +78,7 @@ def with_trace_rounding(
     *,
     largest: float | None,
     seed: int = 0,
+    scaling: torch.Tensor | None = None,
 ) -> Trace:
     """Add the rounding of the products to the interval of a trace.
 
@@ -82,6 +92,7 @@ def with_trace_rounding(
         rounding: What measures the rounding of the operator's problem.
         largest: Largest error of an eigenvalue from rounding; None if unknown.
         seed: Seed of the random signs.
+        scaling: As for `with_rounding`; not with an operator of differences.
 
     Returns:
         The same trace with its rounding; as it is where that cannot be measured.
@@ -95,7 +106,7 @@ def with_trace_rounding(
     if isinstance(operator, DifferenceOperator):
         errors = forms(operator.errors(signs)).abs().numpy()
     else:
-        products = products_with(signs, operator.kind, operator.tensors)
+        products = products_with(signs, operator.kind, operator.tensors, scaling=scaling)
         errors = rounding.of(lambda *at: forms(products(*at)), num_others=NUM_PIECES)
     if known_error(errors) is None:
         return found
@@ -104,18 +115,29 @@ def with_trace_rounding(
 
 
 def products_with(
-    vectors: torch.Tensor, kind: str = "hessian", tensors: tuple[int, ...] | None = None
+    vectors: torch.Tensor,
+    kind: str = "hessian",
+    tensors: tuple[int, ...] | None = None,
+    *,
+    scaling: torch.Tensor | None = None,
 ) -> Values:
     """Return the function that gives the products of the curvature with `vectors` (k, P).
 
-    With numbers of parameter tensors it is the diagonal block of these, and P its size.
+    With numbers of parameter tensors it is the diagonal block of these, and P its size. With a
+    scaling T (P,), it is T A T of the curvature A.
     """
+    moved = _scaled(scaling, vectors)
 
     def values(problem: Problem, number: int) -> torch.Tensor:
         spec = problem.spec if tensors is None else problem.spec.only(tensors)
         problem.passes.write(None)
         with problem.derivatives.differentiating():
             graph = problem.derivatives.graph(number, kind, tensors=tensors)
-            return multiplied(graph, vectors, spec, problem.passes)
+            products = multiplied(graph, moved, spec, problem.passes)
+        return products if scaling is None else _scaled(scaling, products.to(scaling.dtype))
 
     return values
+
+
+def _scaled(scaling: torch.Tensor | None, vectors: torch.Tensor) -> torch.Tensor:
+    return vectors if scaling is None else scaling.to(vectors.device) * vectors

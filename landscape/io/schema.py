@@ -81,7 +81,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "threads": (1, _MOST_THREADS),
     **dict.fromkeys(
         (
-            "rounding", "bottom_rounding", "loss_rounding", "gradient_rounding",
+            "rounding", "bottom_rounding", "loss_rounding", "gradient_rounding", "trace_rounding",
             "rho", "residual", "residuals", "bottom_residuals", "outlier_residuals", "distance",
             "standard_error", "trace_error", "data_error", "noise_floor", "tolerance", "deviation",
             "direction_norms", "gradient_norm", "weights", "eta", "label_noise", "count", "m",

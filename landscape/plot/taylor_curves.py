@@ -85,7 +85,8 @@ class Curve:
         taylor = self.result.taylor
         if self.name != "avg" or taylor is None or taylor.trace_error is None:
             return None
-        share = half_width(taylor.trace_error) / (2 * taylor.num_parameters)
+        reach = half_width(taylor.trace_error) + (taylor.trace_rounding or 0.0)
+        share = reach / (2 * taylor.num_parameters)
         return self._square_length(rho) * share
 
     def _second_order(self, rho: np.ndarray, gain: float) -> list[np.ndarray]:

@@ -122,6 +122,8 @@ class Taylor(Record):
         trace: Of T H T; None if unknown.
         trace_error: Standard error of it.
         num_parameters: P.
+        rounding: Error of `lambda_max` from rounding; None if it was not measured.
+        trace_rounding: Error of the trace from rounding; None if it was not measured.
     """
 
     gradient_gain: float
@@ -130,6 +132,8 @@ class Taylor(Record):
     trace: float | None = None
     trace_error: float | None = None
     num_parameters: int = 0
+    rounding: float | None = None
+    trace_rounding: float | None = None
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ class BlockCurvature(Record):
         num_matvecs: Products used.
         converged: Whether `lambda_max` met the tolerance.
         rounding: Error of `lambda_max` from rounding; None where it was not measured.
+        trace_rounding: Error of the trace from rounding; None where it was not measured.
     """
 
     name: str
@@ -132,6 +133,7 @@ class BlockCurvature(Record):
     num_matvecs: int
     converged: bool
     rounding: float | None = None
+    trace_rounding: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from landscape.ascent.ball import Ball
 from landscape.errors import InputError, require
 from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator, SymmetricOperator
+from landscape.hessian.rounded import with_rounding, with_trace_rounding
 from landscape.hessian.trace import trace
 from landscape.problem.problem import Problem
+from landscape.problem.rounding import Rounding
 from landscape.reductions import dot
 from landscape.results.identity import loss_trait
 from landscape.results.sharpness import Taylor
@@ -127,17 +129,27 @@ def measure_taylor(
             lambda_max=spectrum.lambda_max,
             trace=known.value,
             trace_error=known.standard_error,
+            rounding=spectrum.largest_rounding,
+            trace_rounding=known.rounding,
         )
     operator = _scaled(plain, ball)
     pairs = lanczos(operator, top_k=1, num_check_matvecs=0, seed=seed, progress=progress)
     whole = trace(
         operator, subspace=pairs.space, num_samples=_NUM_SAMPLES, seed=seed, progress=progress
     )
+    rounding = Rounding(plain.problem, seed=seed)
+    pairs = with_rounding(pairs, plain, rounding, scaling=ball.scaling)
+    largest = pairs.largest_rounding
+    whole = with_trace_rounding(
+        whole, plain, rounding, largest=largest, seed=seed, scaling=ball.scaling
+    )
     return replace(
         found,
         lambda_max=float(pairs.eigenvalues[0]),
         trace=whole.value,
         trace_error=whole.standard_error,
+        rounding=largest,
+        trace_rounding=whole.rounding,
     )
 
 

@@ -12,12 +12,16 @@ from reference import dense_hessian, loss_of_vector
 from torch import nn
 
 from landscape import Problem, measure_sharpness
+from landscape.ascent.ball import Ball
 from landscape.directions.plane import Plane, random_directions
+from landscape.hessian.parts import block_curvatures
 from landscape.hessian.rounded import products_with
 from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem import rounding as rounding_module
 from landscape.problem.rounding import Rounding, gradient_at, losses_at
+from landscape.problem.weights import layers_of
 from landscape.results.spectral_density import mass_below
+from landscape.sharpness.second_order import measure_taylor
 from landscape.surface.evaluate import evaluate_surface
 from landscape.surface.grid import Axis
 
@@ -285,6 +289,31 @@ def test_the_rounding_of_trace_and_density_is_more_than_the_dense_matrices_diffe
     assert 0 < float(moved.abs().max()) < found.density.rounding
     assert found.trace.low <= float(exact.trace()) <= found.trace.high
     assert found.trace.rounding < 1e-2 * abs(found.trace.value)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_the_rounding_of_a_prediction_is_more_than_the_dense_matrices_differ_by(adaptive):
+    model, data = plain_network(3)
+    problem = Problem(model, data, device="cpu")
+    ball = Ball.around(problem.weights, adaptive=adaptive)
+    scale = torch.ones(problem.spec.size) if ball.scaling is None else ball.scaling.double()
+    exact, rounded = dense_hessian(model, *data), rounded_hessian(problem)
+    exact, rounded = (scale[:, None] * matrix * scale for matrix in (exact, rounded))
+    found = measure_taylor(problem, ball)
+    v = torch.linalg.eigh((rounded + rounded.mT) / 2)[1][:, -1]
+    assert 0 < abs(float((exact - rounded).trace())) < found.trace_rounding
+    assert found.rounding == pytest.approx(float(((exact - rounded) @ v).norm()), rel=0.05)
+
+
+def test_the_rounding_of_the_trace_of_a_layer_is_more_than_its_dense_blocks_differ_by():
+    model, data = plain_network(3)
+    problem = Problem(model, data, device="cpu")
+    difference = dense_hessian(model, *data) - rounded_hessian(problem)
+    layers, places = layers_of(problem.spec), problem.spec.views(torch.arange(problem.spec.size))
+    for block in block_curvatures(problem):
+        columns = torch.cat([places[tensor].flatten() for tensor in layers[block.name]])
+        off = abs(float(difference[columns, columns].sum()))
+        assert 0 < off < block.trace_rounding < 0.01 * abs(block.trace)
 
 
 def test_the_interval_of_a_trace_is_wider_by_its_rounding():
