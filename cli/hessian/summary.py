@@ -22,7 +22,7 @@ from ..outputs import show_draws, with_loss
 
 _COLUMNS = ["eigenvalue", "value", "error"]
 _DETAILS = ["residual", "rounding", "estimated error", "|cos| to gradient"]
-_UNDEFINED = "undefined: denominator 0 within its error, or not computed"
+_UNDEFINED = "undefined: denominator 0 within its error"
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton", "fisher": "empirical Fisher"}
 """Kind of curvature -> name of the matrix."""
 
@@ -52,16 +52,8 @@ def show_spectrum(result: Spectrum, agreement: Agreement | None, as_json: bool) 
         [*_COLUMNS, *_DETAILS] if console.is_verbose() else _COLUMNS,
         _eigenvalues(result, size),
     )
-    console.answer_table(
-        "Ratios",
-        ["ratio", "value", "interval"],
-        [
-            [name, _UNDEFINED, ""]
-            if ratio is None
-            else [name, console.number(ratio.value), console.extent(ratio)]
-            for name, ratio in result.ratios.items()
-        ],
-    )
+    if ratios := list(_ratios(result)):
+        console.answer_table("Ratios", ["ratio", "value", "interval"], ratios)
     if any(result.ratios.values()):
         console.answer(RATIO_REMARK)
     _show_extras(result)
@@ -114,6 +106,16 @@ def _agreement_as_json(agreement: Agreement) -> dict[str, Any]:
             for each in agreement.comparisons
         ],
     }
+
+
+def _ratios(result: Spectrum) -> Iterator[list[str]]:
+    """Yield a row for each ratio of eigenvalues that were computed."""
+    has_fifth, has_bottom = len(result.eigenvalues) > 4, len(result.bottom_eigenvalues) > 0
+    for name, ratio in result.ratios.items():
+        if ratio is not None:
+            yield [name, console.number(ratio.value), console.extent(ratio)]
+        elif has_fifth if "lambda_5" in name else has_bottom:
+            yield [name, _UNDEFINED, ""]
 
 
 def _show_extras(result: Spectrum) -> None:

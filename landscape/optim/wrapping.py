@@ -10,16 +10,16 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from itertools import chain, repeat
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import LBFGS, Optimizer
 
-from landscape.errors import Remark, require
+from landscape.errors import InputError, Remark, require
 from landscape.runtime.distributed import unsynchronized
 
 Closure: TypeAlias = Callable[[], Any]
@@ -168,46 +168,60 @@ class EarlierGradients:
     def watched(self) -> Iterator[None]:
         """Run the first pass inside; afterwards the gradients hold both, unless it cleared them.
 
-        Before it, one weight alone has its gradient, and is the witness.
+        Raises:
+            InputError: If it cleared some of them and kept others.
         """
-        number = next(
-            (i for i, gradient in enumerate(self._gradients) if gradient is not None), None
-        )
-        if number is None:
-            yield
-            return
-        weight, witness, seen = self._weights[number], torch.clone(self._gradients[number]), []  # pyright: ignore
-        version = witness._version
+        witnesses = {
+            number: torch.clone(gradient)
+            for number, gradient in enumerate(self._gradients)
+            if gradient is not None
+        }
+        versions = {number: witness._version for number, witness in witnesses.items()}
+        is_kept: dict[int, bool] = {}
 
-        def look(*_: Any) -> None:
-            seen.append(weight.grad is witness and witness._version == version)
+        def look(number: int, *_: Any) -> None:
+            witness = witnesses[number]
+            is_same = self._weights[number].grad is witness
+            is_kept.setdefault(number, is_same and witness._version == versions[number])
 
-        for w in self._weights:
-            w.grad = None
-        weight.grad = witness
-        handle = weight.register_hook(look)  # is called before a gradient is added
+        for number, witness in witnesses.items():
+            self._weights[number].grad = witness
+        # Such a hook is called before a gradient is added.
+        weights = {i: self._weights[i] for i in witnesses if self._weights[i].requires_grad}
+        handles = [w.register_hook(partial(look, i)) for i, w in weights.items()]
         try:
             yield
         finally:
-            handle.remove()
-        look()  # for a weight that takes no part in the pass
-        if seen[-1] and all(w.grad is None or w is weight for w in self._weights):
-            weight.grad = None  # the pass had no gradient
+            for handle in handles:
+                handle.remove()
+        has_gradient = bool(is_kept) or any(
+            w.grad is not None for i, w in enumerate(self._weights) if i not in witnesses
+        )
+        for number in witnesses:
+            look(number)  # of a weight that takes no part in the pass
+        if not has_gradient and all(is_kept.values()):
+            for w in self._weights:
+                w.grad = None
             return
-        self._are_kept = seen[0]
+        self._are_kept = bool(is_kept) and all(is_kept.values())
+        if any(is_kept.values()) and not self._are_kept:
+            self._refuse(is_kept)
         if self._are_kept:
-            self._add(number)
+            warnings.warn(
+                "gradients that were there before SAM.step, and that its closure does not clear, "
+                "are added as they are: the closure's part of the batch alone is taken at w + e. "
+                "Give step a list of closures, one a micro-batch, for all of it.",
+                Remark,
+                stacklevel=5,
+            )
 
-    def _add(self, witness: int) -> None:
-        for i, (w, gradient) in enumerate(zip(self._weights, self._gradients, strict=True)):
-            if gradient is not None and i != witness:
-                w.grad = gradient.clone() if w.grad is None else w.grad + gradient
-        warnings.warn(
-            "gradients that were there before SAM.step, and that its closure does not clear, are "
-            "added as they are: the closure's part of the batch alone is taken at w + e. Give step "
-            "a list of closures, one a micro-batch, for all of it.",
-            Remark,
-            stacklevel=6,
+    def _refuse(self, is_kept: dict[int, bool]) -> NoReturn:
+        for w, gradient in zip(self._weights, self._gradients, strict=True):
+            w.grad = gradient
+        raise InputError(
+            "a closure must clear the gradients of all weights or of none, it cleared those of "
+            f"{len(is_kept) - sum(is_kept.values())} of {len(is_kept)} tensors.",
+            hint="Call optimizer.zero_grad() in the closure, or before the first micro-batch.",
         )
 
     def copies(self) -> list[Tensor | None] | None:
@@ -291,8 +305,22 @@ def run_pass(
         is_shared = is_synchronised and number == len(closures)
         alone = nullcontext() if is_shared or module is None else unsynchronized(module)
         with alone, torch.enable_grad():
-            losses.append(closure())
+            losses.append(_called(closure))
     return total_loss(losses)
+
+
+def _called(closure: Closure) -> Any:
+    try:
+        return closure()
+    except RuntimeError as exc:
+        if "unscale_() has already been called" not in str(exc):
+            raise
+        raise InputError(
+            "a closure of SAM must leave the gradients scaled, this one calls scaler.unscale_, "
+            "which torch allows once per step.",
+            hint="Leave it out: step(closure, scaler) unscales after the last pass. To clip "
+            "gradients, take the passes by hand, with first_step and second_step.",
+        ) from exc
 
 
 def total_loss(losses: list[Any]) -> Any:

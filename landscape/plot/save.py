@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from landscape.errors import InputError, printable, require
+from landscape.errors import printable, require
 from landscape.plot.presets import current_style
-from landscape.runtime.files import replacing
+from landscape.runtime.files import replacing, saying_why_not
 from landscape.runtime.seal import seal_figure
 
 FORMATS = ("png", "svg", "pdf", "pgf")
@@ -43,7 +41,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: If the suffix is another, an image would have more than 200 million points, a
-            PGF file would hold an image, or the file cannot be written.
+            PGF file would hold an image.
+        StoreError: If the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower().removeprefix(".")
@@ -69,7 +68,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     image = content.getvalue()
     if suffix == "svg":  # which has every text in a comment, as it is
         image = "\n".join(map(printable, image.decode().split("\n"))).encode()
-    with _writing(path) as beside:
+    with saying_why_not(path), replacing(path) as beside:
         beside.write_bytes(seal_figure(image, suffix))
     return path
 
@@ -82,23 +81,9 @@ def save_page(page: str, path: str | os.PathLike[str]) -> Path:
         path: Usually ends in `.html`.
 
     Raises:
-        InputError: If the file cannot be written.
+        StoreError: If the file cannot be written.
     """
     path = Path(path)
-    with _writing(path) as beside:
+    with saying_why_not(path), replacing(path) as beside:
         beside.write_bytes(page.encode())
     return path
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    """Give a path to write in the place of `path`, and say what is wrong where that cannot be."""
-    try:
-        with replacing(path) as beside:
-            yield beside
-    except OSError as exc:
-        raise InputError(
-            f"the figure must go to a folder that can be written, got {str(path)!r} "
-            f"({exc.strerror or exc}).",
-            hint="Make the folder, or pass another path.",
-        ) from exc

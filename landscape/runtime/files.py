@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,8 @@ def _reason(exc: Exception) -> str:
     """Say what the system says; HDF5 puts several lines around it."""
     found = re.search(r"errno = (\d+)", str(exc))
     number = getattr(exc, "errno", None) or (int(found[1]) if found else 0)
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        return "a part of its path is a file, not a folder"
     return os.strerror(number) if number else first_line(exc).rstrip(".")
 
 

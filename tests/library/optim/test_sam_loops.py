@@ -100,6 +100,40 @@ def test_accumulated_gradients_are_said_not_to_climb():
         optimizer.step(lambda: model.add_gradient(A))
 
 
+def test_a_closure_that_clears_some_gradients_is_refused_and_leaves_them():
+    model = Two()
+    model.add_gradient(B)
+    model.other.grad = torch.full((2,), 2.0)
+    before = model.w.grad.clone()
+
+    def closure():
+        model.w.grad = None
+        return model.add_gradient(A)
+
+    with pytest.raises(InputError, match="cleared those of 1 of 2 tensors"):
+        SAM(model.parameters(), SGD, rho=0.3, lr=0.1).step(closure)
+    assert torch.equal(model.w.grad, before)
+    assert torch.equal(model.other.grad, torch.full((2,), 2.0))
+    np.testing.assert_array_equal(model.w.detach().numpy(), W0)
+
+
+def test_a_closure_that_unscales_its_gradients_is_refused_in_a_sentence():
+    model = Two()
+    optimizer = SAM(model.parameters(), SGD, rho=0.3, lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (model.w**2).sum()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        return loss
+
+    with pytest.raises(InputError, match=r"calls scaler\.unscale_"):
+        optimizer.step(closure, scaler)
+    np.testing.assert_array_equal(model.w.detach().numpy(), W0)
+
+
 @pytest.mark.parametrize("clear", CLEARED)
 @pytest.mark.filterwarnings("error")
 def test_gradients_that_the_closure_clears_are_no_part_of_the_step(clear):

@@ -10,7 +10,7 @@ import pytest
 from figures import bowl, half_done, make_surface, partly_done, with_train_loss
 
 from landscape import plot
-from landscape.errors import InputError
+from landscape.errors import InputError, StoreError
 from landscape.results.history import History
 from landscape.results.surface import Mark
 
@@ -323,5 +323,5 @@ def test_a_page_goes_to_a_file_in_a_folder_that_is_made(tmp_path):
 
 def test_a_folder_of_a_page_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="must go to a folder that can be written"):
+    with pytest.raises(StoreError, match="part of its path is a file"):
         plot.save_page("", tmp_path / "file" / "page.html")

@@ -8,7 +8,7 @@ from PIL import Image
 from surfaces import plane_surface
 
 from landscape import plot
-from landscape.errors import InputError
+from landscape.errors import InputError, StoreError
 from landscape.runtime.seal import is_own_figure
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "pgf": rb"\begingroup"}
@@ -90,7 +90,7 @@ def test_another_suffix_is_an_error_that_names_those_that_are_known(figures, nam
 
 def test_a_folder_that_cannot_be_made_is_an_error(figures, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match="folder that can be written"):
+    with pytest.raises(StoreError, match="part of its path is a file"):
         plot.save_figure(figures["curve"], tmp_path / "file" / "figure.png")
 
 
