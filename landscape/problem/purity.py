@@ -58,6 +58,9 @@ def ends_of(data: Data, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
     return [[data.take(some).batches(2)[0] for some in (numbers[:2], numbers[-2:])], whole]
 
 
+_OBSERVER = "activation_post_process"  # attribute in which quantization keeps one
+
+
 class _Trial:
     """Passes over copies of batches, and what they were seen to do."""
 
@@ -169,7 +172,9 @@ class _Trial:
         return InputError(
             "the loss must depend on the weights and the data alone, it depends on what the model "
             f"or the loss keeps from call to call in {listed(names or list(changes))}.",
-            hint="Reset it at the start of forward, or make it an input.",
+            hint="Freeze the observers: model.apply(torch.ao.quantization.disable_observer)."
+            if all(_OBSERVER in name for name in names or changes)
+            else "Reset it at the start of forward, or make it an input.",
         )
 
 

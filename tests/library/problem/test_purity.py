@@ -12,6 +12,7 @@ import torch
 from cases import classification, images, seeded, tiny_cnn, tiny_mlp
 from reference import dense_hessian, loss_of_vector
 from torch import nn
+from torch.ao import quantization
 from torch.nn import functional as F
 
 from landscape import Problem
@@ -325,6 +326,19 @@ class CachingWeights(nn.Module):
         if self.cache is None:
             self.cache = F.normalize(self.weight)
         return x @ self.cache.T
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_observers_of_quantization_are_to_be_frozen():
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).train()
+    model.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    prepared = quantization.prepare_qat(model)
+    prepared(classification()[0])  # an observer that has seen nothing has no scale
+    with pytest.raises(InputError, match="min_val") as caught:
+        Problem(prepared, classification(), device="cpu")
+    assert "disable_observer" in caught.value.hint
+    prepared.apply(quantization.disable_observer)
+    assert Problem(prepared, classification(), device="cpu").loss() > 0
 
 
 def test_a_cache_of_the_weights_follows_them():
