@@ -92,6 +92,7 @@ def test_runs_of_a_study_are_not_told_of_when_quiet(run, tmp_path, monkeypatch):
     assert "1 of 1 runs are finished" in answer.out
 
 
+@pytest.mark.slow
 def test_asking_for_colours_does_not_put_progress_into_a_log(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     done = run_cli("surface", checkpoint, "--grid", 5, "--out", tmp_path / "out.h5")

@@ -56,7 +56,7 @@ MODELS = {
 
 
 # A full run measures the large ones, too.
-LARGE = ("resnet18", "vgg16", "wrn-16-4")
+LARGE = ("resnet20", "resnet18", "vgg16", "wrn-16-4")
 CASES = [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MODELS]
 
 

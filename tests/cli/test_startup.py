@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from cases import ROOT
 from processes import run_cli, start_cli
 
@@ -44,6 +45,7 @@ def test_help_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code, json.dumps(COMMANDS)], check=True)
 
 
+@pytest.mark.slow
 def test_digits_are_measured_without_importing_scikit_learn(tmp_path):
     code = """if True:
         import sys

@@ -278,7 +278,7 @@ def rounded_hessian(problem: Problem) -> torch.Tensor:
     return torch.stack([problem.hessian_vector_product(row) for row in eye])
 
 
-@pytest.mark.parametrize("number", [0, 3, 21])
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 21))])
 def test_the_rounding_of_trace_and_density_is_more_than_the_dense_matrices_differ_by(number):
     model, data = plain_network(number)
     problem = Problem(model, data, device="cpu")

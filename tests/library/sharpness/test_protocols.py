@@ -155,6 +155,7 @@ def test_andriushchenko2023_finds_at_least_what_one_step_in_the_box_does(andrius
     assert (measure.p, measure.adaptive, measure.m) == (math.inf, True, 128)
 
 
+@pytest.mark.slow
 def test_andriushchenko2023_averages_over_gaussian_noise_scaled_by_the_weights(andriushchenko):
     found, data, _ = andriushchenko
     here, _ = _loss(_normalized_by_hand, data.inputs, data.targets, is_training=False)
