@@ -171,7 +171,8 @@ def copying_a_model() -> Iterator[None]:
     except Exception as exc:  # the user's own model
         raise InputError(
             f"the model cannot be copied: {type(exc).__name__}: {first_line(exc)}",
-            hint="Old-style weight_norm hooks are one reason; use torch.nn.utils.parametrizations.",
+            hint="The old hooks of weight_norm and spectral_norm are one reason; use those of "
+            "torch.nn.utils.parametrizations.",
         ) from exc
 
 

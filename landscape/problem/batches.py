@@ -316,7 +316,8 @@ def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if is_graph(value):
         return copy.copy(value).apply(move)  # a copy: apply changes it
     if isinstance(value, Tensor):
-        return value.to(device, dtype_for(value, dtype))
+        # A tensor made in inference mode cannot be part of a graph; a copy can.
+        return value.to(device, dtype_for(value, dtype), copy=value.is_inference())
     if hasattr(value, "to"):
         return value.to(device)
     found = unpacked(value)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape.errors import InputError, require
 from landscape.problem.batch_means import find_separate
 from landscape.problem.batches import Batch, TensorData, map_tensors, tensors_in
 from landscape.problem.criteria import ClassLoss
@@ -158,6 +158,12 @@ class Derivatives:
     def _require_whole_gradient(self) -> None:
         """Check, once, a model that differentiates by itself; others pay nothing."""
         habits = self.passes.habits
+        require(
+            not habits.is_reentrant,
+            "the model recomputes activations by reentrant checkpointing, and torch leaves the "
+            "weights in such a part out of gradients.",
+            hint="Pass use_reentrant=False to torch.utils.checkpoint.checkpoint.",
+        )
         if habits.mode != "inference" and not habits.is_whole:
             require_whole_gradient(self.passes)
             habits.is_whole = True

@@ -28,6 +28,8 @@ MODES = {
 """Ways to evaluate without a gradient by the weights, in order of preference. Models that
 differentiate by their inputs need the second or the third."""
 
+_REENTRANT = "CheckpointFunctionBackward"
+
 
 @dataclass
 class Habits:
@@ -45,6 +47,8 @@ class Habits:
         tried: A batch that the model runs on, one of few examples if there is such.
         returns_output: Whether the loss is one of the model's outputs.
         is_whole: Whether the gradient was seen to be that of the loss.
+        is_reentrant: Whether activations are recomputed by torch's reentrant checkpointing, which
+            leaves the weights of what it recomputes out of gradients.
         is_new: Whether the next pass decides about `fresh` and `written`; it is given a copy.
     """
 
@@ -58,6 +62,7 @@ class Habits:
     tried: Batch = ((), ())
     returns_output: bool = False
     is_whole: bool = False
+    is_reentrant: bool = False
     is_new: bool = False
 
     @classmethod
@@ -118,6 +123,7 @@ class Habits:
         """
         with twice_differentiable():
             outputs, loss = forward(fresh_copy(self.tried, clone))
+            self.is_reentrant = any(type(node).__name__ == _REENTRANT for node in nodes([loss]))
             others = _leaves([loss]) - own
             if others:
                 others &= _leaves([forward(fresh_copy(self.tried, clone))[1]])

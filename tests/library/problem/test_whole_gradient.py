@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import seeded
+from cases import classification, seeded
 from torch import nn
 from torch.func import functional_call, grad, vmap
+from torch.utils.checkpoint import checkpoint
 
 from landscape import Problem
 from landscape.errors import InputError
+from landscape.hessian.spectrum import hessian_spectrum
 from landscape.problem import curvature
 
 ALL = {"create_graph": True}
@@ -115,3 +117,45 @@ def test_a_gradient_is_looked_at_once(monkeypatch):
     problem.with_weights(problem.weights).gradient()
     problem.hessian_vector_product(problem.weights)
     assert len(calls) == 1
+
+
+class Recomputing(nn.Module):
+    """An MLP that recomputes its activations in the backward pass."""
+
+    def __init__(self, *, use_reentrant):
+        super().__init__()
+        self.first = nn.Linear(5, 6)
+        self.rest = nn.Sequential(nn.Tanh(), nn.Linear(6, 3))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x):
+        return checkpoint(self.rest, self.first(x), use_reentrant=self.use_reentrant)
+
+
+def test_reentrant_checkpointing_has_no_gradient_and_another_has_that_of_the_plain_model():
+    data = classification()
+    for use_reentrant in (True, False):
+        model = seeded(lambda it=use_reentrant: Recomputing(use_reentrant=it))
+        problem = Problem(model, data, device="cpu", dtype="float64")
+        plain = nn.Sequential(model.first, *model.rest).double()
+        loss = nn.functional.cross_entropy(plain(data[0].double()), data[1])
+        assert problem.loss() == pytest.approx(loss.item(), rel=1e-12)
+        if use_reentrant:
+            for derivative in (problem.gradient, lambda p=problem: hessian_spectrum(p, top_k=1)):
+                with pytest.raises(InputError, match="reentrant checkpointing"):
+                    derivative()
+        else:
+            expected = torch.autograd.grad(loss, plain.parameters())
+            found = problem.spec.views(problem.gradient().vector)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other)
+
+
+def test_data_made_in_inference_mode_can_be_differentiated():
+    with torch.inference_mode():
+        x, y = (each.clone() for each in classification())
+    model = seeded(lambda: nn.Linear(5, 3))
+    found, expected = (
+        Problem(model, data, device="cpu").gradient().vector for data in ((x, y), classification())
+    )
+    assert torch.equal(found, expected)
