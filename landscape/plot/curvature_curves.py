@@ -20,7 +20,7 @@ from landscape.plot.style import (
     draw_residuals,
     figure_of,
     key,
-    marker_of,
+    marked,
     name_keys,
     set_log_ticks,
     styled,
@@ -147,12 +147,7 @@ def _draw_curves(
     lines = []
     for index, rows in enumerate(drawn):
         epochs, run, residuals, converged = rows
-        lines += ax.plot(
-            epochs,
-            run,
-            color=color_of(index),
-            marker=marker_of(index) if len(epochs) <= _MAX_MARKERS else None,
-        )
+        lines += ax.plot(epochs, run, **marked(index, len(epochs), _MAX_MARKERS))
         draw_residuals(ax, rows[:3], residuals > _VISIBLE * (np.abs(run) if is_log else span))
         draw_open_markers(ax, epochs, run, converged == 0, index)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

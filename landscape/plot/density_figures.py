@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 
 from landscape.errors import InputError, require
 from landscape.plot.names import list_results, split_of
+from landscape.plot.presets import current_style
 from landscape.plot.scale import Scale, linear_levels, log_levels
 from landscape.plot.style import (
     OPEN,
     band_key,
     color_of,
+    dashed,
     draw_band,
     figure_of,
     format_level,
     format_value,
     key,
-    line_style_of,
     marker_of,
     new_figure,
     set_log_ticks,
@@ -40,8 +41,7 @@ _BAND_OPACITY = 0.25  # opacity
 _FIRST_ROW, _ROW_STEP = 0.06, 0.12  # of the height: of the outliers' first row, to the next
 _SIGN_LENGTH = 3.0  # length of a line in the legend, in type sizes
 _CURVATURES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
-_FONT_SIZE = 7.0  # points, of the printed outliers
-_CHARACTER = 0.75 * _FONT_SIZE
+_CHARACTER = 0.75  # of the size of type
 _ROOM = 4.0  # points between two of them
 
 
@@ -138,7 +138,7 @@ def _draw_curve(ax: Axes, density: Density, x: np.ndarray, width: float, index: 
     if len(density.nodes) > 1:
         draw_band(ax, x, *band(density, x, width), color, _BAND_OPACITY, "band")
     curve = smoothed(density, x, width)
-    ax.plot(x, curve, color=color, linestyle=line_style_of(index), gid="density")
+    ax.plot(x, curve, **dashed(index), gid="density")
     return float(curve.max())
 
 
@@ -151,10 +151,11 @@ def _draw_outliers(ax: Axes, outliers: np.ndarray, index: int) -> None:
     style = {**OPEN, "color": color_of(index), "marker": marker_of(index), "zorder": 3}
     place = ax.get_xaxis_transform()
     ax.plot(outliers, np.full(len(outliers), height), **style, transform=place, gid="outliers")
+    size = current_style().label_size
     printed: list[tuple[float, float]] = []
     for value in sorted(outliers.tolist(), key=abs, reverse=True):
         center = ax.transData.transform((value, 0.0))[0] * 72.0 / figure_of(ax).dpi
-        half = 0.5 * (len(format_value(value)) * _CHARACTER + _ROOM)
+        half = 0.5 * (len(format_value(value)) * _CHARACTER * size + _ROOM)
         if all(abs(center - other) > half + width for other, width in printed):
             printed.append((center, half))
             ax.annotate(
@@ -164,7 +165,7 @@ def _draw_outliers(ax: Axes, outliers: np.ndarray, index: int) -> None:
                 xytext=(0, 3.5),
                 textcoords="offset points",
                 ha="center",
-                fontsize=_FONT_SIZE,
+                fontsize=size,
                 color=color_of(index),
                 gid="outlier",
             )
@@ -196,8 +197,7 @@ def _density_handles(
     handles: list[Artist] = [
         key(
             name,
-            color=color_of(index),
-            linestyle=line_style_of(index),
+            **dashed(index),
             marker=marker_of(index) if outliers.size else None,
             markerfacecolor="white",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,12 @@ from landscape.plot.style import (
     LINE_COLORS,
     Legend,
     color_of,
+    dashed,
     draw_band,
     figure_of,
     key,
     line_style_of,
+    marked,
     marker_of,
     name_keys,
     set_scale,
@@ -57,13 +59,13 @@ def plot_profile(
     quantity: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw surfaces on lines: a colour and a marker per checkpoint, a line style per split.
+    """Draw surfaces on lines: a colour and a marker per checkpoint, dashes per split.
 
-    Several lines of one surface are drawn as their median with a band between the quartiles, and
-    each of them faintly where nothing else is in the figure. Values with a standard error have a
-    band of it. Points that are not finite interrupt the line and are marked at the foot of the
-    axes; between points that were evaluated, which have dots where others were not, the line is
-    interpolated.
+    Where there is a single split, dashes tell checkpoints apart. Several lines of one surface are
+    drawn as their median with a band between the quartiles, and each of them faintly where nothing
+    else is in the figure. Values with a standard error have a band of it. Points that are not
+    finite interrupt the line and are marked at the foot of the axes; between points that were
+    evaluated, which have dots where others were not, the line is interpolated.
 
     Args:
         surfaces: One or several, on lines.
@@ -149,7 +151,7 @@ def _draw(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> None:
         )
     for index, row in enumerate(fields):
         for style, field in enumerate(row):
-            _draw_line(ax, field, scale, index, line_style_of(style))
+            _draw_line(ax, field, scale, index, _line_look(fields, index, style))
             draw_marks(ax, field, drawn)
     tick_marks(ax, drawn[0])
     if len(fields) == 1:
@@ -186,7 +188,16 @@ def _meaning_of_band(field: Field) -> str:
     return "" if field.standard_error is None else "\N{PLUS-MINUS SIGN} standard error"
 
 
-def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, style: Any) -> None:
+def _line_look(fields: list[list[Field]], index: int, number: int) -> dict[str, Any]:
+    """Return how the line of a checkpoint and of one of its splits is drawn, both from 0."""
+    if len(fields[0]) == 1:
+        return dashed(index)
+    dashes = {"color": color_of(index), "linestyle": line_style_of(number)}
+    signs = {**marked(index, fields[index][number].x.size, 0), "markerfacecolor": "white"}
+    return {**signs, **dashes} if len(fields) > 1 else dashes
+
+
+def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, look: Mapping[str, Any]) -> None:
     """Draw one split of one checkpoint, its value at the origin, and its missing points."""
     color = color_of(index)
     middle, band = field.summary[0], _band(field)
@@ -196,7 +207,7 @@ def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, style: Any) -> 
         draw_band(ax, field.x, low, high, color, _BAND, "band")
         if scale.kind == "log" and band.min() < scale.low:
             ax.set_ylim(bottom=0.8 * scale.low)
-    ax.plot(field.x, middle, color=color, linestyle=style, gid="curve")
+    ax.plot(field.x, middle, **look, gid="curve")
     was_evaluated = np.all(~np.atleast_2d(field.is_not_done), axis=0)
     has_dot = _is_alone(middle) | (was_evaluated & field.is_interpolated.any())
     if has_dot.any():
@@ -231,15 +242,12 @@ def _add_legend(ax: Axes, fields: list[list[Field]], names: Sequence[str]) -> in
     A short legend is where the lines leave room, a long one above the axes. Return the number of
     rows above the axes.
     """
-    handles = name_keys(names, markerfacecolor="white") if len(fields) > 1 else []
+    has_dashes = len(fields[0]) == 1
+    handles = name_keys(names if len(fields) > 1 else [], has_dashes=has_dashes, mfc="white")
     if len(fields[0]) > 1:
         color = "0.25" if len(fields) > 1 else LINE_COLORS[0]
         handles += [
-            key(
-                field.split,
-                color=color,
-                linestyle=line_style_of(index),
-            )
+            key(field.split, color=color, linestyle=line_style_of(index))
             for index, field in enumerate(fields[0])
         ]
     if not handles:

@@ -13,12 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.plot.scale import choose_scale, require_finite
 from landscape.plot.style import (
-    LINE_COLORS,
     Legend,
     color_of,
+    dashed,
     draw_band,
     grid_shape,
-    line_style_of,
     marker_of,
     new_figure,
     set_log_ticks,
@@ -106,8 +105,7 @@ def _draw_mean(ax: Axes, band: Band, index: int) -> Line2D:
     (line,) = ax.plot(
         x,
         mean,
-        color=color,
-        linestyle=line_style_of(index // len(LINE_COLORS)),
+        **dashed(index),
         marker=marker_of(index) if has_markers else None,
         label=band.label,
     )

@@ -29,6 +29,7 @@ from landscape.plot.style import (
     format_level,
     grid_shape,
     key,
+    marked,
     marker_of,
     name_keys,
     set_log_ticks,
@@ -157,8 +158,7 @@ def _draw_curve(ax: Axes, curve: Curve) -> None:
         # Below any logarithmic axis where the interval reaches 0.
         low = np.where((values <= errors) & (values > 0), 1e-9 * values, values - errors)
         draw_band(ax, rho, low, values + errors, color, _BAND, "interval")
-    marker = marker_of(curve.color) if len(rho) <= _MAX_MARKERS else None
-    ax.plot(rho, values, color=color, marker=marker, gid="measured")
+    ax.plot(rho, values, **marked(curve.color, len(rho), _MAX_MARKERS), gid="measured")
     draw_open_markers(ax, rho, values, ~curve.converged, curve.color)
 
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from landscape.errors import require
 from landscape.plot.names import list_results, shortened, split_of
+from landscape.plot.presets import current_style
 from landscape.plot.scale import extent, require_finite
 from landscape.plot.style import (
     color_map,
@@ -30,8 +31,7 @@ _PRINTED = 0.005  # share from which a cell has its number
 _GROUP_WIDTH = 0.82  # of the distance between two eigenvalues
 _GAP = 0.5  # extra distance between the largest and the smallest, in the same unit
 _VISIBLE = 0.004  # share of the range of values below which an error bar is thinner than a line
-_FONT_SIZE = 7.0  # points, of the printed values
-_CHARACTER = 0.62 * _FONT_SIZE
+_CHARACTER = 0.62  # of the size of type
 _ROOM = 4.0  # points around a printed value
 _HEADROOM = 0.03  # of the height, above the printed values
 _MAX_BARS = 10  # in one column
@@ -69,9 +69,11 @@ def plot_eigenvalues(
         is_narrow = (num_top + num_bottom) * len(spectra) <= _MAX_BARS
         ax = new_figure(1 if is_narrow else 2, 2.6).add_subplot()
     span = float(np.ptp(np.append(values, 0.0))) or 1.0
-    longest = max(map(len, map(format_value, values))) * _CHARACTER + _ROOM
+    size = current_style().label_size
+    longest = max(map(len, map(format_value, values))) * _CHARACTER * size + _ROOM
     num_places = num_top + num_bottom + _GAP * bool(num_top and num_bottom)
     is_upright = longest > _size_of(ax)[0] / num_places * _GROUP_WIDTH / len(spectra)
+    ends = [np.zeros(1)]
     for index, spectrum in enumerate(spectra):
         bars = _bars(spectrum, index, len(spectra), num_top + num_bottom)
         ax.bar(
@@ -83,8 +85,9 @@ def plot_eigenvalues(
         )
         draw_residuals(ax, bars, np.isfinite(bars[2]) & (bars[2] > _VISIBLE * span))
         _print_values(ax, bars, is_upright)
+        ends.append(_ends(bars))
     _set_axes(ax, spectra, num_top, num_bottom)
-    _leave_room(ax, values, longest if is_upright else _FONT_SIZE + _ROOM)
+    _leave_room(ax, np.concatenate(ends), longest if is_upright else size + _ROOM)
     notes = ["" if spectrum.converged else " (not converged)" for spectrum in spectra]
     handles = [
         Patch(facecolor=color_of(index), label=f"{name}{note}".strip(), **_look(spectra[index]))
@@ -120,18 +123,23 @@ def _bars(spectrum: Spectrum, index: int, count: int, num_positions: int) -> np.
     return bars[:, np.isfinite(bars[1])]
 
 
+def _ends(bars: np.ndarray) -> np.ndarray:
+    """Return where the bars, as `_bars` gives them, end with their error bars, (n,)."""
+    return bars[1] + np.copysign(np.nan_to_num(bars[2], posinf=0.0), bars[1])
+
+
 def _print_values(ax: Axes, bars: np.ndarray, is_upright: bool) -> None:
     """Print each value beyond the end of its bar and of its error bar."""
-    for position, value, residual in bars.T:
+    for position, value, end in zip(*bars[:2], _ends(bars), strict=True):
         ax.annotate(
             format_value(value),
-            (position, value + np.copysign(np.nan_to_num(residual, posinf=0.0), value)),
+            (position, end),
             xytext=(0, 2 if value >= 0 else -2),
             textcoords="offset points",
             ha="center",
             va="bottom" if value >= 0 else "top",
             rotation=90 if is_upright else 0,
-            fontsize=_FONT_SIZE,
+            fontsize=current_style().label_size,
         )
 
 
@@ -141,9 +149,9 @@ def _size_of(ax: Axes) -> np.ndarray:
     return np.array([extent.width, extent.height]) * 72.0 / figure_of(ax).dpi
 
 
-def _leave_room(ax: Axes, values: np.ndarray, points: float) -> None:
-    """Set limits so that the printed values, some points high, fit above and below the bars."""
-    low, high = extent([values, np.zeros(1)])
+def _leave_room(ax: Axes, ends: np.ndarray, points: float) -> None:
+    """Set limits so that printed values, some points high, fit beyond where bars end (n,)."""
+    low, high = extent([ends])
     share = points / _size_of(ax)[1]
     below, above = share * (low < 0), share * (high > 0)
     span = (high - low or 1.0) / (1 - below - above)
@@ -206,7 +214,7 @@ def plot_layer_shares(spectrum: Spectrum, *, label: str = "", ax: Axes | None = 
         interpolation="nearest",
     )
     colors = contrasting(image.to_rgba(table).reshape(-1, 4))
-    style = {"ha": "center", "va": "center", "fontsize": 6.5}
+    style = {"ha": "center", "va": "center", "fontsize": current_style().label_size}
     for (row, column), color in zip(np.ndindex(table.shape), colors, strict=True):
         if table[row, column] >= 100 * _PRINTED:
             ax.text(column, row, f"{table[row, column]:.0f}", color=color, **style)

@@ -43,8 +43,8 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-# Tol's high-contrast colours first: they differ in grey as well.
-LINE_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#009988", "#999999")
+# Tol's high-contrast colours first; the others are between them in grey.
+LINE_COLORS = ("#004488", "#BB5566", "#DDAA33", "#000000", "#40B2A2", "#6F3F87")
 LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 LINE_STYLES = ("-", (0, (3.5, 1.8)), "-.", ":")
 
@@ -59,6 +59,7 @@ CROSS: dict[str, Any] = {
 OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
 """Marker of what did not converge, or is known exactly."""
 
+_MARKER_STEP = 0.22  # of the diagonal of the axes, between two markers of a line
 _MAX_TICKS = 8
 _TICK_WIDTH = 4.6  # points, of a character in it
 _TICK_HEIGHT = 8.5  # points, of the label of a tick with the space around it
@@ -70,7 +71,7 @@ MISSING: dict[str, dict[str, Any]] = {
 
 _CHARACTER, _HANDLE = 0.062, 0.52  # inches, of 8 point type and of a sign with the space around it
 _ROW, _BORDER = 0.165, 0.1  # inches
-_NOTE_SIZE = 7.5  # points
+_NOTE_SIZE = 7.5  # points, where type of 8 is the small one
 
 
 def new_figure(
@@ -187,15 +188,48 @@ def line_style_of(index: int) -> Any:
     return LINE_STYLES[index % len(LINE_STYLES)]
 
 
+def dashed(index: int) -> dict[str, Any]:
+    """Return colour and dashes of a checkpoint's line, which tell it from others in grey too."""
+    return {"color": color_of(index), "linestyle": line_style_of(index)}
+
+
+def marked(index: int, num_points: int, most: int) -> dict[str, Any]:
+    """Return colour and markers of a checkpoint's line, whose dashes mean something else.
+
+    Args:
+        index: Its number from 0.
+        num_points: Points of the line.
+        most: Points up to which each has a marker; of more, some along the line have.
+    """
+    shift = (0.06 * index) % _MARKER_STEP
+    return {
+        "color": color_of(index),
+        "marker": marker_of(index),
+        "markevery": None if num_points <= most else (shift, _MARKER_STEP),
+    }
+
+
 def key(label: str, **style: Any) -> Line2D:
     """Return a legend entry that is drawn as lines of that style are."""
     return Line2D([], [], label=label, **style)
 
 
-def name_keys(names: Sequence[str], **style: Any) -> list[Line2D]:
-    """Return a legend entry with the colour and marker of each checkpoint that has a name."""
+def name_keys(names: Sequence[str], *, has_dashes: bool = False, **style: Any) -> list[Line2D]:
+    """Return a legend entry for each checkpoint that has a name.
+
+    Args:
+        names: One per checkpoint.
+        has_dashes: Whether its lines are dashed as `dashed` says, in addition to its marker.
+        style: What is the same for all.
+    """
     return [
-        key(name, **{"color": color_of(index), "marker": marker_of(index), **style})
+        key(
+            name,
+            color=color_of(index),
+            linestyle=line_style_of(index if has_dashes else 0),
+            marker=marker_of(index),
+            **style,
+        )
         for index, name in enumerate(names)
         if name
     ]

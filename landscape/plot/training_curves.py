@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require
 from landscape.plot.names import list_results
+from landscape.plot.presets import current_style
 from landscape.plot.scale import choose_scale, extent, require_finite
 from landscape.plot.style import (
     LINE_STYLES,
@@ -21,7 +22,8 @@ from landscape.plot.style import (
     figure_of,
     grid_shape,
     key,
-    marker_of,
+    line_style_of,
+    marked,
     name_keys,
     set_log_ticks,
     styled,
@@ -32,7 +34,6 @@ from landscape.results.history import History
 _SPLITS = ("train", "test")
 _AVERAGED = "test, averaged weights"
 _CURVES = (*_SPLITS, _AVERAGED)
-_WIDTH = 1.4  # points
 _FEW_POINTS = 3  # up to which each has a marker, so that a run of one epoch can be seen
 _MARGIN = 1.25  # factor that a logarithmic axis goes beyond the values
 
@@ -48,7 +49,7 @@ def plot_history(
     split: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw training runs, each with its own colour and marker.
+    """Draw training runs, each with its own colour and markers.
 
     Lines are solid for train, dashed for test and dash-dotted for averaged weights. A panel that no
     run has measured is left out. What was measured in some epochs only is joined across the others,
@@ -128,18 +129,19 @@ def _of_split(curves: _Curves, split: str | None) -> _Curves:
 
 def _draw_panel(ax: Axes, label: str, curves: _Curves, histories: Sequence[History]) -> None:
     """Draw the curves of one panel over whole epochs."""
+    width = current_style().line_width
     for name, runs in curves.items():
         for index, (history, run) in enumerate(zip(histories, runs, strict=True)):
             is_measured = np.isfinite(run)
             has_gaps = not is_measured.all() or run.size <= _FEW_POINTS
+            look = marked(index, run.size, run.size if has_gaps else 0)
             num_hiding = sum(np.array_equal(run, later) for later in runs[index + 1 :])
             ax.plot(
                 history.epoch[is_measured],
                 run[is_measured],
-                color=color_of(index),
-                linestyle=LINE_STYLES[_CURVES.index(name) if name else 0],
-                linewidth=_WIDTH * (1 + num_hiding),  # shows on both sides of those
-                marker=marker_of(index) if has_gaps else None,
+                **look if has_gaps or len(runs) > 1 else {"color": color_of(index)},
+                linestyle=line_style_of(_CURVES.index(name) if name else 0),
+                linewidth=width * (1 + num_hiding),  # shows on both sides of those
                 markerfacecolor="white" if name == "test" else None,
             )
     first, last = extent([history.epoch for history in histories])
@@ -166,10 +168,11 @@ def _history_handles(
     """Name the runs by colour and the splits by line style, each only where there is a choice."""
     splits = {name for curves in panels.values() for name in curves if name}
     color = color_of(0) if len(names) == 1 else "0.25"
-    marker = "o" if any(history.epoch.size <= _FEW_POINTS for history in histories) else None
+    has_few = any(history.epoch.size <= _FEW_POINTS for history in histories)
+    marker = "o" if has_few or len(names) > 1 else None
     of_splits = [
         key(name, color=color, ls=style, marker=marker, mfc="white" if name == "test" else color)
         for style, name in zip(LINE_STYLES, _CURVES, strict=False)
         if name in splits and len(splits) > 1
     ]
-    return [*name_keys(names, marker=None), *of_splits]
+    return [*name_keys(names), *of_splits]

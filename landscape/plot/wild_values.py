@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from landscape.plot.presets import current_style
 from landscape.plot.scale import LOG_RATIO, require_finite
 from landscape.plot.style import format_level
 
@@ -15,7 +16,6 @@ _GAP = 10.0  # factor over the next lower value of the curve, from which a value
 _MOST = 10  # one value of a curve in so many may be wild, and at least one
 _FEWEST = 3  # values that a curve must have next to these
 _LEAST_SHARE = 0.5  # of the height, which the others have anyway on a logarithmic axis
-_FONT_SIZE = 7.0  # points
 
 
 def highest_tame(curves: Sequence[np.ndarray]) -> float:
@@ -72,6 +72,6 @@ def mark_beyond(ax: Axes, lines: Iterable[Line2D]) -> None:
             (5, 1),
             xycoords=edge,
             textcoords="offset points",
-            fontsize=_FONT_SIZE,
+            fontsize=current_style().label_size,
             annotation_clip=False,
         )

@@ -114,6 +114,14 @@ def test_residuals_that_can_be_seen_are_error_bars():
     assert any(isinstance(container, ErrorbarContainer) for container in ax.containers)
 
 
+def test_error_bars_and_the_values_beyond_them_are_inside_the_axes():
+    ax = plot.draw([make_spectrum(residual=20.0)]).axes[0]
+    low, high = ax.get_ylim()
+    ends = [text.xy[1] for text in ax.texts]
+    assert low < min(ends) < max(ends) < high
+    assert max(ends) > max(bar.get_height() for bar in ax.patches)
+
+
 def test_residuals_that_cannot_be_seen_are_left_out():
     ax = plot.plot_eigenvalues(make_spectrum(residual=1e-6))
     assert not any(isinstance(container, ErrorbarContainer) for container in ax.containers)
