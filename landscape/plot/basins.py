@@ -15,7 +15,7 @@ from landscape.errors import require
 from landscape.plot.field import Field, choose_splits, select_field
 from landscape.plot.mark_symbols import mark_signs
 from landscape.plot.names import list_results, shortened
-from landscape.plot.presets import current_style
+from landscape.plot.presets import current_style, sized
 from landscape.plot.scale import choose_scale, require_finite
 from landscape.plot.style import (
     CROSS,
@@ -47,6 +47,7 @@ _GROUP_GAP = 0.6  # bars between groups
 _MAX_BARRIERS = 3  # that are printed
 _MARGIN = 0.08  # of the length of the axis, below the lowest birth
 _ROOM = 0.13  # of the length of the axis, beyond the last death, for arrows and printed values
+_ARROW = {"markersize": 6.0, "clip_on": False}
 _PALE = 0.65  # share of white in the colour of a basin that is not counted
 
 
@@ -233,6 +234,7 @@ def _text() -> dict[str, Any]:
 def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
     """Draw a surface's basins from minimum to saddle, with the persistence after the end."""
     topology, (low, edge) = group.topology, ax.get_xlim()
+    arrow = sized(_ARROW)
     for row, birth, death, persistence in zip(
         rows, topology.births, topology.deaths, topology.persistence, strict=False
     ):
@@ -243,11 +245,11 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
             [start, min(death, edge)],
             [row, row],
             color=shade,
-            linewidth=3.6,
+            **sized({"linewidth": 3.6}),
             solid_capstyle="butt",
             gid="basin",
         )
-        ax.plot([start], [row], "o", markersize=4.6, color=shade, gid="minimum")
+        ax.plot([start], [row], "o", **sized({"markersize": 4.6}), color=shade, gid="minimum")
         if np.isfinite(persistence):
             ax.annotate(
                 format_value(persistence),
@@ -258,7 +260,7 @@ def _draw_bars(ax: Axes, group: _Basins, rows: np.ndarray, color: str) -> None:
                 **_text(),
             )
         else:
-            ax.plot([edge], [row], ">", markersize=6.0, color=shade, clip_on=False, gid="immortal")
+            ax.plot([edge], [row], ">", color=shade, **arrow, gid="immortal")
 
 
 def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -> None:
@@ -266,6 +268,7 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
     topology, count = group.topology, group.count
     places = _places(topology, count)
     line: dict[str, Any] = {"color": color, "solid_capstyle": "projecting"}
+    arrow = sized(_ARROW)
     low, edge = ax.get_ylim()
     for row in range(count):
         birth, death = max(topology.births[row], low), min(topology.deaths[row], edge)
@@ -274,9 +277,7 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
         if topology.elders[row] >= 0:
             ax.plot(places[[row, topology.elders[row]]], [death, death], **line, gid="saddle")
         if not np.isfinite(topology.persistence[row]):
-            ax.plot(
-                places[row], edge, "^", color=color, markersize=6, clip_on=False, gid="immortal"
-            )
+            ax.plot(places[row], edge, "^", color=color, **arrow, gid="immortal")
         if count <= _MAX_NAMED:
             ax.annotate(
                 format_value(topology.births[row]),
@@ -287,7 +288,7 @@ def _draw_tree(ax: Axes, group: _Basins, signs: Mapping[str, Any], color: str) -
                 **_text(),
             )
     for label, row, height in group.marks:
-        ax.plot([places[row]], [height], **signs[label], zorder=4, gid="mark")
+        ax.plot([places[row]], [height], **sized(signs[label]), zorder=4, gid="mark")
     ax.set(xlim=(-0.75, count - 0.25), xticks=[])
     ax.spines[["top", "right", "bottom"]].set_visible(False)
 
@@ -327,7 +328,9 @@ def _tree_legend(groups: Sequence[_Basins], signs: Mapping[str, Any]) -> Legend:
     ]
     if left_out := sum(group.num_shallow for group in groups):
         notes.append(f"{left_out} shallower than {_thresholds(groups)} left out")
-    return Legend([key(shortened(label), **signs[label]) for label in labels], "; ".join(notes))
+    return Legend(
+        [key(shortened(label), **sized(signs[label])) for label in labels], "; ".join(notes)
+    )
 
 
 def _bars_legend(groups: Sequence[_Basins]) -> Legend:

@@ -14,7 +14,9 @@ from landscape.plot.names import list_results, split_of
 from landscape.plot.presets import current_style
 from landscape.plot.scale import Scale, linear_levels, log_levels
 from landscape.plot.style import (
+    HALO,
     OPEN,
+    Legend,
     band_key,
     color_of,
     dashed,
@@ -24,7 +26,6 @@ from landscape.plot.style import (
     format_value,
     key,
     marker_of,
-    new_figure,
     set_log_ticks,
     styled,
 )
@@ -39,7 +40,6 @@ _LOWEST = 0.1  # of the height of a single eigenvalue, at the foot of the axis
 _REACH = 5.0  # kernel widths, beyond which a Gaussian is below a 1e-5th of its height
 _BAND_OPACITY = 0.25  # opacity
 _FIRST_ROW, _ROW_STEP = 0.06, 0.12  # of the height: of the outliers' first row, to the next
-_SIGN_LENGTH = 3.0  # length of a line in the legend, in type sizes
 _CURVATURES = {"hessian": "Hessian", "ggn": "Gauss\N{EN DASH}Newton", "fisher": "empirical Fisher"}
 _CHARACTER = 0.75  # of the size of type
 _ROOM = 4.0  # points between two of them
@@ -77,12 +77,10 @@ def plot_density(
     width = max(kernel_width(density) for density in densities)
     bulks = [_bulk(density, nodes, width) for density in densities]
     handles = _density_handles(bulks, names)
-    place = {}
     if ax is None:
-        ax = new_figure(len(spectra), 2.8).add_subplot()
-        place = {"loc": "outside lower center", "ncols": 2 if len(spectra) == 1 else 5}
-    if handles:
-        (figure_of(ax) if place else ax).legend(handles=handles, handlelength=_SIGN_LENGTH, **place)
+        ax = Legend(handles).new_figure(len(spectra), 2.5).add_subplot()
+    elif handles:
+        ax.legend(handles=handles)
     x = _abscissae(nodes, np.concatenate([density.outliers for density in densities]), width)
     peaks = [_draw_curve(ax, density, x, width, index) for index, (density, _) in enumerate(bulks)]
     num_parameters = max(density.num_parameters for density in densities)
@@ -166,6 +164,7 @@ def _draw_outliers(ax: Axes, outliers: np.ndarray, index: int) -> None:
                 textcoords="offset points",
                 ha="center",
                 fontsize=size,
+                path_effects=HALO,
                 color=color_of(index),
                 gid="outlier",
             )

@@ -49,6 +49,7 @@ from landscape.plot.style import (
     with_note,
 )
 from landscape.plot.surface3d import draw_reliefs, scales_of
+from landscape.plot.ticks import space_ticks
 from landscape.plot.training_curves import plot_history
 from landscape.results.surface import Mark, Surface
 
@@ -152,6 +153,7 @@ def draw(
     figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title), look))
     if title:
         figure.suptitle(literal(title))
+    space_ticks(figure)
     figure.draw_without_rendering()
     for ax in () if look.no_labels else figure.axes:
         label_lines(ax)

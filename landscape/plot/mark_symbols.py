@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from landscape.plot.field import Field, interpolation_note, missing_names
 from landscape.plot.names import shortened
 from landscape.plot.path_labels import name_snapshots
+from landscape.plot.presets import current_style, sized
 from landscape.plot.style import MISSING, Legend, key
 from landscape.results.surface import Mark
 
@@ -61,24 +62,24 @@ def draw_marks(
         if marks:
             ax.plot(*_columns(ax, list(map(place, marks)), floor), zorder=order, **style)
 
-    path = field.snapshots
+    path, unit = field.snapshots, current_style().unit
     if is_plane:
         draw_line(
             path,
             color="white",
-            linewidth=1.0,
-            path_effects=[withStroke(linewidth=2.2, foreground="black")],
+            linewidth=1.0 * unit,
+            path_effects=[withStroke(linewidth=2.2 * unit, foreground="black")],
             gid="trajectory",
         )
     for mark in field.marks:
         if mark.kind != "snapshot":
-            draw_line([mark], **signs[mark.kind, mark.label], gid="mark")
+            draw_line([mark], **sized(signs[mark.kind, mark.label]), gid="mark")
     if path:
         draw_snapshots(ax, _columns(ax, list(map(place, path)), floor), 14.0, order + 0.1)
         if is_plane and floor is None:
             name_snapshots(ax, path)
-    draw_line(path[:1], **_START, gid="mark")
-    draw_line(path[1:][-1:], **_END, gid="mark")
+    draw_line(path[:1], **sized(_START), gid="mark")
+    draw_line(path[1:][-1:], **sized(_END), gid="mark")
 
 
 def mark_signs(fields: Sequence[Field]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -128,7 +129,7 @@ def mark_handles(fields: Sequence[Field], views: Sequence[View]) -> list[Line2D]
                 "color": "0.4",
                 "linewidth": 1.0,
             }
-    return [key(label, **style) for label, style in styles.items()]
+    return [key(label, **sized(style)) for label, style in styles.items()]
 
 
 def legend_of(fields: Sequence[Field], views: Sequence[View]) -> Legend:
@@ -161,7 +162,7 @@ def draw_snapshots(ax: Axes, columns: np.ndarray, size: float, order: float) -> 
     """Draw a run's snapshots, whose coordinates are (2 or 3, n), from light to dark in time."""
     ax.scatter(
         *columns,
-        s=size,
+        s=size * current_style().unit ** 2,
         c=colormaps["OrRd"](np.linspace(0.0, 1.0, columns.shape[1])),
         linewidths=0.5,
         edgecolors="black",

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from landscape.errors import require
 from landscape.plot.names import shortened, split_of
+from landscape.plot.presets import sized
 from landscape.plot.sharpness_figures import measure_title, set_signed_axis
-from landscape.plot.style import LINE_COLORS, Legend, key, styled
+from landscape.plot.style import LINE_COLORS, Legend, grid_shape, key, styled
 from landscape.plot.taylor_curves import ORDER
 from landscape.results.sharpness import VERDICTS, Difference, SharpnessComparison
 
@@ -47,11 +48,11 @@ def plot_differences(comparison: SharpnessComparison) -> Figure:
     names = dict.fromkeys((*ORDER, *sorted(each.name for each in finite)))
     found = {name: [each for each in finite if each.name == name] for name in names}
     panels = {name: rows for name, rows in found.items() if rows}
-    columns = min(len(panels), 2)
+    columns = grid_shape(len(panels), 2)[1]
     rows = [list(panels)[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [_BORDER + _ROW * max(len(panels[name]) for name in row) for row in rows]
     verdicts = {each.verdict for each in finite}
-    handles = [key(verdict, **_SIGNS[verdict]) for verdict in _SIGNS if verdict in verdicts]
+    handles = [key(verdict, **sized(_SIGNS[verdict])) for verdict in _SIGNS if verdict in verdicts]
     figure = Legend(handles, _note(comparison, finite)).new_figure(columns, 0.15 + sum(heights))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     measures = [measure for each in comparison.checkpoints for measure in each.measures]
@@ -95,15 +96,14 @@ def _draw_differences(
 ) -> None:
     """Draw the differences of one measure from top to bottom."""
     for row, each in enumerate(differences):
-        sign = _SIGNS[each.verdict]
+        sign = sized(_SIGNS[each.verdict])
         ax.plot(
             [each.low, each.high],
             [row, row],
             color=sign["color"],
-            linewidth=1.4,
             solid_capstyle="butt",
             marker="|",
-            markersize=_CAP,
+            **sized({"linewidth": 1.4, "markersize": _CAP}),
             gid="interval",
         )
         ax.plot([each.value], [row], linestyle="none", **sign, gid="difference")

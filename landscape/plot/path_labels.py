@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, MultipleLocator
 from matplotlib.transforms import Bbox
@@ -16,7 +15,7 @@ from matplotlib.transforms import Bbox
 from landscape.plot.contour_labels import places_on, points_per_pixel
 from landscape.plot.field import Field
 from landscape.plot.presets import current_style
-from landscape.plot.style import format_value
+from landscape.plot.style import HALO, format_value
 from landscape.results.surface import Mark
 
 _CORNERS = [(5, 4), (-5, 4), (5, -4), (-5, -4), (0, 7), (0, -7)]  # points from a mark to its name
@@ -24,7 +23,6 @@ _MOST_NAMES = 6
 _APART = 16.0  # points between named snapshots
 _MOST_UNITS = 5.0  # of the way to a checkpoint, up to which its half is a tick
 _LEAST_BARRIER = 0.01  # of the range of a line, below which there is nothing to draw
-_HALO = [withStroke(linewidth=2.0, foreground="white")]
 
 
 def name_snapshots(ax: Axes, snapshots: Sequence[Mark]) -> None:
@@ -39,7 +37,7 @@ def name_snapshots(ax: Axes, snapshots: Sequence[Mark]) -> None:
                 xytext=_CORNERS[0],
                 textcoords="offset points",
                 fontsize=current_style().label_size,
-                path_effects=_HALO,
+                path_effects=HALO,
                 zorder=5,
                 gid="name",
             )
@@ -131,6 +129,6 @@ def draw_barriers(ax: Axes, field: Field) -> None:
             fontsize=current_style().label_size,
             horizontalalignment="center",
             verticalalignment="top",
-            path_effects=_HALO,
+            path_effects=HALO,
             gid="barrier",
         )

@@ -23,7 +23,7 @@ from landscape.plot.interpolation import smooth_plane
 from landscape.plot.look import DEFAULT_LOOK, Look
 from landscape.plot.mark_symbols import View, draw_marks, hides_center, legend_of
 from landscape.plot.path_labels import place_names, tick_marks
-from landscape.plot.presets import current_style
+from landscape.plot.presets import current_style, sized
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     CROSS,
@@ -143,7 +143,9 @@ def draw_field(
         under = np.ones((1, 4)) if is_on_white else mappable.to_rgba(np.array([field.center]))
         (color,) = contrasting(under)
         outline = withStroke(linewidth=2.6, foreground="black" if color == "white" else "white")
-        ax.plot([0], [0], **CROSS, color=color, path_effects=[outline], zorder=5, gid="center")
+        ax.plot(
+            [0], [0], **sized(CROSS), color=color, path_effects=[outline], zorder=5, gid="center"
+        )
     set_view(ax, on_same_axes(field, fields), kind)
     tick_marks(ax, field)
     draw_marks(ax, field, fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ FONTS: dict[str, dict[str, Any]] = {
 
 _WIDTHS = 2.0, 40.0  # inches
 _DOTS = 50, 1200  # per inch
+_PAD = 3 / 72  # inches around axes, with type of 8 points
 _LABEL_SHARE = 7 / 8  # of the size of ticks, which values printed inside the axes have
 
 
@@ -94,6 +95,7 @@ class Style:
             "ytick.labelsize": self.small_size,
             "legend.fontsize": self.small_size,
             "legend.frameon": False,
+            "legend.handlelength": 2.2,
             "axes.linewidth": line,
             "xtick.major.width": line,
             "ytick.major.width": line,
@@ -101,6 +103,8 @@ class Style:
             "ytick.major.size": 3.0 * self.unit,
             "lines.linewidth": self.line_width,
             "lines.markersize": self.marker_size,
+            "figure.constrained_layout.w_pad": _PAD * self.unit,
+            "figure.constrained_layout.h_pad": _PAD * self.unit,
             "hatch.linewidth": 0.5,
             "grid.color": "0.85",
             "grid.linewidth": 0.5,
@@ -143,6 +147,15 @@ STYLES = {
 """Name -> style. Those of LaTeX's column and text are for `paper`, those of a slide for `talk`."""
 
 _style: ContextVar[Style] = ContextVar("style", default=STYLES["notebook"])
+
+
+_LENGTHS = {"markersize", "markeredgewidth", "linewidth", "linewidths", "elinewidth", "capsize"}
+
+
+def sized(look: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how something is drawn, its lengths for type of 8 points grown with the style's."""
+    unit = current_style().unit
+    return {name: value * unit if name in _LENGTHS else value for name, value in look.items()}
 
 
 def current_style() -> Style:

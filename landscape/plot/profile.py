@@ -23,6 +23,7 @@ from landscape.plot.field import (
 from landscape.plot.mark_symbols import draw_marks, mark_handles
 from landscape.plot.names import list_results
 from landscape.plot.path_labels import draw_barriers, tick_marks
+from landscape.plot.presets import sized
 from landscape.plot.scale import Scale, extent
 from landscape.plot.style import (
     LINE_COLORS,
@@ -211,7 +212,14 @@ def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, look: Mapping[s
     was_evaluated = np.all(~np.atleast_2d(field.is_not_done), axis=0)
     has_dot = _is_alone(middle) | (was_evaluated & field.is_interpolated.any())
     if has_dot.any():
-        ax.plot(field.x[has_dot], middle[has_dot], ".", color=color, markersize=3.5, gid="dots")
+        ax.plot(
+            field.x[has_dot],
+            middle[has_dot],
+            ".",
+            color=color,
+            **sized({"markersize": 3.5}),
+            gid="dots",
+        )
     if field.center is not None and np.isfinite(field.center):
         ax.plot(
             [0.0],
@@ -221,7 +229,8 @@ def _draw_line(ax: Axes, field: Field, scale: Scale, index: int, look: Mapping[s
             markerfacecolor="white",
             gid="center",
         )
-    rug = {"markersize": 4, "transform": ax.get_xaxis_transform(), "gid": "missing"}
+    rug: dict[str, Any] = sized({"markersize": 4.0})
+    rug |= {"transform": ax.get_xaxis_transform(), "gid": "missing"}
     for mask, sign in zip((field.is_not_finite, field.is_unknown), _MISSING.values(), strict=True):
         places = field.x[np.atleast_2d(mask).any(axis=0)]
         if places.size:

@@ -17,6 +17,7 @@ from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from landscape.plot.names import split_of
+from landscape.plot.presets import sized
 from landscape.plot.scale import Scale, choose_scale, extent, log_levels, require_finite
 from landscape.plot.style import (
     OPEN,
@@ -57,6 +58,7 @@ _PREDICTIONS: dict[str, dict[str, Any]] = {
     "first order": {"linestyle": (0, (5.0, 2.0)), "linewidth": 0.9, "gid": "first-order"},
     "second order": {"linestyle": (0, (1.0, 1.3)), "linewidth": 1.3, "gid": "second-order"},
 }
+_ENDS = {"elinewidth": 1.0, "capsize": 2.0}
 _BAND = 0.18  # opacity
 _LOG_RATIO = 8.0  # largest over smallest value above which the axis of dots is logarithmic
 
@@ -165,7 +167,7 @@ def _draw_curve(ax: Axes, curve: Curve) -> None:
 def _draw_predictions(ax: Axes, curve: Curve, rho: np.ndarray) -> None:
     error = curve.second_order_error(rho)
     for name, line in curve.predictions(rho):
-        ax.plot(rho, line, color=color_of(curve.color), **_PREDICTIONS[name])
+        ax.plot(rho, line, color=color_of(curve.color), **sized(_PREDICTIONS[name]))
         if name == "second order" and error is not None:
             draw_band(ax, rho, line - error, line + error, "0.5", _BAND, "trace-error")
 
@@ -239,17 +241,15 @@ def _draw_dot(ax: Axes, curve: Curve, place: float, height: float) -> None:
     color, values, errors = color_of(curve.color), curve.values, curve.errors
     for name, line in curve.predictions(curve.rho):
         ends = [place - height / 2, place + height / 2]
-        ax.plot([line[0]] * 2, ends, color=color, **_PREDICTIONS[name])
+        ax.plot([line[0]] * 2, ends, color=color, **sized(_PREDICTIONS[name]))
     if np.isfinite(errors).all():
-        ax.errorbar(
-            values, [place], xerr=errors, fmt="none", ecolor=color, elinewidth=1.0, capsize=2.0
-        )
+        ax.errorbar(values, [place], xerr=errors, fmt="none", ecolor=color, **sized(_ENDS))
     ax.plot(
         values,
         [place],
         linestyle="none",
         marker=marker_of(curve.color),
-        markersize=5,
+        **sized({"markersize": 5.0}),
         color=color,
         markerfacecolor=color if curve.converged.all() else "white",
         gid="measured",
@@ -275,7 +275,7 @@ def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -
     """Name the colours, the bands and the predictions, each only where there is one."""
     color = color_of(0) if len(names) == 1 else "0.25"
     found = {name for curve in curves for name, _ in curve.predictions(curve.rho)}
-    predictions = [key(name, color=color, **_PREDICTIONS[name]) for name in sorted(found)]
+    predictions = [key(name, color=color, **sized(_PREDICTIONS[name])) for name in sorted(found)]
     handles: list[Artist] = [*name_keys(names), *predictions]
     if any(np.isfinite(curve.errors).any() for curve in curves):
         bar = key(_INTERVAL, color=color, linewidth=1.0, marker="|")

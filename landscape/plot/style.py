@@ -19,13 +19,15 @@ from matplotlib.colors import Colormap, FuncNorm, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from landscape.plot.field import Field
 from landscape.plot.look import Look
-from landscape.plot.presets import current_style
+from landscape.plot.presets import current_style, sized
 from landscape.plot.scale import Scale
+from landscape.plot.ticks import room_between, space_ticks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +40,10 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **options: P.kwargs) -> R:
         settings: Any = current_style().settings
         with rc_context(settings):
-            return function(*args, **options)
+            drawn = function(*args, **options)
+        if isinstance(drawn, Figure | Axes):
+            space_ticks(drawn if isinstance(drawn, Figure) else figure_of(drawn))
+        return drawn
 
     return wrapper
 
@@ -59,9 +64,12 @@ CROSS: dict[str, Any] = {
 OPEN: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
 """Marker of what did not converge, or is known exactly."""
 
+_ERROR_BAR = {"elinewidth": 0.9, "capsize": 2.0}
 _MARKER_STEP = 0.22  # of the diagonal of the axes, between two markers of a line
+HALO = [withStroke(linewidth=2.0, foreground="white")]
+"""What sets type apart from the lines under it."""
+
 _MAX_TICKS = 8
-_TICK_WIDTH = 4.6  # points, of a character in it
 _TICK_HEIGHT = 8.5  # points, of the label of a tick with the space around it
 MISSING: dict[str, dict[str, Any]] = {
     "not_finite": {"facecolor": "0.82", "edgecolor": "0.35", "hatch": "//////", "linewidth": 0.0},
@@ -69,7 +77,7 @@ MISSING: dict[str, dict[str, Any]] = {
 }
 """Hatching of what is missing."""
 
-_CHARACTER, _HANDLE = 0.062, 0.52  # inches, of 8 point type and of a sign with the space around it
+_CHARACTER, _HANDLE = 0.062, 0.53  # inches, of 8 point type and of a sign with the space around it
 _ROW, _BORDER = 0.165, 0.1  # inches
 _NOTE_SIZE = 7.5  # points, where type of 8 is the small one
 
@@ -150,12 +158,16 @@ class Legend:
             legend.get_title().set_multialignment("center")
 
     def _columns(self, width: float) -> int:
-        """Return the most columns that fit, each as wide as its longest name."""
+        """Return the most columns that fit and are about equally long.
+
+        Each is as wide as its longest name.
+        """
         widths = [_HANDLE + _CHARACTER * len(str(handle.get_label())) for handle in self.handles]
-        room = width / current_style().unit
+        room, count = width / current_style().unit, len(widths)
+        balanced = dict.fromkeys(-(-count // -(-count // most)) for most in range(count, 1, -1))
         fitting = (
             columns
-            for columns in range(len(widths), 1, -1)
+            for columns in balanced
             if sum(part.max() for part in np.array_split(widths, columns)) <= room
         )
         return next(fitting, 1)
@@ -251,7 +263,7 @@ def draw_residuals(ax: Axes, bars: np.ndarray, is_visible: np.ndarray) -> None:
     """Draw error bars, (3, n) for place, value and half length, where they can be seen (n,)."""
     if is_visible.any():
         x, y, residuals = bars[:, is_visible]
-        ax.errorbar(x, y, residuals, fmt="none", ecolor="0.35", elinewidth=0.9, capsize=2.0)
+        ax.errorbar(x, y, residuals, fmt="none", ecolor="0.35", **sized(_ERROR_BAR))
 
 
 def draw_open_markers(
@@ -298,13 +310,10 @@ class FittingLocator(FixedLocator):
     def __call__(self) -> Any:
         """Return the levels that have a tick on the axis as long as it is by now."""
         assert isinstance(self.axis, XAxis | YAxis)
-        is_vertical = isinstance(self.axis, YAxis)
         levels = np.array(self.tick_values(0.0, 0.0))
         places = self.axis.axes.transData.transform(np.stack([levels, levels], axis=1))
-        places = places[:, int(is_vertical)]
-        longest = max(len(format_level(level)) for level in levels)
-        room = _TICK_HEIGHT if is_vertical else _TICK_WIDTH * (longest + 1)
-        room *= current_style().unit * figure_of(self.axis.axes).dpi / 72
+        places = places[:, int(isinstance(self.axis, YAxis))]
+        room = room_between(self.axis, levels, _TICK_HEIGHT)
         kept: list[int] = []
         for index, place in enumerate(places):
             if not kept or place - places[kept[-1]] >= room:

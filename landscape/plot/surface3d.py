@@ -49,6 +49,7 @@ _FOOT = 0.04  # inches, under everything
 _TITLE = 0.22  # inches, for the title of a panel or of the figure
 _BAR_LENGTH, _BAR_HEIGHT = 2.4, 0.09  # inches
 _BAR_TEXT = 0.3  # inches, for its ticks and its label under it
+_LABEL_PAD, _TICK_PAD = 21.0, 8.0  # points that matplotlib adds to those of labels and ticks
 _LONGEST_NAME = 33  # characters along the height
 _LIGHT = (193.0, 50.0)  # degrees, from the viewer's azimuth and above the plane
 
@@ -279,19 +280,24 @@ def _finish_axes(ax: Axes3D, field: Field, scale: Scale, limits: tuple[float, fl
     is_small = ax.get_window_extent().width / figure_of(ax).dpi < 2.5 * size / 8  # inches
     font_size = size - 1.5 * is_small
     for set_label, label in zip((ax.set_xlabel, ax.set_ylabel), field.axis_labels, strict=True):
-        set_label(label, fontsize=font_size, labelpad=-7 if is_small else -3)
+        set_label(label, fontsize=font_size, labelpad=_spaced(-7 if is_small else -3, _LABEL_PAD))
     name = field.name + scale.note
     if len(name) > _LONGEST_NAME:
         name = name.replace("symmetric log scale", "symlog")
     # Points by which the label keeps clear of its ticks' labels, more for a formula's subscripts.
     pad = 3.0 * max(0, max(map(len, tick_labels)) - 3) + 2.5 * ("$" in name)
-    pad -= 6.0 if is_small else 3.0
+    pad = _spaced(pad - (6.0 if is_small else 3.0), _LABEL_PAD)
     ax.set_zlabel(name, fontsize=font_size * min(1.0, _LONGEST_NAME / len(name)), labelpad=pad)
     ax.set(zlim=limits, zticks=scale.transform(ticks), zticklabels=tick_labels)
     ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
-    ax.tick_params(pad=-3 if is_small else -2, labelsize=font_size - 0.5)
-    ax.zaxis.set_tick_params(pad=0 if is_small else 1)
+    ax.tick_params(pad=_spaced(-3 if is_small else -2, _TICK_PAD), labelsize=font_size - 0.5)
+    ax.zaxis.set_tick_params(pad=_spaced(0 if is_small else 1, _TICK_PAD))
+
+
+def _spaced(pad: float, own: float) -> float:
+    """Return a pad that, with matplotlib's own, grows with the style from that of 8 points."""
+    return (pad + own) * current_style().unit - own
 
 
 def _draw_bar(ax: Axes, fields: Sequence[Field], scale: Scale, look: Look) -> None:

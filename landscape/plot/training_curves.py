@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -134,12 +134,14 @@ def _draw_panel(ax: Axes, label: str, curves: _Curves, histories: Sequence[Histo
         for index, (history, run) in enumerate(zip(histories, runs, strict=True)):
             is_measured = np.isfinite(run)
             has_gaps = not is_measured.all() or run.size <= _FEW_POINTS
-            look = marked(index, run.size, run.size if has_gaps else 0)
+            look: dict[str, Any] = {"color": color_of(index)}
+            if has_gaps or len(runs) > 1:
+                look = marked(index, run.size, run.size if has_gaps else 0)
             num_hiding = sum(np.array_equal(run, later) for later in runs[index + 1 :])
             ax.plot(
                 history.epoch[is_measured],
                 run[is_measured],
-                **look if has_gaps or len(runs) > 1 else {"color": color_of(index)},
+                **look,
                 linestyle=line_style_of(_CURVES.index(name) if name else 0),
                 linewidth=width * (1 + num_hiding),  # shows on both sides of those
                 markerfacecolor="white" if name == "test" else None,

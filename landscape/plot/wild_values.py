@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from landscape.plot.presets import current_style
+from landscape.plot.presets import current_style, sized
 from landscape.plot.scale import LOG_RATIO, require_finite
 from landscape.plot.style import format_level
 
 _GAP = 10.0  # factor over the next lower value of the curve, from which a value is wild
 _MOST = 10  # one value of a curve in so many may be wild, and at least one
 _FEWEST = 3  # values that a curve must have next to these
+_ARROW = {"markersize": 5.0, "clip_on": False}
 _LEAST_SHARE = 0.5  # of the height, which the others have anyway on a logarithmic axis
 
 
@@ -63,7 +64,7 @@ def mark_beyond(ax: Axes, lines: Iterable[Line2D]) -> None:
     ]
     edge = ax.get_xaxis_transform()
     for _, x, color in beyond:
-        ax.plot([x], [1.0], "^", color=color, ms=5, clip_on=False, transform=edge, gid="beyond")
+        ax.plot([x], [1.0], "^", color=color, **sized(_ARROW), transform=edge, gid="beyond")
     if beyond:
         high, x, _ = max(beyond, key=lambda point: point[0])
         ax.annotate(

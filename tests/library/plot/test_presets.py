@@ -1,7 +1,7 @@
 """Sizes of type, widths of figures and composed figures, measured on what is drawn."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -197,20 +197,54 @@ def test_a_panel_is_a_file_and_perhaps_its_kind():
     assert plot.parse_panel("x.h5+y.h5:curve", known) == (["x.h5", "y.h5"], "curve")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [3.3, 7.0])
-@pytest.mark.parametrize("kind", plot.FIGURES)
-def test_no_text_is_cut_or_on_another(kind, width):
-    with plot.use_style("paper", width=width):
-        figure = drawn_kind(kind)
+SEVERAL = ("history", "curvature-history", "sharpness", "density", "eigenvalues", "curve", "filled")
+LAID_OUT = [("paper", 3.3), ("paper", 7.0), ("talk", None)]
+
+
+def assert_readable(figure, *, is_flat=True):
+    """Check that all texts are inside the figure, and none is on another one."""
     found = texts_of(figure)
     assert found
     whole = figure.bbox.padded(1.0)
-    cut = [t.get_text() for t, box in found if box.x0 < whole.x0 or box.x1 > whole.x1]
-    assert not cut
-    if kind != "surface":  # whose tick labels are in space
-        for (one, first), (other, second) in combinations(found, 2):
-            inner = first.padded(-1.0)
-            assert not (one.get_rotation() % 90 == other.get_rotation() % 90 == 0) or not (
-                inner.overlaps(second.padded(-1.0))
-            ), (one.get_text(), other.get_text())
+    for text, box in found:
+        assert whole.x0 < box.x0 < box.x1 < whole.x1, text.get_text()
+        assert whole.y0 < box.y0 < box.y1 < whole.y1, text.get_text()
+    upright = [each for each in found if each[0].get_rotation() % 90 == 0]
+    for (one, first), (other, second) in combinations(upright if is_flat else [], 2):
+        is_apart = not first.padded(-1.0).overlaps(second.padded(-1.0))
+        assert is_apart, (one.get_text(), other.get_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("style", "width"), LAID_OUT)
+@pytest.mark.parametrize("kind", plot.FIGURES)
+def test_no_text_is_cut_or_on_another(kind, style, width):
+    with plot.use_style(style, width=width):
+        figure = drawn_kind(kind)
+    assert_readable(figure, is_flat=kind != "surface")  # whose tick labels are in space
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("style", "width"), LAID_OUT)
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_no_text_is_cut_or_on_another_in_figures_of_several(kind, style, width):
+    with plot.use_style(style, width=width):
+        figure = plot.draw([make_result(kind)] * 3, kind=kind, labels=["SGD", "SAM", "Adam"])
+    assert_readable(figure)
+
+
+def test_values_of_eigenvalues_are_drawn():
+    written = {text.get_text() for text, _ in texts_of(drawn_kind("eigenvalues"))}
+    assert {"5", "\N{MINUS SIGN}1"} <= written
+
+
+@pytest.mark.parametrize("style", ["paper", "talk"])
+def test_ticks_have_the_room_of_their_type_even_outside_the_context(style):
+    with plot.use_style(style):
+        figure = plot.draw([make_surface()] * 2)
+    ax = panels(figure)[0]
+    figure.draw_without_rendering()
+    boxes = [t.label1.get_window_extent() for t in ax.xaxis._update_ticks()]
+    gap = 3 * figure.dpi / 72
+    assert len(boxes) >= 3
+    assert all(one.x1 + gap < other.x0 for one, other in pairwise(boxes))
