@@ -149,8 +149,9 @@ class ProblemOptions(ModelOptions):
     batchnorm: Annotated[
         str | None,
         typer.Option(
-            help="Batch normalization: stored, batch or recalibrate (on the training data, at each "
-            "point). By default recalibrate in surface along to: and pca:, stored elsewhere."
+            help="Batch normalization: stored, batch or recalibrate (on the training data, or on "
+            "--samples of them, at each point). By default recalibrate in surface along to: and "
+            "pca:, stored elsewhere."
         ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"

@@ -79,6 +79,11 @@ def show_surface(result: Surface, path: Path, as_json: bool, *, is_of_stored: bo
             for split, values in splits.items()
         ],
     )
+    if (num_calibrating := result.provenance.settings.get("calibration")) is not None:
+        console.answer(
+            f"Statistics of batch normalization: estimated at each point on {num_calibrating} "
+            "training examples."
+        )
     for split, values in splits.items():
         _show_topology(split, values["topology"])
     _show_work(result)

@@ -36,8 +36,9 @@ class ProblemChoice(ModelChoice):
 
     Attributes:
         samples: Number of examples of a fixed class-balanced subset; None for all examples.
-        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`; `auto` for `recalibrate` where
-            there are running statistics and training data, else `stored`.
+        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`, which estimates statistics on
+            `samples` training examples; `auto` for `recalibrate` where there are running statistics
+            and training data, else `stored`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
@@ -60,7 +61,8 @@ class OpenedProblems:
 
     Attributes:
         problems: Split name -> problem.
-        settings: Checkpoint, recipe and number of samples, to be recorded with results.
+        settings: Checkpoint, recipe, number of samples and, where statistics are recalibrated, the
+            number of training examples that these are estimated on, to be recorded with results.
         data: Split name -> all examples, including those that a subset leaves out.
     """
 
@@ -116,8 +118,9 @@ def open_problem(
         label_noise_seed: Seed of the wrong labels; None for the recorded one.
         validation: Share of the training examples that is held out; None for the recorded share.
         validation_seed: Seed of what is held out; None for the recorded one.
-        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`; `auto` for `recalibrate` where
-            there are running statistics and training data, else `stored`.
+        batchnorm: `stored`, `batch` or `recalibrate`, see `Problem`, which estimates statistics on
+            `samples` training examples; `auto` for `recalibrate` where there are running statistics
+            and training data, else `stored`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `float64`, `bfloat16`, or `tf32` on CUDA.
         batch_size: Examples per forward pass; None for a size chosen for model and device.
@@ -203,10 +206,13 @@ def open_problems(
     parts = {split: fixed_subset(whole, choice.samples) for split, whole in wholes.items()}
     extra = {split: getattr(data, split) for split in also if split not in wholes}
     parts |= {split: whole for split, whole in extra.items() if whole is not None}
-    batchnorm = choice.batchnorm
+    batchnorm, has_statistics = choice.batchnorm, BatchNorm(model, "stored").has_statistics
     if batchnorm == "auto":
-        is_possible = data.train is not None and BatchNorm(model, "stored").has_statistics
+        is_possible = data.train is not None and has_statistics
         batchnorm = "recalibrate" if is_possible else "stored"
+    calibration = None
+    if batchnorm == "recalibrate" and has_statistics:
+        calibration = _calibration(data.train, choice.samples)
     problems = {}
     for split, part in parts.items():
         problems[split] = Problem(
@@ -218,7 +224,7 @@ def open_problems(
             batchnorm=batchnorm,
             batch_size=choice.batch_size,
             draws=choice.draws,
-            calibration=data.train if batchnorm == "recalibrate" else None,
+            calibration=calibration,
             points_per_pass=points_per_pass,
             compile=compile,
             num_population=wholes.get(split, part).num_examples,
@@ -231,7 +237,19 @@ def open_problems(
     settings = {"checkpoint": str(checkpoint), **asdict(recipe), "samples": choice.samples}
     if choice.state_key is not None:
         settings["state_key"] = choice.state_key
+    if calibration is not None:
+        settings["calibration"] = calibration.num_examples
     return OpenedProblems(problems, settings, wholes)
+
+
+def _calibration(train: Data | None, samples: int | None) -> Data | None:
+    """Return the training examples on which `recalibrate` estimates statistics, if there are any.
+
+    These are as many as are measured: a subset, the same every time, where one was asked for.
+    """
+    if train is None or samples is None:
+        return train
+    return fixed_subset(train, min(samples, train.num_examples))
 
 
 def split_names(split: str, *, can_be_both: bool = False) -> tuple[str, ...]:

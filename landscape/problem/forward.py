@@ -18,7 +18,7 @@ from landscape.errors import InputError, LandscapeError, first_line, is_out_of_m
 BATCHNORM_MODES = ("stored", "batch", "recalibrate")
 """`stored`: running statistics of the checkpoint; `batch`: statistics of each evaluated batch;
 `recalibrate`: running statistics estimated afresh at every w, the mean over the calibration
-batches."""
+batches, as `torch.optim.swa_utils.update_bn` does."""
 
 T = TypeVar("T")
 

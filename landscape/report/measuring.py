@@ -33,7 +33,7 @@ from landscape.surface.grid import Axis
 
 TRAIN, TEST = "train", "test"
 _RECORDED = "report"  # name of the plan among the settings of a result
-_SAME_SETTINGS = (*MODEL_AND_DATA, "label_noise", "label_noise_seed", "samples")
+_SAME_SETTINGS = (*MODEL_AND_DATA, "label_noise", "label_noise_seed", "samples", "calibration")
 
 
 @dataclass(frozen=True)

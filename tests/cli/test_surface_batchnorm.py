@@ -39,6 +39,8 @@ def test_a_line_to_a_checkpoint_gives_each_point_its_own_statistics(run, words, 
     said, line = computed(run, words, tmp_path / "line.h5")
     assert line.provenance.batchnorm == "recalibrate"
     assert "the statistics of the center" not in said
+    assert "estimated at each point on 200 training examples" in said
+    assert line.provenance.settings["calibration"] == 200
     for mark in line.marks:
         at = np.abs(line.x - mark.coordinates[0]).argmin()
         np.testing.assert_allclose(line.loss["train"][at], mark.loss["train"], rtol=1e-4)

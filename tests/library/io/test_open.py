@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from landscape.data import build_data
+from landscape.data.subset import fixed_subset
 from landscape.errors import CheckpointError, DataError, InputError, PluginError
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.open import ProblemChoice, open_problem, open_problems
-from landscape.io.recipe import ModelChoice, training_recipe
+from landscape.io.recipe import ModelChoice, seeded_model, training_recipe
 from landscape.models import build_model
 from landscape.problem.problem import Problem
 
@@ -118,3 +120,57 @@ def test_training_is_on_the_default_where_nothing_is_chosen():
     chosen = training_recipe(ModelChoice(model="lenet", loss="mse"))
     assert (chosen.model, chosen.data, chosen.loss) == ("lenet", "digits", "mse")
     assert "width" not in chosen.model_args
+
+
+NORMED = """
+from torch import nn
+
+
+def model():
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10)
+    )
+"""
+
+
+@pytest.fixture
+def normed(tmp_path):
+    """A model with batch normalization, its checkpoint and the import string of its function."""
+    file = tmp_path / "net.py"
+    file.write_text(NORMED)
+    code, path = f"{file}:model", tmp_path / "normed.pt"
+    module = seeded_model(Recipe(model=code), seed=0).double()
+    save_checkpoint(path, module.state_dict(), Recipe(model=code, data="digits"), {})
+    return module, path, code
+
+
+@pytest.mark.parametrize("samples", [None, 300])
+def test_recalibrated_statistics_are_those_of_update_bn_on_as_many_training_examples(
+    normed, samples
+):
+    module, path, code = normed
+    options = {"model": code, "dtype": "float64", "device": "cpu", "batch_size": 64}
+    choice = ProblemChoice(samples=samples, batchnorm="recalibrate", **options)
+    opened = open_problems(path, choice, ["train", "test"])
+    train, test = (opened.problems[split].data for split in ("train", "test"))
+    update_bn([inputs.double() for inputs, _ in train.batches(64)], module)
+    ((inputs, targets),) = test.batches(test.num_examples)
+    expected = nn.functional.cross_entropy(module.eval()(inputs.double()), targets).item()
+    assert opened.problems["test"].loss() == pytest.approx(expected, rel=1e-12)
+    assert opened.settings["calibration"] == train.num_examples == (samples or 1437)
+    alone = open_problems(path, choice, ["test"])
+    assert alone.problems["test"].loss() == opened.problems["test"].loss()
+
+
+def test_no_more_examples_are_recalibrated_on_than_there_are(normed):
+    _, path, code = normed
+    choice = ProblemChoice(samples=300, batchnorm="recalibrate", model=code)
+    few = open_problems(path, choice, ["test"], prepare=lambda train: fixed_subset(train, 100))
+    assert few.settings["calibration"] == 100
+    assert few.problems["test"].num_examples == 300
+
+
+def test_stored_statistics_are_recalibrated_on_nothing(normed):
+    _, path, code = normed
+    opened = open_problems(path, ProblemChoice(samples=300, model=code), ["test"])
+    assert "calibration" not in opened.settings
