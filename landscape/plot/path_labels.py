@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from landscape.plot.contour_labels import places_on, points_per_pixel
 from landscape.plot.field import Field
-from landscape.plot.presets import current_style
+from landscape.plot.presets import current_style, sized
 from landscape.plot.style import HALO, format_value
 from landscape.results.surface import Mark
 
@@ -22,6 +22,7 @@ _CORNERS = [(5, 4), (-5, 4), (5, -4), (-5, -4), (0, 7), (0, -7)]  # points from 
 _MOST_NAMES = 6
 _APART = 16.0  # points between named snapshots
 _MOST_UNITS = 5.0  # of the way to a checkpoint, up to which its half is a tick
+_BASE, _ARROW = {"linewidth": 0.7}, {"linewidth": 0.8}
 _LEAST_BARRIER = 0.01  # of the range of a line, below which there is nothing to draw
 
 
@@ -118,8 +119,8 @@ def draw_barriers(ax: Axes, field: Field) -> None:
         height, at = float(values[top] - base), float(field.x[top])
         if height <= _LEAST_BARRIER * np.ptp(field.finite):
             continue
-        ax.hlines(base, start, stop, colors="0.45", linewidth=0.7, linestyles="dotted")
-        arrow = {"arrowstyle": "<->", "color": "0.25", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+        ax.hlines(base, start, stop, colors="0.45", linestyles="dotted", **sized(_BASE))
+        arrow = {"arrowstyle": "<->", "color": "0.25", "shrinkA": 0, "shrinkB": 0, **sized(_ARROW)}
         ax.annotate("", (at, base), (at, float(values[top])), arrowprops=arrow)
         ax.annotate(
             f"barrier {format_value(height)}",

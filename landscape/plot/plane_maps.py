@@ -43,6 +43,7 @@ from landscape.plot.style import (
 from landscape.results.surface import Surface
 
 _COARSE = 31  # points along a direction, up to which smooth lines show them
+_THIN, _THICK = {"linewidths": 0.6}, {"linewidths": 1.1}  # lines between colours, and alone
 _EQUAL_RANGES = 2.0  # ratio of the ranges up to which both directions get the same unit length
 
 
@@ -323,13 +324,13 @@ def _draw_bands(ax: Axes, field: Field, scale: Scale, look: Look) -> ScalarMappa
         x, y, clipped, levels=scale.bands, cmap=colors, norm=norm, corner_mask=x is field.x
     )
     under = colors(norm(scale.levels_within(field.finite)))
-    _draw_lines(ax, field, scale, colors=contrasting(under), linewidths=0.6)
+    _draw_lines(ax, field, scale, colors=contrasting(under), **sized(_THIN))
     return bands
 
 
 def _draw_colored_lines(ax: Axes, field: Field, scale: Scale, look: Look) -> ScalarMappable:
     colors, norm = line_color_map(field.quantity, scale, look.colormap), color_norm(scale)
-    _draw_lines(ax, field, scale, cmap=colors, norm=norm, linewidths=1.1)
+    _draw_lines(ax, field, scale, cmap=colors, norm=norm, **sized(_THICK))
     return ScalarMappable(norm, colors)
 
 

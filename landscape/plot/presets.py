@@ -144,7 +144,11 @@ STYLES = {
         marker_size=6.0,
     ),
 }
-"""Name -> style. Those of LaTeX's column and text are for `paper`, those of a slide for `talk`."""
+"""Name -> style. Those of LaTeX's column and text are for `paper`, those of a slide for `talk`.
+
+The smallest type of a paper has 7 points, which is what is printed inside the axes; ticks of narrow
+axes in space have 6.
+"""
 
 _style: ContextVar[Style] = ContextVar("style", default=STYLES["notebook"])
 

@@ -276,7 +276,8 @@ def _handles(curves: Sequence[Curve], names: Sequence[str], *, has_dots: bool) -
     color = color_of(0) if len(names) == 1 else "0.25"
     found = {name for curve in curves for name, _ in curve.predictions(curve.rho)}
     predictions = [key(name, color=color, **sized(_PREDICTIONS[name])) for name in sorted(found)]
-    handles: list[Artist] = [*name_keys(names), *predictions]
+    named = name_keys(names, linestyle="none" if has_dots else "-")
+    handles: list[Artist] = [*named, *predictions]
     if any(np.isfinite(curve.errors).any() for curve in curves):
         bar = key(_INTERVAL, color=color, linewidth=1.0, marker="|")
         handles.append(bar if has_dots else band_key(_INTERVAL, color, _BAND))

@@ -234,14 +234,9 @@ def name_keys(names: Sequence[str], *, has_dashes: bool = False, **style: Any) -
         has_dashes: Whether its lines are dashed as `dashed` says, in addition to its marker.
         style: What is the same for all.
     """
+    same = style if has_dashes else {"linestyle": "-", **style}
     return [
-        key(
-            name,
-            color=color_of(index),
-            linestyle=line_style_of(index if has_dashes else 0),
-            marker=marker_of(index),
-            **style,
-        )
+        key(name, **{**dashed(index), "marker": marker_of(index), **same})
         for index, name in enumerate(names)
         if name
     ]

@@ -222,6 +222,9 @@ def test_no_text_is_cut_or_on_another(kind, style, width):
     with plot.use_style(style, width=width):
         figure = drawn_kind(kind)
     assert_readable(figure, is_flat=kind != "surface")  # whose tick labels are in space
+    smallest = 6.0 if kind == "surface" else 7.0
+    sizes = [text.get_fontsize() for text, _ in texts_of(figure)]
+    assert min(sizes) >= smallest * plot.STYLES[style].unit - 1e-6
 
 
 @pytest.mark.slow
