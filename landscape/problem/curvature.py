@@ -30,7 +30,7 @@ from landscape.problem.plan import twice_differentiable
 from landscape.problem.sampling_error import are_separate, separate_losses
 from landscape.problem.second_derivatives import CheapSecondDerivatives
 from landscape.problem.weights import Point, WeightSpec, as_pairs
-from landscape.problem.whole_gradient import require_whole_gradient
+from landscape.problem.whole_gradient import require_whole_gradient, require_whole_product
 from landscape.reductions import accumulation_dtype, norm
 
 _SMALL = 1 << 16  # weights: joining their tensors takes less time than adding each where it belongs
@@ -168,6 +168,13 @@ class Derivatives:
             require_whole_gradient(self.passes)
             habits.is_whole = True
 
+    def _require_whole_product(self) -> None:
+        """Check, once, a model with a `torch.autograd.Function` of the user's."""
+        habits = self.passes.habits
+        if not habits.is_product_whole:
+            require_whole_product(self.passes)
+            habits.is_product_whole = True
+
     def graph(
         self,
         number: int,
@@ -196,6 +203,7 @@ class Derivatives:
             outputs, loss = passes.forward(batch, model)
             self._require_twice_differentiable(loss, parameters, tensors)
             if kind == "hessian":
+                self._require_whole_product()
                 return GradientGraph([loss], parameters)
             if kind == "fisher":
                 return self._fisher(outputs, batch, parameters)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from landscape.errors import Remark, require
 from landscape.problem.batches import Batch, tensors_in
@@ -49,6 +50,8 @@ class Habits:
         is_whole: Whether the gradient was seen to be that of the loss.
         is_reentrant: Whether activations are recomputed by torch's reentrant checkpointing, which
             leaves the weights of what it recomputes out of gradients.
+        is_product_whole: Whether products with the Hessian were seen to be those of the loss, or
+            no `torch.autograd.Function` of the user's has a part in it.
         is_new: Whether the next pass decides about `fresh` and `written`; it is given a copy.
     """
 
@@ -63,6 +66,7 @@ class Habits:
     returns_output: bool = False
     is_whole: bool = False
     is_reentrant: bool = False
+    is_product_whole: bool = False
     is_new: bool = False
 
     @classmethod
@@ -123,7 +127,9 @@ class Habits:
         """
         with twice_differentiable():
             outputs, loss = forward(fresh_copy(self.tried, clone))
-            self.is_reentrant = any(type(node).__name__ == _REENTRANT for node in nodes([loss]))
+            found = nodes([loss])
+            self.is_reentrant = any(type(node).__name__ == _REENTRANT for node in found)
+            self.is_product_whole = not any(isinstance(node, BackwardCFunction) for node in found)
             others = _leaves([loss]) - own
             if others:
                 others &= _leaves([forward(fresh_copy(self.tried, clone))[1]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import classification, seeded
+from reference import dense_hessian
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
@@ -159,3 +160,49 @@ def test_data_made_in_inference_mode_can_be_differentiated():
         Problem(model, data, device="cpu").gradient().vector for data in ((x, y), classification())
     )
     assert torch.equal(found, expected)
+
+
+class Square(torch.autograd.Function):
+    """x^2, whose backward pass may lose the derivative by x."""
+
+    @staticmethod
+    def forward(ctx, x, is_detached):
+        ctx.save_for_backward(x)
+        ctx.is_detached = is_detached
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * (x.detach() if ctx.is_detached else x) * g, None
+
+
+class Squares(nn.Module):
+    """Two layers with squares between them, torch's own where `is_detached` is None."""
+
+    def __init__(self, *, is_detached=None):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 3)
+        self.is_detached = is_detached
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.second(h * h if self.is_detached is None else Square.apply(h, self.is_detached))
+
+
+def test_a_function_that_detaches_what_it_saved_is_refused_for_the_hessian_alone():
+    data = classification()
+    right, wrong = (
+        Problem(seeded(lambda it=it: Squares(is_detached=it)), data, device="cpu", dtype="float64")
+        for it in (False, True)
+    )
+    exact = dense_hessian(seeded(Squares), *data)
+    largest = float(torch.linalg.eigvalsh(exact)[-1])
+    assert hessian_spectrum(right, top_k=1).lambda_max == pytest.approx(largest, rel=1e-6)
+    with pytest.raises(InputError, match="detaches what has a derivative"):
+        hessian_spectrum(wrong, top_k=1)
+    by_differences = hessian_spectrum(wrong, top_k=1, products="differences")
+    assert by_differences.lambda_max == pytest.approx(largest, rel=1e-5)
+    ggn = [hessian_spectrum(p, top_k=1, curvature="ggn").lambda_max for p in (right, wrong)]
+    assert ggn[0] == pytest.approx(ggn[1], rel=1e-9)
+    assert torch.equal(wrong.gradient().vector, right.gradient().vector)
