@@ -54,7 +54,9 @@ def test_the_height_of_a_drawn_digit_is_that_of_its_points():
     assert 7.0 <= heights[0] <= 13.0  # a line of 8 points, with a formula's subscripts
 
 
-@pytest.mark.parametrize("name", plot.STYLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "paper")) for n in plot.STYLES]
+)
 def test_a_column_is_for_one_panel_and_the_text_for_several(name):
     style = plot.STYLES[name]
     with plot.use_style(name):
