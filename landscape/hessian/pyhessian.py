@@ -182,7 +182,7 @@ def _running(problem: Problem, seed: int, progress: Progress) -> Iterator[_Run]:
         with (
             reporting(progress, "pyhessian", None),
             repeatable(problem.device, problem.plan.dtype),
-            twice_differentiable(),
+            twice_differentiable(problem.copy_module()),
             warnings.catch_warnings(),
             # It knows no other device than the present one.
             torch.cuda.device(problem.device) if problem.device.type == "cuda" else nullcontext(),

@@ -119,7 +119,7 @@ class Derivatives:
         passes = self.passes
         losses = torch.empty(len(numbers), device=passes.device, dtype=passes.dtype)
         total = self._zeros()
-        with passes.at(w), twice_differentiable():
+        with passes.at(w) as module, twice_differentiable(module):
             for i, number in enumerate(numbers):
                 loss = passes.forward(passes.batches[number])[1]
                 require_differentiable(loss)
@@ -152,7 +152,11 @@ class Derivatives:
             LandscapeError: If the device is out of memory.
         """
         self._require_whole_gradient()
-        with self.passes.undisturbed(), twice_differentiable(), explained_derivatives():
+        with (
+            self.passes.undisturbed() as module,
+            twice_differentiable(module),
+            explained_derivatives(),
+        ):
             yield
 
     def _require_whole_gradient(self) -> None:

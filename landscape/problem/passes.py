@@ -222,12 +222,12 @@ class Passes:
     def at(self, w: Point | None) -> Iterator[nn.Module]:
         """Run inside at weights `w`, the model's own if None, repeatably; give the model."""
         self.write(w)
-        with self.undisturbed():
-            yield self._module
+        with self.undisturbed() as module:
+            yield module
 
     @contextmanager
-    def undisturbed(self, *, calibrates: bool = True) -> Iterator[None]:
-        """Run inside repeatably, and with normalization layers as they are to be.
+    def undisturbed(self, *, calibrates: bool = True) -> Iterator[nn.Module]:
+        """Run inside repeatably, with normalization layers as they are to be; give the model.
 
         Args:
             calibrates: Whether `recalibrate` estimates statistics, and does not take stored ones.
@@ -237,7 +237,7 @@ class Passes:
             self.habits.undisturbed(),
             self.norms.evaluation(self._calibrate if calibrates else None),
         ):
-            yield
+            yield self._module
 
     def _calibrate(self) -> None:
         with self.habits.without_inference():
@@ -308,8 +308,8 @@ class Passes:
         # Fused attention cannot be mapped over weights, what has a second derivative can; some
         # operations are done point by point.
         with (
-            self.undisturbed(),
-            twice_differentiable(),
+            self.undisturbed() as module,
+            twice_differentiable(module),
             self.habits.without_gradient(),
             warnings.catch_warnings(),
         ):

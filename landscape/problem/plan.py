@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -200,7 +200,10 @@ def _deterministic(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
     was_filling = memory.fill_uninitialized_memory
     with (
         torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+            enabled=torch.backends.cudnn.enabled,  # the user's own
+            benchmark=False,
+            deterministic=True,
+            allow_tf32=allow_tf32,
         ),
         _matmul_tf32(allow_tf32),
     ):
@@ -231,12 +234,22 @@ def _matmul_tf32(is_allowed: bool) -> Iterator[None]:
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Use attention kernels that have a second derivative; the fused ones do not."""
+def twice_differentiable(module: nn.Module | None = None) -> Iterator[None]:
+    """Use kernels that have a second derivative.
+
+    Those of fused attention do not have one. Neither do cuDNN's recurrent layers, whose gradient
+    exists in training mode only.
+
+    Args:
+        module: What is differentiated; without cuDNN if it has recurrent layers.
+    """
     had_fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    parts = () if module is None else module.modules()
+    is_recurrent = any(isinstance(part, nn.RNNBase) for part in parts)
+    without_cudnn = torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), without_cudnn:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(had_fastpath)

@@ -127,7 +127,7 @@ def _difference(passes: Passes, w: Tensor, step: Tensor) -> Tensor:
 
 def _gradient(passes: Passes, w: Tensor) -> Tensor | None:
     """Return the gradient at w (P,); None if the model has used up its own graph."""
-    with passes.at(w), twice_differentiable():
+    with passes.at(w) as module, twice_differentiable(module):
         loss = passes.forward(passes.habits.tried)[1]
         require_differentiable(loss)
         try:

@@ -17,6 +17,7 @@ from landscape.problem.batches import Batch, Change, Data, batch_length
 from landscape.problem.criteria import MeanOver, is_of_torch
 from landscape.problem.forward import OwnBuffers, outputs_loss_and_count
 from landscape.problem.habits import Habits
+from landscape.problem.plan import twice_differentiable
 from landscape.problem.weights import as_pairs
 from landscape.runtime import distributed
 from landscape.runtime.random_state import forked_random_state
@@ -146,7 +147,7 @@ def _has_unused_parameters(module: nn.Module, probe: Callable[[], Tensor]) -> bo
     """Whether the loss leaves out a parameter, seen in evaluation mode, which moves no buffers."""
     parameters = [w for w in module.parameters() if w.requires_grad]
     module.eval()
-    with forked_random_state([w.device for w in parameters]):
+    with forked_random_state([w.device for w in parameters]), twice_differentiable(module):
         gradients = torch.autograd.grad(probe(), parameters, allow_unused=True)
     return any(gradient is None for gradient in gradients)
 
