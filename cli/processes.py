@@ -31,7 +31,7 @@ def open_checkpoint(
         splits: Splits to open.
         **arguments: Further arguments of `open_problems`.
     """
-    device = distributed.local_device(choose_device(options.device))
+    device = distributed.local_device(choose_device(options.device), options.device)
     choice = options.choice(ProblemChoice)
     mode = choice.batchnorm or "stored"  # None where nothing was typed
     choice = dataclasses.replace(choice, device=str(device), batchnorm=mode)

@@ -97,7 +97,7 @@ def train_runs(
             "test_data": splits.test and splits.test.hash,
             "init": start and hash_tensors(tensors_in(start.state_dict)),
         }
-        place = distributed.local_device(choose_device(device))
+        place = distributed.local_device(choose_device(device), device)
         histories = [run.train(recipe, splits, start, hashes, place, signals) for run in runs]
     if as_json:
         named = {"loss_function": recipe.loss}

@@ -35,11 +35,15 @@ def is_launched() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
-def local_device(device: torch.device) -> torch.device:
+def local_device(device: torch.device, asked: str) -> torch.device:
     """Return this process's own device of that kind: on CUDA the one of its number on this machine.
 
+    Args:
+        device: One of the kind.
+        asked: What the user called it, such as `cuda` or `cuda:1`.
+
     Raises:
-        InputError: If processes cannot work together on such a device.
+        InputError: If processes cannot work together on such a device, or this one has none.
     """
     if not is_launched() or device.type == "cpu":
         return device
@@ -49,6 +53,17 @@ def local_device(device: torch.device) -> torch.device:
         hint="Pass `device='cpu'`.",
     )
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    require(
+        asked in ("auto", "cuda", str(own)),
+        f"each process computes on the CUDA device of its own number, {own}, got {asked}.",
+        hint="Pass `device='cuda'`, or start a single process without torchrun.",
+    )
+    require(
+        own.index < torch.cuda.device_count(),
+        f"each process needs a CUDA device of its own, and this machine has "
+        f"{torch.cuda.device_count()}.",
+        hint="Start as many processes on a machine as it has devices, or pass `device='cpu'`.",
+    )
     torch.cuda.set_device(own)
     return own
 
