@@ -214,6 +214,25 @@ _NO_MEMORY = (
 """What the system, torch, HDF5 and the loader of libraries say where memory is used up."""
 
 
+@contextmanager
+def explained_memory(what: str, hint: str = "Pass a smaller `batch_size`.") -> Iterator[None]:
+    """Say what memory ran out in.
+
+    Args:
+        what: What is computed inside, with an article.
+        hint: What to do about it.
+
+    Raises:
+        LandscapeError: If there was too little memory anywhere.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise LandscapeError(f"out of memory in {what}.", hint=hint) from exc
+
+
 def is_out_of_memory(exc: BaseException | None) -> bool:
     """Whether an exception, or what caused it, is that there was too little memory anywhere."""
     while exc is not None:

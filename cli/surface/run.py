@@ -163,13 +163,17 @@ def _open_under(
     recorded_size = None if plan.get("is_default_size") else plan.get("batch_size")
     if "num_threads" in plan:
         torch.set_num_threads(plan["num_threads"])
-    return open_checkpoint(
+    opened = open_checkpoint(
         checkpoint,
         dataclasses.replace(problem, batch_size=problem.batch_size or recorded_size),
         splits,
         points_per_pass=work.points_per_pass or plan.get("points_per_pass"),
         compile=work.compile or plan.get("is_compiled", False),
     )
+    if plan.get("device") == "cuda":  # whose free memory may have changed
+        for each in opened.problems.values():
+            each.passes.cut(problem.batch_size or plan["batch_size"])
+    return opened
 
 
 def _stored_surface(path: Path) -> Surface | None:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import NotFiniteError, require_one_of
+from landscape.errors import NotFiniteError, explained_memory, require_one_of
 from landscape.hessian.memory_plan import half_of_free_memory
+from landscape.problem.batch_memory import cut_alike, until_it_fits
 from landscape.problem.batches import batch_length
 from landscape.problem.curvature_graphs import (
     CURVATURES,
@@ -192,6 +193,22 @@ class CurvatureOperator:
             LandscapeError: If the device is out of memory.
         """
         self.spec.require_vector(v, "v")
+        return until_it_fits(lambda: self._multiplied(v), self._shrink)
+
+    def _shrink(self) -> bool:
+        """Keep no graphs any more, or if none were kept, halve the batches; return whether."""
+        if self._graphs:
+            self._graphs.clear()
+            self._given_bytes = 0
+        else:
+            has_joined = self._derivatives is not self._problem.derivatives
+            if has_joined or not self._problem.halve_batches():
+                return False
+        self._version = None
+        return True
+
+    @explained_memory("a matrix-vector product", "Pass a smaller `batch_size`, or `memory`.")
+    def _multiplied(self, v: Tensor) -> Tensor:
         parts = self.spec.tensors(v.to(self.device, self._passes.dtype))
         self._prepare()
         total = torch.zeros(self.size, device=self.device, dtype=accumulation_dtype(self.device))
@@ -240,6 +257,7 @@ class CurvatureOperator:
             count = len(self._passes.batches)
             left = max(math.ceil(count * num_bytes / _BATCH_BYTES), distributed.world_size())
             self._derivatives = self._derivatives.joined(math.ceil(count / left))
+        cut_alike(self._passes)
         self._numbers = distributed.own_share(torch.arange(len(self._passes.batches))).tolist()
 
     def _resident(self) -> set[int]:

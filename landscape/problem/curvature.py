@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import InputError, require
+from landscape.errors import InputError, explained_memory, require
 from landscape.problem.batch_means import find_separate
-from landscape.problem.batches import Batch, TensorData, map_tensors, tensors_in
-from landscape.problem.criteria import ClassLoss
+from landscape.problem.batches import Batch, BatchData, TensorData, map_tensors, tensors_in
+from landscape.problem.criteria import ClassLoss, is_of_torch
 from landscape.problem.curvature_graphs import (
     CurvatureGraph,
     GaussNewtonGraph,
@@ -74,6 +74,21 @@ class Derivatives:
         data, batches = self.passes.data, self.passes.batches
         return self._chooses_batches and isinstance(data, TensorData) and len(batches) > 1
 
+    @property
+    def may_halve(self) -> bool:
+        """Whether batches may be cut in half without another loss than before.
+
+        Nobody asked for batches of their size, no random numbers are drawn for each, and the loss
+        is a mean over examples or what it counts.
+        """
+        passes = self.passes
+        return (
+            self._chooses_batches
+            and not isinstance(passes.data, BatchData)
+            and passes.habits.sources is None
+            and (is_of_torch(passes.given_criterion) or passes.over.is_counted)
+        )
+
     def joined(self, count: int) -> Derivatives:
         """Return the derivatives with `count` batches at a time joined; model and data are shared.
 
@@ -102,6 +117,7 @@ class Derivatives:
         difference = norm(other.gradient_share([0])[1] - torch.stack(shares).sum(0))
         return difference <= math.sqrt(torch.finfo(self.passes.dtype).eps) * sum(map(norm, shares))
 
+    @explained_memory("a gradient")
     def gradient_share(
         self, numbers: Sequence[int], w: Point | None = None
     ) -> tuple[np.ndarray, Tensor]:
@@ -128,6 +144,7 @@ class Derivatives:
                 losses[i] = loss.detach()
         return losses.cpu().double().numpy(), total
 
+    @explained_memory("a matrix-vector product")
     def product(self, v: Tensor, w: Point | None = None) -> Tensor:
         """Return the product of the Hessian with `v` (P,), as `Problem.hessian_vector_product`."""
         spec = self.passes.spec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction, once_differentiable
 
-from landscape.errors import InputError, LandscapeError, first_line, is_out_of_memory, require
+from landscape.errors import InputError, explained_memory, first_line, require
 from landscape.problem.batches import tensors_in
 from landscape.problem.second_derivatives import Convolution, CrossEntropy
 
@@ -197,14 +197,11 @@ def explained_derivatives() -> Iterator[None]:
         InputError: Where torch refuses a second derivative; it names the operation.
         LandscapeError: If the device is out of memory.
     """
+    hint = "Pass a smaller `batch_size`, or a smaller `memory`."
     try:
-        yield
+        with explained_memory("a matrix-vector product", hint):
+            yield
     except RuntimeError as exc:
-        if is_out_of_memory(exc):
-            raise LandscapeError(
-                "out of memory in a matrix-vector product.",
-                hint="Pass a smaller `batch_size`, or a smaller `memory`.",
-            ) from exc
         if not any(refusal in str(exc) for refusal in _REFUSALS):
             raise
         raise InputError(

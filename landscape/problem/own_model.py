@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import copying_a_model
+from landscape.errors import copying_a_model, explained_memory
 from landscape.problem.batches import cast, dtype_for
 from landscape.problem.state import walk
 
 
+@explained_memory("copying the model", "Take a device with more memory.")
 def own_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Copy a model and move the copy, in evaluation mode and without gradients.
 

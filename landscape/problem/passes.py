@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landscape.errors import InputError
+from landscape.errors import InputError, explained_memory
 from landscape.problem.batches import Batch, Data, tensors_in
 from landscape.problem.criteria import (
     NotingLoss,
@@ -120,8 +120,7 @@ class Passes:
         self._own_version: int | None = None
         self._stack = self._buffer.new_empty(0, self.spec.size)
         self.separate: Loss | None = None
-        resident = self._moved(data)
-        roots = {"": self._module, "loss function": own.call}
+        resident, roots = self._moved(data), {"": self._module, "loss function": own.call}
         state = State(roots, ignored=self.norms.moving, shared=own.shared)
         with repeatable(self.device, dtype):
             is_channels_last = prefers_channels_last(self._module, resident.batches(2)[0][0])
@@ -149,15 +148,15 @@ class Passes:
         self.plan = replace(self.plan, draws=draws if self.habits.is_random else 1)
         if not is_of_torch(own.call):
             self._returns_count = None not in self._note([self.habits.tried])
-        self._cut()
+        self.cut(self.plan.batch_size)
         self.calibration: list[Batch] | None = None
         if calibration is not None and batchnorm == "recalibrate":
             batches = laid_out(self._moved(calibration), self.plan).batches(self.plan.batch_size)
             self.calibration = self._numbered(batches, 1)
         self._compiled: Callable[..., Any] = self._module
         if is_compiled:  # a separate program for each batch size
-            in_graphs = {"mode": "reduce-overhead"} if self.device.type == "cuda" else {}
-            self._compiled = compiled(self._module, dynamic=False, **in_graphs)
+            mode = "reduce-overhead" if self.device.type == "cuda" else None
+            self._compiled = compiled(self._module, dynamic=False, mode=mode)
 
     def copied_module(self) -> nn.Module:
         """Return a copy of the model at the weights that were last written."""
@@ -190,8 +189,8 @@ class Passes:
 
     def joined(self, count: int) -> Passes:
         """Return these passes with `count` batches at a time joined; model and data are shared."""
-        other = changed(self, plan=replace(self.plan, batch_size=count * self.plan.batch_size))
-        other._cut()
+        other = changed(self)
+        other.cut(count * self.plan.batch_size)
         return other
 
     @contextmanager
@@ -218,12 +217,10 @@ class Passes:
         torch.autograd.graph.increment_version(self._buffer)
         self._own_version = self.version if w is None else None
 
-    @contextmanager
-    def at(self, w: Point | None) -> Iterator[nn.Module]:
+    def at(self, w: Point | None) -> AbstractContextManager[nn.Module]:
         """Run inside at weights `w`, the model's own if None, repeatably; give the model."""
         self.write(w)
-        with self.undisturbed() as module:
-            yield module
+        return self.undisturbed()
 
     @contextmanager
     def undisturbed(self, *, calibrates: bool = True) -> Iterator[nn.Module]:
@@ -285,6 +282,7 @@ class Passes:
             for found in self.measure_stack(points[start : start + size], size, batches)
         ]
 
+    @explained_memory("a forward pass")
     def measure_point(self, point: Point | None, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
         """Return by name the values at a point.
 
@@ -294,6 +292,7 @@ class Passes:
         with self.at(point), self.habits.without_gradient():
             return on_host([self._measure(batch, model) for batch in batches])
 
+    @explained_memory("a forward pass")
     def measure_stack(
         self, points: Sequence[Point], size: int, batches: Sequence[Batch]
     ) -> list[dict[str, np.ndarray]]:
@@ -333,9 +332,8 @@ class Passes:
 
         Values that are not available are left out.
         """
-        targets = batch[1]
         outputs, loss = self.forward(batch, model)
-        found = {"loss": loss}
+        targets, found = batch[1], {"loss": loss}
         correct = num_correct(outputs, targets, self.over.loss)
         if correct is not None:
             found["correct"] = correct
@@ -361,6 +359,7 @@ class Passes:
             *tensors_in(self.batches),
         ]
 
+    @explained_memory("moving the data to the device", "Pass fewer `samples`.")
     def _moved(self, data: Any) -> Data:
         """Read the data and hash them where they are, before they are cast and moved."""
         return as_data(data).hashed().to(self.device, self.dtype)
@@ -368,9 +367,11 @@ class Passes:
     def _take_data(self, resident: Data) -> None:
         self.num_examples = resident.num_examples
         self.data = laid_out(resident, self.plan)
-        self._cut()
+        self.cut(self.plan.batch_size)
 
-    def _cut(self) -> None:
+    def cut(self, size: int) -> None:
+        """Cut the data into batches of `size` examples; the user's own batches stay."""
+        self.plan = replace(self.plan, batch_size=size)
         self.batches = self._numbered(self.data.batches(self.plan.batch_size), self.plan.draws)
         self.over = fitted(
             self._own_criterion, self.own_batches, self._note if self._returns_count else None

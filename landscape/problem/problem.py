@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import require, require_in_limits, require_one_of, without_remarks
+from landscape.errors import (
+    Remark,
+    explained_memory,
+    require,
+    require_in_limits,
+    require_one_of,
+    without_remarks,
+)
 from landscape.problem.batch_means import find_sample, warn_of_batch_size
+from landscape.problem.batch_memory import fit_into_memory, until_it_fits
 from landscape.problem.batches import Batch, BatchData, Data, hash_tensors, tensors_in
 from landscape.problem.curvature import Derivatives
 from landscape.problem.forward import BATCHNORM_MODES, changed
@@ -23,6 +32,7 @@ from landscape.problem.sampling_error import (
     error_over_draws,
 )
 from landscape.problem.weights import Point, WeightSpec, load_own_state, trainable_parameters
+from landscape.runtime import distributed
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,7 @@ class Problem:
             is_compiled=compile,
             draws=draws,
         )
+        fit_into_memory(self.passes)
         self.passes.habits.warn(draws)
         warn_of_batch_size(self.passes)
         self.derivatives = Derivatives(
@@ -292,7 +303,10 @@ class Problem:
 
         A loss that is not finite is a value, not an error. The device is waited for once.
         """
-        return self.evaluation_of(self.passes.measure_point(w, self.passes.batches))
+        found = until_it_fits(
+            lambda: self.passes.measure_point(w, self.passes.batches), self.halve_batches
+        )
+        return self.evaluation_of(found)
 
     def evaluate_many(self, points: Sequence[Point] | Tensor) -> list[Evaluation]:
         """Return mean loss and accuracy at each point, `plan.points_per_pass` points at a time.
@@ -302,7 +316,9 @@ class Problem:
         Args:
             points: Any number of them; best a multiple of `plan.points_per_pass`.
         """
-        found = self.passes.measure_many(list(points), self.passes.batches)
+        found = until_it_fits(
+            lambda: self.passes.measure_many(list(points), self.passes.batches), self.halve_batches
+        )
         return list(map(self.evaluation_of, found))
 
     def evaluation_of(self, found: dict[str, np.ndarray]) -> Evaluation:
@@ -331,7 +347,10 @@ class Problem:
         With `batch`, batch statistics are differentiated through; with `recalibrate` they are
         constants.
         """
-        losses, total = self.derivatives.gradient_share(range(len(self.passes.batches)), w)
+        losses, total = until_it_fits(
+            lambda: self.derivatives.gradient_share(range(len(self.passes.batches)), w),
+            self.halve_batches,
+        )
         return Gradient(self.passes.mean(losses), total)
 
     def hessian_vector_product(self, v: Tensor, w: Tensor | None = None) -> Tensor:
@@ -346,4 +365,21 @@ class Problem:
         Raises:
             InputError: If the loss cannot be differentiated twice.
         """
-        return self.derivatives.product(v, w)
+        return until_it_fits(lambda: self.derivatives.product(v, w), self.halve_batches)
+
+    @explained_memory("cutting the data into batches")
+    def halve_batches(self) -> bool:
+        """Halve the batch size from here on, as `plan` tells, where memory was too little.
+
+        Returns:
+            Whether that was done: on an accelerator, where nobody chose the size, no loss depends
+            on it, and no other process counts on it.
+        """
+        size = min(self.plan.batch_size, self.num_examples) // 2
+        is_of_batches = self.sample is not None and self.passes.separate is None
+        is_bound = is_of_batches or distributed.is_on() or self.device.type == "cpu"
+        if size < 1 or is_bound or not self.derivatives.may_halve:
+            return False
+        self.passes.cut(size)
+        warnings.warn(f"Memory ran out; {size} examples per pass now.", Remark, stacklevel=2)
+        return True

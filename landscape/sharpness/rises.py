@@ -14,6 +14,7 @@ from torch import Tensor
 
 from landscape.ascent.ball import Ball
 from landscape.errors import NotFiniteError
+from landscape.problem.batch_memory import cut_alike
 from landscape.problem.batches import Batch
 from landscape.problem.problem import Gradient, Problem
 from landscape.problem.sampling_error import Sample, units_of
@@ -70,6 +71,8 @@ class Objective:
         # Each process has timed its own.
         own = problem.plan.points_per_pass
         self._at_a_time = distributed.from_first(own) if self._is_shared else own
+        if self._is_shared:
+            cut_alike(problem.passes)
         numbers = torch.arange(len(problem.passes.batches))
         self._numbers: list[int] = (
             distributed.own_share(numbers) if self._is_shared else numbers

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -368,8 +367,7 @@ def test_batches_are_joined_for_products_where_sums_and_counts_add_up(case):
     torch.manual_seed(0)
     build, data, loss, _ = CASES[case]
     problem = Problem(build().double(), data, loss, dtype="float64")
-    problem.passes.plan = replace(problem.plan, batch_size=2)
-    problem.passes._cut()
+    problem.passes.cut(2)
     derivatives = problem.derivatives.joined(3)
     assert len(derivatives.passes.batches) == 3
     matrix = torch.stack([derivatives.product(v) for v in torch.eye(problem.spec.size).double()])
@@ -383,8 +381,7 @@ def test_batches_whose_sums_do_not_add_up_are_not_joined():
         return (outputs.sum() - targets.sum()) ** 2, torch.tensor(float(len(targets)))
 
     problem = Problem(nn.Linear(3, 1), (INPUTS, INPUTS[:, :1]), squared)
-    problem.passes.plan = replace(problem.plan, batch_size=2)
-    problem.passes._cut()
+    problem.passes.cut(2)
     assert problem.derivatives.joined(3) is problem.derivatives
 
 
