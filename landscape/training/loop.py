@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from landscape.errors import Remark
+from landscape.errors import Remark, explained_memory
 from landscape.optim.sam import SAM
 from landscape.problem.batches import Data
-from landscape.problem.plan import autocast, compiled, kept_modes, prefers_channels_last
+from landscape.problem.plan import compiled, deterministic, kept_modes, prefers_channels_last
 from landscape.problem.reading import as_data
 from landscape.results.history import History, make_history
 from landscape.runtime import distributed
@@ -47,9 +47,10 @@ def train(
     """Train a module in place.
 
     The caller's random state and the module's training modes are as before afterwards. The same
-    arguments give the same weights, bit for bit, on a device with deterministic kernels. On the
-    CPU, images go through networks with 2-D convolutions in the channels_last layout, where these
-    take it.
+    arguments give the same weights, bit for bit, on a device with deterministic kernels: on CUDA
+    they are chosen as for an evaluation, where there are any, and products of float32 numbers are
+    not rounded to TF32. On the CPU, images go through networks with 2-D convolutions in the
+    channels_last layout, where these take it.
 
     In the processes of one `landscape.runtime.distributed.joined`, each takes its consecutive share
     of every batch and the gradients are averaged: without BatchNorm, dropout and augmentation,
@@ -87,16 +88,17 @@ def train(
     """
     parameter = next(module.parameters())
     device = parameter.device if device is None else device
-    data, test, validation = (
-        None if each is None else as_data(each).to(device, parameter.dtype.to_real())
-        for each in (data, test, validation)
-    )
+    with explained_memory("moving the data to the device", "Pass fewer `samples`."):
+        data, test, validation = (
+            None if each is None else as_data(each).to(device, parameter.dtype.to_real())
+            for each in (data, test, validation)
+        )
     run = TrainingRun(
         module, data, test, validation, optimizer, plan, criterion, device, progress, save,
         should_stop,
     )  # fmt: skip
-    own_precision = autocast(device.type, is_on=False)
-    with forked_random_state([device], seed=plan.seed), kept_modes(module), own_precision:
+    repeatably = deterministic(device)
+    with forked_random_state([device], seed=plan.seed), kept_modes(module), repeatably:
         run.is_channels_last = _is_channels_last_faster(module, data, device)
         with data_parallel(module, optimizer, run.probe) as run.parallel:
             run.forward = compiled(run.parallel) if plan.compile else run.parallel

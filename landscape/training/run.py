@@ -17,7 +17,14 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from landscape.data.subset import fixed_subset
-from landscape.errors import CheckpointError, LandscapeError, copying_a_model, first_line, require
+from landscape.errors import (
+    CheckpointError,
+    LandscapeError,
+    copying_a_model,
+    explained_memory,
+    first_line,
+    require,
+)
 from landscape.problem.batches import Batch, Data
 from landscape.problem.criteria import checked, fitted
 from landscape.problem.forward import (
@@ -160,6 +167,7 @@ class TrainingRun:
         self.report(meter, clock)
         return self.train_row(meter)
 
+    @explained_memory("a training step", "Pass a smaller `micro_batch` or `batch_size`.")
     def train_batch(self, indices: Tensor, augmentation_seed: int, seed: int) -> None:
         """Take one optimizer step, with random numbers of its own."""
         self.augmentation.manual_seed(augmentation_seed)
