@@ -81,7 +81,8 @@ class SAM(WrappingOptimizer):
         every: Make the ascent in every k-th step, from the first; the others are the base's.
         decay_in_ascent: Add weight_decay * w to the gradient that is climbed.
         scope: `batch`, `process` or `micro-batch`.
-        seed: Of the random directions, which come from generators of their own.
+        seed: Of the random directions, which come from generators of their own, on the host: they
+            are the same whatever the device, and are copied to it at every step.
         module: The model, whose buffers shall move once a step.
         **base_kwargs: Options of the base class.
 
@@ -336,7 +337,7 @@ class SAM(WrappingOptimizer):
         step = ascent.num_steps
         for number, ball in enumerate(ascent.balls):
             if self.direction == "random":
-                generator = torch.Generator(ball.weights[0].device)
+                generator = torch.Generator()  # of the host: the same numbers on every device
                 ranks = (rank(),) if self._is_apart() else ()
                 numbers = (self.seed, _STREAM, self.num_ascents, number, *ranks)
                 ball.draw(generator.manual_seed(derived_seeds(1, *numbers)[0]))

@@ -69,6 +69,7 @@ TRAINING = [
     "--optim sam",
     "--optim asam --base adam --rho 0.5",
     "--optim gsam",
+    "--optim rand-sam",
     "--optim friendly-sam",
     "--optim sam --ascent-steps 2 --radius sphere",
     "--optim sam --scope micro-batch --batch-size 64 --micro-batch 16",
