@@ -291,8 +291,10 @@ class CurvatureOperator:
             with self._derivatives.differentiating():
                 yield
         else:
-            with deterministic(self.device, self._passes.plan.dtype), explained_derivatives():
+            chosen = deterministic(self.device, self._passes.plan.dtype)
+            with chosen as messages, explained_derivatives():
                 yield
+            self._passes.plan = self._passes.plan.warned(messages)
 
     def _product(self, number: int, parts: list[Tensor]) -> Product:
         """Return the product of a batch's curvature."""

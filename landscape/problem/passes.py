@@ -230,11 +230,12 @@ class Passes:
             calibrates: Whether `recalibrate` estimates statistics, and does not take stored ones.
         """
         with (
-            repeatable(self.device, self.plan.dtype),
+            repeatable(self.device, self.plan.dtype) as messages,
             self.habits.undisturbed(),
             self.norms.evaluation(self._calibrate if calibrates else None),
         ):
             yield self._module
+        self.plan = self.plan.warned(messages)
 
     def _calibrate(self) -> None:
         with self.habits.without_inference():
@@ -334,8 +335,7 @@ class Passes:
         """
         outputs, loss = self.forward(batch, model)
         targets, found = batch[1], {"loss": loss}
-        correct = num_correct(outputs, targets, self.over.loss)
-        if correct is not None:
+        if (correct := num_correct(outputs, targets, self.over.loss)) is not None:
             found["correct"] = correct
         if self.separate is not None:
             found["losses"] = self.habits.apart(self.separate, batch)(outputs, targets)

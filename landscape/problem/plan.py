@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -25,6 +26,9 @@ DTYPES = {
 """Name -> dtype of the weights; bfloat16 means float32 weights under autocast, tf32 float32 weights
 whose products tensor cores round to 10 bits of mantissa."""
 
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
+"""What torch says of an operation."""
+
 _AMPERE = (8, 0)  # compute capability of the first devices with TF32
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -40,7 +44,7 @@ class Plan:
         batch_size: Examples a forward pass.
         memory_format: `contiguous` or `channels_last`.
         num_threads: CPU threads.
-        deterministic: `yes`, or the reason why not.
+        deterministic: `yes`, or the reason why not, such as what an operation warned of.
         points_per_pass: Points whose weights go through a forward pass together.
         is_compiled: Whether `torch.compile` made the forward pass.
         is_default_size: Whether nobody asked for the batch size: then products may join batches.
@@ -82,6 +86,11 @@ class Plan:
     def autocast(self) -> Any:
         """Return a context in which torch computes in the plan's dtype."""
         return autocast(self.device, is_on=self.dtype == "bfloat16")
+
+    def warned(self, messages: Sequence[str]) -> Plan:
+        """Return the plan after torch has warned, or not, of operations whose bits may vary."""
+        is_told = not messages or self.deterministic != "yes"
+        return self if is_told else replace(self, deterministic=f"no: {messages[0]}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -169,30 +178,33 @@ def require_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[None]:
+def repeatable(device: torch.device, dtype: str = "float32") -> Iterator[list[str]]:
     """Make the enclosed code depend only on its inputs, and leave every global setting as it was.
 
     The random state is the same at every entry and restored at exit; on CUDA, deterministic
     algorithms are used, and full float32 precision unless `dtype` is `tf32`. The caller's autocast
     does not count.
 
+    Yields:
+        What torch warns of inside, where it has no deterministic algorithm.
+
     Raises:
         InputError: If torch cannot say in which precision it multiplies matrices.
     """
-    with forked_random_state([device], seed=0), deterministic(device, dtype):
-        yield
+    with forked_random_state([device], seed=0), deterministic(device, dtype) as messages:
+        yield messages
 
 
 @contextmanager
-def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[None]:
+def deterministic(device: torch.device, dtype: str = "float32") -> Iterator[list[str]]:
     """Do what `repeatable` does for what draws no random numbers."""
     with autocast(device.type, is_on=False):
         yield from _deterministic(device, allow_tf32=dtype == "tf32")
 
 
-def _deterministic(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
+def _deterministic(device: torch.device, *, allow_tf32: bool) -> Iterator[list[str]]:
     if device.type != "cuda":
-        yield
+        yield []
         return
     was_on = torch.are_deterministic_algorithms_enabled()
     was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -206,14 +218,33 @@ def _deterministic(device: torch.device, *, allow_tf32: bool) -> Iterator[None]:
             allow_tf32=allow_tf32,
         ),
         _matmul_tf32(allow_tf32),
+        _noted(_NOT_DETERMINISTIC) as messages,
     ):
         torch.use_deterministic_algorithms(True, warn_only=True)
         memory.fill_uninitialized_memory = False  # one kernel less for every new tensor
         try:
-            yield
+            yield messages
         finally:
             torch.use_deterministic_algorithms(was_on, warn_only=was_warn_only)
             memory.fill_uninitialized_memory = was_filling
+
+
+@contextmanager
+def _noted(part: str) -> Iterator[list[str]]:
+    """Note the first lines of warnings that have a part in them, and show the others as usual."""
+    messages: list[str] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Warning | str, *args: Any, **named: Any) -> None:
+            if part in str(message):
+                messages.append(str(message).splitlines()[0])
+            else:
+                show(message, *args, **named)
+
+        warnings.filterwarnings("always", f".*{part}")
+        warnings.showwarning = note
+        yield messages
 
 
 @contextmanager

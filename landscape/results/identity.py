@@ -29,8 +29,17 @@ def loss_trait(stored: str, wanted: str) -> Trait:
 
 
 def plan_traits(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Trait]:
-    """Yield the items of two execution plans, of which files of an earlier version lack some."""
-    return item_traits({**_UNRECORDED_PLAN, **stored}, wanted, wanted, prefix="plan: ")
+    """Yield the items of two execution plans, of which files of an earlier version lack some.
+
+    Whether bits may vary is not compared where an operation has told, which it does in its course.
+    """
+    told = [each.get("deterministic", "") for each in (stored, wanted)]
+    names = [name for name in wanted if name != "deterministic" or not any(map(_is_told, told))]
+    return item_traits({**_UNRECORDED_PLAN, **stored}, wanted, names, prefix="plan: ")
+
+
+def _is_told(deterministic: str) -> bool:
+    return "does not have a deterministic" in deterministic
 
 
 def item_traits(
