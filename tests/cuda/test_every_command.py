@@ -16,7 +16,7 @@ pytestmark = pytest.mark.gpu
 DEVICES = ("cpu", "cuda")
 OWN = re.compile(
     r"out|checkpoint|ema_checkpoint|history|certificate|seconds|memory|created|deviations"
-    r"|(bottom_|loss_)?(rounding|residuals|estimates)|layer_shares|gradient_overlaps|\w*intervals"
+    r"|(bottom_|loss_|trace_)?(rounding|residuals|estimates)|layer_shares|gradient_overlaps|\w*intervals"
 )
 """Keys of what is the device's own: paths, times, the plan, and errors near the last digits."""
 

@@ -124,3 +124,12 @@ def test_a_surface_goes_on_with_its_batches_though_more_memory_is_free(tmp_path,
         first = run(*words, "--out", tmp_path / "a.h5")
     assert read_result(tmp_path / "a.h5").provenance.plan["batch_size"] < 1024
     assert run(*words, "--out", tmp_path / "a.h5", "--resume")["splits"] == first["splits"]
+
+
+def test_data_are_hashed_on_the_host_before_they_move():
+    data = torch.randn(64, 1000), torch.arange(64) % 2
+    problem, on_cpu = (Problem(nn.Linear(1000, 2), data, device=each) for each in ("cuda", "cpu"))
+    with fakecuda.recorded() as record:
+        found = problem.data_hash
+    assert found == on_cpu.data_hash
+    assert not record.waits
