@@ -15,7 +15,6 @@ from torch import Tensor
 from landscape.errors import require
 from landscape.io.open import OpenedProblems, split_names
 from landscape.io.store import read_as, write_result
-from landscape.problem.plan import choose_device
 from landscape.problem.problem import Problem
 from landscape.results.sharpness import SharpnessComparison
 from landscape.results.spectrum import Spectrum
@@ -150,11 +149,7 @@ def _open(path: Path, asked: MeasurementOptions) -> OpenedProblems:
     """
     also = ("test",) if asked.split == "train" else ()
     if asked.protocol is None:
-        is_cuda = choose_device(asked.device).type == "cuda"
-        points_per_pass = None if is_cuda and "avg" in asked.names else 1
-        return open_checkpoint(
-            path, asked, (asked.split,), also=also, points_per_pass=points_per_pass
-        )
+        return open_checkpoint(path, asked, (asked.split,), also=also)
     protocol = get_protocol(asked.protocol)
     require_protocol_alone(asked)
     augment = get_augmentation(protocol.augmentation)
