@@ -104,7 +104,7 @@ class Density(Record):
 
     def _names(self) -> Sequence[str]:
         counts = ("num_probes", "num_nodes", "num_matvecs")
-        return ("outliers", "outlier_residuals", *counts, "rounding")
+        return "outliers", "outlier_residuals", *counts, "rounding"
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,7 @@ class Extremes:
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
         noise_floor: Absolute error that counts as rounding; within it the tolerance is met too.
-        rounding: Error of each of the largest from the rounding inside the products, (k,), see
-            `landscape.problem.rounding.Rounding`; empty where it was not measured.
+        rounding: Error of each of the largest from rounding, (k,); empty where not measured.
         bottom_rounding: The same for the smallest, (kb,).
     """
 
@@ -210,12 +209,10 @@ class Extremes:
         It is the residual plus the rounding. The residual of an invariant space is 0, so that it
         counts as at least the noise floor.
         """
+        top, bottom = (self.residuals, self.rounding), (self.bottom_residuals, self.bottom_rounding)
         top, bottom = (
             np.maximum(residuals, self.noise_floor) + (rounding if rounding.size else 0.0)
-            for residuals, rounding in (
-                (self.residuals, self.rounding),
-                (self.bottom_residuals, self.bottom_rounding),
-            )
+            for residuals, rounding in (top, bottom)
         )
         return top, bottom
 
