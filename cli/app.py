@@ -23,6 +23,7 @@ from .hessian.command import hessian
 from .hints import learn_options
 from .options import Command
 from .plot.command import plot
+from .plot.film import animate
 from .program import CTRL_C, error_code, main
 from .sharpness.command import sharpness
 from .surface.command import surface
@@ -113,6 +114,7 @@ for command in (
     compare,
     verify,
     plot,
+    animate,
     info,
     convert,
     doctor,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from landscape.plot.curvature_curves import plot_curvature_history
     from landscape.plot.density_figures import plot_density
     from landscape.plot.figure import LETTERED_KINDS, draw, draw_result
+    from landscape.plot.film import FILM_SUFFIXES, animate
     from landscape.plot.interactive import draw_page
     from landscape.plot.look import Look, parse_clip, parse_levels, parse_view
     from landscape.plot.names import FIGURES, QUANTITIES, choose_kind, kinds_of, letter
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "FILM_SUFFIXES",
     "FONTS",
     "FORMATS",
     "LETTERED_KINDS",
@@ -39,6 +41,7 @@ __all__ = [
     "Look",
     "Panel",
     "Style",
+    "animate",
     "choose_kind",
     "draw",
     "draw_page",
@@ -70,6 +73,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "FILM_SUFFIXES": "film",
     "FORMATS": "save",
     "FIGURES": "names",
     "FONTS": "presets",
@@ -79,6 +83,7 @@ _MODULES = {
     "Look": "look",
     "Panel": "composition",
     "Style": "presets",
+    "animate": "film",
     "choose_kind": "names",
     "draw": "figure",
     "draw_page": "interactive",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import require, require_in_limits
 from landscape.plot.basins import plot_merge_tree, plot_persistence
@@ -17,7 +16,7 @@ from landscape.plot.curvature_curves import plot_curvature_history
 from landscape.plot.density_figures import plot_density
 from landscape.plot.field import Field, choose_splits, on_same_axes, scale_of, subtract_fields
 from landscape.plot.look import DEFAULT_LOOK, Look
-from landscape.plot.mark_symbols import draw_snapshots, legend_of
+from landscape.plot.mark_symbols import legend_of
 from landscape.plot.names import choose_kind, letter, literal, name_results, refuse_other_split
 from landscape.plot.paired_differences import plot_differences
 from landscape.plot.plane_maps import (
@@ -25,41 +24,31 @@ from landscape.plot.plane_maps import (
     draw_field,
     is_coarse,
     label_lines,
-    panel_height,
     plot_filled_contour,
     select_plane,
     view_of,
 )
 from landscape.plot.presets import current_style
 from landscape.plot.profile import plot_profile, plot_profiles
-from landscape.plot.scale import choose_scale
 from landscape.plot.sharpness_figures import plot_sharpness
 from landscape.plot.spectrum_figures import plot_eigenvalues, plot_layer_shares
 from landscape.plot.style import (
-    LINE_COLORS,
-    LINE_STYLES,
-    Legend,
     figure_of,
     grid_shape,
-    key,
     panel_title,
-    set_log_ticks,
     styled,
     width_of,
-    with_note,
 )
 from landscape.plot.surface3d import draw_reliefs, scales_of
 from landscape.plot.ticks import space_ticks
 from landscape.plot.training_curves import plot_history
-from landscape.results.surface import Mark, Surface
+from landscape.plot.trajectory_figures import draw_trajectory
+from landscape.results.surface import Surface
 
 _MAX_COLUMNS = 3
 PLANE_KINDS = ("filled", "contour", "heatmap", "surface", "trajectory", "difference")
 LETTERED_KINDS = ("filled", "contour", "heatmap", "surface", "merge-tree")
 """Kinds with a panel per result, which a letter tells apart where there are no labels."""
-_OWN: dict[str, Any] = {"color": LINE_COLORS[0]}
-_PROJECTED: dict[str, Any] = {"color": LINE_COLORS[1], "linestyle": LINE_STYLES[1]}
-_HEIGHT = 1.25  # inches of a panel under the plane
 _ALONE = "Draw each in a figure of its own."
 _NUM_RESULTS = {
     "difference": (
@@ -83,6 +72,16 @@ class _Request:
     quantity: str
     has_title: bool
     look: Look
+    among: Sequence[Surface] = ()
+
+    def fields_with(self, fields: Sequence[Field]) -> list[Field]:
+        """Return the fields that share a scale with those that are drawn, these included."""
+        others = [
+            select_plane(surface, split, self.quantity)
+            for surface in self.among
+            for split in dict.fromkeys(field.split for field in fields)
+        ]
+        return [*fields, *others]
 
 
 @styled
@@ -95,6 +94,7 @@ def draw(
     quantity: str = "loss",
     title: str | None = None,
     look: Look = DEFAULT_LOOK,
+    among: Sequence[Surface] = (),
 ) -> Figure:
     """Draw results of one type in one figure: planes side by side on one scale, others together.
 
@@ -117,6 +117,8 @@ def draw(
             loss has the accuracy, where there is one, under it.
         title: Over the whole figure.
         look: Levels, scale, clipping, colours and labels of planes.
+        among: Surfaces that are not drawn, with which planes share scale and limits, as the frames
+            of a film do.
 
     Returns:
         The figure, of one or two columns of a paper. Its label says what scale a plane is on and
@@ -150,7 +152,9 @@ def draw(
         f"`view` and `zscale` are of the kind surface, got the kind {kind}.",
         hint="Pass `kind='surface'`.",
     )
-    figure = _DRAWERS[kind](results, names, _Request(kind, split, quantity, bool(title), look))
+    figure = _DRAWERS[kind](
+        results, names, _Request(kind, split, quantity, bool(title), look, among)
+    )
     if title:
         figure.suptitle(literal(title))
     space_ticks(figure)
@@ -214,17 +218,18 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
         titles = [", ".join(filter(None, [label, split])) for split in splits]
         rows, columns = _grid(len(fields), 1)
         kind = "filled"
-    scale = scale_of(fields, request.look)
+    every = request.fields_with(fields)
+    scale = scale_of(every, request.look)
     unit = current_style().unit
     panel = (width_of(columns) - 1.4 * unit - 0.15 * (columns - 1)) / columns  # inches
-    views = [view_of(on_same_axes(field, fields), kind) for field in fields]
+    views = [view_of(on_same_axes(field, every), kind) for field in fields]
     has_own_axes = len(on_same_axes(fields[0], fields)) < len(fields)
     figure = legend_of(fields, views).new_figure(
         columns, 0.45 * unit + rows * (panel + 0.25 * unit), layout="compressed", is_exact=True
     )
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(fields))]
     mappables = [
-        draw_field(ax, kind, field, scale, fields, request.look)
+        draw_field(ax, kind, field, scale, every, request.look)
         for ax, field in zip(axes, fields, strict=True)
     ]
     for index, (ax, field, title) in enumerate(zip(axes, fields, titles, strict=True)):
@@ -245,7 +250,7 @@ def _draw_planes(surfaces: list[Surface], names: list[str], request: _Request) -
 def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
     """Draw planes as reliefs with the same heights, colours and view."""
     fields, titles = _panel_fields(surfaces, names, request)
-    scales = scales_of(fields, request.look)
+    scales = scales_of(request.fields_with(fields), request.look)
     _, columns = _grid(len(fields), len(surfaces))
     axes = draw_reliefs(
         fields, titles, scales, request.look, columns=columns, has_title=request.has_title
@@ -253,69 +258,6 @@ def _draw_reliefs(surfaces: list[Surface], names: list[str], request: _Request) 
     figure = figure_of(axes[0])
     figure.set_label(scales[0].summary)
     return figure
-
-
-def _draw_trajectory(surfaces: list[Surface], names: list[str], request: _Request) -> Figure:
-    """Draw a plane with snapshots, and under it their losses on and off it and their distances."""
-    splits = choose_splits(surfaces, request.split, request.quantity)
-    field = select_plane(surfaces[0], splits[0], request.quantity)
-    snapshots = field.snapshots
-    require(
-        snapshots,
-        "a trajectory needs a surface with snapshots, got none.",
-        hint="Compute one with `landscape.surface(problem, x='pca:FOLDER', y='pca:FOLDER')`.",
-    )
-    scale = scale_of([field], request.look)
-    legend = legend_of([field], [view_of([field], "filled")])
-    has_losses = any(field.split in {**mark.loss, **mark.plane_loss} for mark in snapshots)
-    if has_losses:
-        legend = Legend(
-            [
-                *legend.handles,
-                key("loss of a snapshot", **_OWN),
-                key("loss of its projection", **_PROJECTED),
-            ],
-            legend.note,
-        )
-    heights = [panel_height(), *[current_style().height(_HEIGHT, 1)] * (1 + has_losses)]
-    figure = legend.new_figure(1, sum(heights), layout="compressed", is_exact=True)
-    plane, *below = figure.subplots(len(heights), height_ratios=heights)
-    mappable = draw_field(plane, "filled", field, scale, [field], request.look)
-    plane.set_title(panel_title(names[0], field, request.look))
-    add_color_bar([plane], mappable, field.name, scale)
-    figure.set_label(scale.summary)
-    if has_losses:
-        _draw_losses(below[0], snapshots, field.split)
-    _draw_measured(below[-1], np.array([mark.distance for mark in snapshots]))
-    below[-1].set(xlabel="snapshot", ylabel="distance\nout of plane", ylim=(0.0, None))
-    for ax in below:
-        ax.set_xlim(0.5, len(snapshots) + 0.5)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        ax.tick_params(labelbottom=ax is below[-1])
-    return figure
-
-
-def _draw_losses(ax: Axes, snapshots: Sequence[Mark], split: str) -> None:
-    """Draw the loss at each snapshot and at its projection on the plane.
-
-    The two differ by what the plane hides.
-    """
-    own = np.array([mark.loss.get(split, np.nan) for mark in snapshots])
-    projected = np.array([mark.plane_loss.get(split, np.nan) for mark in snapshots])
-    ax.plot(np.arange(1, len(snapshots) + 1), projected, **_PROJECTED)
-    _draw_measured(ax, own)
-    ax.set_ylabel(f"{split} loss")
-    known = np.append(own, projected)
-    if np.isfinite(known).any() and (scale := choose_scale([known])).kind == "log":
-        set_log_ticks(ax, scale)
-        ax.set_ylabel(with_note(f"{split} loss", scale, 0))
-
-
-def _draw_measured(ax: Axes, values: np.ndarray) -> None:
-    """Draw what was measured at the snapshots, in the colours that they have on the plane."""
-    points = np.stack([np.arange(1, len(values) + 1), values])
-    ax.plot(*points, **_OWN)
-    draw_snapshots(ax, points, 12.0, 3)
 
 
 def _draw_loss(
@@ -357,7 +299,13 @@ _DRAWERS: dict[str, _Drawer] = {
     "contour": _draw_planes,
     "heatmap": _draw_planes,
     "surface": _draw_reliefs,
-    "trajectory": _draw_trajectory,
+    "trajectory": lambda surfaces, names, request: draw_trajectory(
+        surfaces[0],
+        names[0],
+        split=request.split,
+        quantity=request.quantity,
+        look=request.look,
+    ),
     "difference": _draw_planes,
     "persistence": _draw_loss(plot_persistence, _BASINS, has_splits=True),
     "merge-tree": _draw_loss(plot_merge_tree, _BASINS, has_splits=True),

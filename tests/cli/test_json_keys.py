@@ -73,6 +73,7 @@ COMMANDS = {
     "landscape doctor": ["doctor CKPT --samples 60"],
     "landscape audit-optimizer": ["audit-optimizer landscape.optim:SAM"],
     "landscape plot": ["plot line.h5 --out line.png"],
+    "landscape animate": ["animate plane.h5 --seconds 0.2 --out plane.gif"],
     "landscape convert": ["convert plane.h5 --to csv"],
     "landscape data list": ["data list"],
     "landscape data fetch": ["data fetch digits", "data fetch mutag"],

@@ -19,6 +19,7 @@ COMMANDS = [
     "compare",
     "verify",
     "plot",
+    "animate",
     "info",
     "convert",
     "audit-optimizer",
