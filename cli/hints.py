@@ -81,7 +81,8 @@ def _words(keyword: ast.keyword) -> Iterator[str]:
         for key, item in value.items():
             yield f"{flag} {key}={item}"
     elif isinstance(value, list | tuple):
-        yield f"{flag} {','.join(map(str, value))}"
+        between = ":" if isinstance(value, tuple) else ","  # as in 35:-60
+        yield f"{flag} {between.join(map(str, value))}"
     elif value is True:
         yield flag
     else:

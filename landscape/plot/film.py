@@ -120,7 +120,7 @@ class _Film:
 def _way(results: Sequence[Any], along: str | None) -> str:
     """Return what moves, after checking that the results have it."""
     require(
-        results and all(isinstance(each, Surface) and each.done.ndim == 2 for each in results),
+        results and all(isinstance(each, Surface) and each.y is not None for each in results),
         "a film is of surfaces on planes.",
         hint="Compute one with `landscape.surface(problem)`.",
     )

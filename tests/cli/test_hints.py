@@ -18,6 +18,7 @@ NAMES = option_names(get_command(app))
         ("Pass `top_k=5, bottom_k=0`.", "Pass --top-k 5 --bottom-k 0."),
         ("Pass `model_arg={'in_features': 5}`.", "Pass --model-arg in_features=5."),
         ("Pass `rho=[0.1, 0.2]`.", "Pass --rho 0.1,0.2."),
+        ("Pass `view=(35, -60)`.", "Pass --view 35:-60."),
         ("Pass `model='my file.py:f'`.", "Pass --model 'my file.py:f'."),
         (
             "Compute it by `landscape.save(FILE, landscape.hessian(problem, trace=True))`.",

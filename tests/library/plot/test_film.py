@@ -27,6 +27,13 @@ def with_path(count=4):
     return replace(surface, marks=marks)
 
 
+def on_a_line():
+    """A surface on a line."""
+    plane = make_surface()
+    cut = {split: values[0] for split, values in plane.loss.items()}
+    return replace(plane, y=None, done=plane.done[0], loss=cut, accuracy={}, marks=())
+
+
 def frames_of(path):
     """The frames of a GIF as arrays."""
     image = Image.open(path)
@@ -130,6 +137,7 @@ def test_a_film_that_ffmpeg_cannot_write_says_so(tmp_path, monkeypatch):
         ([make_surface()], {"seconds": 0}, "up to 60 seconds, got 0"),
         ([make_surface()], {"along": "turn", "kind": "contour"}, "what turns is the kind surface"),
         ([], {}, "surfaces on planes"),
+        ([on_a_line()], {}, "surfaces on planes"),
     ],
 )
 def test_what_cannot_move_is_a_sentence(results, options, message, tmp_path):
