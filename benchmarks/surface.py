@@ -1,4 +1,4 @@
-"""What a point of a loss surface costs over its floor, and over loss-landscapes 3.0.7.
+"""What a point of a loss surface costs over its floor, and over loss-landscapes.
 
 python benchmarks/surface.py [--models resnet20 ...] [--rounds 7] [--data-dir DIR] [--threads 1]
                              [--device cuda] [--compile] [--stacks]
