@@ -35,8 +35,11 @@ pytestmark = [
 TELL = """
 <script>
 const pause = () => new Promise((done) => setTimeout(done, 500));
+const waitUntil = async (isSo) => { for (let i = 0; i < 40 && !isSo(); i++) await pause(); };
+const areAt = (x) => () => cameras().every((eye) => eye && Math.abs(eye.x - x) < 1e-6);
 const cameras = () => scenes.map((name) => cameraOf(name)?.eye ?? null);
 async function tell() {
+  await waitUntil(() => plot._fullLayout && !isOwn && cameras().every(Boolean));
   await pause();
   const found = {};
   %s
@@ -49,17 +52,18 @@ addEventListener("load", tell);
 CAMERAS = """
   found.first = cameras();
   await Plotly.relayout(plot, { "scene2.camera": { ...camera, eye: { x: 1, y: 2, z: 0.5 } } });
-  await pause();
+  await waitUntil(areAt(1));
   found.turned = cameras();
   for (const [menu, value] of [["menu-0", 1], ["menu-1", 1], ["menu-1", 0]]) {
     const chosen = document.getElementById(menu);
     chosen.value = value;
     chosen.dispatchEvent(new Event("change"));
     await pause();
+    await waitUntil(() => !isOwn);
   }
   found.chosen = cameras();
   plot.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", cancelable: true }));
-  await pause();
+  await waitUntil(() => !isOwn && !areAt(1)() && areAt(cameras()[0].x)());
   found.pressed = cameras();
 """
 
