@@ -39,7 +39,7 @@ const waitUntil = async (isSo) => { for (let i = 0; i < 40 && !isSo(); i++) awai
 const areAt = (x) => () => cameras().every((eye) => eye && Math.abs(eye.x - x) < 1e-6);
 const cameras = () => scenes.map((name) => cameraOf(name)?.eye ?? null);
 async function tell() {
-  await waitUntil(() => plot._fullLayout && !isOwn && cameras().every(Boolean));
+  await waitUntil(() => plot._fullLayout && !isOwn);
   await pause();
   const found = {};
   %s
@@ -50,7 +50,7 @@ addEventListener("load", tell);
 """
 
 CAMERAS = """
-  found.first = cameras();
+  await waitUntil(() => cameras().every(Boolean));
   await Plotly.relayout(plot, { "scene2.camera": { ...camera, eye: { x: 1, y: 2, z: 0.5 } } });
   await waitUntil(areAt(1));
   found.turned = cameras();
