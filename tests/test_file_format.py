@@ -8,9 +8,10 @@ import pytest
 
 from landscape.io.store import RESULT_KINDS
 from landscape.plot.mesh_files import ALL_LAYOUTS
+from landscape.results.curvature_parts import BlockCurvature, Fold
 from landscape.results.provenance import Provenance
 from landscape.results.sharpness import Difference, GroupValue, Measure, Rescaled, Taylor
-from landscape.results.spectrum import BlockCurvature, Density, Fold, SecondLook, Trace
+from landscape.results.spectrum import Density, SecondLook, Trace
 from landscape.results.surface import Mark
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "file-format.md").read_text()

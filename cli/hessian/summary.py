@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from landscape.hessian.engines import Agreement
+from landscape.results.curvature_parts import fold_summary
 from landscape.results.headlines import RATIO_REMARK, is_symmetric, spectrum_headline
 from landscape.results.interval import CONFIDENCE
 from landscape.results.spectral_density import (
@@ -15,7 +16,7 @@ from landscape.results.spectral_density import (
     mass_near_zero,
     near_zero_width,
 )
-from landscape.results.spectrum import Spectrum, fold_summary
+from landscape.results.spectrum import Spectrum
 
 from .. import console
 from ..outputs import show_draws, with_loss

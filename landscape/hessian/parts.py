@@ -18,7 +18,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.rounding import Rounding
 from landscape.problem.weights import layers_of
 from landscape.reductions import dot
-from landscape.results.spectrum import BlockCurvature, Fold
+from landscape.results.curvature_parts import BlockCurvature, Fold
 from landscape.runtime.progress import SILENT, Progress, never, reporting
 
 NUM_TRACE_SAMPLES = 10

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from landscape.results.curvature_parts import BlockCurvature, fold_summary
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History, mean_and_deviation
 from landscape.results.sharpness import (
@@ -24,7 +25,7 @@ from landscape.results.sharpness import (
     SharpnessComparison,
 )
 from landscape.results.spectral_density import mass_near_zero
-from landscape.results.spectrum import BlockCurvature, Spectrum, fold_summary
+from landscape.results.spectrum import Spectrum
 
 RATIO_REMARK = (
     "A small |lambda_max / lambda_min| can mean a flat minimum, or a network that is hardly "

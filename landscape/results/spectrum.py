@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from landscape.results.curvature_parts import BlockCurvature, Fold
 from landscape.results.display import Displayed, Record
-from landscape.results.history import mean_and_deviation
 from landscape.results.interval import Interval, Number
 from landscape.results.provenance import Provenance
 
@@ -107,73 +107,6 @@ class Density(Record):
         return "outliers", "outlier_residuals", *counts, "rounding"
 
 
-@dataclass(frozen=True)
-class BlockCurvature(Record):
-    """Curvature in the weights of one layer, all others held.
-
-    Attributes:
-        name: Name of the layer.
-        num_parameters: Number of weights in it.
-        lambda_max: Algebraically largest eigenvalue of the diagonal block.
-        residual: Distance within which an eigenvalue of the block lies, but for the rounding.
-        trace: Trace of the block.
-        trace_error: Standard error of the trace.
-        num_matvecs: Products used.
-        converged: Whether `lambda_max` met the tolerance.
-        rounding: Error of `lambda_max` from rounding; None where it was not measured.
-        trace_rounding: Error of the trace from rounding; None where it was not measured.
-    """
-
-    name: str
-    num_parameters: int
-    lambda_max: float
-    residual: float
-    trace: float
-    trace_error: float
-    num_matvecs: int
-    converged: bool
-    rounding: float | None = None
-    trace_rounding: float | None = None
-
-
-@dataclass(frozen=True)
-class Fold(Record):
-    """Extreme eigenvalues on one of several disjoint subsets of the data.
-
-    Attributes:
-        num_examples: Number of examples in the subset.
-        lambda_max: Algebraically largest eigenvalue there.
-        lambda_min: Algebraically smallest.
-        residual: The larger of their residuals.
-        held_out: v' H v on the examples outside the subset, v being the subset's top eigenvector:
-            in expectation a lower bound of the largest eigenvalue on all data.
-        converged: Whether both met the tolerance.
-        rounding: The larger of their errors from rounding; None where it was not measured.
-    """
-
-    num_examples: int
-    lambda_max: float
-    lambda_min: float
-    residual: float
-    held_out: float
-    converged: bool
-    rounding: float | None = None
-
-
-def fold_summary(folds: Sequence[Fold]) -> dict[str, tuple[float, float]]:
-    """Return the mean and sample standard deviation of each extreme eigenvalue over the folds.
-
-    The keys are `lambda_max`, `lambda_min` and `held_out`.
-
-    Args:
-        folds: At least one; of one, the deviation is NaN.
-    """
-    return {
-        name: mean_and_deviation([getattr(fold, name) for fold in folds])
-        for name in ("lambda_max", "lambda_min", "held_out")
-    }
-
-
 @dataclass(frozen=True, repr=False)
 class Extremes:
     """Eigenvalues of a matrix at both ends of its spectrum, with what is known of their error.
@@ -187,7 +120,8 @@ class Extremes:
         converged: Whether every one met the tolerance.
         tolerance: Relative tolerance that was asked for.
         noise_floor: Absolute error that counts as rounding; within it the tolerance is met too.
-        rounding: Error of each of the largest from rounding, (k,); empty where not measured.
+        rounding: Error of each of the largest from the rounding inside the products, (k,), see
+            `landscape.problem.rounding.Rounding`; empty where it was not measured.
         bottom_rounding: The same for the smallest, (kb,).
     """
 
@@ -209,10 +143,12 @@ class Extremes:
         It is the residual plus the rounding. The residual of an invariant space is 0, so that it
         counts as at least the noise floor.
         """
-        top, bottom = (self.residuals, self.rounding), (self.bottom_residuals, self.bottom_rounding)
         top, bottom = (
             np.maximum(residuals, self.noise_floor) + (rounding if rounding.size else 0.0)
-            for residuals, rounding in (top, bottom)
+            for residuals, rounding in (
+                (self.residuals, self.rounding),
+                (self.bottom_residuals, self.bottom_rounding),
+            )
         )
         return top, bottom
 

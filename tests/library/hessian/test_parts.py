@@ -12,7 +12,7 @@ from landscape.hessian.krylov.lanczos import lanczos
 from landscape.hessian.operator import CurvatureOperator
 from landscape.hessian.parts import block_curvatures, folds
 from landscape.problem.reading import as_data
-from landscape.results.spectrum import Fold, fold_summary
+from landscape.results.curvature_parts import Fold, fold_summary
 
 
 def test_a_fold_has_the_extremes_of_its_own_hessian_and_the_curvature_on_the_others():

@@ -10,6 +10,7 @@ from landscape.io import li2018
 from landscape.io.checkpoint import Recipe, save_checkpoint
 from landscape.io.description import describe_file
 from landscape.io.store import write_result
+from landscape.results.curvature_parts import BlockCurvature, Fold
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.sharpness import (
@@ -20,14 +21,7 @@ from landscape.results.sharpness import (
     SharpnessComparison,
     Taylor,
 )
-from landscape.results.spectrum import (
-    BlockCurvature,
-    Density,
-    Fold,
-    SecondLook,
-    Spectrum,
-    Trace,
-)
+from landscape.results.spectrum import Density, SecondLook, Spectrum, Trace
 from landscape.results.surface import Directions, Mark, Surface
 
 

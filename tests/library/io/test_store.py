@@ -9,6 +9,7 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.io.store import FileSink, read_result, write_result
+from landscape.results.curvature_parts import BlockCurvature, Fold
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.history import History
 from landscape.results.provenance import Provenance
@@ -20,14 +21,7 @@ from landscape.results.sharpness import (
     SharpnessComparison,
     Taylor,
 )
-from landscape.results.spectrum import (
-    BlockCurvature,
-    Density,
-    Fold,
-    SecondLook,
-    Spectrum,
-    Trace,
-)
+from landscape.results.spectrum import Density, SecondLook, Spectrum, Trace
 from landscape.results.surface import Directions, Mark, Surface
 
 PROVENANCE = Provenance(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from report_entries import provenance, sharpness, spectrum
 
+from landscape.results.curvature_parts import BlockCurvature
 from landscape.results.eigenvalue_history import CurvatureHistory
 from landscape.results.headlines import (
     DEPENDS,
@@ -27,7 +28,6 @@ from landscape.results.sharpness import (
     Measure,
     SharpnessComparison,
 )
-from landscape.results.spectrum import BlockCurvature
 
 LOWER, HIGHER, OPEN = "lower", "higher", "not distinguishable"
 
