@@ -92,7 +92,8 @@ def with_trace_rounding(
         rounding: What measures the rounding of the operator's problem.
         largest: Largest error of an eigenvalue from rounding; None if unknown.
         seed: Seed of the random signs.
-        scaling: As for `with_rounding`; not with an operator of differences.
+        scaling: Diagonal T (P,) if the trace is of T A T; None for A, as with an operator of
+            differences.
 
     Returns:
         The same trace with its rounding; as it is where that cannot be measured.

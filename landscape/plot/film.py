@@ -35,6 +35,7 @@ _FRAMES_PER_SECOND = 12  # of a turn
 _AZIMUTH = -45.0  # degrees from which a relief fills its panel; it has room for any other then
 _LONGEST = 60.0  # seconds
 _MOST_FRAMES = 1000
+_MOST_DOTS = 1e9  # of all frames: 3 GB of memory
 _NO_FFMPEG = "Install ffmpeg or `pip install 'landscape-toolkit[film]'`, or name a .gif."
 
 
@@ -72,7 +73,8 @@ def animate(
         Number of frames.
 
     Raises:
-        InputError: If the way does not fit the results, or there is no ffmpeg for an .mp4.
+        InputError: If the way does not fit the results, the frames together have more than 10^9
+            dots, or an .mp4 is asked for and there is no ffmpeg.
         StoreError: If the file cannot be written.
     """
     path, results = Path(path), list(results)
@@ -87,15 +89,30 @@ def animate(
         f"a film must take up to {_LONGEST:g} seconds, got {seconds:g}.",
         hint="Pass `seconds=6`.",
     )
+    require(
+        labels is None or len(labels) == len(results),
+        f"there must be one label for each surface, got {len(labels or ())} for {len(results)}.",
+    )
     ffmpeg = _ffmpeg(is_needed=suffix == ".mp4") if suffix != ".gif" else None
     way = _way(results, along)
     settings = {"split": split, "quantity": quantity, "title": title, "look": look}
-    frames = _alike(list(_FRAMES[way](_Film(results, kind, labels, seconds, settings))))
-    film = _as_mp4(frames, seconds, ffmpeg) if ffmpeg else _as_gif(frames, seconds)
+    frames: list[Image.Image] = []
+    film = _Film(results, kind, labels, seconds, settings)
+    for frame in _FRAMES[way](film):
+        frames.append(frame)
+        dots = frame.width * frame.height * film.num_frames(way)
+        require(
+            dots <= _MOST_DOTS,
+            f"the frames of a film must have at most {_MOST_DOTS:.0e} dots together, got "
+            f"{dots:.1e}.",
+            hint="Pass a smaller `dpi`, or fewer `seconds`.",
+        )
+    frames = _alike(frames)
+    content = _as_mp4(frames, seconds, ffmpeg) if ffmpeg else _as_gif(frames, seconds)
     if suffix == ".html":
-        film = _page(film, "video/mp4" if ffmpeg else "image/gif", title or path.stem)
+        content = _page(content, "video/mp4" if ffmpeg else "image/gif", title or path.stem)
     with saying_why_not(path), replacing(path) as beside:
-        beside.write_bytes(film)
+        beside.write_bytes(content)
     return len(frames)
 
 
@@ -108,6 +125,14 @@ class _Film:
     labels: Sequence[str] | None
     seconds: float
     settings: dict[str, Any]
+
+    def num_frames(self, way: str) -> int:
+        """Return how many frames there are."""
+        return {
+            "path": len(_snapshots(self.results[0])) - 1,
+            "files": len(self.results),
+            "turn": max(2, round(self.seconds * _FRAMES_PER_SECOND)),
+        }[way]
 
     def frame(self, surface: Surface, label: str) -> Image.Image:
         """Draw a surface with the scale and limits of all."""
@@ -181,7 +206,7 @@ def _around(film: _Film) -> Iterator[Image.Image]:
     elevation, start = look.view or (35.0, -60.0)
     settings = {**film.settings, "look": replace(look, view=(elevation, _AZIMUTH))}
     figure = draw(film.results, labels=film.labels, kind="surface", **settings)
-    num_frames = max(2, round(film.seconds * _FRAMES_PER_SECOND))
+    num_frames = film.num_frames("turn")
     for number in range(num_frames):
         for ax in figure.axes:
             if isinstance(ax, Axes3D):

@@ -136,6 +136,7 @@ def test_a_film_that_ffmpeg_cannot_write_says_so(tmp_path, monkeypatch):
         ([make_surface()], {"along": "rho"}, "path, files, turn"),
         ([make_surface()], {"seconds": 0}, "up to 60 seconds, got 0"),
         ([make_surface()], {"along": "turn", "kind": "contour"}, "what turns is the kind surface"),
+        ([make_surface()], {"labels": ["a", "b"]}, "one label for each surface, got 2 for 1"),
         ([], {}, "surfaces on planes"),
         ([on_a_line()], {}, "surfaces on planes"),
     ],
@@ -143,6 +144,20 @@ def test_a_film_that_ffmpeg_cannot_write_says_so(tmp_path, monkeypatch):
 def test_what_cannot_move_is_a_sentence(results, options, message, tmp_path):
     with pytest.raises(InputError, match=message):
         plot.animate(results, tmp_path / "a.gif", **options)
+
+
+def test_frames_that_would_fill_the_memory_are_refused_at_the_first(tmp_path, monkeypatch):
+    drawn = []
+
+    def large(figure):
+        drawn.append(figure)
+        return Image.new("RGB", (4000, 4000))
+
+    monkeypatch.setattr(film, "_image", large)
+    with pytest.raises(InputError, match=r"1e\+09 dots together, got 1.2e\+10") as caught:
+        plot.animate([make_surface()], tmp_path / "a.gif", seconds=60)
+    assert "dpi" in caught.value.hint
+    assert len(drawn) == 1
 
 
 def test_another_suffix_and_a_folder_that_is_a_file_are_errors(tmp_path):
