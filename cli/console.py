@@ -27,6 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from landscape.errors import LandscapeError, Remark, printable
 
@@ -80,13 +81,14 @@ def _saying_remarks() -> Iterator[None]:
 
 def show_error(error: LandscapeError) -> None:
     """Print a user's error, as a command line has it: one sentence and a hint."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
-    console.print("Error:", style="bold red", end=" ")
-    for line in in_options(error.message).split("\n"):  # a place below the sentence
-        console.print(printable(line))
+    lines = in_options(error.message).split("\n")  # a place below the sentence
+    text = Text.assemble(("Error:", "bold red"), " ", "\n".join(map(printable, lines)))
     if error.hint:
-        console.print("Hint:", style="bold", end=" ")
-        console.print(printable(in_options(error.hint)))
+        text.append("\nHint:", "bold")
+        text.append(f" {printable(in_options(error.hint))}")
+    # At once: where memory runs out while it is printed, the sentence is not printed twice.
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
+    console.print(text)
 
 
 def is_heard() -> bool:

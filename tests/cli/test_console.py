@@ -1,9 +1,12 @@
+import io
 import math
 import signal
 
 import pytest
 from landscape_cli import console
 from processes import fork_runs_of_studies, run_cli
+
+from landscape.errors import InputError
 
 
 @pytest.mark.parametrize("show", [console.number, console.percent])
@@ -120,3 +123,13 @@ def test_a_command_that_saves_nothing_does_not_say_how_to_go_on(run, checkpoint,
     assert answer.code == 130
     assert "--resume" not in answer.err
     assert "What was computed" not in answer.err
+
+
+def test_an_error_and_its_hint_are_written_at_once(monkeypatch):
+    # Memory that runs out between the two would have the sentence printed again.
+    written = []
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "write", lambda text: written.append(text) or len(text))
+    monkeypatch.setattr("sys.stderr", stream)
+    console.show_error(InputError("one.\ntwo.", hint="three."))
+    assert [text for text in written if text] == ["Error: one.\ntwo.\nHint: three.\n"]
